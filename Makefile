@@ -1,0 +1,44 @@
+# Two commands matter: `make demo` and `make test`. Both prepare everything they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.PHONY: setup demo test lint unit interop soak bench docs lock format clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements/dev.txt scripts/setup
+	PYTHON=$(PYTHON) scripts/setup $(VENV)
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/softswitch demo
+
+test: lint unit interop
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: setup
+	$(BIN)/pytest -q -m "not interop and not soak" -n 2
+
+interop: setup
+	$(BIN)/pytest -q -m "interop and not soak"
+
+soak: setup
+	$(BIN)/pytest -q -m soak
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup
+	cd requirements && ../$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-options -o runtime.txt runtime.in
+	cd requirements && ../$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-options -o dev.txt dev.in
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

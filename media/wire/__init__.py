@@ -1,0 +1,1 @@
+"""RTP family on the wire, over arrays; pure."""

@@ -1,0 +1,1 @@
+"""Softswitch call routing (ACD): pure decisions. Part of the project Softswitch."""

@@ -1,0 +1,1 @@
+"""Criteria, orders and presets."""

@@ -1,0 +1,1 @@
+"""Softswitch: a SIP/RTP telephone exchange and call centre."""

@@ -1,0 +1,1 @@
+"""Public test kit: the exchange on virtual time."""

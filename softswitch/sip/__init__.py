@@ -1,0 +1,1 @@
+"""SIP, sans-IO, in the order of RFC 3261."""

@@ -1,0 +1,1 @@
+"""The four transactions of RFC 3261 section 17."""
