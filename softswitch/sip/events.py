@@ -1,0 +1,172 @@
+"""What the SIP stack tells call control. Every event names its session or its handle.
+
+A *session* is one INVITE usage: from the INVITE to the end of its dialog; numbers are never used
+twice in the life of a stack. A *handle* is one non-INVITE transaction. Exactly one of `Failed`,
+`Ended` or `Cancelled` closes a session; nothing follows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from softswitch.sip.flow import Flow
+    from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.reason import ReasonHeader
+
+EndedBy = Literal["remote", "local", "timer"]
+
+
+@dataclass(frozen=True, slots=True)
+class InviteReceived:
+    """Somebody calls. `sdp` is the offer, None when the caller wants ours in the 200."""
+
+    session: int
+    request: SipRequest
+    flow: Flow
+    identity: object
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Our call got a provisional response other than 100; `sdp` is early media's description."""
+
+    session: int
+    status: int
+    sdp: bytes | None
+    response: SipResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Our call got its 2xx. `sdp` answers our offer, or is the callee's offer if we sent none
+    (then call `ack_with`)."""
+
+    session: int
+    sdp: bytes | None
+    response: SipResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Our call came to nothing. 408: nobody answered in time, 503: the transport refused.
+
+    487 after our own `hang_up` is reported as `Ended(by="local")` instead.
+    """
+
+    session: int
+    status: int
+    reason: str
+    response: SipResponse | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over: the peer's BYE, our own hang-up, or a timer (no ACK, session expired)."""
+
+    session: int
+    by: EndedBy
+    cause: ReasonHeader | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller gave up before our final response; the 487 has been sent."""
+
+    session: int
+    cause: ReasonHeader | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The ACK for our 2xx came; `sdp` is the answer when our 2xx carried the offer."""
+
+    session: int
+    sdp: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferReceived:
+    """A re-INVITE or UPDATE in a confirmed dialog: answer with `answer_reoffer` or
+    `reject_reoffer`. `sdp` is None when the peer asks for our offer."""
+
+    session: int
+    sdp: bytes | None
+    request: SipRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAnswered:
+    """Our re-INVITE was accepted (`sdp`: the answer, or the offer if ours carried none), or the
+    ACK brought the answer to the offer in our `answer_reoffer`."""
+
+    session: int
+    sdp: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferFailed:
+    """Our re-INVITE was refused; the session goes on as it was. 491s are retried before this."""
+
+    session: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO inside the dialog, already answered with 200."""
+
+    session: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A request other than INVITE's family: call `respond(handle, ...)` once.
+
+    `session` is set for requests inside a dialog (REFER, NOTIFY, MESSAGE), whose `identity` is that
+    of the session.
+    """
+
+    handle: int
+    request: SipRequest
+    flow: Flow
+    identity: object
+    session: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReceived:
+    """A final response to `request` (provisional ones are not reported)."""
+
+    handle: int
+    response: SipResponse
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed:
+    """No final response: 408 after timer F, 503 when the transport refused."""
+
+    handle: int
+    status: int
+
+
+SipEvent = (
+    InviteReceived
+    | Progressed
+    | Answered
+    | Failed
+    | Ended
+    | Cancelled
+    | Confirmed
+    | ReofferReceived
+    | ReofferAnswered
+    | ReofferFailed
+    | InfoReceived
+    | RequestReceived
+    | ResponseReceived
+    | RequestFailed
+)

@@ -1,0 +1,50 @@
+"""Settings and limits of one SIP stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_ALLOW = (
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "REFER",
+    "NOTIFY",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "REGISTER",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """What a stack must be told; the defaults are RFC 3261's (table 4) and ours.
+
+    `local_addresses`: (host, port) pairs that are us, for Route and Request-URI comparison.
+    `advertised`: (host, port) to write into Via and Contact instead of the flow's local address
+    (behind a port forwarding). `secret` keys the To-tags of stateless answers; empty: one is drawn
+    from `token`. `trying_after_s`: 0 sends 100 Trying at once, else after so long without another
+    response. `silence_s`: a call that hears nothing at all for so long fails with 408; None leaves
+    timer B.
+    """
+
+    local_addresses: tuple[tuple[str, int], ...] = ()
+    advertised: tuple[str, int] | None = None
+    user_agent: str = "Softswitch"
+    allow: tuple[str, ...] = DEFAULT_ALLOW
+    secret: bytes = b""
+    t1_s: float = 0.5
+    t2_s: float = 4.0
+    t4_s: float = 5.0
+    trying_after_s: float = 0.0
+    session_timers: bool = True
+    session_expires_s: int = 1800
+    min_se_s: int = 90
+    max_sessions: int = 10_000
+    max_transactions: int = 100_000
+    max_forks: int = 12
+    max_events: int = 100_000
