@@ -1,0 +1,27 @@
+"""The error tree of the media plane. The control plane translates at its door."""
+
+from __future__ import annotations
+
+
+class MediaError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class NoCapacity(MediaError):
+    """No worker, no socket or no table row is left for one more stream."""
+
+
+class UnknownStream(MediaError, LookupError):
+    """The stream id was never reserved, or has been released."""
+
+
+class NotSupported(MediaError):
+    """The codec, the tone or the file format is not one that this build can carry."""
+
+
+class BadName(MediaError, ValueError):
+    """A recording name that is not a bare file name made of our own ids."""
+
+
+class ProtocolViolation(MediaError):
+    """A control message that does not decode: the two ends are not of one version."""

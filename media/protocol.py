@@ -1,0 +1,314 @@
+"""What the control plane and a media worker say to each other: frozen commands, events, one codec.
+
+Each message is one msgpack map tagged with its class name and travels as one packet of a
+`SOCK_SEQPACKET` pair. No pickle: a worker that was taken over can lie, it cannot run code here.
+Commands are idempotent, so that the whole state of a worker can be sent again to its replacement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from media.errors import ProtocolViolation
+
+Address = tuple[str, int]
+"""An IP address in text and a port."""
+
+MESSAGE_OCTETS_MAX = 65_536
+
+DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+
+
+class StreamParams(msgspec.Struct, frozen=True):
+    """What SDP has agreed for one stream, seen from our side.
+
+    `remote`: where the peer wants its RTP, None while its SDP is not known; `payload_type` and
+    `dtmf_payload_type` are used in both directions; `direction` is ours ("recvonly": we send
+    nothing); `nat`: the peer's packets may come from another port of the signalled host (symmetric
+    RTP, RFC 4961).
+    """
+
+    remote: Address | None
+    codec: str = "PCMU"
+    payload_type: int = 0
+    dtmf_payload_type: int | None = None
+    ptime_ms: int = 20
+    direction: str = "sendrecv"
+    nat: bool = False
+    rtcp_mux: bool = False
+
+
+class Tone(msgspec.Struct, frozen=True, tag="tone"):
+    """A call-progress tone by name ("ringback", "busy", "reorder", "dial"...), of one country."""
+
+    name: str
+    country: str = "us"
+
+
+class File(msgspec.Struct, frozen=True, tag="file"):
+    """A WAV file: PCM16 or G.711, mono or stereo (mixed down), any rate."""
+
+    path: str
+
+
+Source = Tone | File
+
+
+class StreamStats(msgspec.Struct, frozen=True):
+    """The account of one stream at its end (or so far).
+
+    `lost` by sequence numbers (RFC 3550 A.3), `late` arrived after its place had been used;
+    `jitter_ms` is the interarrival jitter of RFC 3550 6.4.1; `dropped` counts refused
+    packets by reason.
+    """
+
+    packets_in: int = 0
+    octets_in: int = 0
+    packets_out: int = 0
+    octets_out: int = 0
+    lost: int = 0
+    late: int = 0
+    jitter_ms: float = 0.0
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+# --- commands: control plane -> worker --------------------------------------------------------
+
+
+class Setup(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker: who it is and what bounds it."""
+
+    worker: int
+    recordings_dir: str
+    rtp_timeout_s: float = 30.0
+    streams_max: int = 8192
+
+
+class AddPort(msgspec.Struct, frozen=True, tag=True):
+    """A bound RTP socket and its RTCP twin; the two descriptors travel beside this message."""
+
+    port_id: int
+    host: str
+    port: int
+
+
+class OpenStream(msgspec.Struct, frozen=True, tag=True):
+    """A stream exists from now on; `latched` restores the source an earlier worker locked to."""
+
+    stream_id: int
+    port_id: int
+    signalled_host: str | None = None
+    latched: Address | None = None
+
+
+class ConfigureStream(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+    params: StreamParams
+    port_id: int | None = None
+
+
+class ReleaseStream(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+
+
+class Connect(msgspec.Struct, frozen=True, tag=True):
+    a: int
+    b: int
+
+
+class Disconnect(msgspec.Struct, frozen=True, tag=True):
+    a: int
+    b: int
+
+
+class SetEcho(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+    on: bool
+
+
+class JoinRoom(msgspec.Struct, frozen=True, tag=True):
+    room: int
+    stream_id: int
+    mute: bool = False
+    deaf: bool = False
+    gain: float = 1.0
+
+
+class LeaveRoom(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+
+
+class StartPlay(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+    play_id: int
+    source: Source
+    repeat: bool = False
+
+
+class StopPlay(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+
+
+class SendDigits(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+    digits: str
+
+
+class StartRecording(msgspec.Struct, frozen=True, tag=True):
+    """`elapsed_ms` > 0 continues a file that an earlier worker left behind, silence in between."""
+
+    recording_id: int
+    left: int
+    right: int | None
+    name: str
+    elapsed_ms: int = 0
+
+
+class StopRecording(msgspec.Struct, frozen=True, tag=True):
+    recording_id: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Finish the recordings and exit."""
+
+
+Command = (
+    Setup
+    | AddPort
+    | OpenStream
+    | ConfigureStream
+    | ReleaseStream
+    | Connect
+    | Disconnect
+    | SetEcho
+    | JoinRoom
+    | LeaveRoom
+    | StartPlay
+    | StopPlay
+    | SendDigits
+    | StartRecording
+    | StopRecording
+    | Stop
+)
+
+
+# --- events: worker -> control plane ----------------------------------------------------------
+
+
+class StreamLatched(msgspec.Struct, frozen=True, tag=True):
+    """Four packets in sequence came from `remote` with one SSRC: media is locked to it."""
+
+    stream_id: int
+    remote: Address
+
+
+class DigitReceived(msgspec.Struct, frozen=True, tag=True):
+    """One DTMF digit (0-9 * # A-D), reported once, however many packets carried it."""
+
+    stream_id: int
+    digit: str
+    duration_ms: int
+
+
+class MediaTimedOut(msgspec.Struct, frozen=True, tag=True):
+    """Nothing came for the configured time on a stream whose direction expects media."""
+
+    stream_id: int
+
+
+class PlayFinished(msgspec.Struct, frozen=True, tag=True):
+    """The source has been played to its end, was replaced or stopped (`reason` says which)."""
+
+    stream_id: int
+    play_id: int
+    reason: str = "end"
+
+
+class RecordingStopped(msgspec.Struct, frozen=True, tag=True):
+    """`frames` at 8,000 a second; `reason`: "stopped", "released", "disk", "worker", "limit"."""
+
+    recording_id: int
+    path: str
+    frames: int
+    reason: str
+
+
+class StreamClosed(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+    stats: StreamStats
+
+
+class WorkerDied(msgspec.Struct, frozen=True, tag=True):
+    """The process is gone; its streams and recordings are silent until `WorkerReplaced`."""
+
+    worker: int
+    streams: list[int]
+    recordings: list[int]
+
+
+class WorkerReplaced(msgspec.Struct, frozen=True, tag=True):
+    """A new process has the same ports and all state."""
+
+    worker: int
+
+
+class CommandRefused(msgspec.Struct, frozen=True, tag=True):
+    """A command could not be carried out (unknown stream, unreadable file): a value, no crash."""
+
+    command: str
+    stream_id: int
+    problem: str
+
+
+class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
+    """Once a second: the share of a core and what is held; used for placement and for display."""
+
+    worker: int
+    cpu: float
+    streams: int
+    packets_in: int
+    packets_out: int
+    unknown_sources: int
+
+
+MediaEvent = (
+    StreamLatched
+    | DigitReceived
+    | MediaTimedOut
+    | PlayFinished
+    | RecordingStopped
+    | StreamClosed
+    | WorkerDied
+    | WorkerReplaced
+    | CommandRefused
+    | WorkerLoad
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_command_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Command)
+_event_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(MediaEvent)
+
+
+def encode(message: Command | MediaEvent) -> bytes:
+    """One message as msgpack."""
+    return _encoder.encode(message)
+
+
+def decode_command(data: bytes) -> Command:
+    """Inverse of `encode` for commands; raises `ProtocolViolation`."""
+    try:
+        command: Command = _command_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolViolation(str(error)) from error
+    return command
+
+
+def decode_event(data: bytes) -> MediaEvent:
+    """Inverse of `encode` for events; raises `ProtocolViolation`."""
+    try:
+        event: MediaEvent = _event_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolViolation(str(error)) from error
+    return event
