@@ -25,3 +25,15 @@ class BadName(MediaError, ValueError):
 
 class ProtocolViolation(MediaError):
     """A control message that does not decode: the two ends are not of one version."""
+
+
+class WavError(MediaError, ValueError):
+    """The octets are not a WAV file that this package reads."""
+
+
+class SrtpError(MediaError, ValueError):
+    """An SDES attribute, a key or a policy is not usable. Bad packets are counted, never raised."""
+
+
+class CodecError(MediaError, ValueError):
+    """A codec refuses what it is given: a rate, a frame length, a broken packet."""
