@@ -1,0 +1,225 @@
+"""The driver: stamps the time, pumps the SIP stack, sends what it wants sent, owns its timer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from softswitch.clock import Clock
+from softswitch.errors import SoftswitchError
+from softswitch.sip.events import SipEvent
+from softswitch.sip.flow import Flow
+from softswitch.sip.stack import SipStack
+from softswitch.transport.interface import Transport
+
+_log = logging.getLogger("softswitch.transport")
+
+OnEvent = Callable[[SipEvent, float], None]
+Tap = Callable[[str, bytes, Flow, float], None]
+
+_TRACEBACKS_PER_MINUTE = 20
+_TRANSPORTS_MAX = 64
+
+
+@dataclass(slots=True)
+class DriverCounters:
+    """What has passed the driver. `exceptions` counts escapes from handlers, `stack_exceptions`
+    those from the stack itself: either is a bug and must stay 0."""
+
+    received: int = 0
+    sent: int = 0
+    events: int = 0
+    unroutable: int = 0
+    unreachable: int = 0
+    exceptions: int = 0
+    stack_exceptions: int = 0
+
+
+class Driver:
+    """The only caller of a `SipStack`'s I/O methods.
+
+    Parameters: `on_event(event, now_s)` is called for each event, in order, on the loop's thread;
+    an exception out of it is caught, counted and logged, then `on_broken(event, error)` decides,
+    by default by hanging up the session of the event: a broken call dies alone.
+
+    `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
+    """
+
+    def __init__(
+        self,
+        stack: SipStack,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        on_event: OnEvent,
+        *,
+        on_broken: Callable[[SipEvent, Exception], None] | None = None,
+        tap: Tap | None = None,
+    ) -> None:
+        self.stack = stack
+        self.counters = DriverCounters()
+        self.tap = tap
+        self._clock = clock
+        self._loop = loop
+        self._on_event = on_event
+        self._on_broken = on_broken if on_broken is not None else self._end_session
+        self._transports: dict[tuple[str, tuple[str, int]], Transport] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
+        self._pumping = False
+        self._closed = False
+        self._tracebacks = 0
+        self._tracebacks_since_s = float("-inf")
+
+    @property
+    def transports(self) -> list[Transport]:
+        """The attached transports, in the order of attachment."""
+        return list(self._transports.values())
+
+    def attach(self, transport: Transport) -> None:
+        """Receive from `transport` and send its flows through it, until `close`."""
+        key = (transport.name, transport.local)
+        if key in self._transports:
+            raise SoftswitchError(f"{transport.name} {transport.local} is attached already")
+        if len(self._transports) >= _TRANSPORTS_MAX:
+            raise SoftswitchError(f"more than {_TRANSPORTS_MAX} transports")
+        self._transports[key] = transport
+        transport.start(self.feed, self.fail_flow)
+
+    def flow_to(self, remote: tuple[str, int], transport: str = "udp") -> Flow:
+        """A flow from our first address of that transport and IP family to `remote`."""
+        six = ":" in remote[0]
+        for name, local in self._transports:
+            if name == transport and (":" in local[0]) == six:
+                return Flow(transport, local, remote)
+        raise SoftswitchError(f"no {transport} transport reaches {remote[0]}")
+
+    def feed(self, data: bytes, flow: Flow) -> None:
+        """One datagram or framed message has come; everything that follows from it happens now."""
+        if self._closed:
+            return
+        now_s = self._clock.monotonic_s()
+        self.counters.received += 1
+        if self.tap is not None:
+            self.tap("in", data, flow, now_s)
+        try:
+            self.stack.receive_datagram(data, flow, now_s)
+        except Exception:
+            self.counters.stack_exceptions += 1
+            self._log_exception("the SIP stack failed on a message of %d octets", len(data))
+        self.pump()
+
+    def fail_flow(self, flow: Flow) -> None:
+        """The far end of `flow` does not listen: its transactions end with 503 now, not in 32 s."""
+        if self._closed:
+            return
+        self.counters.unreachable += 1
+        try:
+            self.stack.transport_failed(flow, self._clock.monotonic_s())
+        except Exception:
+            self.counters.stack_exceptions += 1
+            self._log_exception("the SIP stack failed on a lost flow %s", flow.transport)
+        self.pump()
+
+    def pump(self) -> None:
+        """Dispatch events, send, re-arm the timer. Call it after any command given to the stack
+        from outside `on_event`; inside it, the pump that is running goes on by itself."""
+        if self._pumping or self._closed:
+            return
+        self._pumping = True
+        stack = self.stack
+        try:
+            while True:
+                while (event := stack.next_event()) is not None:
+                    self._dispatch(event)
+                outgoing = stack.datagrams_to_send()
+                if not outgoing:
+                    break
+                for message in outgoing:
+                    self._send(message.data, message.flow)
+        finally:
+            self._pumping = False
+        self._arm_timer()
+
+    def close(self) -> None:
+        """Stop the timer and close every transport. May be called twice."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for transport in self._transports.values():
+            transport.close()
+        self._transports.clear()
+
+    def snapshot(self) -> dict[str, int]:
+        """The counters, and `timers`: 1 while the one timer is armed."""
+        counters = self.counters
+        found = {name: getattr(counters, name) for name in DriverCounters.__slots__}
+        found["timers"] = int(self._timer is not None)
+        found["transports"] = len(self._transports)
+        return found
+
+    def _dispatch(self, event: SipEvent) -> None:
+        self.counters.events += 1
+        try:
+            self._on_event(event, self._clock.monotonic_s())
+        except Exception as error:
+            self.counters.exceptions += 1
+            self._log_exception("a handler failed on %s", type(event).__name__)
+            try:
+                self._on_broken(event, error)
+            except Exception:
+                self.counters.exceptions += 1
+                self._log_exception("ending a broken call failed on %s", type(event).__name__)
+
+    def _end_session(self, event: SipEvent, error: Exception) -> None:
+        session = getattr(event, "session", None)
+        if session is not None:
+            self.stack.hang_up(session, now_s=self._clock.monotonic_s())
+
+    def _send(self, data: bytes, flow: Flow) -> None:
+        transport = self._transports.get((flow.transport, flow.local))
+        if transport is None:
+            self.counters.unroutable += 1
+            return
+        self.counters.sent += 1
+        if self.tap is not None:
+            self.tap("out", data, flow, self._clock.monotonic_s())
+        transport.send(data, flow)
+
+    def _arm_timer(self) -> None:
+        due_s = self.stack.get_timer()
+        timer = self._timer
+        if due_s is None:
+            if timer is not None:
+                timer.cancel()
+                self._timer = None
+            return
+        if timer is not None:
+            # A timer that is too early only wakes us to look again, cheaper than to re-arm it
+            # for each message, most of which move the earliest timer to a later time.
+            if self._timer_at_s <= due_s:
+                return
+            timer.cancel()
+        self._timer_at_s = due_s
+        delay_s = max(0.0, due_s - self._clock.monotonic_s())
+        self._timer = self._loop.call_later(delay_s, self._fire_timer)
+
+    def _fire_timer(self) -> None:
+        self._timer = None
+        try:
+            self.stack.handle_timer(self._clock.monotonic_s())
+        except Exception:
+            self.counters.stack_exceptions += 1
+            self._log_exception("the SIP stack failed on a timer")
+        self.pump()
+
+    def _log_exception(self, message: str, *args: object) -> None:
+        """With traceback, but only so many a minute: a log that fills the disk helps nobody."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._tracebacks_since_s > 60.0:
+            self._tracebacks_since_s, self._tracebacks = now_s, 0
+        self._tracebacks += 1
+        if self._tracebacks <= _TRACEBACKS_PER_MINUTE:
+            _log.exception(message, *args)

@@ -1,0 +1,332 @@
+"""SIP over UDP (RFC 3261 section 18): one socket, read by the loop's reader into one buffer.
+
+Not asyncio's DatagramProtocol: see docs/adr/0003-udp-reader-not-datagram-protocol.md for what that
+costs a packet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import socket
+import sys
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from softswitch.errors import SoftswitchError
+from softswitch.sip.flow import Flow
+from softswitch.transport.interface import Receive, Unreachable
+
+_BUFFER_OCTETS = 65_536
+_DRAIN_MAX = 64
+_BACKLOG_MAX = 1024
+_PEERS_MAX = 8192
+_RECEIVE_BUFFER_OCTETS = 4 * 1024 * 1024
+_ERRORS_MAX = 64
+
+# Linux numbers that the socket module of 3.11 does not name.
+_SO_RCVBUFFORCE = 33
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+_MSG_ERRQUEUE = 0x2000
+
+_PEER_GONE = frozenset(
+    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPROTO}
+)
+
+SocketAddress = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class UdpCounters:
+    """`backlog_dropped`: oldest datagrams given up because the socket stayed full; `icmp_errors`:
+    reports of the network about what we sent; `send_errors`: refused by our own kernel."""
+
+    received: int = 0
+    sent: int = 0
+    backlog_dropped: int = 0
+    icmp_errors: int = 0
+    receive_errors: int = 0
+    send_errors: int = 0
+    bad_destinations: int = 0
+
+
+class UdpTransport:
+    """A UDP socket that fits `softswitch.transport.interface.Transport`.
+
+    Make it with `bind`. `drain_max` datagrams are read a wake-up, then the loop's other readers
+    have their turn (the selector reports what is left again). When the socket is full, up to
+    `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
+    """
+
+    name = "udp"
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        drain_max: int = _DRAIN_MAX,
+        backlog_max: int = _BACKLOG_MAX,
+    ) -> None:
+        sock.setblocking(False)
+        self.counters = UdpCounters()
+        self._sock = sock
+        self._loop = loop
+        self._six = sock.family == socket.AF_INET6
+        address = sock.getsockname()
+        self._local: tuple[str, int] = (_unmapped(address[0]), address[1])
+        self._drain_max = drain_max
+        self._backlog_max = backlog_max
+        self._buffer = bytearray(_BUFFER_OCTETS)
+        self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
+        self._flows: dict[SocketAddress, Flow] = {}
+        self._destinations: dict[tuple[str, int], SocketAddress | None] = {}
+        self._receive: Receive | None = None
+        self._unreachable: Unreachable | None = None
+        self._closed = False
+
+    @classmethod
+    def bind(
+        cls,
+        host: str,
+        port: int,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        receive_buffer_octets: int = _RECEIVE_BUFFER_OCTETS,
+        drain_max: int = _DRAIN_MAX,
+        backlog_max: int = _BACKLOG_MAX,
+    ) -> UdpTransport:
+        """Bind `host` (an IPv4 or IPv6 literal; "::" takes both families) and `port` (0: any).
+
+        Raises `SoftswitchError` in one line when the address cannot be bound.
+        """
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError as error:
+            raise SoftswitchError(f"udp {host}: an IP address is needed") from error
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            if family == socket.AF_INET6:
+                only_six = int(host != "::")
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_six)
+            _enlarge_receive_buffer(sock, receive_buffer_octets)
+            _ask_for_icmp(sock)
+            sock.bind((host, port))
+            return cls(
+                sock,
+                loop if loop is not None else asyncio.get_running_loop(),
+                drain_max=drain_max,
+                backlog_max=backlog_max,
+            )
+        except OSError as error:
+            sock.close()
+            raise SoftswitchError(f"udp {host}:{port}: {error.strerror}") from error
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """The bound address and port."""
+        return self._local
+
+    def start(self, receive: Receive, unreachable: Unreachable) -> None:
+        """Begin to receive; `unreachable` hears of ICMP errors about what we sent."""
+        self._receive = receive
+        self._unreachable = unreachable
+        self._loop.add_reader(self._sock.fileno(), self._read)
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send now, or queue behind what the full socket has not taken yet."""
+        if self._closed:
+            return
+        destination = self._destinations.get(flow.remote)
+        if destination is None:
+            destination = self._resolve(flow.remote)
+            if destination is None:
+                self.counters.bad_destinations += 1
+                return
+        if self._backlog:
+            self._queue(data, destination)
+        elif not self._try_send(data, destination):
+            self._queue(data, destination)
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def close(self) -> None:
+        """Stop and free the port. What still waits in the backlog is dropped."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._backlog.clear()
+        self._flows.clear()
+        self._destinations.clear()
+        self._receive = self._unreachable = None
+        self._sock.close()
+
+    def snapshot(self) -> dict[str, int]:
+        """The counters, the length of the `backlog` and the number of remembered `peers`."""
+        found = {name: getattr(self.counters, name) for name in UdpCounters.__slots__}
+        found["backlog"] = len(self._backlog)
+        found["peers"] = len(self._flows)
+        return found
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        recvfrom_into = self._sock.recvfrom_into
+        buffer = self._buffer
+        flows = self._flows
+        receive = self._receive
+        for count in range(self._drain_max):
+            try:
+                octets, address = recvfrom_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                if count == 0:
+                    self._read_icmp()
+                return
+            except OSError:
+                # An ICMP error is reported once by the next call on the socket, whoever sent it.
+                self.counters.receive_errors += 1
+                self._read_icmp()
+                continue
+            flow = flows.get(address)
+            if flow is None:
+                flow = self._remember(address)
+            self.counters.received += 1
+            if receive is not None:
+                receive(bytes(buffer[:octets]), flow)
+            if self._closed:
+                return
+
+    def _remember(self, address: SocketAddress) -> Flow:
+        """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
+        if len(self._flows) >= _PEERS_MAX:
+            self._flows.clear()
+        flow = Flow("udp", self._local, (_unmapped(address[0]), address[1]))
+        self._flows[address] = flow
+        return flow
+
+    def _read_icmp(self) -> None:
+        """Empty the socket's error queue (Linux); until then the selector reports it for ever."""
+        for _ in range(_ERRORS_MAX):
+            try:
+                _, ancillary, _, address = self._sock.recvmsg(1, 512, _MSG_ERRQUEUE)
+            except OSError:
+                return
+            self.counters.icmp_errors += 1
+            if address and self._unreachable is not None and _peer_is_gone(ancillary):
+                flow = Flow("udp", self._local, (_unmapped(address[0]), address[1]))
+                self._loop.call_soon(self._unreachable, flow)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _try_send(self, data: bytes, destination: SocketAddress) -> bool:
+        """Whether the datagram is dealt with (sent, or refused for good)."""
+        for _ in range(3):
+            try:
+                self._sock.sendto(data, destination)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    return False
+                if error.errno not in _PEER_GONE:
+                    break
+                # An old ICMP error that this call only reported: it says nothing about this
+                # destination, so take it off the socket and try again.
+                self._read_icmp()
+            else:
+                self.counters.sent += 1
+                return True
+        self.counters.send_errors += 1
+        return True
+
+    def _queue(self, data: bytes, destination: SocketAddress) -> None:
+        if len(self._backlog) >= self._backlog_max:
+            self._backlog.popleft()
+            self.counters.backlog_dropped += 1
+        self._backlog.append((data, destination))
+
+    def _flush(self) -> None:
+        for _ in range(self._drain_max):
+            if not self._backlog:
+                break
+            data, destination = self._backlog[0]
+            if not self._try_send(data, destination):
+                return
+            self._backlog.popleft()
+        if not self._backlog:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _resolve(self, remote: tuple[str, int]) -> SocketAddress | None:
+        """The socket address of an IP literal. A host name would make `sendto` ask the DNS and
+        stop the whole exchange meanwhile, so it is refused here."""
+        host, port = remote
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        if not 0 < port < 65_536:
+            return None
+        destination: SocketAddress
+        if not self._six:
+            if address.version == 6:
+                return None
+            destination = (host, port)
+        elif address.version == 4:
+            destination = (f"::ffff:{host}", port, 0, 0)
+        else:
+            destination = self._scoped(host, port)
+        if len(self._destinations) >= _PEERS_MAX:
+            self._destinations.clear()
+        self._destinations[remote] = destination
+        return destination
+
+    @staticmethod
+    def _scoped(host: str, port: int) -> SocketAddress:
+        """A link-local peer is known by its interface as well (`fe80::1%eth0`)."""
+        bare, _, scope = host.partition("%")
+        index = 0
+        if scope:
+            with contextlib.suppress(OSError, ValueError):
+                index = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+        return (bare, port, 0, index)
+
+
+def _unmapped(host: str) -> str:
+    """`::ffff:192.0.2.1` is 192.0.2.1: address lists would miss it in its mapped form."""
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:]
+    return host
+
+
+def _peer_is_gone(ancillary: list[tuple[int, int, bytes]]) -> bool:
+    """Read struct sock_extended_err: errno is its first 32 bits."""
+    for _, _, data in ancillary:
+        if len(data) >= 4:
+            return int.from_bytes(data[:4], sys.byteorder) in _PEER_GONE
+    return False
+
+
+def _enlarge_receive_buffer(sock: socket.socket, octets: int) -> None:
+    """A burst must wait in the kernel while Python works; root may pass the system's limit."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, octets)
+            return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+
+
+def _ask_for_icmp(sock: socket.socket) -> None:
+    """Without this Linux reports no ICMP error to an unconnected socket."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
