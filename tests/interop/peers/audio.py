@@ -1,0 +1,97 @@
+"""Speech to send, and how well what was heard matches it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from scipy import signal
+
+RATE_HZ = 8000
+Samples = npt.NDArray[np.float64]
+
+SENTENCES = {
+    "caller": "Good morning. I am calling about the order that I placed on Thursday, number four.",
+    "callee": "Thank you for waiting. Your parcel left the warehouse yesterday and arrives soon.",
+}
+
+
+def speech(who: str) -> Samples:
+    """A sentence for "caller" or "callee": 8 kHz, float in -1..1, by espeak-ng if it is installed,
+    else a made-up voice (pulses through moving formants) that differs as much between the two."""
+    if shutil.which("espeak-ng"):
+        spoken = subprocess.run(
+            ["espeak-ng", "--stdout", "-s", "170", SENTENCES[who]], check=True, capture_output=True
+        ).stdout
+        samples = np.frombuffer(spoken[44:], dtype="<i2") / 32768.0
+        samples = signal.resample_poly(samples, 160, 441)
+    else:
+        samples = _made_up_voice(seed=sorted(SENTENCES).index(who))
+    return 0.5 * samples / np.abs(samples).max()
+
+
+def _made_up_voice(seed: int, seconds: float = 4.0) -> Samples:
+    random = np.random.default_rng(seed)
+    frames = []
+    for _ in range(int(seconds / 0.1)):
+        pitch_hz = random.uniform(90, 240)
+        pulses = np.zeros(RATE_HZ // 10)
+        pulses[:: int(RATE_HZ / pitch_hz)] = 1.0
+        for formant_hz in random.uniform((300, 900, 2100), (800, 2000, 3300)):
+            b, a = signal.iirpeak(formant_hz, 6.0, fs=RATE_HZ)
+            pulses = pulses * 0.2 + signal.lfilter(b, a, pulses)
+        frames.append(pulses * random.uniform(0.0, 1.0))
+    return np.concatenate(frames)
+
+
+def write_speech(path: Path, who: str, *, before_s: float = 0.5, after_s: float = 60.0) -> Samples:
+    """Write `speech(who)` between silences as 16-bit WAV; the spoken part is returned as it was
+    written. The silence after it keeps the call up: baresip hangs up at the end of its file."""
+    samples = speech(who)
+    silence = np.zeros(int(before_s * RATE_HZ)), np.zeros(int(after_s * RATE_HZ))
+    whole = np.concatenate([silence[0], samples, silence[1]])
+    soundfile.write(path, whole, RATE_HZ, subtype="PCM_16")
+    return samples
+
+
+def read_wav(path: Path) -> Samples:
+    """Samples of a WAV at 8 kHz, one column a channel; a file still being written may be read."""
+    samples, rate_hz = soundfile.read(path, always_2d=True)
+    assert rate_hz == RATE_HZ, f"{path} has {rate_hz} Hz"
+    return samples
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    correlation: float  # of the aligned signals, -1..1
+    delay_s: float  # where in `heard` the reference begins
+    complete: float  # 0..1: how much of the reference lies inside `heard`
+
+
+def match(reference: Samples, heard: Samples) -> Match:
+    """Find `reference` in `heard` (both mono, 8 kHz) and correlate the aligned parts."""
+    if len(heard) < RATE_HZ // 2 or not np.any(heard):
+        return Match(0.0, 0.0, 0.0)
+    products = signal.correlate(heard, reference, mode="full", method="fft")
+    offset = int(np.argmax(products)) - (len(reference) - 1)
+    begin, end = max(offset, 0), min(offset + len(reference), len(heard))
+    ours, theirs = reference[begin - offset : end - offset], heard[begin:end]
+    scale = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
+    correlation = float(ours @ theirs) / scale if scale else 0.0
+    return Match(correlation, offset / RATE_HZ, (end - begin) / len(reference))
+
+
+def assert_heard(reference: Samples, heard: Samples, what: str, *, least: float = 0.95) -> None:
+    found = match(reference, heard)
+    assert found.correlation > least, f"{what}: {found}"
+    assert found.complete > 0.95, f"{what}: {found}"
+
+
+def assert_not_heard(reference: Samples, heard: Samples, what: str) -> None:
+    found = match(reference, heard)
+    assert found.correlation < 0.3, f"{what}: {found}"

@@ -1,0 +1,206 @@
+"""A baresip (Debian's baresip-core) that plays a file into its call, keeps what it hears and is
+driven over ctrl_tcp: netstrings of JSON, commands one way, responses and events the other."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from .audio import Samples, read_wav
+from .ports import HOST, free_port, free_ports
+from .process import WAIT_S, Process, require, wait_until
+
+MODULES = "/usr/lib/baresip/modules"
+
+CONFIG = """\
+poll_method epoll
+sip_listen {host}:{sip_port}
+audio_source aufile,{plays}
+audio_srate 8000
+audio_channels 1
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+audio_buffer 20-160
+rtp_ports {rtp_port}-{rtp_last}
+rtcp_mux no
+jitter_buffer_delay 5-50
+call_local_timeout 120
+module_path {modules}
+module g711.so
+module aufile.so
+module sndfile.so
+module_tmp account.so
+module_app ctrl_tcp.so
+module_app menu.so
+ctrl_tcp_listen {host}:{control_port}
+snd_path {heard}
+"""
+
+
+class Baresip:
+    """One phone process with one account.
+
+    Parameters: `number`/`password` of the extension, `server` = "host:port" of the switch,
+    `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        number: str,
+        password: str,
+        server: str,
+        plays: Path,
+        answer: str = "auto",
+        codecs: str = "PCMU/8000/1,PCMA/8000/1",
+        register: bool = True,
+        transport: str = "udp",
+    ) -> None:
+        program = require("baresip", "baresip-core")
+        self.number, self.server = number, server
+        self.sip_port, self.control_port, self.rtp_port = free_port(), free_port(), free_ports(20)
+        self.heard_directory = directory / "heard"
+        self.heard_directory.mkdir(parents=True)
+        config = CONFIG.format(
+            host=HOST,
+            sip_port=self.sip_port,
+            plays=plays,
+            rtp_port=self.rtp_port,
+            rtp_last=self.rtp_port + 19,
+            modules=MODULES,
+            control_port=self.control_port,
+            heard=self.heard_directory,
+        )
+        account = (
+            f"<sip:{number}@{server};transport={transport}>;auth_user={number};auth_pass={password};"
+            f"answermode={answer};audio_codecs={codecs};regint={60 if register else 0};ptime=20\n"
+        )
+        (directory / "config").write_text(config)
+        (directory / "accounts").write_text(account)
+        (directory / "contacts").write_text("")
+        self.events: list[dict[str, Any]] = []
+        self._responses: list[dict[str, Any]] = []
+        self._received = b""
+        self._tokens = 0
+        self.process = Process(f"baresip-{number}", [program, "-f", directory], directory)
+        try:
+            self._control = wait_until(self._connect, lambda: f"ctrl_tcp:\n{self.process.tail()}")
+        except BaseException:
+            self.process.stop()
+            raise
+        if register:
+            self.wait_event("REGISTER_OK")
+
+    def _connect(self) -> socket.socket | None:
+        assert self.process.running(), f"baresip ended:\n{self.process.tail()}"
+        try:
+            return socket.create_connection((HOST, self.control_port), timeout=1.0)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        if hasattr(self, "_control"):
+            self._control.close()
+        self.process.stop()
+
+    # -- control --------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Take in what has arrived, for at most 50 ms."""
+        self._control.settimeout(0.05)
+        try:
+            data = self._control.recv(65536)
+        except TimeoutError:
+            return
+        assert data, f"baresip closed its control connection:\n{self.process.tail()}"
+        self._received += data
+        while b":" in self._received:
+            size, _, rest = self._received.partition(b":")
+            if len(rest) < int(size) + 1:
+                return
+            message = json.loads(rest[: int(size)])
+            self._received = rest[int(size) + 1 :]
+            (self.events if message.get("event") else self._responses).append(message)
+
+    def command(self, name: str, params: str = "") -> str:
+        """Give a command of baresip's menu and return what it printed."""
+        self._tokens += 1
+        token = f"t{self._tokens}"
+        body = json.dumps({"command": name, "params": params, "token": token}).encode()
+        self._control.sendall(b"%d:%s," % (len(body), body))
+
+        def response() -> dict[str, Any] | None:
+            self._read()
+            return next((r for r in self._responses if r.get("token") == token), None)
+
+        answer = wait_until(response, f"the response of {self.number} to {name}")
+        assert answer["ok"], f"{name}: {answer}"
+        return str(answer["data"])
+
+    def mark(self) -> int:
+        """A position in the event list; pass it to `wait_event` to ignore what happened before."""
+        return len(self.events)
+
+    def wait_event(
+        self, kind: str, *, since: int = 0, timeout_s: float = WAIT_S, param: str = ""
+    ) -> dict[str, Any]:
+        """Wait for an event of baresip, e.g. REGISTER_OK, CALL_INCOMING, CALL_ESTABLISHED,
+        CALL_CLOSED, whose parameter contains `param`."""
+
+        def seen() -> dict[str, Any] | None:
+            self._read()
+            for event in self.events[since:]:
+                if event["type"] == kind and param in str(event.get("param", "")):
+                    return event
+            return None
+
+        return wait_until(
+            seen,
+            lambda: (
+                f"{kind} at {self.number}; events {[e['type'] for e in self.events[since:]]}\n"
+                + self.process.tail()
+            ),
+            timeout_s=timeout_s,
+        )
+
+    def dial(self, target: str) -> None:
+        uri = target if target.startswith("sip:") else f"sip:{target}@{self.server}"
+        self.command("dial", uri)
+
+    def accept(self) -> None:
+        self.command("accept")
+
+    def hang_up(self) -> None:
+        self.command("hangup")
+
+    # -- what it hears --------------------------------------------------------------------------
+
+    def heard(self) -> Samples:
+        """All that this phone decoded in its latest call; call it after the call has ended."""
+        files = sorted(self.heard_directory.glob("*-dec.wav"))
+        assert files, f"{self.number} kept no audio:\n{self.process.tail()}"
+        return read_wav(files[-1])[:, 0]
+
+    def wait_heard_bytes(self, count: int, *, timeout_s: float = WAIT_S) -> None:
+        """Wait until so many bytes of received audio are on the disk (16,000 a second)."""
+
+        def enough() -> bool:
+            self._read()
+            files = sorted(self.heard_directory.glob("*-dec.wav"))
+            return bool(files) and files[-1].stat().st_size >= count
+
+        wait_until(enough, f"{count} bytes of audio at {self.number}", timeout_s=timeout_s)
+
+
+def settle(phones: list[Baresip], seconds: float) -> None:
+    """Let a call last while the phones' control connections are being read."""
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        for phone in phones:
+            phone._read()

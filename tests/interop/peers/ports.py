@@ -1,0 +1,38 @@
+"""Free loopback ports below the kernel's own range, so that no outgoing socket takes them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+
+FIRST, LAST = 20_000, 32_000
+HOST = "127.0.0.1"
+
+_next = itertools.count((os.getpid() * 37) % (LAST - FIRST))  # two test runs start far apart
+
+
+def _free(port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                return False
+    return True
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` consecutive free ports (UDP and TCP), even, never given out before."""
+    while True:
+        first = FIRST + next(_next) % (LAST - FIRST)
+        if first % 2 or first + count > LAST:
+            continue
+        if all(_free(port) for port in range(first, first + count)):
+            for _ in range(count - 1):
+                next(_next)
+            return first
+
+
+def free_port() -> int:
+    return free_ports(1)

@@ -1,0 +1,160 @@
+"""Processes of the interop tests: started with a log, awaited by condition, ended by their id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+WAIT_S = 30.0  # generous: the machine may be loaded; a wait ends as soon as its condition holds
+
+
+def wait_until(
+    condition: Callable[[], T], what: str | Callable[[], str], *, timeout_s: float = WAIT_S
+) -> T:
+    """Poll `condition` until it gives something true, and return that.
+
+    Parameters: `what` names the awaited thing in the failure, or is called to describe it then.
+    Raises AssertionError after `timeout_s` seconds.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline_s:
+            text = what() if callable(what) else what
+            raise AssertionError(f"waited {timeout_s:.0f} s for {text}")
+        time.sleep(0.02)
+
+
+def require(command: str, package: str) -> str:
+    """The path of an outside tool, or a skip that names it and the Debian package to install."""
+    path = shutil.which(command)
+    if path is None:
+        pytest.skip(f"{command} is missing: apt-get install {package}")
+    return path
+
+
+class Process:
+    """One child process in a session of its own, its output in a log file.
+
+    Parameters: `command` as for exec; `directory` is its working directory and gets `NAME.log`.
+    """
+
+    def __init__(self, name: str, command: Sequence[str | Path], directory: Path) -> None:
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.directory = directory
+        self.log_path = directory / f"{name}.log"
+        directory.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self.child = subprocess.Popen(
+                self.command,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def running(self) -> bool:
+        return self.child.poll() is None
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, *, timeout_s: float = WAIT_S) -> None:
+        """Wait until the log holds `text`; fails at once when the process ends before."""
+
+        def seen() -> bool:
+            if text in self.log():
+                return True
+            assert self.running(), f"{self.name} ended ({self.child.returncode}):\n{self.tail()}"
+            return False
+
+        wait_until(seen, lambda: f"{text!r} from {self.name}:\n{self.tail()}", timeout_s=timeout_s)
+
+    def wait(self, *, timeout_s: float = WAIT_S) -> int:
+        """Wait for the process to end by itself; its exit code."""
+        try:
+            return self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"{self.name} still runs after {timeout_s:.0f} s:\n{self.tail()}"
+            ) from None
+
+    def tail(self, lines: int = 25) -> str:
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def kill(self) -> None:
+        """SIGKILL to this process alone, as the tests of crashes need it."""
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self, *, timeout_s: float = 10.0) -> int:
+        """SIGTERM, then SIGKILL; then the same for whatever it left behind in its session."""
+        if self.running():
+            self.child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(timeout_s)
+            if self.running():
+                self.child.kill()
+        code = self.child.wait()
+        for pid in session_members(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return code
+
+
+def session_members(session_id: int) -> list[int]:
+    """Ids of the living processes of a session (Linux): children that outlived their parent too."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session_id and fields[0] != "Z":
+                members.append(int(entry.name))
+    return members
+
+
+def children_of(pid: int) -> list[int]:
+    """Ids of the living direct children of a process (Linux)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def command_line(pid: int) -> str:
+    """The command line of a living process, its arguments joined by blanks."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def resident_kib(pid: int) -> int:
+    """Resident memory of a process in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0

@@ -1,0 +1,174 @@
+"""The switch under test as its users run it: an office in a folder, `softswitch serve`, the command
+line for what it says about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .ports import HOST, free_port, free_ports
+from .process import Process, children_of, command_line, resident_kib, wait_until
+
+COMMAND = Path(sys.executable).parent / "softswitch"
+TROUBLE = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
+
+
+def password_of(number: str) -> str:
+    return f"interop-secret-{number}"
+
+
+@dataclass(slots=True)
+class Trunk:
+    """A trunk known by its address, "host:port"."""
+
+    name: str
+    address: str
+    more: str = ""  # further TOML lines of the section
+
+    def toml(self) -> str:
+        return (
+            f'[[trunk]]\nname = "{self.name}"\nuri = "sip:{self.address}"\n'
+            f'from_addresses = ["{self.address}"]\nhealth_check_s = 0\n'
+            f"max_calls = 5000\nmax_calls_per_s = 5000\n{self.more}\n"
+        )
+
+
+@dataclass(slots=True)
+class OfficeFile:
+    """What goes into the generated office.toml; `more` is TOML appended as it is."""
+
+    recording: str = "none"
+    extensions: tuple[str, ...] = ("1001", "1002", "1003")
+    trunks: list[Trunk] = field(default_factory=list)
+    more: str = ""
+    sip_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+    rtp_port: int = field(default_factory=lambda: free_ports(400))
+    rtp_ports: int = 400
+    workers: int = 1
+
+    def toml(self) -> str:
+        sections = [
+            '[office]\nname = "Interop"\ndomain = "interop.example"\n',
+            f'[sip]\nlisten = ["udp://{HOST}:{self.sip_port}"]\n',
+            f'[media]\naddress = "{HOST}"\n'
+            f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
+            f"workers = {self.workers}\n",
+            f'[http]\nlisten = "{HOST}:{self.http_port}"\n',
+            '[storage]\ndirectory = "var"\n',
+            f'[recording]\ncalls = "{self.recording}"\n',
+        ]
+        sections += [
+            f'[[extension]]\nnumber = "{number}"\nname = "Phone {number}"\n'
+            f'password = "{password_of(number)}"\n'
+            for number in self.extensions
+        ]
+        sections += [trunk.toml() for trunk in self.trunks]
+        return "\n".join([*sections, self.more])
+
+
+class Server:
+    """`softswitch serve` on a generated office in `directory`; can be started again later."""
+
+    def __init__(self, directory: Path, office: OfficeFile) -> None:
+        self.directory, self.office = directory, office
+        directory.mkdir(parents=True, exist_ok=True)
+        self.file = directory / "office.toml"
+        self.file.write_text(office.toml())
+        self.file.chmod(0o600)
+        self.process: Process | None = None
+        self.starts = 0
+        self._finished: list[Process] = []
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.office.sip_port}"
+
+    @property
+    def storage(self) -> Path:
+        return self.directory / "var"
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.starts += 1
+        self.process = Process(
+            f"serve-{self.starts}", [COMMAND, "serve", self.file], self.directory
+        )
+        self.process.wait_for_log("ready", timeout_s=60.0)
+
+    def stop(self) -> None:
+        """End it in the orderly way; its output must not tell of an error nobody handled."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.stop(timeout_s=20.0)
+        self._finished.append(process)
+
+    def kill(self) -> None:
+        """kill -9 of the control plane and of whatever it leaves behind."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.kill()
+        process.stop()
+        self._finished.append(process)
+
+    def trouble(self) -> str:
+        """The output of a run that told of an unhandled error, else nothing."""
+        runs = [*self._finished, *([self.process] if self.process else [])]
+        for run in runs:
+            log = run.log()
+            if any(words in log for words in TROUBLE):
+                return log
+        return ""
+
+    # -- what it says ---------------------------------------------------------------------------
+
+    def run(self, *arguments: str) -> str:
+        """Standard output of a `softswitch` command about this office."""
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"softswitch {' '.join(arguments)}:\n{done.stderr}"
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """Live calls, registrations, workers and table sizes."""
+        return dict(json.loads(self.run("status", str(self.file), "--json")))
+
+    # -- its processes --------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def workers(self) -> list[int]:
+        """Process ids of the media workers."""
+        return [pid for pid in children_of(self.pid) if "media.plane.worker" in command_line(pid)]
+
+    def pids(self) -> list[int]:
+        return [self.pid, *self.workers()]
+
+    def resident_kib(self) -> int:
+        return sum(resident_kib(pid) for pid in self.pids())
+
+    # -- recordings -----------------------------------------------------------------------------
+
+    def recordings(self) -> list[Path]:
+        return sorted(self.storage.rglob("*.wav"))
+
+    def wait_recording(self) -> Path:
+        return wait_until(self.recordings, "a recording in the storage directory")[-1]

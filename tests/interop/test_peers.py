@@ -1,0 +1,59 @@
+"""The harness itself: the peers against each other, without the switch. When these fail, no result
+of the other files means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.interop.peers.audio import RATE_HZ, assert_heard, assert_not_heard, match
+from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.sipp import Sipp
+
+
+def test_match_finds_a_delayed_noisy_copy_and_nothing_else(voices: dict) -> None:
+    caller, callee = voices["caller"].samples, voices["callee"].samples
+    noise = np.random.default_rng(1).normal(0, 0.005, len(caller) + RATE_HZ)
+    heard = noise + np.concatenate([np.zeros(RATE_HZ // 2), 0.7 * caller, np.zeros(RATE_HZ // 2)])
+    found = match(caller, heard)
+    assert found.correlation > 0.95
+    assert abs(found.delay_s - 0.5) < 0.001
+    assert_heard(caller, heard, "a delayed copy")
+    assert_not_heard(callee, heard, "the other voice")
+
+
+def test_match_sees_one_lost_packet(voices: dict) -> None:
+    caller = voices["caller"].samples
+    middle = len(caller) // 2
+    shifted = np.concatenate([caller[:middle], caller[middle + 160 :], np.zeros(160)])
+    assert match(caller, shifted).correlation < 0.95
+
+
+def test_sipp_calls_sipp(sipp: Callable[..., Sipp]) -> None:
+    callee = sipp("callee.xml", calls=50)
+    caller = sipp("uac", server=f"127.0.0.1:{callee.port}", calls=50, rate=50, hold_ms=100)
+    for counts in (caller.wait(), callee.wait()):
+        assert (counts.successful, counts.failed) == (50, 0), counts
+        assert (counts.retransmissions, counts.received_again, counts.unexpected) == (0, 0, 0)
+
+
+def test_baresip_hears_itself_through_an_echo(
+    sipp: Callable[..., Sipp], baresip: Callable[..., Baresip], voices: dict
+) -> None:
+    echo = sipp("uas", rtp_echo=True)
+    phone = baresip(f"127.0.0.1:{echo.port}", "1001", plays="caller", register=False)
+    phone.dial("service")
+    phone.wait_event("CALL_ESTABLISHED")
+    phone.wait_heard_bytes(int(2 * (len(voices["caller"].samples) + RATE_HZ)))
+    phone.hang_up()
+    phone.wait_event("CALL_CLOSED")
+    assert_heard(voices["caller"].samples, phone.heard(), "its own voice")
+
+
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_the_voices_differ_and_fit_a_short_call(voices: dict, who: str) -> None:
+    other = "callee" if who == "caller" else "caller"
+    assert 2.0 < len(voices[who].samples) / RATE_HZ < 8.0
+    assert_not_heard(voices[who].samples, voices[other].samples, "the other voice")
