@@ -1,0 +1,237 @@
+"""The header fields of a message: an ordered multi-map with canonical names (RFC 3261 7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from softswitch.errors import LocalProtocolError, RemoteProtocolError
+from softswitch.sip.grammar import is_token, split_commas
+
+COMPACT_FORMS: Final[dict[str, str]] = {
+    "a": "Accept-Contact",
+    "b": "Referred-By",
+    "c": "Content-Type",
+    "d": "Request-Disposition",
+    "e": "Content-Encoding",
+    "f": "From",
+    "i": "Call-ID",
+    "j": "Reject-Contact",
+    "k": "Supported",
+    "l": "Content-Length",
+    "m": "Contact",
+    "n": "Identity-Info",
+    "o": "Event",
+    "r": "Refer-To",
+    "s": "Subject",
+    "t": "To",
+    "u": "Allow-Events",
+    "v": "Via",
+    "x": "Session-Expires",
+    "y": "Identity",
+}
+
+_NAMES: Final = """
+    Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events
+    Authentication-Info Authorization Call-ID Call-Info Contact Content-Disposition Content-
+    Encoding Content-Language Content-Length Content-Type CSeq Date Diversion Error-Info Event
+    Expires Flow-Timer From Geolocation History-Info Identity Identity-Info In-Reply-To Info-
+    Package Join Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE Organization P-Access-
+    Network-Info P-Asserted-Identity P-Called-Party-ID P-Charging-Vector P-Early-Media
+    P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization Proxy-
+    Require RAck Reason Record-Route Recv-Info Refer-Sub Refer-To Referred-By Reject-Contact
+    Remote-Party-ID Replaces Reply-To Request-Disposition Require Retry-After Route RSeq
+    Security-Client Security-Server Security-Verify Server Service-Route Session-Expires
+    Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported Suppress-If-Match
+    Target-Dialog Timestamp To Unsupported User-Agent User-to-User Via Warning WWW-Authenticate
+"""
+KNOWN_NAMES: Final[tuple[str, ...]] = tuple(_NAMES.split())
+
+# Every spelling seen in the field, so that the usual case is one dict look-up and no new string.
+SPELLINGS: Final[dict[str, str]] = {}
+for _name in KNOWN_NAMES:
+    for _spelling in (_name, _name.lower(), _name.upper(), _name.title()):
+        SPELLINGS[_spelling] = _name
+for _compact, _name in COMPACT_FORMS.items():
+    SPELLINGS[_compact] = SPELLINGS[_compact.upper()] = _name
+SPELLINGS["Cseq"] = "CSeq"
+
+# A second line of one of these is an attack or a broken peer: 400 (RFC 3261 7.3.1, RFC 4475 3.3.8).
+_SINGLE: Final = """
+    Call-ID CSeq From To Max-Forwards Content-Length Content-Type Content-Disposition Date Event
+    Expires Min-Expires MIME-Version RAck RSeq Refer-To Referred-By Replaces Retry-After
+    Session-Expires Min-SE SIP-ETag SIP-If-Match Subscription-State Subject Timestamp Target-
+    Dialog Organization Priority Reply-To Server User-Agent
+"""
+SINGLE_VALUE: Final[frozenset[str]] = frozenset(_SINGLE.split())
+
+
+def canonical_name(name: str) -> str:
+    """The canonical spelling of a header name, compact forms expanded; unknown names stay as is.
+
+    Raises RemoteProtocolError when `name` is not a token.
+    """
+    known = SPELLINGS.get(name)
+    if known is not None:
+        return known
+    if not is_token(name):  # ASCII from here on: lower() cannot turn a Kelvin sign into "k"
+        raise RemoteProtocolError("malformed header name")
+    return SPELLINGS.get(name.lower(), name)
+
+
+class Headers:
+    """Ordered header lines, looked up by name in any case or compact form.
+
+    Names are canonical where known and as received otherwise; values are text decoded as UTF-8
+    with surrogateescape (any octet survives a round trip), without folding and outer white space.
+    A list-valued header keeps its lines; `values` splits them at commas. Typed values that message
+    properties parse are cached in `parsed` and forgotten at any change.
+    """
+
+    __slots__ = ("_names", "_values", "parsed")
+
+    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
+        self._names: list[str] = []
+        self._values: list[str] = []
+        self.parsed: dict[str, Any] = {}
+        for name, value in lines:
+            self.add(name, value)
+
+    @classmethod
+    def of_canonical(cls, names: list[str], values: list[str]) -> Headers:
+        """Take over two parallel lists the parser has already checked."""
+        headers = cls.__new__(cls)
+        headers._names = names
+        headers._values = values
+        headers.parsed = {}
+        return headers
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The value of the first line called `name`."""
+        known = SPELLINGS.get(name)
+        if known is not None:
+            names = self._names
+            return self._values[names.index(known)] if known in names else default
+        for value in self._lines_of(name):
+            return value
+        return default
+
+    def get_all(self, name: str) -> list[str]:
+        """The value of every line called `name`, in order, commas left alone."""
+        return list(self._lines_of(name))
+
+    def values(self, name: str) -> list[str]:
+        """All elements of a comma-separated header over all its lines; empty ones are dropped."""
+        found: list[str] = []
+        for line in self._lines_of(name):
+            found += [part for part in split_commas(line) if part]
+        return found
+
+    def _lines_of(self, name: str) -> Iterator[str]:
+        known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
+        if known is not None:
+            if known in self._names:
+                for key, value in zip(self._names, self._values, strict=True):
+                    if key == known:
+                        yield value
+            return
+        lower = name.lower()
+        for key, value in zip(self._names, self._values, strict=True):
+            if key.lower() == lower:
+                yield value
+
+    def set(self, name: str, value: str) -> None:
+        """Make `value` the only line called `name`, where its first line stood, else at the end."""
+        positions = self._positions(name)
+        if not positions:
+            self.add(name, value)
+            return
+        _check_value(value)
+        self._values[positions[0]] = value
+        for position in reversed(positions[1:]):
+            del self._names[position], self._values[position]
+        self.parsed.clear()
+
+    def add(self, name: str, value: str) -> None:
+        """Append a line."""
+        self._insert(len(self._names), name, value)
+
+    def insert_first(self, name: str, value: str) -> None:
+        """Put a line before the first of the same name (or before all others)."""
+        positions = self._positions(name)
+        self._insert(positions[0] if positions else 0, name, value)
+
+    def replace_first(self, name: str, value: str) -> None:
+        """Change only the first line called `name`; LocalProtocolError where there is none."""
+        positions = self._positions(name)
+        if not positions:
+            raise LocalProtocolError(f"no {name} to replace")
+        _check_value(value)
+        self._values[positions[0]] = value
+        self.parsed.clear()
+
+    def _insert(self, position: int, name: str, value: str) -> None:
+        known = SPELLINGS.get(name)
+        if known is None:
+            try:
+                known = canonical_name(name)
+            except RemoteProtocolError:
+                raise LocalProtocolError(f"not a header name: {name!r}") from None
+        _check_value(value)
+        self._names.insert(position, known)
+        self._values.insert(position, value)
+        self.parsed.clear()
+
+    def remove(self, name: str) -> None:
+        """Drop every line called `name`; silent where there is none."""
+        for position in reversed(self._positions(name)):
+            del self._names[position], self._values[position]
+        self.parsed.clear()
+
+    def _positions(self, name: str) -> list[int]:
+        lower = (SPELLINGS.get(name) or SPELLINGS.get(name.lower(), name)).lower()
+        return [i for i, key in enumerate(self._names) if key.lower() == lower]
+
+    def count(self, name: str) -> int:
+        """How many lines are called `name`."""
+        return len(self._positions(name))
+
+    def repeated(self) -> frozenset[str]:
+        """The single-value headers that stand here more than once (each a reason for 400)."""
+        names = self._names
+        if len(set(names)) == len(names):
+            return frozenset()
+        return frozenset(name for name in names if name in SINGLE_VALUE and names.count(name) > 1)
+
+    def __contains__(self, name: str) -> bool:
+        known = SPELLINGS.get(name)
+        return (
+            known in self._names if known is not None else any(True for _ in self._lines_of(name))
+        )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._names == other._names and self._values == other._values
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """The lines in order as (name, value)."""
+        return zip(self._names, self._values, strict=True)
+
+    def copy(self) -> Headers:
+        """An independent copy."""
+        return Headers.of_canonical(self._names.copy(), self._values.copy())
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.items())!r})"
+
+
+def _check_value(value: str) -> None:
+    # The last line of defence against header injection from our own code.
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise LocalProtocolError("a header value holds a line break or NUL")

@@ -1,0 +1,248 @@
+"""Requests and responses: start line, headers, body; typed views of headers, parsed on demand."""
+
+from __future__ import annotations
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.grammar import parse_number, split_commas
+from softswitch.sip.headers import Headers
+from softswitch.sip.status import reason_of
+from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
+
+_DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+EXPIRES_MAX_S = 2**32 - 1
+
+
+class SipMessage:
+    """What requests and responses share.
+
+    The typed properties parse a header the first time they are asked and keep the result until the
+    headers change. They raise RemoteProtocolError when the header is malformed or, for the
+    compulsory ones (Via, From, To, Call-ID, CSeq), missing.
+    """
+
+    __slots__ = ("body", "headers")
+
+    headers: Headers
+    body: bytes
+
+    @property
+    def top_via(self) -> Via:
+        """The first Via."""
+        cached: Via | None = self.headers.parsed.get("top_via")
+        if cached is None:
+            line = self._compulsory("Via")
+            if "," in line:
+                line = split_commas(line, 1)[0]
+            cached = self.headers.parsed["top_via"] = Via.parse(line)
+        return cached
+
+    @property
+    def vias(self) -> list[Via]:
+        """All Vias, topmost first; an empty element is an error."""
+        cached: list[Via] | None = self.headers.parsed.get("vias")
+        if cached is None:
+            lines = self.headers.get_all("Via")
+            cached = [Via.parse(part) for line in lines for part in split_commas(line)]
+            self.headers.parsed["vias"] = cached
+        return cached
+
+    @property
+    def from_(self) -> NameAddr:
+        """The From header."""
+        return self._address("From")
+
+    @property
+    def to(self) -> NameAddr:
+        """The To header."""
+        return self._address("To")
+
+    def _address(self, name: str) -> NameAddr:
+        cached: NameAddr | None = self.headers.parsed.get(name)
+        if cached is None:
+            cached = self.headers.parsed[name] = NameAddr.parse(self._compulsory(name))
+        return cached
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID."""
+        return self._compulsory("Call-ID")
+
+    @property
+    def cseq(self) -> CSeq:
+        """The CSeq."""
+        cached: CSeq | None = self.headers.parsed.get("CSeq")
+        if cached is None:
+            cached = self.headers.parsed["CSeq"] = CSeq.parse(self._compulsory("CSeq"))
+        return cached
+
+    @property
+    def contacts(self) -> list[NameAddr]:
+        """All contacts; ``*`` is a NameAddr whose uri_text is ``*``."""
+        return self._addresses("Contact")
+
+    @property
+    def routes(self) -> list[NameAddr]:
+        """The Route set, first hop first."""
+        return self._addresses("Route")
+
+    @property
+    def record_routes(self) -> list[NameAddr]:
+        """The Record-Route headers in order."""
+        return self._addresses("Record-Route")
+
+    def addresses(self, name: str) -> list[NameAddr]:
+        """Any other header that is a list of addresses (P-Asserted-Identity, Diversion...)."""
+        return self._addresses(name)
+
+    def _addresses(self, name: str) -> list[NameAddr]:
+        cached: list[NameAddr] | None = self.headers.parsed.get(name)
+        if cached is None:
+            cached = [NameAddr.parse(value) for value in self.headers.values(name)]
+            self.headers.parsed[name] = cached
+        return cached
+
+    @property
+    def max_forwards(self) -> int | None:
+        """Max-Forwards clamped to 255, None where absent; RemoteProtocolError if not a number."""
+        text = self.headers.get("Max-Forwards")
+        if text is None:
+            return None
+        number = parse_number(text, 255)
+        if number is None:
+            raise RemoteProtocolError("malformed Max-Forwards")
+        return number
+
+    @property
+    def expires(self) -> int | None:
+        """Expires in seconds, clamped to 2**32 - 1; None where absent or malformed (20.19)."""
+        text = self.headers.get("Expires")
+        return None if text is None else parse_number(text, EXPIRES_MAX_S)
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type in lower case without parameters, None where absent."""
+        text = self.headers.get("Content-Type")
+        if text is None:
+            return None
+        kind = text.partition(";")[0].replace(" ", "").replace("\t", "")
+        return kind.lower() if kind.isascii() else kind
+
+    def _compulsory(self, name: str) -> str:
+        value = self.headers.get(name)
+        if not value:
+            raise RemoteProtocolError(f"missing {name}")
+        return value
+
+    @property
+    def start_line(self) -> str:
+        """The first line without its line break."""
+        raise NotImplementedError
+
+    def serialise(self) -> bytes:
+        """The octets to send; Content-Length is always written, computed from the body."""
+        length = str(len(self.body))
+        lines = [self.start_line]
+        missing = True
+        for name, value in self.headers.items():
+            if name == "Content-Length":
+                if missing:
+                    lines.append(f"Content-Length: {length}")
+                missing = False
+            else:
+                lines.append(f"{name}: {value}")
+        if missing:
+            lines.append(f"Content-Length: {length}")
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+
+    def __eq__(self, other: object) -> bool:
+        # Content-Length is derived from the body, so it takes no part.
+        if type(other) is not type(self) or not isinstance(other, SipMessage):
+            return NotImplemented
+        return (
+            self.start_line == other.start_line
+            and self.body == other.body
+            and [h for h in self.headers.items() if h[0] != "Content-Length"]
+            == [h for h in other.headers.items() if h[0] != "Content-Length"]
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.start_line!r} {len(self.body)} B body>"
+
+
+class SipRequest(SipMessage):
+    """A request; `uri` is the Request-URI as received."""
+
+    __slots__ = ("method", "uri")
+
+    def __init__(
+        self, method: str, uri: str, headers: Headers | None = None, body: bytes = b""
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = Headers() if headers is None else headers
+        self.body = body
+
+    @property
+    def start_line(self) -> str:
+        """METHOD SP URI SP SIP/2.0."""
+        return f"{self.method} {self.uri} SIP/2.0"
+
+    @property
+    def request_uri(self) -> SipUri:
+        """The Request-URI parsed; RemoteProtocolError (416 for another scheme)."""
+        return SipUri.parse(self.uri)
+
+    def response(
+        self, status: int, reason: str | None = None, *, to_tag: str | None = None
+    ) -> SipResponse:
+        """A response to this request (RFC 3261 8.2.6.2).
+
+        Copies Via, From, Call-ID, CSeq and To as they stand (`to_tag` is added where To has no
+        tag), Timestamp into a 100, and Record-Route (12.1.1) into what may set up a dialog. Works
+        on requests with missing or malformed headers too: what is absent stays absent.
+        """
+        headers = Headers()
+        record_route = 100 < status < 300 and self.method in _DIALOG_FORMING
+        for name, value in self.headers.items():
+            if name in ("Via", "From", "Call-ID", "CSeq"):
+                headers.add(name, value)
+            elif name == "To":
+                headers.add(name, value if to_tag is None else self._tagged(value, to_tag))
+            elif (name == "Record-Route" and record_route) or (
+                name == "Timestamp" and status == 100
+            ):
+                headers.add(name, value)
+        return SipResponse(status, reason, headers)
+
+    @staticmethod
+    def _tagged(value: str, to_tag: str) -> str:
+        try:
+            return value if NameAddr.parse(value).tag is not None else f"{value};tag={to_tag}"
+        except RemoteProtocolError:
+            return value
+
+
+class SipResponse(SipMessage):
+    """A response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        reason: str | None = None,
+        headers: Headers | None = None,
+        body: bytes = b"",
+    ) -> None:
+        self.status = status
+        self.reason = reason_of(status) if reason is None else reason
+        self.headers = Headers() if headers is None else headers
+        self.body = body
+
+    @property
+    def start_line(self) -> str:
+        """SIP/2.0 SP status SP reason."""
+        return f"SIP/2.0 {self.status} {self.reason}"

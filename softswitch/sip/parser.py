@@ -1,0 +1,195 @@
+"""Octets to messages: one bounded, linear pass over the head; values wait until they are asked.
+
+The head is split once, names go through one dict of known spellings, and only what every layer
+above needs (top Via, From, To, Call-ID, CSeq, Max-Forwards) is looked into. `ParseError` is the
+only exception that leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.grammar import split_commas
+from softswitch.sip.headers import SPELLINGS, Headers, canonical_name
+from softswitch.sip.message import SipRequest, SipResponse
+
+_REQUEST_LINE: Final = re.compile(
+    r"([A-Za-z0-9\-.!%*_+`'~]{1,64}) ([^\x00-\x20\x7f<>\"]++) SIP/2\.0"
+)
+_STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*+))?+", re.DOTALL)
+_ANY_VERSION: Final = re.compile(r".* [sS][iI][pP]/[0-9]{1,9}\.[0-9]{1,9}")
+_METHOD_START: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,64})[ \t]")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_BARE_CONTROL: Final = re.compile(rb"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_FOLD: Final = re.compile(r"\r\n[ \t]+")
+_LENGTH: Final = re.compile(r"[0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a stranger may make us hold; octets and counts."""
+
+    head: int = 65_536
+    body: int = 65_536
+    headers: int = 256
+    vias: int = 70
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class ParseError(RemoteProtocolError):
+    """The octets are no SIP message we accept.
+
+    `status_hint` is the answer a request deserves (None: drop it, as for any response); `request`
+    holds what could be read of the head, enough to build that answer, or None.
+    """
+
+    def __init__(
+        self, reason: str, status_hint: int | None = 400, request: SipRequest | None = None
+    ) -> None:
+        self.request = request
+        super().__init__(reason, status_hint)
+
+
+def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest | SipResponse:
+    """One datagram, or one framed message of a stream.
+
+    Octets after Content-Length are dropped (RFC 3261 18.3); without Content-Length the body is
+    the rest. Raises ParseError and nothing else.
+    """
+    end = data.find(b"\r\n\r\n", 0, limits.head + 4)
+    if end < 0:
+        if len(data) > limits.head:
+            raise ParseError("head too large", 513)
+        raise _refused(data, limits, "head without end")
+    if data.count(b"\r\n", 0, end) > limits.headers:
+        raise ParseError("too many headers", 513)
+    head = data[:end]
+    try:
+        message = _parse_head(head)
+    except RemoteProtocolError as error:
+        raise _refused(head, limits, str(error), error.status_hint) from None
+    try:
+        _check_head(message, limits)
+        message.body = _cut_body(message.headers, data, end + 4, limits)
+    except RemoteProtocolError as error:
+        if isinstance(message, SipResponse):
+            raise ParseError(str(error), None) from None
+        raise ParseError(
+            str(error), error.status_hint, message if "Via" in message.headers else None
+        ) from None
+    return message
+
+
+def _parse_head(head: bytes) -> SipRequest | SipResponse:
+    breaks = head.count(b"\n")
+    if head.count(b"\r") != breaks or head.count(b"\r\n") != breaks:
+        raise RemoteProtocolError("bare CR or LF in the head")
+    # RFC 4475 3.1.1.2: a quoted-pair may carry any control octet but CR and LF.
+    if _CONTROL.search(head) is not None and _BARE_CONTROL.search(head) is not None:
+        raise RemoteProtocolError("control octet in the head")
+    text = head.decode("utf-8", "surrogateescape")
+    start, _, rest = text.partition("\r\n")
+    headers = _parse_headers(rest)
+    request_line = _REQUEST_LINE.fullmatch(start)
+    if request_line is not None:
+        return SipRequest(request_line.group(1), request_line.group(2), headers)
+    status_line = _STATUS_LINE.fullmatch(start)
+    if status_line is not None:
+        return SipResponse(int(status_line.group(1)), status_line.group(2) or "", headers)
+    if _ANY_VERSION.fullmatch(start) is not None and not start.upper().endswith(" SIP/2.0"):
+        raise RemoteProtocolError("SIP version not supported", 505)
+    raise RemoteProtocolError("malformed start line")
+
+
+def _parse_headers(text: str) -> Headers:
+    """The header lines of `text` (no start line, no final CRLF CRLF)."""
+    if text[:1] in (" ", "\t"):
+        raise RemoteProtocolError("folded start line")
+    if "\r\n " in text or "\r\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    names: list[str] = []
+    values: list[str] = []
+    if not text:
+        return Headers.of_canonical(names, values)
+    spellings = SPELLINGS
+    for line in text.split("\r\n"):
+        name, colon, value = line.partition(":")
+        canonical = spellings.get(name)
+        if canonical is None:
+            canonical = canonical_name(name.rstrip(" \t"))
+        if not colon:
+            raise RemoteProtocolError("header line without colon")
+        names.append(canonical)
+        values.append(value.strip(" \t"))
+    return Headers.of_canonical(names, values)
+
+
+def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
+    headers = message.headers
+    repeated = headers.repeated()
+    if repeated:
+        raise RemoteProtocolError(f"more than one {min(repeated)}")
+    _check_vias(headers, limits)
+    message.top_via  # noqa: B018 - parsed and kept for the layers above
+    message.from_  # noqa: B018
+    message.to  # noqa: B018
+    message.call_id  # noqa: B018
+    cseq = message.cseq
+    if isinstance(message, SipRequest):
+        if cseq.method != message.method:
+            raise RemoteProtocolError("CSeq method differs from the request's")
+        message.max_forwards  # noqa: B018
+
+
+def _check_vias(headers: Headers, limits: Limits) -> None:
+    lines = headers.get_all("Via")
+    commas = sum(line.count(",") for line in lines)
+    if len(lines) + commas > limits.vias:
+        count = sum(len(split_commas(line, limits.vias + 1)) for line in lines)
+        if count > limits.vias:
+            raise RemoteProtocolError("too many Vias")
+
+
+def _cut_body(headers: Headers, data: bytes, start: int, limits: Limits) -> bytes:
+    text = headers.get("Content-Length")
+    available = len(data) - start
+    if text is None:
+        length = available
+    elif _LENGTH.fullmatch(text) is None:
+        raise RemoteProtocolError("malformed Content-Length")
+    else:
+        length = int(text)
+        if length > available and length <= limits.body:
+            raise RemoteProtocolError("body shorter than Content-Length")
+    if length > limits.body:
+        raise RemoteProtocolError("body too large", 413)
+    return data[start : start + length]
+
+
+def _refused(head: bytes, limits: Limits, reason: str, status: int | None = 400) -> ParseError:
+    """Build the error for a head that does not parse, with what can be saved for an answer.
+
+    Only whole, well-formed lines of the headers a response copies are kept.
+    """
+    if head[:4].upper() == b"SIP/":
+        return ParseError(reason, None)
+    lines = head[: limits.head].split(b"\r\n", limits.headers + 1)[: limits.headers + 1]
+    method = _METHOD_START.match(lines[0].decode("utf-8", "surrogateescape"))
+    if method is None:
+        return ParseError(reason, status)
+    headers = Headers()
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        known = SPELLINGS.get(name.rstrip(b" \t").decode("utf-8", "surrogateescape"))
+        if known in ("Via", "From", "To", "Call-ID", "CSeq") and not _BARE_CONTROL.search(value):
+            text = value.decode("utf-8", "surrogateescape").strip(" \t")
+            if "\r" not in text and "\n" not in text and "\0" not in text:
+                headers.add(known, text)
+    if "Via" not in headers:
+        return ParseError(reason, status)
+    return ParseError(reason, status, SipRequest(method.group(1), "sip:invalid", headers))
