@@ -70,6 +70,8 @@ class WavInfo:
     data_octets: int
     whole: bool
     """Every declared size agrees with the length of the file."""
+    open_ended: bool
+    """Whatever follows `data_at` is samples: no chunk was announced behind them."""
 
 
 def header(wav: WavFormat, data_octets: int, trailer_octets: int = 0) -> bytes:
@@ -178,11 +180,11 @@ def inspect(file: BinaryIO) -> WavInfo:
 def _data(wav: WavFormat, data_at: int, size: int, declared: int, length: int) -> WavInfo:
     whole = declared == length and data_at + size <= length and size % wav.octets_per_frame == 0
     if whole:
-        return WavInfo(wav, data_at, size, True)
+        return WavInfo(wav, data_at, size, True, False)
     # Sizes that end with the data are our own, cut short; chunks behind the data are a stranger's.
     own = declared <= data_at + size + 1 or data_at + size > length or size == 0
     present = length - data_at if own else size
-    return WavInfo(wav, data_at, present - present % wav.octets_per_frame, False)
+    return WavInfo(wav, data_at, present - present % wav.octets_per_frame, False, own)
 
 
 def repair(file: BinaryIO) -> WavInfo:
@@ -194,6 +196,9 @@ def repair(file: BinaryIO) -> WavInfo:
     info = inspect(file)
     if info.whole:
         return info
+    if not info.open_ended:
+        _patch(file, 4, _length(file) - 8)
+        return inspect(file)
     file.seek(info.data_at + info.data_octets)
     if info.data_octets & 1:
         file.write(b"\0")
