@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import heapq
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 T = TypeVar("T")
@@ -55,6 +57,28 @@ class _VirtualSelector:
         return []
 
 
+class _OrderedTimer(asyncio.TimerHandle):
+    """asyncio's heap forgets who came first among equal times; on virtual time equal is common."""
+
+    __slots__ = ("_turn",)
+
+    def __init__(
+        self,
+        when: float,
+        turn: int,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self._turn = turn
+
+    def __lt__(self, other: object) -> bool:
+        assert isinstance(other, _OrderedTimer)
+        return (self.when(), self._turn) < (other.when(), other._turn)
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop whose `time()` is virtual, starting at 0.0 seconds.
 
@@ -73,6 +97,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now_s = 0.0
         self._limit_s = limit_s
         self._spins = 0
+        self._turns = 0
         self._clock_resolution = 1e-9
         self._selector = _VirtualSelector(self)
 
@@ -107,6 +132,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if len(tasks) > _TASKS_SHOWN_MAX:
             lines.append(f"  and {len(tasks) - _TASKS_SHOWN_MAX} more")
         return "\n".join(lines)
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As the base class; callbacks of the same instant run in the order they were set."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._turns += 1
+        timer = _OrderedTimer(when, self._turns, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     # What BaseEventLoop asks of a concrete loop.
 
@@ -154,7 +194,7 @@ for _name in (
 class VirtualClock:
     """The `softswitch.clock.Clock` of a `VirtualLoop`.
 
-    `monotonic_s` is the loop's time; `wall_s` is `wall_start_s` plus that, plus all that `shift_wall`
+    `monotonic_s` is the loop's time; `wall_s` is `wall_start_s` plus that, plus what `shift_wall`
     added: wall clocks jump (summer time, NTP, an administrator), monotonic ones never.
     """
 

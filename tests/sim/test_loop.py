@@ -43,6 +43,18 @@ def test_timers_fire_in_order_at_their_exact_times() -> None:
     assert run(main()) == [(0.1, "a"), (0.2, "b"), (0.3, "c"), (100_000.1, "d")]
 
 
+def test_timers_of_one_instant_fire_in_the_order_they_were_set() -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        seen: list[int] = []
+        for number in range(100):
+            loop.call_at(1.0, seen.append, number)
+        await asyncio.sleep(2)
+        return seen
+
+    assert run(main()) == list(range(100))
+
+
 def test_a_deadlock_is_raised_and_names_who_waits() -> None:
     async def waits_for_ever() -> None:
         await asyncio.Event().wait()
