@@ -1,0 +1,400 @@
+"""Offers and answers for one audio stream (RFC 3264), as pure functions over descriptions.
+
+We always settle on one codec plus telephone-event: a peer that may switch codecs in the middle of a
+stream gains nothing and costs the media plane a decoder in waiting. Everything else a description
+may hold (video, text, application) is answered with port 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from softswitch.errors import LocalProtocolError
+from softswitch.sip.sdp.address import AddressKind, address_kind
+from softswitch.sip.sdp.codecs import (
+    AUDIO_CODECS,
+    EVENTS,
+    TELEPHONE_EVENT,
+    TELEPHONE_EVENT_PAYLOAD_TYPE,
+    AudioCodec,
+    AudioFormat,
+    codec_of,
+)
+from softswitch.sip.sdp.description import (
+    Attributes,
+    MediaDescription,
+    Origin,
+    SdpError,
+    SessionDescription,
+)
+from softswitch.sip.sdp.direction import answer_direction, compose, receives, sends
+
+DEFAULT_CODECS: Final = ("PCMA", "PCMU", "G722")
+PTIMES_MS: Final = (10, 20, 30, 40, 60)
+_PLAIN_PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
+
+
+@dataclass(frozen=True, slots=True)
+class AudioNegotiated:
+    """What both sides have agreed, seen from ours.
+
+    `payload_type` and `dtmf_payload_type` are what we put into packets; the `receive_` ones what
+    the peer may send (they differ only when an answer renumbers a dynamic type). `ptime_ms` is the
+    packet time the peer wants. `direction` is ours. `on_hold` is True when the peer does not want
+    our audio. `rejected` counts media lines refused; `media_index` is the audio line's place.
+    """
+
+    remote_host: str
+    remote_port: int
+    codec: str
+    payload_type: int
+    dtmf_payload_type: int | None
+    ptime_ms: int
+    direction: str
+    on_hold: bool = False
+    rtcp_mux: bool = False
+    remote_rtcp_port: int = 0
+    receive_payload_type: int = 0
+    receive_dtmf_payload_type: int | None = None
+    rejected: int = 0
+    media_index: int = 0
+
+    @property
+    def remote(self) -> tuple[str, int] | None:
+        """Where to send; None while the peer names no usable address (c=0.0.0.0 or port 0)."""
+        if self.remote_port == 0 or address_kind(self.remote_host) is AddressKind.UNSPECIFIED:
+            return None
+        return (self.remote_host, self.remote_port)
+
+
+# -- our offers -------------------------------------------------------------------------------
+
+
+def make_offer(
+    local_host: str,
+    local_port: int,
+    codecs: Sequence[str] = DEFAULT_CODECS,
+    *,
+    session_id: int = 0,
+    direction: str = "sendrecv",
+    ptime_ms: int = 20,
+    dtmf: bool = True,
+    rtcp_mux: bool = False,
+    payload_types: Mapping[str, int] | None = None,
+    previous: SessionDescription | None = None,
+    name: str = "-",
+) -> SessionDescription:
+    """An offer of one audio stream, best codec first.
+
+    `codecs` are names of `AUDIO_CODECS`. `session_id` is a number of the caller's choice, unique
+    for this host (RFC 8866 5.2). `payload_types` fixes dynamic numbers by codec name (and
+    "telephone-event"), so that a later offer keeps what the peer chose. `previous` is our last
+    description of the session: its id, its numbers and its media lines are kept, the version
+    rises when anything changed (RFC 3264 8). Raises LocalProtocolError for unknown codecs.
+    """
+    numbers = dict(_numbers_of(previous))
+    numbers.update(payload_types or {})
+    formats = _number_formats(codecs, numbers, dtmf=dtmf)
+    audio = MediaDescription(
+        "audio",
+        local_port,
+        "RTP/AVP",
+        tuple(str(number) for number, _, _ in formats),
+        None,
+        _audio_attributes(formats, ptime_ms, direction, rtcp_mux),
+    )
+    return _describe(local_host, _with_old_lines(audio, previous), session_id, previous, name)
+
+
+def _number_formats(
+    codecs: Sequence[str], numbers: Mapping[str, int], *, dtmf: bool
+) -> list[tuple[int, str, str | None]]:
+    """(payload type, rtpmap, fmtp) of each codec and of telephone-event at their clocks."""
+    chosen: list[tuple[int, str, str | None]] = []
+    taken = set(numbers.values())
+    clocks: list[int] = []
+    for codec_name in codecs:
+        codec = AUDIO_CODECS.get(codec_name)
+        if codec is None:
+            raise LocalProtocolError(f"unknown codec {codec_name!r}")
+        number = codec.payload_type
+        if not codec.is_static:
+            number = _pick(numbers.get(codec_name), number, taken)
+        chosen.append((number, codec.rtpmap, codec.format.fmtp))
+        if codec.format.clock_hz not in clocks:
+            clocks.append(codec.format.clock_hz)
+    if not chosen:
+        raise LocalProtocolError("an offer needs a codec")
+    if dtmf:
+        # 8000 Hz first: it gets the number that careless peers take for granted.
+        for clock_hz in sorted(clocks, key=lambda hz: hz != 8000):
+            key = _event_key(clock_hz)
+            number = _pick(numbers.get(key), TELEPHONE_EVENT_PAYLOAD_TYPE, taken)
+            chosen.append((number, f"{TELEPHONE_EVENT}/{clock_hz}", EVENTS))
+    return chosen
+
+
+def _event_key(clock_hz: int) -> str:
+    return TELEPHONE_EVENT if clock_hz == 8000 else f"{TELEPHONE_EVENT}/{clock_hz}"
+
+
+def _pick(fixed: int | None, wish: int, taken: set[int]) -> int:
+    """A dynamic payload type: the fixed one, else the wish, else the next free."""
+    if fixed is not None:
+        return fixed
+    number = next((n for n in (wish, *range(96, 128)) if n not in taken), None)
+    if number is None:
+        raise LocalProtocolError("no payload type left")
+    taken.add(number)
+    return number
+
+
+def _numbers_of(previous: SessionDescription | None) -> Mapping[str, int]:
+    """The dynamic numbers our last description used (RFC 3264 8.3.2: never reassigned)."""
+    numbers: dict[str, int] = {}
+    for media in previous.media if previous is not None else ():
+        for number, audio_format in media.audio_formats().items():
+            codec = codec_of(audio_format)
+            if codec is not None and not codec.is_static:
+                numbers.setdefault(codec.name, number)
+            elif audio_format.name == TELEPHONE_EVENT:
+                numbers.setdefault(_event_key(audio_format.clock_hz), number)
+    return numbers
+
+
+def _audio_attributes(
+    formats: Sequence[tuple[int, str, str | None]], ptime_ms: int, direction: str, rtcp_mux: bool
+) -> Attributes:
+    attributes: list[tuple[str, str | None]] = []
+    for number, rtpmap, fmtp in formats:
+        attributes.append(("rtpmap", f"{number} {rtpmap}"))
+        if fmtp is not None:
+            attributes.append(("fmtp", f"{number} {fmtp}"))
+    attributes.append(("ptime", str(ptime_ms)))
+    if rtcp_mux:
+        attributes.append(("rtcp-mux", None))
+    attributes.append((direction, None))
+    return tuple(attributes)
+
+
+def _with_old_lines(
+    audio: MediaDescription, previous: SessionDescription | None
+) -> tuple[MediaDescription, ...]:
+    """Media lines never go away nor change places (RFC 3264 8): ours stands where it stood."""
+    if previous is None:
+        return (audio,)
+    lines = [replace(m, port=0, attributes=()) for m in previous.media]
+    place = next((i for i, m in enumerate(previous.media) if m.kind == "audio" and m.port), None)
+    if place is None:
+        place = next((i for i, m in enumerate(previous.media) if m.kind == "audio"), len(lines))
+    lines[place : place + 1] = [audio]
+    return tuple(lines)
+
+
+def _describe(
+    host: str,
+    media: tuple[MediaDescription, ...],
+    session_id: int,
+    previous: SessionDescription | None,
+    name: str,
+) -> SessionDescription:
+    if previous is None:
+        return SessionDescription(Origin(str(session_id), 1, host), media, host, (), name)
+    same = SessionDescription(previous.origin, media, host, (), previous.name)
+    if same == previous:
+        return previous
+    origin = replace(previous.origin, version=previous.origin.version + 1)
+    return replace(same, origin=origin)
+
+
+# -- our answers ------------------------------------------------------------------------------
+
+
+def make_answer(
+    offer: SessionDescription,
+    local_host: str,
+    local_port: int,
+    codecs: Sequence[str] = DEFAULT_CODECS,
+    *,
+    session_id: int = 0,
+    direction: str = "sendrecv",
+    ptime_ms: int = 20,
+    dtmf: bool = True,
+    rtcp_mux: bool = False,
+    previous: SessionDescription | None = None,
+    prefer_ours: bool = False,
+    name: str = "-",
+) -> tuple[SessionDescription, AudioNegotiated]:
+    """The answer to `offer` and what it agrees.
+
+    The first audio line with plain RTP and a codec in `codecs` is accepted, in the offerer's order
+    of preference (in ours with `prefer_ours`); payload numbers are the offerer's; every other line
+    is refused with port 0. `direction` is what we would like. `previous` is our last description
+    of this session, as in `make_offer`. Raises SdpError (488) when nothing fits.
+    """
+    index, number, codec = _choose(offer, codecs, prefer_ours)
+    media = offer.media[index]
+    theirs = _effective_direction(offer, media)
+    ours = answer_direction(theirs, direction)
+    event_number = _event_number(media, codec) if dtmf else None
+    mux = rtcp_mux and media.attribute("rtcp-mux") is not None
+    formats: list[tuple[int, str, str | None]] = [(number, codec.rtpmap, codec.format.fmtp)]
+    if event_number is not None:
+        rate_hz = codec.format.clock_hz
+        formats.append((event_number, f"{TELEPHONE_EVENT}/{rate_hz}", EVENTS))
+    lines = [_refuse(line) for line in offer.media]
+    lines[index] = MediaDescription(
+        "audio",
+        local_port,
+        media.protocol,
+        tuple(str(n) for n, _, _ in formats),
+        None,
+        _audio_attributes(formats, ptime_ms, ours, mux),
+    )
+    answer = _describe(local_host, tuple(lines), session_id, previous, name)
+    return answer, AudioNegotiated(
+        remote_host=offer.host_of(media) or "0.0.0.0",
+        remote_port=media.port,
+        codec=codec.name,
+        payload_type=number,
+        dtmf_payload_type=event_number,
+        ptime_ms=_ptime(media, ptime_ms),
+        direction=ours,
+        on_hold=not receives(theirs),
+        rtcp_mux=mux,
+        remote_rtcp_port=_rtcp_port(media, mux),
+        receive_payload_type=number,
+        receive_dtmf_payload_type=event_number,
+        rejected=len(lines) - 1,
+        media_index=index,
+    )
+
+
+def _choose(
+    offer: SessionDescription, codecs: Sequence[str], prefer_ours: bool
+) -> tuple[int, int, AudioCodec]:
+    """(media line, payload type, codec) of the first line we can take."""
+    for index, media in enumerate(offer.media):
+        if (
+            media.kind != "audio"
+            or media.port == 0
+            or media.protocol.upper() not in _PLAIN_PROTOCOLS
+            or offer.host_of(media) is None
+        ):
+            continue
+        found: list[tuple[int, AudioCodec]] = []
+        for number, audio_format in media.audio_formats().items():
+            codec = codec_of(audio_format)
+            if codec is not None and codec.name in codecs:
+                found.append((number, codec))
+        if found and prefer_ours:
+            found.sort(key=lambda pair: codecs.index(pair[1].name))
+        if found:
+            return index, *found[0]
+    raise SdpError("no audio format in common", 488)
+
+
+def _refuse(media: MediaDescription) -> MediaDescription:
+    """A refused line: port 0, otherwise what the offer said (RFC 3264 6)."""
+    return MediaDescription(media.kind, 0, media.protocol, media.formats[:1] or ("0",))
+
+
+def _effective_direction(description: SessionDescription, media: MediaDescription) -> str:
+    """The peer's direction; c=0.0.0.0 means it does not want our media (RFC 3264 8.4)."""
+    direction = description.direction_of(media)
+    host = description.host_of(media)
+    if host is not None and address_kind(host) is AddressKind.UNSPECIFIED:
+        return compose(send=sends(direction), receive=False)
+    return direction
+
+
+def _event_number(media: MediaDescription, codec: AudioCodec) -> int | None:
+    """telephone-event at the codec's clock: with another one its timestamps would not fit."""
+    wanted = AudioFormat(TELEPHONE_EVENT, codec.format.clock_hz)
+    for number, audio_format in media.audio_formats().items():
+        if audio_format.same_codec(wanted):
+            return number
+    return None
+
+
+def _ptime(media: MediaDescription, ours_ms: int) -> int:
+    """The packet time to send: what the peer likes if we can, never above its maximum."""
+    wish_ms = media.ptime_ms
+    chosen = wish_ms if wish_ms in PTIMES_MS else ours_ms
+    largest_ms = media.maxptime_ms
+    if largest_ms is not None and chosen > largest_ms:
+        chosen = max((p for p in PTIMES_MS if p <= largest_ms), default=chosen)
+    return chosen
+
+
+def _rtcp_port(media: MediaDescription, mux: bool) -> int:
+    """Where RTCP goes: the RTP port under mux, a=rtcp (RFC 3605), else the next port."""
+    if mux:
+        return media.port
+    named = media.attribute("rtcp")
+    if named:
+        port = named.strip(" \t").partition(" ")[0]
+        if len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
+            return int(port)
+    return media.port + 1 if media.port < 65_535 else media.port
+
+
+# -- answers to us ----------------------------------------------------------------------------
+
+
+def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioNegotiated:
+    """What the peer's `answer` to our `offer` agrees.
+
+    Lenient to answers with fewer or more media lines than offered, strict to what they mean: the
+    first codec of the answer that we offered is taken. Raises SdpError (488) when the audio line
+    was refused or nothing in it is ours.
+    """
+    index = next(i for i, line in enumerate(offer.media) if line.kind == "audio" and line.port)
+    ours = offer.media[index]
+    if index >= len(answer.media) or answer.media[index].kind != "audio":
+        raise SdpError("the answer has no audio line", 488)
+    media = answer.media[index]
+    if media.port == 0:
+        raise SdpError("the peer refused audio", 488)
+    host = answer.host_of(media)
+    if host is None:
+        raise SdpError("the answer names no address", 488)
+    number, receive_number, codec = _first_common(ours, media)
+    theirs = _effective_direction(answer, media)
+    event_number = _event_number(media, codec)
+    receive_event_number = _event_number(ours, codec)
+    if event_number is None or receive_event_number is None:
+        event_number = receive_event_number = None
+    mux = ours.attribute("rtcp-mux") is not None and media.attribute("rtcp-mux") is not None
+    return AudioNegotiated(
+        remote_host=host,
+        remote_port=media.port,
+        codec=codec.name,
+        payload_type=number,
+        dtmf_payload_type=event_number,
+        ptime_ms=_ptime(media, ours.ptime_ms or 20),
+        direction=answer_direction(theirs, offer.direction_of(ours)),
+        on_hold=not receives(theirs),
+        rtcp_mux=mux,
+        remote_rtcp_port=_rtcp_port(media, mux),
+        receive_payload_type=receive_number,
+        receive_dtmf_payload_type=receive_event_number,
+        rejected=sum(1 for line in answer.media if line.port == 0),
+        media_index=index,
+    )
+
+
+def _first_common(ours: MediaDescription, theirs: MediaDescription) -> tuple[int, int, AudioCodec]:
+    """(their number, our number, codec) of the first format of the answer that we offered."""
+    offered = {
+        codec.name: number
+        for number, audio_format in ours.audio_formats().items()
+        if (codec := codec_of(audio_format)) is not None
+    }
+    for number, audio_format in theirs.audio_formats().items():
+        codec = codec_of(audio_format)
+        if codec is not None and codec.name in offered:
+            return number, offered[codec.name], codec
+    raise SdpError("the answer has no codec that was offered", 488)
