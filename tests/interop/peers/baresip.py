@@ -46,7 +46,8 @@ class Baresip:
     """One phone process with one account.
 
     Parameters: `number`/`password` of the extension, `server` = "host:port" of the switch,
-    `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference.
+    `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference,
+    `register` None to try without waiting for success.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Baresip:
         plays: Path,
         answer: str = "auto",
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
-        register: bool = True,
+        register: bool | None = True,
         transport: str = "udp",
     ) -> None:
         program = require("baresip", "baresip-core")
@@ -77,9 +78,10 @@ class Baresip:
             control_port=self.control_port,
             heard=self.heard_directory,
         )
+        interval_s = 0 if register is False else 60
         account = (
             f"<sip:{number}@{server};transport={transport}>;auth_user={number};auth_pass={password};"
-            f"answermode={answer};audio_codecs={codecs};regint={60 if register else 0};ptime=20\n"
+            f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20\n"
         )
         (directory / "config").write_text(config)
         (directory / "accounts").write_text(account)
@@ -168,6 +170,11 @@ class Baresip:
             ),
             timeout_s=timeout_s,
         )
+
+    def has_event(self, kind: str) -> bool:
+        """Whether such an event has arrived by now."""
+        self._read()
+        return any(event["type"] == kind for event in self.events)
 
     def dial(self, target: str) -> None:
         uri = target if target.startswith("sip:") else f"sip:{target}@{self.server}"

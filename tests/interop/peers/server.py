@@ -103,20 +103,21 @@ class Server:
         self.process.wait_for_log("ready", timeout_s=60.0)
 
     def stop(self) -> None:
-        """End it in the orderly way; its output must not tell of an error nobody handled."""
-        if self.process is None:
-            return
-        process, self.process = self.process, None
-        process.stop(timeout_s=20.0)
-        self._finished.append(process)
+        """End it in the orderly way; may be called twice."""
+        if self.process is not None:
+            self._finished.append(self.process)
+            self.process = None
+        for process in self._finished:
+            process.stop(timeout_s=20.0)
 
-    def kill(self) -> None:
-        """kill -9 of the control plane and of whatever it leaves behind."""
+    def kill(self) -> Process:
+        """kill -9 of the control plane alone; what it leaves behind must not stop the next start.
+        `stop` ends that too."""
         assert self.process is not None
         process, self.process = self.process, None
         process.kill()
-        process.stop()
         self._finished.append(process)
+        return process
 
     def trouble(self) -> str:
         """The output of a run that told of an unhandled error, else nothing."""

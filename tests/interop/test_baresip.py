@@ -1,0 +1,160 @@
+"""Two baresip phones through the switch: what one says the other hears, and is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.interop.peers.audio import (
+    RATE_HZ,
+    assert_heard,
+    assert_not_heard,
+    read_wav,
+)
+from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.process import wait_until
+from tests.interop.peers.server import Server
+
+Serve = Callable[..., Server]
+Phone = Callable[..., Baresip]
+
+
+def talk_until_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
+    """Let both sentences pass, with a second to spare."""
+    for phone, other in ((caller, "callee"), (callee, "caller")):
+        spoken = len(voices[other].samples) + int(1.5 * RATE_HZ)
+        phone.wait_heard_bytes(2 * spoken, timeout_s=60)
+
+
+def assert_both_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
+    assert_heard(voices["caller"].samples, callee.heard(), "the caller's voice at the callee")
+    assert_heard(voices["callee"].samples, caller.heard(), "the callee's voice at the caller")
+
+
+def test_two_phones_talk_and_are_recorded(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve(recording="all")
+    callee = baresip(server, "1002", plays="callee", answer="manual")
+    caller = baresip(server, "1001", plays="caller")
+
+    caller.dial("1002")
+    callee.wait_event("CALL_INCOMING")
+    caller.wait_event("CALL_RINGING")
+    callee.accept()
+    caller.wait_event("CALL_ESTABLISHED")
+    callee.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    caller.hang_up()
+    callee.wait_event("CALL_CLOSED")
+
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+    (record,) = server.records(1)
+    assert record.outcome == "answered", record
+    (path,) = server.recordings()
+    recording = read_wav(path)
+    assert recording.shape[1] == 2
+    assert_heard(voices["caller"].samples, recording[:, 0], "left: the caller")
+    assert_heard(voices["callee"].samples, recording[:, 1], "right: the callee")
+    assert_not_heard(voices["callee"].samples, recording[:, 0], "left: the callee")
+    assert_not_heard(voices["caller"].samples, recording[:, 1], "right: the caller")
+
+
+def test_a_law_and_mu_law_phones_understand_each_other(
+    serve: Serve, baresip: Phone, voices: dict
+) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee", codecs="PCMA/8000/1")
+    caller = baresip(server, "1001", plays="caller", codecs="PCMU/8000/1")
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    callee.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+
+
+def test_echo_test_returns_the_voice(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve()
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial("*43")
+    caller.wait_event("CALL_ESTABLISHED")
+    caller.wait_heard_bytes(2 * (len(voices["caller"].samples) + 2 * RATE_HZ), timeout_s=60)
+    caller.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_heard(voices["caller"].samples, caller.heard(), "the echo")
+    server.wait_idle()
+
+
+def test_hold_and_resume(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee")
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    callee.wait_event("CALL_ESTABLISHED")
+    for _ in range(2):
+        caller.command("hold")
+        settle([caller, callee], 0.3)  # not for correctness: so that a held time exists
+        caller.command("resume")
+        settle([caller, callee], 0.3)
+    talk_until_heard(caller, callee, voices)
+    assert not [e for e in caller.events + callee.events if e["type"] == "CALL_CLOSED"]
+    caller.hang_up()
+    callee.wait_event("CALL_CLOSED")
+    server.wait_idle()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [("1003", "480"), ("4999", "404")], ids=["unregistered", "unknown"]
+)
+def test_a_number_that_cannot_be_reached(
+    serve: Serve, baresip: Phone, number: str, status: str
+) -> None:
+    server = serve()
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial(number)
+    assert status in caller.wait_event("CALL_CLOSED")["param"]
+    server.wait_idle()
+
+
+def test_a_caller_who_gives_up_stops_the_ringing(serve: Serve, baresip: Phone) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee", answer="manual")
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial("1002")
+    callee.wait_event("CALL_INCOMING")
+    caller.wait_event("CALL_RINGING")
+    caller.hang_up()
+    callee.wait_event("CALL_CLOSED")
+    server.wait_idle()
+    (record,) = server.records(1)
+    assert record.outcome != "answered", record
+
+
+def test_a_callee_who_declines(serve: Serve, baresip: Phone) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee", answer="manual")
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial("1002")
+    callee.wait_event("CALL_INCOMING")
+    callee.hang_up()
+    closed = caller.wait_event("CALL_CLOSED")
+    assert closed["param"][:3] in ("486", "603"), closed
+    server.wait_idle()
+
+
+def test_a_phone_with_a_wrong_password_is_not_registered(serve: Serve, baresip: Phone) -> None:
+    server = serve()
+    phone = baresip(server, "1001", plays="caller", password="guess", register=None)
+    phone.wait_event("REGISTER_FAIL")
+    assert server.registrations() == 0
+
+
+def test_a_phone_unregisters_when_it_leaves(serve: Serve, baresip: Phone) -> None:
+    server = serve()
+    phone = baresip(server, "1001", plays="caller")
+    assert server.registrations() == 1
+    phone.close()
+    wait_until(lambda: server.registrations() == 0, "the binding to go")

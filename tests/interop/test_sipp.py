@@ -1,0 +1,148 @@
+"""Many calls by SIPp: phones with authentication, trunks by address, a lossy path between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.interop.peers.ports import HOST, free_port
+from tests.interop.peers.server import Server, Trunk, password_of
+from tests.interop.peers.sipp import Counts, Sipp, register
+
+Serve = Callable[..., Server]
+Peer = Callable[..., Sipp]
+
+MEMORY_GROWTH_MAX_KIB = 12 * 1024  # what the allocator may keep of 1,000 calls
+
+
+def assert_flawless(counts: Counts, calls: int) -> None:
+    assert (counts.calls, counts.successful, counts.failed) == (calls, calls, 0), counts
+    assert counts.unexpected == 0, counts
+    assert (counts.retransmissions, counts.received_again) == (0, 0), counts
+
+
+@pytest.mark.slow
+def test_a_thousand_authenticated_calls(serve: Serve, sipp: Peer, tmp_path: Path) -> None:
+    """1,000 calls at 50 a second, each answered to a challenge and held for a second."""
+    server = serve()
+    callee_port, caller_port = free_port(), free_port()
+    for number, port in (("1001", caller_port), ("1002", callee_port)):
+        register(
+            tmp_path,
+            server=server.address,
+            number=number,
+            password=password_of(number),
+            port=port,
+        )
+    callee = sipp("callee.xml", port=callee_port, calls=1050)
+
+    def run(calls: int) -> Counts:
+        return sipp(
+            "caller.xml",
+            server=server.address,
+            port=caller_port,
+            number="1002",
+            username="1001",
+            password=password_of("1001"),
+            keys={"caller": "1001"},
+            calls=calls,
+            rate=50,
+            limit=500,
+            hold_ms=1000,
+        ).wait(timeout_s=120)
+
+    assert_flawless(run(50), 50)  # so that everything that is loaded late is in memory
+    server.wait_idle()
+    before_kib = server.resident_kib()
+
+    assert_flawless(run(1000), 1000)
+    assert_flawless(callee.wait(), 1050)
+    records = server.records(1050)
+    assert len({record.call_id for record in records}) == 1050
+    assert {record.outcome for record in records} == {"answered"}
+    server.wait_idle()
+    growth_kib = server.resident_kib() - before_kib
+    assert growth_kib < MEMORY_GROWTH_MAX_KIB, f"{growth_kib} KiB more than before 1,000 calls"
+
+
+def carrier_and_sink() -> tuple[Trunk, Trunk, str]:
+    """Two trunks on free ports and the transit between them: what `carrier` brings for 88* goes
+    to `sink`."""
+    carrier = Trunk("carrier", f"{HOST}:{free_port()}")
+    sink = Trunk("sink", f"{HOST}:{free_port()}")
+    transit = '[[inbound]]\nfrom = "carrier"\nnumber = "88*"\nto = "trunk:sink"\n'
+    return carrier, sink, transit
+
+
+def port_of(trunk: Trunk) -> int:
+    return int(trunk.address.rpartition(":")[2])
+
+
+def test_embedded_scenarios_through_two_trunks(serve: Serve, sipp: Peer) -> None:
+    """SIPp's own uac calls in by one trunk; the call leaves by another to SIPp's own uas."""
+    carrier, sink, transit = carrier_and_sink()
+    server = serve(trunks=[carrier, sink], more=transit)
+    called = sipp("uas", port=port_of(sink), calls=100)
+    calling = sipp(
+        "uac",
+        server=server.address,
+        port=port_of(carrier),
+        number="88100",
+        calls=100,
+        rate=50,
+        hold_ms=500,
+    )
+    assert_flawless(calling.wait(), 100)
+    assert_flawless(called.wait(), 100)
+    assert {r.outcome for r in server.records(100)} == {"answered"}
+    server.wait_idle()
+
+
+def test_a_trunk_may_only_call_what_is_written_down(serve: Serve, sipp: Peer) -> None:
+    carrier, sink, transit = carrier_and_sink()
+    server = serve(trunks=[carrier, sink], more=transit)
+    calling = sipp("uac", server=server.address, port=port_of(carrier), number="77100", calls=5)
+    counts = calling.wait()
+    assert (counts.successful, counts.failed) == (0, 5), counts
+    assert "SIP/2.0 404" in counts.details, counts
+    server.wait_idle()
+
+
+def test_a_stranger_gets_no_call(serve: Serve, sipp: Peer) -> None:
+    """From an address that is no trunk's, without credentials: refused before anything is made."""
+    carrier, sink, transit = carrier_and_sink()
+    server = serve(trunks=[carrier, sink], more=transit)
+    stranger = sipp("uac", server=server.address, number="88100", calls=5)
+    counts = stranger.wait()
+    assert (counts.successful, counts.failed) == (0, 5), counts
+    assert any(f"SIP/2.0 {status}" in counts.details for status in (401, 403)), counts
+    server.wait_idle()
+    assert server.records(0) == []
+
+
+@pytest.mark.slow
+def test_calls_complete_over_a_path_that_loses_a_fifth(
+    serve: Serve, sipp: Peer, lossy: Callable[..., int]
+) -> None:
+    """100 calls by SIPp with 20 % of all datagrams lost each way, between SIPp and the switch."""
+    carrier, sink, transit = carrier_and_sink()
+    server = serve(trunks=[carrier, sink], more=transit)
+    called = sipp("callee.xml", port=port_of(sink), calls=None)
+    relay_port = lossy(server.address, source_port=port_of(carrier), loss=0.2, seed=20)
+    calling = sipp(
+        "uac",
+        server=f"{HOST}:{relay_port}",
+        number="88100",
+        calls=100,
+        rate=20,
+        hold_ms=500,
+        extra=["-max_retrans", "9"],
+    )
+    counts = calling.wait(timeout_s=150)
+    assert (counts.calls, counts.successful, counts.failed) == (100, 100, 0), counts
+    assert counts.retransmissions > 20, counts  # else nothing was lost
+    assert {r.outcome for r in server.records(100)} == {"answered"}
+    server.wait_idle(timeout_s=60)
+    called.stop()
