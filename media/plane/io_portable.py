@@ -1,0 +1,143 @@
+"""Back end for any system with sockets: recvfrom_into and sendto, one datagram at a time."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.plane.packet_io import BATCH, PORTS_MAX, STRIDE, PacketBuffer, SourceKeys
+from media.protocol import Address
+
+_KEYS_MAX = 65_536
+_PER_SOCKET_MAX = 256
+
+
+class PortableIo:
+    """`PacketIo` by recvfrom_into and sendto; `streams` is the number of destinations to hold."""
+
+    def __init__(self, streams: int, *, batch: int = BATCH, key_seed: bytes | None = None) -> None:
+        self._batch = batch
+        self._source_keys = SourceKeys(key_seed)
+        self.rx = PacketBuffer(batch)
+        self.tx = PacketBuffer(batch)
+        self.lengths: NDArray[np.int32] = np.zeros(batch, np.int32)
+        self.keys: NDArray[np.uint64] = np.zeros(batch, np.uint64)
+        self.send_errors = 0
+        self._sources: list[tuple[str, int]] = [("", 0)] * batch
+        self._rx_view = memoryview(self.rx.octets.data).cast("B")
+        self._tx_view = memoryview(self.tx.octets.data).cast("B")
+        self._destinations: list[Address | None] = [None] * streams
+        self._sockets: dict[int, socket.socket] = {}
+        self._key_of: dict[tuple[int, str, int], int] = {}
+        self._ready: list[int] = []
+        self._selector = selectors.DefaultSelector()
+        self._watched = -1
+
+    def open_port(self, port_id: int, sock: socket.socket) -> None:
+        """See `PacketIo.open_port`."""
+        if not 0 <= port_id < PORTS_MAX:
+            raise ValueError(f"port id {port_id}")
+        self.close_port(port_id)
+        sock.setblocking(False)
+        self._sockets[port_id] = sock
+        self._selector.register(sock, selectors.EVENT_READ, port_id)
+
+    def close_port(self, port_id: int) -> None:
+        """See `PacketIo.close_port`."""
+        sock = self._sockets.pop(port_id, None)
+        if sock is None:
+            return
+        self._selector.unregister(sock)
+        self._ready = [ready for ready in self._ready if ready != port_id]
+        sock.close()
+
+    def watch(self, descriptor: int) -> None:
+        """See `PacketIo.watch`."""
+        self._watched = descriptor
+        self._selector.register(descriptor, selectors.EVENT_READ, -1)
+
+    def wait(self, timeout_s: float) -> bool:
+        """See `PacketIo.wait`."""
+        events = self._selector.select(max(timeout_s, 0.0))
+        self._ready = [key.data for key, _ in events if key.data >= 0]
+        return len(self._ready) != len(events)
+
+    def receive(self) -> int:
+        """See `PacketIo.receive`."""
+        count = 0
+        found: list[int] = []
+        lengths: list[int] = []
+        for port_id in self._ready:
+            receive = self._sockets[port_id].recvfrom_into
+            for _ in range(min(self._batch - count, _PER_SOCKET_MAX)):
+                row = self._rx_view[count * STRIDE : (count + 1) * STRIDE]
+                try:
+                    length, source = receive(row, STRIDE)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # an error of an earlier datagram that some systems report here
+                found.append(self._key(port_id, source))
+                lengths.append(length)
+                self._sources[count] = source
+                count += 1
+        self.keys[:count] = found
+        self.lengths[:count] = lengths
+        return count
+
+    def _key(self, port_id: int, source: tuple[str, int]) -> int:
+        known = (port_id, source[0], source[1])
+        key = self._key_of.get(known)
+        if key is None:
+            if len(self._key_of) >= _KEYS_MAX:
+                self._key_of.clear()
+            key = self._key_of[known] = self._source_keys.key(port_id, (source[0], source[1]))
+        return key
+
+    def source_of(self, index: int) -> Address:
+        """See `PacketIo.source_of`."""
+        source = self._sources[index]
+        return source[0], source[1]
+
+    def source_key(self, port_id: int, address: Address) -> int:
+        """See `PacketIo.source_key`."""
+        return self._source_keys.key(port_id, address)
+
+    def set_destination(self, row: int, address: Address) -> None:
+        """See `PacketIo.set_destination`."""
+        self._destinations[row] = address
+
+    def send(
+        self,
+        buffer: PacketBuffer,
+        index: NDArray[np.intp],
+        octets: NDArray[np.integer],
+        ports: NDArray[np.integer],
+        rows: NDArray[np.integer],
+    ) -> int:
+        """See `PacketIo.send`."""
+        view = self._rx_view if buffer is self.rx else self._tx_view
+        sent = 0
+        for place, length, port_id, row in zip(
+            index.tolist(), octets.tolist(), ports.tolist(), rows.tolist(), strict=True
+        ):
+            sock, destination = self._sockets.get(port_id), self._destinations[row]
+            if sock is None or destination is None:
+                continue
+            start = place * STRIDE
+            try:
+                sock.sendto(view[start : start + length], destination)
+            except OSError:
+                continue
+            sent += 1
+        self.send_errors += len(index) - sent
+        return sent
+
+    def close(self) -> None:
+        """See `PacketIo.close`."""
+        for port_id in list(self._sockets):
+            self.close_port(port_id)
+        self._selector.close()

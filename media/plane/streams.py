@@ -1,0 +1,139 @@
+"""The streams of a worker as a structure of arrays: one row a stream, one column a fact."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.protocol import StreamStats
+
+# Columns of `Streams.route`: what a packet meets on its way in, and what it becomes on its way out.
+# They stand side by side so that one gather brings all of them for a batch.
+EXPECT = 0
+"""First header word without marker and sequence that this row takes unseen; 0: look closer."""
+SSRC = 1
+TARGET = 2
+"""Row that the packet is relayed to, or `NONE`."""
+SLOT = 3
+"""Slot of the timeline that the samples go to, or `NONE`."""
+HEAD_OUT = 4
+"""First header word of what goes out, without marker and sequence."""
+SEQUENCE_OFFSET = 5
+TIMESTAMP_OFFSET = 6
+SSRC_OUT = 7
+
+NONE = 0xFFFFFFFF
+HEADER_MASK = 0xFF7F0000
+"""Version, padding, extension, CSRC count and payload type of the first header word."""
+
+PACKET = 1 << 40
+"""Counters hold packets above and octets below this bit: one addition counts both."""
+_OCTETS = PACKET - 1
+
+DROP_REASONS = (
+    "malformed",
+    "source",
+    "ssrc",
+    "payload_type",
+    "policed",
+    "oversize",
+    "direction",
+    "rtcp",
+)
+MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, DIRECTION, RTCP = range(8)
+
+
+class Streams:
+    """Rows 0..`capacity`-1; `take` and `give_back` are the only way to one.
+
+    Columns (all (capacity,), but `route` (capacity, 8) and `drops` (capacity, reasons)):
+    `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received` that may be reached in
+    this second; `extended`: highest sequence number seen, with cycles; `first`: where counting of
+    losses began; `heard_s`: time of the last packet taken; `transit`, `jitter`: RFC 3550 6.4.1 in
+    timestamp units; `port_id`: where it sends from; `next_sequence`, `next_timestamp`, `sent_s`:
+    continuation of what we send, valid while no relay feeds the row.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.route: NDArray[np.uint32] = np.zeros((capacity, 8), np.uint32)
+        self.received: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self.sent: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self.limit: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self.extended: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.first: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.counted: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.lost: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self.late: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        self.heard_s: NDArray[np.float64] = np.zeros(capacity)
+        self.transit: NDArray[np.float64] = np.full(capacity, np.nan)
+        self.jitter: NDArray[np.float64] = np.zeros(capacity)
+        self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
+        self.port_id: NDArray[np.int32] = np.full(capacity, -1, np.int32)
+        self.clock_hz: NDArray[np.float64] = np.full(capacity, 8000.0)
+        self.alaw: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.next_sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
+        self.next_timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
+        self.sent_s: NDArray[np.float64] = np.zeros(capacity)
+        self.expecting: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.high_water = 0
+        self._free = list(range(capacity - 1, -1, -1))
+
+    def __len__(self) -> int:
+        return self.capacity - len(self._free)
+
+    def take(self) -> int:
+        """Return a clean row, or -1 when there is none."""
+        if not self._free:
+            return -1
+        row = self._free.pop()
+        self.high_water = max(self.high_water, row + 1)
+        self.route[row] = 0
+        self.route[row, TARGET] = self.route[row, SLOT] = NONE
+        for column in (self.received, self.sent, self.limit, self.extended, self.first):
+            column[row] = 0
+        for column in (self.counted, self.lost, self.late, self.heard_s, self.jitter, self.sent_s):
+            column[row] = 0
+        self.transit[row] = np.nan
+        self.drops[row] = 0
+        self.port_id[row] = -1
+        self.clock_hz[row] = 8000.0
+        self.alaw[row] = self.expecting[row] = False
+        return row
+
+    def give_back(self, row: int) -> None:
+        """End the life of a row; nothing must lead to it any more."""
+        self.route[row] = 0
+        self.expecting[row] = False
+        self._free.append(row)
+
+    def packets_in(self, row: int) -> int:
+        """Return how many packets this row has taken."""
+        return int(self.received[row]) >> 40
+
+    def begin_sequence(self, row: int, sequence: int) -> None:
+        """Count losses anew from `sequence` on: another source speaks (RFC 3550 A.1)."""
+        self.lost[row] += self._missing(row)
+        self.first[row] = sequence
+        self.extended[row] = sequence - 1
+        self.counted[row] = self.packets_in(row)
+        self.transit[row] = np.nan
+
+    def _missing(self, row: int) -> int:
+        due = int(self.extended[row]) - int(self.first[row]) + 1
+        return max(0, due - (self.packets_in(row) - int(self.counted[row])))
+
+    def stats(self, row: int) -> StreamStats:
+        """Return the account of a row so far."""
+        received, sent = int(self.received[row]), int(self.sent[row])
+        drops = zip(DROP_REASONS, self.drops[row].tolist(), strict=True)
+        return StreamStats(
+            packets_in=received >> 40,
+            octets_in=received & _OCTETS,
+            packets_out=sent >> 40,
+            octets_out=sent & _OCTETS,
+            lost=int(self.lost[row]) + self._missing(row),
+            late=int(self.late[row]),
+            jitter_ms=round(1000.0 * float(self.jitter[row] / self.clock_hz[row]), 3),
+            dropped={reason: count for reason, count in drops if count},
+        )
