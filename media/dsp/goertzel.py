@@ -1,0 +1,289 @@
+"""In-band DTMF detection on all listening streams at once.
+
+Sources: ITU-T Q.23 (the frequencies), ITU-T Q.24 (what a receiver accepts and refuses), Goertzel
+(1958) for evaluating a few frequencies of a spectrum; here they are one matrix product.
+
+Two stages. The first looks at every stream in blocks of 10 ms: one product gives the power at the
+eight frequencies, and a block in which two of them hold most of the energy is a hit. Three hits in
+a row with the same pair, which 40 ms of tone always give and 23 ms never do, call the second stage:
+on those 30 ms alone it measures both frequencies by their phase advance, fits two sines of exactly
+these frequencies, and asks how much of the energy they explain, how level they are, how steady. It
+is exact and slow, but runs for the few streams that have a candidate.
+
+The defaults accept +-1.5 % +-2 Hz and refuse +-3.5 %, accept a high frequency from 8 dB below to
+4 dB above the low one, tones of 40 ms and pauses of 40 ms, single frequencies from -3 to -30 dBm0,
+and a signal 15 dB above noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp.levels import peak_of_dbm0
+from media.dsp.tones import DTMF_HIGH_HZ, DTMF_KEYS, DTMF_LOW_HZ
+from media.wire.telephone_event import DigitReports, event_of
+
+RATE_HZ = 8000
+BLOCK = 80
+"""Samples of one block: 10 ms at 8 kHz."""
+
+_HITS = 3
+_GAP = 3
+_WINDOW = _HITS * BLOCK
+_EVENTS = np.array([[event_of(key) for key in row] for row in DTMF_KEYS], np.uint8)
+_HZ = np.array(DTMF_LOW_HZ + DTMF_HIGH_HZ)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfLimits:
+    """What is a digit and what is not. The defaults stand between Q.24's must and must-not."""
+
+    share_hint: float = 0.5
+    """Stage 1: share of a block's energy that the two strongest frequencies hold."""
+    share: float = 0.9
+    """Stage 2: share of 30 ms that two sines explain (15 dB of noise leave 0.97)."""
+    share_block: float = 0.78
+    """Stage 2: the same for each 10 ms of them."""
+    deviation: float = 0.0235
+    """Relative frequency error: between 1.5 % + 2 Hz and 3.5 %."""
+    level_dbm0_min: float = -35.0
+    """Level of the weaker frequency."""
+    twist_db_max: float = 5.5
+    """High above low."""
+    twist_db_min: float = -9.5
+    """High below low."""
+    unsteady_db: float = 4.0
+    """How much the level of either frequency may change within 30 ms."""
+
+
+def _bases() -> NDArray[np.float32]:
+    """Return (16, BLOCK) float32: cosines of the 8 frequencies, then sines, for 10 ms."""
+    phase = 2.0 * np.pi * _HZ[:, None] * np.arange(BLOCK) / RATE_HZ
+    return np.concatenate([np.cos(phase), np.sin(phase)]).astype(np.float32)
+
+
+def _probes() -> NDArray[np.complex128]:
+    """Return (2, 8, 240): two Hann windows of 20 ms, 10 ms apart, on each frequency."""
+    length = 2 * BLOCK
+    hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(length) + 0.5) / length)
+    carrier = np.exp(-2j * np.pi * _HZ[:, None] * np.arange(_WINDOW) / RATE_HZ)
+    probes = np.zeros((2, 8, _WINDOW), np.complex128)
+    probes[0, :, :length] = hann * carrier[:, :length]
+    probes[1, :, BLOCK:] = hann * carrier[:, BLOCK:]
+    return probes
+
+
+_BASES = _bases()
+_PROBES = _probes()
+
+
+class DtmfDetector:
+    """The ears of up to `streams` streams; one row of state each, fixed size.
+
+    Call `process` for the rows that listen, tick by tick. A row that has not been listened to for a
+    while is `reset` before it listens again.
+    """
+
+    __slots__ = ("_first", "_history", "_limits", "_misses", "_pair", "active", "event", "run")
+
+    def __init__(self, streams: int, limits: DtmfLimits | None = None) -> None:
+        self._limits = limits or DtmfLimits()
+        self._history = np.zeros((streams, _WINDOW - BLOCK), np.int16)
+        self._pair = np.zeros(streams, np.int8)
+        self._misses = np.zeros(streams, np.int32)
+        self._first = np.zeros(streams, np.int64)
+        self.run = np.zeros(streams, np.int32)
+        """(streams,) blocks in a row that look like one and the same digit, up to now."""
+        self.active = np.zeros(streams, np.bool_)
+        """(streams,) a digit has been detected and is still sounding."""
+        self.event = np.zeros(streams, np.uint8)
+        """(streams,) the event code (RFC 4733 section 3.2) of the digit that `active` means."""
+
+    def reset(self, rows: NDArray[np.integer] | int) -> None:
+        """Forget what these rows heard."""
+        self.run[rows] = 0
+        self.active[rows] = False
+        self._misses[rows] = 0
+
+    def suspects(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return (K,) bools: a digit sounds on this row, or 20 ms that look like one just did.
+
+        For those who suppress digits before they are certain; speech rarely comes this far.
+        """
+        suspected: NDArray[np.bool_] = self.active[rows] | (self.run[rows] >= 2)
+        return suspected
+
+    def process(self, rows: NDArray[np.intp], samples: NDArray[np.int16]) -> DigitReports:
+        """Listen to the next samples of `rows` (K,) distinct; `samples` (K, n) int16 at 8 kHz.
+
+        `n` is a multiple of 80 (10 ms), the same for all. Returns what began and what ended, with
+        `stream` the row, `event` the code of RFC 4733 and `duration` in samples (10 ms steps).
+        """
+        length = samples.shape[1]
+        if length % BLOCK or length == 0:
+            raise ValueError(f"{length} samples; allowed: a multiple of {BLOCK}")
+        hits, pairs = self._look(samples)
+        reports = _Reports()
+        if hits.any() or self.run[rows].any() or self.active[rows].any():
+            for block in range(length // BLOCK):
+                self._step(rows, samples, block, hits[:, block], pairs[:, block], reports)
+        # Only rows with a run need to be remembered; the copy is small beside the product.
+        kept = np.flatnonzero(self.run[rows] > 0)
+        if kept.size:
+            recent = np.concatenate([self._history[rows[kept]], samples[kept]], axis=1)
+            self._history[rows[kept]] = recent[:, -(_WINDOW - BLOCK) :]
+        return reports.joined()
+
+    def _look(self, samples: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+        """Stage 1: (K, blocks) hits and the pair (low * 4 + high) of each hit."""
+        blocks = samples.astype(np.float32).reshape(-1, BLOCK)
+        energy: NDArray[np.float32] = np.einsum("ij,ij->i", blocks, blocks)
+        parts = _BASES @ blocks.T
+        parts *= parts
+        power: NDArray[np.float32] = parts[:8]
+        power += parts[8:]
+        low = np.maximum(np.maximum(power[0], power[1]), np.maximum(power[2], power[3]))
+        high = np.maximum(np.maximum(power[4], power[5]), np.maximum(power[6], power[7]))
+        # A sine of amplitude a has energy a^2 n/2 and power (a n/2)^2 here.
+        floor = 0.25 * peak_of_dbm0(self._limits.level_dbm0_min) ** 2 * (BLOCK / 2) ** 2
+        hits = (low + high) >= energy * (self._limits.share_hint * BLOCK / 2)
+        hits &= (low >= floor) & (high >= floor)
+        pairs = np.zeros(len(hits), np.int8)
+        rows = np.flatnonzero(hits)
+        if rows.size:
+            chosen = power[:, rows]
+            pairs[rows] = chosen[:4].argmax(axis=0) * 4 + chosen[4:].argmax(axis=0)
+        shape = (len(samples), -1)
+        return hits.reshape(shape), pairs.reshape(shape)
+
+    def _step(
+        self,
+        rows: NDArray[np.intp],
+        samples: NDArray[np.int16],
+        block: int,
+        hit: NDArray[np.bool_],
+        pair: NDArray[np.int8],
+        reports: _Reports,
+    ) -> None:
+        run, active = self.run[rows], self.active[rows]
+        same = hit & (run > 0) & (pair == self._pair[rows])
+        run = np.where(same, run + 1, hit.astype(np.int32))
+        self.run[rows] = run
+        self._pair[rows[hit]] = pair[hit]
+        self._first[rows] += BLOCK
+        if active.any():
+            self._watch_end(rows, hit, pair, active, reports)
+        due = np.flatnonzero((run >= _HITS) & ~self.active[rows])
+        if due.size:
+            self._verify(rows[due], self._window(rows, samples, due, block), reports)
+
+    def _watch_end(
+        self,
+        rows: NDArray[np.intp],
+        hit: NDArray[np.bool_],
+        pair: NDArray[np.int8],
+        active: NDArray[np.bool_],
+        reports: _Reports,
+    ) -> None:
+        event = _EVENTS.reshape(-1)[pair]
+        sounding = active & hit & (event == self.event[rows])
+        self._misses[rows] = np.where(sounding, 0, self._misses[rows] + active)
+        over = rows[active & (self._misses[rows] >= _GAP)]
+        if over.size:
+            self.active[over] = False
+            reports.add(over, self.event[over], True, self._first[over] - _GAP * BLOCK)
+
+    def _window(
+        self,
+        rows: NDArray[np.intp],
+        samples: NDArray[np.int16],
+        due: NDArray[np.intp],
+        block: int,
+    ) -> Floats:
+        """Return (len(due), 240) float64: the 30 ms that end with `block`."""
+        recent = np.concatenate([self._history[rows[due]], samples[due]], axis=1)
+        return recent[:, block * BLOCK : block * BLOCK + _WINDOW].astype(np.float64)
+
+    def _verify(self, rows: NDArray[np.intp], window: Floats, reports: _Reports) -> None:
+        good = verify(window, self._pair[rows], self._limits)
+        begun = rows[good]
+        if begun.size:
+            self.active[begun] = True
+            self._misses[begun] = 0
+            self._first[begun] = self.run[begun] * BLOCK
+            self.event[begun] = _EVENTS.reshape(-1)[self._pair[begun]]
+            reports.add(begun, self.event[begun], False, self._first[begun])
+
+
+def verify(window: Floats, pair: NDArray[np.integer], limits: DtmfLimits) -> NDArray[np.bool_]:
+    """Stage 2: is each 30 ms of `window` (C, 240) float64 the digit `pair` (C,) says? Pure.
+
+    `pair` is row * 4 + column of the keypad. Returns (C,) bools.
+    """
+    low, high = pair.astype(np.intp) // 4, pair.astype(np.intp) % 4 + 4
+    seen: NDArray[np.complex128] = np.einsum("cn,phn->cph", window, _PROBES, optimize=True)
+    here = np.arange(len(window))
+    good = np.ones(len(window), np.bool_)
+    hz = np.empty((len(window), 2))
+    for side, index in enumerate((low, high)):
+        first, second = seen[here, 0, index], seen[here, 1, index]
+        off_hz = np.angle(second * first.conj()) / (2.0 * np.pi * BLOCK / RATE_HZ)
+        good &= np.abs(off_hz) <= limits.deviation * _HZ[index]
+        hz[:, side] = _HZ[index] + off_hz
+    explained, energy, amplitude = _fit(window, hz)
+    good &= explained.sum(axis=1) >= limits.share * energy.sum(axis=1)
+    good &= (explained >= limits.share_block * energy).all(axis=1)
+    mean = np.sqrt((amplitude**2).mean(axis=1))
+    good &= mean.min(axis=1) >= peak_of_dbm0(limits.level_dbm0_min)
+    twist_db = 20.0 * np.log10((mean[:, 1] + 1e-9) / (mean[:, 0] + 1e-9))
+    good &= (twist_db <= limits.twist_db_max) & (twist_db >= limits.twist_db_min)
+    swing = amplitude.max(axis=1) / (amplitude.min(axis=1) + 1e-9)
+    steady: NDArray[np.bool_] = good & (swing <= 10.0 ** (limits.unsteady_db / 20.0)).all(axis=1)
+    return steady
+
+
+def _fit(window: Floats, hz: Floats) -> tuple[Floats, Floats, Floats]:
+    """Fit two sines of `hz` (C, 2) to each 10 ms of (C, 240).
+
+    Returns what they explain (C, 3), the energy (C, 3) and the amplitudes (C, 3, 2).
+    """
+    phase = 2.0 * np.pi * hz[:, None, :] * np.arange(_WINDOW)[None, :, None] / RATE_HZ
+    model = np.concatenate([np.cos(phase), np.sin(phase)], axis=2).reshape(-1, _HITS, BLOCK, 4)
+    blocks = window.reshape(-1, _HITS, BLOCK)
+    gram = np.einsum("cbni,cbnj->cbij", model, model)
+    image = np.einsum("cbni,cbn->cbi", model, blocks)
+    weights = np.linalg.solve(gram, image[..., None])[..., 0]
+    explained = (weights * image).sum(axis=2)
+    energy = (blocks * blocks).sum(axis=2)
+    return explained, energy, np.hypot(weights[..., :2], weights[..., 2:])
+
+
+class _Reports:
+    """What one call of `process` has to say, in order."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[NDArray[np.intp], NDArray[np.uint8], bool, NDArray[Any]]] = []
+
+    def add(
+        self, rows: NDArray[np.intp], event: NDArray[np.uint8], ended: bool, samples: NDArray[Any]
+    ) -> None:
+        self._parts.append((rows, event.copy(), ended, np.asarray(samples, np.int64).copy()))
+
+    def joined(self) -> DigitReports:
+        empty: tuple[NDArray[np.intp], NDArray[np.uint8], bool, NDArray[np.int64]]
+        empty = (np.zeros(0, np.intp), np.zeros(0, np.uint8), False, np.zeros(0, np.int64))
+        parts = self._parts or [empty]
+        return DigitReports(
+            np.concatenate([part[0] for part in parts]).astype(np.intp),
+            np.concatenate([part[1] for part in parts]),
+            np.concatenate([np.full(len(part[0]), part[2], np.bool_) for part in parts]),
+            np.concatenate([part[3] for part in parts]),
+        )

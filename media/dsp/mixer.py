@@ -1,0 +1,217 @@
+"""Mixing of many bridges at once: everybody hears the sum of the others.
+
+A `MixPlan` is made when the membership of a bridge changes; `mix` then runs once a tick for all
+bridges of a worker. Sums are int32; below `KNEE` the output is the exact sum, above it a smooth
+curve that never passes full scale takes over (no wrap, no hard edge).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+KNEE = 29204
+"""Sums up to this magnitude (-1 dB of full scale) leave the mixer unchanged."""
+
+GAIN_MAX = 8.0
+_ROOM = 32767 - KNEE
+_UNITY = 4096
+_SHIFT = 12
+
+Edge = tuple[int, int, float]
+"""(listener, talker, gain): one party hears another besides, or apart from, its bridge."""
+
+
+def soft_clip(sums: NDArray[np.int32], out: NDArray[np.int16] | None = None) -> NDArray[np.int16]:
+    """Bring (R, n) int32 sums into int16: unchanged up to `KNEE`, smoothly bent above it.
+
+    The curve has slope 1 at the knee and approaches 32,767; it is odd and never decreases.
+    """
+    if out is None:
+        out = np.empty(sums.shape, np.int16)
+    out[...] = sums
+    if sums.size == 0 or (sums.max() <= KNEE and sums.min() >= -KNEE):
+        return out
+    loud = np.flatnonzero((np.abs(sums) > KNEE).any(axis=-1))
+    part = sums[loud].astype(np.float32)
+    excess = np.maximum(np.abs(part) - KNEE, 0.0)
+    bent = KNEE + _ROOM * excess / (excess + _ROOM)
+    out[loud] = np.where(excess > 0.0, np.copysign(bent, part), part).astype(np.int16)
+    return out
+
+
+def _gains(values: ArrayLike | None, parties: int) -> NDArray[np.float64]:
+    if values is None:
+        return np.ones(parties)
+    gains = np.clip(np.asarray(values, np.float64), -GAIN_MAX, GAIN_MAX)
+    if gains.shape != (parties,):
+        raise ValueError(f"{gains.shape} gains for {parties} parties")
+    return gains
+
+
+def _flags(values: ArrayLike | None, parties: int) -> NDArray[np.bool_]:
+    if values is None:
+        return np.zeros(parties, np.bool_)
+    flags = np.asarray(values, np.bool_)
+    if flags.shape != (parties,):
+        raise ValueError(f"{flags.shape} flags for {parties} parties")
+    return flags
+
+
+class MixPlan:
+    """Who hears whom, prepared for `mix`.
+
+    Parameters, P parties in any order:
+      `bridge`   (P,) integers: parties with the same number share a bridge; negative: none.
+      `gain`     (P,) floats, how loud each party is to the others (1 unchanged, at most 8).
+      `muted`    (P,) bools: not heard by its bridge.
+      `deaf`     (P,) bools: hears nothing of its bridge.
+      `edges`    (listener, talker, gain) besides the bridge, whatever `muted` and `deaf` say. A
+                 supervisor who whispers is muted in the bridge and has an edge to the agent;
+                 a gain of -1 takes one talker out of what a listener hears.
+    Raises `ValueError` where shapes or indices do not fit.
+    """
+
+    __slots__ = (
+        "_all_hear",
+        "_copy_from",
+        "_copy_to",
+        "_edge_gain",
+        "_edge_rows",
+        "_edge_starts",
+        "_edge_talkers",
+        "_gain",
+        "_hears",
+        "_members",
+        "_segment",
+        "_silent",
+        "_starts",
+        "_talks",
+        "parties",
+    )
+
+    def __init__(
+        self,
+        bridge: ArrayLike,
+        *,
+        gain: ArrayLike | None = None,
+        muted: ArrayLike | None = None,
+        deaf: ArrayLike | None = None,
+        edges: Sequence[Edge] = (),
+    ) -> None:
+        of = np.asarray(bridge, np.int64)
+        if of.ndim != 1:
+            raise ValueError("bridge numbers are one row")
+        self.parties = len(of)
+        gains = _gains(gain, self.parties)
+        gains[_flags(muted, self.parties)] = 0.0
+        hears = ~_flags(deaf, self.parties)
+        self._plan_edges(edges)
+        special = np.zeros(self.parties, np.bool_)
+        special[self._edge_rows] = True
+        plain = (gains == 1.0) & hears & ~special
+        self._plan_bridges(of, gains, hears, plain)
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike) -> MixPlan:
+        """Make a plan from (P, P) floats: row = listener, column = talker, value = gain.
+
+        The diagonal counts: a party that is to hear itself has its own gain there.
+        """
+        weights = np.asarray(matrix, np.float64)
+        if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+            raise ValueError("a listen matrix is square")
+        edges = [(int(a), int(b), float(weights[a, b])) for a, b in np.argwhere(weights != 0.0)]
+        return cls(np.full(len(weights), -1), edges=edges)
+
+    def _plan_edges(self, edges: Sequence[Edge]) -> None:
+        ordered = sorted(edges)
+        listeners = np.array([edge[0] for edge in ordered], np.intp)
+        self._edge_talkers = np.array([edge[1] for edge in ordered], np.intp)
+        for index in (listeners, self._edge_talkers):
+            if index.size and (index.min() < 0 or index.max() >= self.parties):
+                raise ValueError("an edge names a party that does not exist")
+        gain = np.clip([edge[2] for edge in ordered], -GAIN_MAX, GAIN_MAX)
+        self._edge_gain = np.rint(gain * _UNITY).astype(np.int32)[:, None]
+        self._edge_rows, self._edge_starts = np.unique(listeners, return_index=True)
+
+    def _plan_bridges(
+        self,
+        of: NDArray[np.int64],
+        gains: NDArray[np.float64],
+        hears: NDArray[np.bool_],
+        plain: NDArray[np.bool_],
+    ) -> None:
+        order = np.argsort(of, kind="stable")
+        order = order[of[order] >= 0]
+        numbers, starts, counts = np.unique(of[order], return_index=True, return_counts=True)
+        # Two plain parties only swap their samples: no sum, no clipping.
+        pair = np.flatnonzero(counts == 2)
+        first, second = order[starts[pair]], order[starts[pair] + 1]
+        pair = pair[plain[first] & plain[second]]
+        first, second = order[starts[pair]], order[starts[pair] + 1]
+        self._copy_to = np.concatenate([first, second])
+        self._copy_from = np.concatenate([second, first])
+        summed = np.ones(len(numbers), np.bool_)
+        summed[pair] = False
+        summed &= counts > 1
+        segment = np.repeat(np.cumsum(summed) - 1, counts)
+        chosen = np.repeat(summed, counts)
+        self._members = order[chosen]
+        self._segment = segment[chosen]
+        self._starts = np.flatnonzero(np.diff(self._segment, prepend=-1))
+        quantised = np.rint(gains * _UNITY).astype(np.int32)
+        self._gain = quantised[self._members]
+        self._talks = np.flatnonzero(self._gain != _UNITY)
+        self._hears = hears[self._members]
+        self._all_hear = bool(self._hears.all())
+        silent = np.ones(self.parties, np.bool_)
+        silent[self._copy_to] = silent[self._members] = False
+        self._silent = np.flatnonzero(silent)
+
+    def mix(
+        self, samples: NDArray[np.int16], out: NDArray[np.int16] | None = None
+    ) -> NDArray[np.int16]:
+        """Return (P, n) int16, what each party hears; `samples` (P, n) int16, what each one says.
+
+        `out`, (P, n) int16 and not `samples` itself, receives the result and is returned.
+        """
+        if out is None:
+            out = np.empty(samples.shape, np.int16)
+        if self._silent.size:
+            out[self._silent] = 0
+        if self._copy_to.size:
+            out[self._copy_to] = samples[self._copy_from]
+        if self._members.size or self._edge_rows.size:
+            self._sum(samples, out)
+        return out
+
+    def _sum(self, samples: NDArray[np.int16], out: NDArray[np.int16]) -> None:
+        if not self._edge_rows.size:
+            out[self._members] = soft_clip(self._heard(samples))
+            return
+        sums: NDArray[np.int32] = np.zeros(samples.shape, np.int32)
+        sums[self._copy_to] = samples[self._copy_from]
+        if self._members.size:
+            sums[self._members] = self._heard(samples)
+        extra: NDArray[Any] = samples[self._edge_talkers].astype(np.int32) * self._edge_gain
+        extra = np.add.reduceat(extra, self._edge_starts, axis=0)
+        sums[self._edge_rows] += (extra + _UNITY // 2) >> _SHIFT
+        touched = np.union1d(self._members, self._edge_rows)
+        out[touched] = soft_clip(sums[touched])
+
+    def _heard(self, samples: NDArray[np.int16]) -> NDArray[np.int32]:
+        """Return what the members of summed bridges hear, int32, before clipping."""
+        said: NDArray[np.int32] = samples[self._members].astype(np.int32)
+        if self._talks.size:
+            weighted = said[self._talks] * self._gain[self._talks, None]
+            said[self._talks] = (weighted + _UNITY // 2) >> _SHIFT
+        total = np.add.reduceat(said, self._starts, axis=0)
+        heard: NDArray[np.int32] = np.take(total, self._segment, axis=0)
+        heard -= said
+        if not self._all_hear:
+            heard[~self._hears] = 0
+        return heard
