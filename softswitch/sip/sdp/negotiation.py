@@ -144,11 +144,11 @@ def _pick(fixed: int | None, wish: int, taken: set[int]) -> int:
     """A dynamic payload type: the fixed one, else the wish, else the next free."""
     if fixed is not None:
         return fixed
-    number = next((n for n in (wish, *range(96, 128)) if n not in taken), None)
-    if number is None:
-        raise LocalProtocolError("no payload type left")
-    taken.add(number)
-    return number
+    for number in (wish, *range(96, 128)):
+        if number not in taken:
+            taken.add(number)
+            return number
+    raise LocalProtocolError("no payload type left")
 
 
 def _numbers_of(previous: SessionDescription | None) -> Mapping[str, int]:
