@@ -1,0 +1,267 @@
+"""A call as its handler sees it: one caller, awaited verbs, and `CallEnded` when he has hung up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from softswitch.call.endpoint import Outcome
+from softswitch.errors import CallEnded
+
+if TYPE_CHECKING:
+    from softswitch.call.control import CallControl
+    from softswitch.call.dial import Dial
+    from softswitch.call.identity import Identity
+    from softswitch.call.leg import Leg
+
+_DIGITS_MAX = 256
+_T = TypeVar("_T")
+
+
+class Call:
+    """The story of one call: its caller's leg, the legs made on his behalf, and what is awaited.
+
+    Attributes: `call_id`, unique and fit for a file name; `number`, the same as a small integer;
+    `number_from` and `number_to` as dialled; `caller_name`. Every awaited verb raises `CallEnded` when
+    the caller has gone; leaving the handler releases all legs and streams.
+    """
+
+    __slots__ = (
+        "_control",
+        "_dial_done",
+        "_digit_waiter",
+        "_digits",
+        "_plays",
+        "_waits",
+        "answered_at_s",
+        "call_id",
+        "caller",
+        "caller_name",
+        "dial_machine",
+        "end_q850",
+        "ended",
+        "identity",
+        "legs",
+        "number",
+        "number_from",
+        "number_to",
+        "partner",
+        "recording",
+        "recording_name",
+        "started_at_s",
+        "timers",
+        "trunks_taken",
+    )
+
+    def __init__(
+        self,
+        control: CallControl,
+        *,
+        call_id: str,
+        number: int,
+        identity: Identity,
+        number_from: str,
+        number_to: str,
+        caller_name: str,
+        started_at_s: float,
+    ) -> None:
+        self._control = control
+        self.call_id = call_id
+        self.number = number
+        self.identity = identity
+        self.number_from = number_from
+        self.number_to = number_to
+        self.caller_name = caller_name
+        self.started_at_s = started_at_s
+        self.answered_at_s: float | None = None
+        self.caller: Leg
+        self.legs: dict[int, Leg] = {}
+        self.partner: Leg | None = None
+        self.dial_machine: Dial | None = None
+        self.recording: int | None = None
+        self.recording_name: str | None = None
+        self.trunks_taken: list[str] = []
+        self.timers: list[asyncio.TimerHandle] = []
+        self.ended = False
+        self.end_q850 = 16
+        self._digits: deque[str] = deque(maxlen=_DIGITS_MAX)
+        self._digit_waiter: Callable[[], None] | None = None
+        self._dial_done: asyncio.Future[Outcome] | None = None
+        self._plays: dict[int, asyncio.Future[None]] = {}
+        self._waits: set[asyncio.Future[object]] = set()
+
+    # -- verbs of a handler ------------------------------------------------------------------
+
+    async def ring(self) -> None:
+        """Tell the caller that it rings (180)."""
+        self._check()
+        self._control.ring_caller(self)
+
+    async def answer(self) -> None:
+        """Take the call; nothing happens if it is answered already."""
+        self._check()
+        self._control.answer_caller(self)
+
+    async def play(self, prompt: str, *, repeat: bool = False) -> None:
+        """Play a prompt's id, a WAV file or ``tone:NAME`` to its end. With `repeat` it goes on behind the
+        next verbs until `stop_play`."""
+        self._check()
+        done = self._control.play(self, prompt, repeat=repeat)
+        if not repeat:
+            await self._wait(done)
+
+    async def stop_play(self) -> None:
+        """Silence what `play` has left running."""
+        self._check()
+        self._control.stop_play(self)
+
+    async def collect(
+        self,
+        prompt: str | None = None,
+        *,
+        max_digits: int = 1,
+        timeout_s: float = 6.0,
+        between_s: float = 3.0,
+        terminator: str = "#",
+    ) -> str:
+        """Digits that the caller presses, at most `max_digits`.
+
+        `prompt` is played and stops at the first digit; `timeout_s` counts from its end, `between_s`
+        between digits; `terminator` ends the input and is not returned. Nothing pressed: "".
+        """
+        self._check()
+        if prompt and not self._digits:
+            playing = self._control.play(self, prompt)
+            await self._until_digit(None, playing)
+            if not playing.done():
+                self._control.stop_play(self)
+        digits = ""
+        while len(digits) < max_digits:
+            await self._until_digit(between_s if digits else timeout_s)
+            if not self._digits:
+                break
+            digit = self._digits.popleft()
+            if digit == terminator:
+                break
+            digits += digit
+        return digits
+
+    async def dial(self, *targets: str, ring_s: float = 30.0) -> Outcome:
+        """Ring destinations together (``extension:1001``, ``ring_group:1100``, a number that the
+        caller's rights allow) and stay until that conversation is over.
+
+        Returns how it ended; the caller is still there when his partner hung up first.
+        """
+        self._check()
+        self._dial_done = asyncio.get_running_loop().create_future()
+        self._control.dial_destinations(self, targets, ring_s)
+        return await self._wait(self._dial_done)
+
+    async def echo(self, on: bool = True) -> None:
+        """Send the caller his own voice back."""
+        self._check()
+        self._control.echo(self, on)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, as long as the caller does."""
+        self._check()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, lambda: done.done() or done.set_result(None))
+        try:
+            await self._wait(done)
+        finally:
+            timer.cancel()
+
+    async def until_ended(self) -> None:
+        """Stay until the caller hangs up; returns instead of raising."""
+        try:
+            await self._wait(asyncio.get_running_loop().create_future())
+        except CallEnded:
+            return
+
+    async def hang_up(self, q850: int = 16) -> None:
+        """End the call: every leg, every stream."""
+        if not self.ended:
+            self._control.end_call(self, by="switch", q850=q850)
+
+    # -- what call control tells a waiting handler -----------------------------------------------
+
+    def digit_pressed(self, digit: str) -> None:
+        self._digits.append(digit)
+        if self._digit_waiter is not None:
+            self._digit_waiter()
+
+    def play_started(self, play_id: int) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._plays[play_id] = future
+        return future
+
+    def play_finished(self, play_id: int) -> None:
+        future = self._plays.pop(play_id, None)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def dial_finished(self, outcome: Outcome) -> bool:
+        """Whether a handler was waiting for it."""
+        if self._dial_done is None:
+            return False
+        if not self._dial_done.done():
+            self._dial_done.set_result(outcome)
+        self._dial_done = None
+        return True
+
+    def release_waits(self) -> None:
+        """The call is over: whoever waits for anything of it gets `CallEnded`."""
+        self.ended = True
+        for future in [*self._waits, *self._plays.values()]:
+            if not future.done():
+                future.cancel()
+        self._plays.clear()
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.ended:
+            raise CallEnded(f"call {self.call_id} is over")
+
+    async def _wait(self, future: asyncio.Future[_T]) -> _T:
+        self._check()
+        self._waits.add(future)  # type: ignore[arg-type]
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self.ended:
+                raise CallEnded(f"call {self.call_id} is over") from None
+            raise
+        finally:
+            self._waits.discard(future)  # type: ignore[arg-type]
+
+    async def _until_digit(
+        self, timeout_s: float | None, other: asyncio.Future[None] | None = None
+    ) -> None:
+        """Return when a digit is there, after `timeout_s`, or when `other` is done."""
+        self._check()
+        if self._digits:
+            return
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object = None) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        self._digit_waiter = wake
+        timer = None if timeout_s is None else loop.call_later(timeout_s, wake)
+        if other is not None:
+            other.add_done_callback(wake)
+        try:
+            await self._wait(woken)
+        finally:
+            self._digit_waiter = None
+            if timer is not None:
+                timer.cancel()
+            if other is not None:
+                other.remove_done_callback(wake)

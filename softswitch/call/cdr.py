@@ -1,0 +1,93 @@
+"""What call control writes into the journal: one function an entry kind, so that the kinds are in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from softswitch.call.identity import PhoneIdentity
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.leg import Leg
+
+
+class JournalWriter(Protocol):
+    """The append-only journal: `append` never blocks and never fails."""
+
+    def append(
+        self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float
+    ) -> object: ...
+
+
+class CallRecorder:
+    """Turns what happens to a call into journal entries, stamped with wall time."""
+
+    def __init__(self, journal: JournalWriter) -> None:
+        self._journal = journal
+
+    def _write(self, kind: str, call: Call, at_s: float, **data: Any) -> None:
+        self._journal.append(kind, call.call_id, data, at_s)
+
+    def started(self, call: Call, at_s: float) -> None:
+        from_phone = isinstance(call.identity, PhoneIdentity)
+        origin = (
+            {"extension": call.identity.extension}
+            if isinstance(call.identity, PhoneIdentity)
+            else {"trunk": call.identity.trunk}
+        )
+        self._write(
+            "call-started",
+            call,
+            at_s,
+            number_from=call.number_from,
+            number_to=call.number_to,
+            caller_name=call.caller_name,
+            direction="internal" if from_phone else "inbound",
+            **origin,
+        )
+
+    def routed(self, call: Call, at_s: float, kind: str, name: str) -> None:
+        self._write("call-routed", call, at_s, kind=kind, name=name)
+
+    def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
+        role = "caller" if leg is call.caller else "callee"
+        self._write("leg-started", call, at_s, leg=leg.leg_id, role=role, endpoint=leg.label)
+
+    def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
+        self._write("leg-ringing", call, at_s, leg=leg.leg_id)
+
+    def leg_answered(self, call: Call, leg: Leg, at_s: float) -> None:
+        self._write("leg-answered", call, at_s, leg=leg.leg_id, codec=leg.codec or "")
+
+    def leg_ended(
+        self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
+    ) -> None:
+        self._write("leg-ended", call, at_s, leg=leg.leg_id, by=by, status=status, cause=q850)
+
+    def answered(self, call: Call, at_s: float) -> None:
+        self._write("call-answered", call, at_s)
+
+    def held(self, call: Call, leg: Leg, at_s: float, *, on: bool) -> None:
+        self._write("call-held" if on else "call-resumed", call, at_s, leg=leg.leg_id)
+
+    def digit(self, call: Call, leg: Leg, at_s: float, digit: str) -> None:
+        self._write("digit", call, at_s, leg=leg.leg_id, digit=digit)
+
+    def recording_started(self, call: Call, at_s: float, name: str) -> None:
+        self._write("recording-started", call, at_s, name=name)
+
+    def recording_stopped(
+        self, call_id: str, at_s: float, name: str, frames: int, reason: str
+    ) -> None:
+        data = {"name": name, "frames": frames, "reason": reason}
+        self._journal.append("recording-stopped", call_id, data, at_s)
+
+    def quality(self, call_id: str, at_s: float, leg: int, stats: dict[str, Any]) -> None:
+        self._journal.append("leg-quality", call_id, {"leg": leg, **stats}, at_s)
+
+    def ended(
+        self, call: Call, at_s: float, *, by: str, status: int, q850: int, outcome: str
+    ) -> None:
+        self._write(
+            "call-ended", call, at_s, by=by, status=status, q850=q850, cause=q850, outcome=outcome
+        )

@@ -1,0 +1,584 @@
+"""Call control: the table of calls, and the one place where SIP, media and dialling events meet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from media import protocol as media_events
+from softswitch.call.call import Call
+from softswitch.call.dialling import Dialling
+from softswitch.call.dialplan import Dialplan, Refused, Route, ToDestination, ToTrunks
+from softswitch.call.endpoint import Outcome, Step
+from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
+from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.leg import Leg
+from softswitch.call.steps import (
+    RING_S_DEFAULT,
+    Registered,
+    steps_to_extension,
+    steps_to_ring_group,
+    steps_to_trunks,
+)
+from softswitch.errors import CallEnded, CallError, RemoteProtocolError
+from softswitch.sip import events as sip_events
+from softswitch.sip.causes import q850_of_status
+from softswitch.sip.reason import ReasonHeader
+
+if TYPE_CHECKING:
+    from softswitch.call.trunks import Trunks
+    from softswitch.call.wiring import Wiring
+
+_log = logging.getLogger("softswitch.call")
+
+Handler = Callable[[Call], Awaitable[None]]
+
+
+class PromptShelf(Protocol):
+    """Finds a prompt's file by id, or takes a path; raises `CallError` for neither."""
+
+    def find(self, prompt: str) -> Path: ...
+
+
+class CallControl:
+    """Owns every call of the exchange.
+
+    Parameters: `dialplan` says where a number goes, `registered` where an extension's phones are;
+    `apps` answer destinations by kind (``echo``, ``ivr``, ``queue``...): each gets the call and the
+    destination's name.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        *,
+        dialplan: Dialplan,
+        registered: Registered,
+        trunks: Trunks,
+        prompts: PromptShelf,
+        apps: dict[str, Callable[[Call, str], Awaitable[None]]],
+    ) -> None:
+        self._wiring = wiring
+        self._dialplan = dialplan
+        self._registered = registered
+        self._trunks = trunks
+        self._prompts = prompts
+        self._apps = apps
+        self._calls: dict[str, Call] = {}
+        self._sessions: dict[int, tuple[Call, Leg]] = {}
+        self._streams: dict[int, tuple[Call, Leg]] = {}
+        self._closing: dict[int, tuple[str, int]] = {}
+        self._recordings: dict[int, tuple[str, str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dialling = Dialling(
+            wiring,
+            trunks,
+            adopt=self._adopt,
+            drop=self._drop,
+            connected=self._connect,
+            finished=self._dial_finished,
+        )
+        self.broken = 0
+        self.total = 0
+
+    # -- from the SIP side -----------------------------------------------------------------------
+
+    def handle_sip(self, event: sip_events.SipEvent, now_s: float) -> bool:
+        """One event of the stack; False when it is not about a call."""
+        match event:
+            case sip_events.InviteReceived():
+                self._invited(event)
+            case sip_events.RequestReceived() | sip_events.ResponseReceived():
+                return False
+            case sip_events.RequestFailed():
+                return False
+            case _:
+                known = self._sessions.get(event.session)
+                if known is not None:
+                    self._leg_event(*known, event)
+        return True
+
+    def break_call(self, session: int, error: Exception) -> None:
+        """A handler failed on an event of this session: that call ends, the exchange goes on."""
+        self.broken += 1
+        known = self._sessions.get(session)
+        if known is not None:
+            self.end_call(known[0], by="switch", q850=41, status=500, outcome="failed")
+        else:
+            self._wiring.stack.hang_up(session, now_s=self._wiring.now_s())
+
+    def _invited(self, event: sip_events.InviteReceived) -> None:
+        wiring = self._wiring
+        request, identity = event.request, event.identity
+        assert isinstance(identity, PhoneIdentity | TrunkIdentity)
+        leg_id = wiring.next_number()
+        try:
+            number_to = request.request_uri.username or ""
+            from_ = request.from_
+            number_from = from_.uri.username or ""
+        except RemoteProtocolError as error:
+            wiring.stack.reject(event.session, error.status_hint or 400, now_s=wiring.now_s())
+            return
+        if isinstance(identity, PhoneIdentity):
+            number_from = identity.extension
+        elif not self._take_trunk(identity.trunk):
+            wiring.stack.reject(
+                event.session, 503, headers=(("Retry-After", "5"),), now_s=wiring.now_s()
+            )
+            return
+        call = Call(
+            self,
+            call_id=f"c{int(wiring.wall_s() * 1000):x}-{wiring.token()[:12]}",
+            number=wiring.next_number(),
+            identity=identity,
+            number_from=number_from[:64],
+            number_to=number_to[:64],
+            caller_name=(from_.display_name or "")[:64],
+            started_at_s=wiring.wall_s(),
+        )
+        if isinstance(identity, TrunkIdentity):
+            call.trunks_taken.append(identity.trunk)
+        leg = Leg.incoming(wiring, call, leg_id, event, label=_label(identity))
+        call.caller = leg
+        self.total += 1
+        self._calls[call.call_id] = call
+        wiring.records.started(call, call.started_at_s)
+        self._adopt(call, leg)
+        problem = leg.offer_problem()
+        if problem is not None:
+            self._refuse(call, problem, "offer")
+            return
+        self.route(call, self._dialplan.route(number_to, identity))
+
+    def _take_trunk(self, name: str) -> bool:
+        trunk = self._trunks.named(name)
+        return trunk is not None and trunk.load.take(self._wiring.now_s())
+
+    def _leg_event(self, call: Call, leg: Leg, event: sip_events.SipEvent) -> None:
+        match event:
+            case sip_events.Progressed():
+                early = leg.take_early_media(event.sdp) if event.sdp else False
+                if not leg.rang:
+                    leg.rang = True
+                    self._wiring.records.leg_ringing(call, leg, self._wiring.wall_s())
+                self._dialling.feed(call, LegRang(leg.leg_id, early))
+            case sip_events.Answered():
+                self._callee_answered(call, leg, event)
+            case sip_events.Failed():
+                self._drop(call, leg, "remote", event.status, q850_of_status(event.status))
+                self._dialling.feed(call, LegFailed(leg.leg_id, event.status, event.reason))
+            case sip_events.Cancelled():
+                self._caller_left(call, "caller", _cause(event.cause), status=487)
+            case sip_events.Ended():
+                self._leg_over(call, leg, event)
+            case sip_events.Confirmed():
+                if event.sdp is not None and not leg.take_answer(event.sdp):
+                    self.end_call(call, by="switch", q850=65, status=488, outcome="failed")
+            case sip_events.ReofferReceived():
+                self._reoffered(call, leg, event)
+            case sip_events.ReofferAnswered():
+                if event.sdp is not None:
+                    leg.take_answer(event.sdp)
+            case sip_events.InfoReceived():
+                digit = _digit_of_info(event.content_type, event.body)
+                if digit:
+                    self._digit(call, leg, digit)
+            case _:
+                pass
+
+    def _callee_answered(self, call: Call, leg: Leg, event: sip_events.Answered) -> None:
+        if event.sdp is None or not leg.take_answer(event.sdp):
+            leg.hang_up(ReasonHeader("Q.850", 65, "No common codec"))
+            self._drop(call, leg, "switch", 488, 65)
+            self._dialling.feed(call, LegFailed(leg.leg_id, 488))
+            return
+        leg.answered = True
+        self._wiring.records.leg_answered(call, leg, self._wiring.wall_s())
+        self._dialling.feed(call, LegAnswered(leg.leg_id))
+
+    def _leg_over(self, call: Call, leg: Leg, event: sip_events.Ended) -> None:
+        q850 = _cause(event.cause)
+        by = "timer" if event.by == "timer" else "remote"
+        if leg is call.caller:
+            self._caller_left(call, "caller" if by == "remote" else by, q850)
+            return
+        self._drop(call, leg, by, 200, q850)
+        self._dialling.feed(call, LegEnded(leg.leg_id, by, q850))
+
+    def _caller_left(self, call: Call, by: str, q850: int, status: int = 200) -> None:
+        self._drop(call, call.caller, by, status, q850)
+        if call.dial_machine is not None:
+            self._dialling.feed(call, CallerEnded(by, q850))
+        if not call.ended:
+            answered = call.answered_at_s is not None
+            outcome = "answered" if answered else "cancelled"
+            self.end_call(call, by=by, q850=q850, status=status, outcome=outcome)
+
+    def _reoffered(self, call: Call, leg: Leg, event: sip_events.ReofferReceived) -> None:
+        was_held = leg.held
+        if not leg.answer_reoffer(event.sdp):
+            return
+        if leg.held != was_held:
+            self._wiring.records.held(call, leg, self._wiring.wall_s(), on=leg.held)
+
+    # -- routing ---------------------------------------------------------------------------------
+
+    def route(self, call: Call, route: Route) -> None:
+        """Send a fresh call where the dialplan says."""
+        match route:
+            case Refused():
+                self._refuse(call, route.status, route.why)
+            case ToTrunks():
+                self._record_route(call, "trunk", route.number)
+                self._dialling.start(call, steps_to_trunks(route))
+            case ToDestination("extension" | "ring_group"):
+                self._record_route(call, route.kind, route.name)
+                self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
+            case ToDestination():
+                self._record_route(call, route.kind, route.name)
+                self._start_app(call, route)
+
+    def _record_route(self, call: Call, kind: str, name: str) -> None:
+        self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)
+
+    def _steps(self, destination: ToDestination, ring_s: float) -> tuple[Step, ...]:
+        if destination.kind == "ring_group":
+            return steps_to_ring_group(self._wiring.office, self._registered, destination.name)
+        return steps_to_extension(self._registered, destination.name, ring_s)
+
+    def _start_app(self, call: Call, route: ToDestination) -> None:
+        app = self._apps.get(route.kind)
+        if app is None:
+            self._refuse(call, 501, f"no application for {route.kind}")
+            return
+        task = asyncio.get_running_loop().create_task(
+            self._run_app(call, app, route.name), name=f"{route.kind} {call.call_id}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_app(
+        self, call: Call, app: Callable[[Call, str], Awaitable[None]], name: str
+    ) -> None:
+        status, outcome = 480, "no-answer"
+        try:
+            await app(call, name)
+        except CallEnded:
+            pass
+        except Exception:
+            self.broken += 1
+            status, outcome = 500, "failed"
+            _log.exception("the handler of call %s failed", call.call_id)
+        if not call.ended:
+            if call.answered_at_s is not None:
+                status, outcome = 200, "answered"
+            q850 = 16 if status == 200 else q850_of_status(status)
+            self.end_call(call, by="switch", q850=q850, status=status, outcome=outcome)
+
+    def _refuse(self, call: Call, status: int, why: str) -> None:
+        _log.info("call %s refused: %s (%d)", call.call_id, why, status)
+        self.end_call(
+            call, by="switch", q850=q850_of_status(status), status=status, outcome="rejected"
+        )
+
+    # -- dialling --------------------------------------------------------------------------------
+
+    def dial_destinations(self, call: Call, targets: tuple[str, ...], ring_s: float) -> None:
+        """For `Call.dial`: destinations that ring together on behalf of the caller."""
+        steps: list[Step] = []
+        for target in targets:
+            kind, colon, name = target.partition(":")
+            if colon and kind in ("extension", "ring_group"):
+                steps.extend(self._steps(ToDestination(kind, name), ring_s))
+                continue
+            route = self._dialplan.route(target, call.identity)
+            if isinstance(route, ToTrunks):
+                steps.extend(steps_to_trunks(route))
+            elif isinstance(route, ToDestination) and route.kind in ("extension", "ring_group"):
+                steps.extend(self._steps(route, ring_s))
+            else:
+                raise CallError(f"{target} is not something that can be rung")
+        together = tuple(e for step in steps for e in step.endpoints)
+        merged = (Step(together, ring_s),) if together and len(targets) > 1 else tuple(steps)
+        self._dialling.start(call, merged)
+        self._wiring.pump()
+
+    def _adopt(self, call: Call, leg: Leg) -> None:
+        call.legs[leg.leg_id] = leg
+        if leg.session is not None:
+            self._sessions[leg.session] = (call, leg)
+        if leg.stream is not None:
+            self._streams[leg.stream.stream_id] = (call, leg)
+        leg.on_stream = self._stream_opened
+        self._wiring.records.leg_started(call, leg, self._wiring.wall_s())
+
+    def _stream_opened(self, call: Call, leg: Leg, stream_id: int) -> None:
+        self._streams[stream_id] = (call, leg)
+
+    def _drop(self, call: Call, leg: Leg, by: str, status: int, q850: int) -> None:
+        if call.legs.pop(leg.leg_id, None) is None:
+            return
+        if leg.session is not None:
+            self._sessions.pop(leg.session, None)
+        if call.partner is leg:
+            call.partner = None
+        if leg.stream is not None:
+            self._streams.pop(leg.stream.stream_id, None)
+            self._closing[leg.stream.stream_id] = (call.call_id, leg.leg_id)
+            self._wiring.plane.release(leg.stream.stream_id)
+        self._wiring.records.leg_ended(
+            call, leg, self._wiring.wall_s(), by=by, status=status, q850=q850
+        )
+
+    def _connect(self, call: Call, leg: Leg) -> None:
+        call.partner = leg
+        self.answer_caller(call, leg.codec)
+        caller = call.caller
+        if call.ended or caller.stream is None or leg.stream is None:
+            return
+        self._wiring.plane.connect(caller.stream.stream_id, leg.stream.stream_id)
+        if self._wiring.office.recording.calls == "all":
+            self.start_recording(call)
+
+    def _dial_finished(self, call: Call, outcome: Outcome) -> None:
+        if call.dial_finished(outcome) or call.ended:
+            return
+        if outcome.answered:
+            self.end_call(
+                call, by=outcome.by, q850=outcome.q850, status=200, outcome=outcome.result
+            )
+        else:
+            by = outcome.by or "callee"
+            self.end_call(
+                call, by=by, q850=outcome.q850, status=outcome.status, outcome=outcome.result
+            )
+
+    # -- verbs used by handlers and by this class ----------------------------------------------------
+
+    def ring_caller(self, call: Call) -> None:
+        if not call.caller.answered:
+            call.caller.ring()
+            self._wiring.pump()
+
+    def answer_caller(self, call: Call, codec: str | None = None) -> None:
+        """Answer the caller where that is still due."""
+        if call.caller.answered:
+            return
+        if not call.caller.answer(codec):
+            self.end_call(call, by="switch", q850=65, status=488, outcome="failed")
+            return
+        now = self._wiring.wall_s()
+        call.answered_at_s = now
+        self._wiring.records.leg_answered(call, call.caller, now)
+        self._wiring.records.answered(call, now)
+        self._wiring.pump()
+
+    def play(self, call: Call, prompt: str, *, repeat: bool = False) -> asyncio.Future[None]:
+        """Start a prompt, a file or ``tone:NAME`` towards the caller."""
+        stream = self._caller_stream(call)
+        play_id = self._wiring.next_number()
+        source: media_events.Source
+        if prompt.startswith("tone:"):
+            country = self._wiring.office.office.country.lower()
+            source = media_events.Tone(prompt[5:], country)
+        else:
+            source = media_events.File(str(self._prompts.find(prompt)))
+        future = call.play_started(play_id)
+        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat)
+        self._wiring.pump()
+        return future
+
+    def stop_play(self, call: Call) -> None:
+        self._wiring.plane.stop_play(self._caller_stream(call))
+
+    def echo(self, call: Call, on: bool) -> None:
+        self._wiring.plane.echo(self._caller_stream(call), on)
+
+    def _caller_stream(self, call: Call) -> int:
+        if call.caller.stream is None:
+            raise CallError(f"call {call.call_id} has no audio yet: answer it first")
+        return call.caller.stream.stream_id
+
+    def start_recording(self, call: Call) -> None:
+        """Record caller (left) and partner (right) into one file named after the call."""
+        caller, partner = call.caller.stream, call.partner and call.partner.stream
+        if call.recording is not None or caller is None or partner is None:
+            return
+        recording_id = self._wiring.next_number()
+        name = f"{call.call_id}.wav"
+        self._wiring.plane.start_recording(
+            recording_id, left=caller.stream_id, right=partner.stream_id, name=name
+        )
+        call.recording, call.recording_name = recording_id, name
+        self._recordings[recording_id] = (call.call_id, name)
+        self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
+
+    def end_call(
+        self,
+        call: Call,
+        *,
+        by: str,
+        q850: int,
+        status: int = 200,
+        outcome: str | None = None,
+    ) -> None:
+        """End every leg and stream of a call, tell its handler, write its record. Idempotent."""
+        if call.ended:
+            return
+        call.ended = True
+        self._calls.pop(call.call_id, None)
+        for timer in call.timers:
+            timer.cancel()
+        call.dial_machine = None
+        if call.recording is not None:
+            self._wiring.plane.stop_recording(call.recording)
+        cause = ReasonHeader("Q.850", q850)
+        for leg in list(call.legs.values()):
+            leg.hang_up(cause, status=status)
+            self._drop(call, leg, by if leg is call.caller else "switch", status, q850)
+        for name in call.trunks_taken:
+            trunk = self._trunks.named(name)
+            if trunk is not None:
+                trunk.load.give_back()
+        if outcome is None:
+            outcome = "answered" if call.answered_at_s is not None else "failed"
+        self._wiring.records.ended(
+            call, self._wiring.wall_s(), by=by, status=status, q850=q850, outcome=outcome
+        )
+        call.release_waits()
+        self._wiring.pump()
+
+    # -- from the media side ---------------------------------------------------------------------
+
+    def handle_media(self, event: media_events.MediaEvent) -> None:
+        """One event of the media plane."""
+        match event:
+            case media_events.DigitReceived():
+                known = self._streams.get(event.stream_id)
+                if known is not None:
+                    self._digit(*known, event.digit)
+            case media_events.MediaTimedOut():
+                self._media_timed_out(event.stream_id)
+            case media_events.PlayFinished():
+                known = self._streams.get(event.stream_id)
+                if known is not None:
+                    known[0].play_finished(event.play_id)
+            case media_events.RecordingStopped():
+                self._recording_stopped(event)
+            case media_events.StreamClosed():
+                self._stream_closed(event)
+            case media_events.WorkerDied():
+                _log.error(
+                    "media worker %d died: %d streams, %d recordings; it is being replaced",
+                    event.worker,
+                    len(event.streams),
+                    len(event.recordings),
+                )
+            case media_events.WorkerReplaced():
+                _log.warning("media worker %d is back", event.worker)
+            case media_events.CommandRefused():
+                _log.error("media plane refused %s: %s", event.command, event.problem)
+            case _:
+                pass
+        self._wiring.pump()
+
+    def _digit(self, call: Call, leg: Leg, digit: str) -> None:
+        self._wiring.records.digit(call, leg, self._wiring.wall_s(), digit)
+        if leg is call.caller:
+            call.digit_pressed(digit)
+
+    def _media_timed_out(self, stream_id: int) -> None:
+        known = self._streams.get(stream_id)
+        if known is None:
+            return
+        call, leg = known
+        if not leg.answered or leg.held or call.answered_at_s is None:
+            return
+        _log.info("call %s: no media from %s", call.call_id, leg.label)
+        self.end_call(call, by="media", q850=41, status=200, outcome="answered")
+
+    def _recording_stopped(self, event: media_events.RecordingStopped) -> None:
+        owner = self._recordings.pop(event.recording_id, None)
+        if owner is not None:
+            call_id, name = owner
+            self._wiring.records.recording_stopped(
+                call_id, self._wiring.wall_s(), name, event.frames, event.reason
+            )
+
+    def _stream_closed(self, event: media_events.StreamClosed) -> None:
+        owner = self._closing.pop(event.stream_id, None)
+        if owner is not None:
+            stats = event.stats
+            self._wiring.records.quality(
+                owner[0],
+                self._wiring.wall_s(),
+                owner[1],
+                {
+                    "packets_in": stats.packets_in,
+                    "packets_out": stats.packets_out,
+                    "lost": stats.lost,
+                    "late": stats.late,
+                    "jitter_ms": round(stats.jitter_ms, 2),
+                },
+            )
+
+    # -- the whole ---------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """End every call (cause 41: the exchange goes) and wait for their handlers."""
+        for call in list(self._calls.values()):
+            self.end_call(call, by="switch", q850=41, status=503, outcome=None)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+
+    @property
+    def calls(self) -> list[Call]:
+        return list(self._calls.values())
+
+    def snapshot(self) -> dict[str, int]:
+        """Table sizes: all 0 after the last hang-up, but for `total` and `broken`, which count."""
+        return {
+            "calls": len(self._calls),
+            "legs": sum(len(call.legs) for call in self._calls.values()),
+            "sessions": len(self._sessions),
+            "streams": len(self._streams),
+            "closing_streams": len(self._closing),
+            "recordings": len(self._recordings),
+            "handlers": len(self._tasks),
+            "total": self.total,
+            "broken": self.broken,
+        }
+
+
+def _label(identity: PhoneIdentity | TrunkIdentity) -> str:
+    if isinstance(identity, PhoneIdentity):
+        return f"extension:{identity.extension}"
+    return f"trunk:{identity.trunk}"
+
+
+def _cause(reason: ReasonHeader | None) -> int:
+    """The Q.850 cause that a Reason header names, 16 (normal) where it names none."""
+    if reason is not None and reason.protocol.upper() == "Q.850" and 0 < reason.cause < 128:
+        return reason.cause
+    return 16
+
+
+def _digit_of_info(content_type: str, body: bytes) -> str:
+    """The digit in an INFO of either usual type (application/dtmf-relay, application/dtmf), or ""."""
+    kind = content_type.partition(";")[0].strip(" \t").lower()
+    if kind == "application/dtmf":
+        digit = body.strip(b" \t\r\n")
+    elif kind == "application/dtmf-relay":
+        digit = b""
+        for line in body.split(b"\n")[:8]:
+            name, _, value = line.partition(b"=")
+            if name.strip(b" \t\r").lower() == b"signal":
+                digit = value.strip(b" \t\r")
+    else:
+        return ""
+    if len(digit) != 1 or digit.upper() not in b"0123456789*#ABCD":
+        return ""
+    return digit.decode("ascii").upper()

@@ -1,0 +1,237 @@
+"""Dialling: from a list of steps to one answered leg, or to the reason why not.
+
+Pure: events in, effects out. Legs of one step ring together (parallel forking), steps follow each other
+(serial hunting); the first answer wins, all others are cancelled as "completed elsewhere". The
+choice of the status that the caller is told follows RFC 3261 16.7 (6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import assert_never
+
+from softswitch.call.endpoint import Outcome, Step, TrunkEndpoint
+from softswitch.call.events import (
+    CallerEnded,
+    ConnectCaller,
+    DialEffect,
+    DialEvent,
+    EndLeg,
+    Finish,
+    LegAnswered,
+    LegEnded,
+    LegFailed,
+    LegRang,
+    RingCaller,
+    StartLeg,
+    StartTimer,
+    TimerExpired,
+)
+from softswitch.sip.causes import q850_of_status
+
+# A trunk that says one of these has not judged the number: the next trunk is asked.
+_NEXT_TRUNK = frozenset({401, 403, 407, 408, 430, *range(500, 600)})
+_BUSY = frozenset({486, 600})
+_DECLINED = frozenset({403, 603, 607, 608})
+_NO_ANSWER = frozenset({408, 480, 487})
+
+
+class DialState(Enum):
+    IDLE = "idle"
+    HUNTING = "hunting"
+    TALKING = "talking"
+    OVER = "over"
+
+
+def outcome_of_status(status: int) -> Outcome:
+    """The trade word for a final status (RFC 3261 21), with its Q.850 cause."""
+    if status in _BUSY:
+        result = "busy"
+    elif status in _NO_ANSWER:
+        result = "no-answer"
+    elif status in _DECLINED:
+        result = "rejected"
+    elif status in (404, 410, 484, 604):
+        result = "unreachable"
+    else:
+        result = "failed"
+    return Outcome(result, status, q850_of_status(status))
+
+
+class Dial:
+    """One attempt to reach somebody on behalf of one caller.
+
+    Parameters: `steps` in the order of trying; `leg_ids`, a source of fresh leg numbers.
+    """
+
+    __slots__ = (
+        "_alive",
+        "_failures",
+        "_generation",
+        "_leg_ids",
+        "_rang",
+        "_step",
+        "_steps",
+        "_trunk_legs",
+        "state",
+        "winner",
+    )
+
+    def __init__(self, steps: tuple[Step, ...], leg_ids: Callable[[], int]) -> None:
+        self._steps = steps
+        self._leg_ids = leg_ids
+        self._step = -1
+        self._generation = 0
+        self._alive: list[int] = []
+        self._trunk_legs: set[int] = set()
+        self._failures: list[int] = []
+        self._rang = False
+        self.state = DialState.IDLE
+        self.winner: int | None = None
+
+    def snapshot(self) -> dict[str, object]:
+        return {
+            "state": self.state.value,
+            "step": self._step,
+            "ringing": list(self._alive),
+            "winner": self.winner,
+        }
+
+    def start(self) -> list[DialEffect]:
+        """Begin with the first step."""
+        if self.state is not DialState.IDLE:
+            return []
+        self.state = DialState.HUNTING
+        return self._next_step()
+
+    def handle(self, event: DialEvent) -> list[DialEffect]:
+        """One event of a leg, of the caller or of a timer; events out of season change nothing."""
+        if self.state in (DialState.IDLE, DialState.OVER):
+            return []
+        match event:
+            case LegRang():
+                return self._leg_rang(event)
+            case LegAnswered():
+                return self._leg_answered(event)
+            case LegFailed():
+                return self._leg_failed(event)
+            case LegEnded():
+                return self._leg_ended(event)
+            case CallerEnded():
+                return self._caller_ended(event)
+            case TimerExpired():
+                return self._timer_expired(event)
+            case _:
+                assert_never(event)
+
+    def _next_step(self) -> list[DialEffect]:
+        self._step += 1
+        if self._step >= len(self._steps):
+            return self._give_up()
+        step = self._steps[self._step]
+        if not step.endpoints:
+            return self._next_step()
+        self._generation += 1
+        effects: list[DialEffect] = []
+        for endpoint in step.endpoints:
+            leg = self._leg_ids()
+            self._alive.append(leg)
+            if isinstance(endpoint, TrunkEndpoint):
+                self._trunk_legs.add(leg)
+            effects.append(StartLeg(leg, endpoint, step.silence_s))
+        effects.append(StartTimer("ring", self._generation, step.ring_s))
+        return effects
+
+    def _leg_rang(self, event: LegRang) -> list[DialEffect]:
+        if self.state is not DialState.HUNTING or event.leg not in self._alive:
+            return []
+        # Audio of several ringing phones cannot be shown to one caller: then he hears plain ringing.
+        early = event.early_media and len(self._alive) == 1
+        if self._rang and not early:
+            return []
+        self._rang = True
+        return [RingCaller(event.leg, early)]
+
+    def _leg_answered(self, event: LegAnswered) -> list[DialEffect]:
+        if event.leg not in self._alive:
+            return [EndLeg(event.leg, elsewhere=True)]
+        if self.state is not DialState.HUNTING:
+            return []
+        self.state = DialState.TALKING
+        self.winner = event.leg
+        losers = [leg for leg in self._alive if leg != event.leg]
+        self._alive = [event.leg]
+        ends: list[DialEffect] = [EndLeg(leg, q850=26, elsewhere=True) for leg in losers]
+        return [ConnectCaller(event.leg), *ends]
+
+    def _leg_failed(self, event: LegFailed) -> list[DialEffect]:
+        if event.leg not in self._alive:
+            return []
+        self._alive.remove(event.leg)
+        self._failures.append(event.status)
+        if self.state is DialState.TALKING:
+            return self._finish(outcome_of_status(event.status))
+        if event.status >= 600 and event.leg not in self._trunk_legs and len(self._steps) == 1:
+            # RFC 3261 16.7 (5): a 6xx speaks for every device of the user.
+            ends: list[DialEffect] = [EndLeg(leg) for leg in self._alive]
+            self._alive = []
+            return ends + self._give_up()
+        if self._alive:
+            return []
+        if event.leg in self._trunk_legs and event.status not in _NEXT_TRUNK:
+            return self._give_up()
+        return self._next_step()
+
+    def _leg_ended(self, event: LegEnded) -> list[DialEffect]:
+        if event.leg not in self._alive:
+            return []
+        self._alive.remove(event.leg)
+        if self.state is DialState.TALKING:
+            return self._finish(Outcome("answered", 200, event.q850, by="callee"))
+        self._failures.append(480)
+        return [] if self._alive else self._next_step()
+
+    def _caller_ended(self, event: CallerEnded) -> list[DialEffect]:
+        ends: list[DialEffect] = [EndLeg(leg, q850=event.q850) for leg in self._alive]
+        self._alive = []
+        if self.state is DialState.TALKING:
+            return ends + self._finish(Outcome("answered", 200, event.q850, by="caller"))
+        return ends + self._finish(Outcome("cancelled", 487, event.q850, by="caller"))
+
+    def _timer_expired(self, event: TimerExpired) -> list[DialEffect]:
+        if self.state is not DialState.HUNTING or event.generation != self._generation:
+            return []
+        silent, self._alive = self._alive, []
+        self._failures.extend(480 for _ in silent)
+        ends: list[DialEffect] = [EndLeg(leg, q850=19) for leg in silent]
+        return ends + self._next_step()
+
+    def _give_up(self) -> list[DialEffect]:
+        return self._finish(outcome_of_status(best_status(self._failures)))
+
+    def _finish(self, outcome: Outcome) -> list[DialEffect]:
+        self.state = DialState.OVER
+        return [Finish(outcome)]
+
+
+def best_status(failures: list[int]) -> int:
+    """The one status that tells the caller most, of all that the legs ended with (RFC 3261 16.7 (6)).
+
+    A 6xx wins, then busy, then no answer, then the rest of 4xx, then 5xx. A challenge meant for us
+    (401, 407) is never passed on: it becomes 500. No failure at all (nobody to ring) is 480.
+    """
+    if not failures:
+        return 480
+    shown = [500 if status in (401, 407) else status for status in failures]
+
+    def rank(status: int) -> tuple[int, int]:
+        if status >= 600:
+            return (0, status)
+        if status == 486:
+            return (1, status)
+        if status in (480, 408):
+            return (2, status)
+        return (3 if status < 500 else 4, status)
+
+    return min(shown, key=rank)

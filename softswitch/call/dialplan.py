@@ -1,0 +1,137 @@
+"""From a dialled number and a proven identity to what is to be done. Pure; deny by default."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
+
+if TYPE_CHECKING:
+    from softswitch.config import Inbound, Office, Outbound
+
+_DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToDestination:
+    """One of our own places: kind as in the configuration (extension, ring_group, ivr, queue, ...)."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToTrunks:
+    """Out, over the first of these trunks that takes the number."""
+
+    trunks: tuple[str, ...]
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No way, with the SIP status that says so and a word for the journal."""
+
+    status: int
+    why: str
+
+
+Route: TypeAlias = ToDestination | ToTrunks | Refused
+
+
+def canonical_number(number: str) -> str:
+    """Digits of an E.164 number without its plus, so that carriers that omit it are understood."""
+    return number[1:] if number.startswith("+") else number
+
+
+def number_matches(pattern: str, number: str) -> bool:
+    """`pattern` of `[[inbound]]`: a number, or a prefix that ends in ``*``."""
+    wanted, given = canonical_number(pattern), canonical_number(number)
+    if wanted.endswith("*"):
+        return given.startswith(wanted[:-1])
+    return wanted == given
+
+
+class Dialplan:
+    """The routes of one office, prepared once so that a look-up costs a dictionary access.
+
+    Parameters: `office`, the configuration; `handlers`, numbers that the embedding program answers
+    itself (they come before everything configured).
+    """
+
+    def __init__(self, office: Office, handlers: frozenset[str] = frozenset()) -> None:
+        self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
+        self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
+        self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
+        self._handlers = handlers
+        self._local = _local_numbers(office)
+
+    def route(self, number: str, identity: Identity) -> Route:
+        """Where this caller's call to `number` goes."""
+        if not _DIALLABLE.fullmatch(number):
+            return Refused(484 if not number else 404, "not a number")
+        match identity:
+            case PhoneIdentity():
+                return self._from_phone(number, identity.extension)
+            case TrunkIdentity():
+                return self._from_trunk(number, identity.trunk)
+
+    def forward_rights(self, number: str, extension: str) -> Route:
+        """A forward or transfer uses the rights of the extension that set it."""
+        return self._from_phone(number, extension)
+
+    def _from_phone(self, number: str, extension: str) -> Route:
+        if number in self._handlers:
+            return ToDestination("handler", number)
+        permissions = self._permissions.get(extension, frozenset())
+        local = self._local.get(number)
+        if local is not None:
+            if "internal" not in permissions:
+                return Refused(403, "no permission: internal")
+            return local
+        for rule in self._outbound:
+            if not number.startswith(rule.prefix):
+                continue
+            if rule.permission not in permissions:
+                return Refused(403, f"no permission: {rule.permission}")
+            outside = number[rule.strip :]
+            if not outside:
+                return Refused(484, "nothing after the prefix")
+            return ToTrunks(tuple(rule.trunks), outside)
+        return Refused(404, "unknown number")
+
+    def _from_trunk(self, number: str, trunk: str) -> Route:
+        for rule in self._inbound:
+            if rule.from_trunk is not None and rule.from_trunk != trunk:
+                continue
+            if not number_matches(rule.number, number):
+                continue
+            if rule.to.kind == "trunk":
+                return ToTrunks((rule.to.name,), number)
+            return ToDestination(rule.to.kind, rule.to.name)
+        return Refused(404, "no inbound route")
+
+
+def _local_numbers(office: Office) -> dict[str, ToDestination]:
+    local: dict[str, ToDestination] = {}
+    for extension in office.extensions:
+        local[extension.number] = ToDestination("extension", extension.number)
+    for group in office.ring_groups:
+        local[group.number] = ToDestination("ring_group", group.number)
+    for ivr in office.ivrs:
+        if ivr.number:
+            local[ivr.number] = ToDestination("ivr", ivr.name)
+    for queue in office.queues:
+        if queue.number:
+            local[queue.number] = ToDestination("queue", queue.name)
+    for room in office.conferences:
+        local[room.number] = ToDestination("conference", room.number)
+    codes = office.codes
+    local[codes.echo_test] = ToDestination("echo", "")
+    for name in ("voicemail", "agent_log_in_out", "agent_pause", "park", "pick_up", "record_pause"):
+        code = getattr(codes, name, None)
+        if code:
+            local[code] = ToDestination("code", name)
+    return local

@@ -1,0 +1,69 @@
+"""Where a leg can go: plain values, no sockets, no SIP objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneEndpoint:
+    """One registered contact of an extension.
+
+    `contact_uri` is the Request-URI to use; `flow_key` names the flow the registration came on
+    (transport, local address, remote address), because a phone behind NAT is reached only there.
+    """
+
+    extension: str
+    contact_uri: str
+    flow_key: tuple[str, tuple[str, int], tuple[str, int], int]
+
+    @property
+    def label(self) -> str:
+        return f"extension:{self.extension}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkEndpoint:
+    """A number to be reached through a trunk, as it is to be dialled there."""
+
+    trunk: str
+    number: str
+
+    @property
+    def label(self) -> str:
+        return f"trunk:{self.trunk}"
+
+
+Endpoint: TypeAlias = PhoneEndpoint | TrunkEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Endpoints that ring together, for how long, and how long a silent one is waited for.
+
+    `ring_s` bounds the whole step. `silence_s`, where set, gives up a leg that has not shown any sign of
+    life, long before timer B (RFC 3261 17.1.1.2) would.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    ring_s: float
+    silence_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a dial attempt ended.
+
+    `result` is one of ``answered``, ``busy``, ``no-answer``, ``unreachable``, ``rejected``, ``failed``,
+    ``cancelled``; `status` and `q850` are what the caller is told if nobody tries further.
+    """
+
+    result: str
+    status: int
+    q850: int
+    by: str = ""
+
+    @property
+    def answered(self) -> bool:
+        return self.result == "answered"

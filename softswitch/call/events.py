@@ -1,0 +1,112 @@
+"""The neutral vocabulary between legs and the machines that decide about them.
+
+A and B legs never see each other's SIP: a leg turns its dialog's events into these, and performs the
+effects it is given. Everything here is a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from softswitch.call.endpoint import Endpoint, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LegRang:
+    """The far end alerts; `early_media` when it sends audio already (183 with SDP)."""
+
+    leg: int
+    early_media: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegAnswered:
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegFailed:
+    """The leg ended before an answer, with the SIP status that says why."""
+
+    leg: int
+    status: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """An answered leg is over. `by`: remote, local, timer, media."""
+
+    leg: int
+    by: str
+    q850: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CallerEnded:
+    """The caller has gone: cancelled before the answer, or hung up after it."""
+
+    by: str
+    q850: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TimerExpired:
+    """A timer asked for by `StartTimer` is due; `generation` tells a stale one."""
+
+    name: str
+    generation: int
+
+
+DialEvent: TypeAlias = LegRang | LegAnswered | LegFailed | LegEnded | CallerEnded | TimerExpired
+
+
+@dataclass(frozen=True, slots=True)
+class StartLeg:
+    """`silence_s`: give the leg up (408) when nothing at all is heard for so long."""
+
+    leg: int
+    endpoint: Endpoint
+    silence_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """Cancel or hang up. `elsewhere`: another phone took the call, so that this one shows no missed call."""
+
+    leg: int
+    q850: int = 16
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RingCaller:
+    """Tell the caller that it rings (180), with this leg's early audio (183) when it has any."""
+
+    leg: int
+    early_media: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectCaller:
+    """This leg has won: answer the caller where that is still due and join the two."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    name: str
+    generation: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The dial attempt is over; nothing of it is left but legs already told to end."""
+
+    outcome: Outcome
+
+
+DialEffect: TypeAlias = StartLeg | EndLeg | RingCaller | ConnectCaller | StartTimer | Finish

@@ -1,0 +1,375 @@
+"""A leg: one SIP session and its media stream, seen by call control as one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from media.protocol import StreamParams
+from softswitch.call.plane import LocalStream
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.credentials import Credentials
+from softswitch.sip.flow import Flow
+from softswitch.sip.reason import ReasonHeader
+from softswitch.sip.sdp import (
+    AddressKind,
+    AudioNegotiated,
+    SdpError,
+    SessionDescription,
+    address_kind,
+    make_answer,
+    make_offer,
+    read_answer,
+)
+from softswitch.sip.sdp.codecs import codec_of
+from softswitch.sip.uri import NameAddr
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.wiring import Wiring
+    from softswitch.sip.events import InviteReceived
+
+# Our timers of a leg we start are in Dial; the stack's own is only the last resort (timer C, 16.6).
+_INVITE_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class LegPlan:
+    """Everything needed to call one endpoint.
+
+    `media_by_source`: the peer may sit behind a NAT, so its RTP may come from any port of the address
+    that its signalling came from (symmetric RTP); otherwise only from where its SDP says.
+    """
+
+    label: str
+    target: str
+    flow: Flow
+    from_: NameAddr
+    to: NameAddr
+    credentials: Credentials | None = None
+    permitted_hosts: frozenset[str] = frozenset()
+    follow_contact: bool = False
+    media_by_source: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Leg:
+    """One leg of a call.
+
+    Attributes: `session`, the stack's number; `stream`, the local media stream once there is one;
+    `answered`; `held`: the peer has put us on hold, that is, does not want to hear us.
+    """
+
+    __slots__ = (
+        "_audio",
+        "_call",
+        "_flow",
+        "_local",
+        "_media_by_source",
+        "_offer",
+        "_unreadable",
+        "_wiring",
+        "answered",
+        "held",
+        "label",
+        "leg_id",
+        "on_stream",
+        "rang",
+        "session",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        call: Call,
+        leg_id: int,
+        label: str,
+        flow: Flow,
+        *,
+        media_by_source: bool,
+    ) -> None:
+        self._wiring = wiring
+        self._call = call
+        self._flow = flow
+        self._media_by_source = media_by_source
+        self._unreadable = False
+        self._offer: SessionDescription | None = None
+        self._local: SessionDescription | None = None
+        self._audio: AudioNegotiated | None = None
+        self.leg_id = leg_id
+        self.label = label
+        self.session: int | None = None
+        self.stream: LocalStream | None = None
+        self.on_stream: Callable[[Call, Leg, int], None] | None = None
+        self.answered = False
+        self.rang = False
+        self.held = False
+
+    @property
+    def codec(self) -> str | None:
+        """The codec agreed so far."""
+        return self._audio.codec if self._audio is not None else None
+
+    def snapshot(self) -> dict[str, object]:
+        if self.answered:
+            state = "held" if self.held else "answered"
+        else:
+            state = "ringing" if self.rang else "started"
+        return {"leg": self.leg_id, "endpoint": self.label, "state": state, "codec": self.codec}
+
+    # -- a leg that comes in -------------------------------------------------------------------------
+
+    @classmethod
+    def incoming(
+        cls, wiring: Wiring, call: Call, leg_id: int, event: InviteReceived, *, label: str
+    ) -> Leg:
+        """The caller's leg. An unreadable offer is kept for `offer_problem` to tell."""
+        by_source = label.startswith("extension:")
+        leg = cls(wiring, call, leg_id, label, event.flow, media_by_source=by_source)
+        leg.session = event.session
+        if event.sdp is not None:
+            try:
+                leg._offer = SessionDescription.parse(event.sdp)
+            except RemoteProtocolError:
+                leg._unreadable = True
+        return leg
+
+    def offer_problem(self) -> int | None:
+        """The status to refuse this INVITE with for its SDP (400 or 488), or None."""
+        if self._unreadable:
+            return 400
+        if self._offer is None:
+            return None
+        return None if self.offered_codecs() and not self._reflects(self._offer) else 488
+
+    def offered_codecs(self) -> tuple[str, ...]:
+        """Codecs that this peer offered and we can carry, in its order."""
+        found = []
+        for media in self._offer.media if self._offer is not None else ():
+            if media.kind == "audio" and media.port:
+                codecs = (codec_of(f) for f in media.audio_formats().values())
+                found += [c.name for c in codecs if c is not None and c.name in self._wiring.codecs]
+        return tuple(found)
+
+    def ring(self, *, early_codec: str | None = None) -> bool:
+        """180, or with `early_codec` 183 with our SDP so that the caller hears what comes; says
+        whether he will."""
+        assert self.session is not None
+        if early_codec is not None and self._answer_offer(early_codec):
+            sdp = self._local.serialise() if self._local is not None else None
+            self._wiring.stack.progress(self.session, 183, sdp, now_s=self._wiring.now_s())
+            return True
+        if not self.rang:
+            self.rang = True
+            self._wiring.stack.progress(self.session, 180, now_s=self._wiring.now_s())
+        return False
+
+    def answer(self, prefer: str | None = None) -> bool:
+        """200 with our answer, or with our offer when the INVITE had none; False: nothing in common."""
+        assert self.session is not None
+        if self._offer is None:
+            self._make_offer((), self._flow.remote[0])
+        elif not self._answer_offer(prefer):
+            return False
+        assert self._local is not None
+        self.answered = True
+        self._wiring.stack.answer(self.session, self._local.serialise(), self._wiring.now_s())
+        if self._audio is not None:
+            self._configure()  # again: the time-out for media counts from the answer
+        return True
+
+    def _answer_offer(self, prefer: str | None) -> bool:
+        if self._offer is None:
+            return False
+        if self._local is not None:
+            return True  # said in a 183 already; the 200 repeats it (RFC 6337 3.1)
+        self._open_stream(self._signalled_host(self._offer))
+        return self._accept(self._offer, prefer)
+
+    def _accept(self, offer: SessionDescription, prefer: str | None) -> bool:
+        stream = self.stream
+        if stream is None or self._reflects(offer):
+            return False
+        ours = self._wiring.codecs
+        if prefer in ours:
+            ours = (prefer, *(codec for codec in ours if codec != prefer))
+        try:
+            self._local, self._audio = make_answer(
+                offer,
+                stream.host,
+                stream.port,
+                ours,
+                session_id=self.leg_id,
+                previous=self._local,
+                prefer_ours=prefer is not None,
+            )
+        except SdpError:
+            return False
+        self._take_audio()
+        return True
+
+    # -- a leg that goes out -------------------------------------------------------------------------
+
+    @classmethod
+    def outgoing(
+        cls,
+        wiring: Wiring,
+        call: Call,
+        leg_id: int,
+        plan: LegPlan,
+        *,
+        prefer: Sequence[str] = (),
+        silence_s: float | None = None,
+    ) -> Leg:
+        """Call the plan's endpoint, offering the caller's codecs first so that audio can be relayed.
+
+        Raises `MediaError` or `LocalProtocolError` when a limit is reached; nothing is left behind.
+        """
+        leg = cls(wiring, call, leg_id, plan.label, plan.flow, media_by_source=plan.media_by_source)
+        leg._make_offer(prefer, plan.flow.remote[0])
+        assert leg._local is not None
+        try:
+            leg.session = wiring.stack.invite(
+                target=plan.target,
+                flow=plan.flow,
+                from_=plan.from_,
+                to=plan.to,
+                sdp=leg._local.serialise(),
+                headers=plan.headers,
+                credentials=plan.credentials,
+                timeout_s=_INVITE_TIMEOUT_S,
+                silence_s=silence_s,
+                permitted_hosts=plan.permitted_hosts,
+                follow_contact=plan.follow_contact,
+                now_s=wiring.now_s(),
+            )
+        except Exception:
+            assert leg.stream is not None
+            wiring.plane.release(leg.stream.stream_id)
+            raise
+        return leg
+
+    def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
+        stream = self._open_stream(signalled_host)
+        codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
+        self._local = make_offer(
+            stream.host, stream.port, codecs, session_id=self.leg_id, previous=self._local
+        )
+
+    def take_early_media(self, sdp: bytes) -> bool:
+        """SDP of a provisional response: from now on the callee is heard."""
+        return self.take_answer(sdp)
+
+    def take_answer(self, sdp: bytes) -> bool:
+        """The peer's answer to our offer; False when nothing fits."""
+        assert self._local is not None
+        try:
+            answer = SessionDescription.parse(sdp)
+            audio = read_answer(self._local, answer)
+        except RemoteProtocolError:
+            return False
+        if self._reflects(answer):
+            return False
+        self._audio = audio
+        self._take_audio()
+        return True
+
+    # -- changes while the call is up ------------------------------------------------------------
+
+    def answer_reoffer(self, sdp: bytes | None) -> bool:
+        """Answer a re-INVITE: hold, resume, a new address; without SDP, with our offer. False: refused."""
+        assert self.session is not None
+        wiring = self._wiring
+        if sdp is None:
+            prefer = (self.codec,) if self.codec else ()
+            self._make_offer(prefer, None)
+        elif not self._take_reoffer(sdp):
+            wiring.stack.reject_reoffer(self.session, 488, wiring.now_s())
+            return False
+        assert self._local is not None
+        wiring.stack.answer_reoffer(self.session, self._local.serialise(), wiring.now_s())
+        return True
+
+    def _take_reoffer(self, sdp: bytes) -> bool:
+        try:
+            offer = SessionDescription.parse(sdp)
+        except RemoteProtocolError:
+            return False
+        if not self._accept(offer, self.codec):
+            return False
+        self._offer = offer
+        return True
+
+    # -- its end ---------------------------------------------------------------------------------------
+
+    def hang_up(self, cause: ReasonHeader, *, status: int = 200) -> None:
+        """BYE, CANCEL, or for a caller not answered yet a final response with `status`."""
+        if self.session is None:
+            return
+        wiring = self._wiring
+        if not self.answered and status >= 300 and self._offer is not None:
+            wiring.stack.reject(
+                self.session, status, headers=(("Reason", str(cause)),), now_s=wiring.now_s()
+            )
+        else:
+            wiring.stack.hang_up(self.session, cause=cause, now_s=wiring.now_s())
+
+    # -- media -----------------------------------------------------------------------------------------
+
+    def _reflects(self, remote: SessionDescription) -> bool:
+        """Whether sending there would hurt: a group, the machine itself, or our own media ports."""
+        media = self._wiring.office.media
+        for line in remote.media:
+            host = remote.host_of(line) or ""
+            kind = address_kind(host)
+            if kind in (AddressKind.MULTICAST, AddressKind.BROADCAST):
+                return True
+            near = address_kind(self._flow.remote[0]) is AddressKind.LOOPBACK
+            if kind is AddressKind.LOOPBACK and not near:
+                return True
+            own = self.stream is not None and host == self.stream.host
+            if own and media.ports[0] <= line.port <= media.ports[1]:
+                return True
+        return False
+
+    def _open_stream(self, signalled_host: str | None) -> LocalStream:
+        if self.stream is None:
+            self.stream = self._wiring.plane.reserve(
+                group=self._call.number, signalled_host=signalled_host
+            )
+            if self.on_stream is not None:
+                self.on_stream(self._call, self, self.stream.stream_id)
+        return self.stream
+
+    def _signalled_host(self, remote: SessionDescription) -> str | None:
+        if self._media_by_source:
+            return self._flow.remote[0]
+        hosts = (remote.host_of(line) for line in remote.media if line.kind == "audio")
+        return next(hosts, None)
+
+    def _take_audio(self) -> None:
+        assert self._audio is not None
+        self.held = self._audio.on_hold
+        self._configure()
+
+    def _configure(self) -> None:
+        audio, stream = self._audio, self.stream
+        assert audio is not None
+        assert stream is not None
+        # Behind a NAT the address in SDP is not the one packets come from: then, and only for
+        # phones, any port of the address that signals is believed (RFC 4961; RTP bleed otherwise).
+        nat = self._media_by_source and audio.remote_host != self._flow.remote[0]
+        self._wiring.plane.configure(
+            stream.stream_id,
+            StreamParams(
+                remote=audio.remote,
+                codec=audio.codec,
+                payload_type=audio.payload_type,
+                dtmf_payload_type=audio.dtmf_payload_type,
+                ptime_ms=audio.ptime_ms,
+                direction=audio.direction,
+                nat=nat,
+            ),
+        )

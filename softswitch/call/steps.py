@@ -1,0 +1,47 @@
+"""From a destination to the steps that `Dial` tries. Pure: what is registered now is asked by function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from softswitch.call.dialplan import ToTrunks
+from softswitch.call.endpoint import PhoneEndpoint, Step, TrunkEndpoint
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
+
+RING_S_DEFAULT = 60.0
+TRUNK_SILENCE_S = 2.0
+TRUNK_RING_S = 120.0
+
+Registered = Callable[[str], tuple[PhoneEndpoint, ...]]
+
+
+def steps_to_trunks(route: ToTrunks) -> tuple[Step, ...]:
+    """One trunk after the other; one that stays silent is given up after two seconds."""
+    return tuple(
+        Step((TrunkEndpoint(trunk, route.number),), TRUNK_RING_S, TRUNK_SILENCE_S)
+        for trunk in route.trunks
+    )
+
+
+def steps_to_extension(
+    registered: Registered, number: str, ring_s: float = RING_S_DEFAULT
+) -> tuple[Step, ...]:
+    """All registered contacts of the extension at once; no step when there is none."""
+    endpoints = registered(number)
+    return (Step(endpoints, ring_s),) if endpoints else ()
+
+
+def steps_to_ring_group(office: Office, registered: Registered, number: str) -> tuple[Step, ...]:
+    """The members together (``all``) or one after the other (``in-order``), `ring_s` each."""
+    group = next(group for group in office.ring_groups if group.number == number)
+    if group.ring == "in-order":
+        return tuple(
+            step
+            for member in group.members
+            for step in steps_to_extension(registered, member, float(group.ring_s))
+        )
+    endpoints = tuple(e for member in group.members for e in registered(member))
+    return (Step(endpoints, float(group.ring_s)),) if endpoints else ()

@@ -1,0 +1,47 @@
+"""What the parts of call control share: the doors to SIP, media, time and records."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from softswitch.sip.flow import Flow
+
+if TYPE_CHECKING:
+    from softswitch.call.cdr import CallRecorder
+    from softswitch.call.plane import MediaPlane
+    from softswitch.clock import Clock
+    from softswitch.config import Office
+    from softswitch.sip.stack import SipStack
+
+
+@dataclass(slots=True)
+class Wiring:
+    """Handed to every leg and machine adapter by the composition root.
+
+    `pump` sends what the stack wants sent after a command from outside one of its events; `flow_to`
+    gives the flow to an address over a transport.
+    """
+
+    office: Office
+    stack: SipStack
+    plane: MediaPlane
+    clock: Clock
+    records: CallRecorder
+    token: Callable[[], str]
+    pump: Callable[[], None]
+    flow_to: Callable[[tuple[str, int], str], Flow]
+    codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def next_number(self) -> int:
+        """A number that nothing else in this process has: legs, plays, recordings, calls."""
+        return next(self._numbers)
+
+    def now_s(self) -> float:
+        return self.clock.monotonic_s()
+
+    def wall_s(self) -> float:
+        return self.clock.wall_s()

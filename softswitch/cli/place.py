@@ -1,0 +1,25 @@
+"""Where a running server is found: by its configuration file or its storage directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from softswitch.errors import ConfigError
+
+
+def storage_directory(place: Path) -> Path:
+    """`place` is office.toml, the folder that holds it, or the storage directory itself."""
+    from softswitch.api.admin import SOCKET_NAME
+    from softswitch.config import load_office
+
+    if place.is_dir():
+        if (place / SOCKET_NAME).exists():
+            return place
+        if not (place / "office.toml").is_file():
+            raise ConfigError(
+                str(place), "no server runs here", "office.toml, or a storage directory"
+            )
+        place = place / "office.toml"
+    office = load_office(place)
+    directory = Path(office.storage.directory)
+    return directory if directory.is_absolute() else place.resolve().parent / directory

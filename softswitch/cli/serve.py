@@ -1,0 +1,33 @@
+"""`softswitch serve FILE`: run the exchange until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def serve(
+        file: Annotated[Path, typer.Argument(help="The office's configuration, office.toml.")],
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call.")] = False,
+    ) -> None:
+        """Run the exchange that FILE describes until Ctrl-C or SIGTERM."""
+        import asyncio
+        import logging
+
+        from softswitch.switch import Switch
+
+        logging.basicConfig(
+            level=logging.INFO if verbose else logging.WARNING,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        switch = Switch.from_toml(file)
+
+        def announce() -> None:
+            for line in switch.ready_lines():
+                typer.echo(line)
+
+        asyncio.run(switch.serve(on_ready=announce))

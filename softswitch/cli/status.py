@@ -1,0 +1,131 @@
+"""`softswitch status`: what the running server is doing, as tables or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def status(
+        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
+            "office.toml"
+        ),
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
+        """Show live calls, registrations and workers of the running server."""
+        from softswitch.api.admin import ask
+        from softswitch.cli.place import storage_directory
+
+        answer = next(ask(storage_directory(place), "status"))
+        if as_json:
+            typer.echo(json.dumps(answer, indent=2, sort_keys=True))
+            return
+        from rich.console import Console
+
+        console = Console()
+        for table in status_tables(answer):
+            console.print(table)
+
+    @app.command()
+    def calls(
+        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
+            "office.toml"
+        ),
+        limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+        as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    ) -> None:
+        """Show the records of past calls."""
+        import asyncio
+
+        from softswitch.cli.place import storage_directory
+        from softswitch.store import Store
+
+        async def read() -> list[dict[str, Any]]:
+            store = await Store.open(storage_directory(place))
+            try:
+                return [record.as_dict() for record in await store.calls.list(limit=limit)]
+            finally:
+                await store.close()
+
+        records = asyncio.run(read())
+        if as_json:
+            typer.echo(json.dumps(records, indent=2, default=str))
+            return
+        from rich.console import Console
+
+        Console().print(records_table(records))
+
+
+def status_tables(answer: dict[str, Any]) -> list[Any]:
+    """The tables of `status`: the switch, its calls, registrations, trunks and workers."""
+    from rich.table import Table
+
+    head = Table(title=f"{answer['office']}  (up {answer['uptime_s']:.0f} s)", title_justify="left")
+    for name in (
+        "calls now",
+        "calls so far",
+        "registered",
+        "broken",
+        "messages in",
+        "messages out",
+    ):
+        head.add_column(name, justify="right")
+    counters = answer["counters"]
+    head.add_row(
+        str(len(answer["calls"])),
+        str(answer["tables"]["total"]),
+        str(len(answer["registrations"])),
+        str(answer["tables"]["broken"] + counters["exceptions"]),
+        str(counters["received"]),
+        str(counters["sent"]),
+    )
+    tables: list[Any] = [head]
+    live = Table("call", "from", "to", "state", "since", "legs", title="Live calls")
+    live.title_justify = "left"
+    for call in answer["calls"]:
+        legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
+        live.add_row(
+            call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
+        )
+    phones = Table("extension", "contact", "expires", title="Registrations", title_justify="left")
+    for entry in answer["registrations"]:
+        phones.add_row(entry["extension"], entry["contact"], f"{entry['expires_s']:.0f} s")
+    trunks = Table("trunk", "address", "calls", "refused", title="Trunks", title_justify="left")
+    for entry in answer["trunks"]:
+        calls = f"{entry['calls']}/{entry['calls_max']}"
+        trunks.add_row(entry["name"], entry["address"], calls, str(entry["refused"]))
+    workers = Table("worker", "pid", "streams", "cpu", title="Media workers", title_justify="left")
+    for entry in answer["workers"]:
+        workers.add_row(
+            str(entry["worker"]), str(entry["pid"]), str(entry["streams"]), f"{entry['cpu']:.0%}"
+        )
+    return [*tables, *(t for t in (live, phones, trunks, workers) if t.row_count)]
+
+
+def records_table(records: list[dict[str, Any]]) -> Any:
+    """Call records as a table."""
+    import datetime
+
+    from rich.table import Table
+
+    table = Table("call", "started", "from", "to", "status", "seconds", "by", "recording")
+    for record in records:
+        started = datetime.datetime.fromtimestamp(
+            float(record["started_at_s"]), datetime.UTC
+        ).astimezone()
+        table.add_row(
+            str(record["call_id"]),
+            started.strftime("%Y-%m-%d %H:%M:%S"),
+            str(record["number_from"]),
+            str(record["number_to"]),
+            str(record["status"]),
+            f"{float(record['duration_s'] or 0):.1f}",
+            str(record["ended_by"] or ""),
+            str(record["recording"] or ""),
+        )
+    return table

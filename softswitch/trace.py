@@ -1,0 +1,86 @@
+"""The last SIP messages that passed, kept so that a call's ladder can be drawn while it lives.
+
+A message costs one tuple in a bounded ring; nothing is parsed until somebody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from softswitch.sip.flow import Flow
+
+_MESSAGES_MAX = 4_096
+_FOLLOWERS_MAX = 8
+_FOLLOW_QUEUE_MAX = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class TracedMessage:
+    """One message as it was on the wire. `received` tells the direction; `at_s` is monotonic."""
+
+    at_s: float
+    received: bool
+    flow: Flow
+    data: bytes
+
+    @property
+    def first_line(self) -> str:
+        line, _, _ = self.data.partition(b"\r\n")
+        return line[:200].decode("ascii", "replace")
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID, or "" where there is none."""
+        for line in self.data.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]:
+            name, colon, value = line.partition(b":")
+            if colon and name.strip(b" \t").lower() in (b"call-id", b"i"):
+                return value.strip(b" \t").decode("utf-8", "replace")
+        return ""
+
+    @property
+    def cseq(self) -> str:
+        for line in self.data.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]:
+            name, colon, value = line.partition(b":")
+            if colon and name.strip(b" \t").lower() == b"cseq":
+                return value.strip(b" \t").decode("ascii", "replace")
+        return ""
+
+
+class Trace:
+    """A ring of the last messages, and live followers of it."""
+
+    def __init__(self, messages_max: int = _MESSAGES_MAX) -> None:
+        self._ring: deque[tuple[float, bool, Flow, bytes]] = deque(maxlen=messages_max)
+        self._followers: set[asyncio.Queue[TracedMessage]] = set()
+
+    def note(self, at_s: float, received: bool, flow: Flow, data: bytes) -> None:
+        """Called by the driver for every message; cheap."""
+        self._ring.append((at_s, received, flow, data))
+        if self._followers:
+            message = TracedMessage(at_s, received, flow, data)
+            for follower in self._followers:
+                if not follower.full():  # a slow reader misses messages, the exchange does not wait
+                    follower.put_nowait(message)
+
+    def messages(self, call_ids: frozenset[str] | None = None) -> list[TracedMessage]:
+        """What is kept, oldest first; only of these SIP Call-IDs when given."""
+        kept = [TracedMessage(*entry) for entry in self._ring]
+        return kept if call_ids is None else [m for m in kept if m.call_id in call_ids]
+
+    async def follow(self) -> AsyncIterator[TracedMessage]:
+        """Messages as they pass, until the consumer stops; at most eight followers."""
+        if len(self._followers) >= _FOLLOWERS_MAX:
+            return
+        queue: asyncio.Queue[TracedMessage] = asyncio.Queue(_FOLLOW_QUEUE_MAX)
+        self._followers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._followers.discard(queue)
+
+    def snapshot(self) -> dict[str, int]:
+        return {"messages": len(self._ring), "followers": len(self._followers)}
