@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from softswitch.sim.datagram import Address, DatagramTransport, OnDatagram
 from softswitch.sim.link import CUT, Direction, Link, LinkCounters
 from softswitch.sim.loop import SimulationError
-from softswitch.sip.flow import Flow
-from softswitch.transport.interface import Receive, Unreachable
 
-Address = tuple[str, int]
-OnDatagram = Callable[[bytes, Address], None]
 NetworkTap = Callable[[bytes, Address, Address, float], None]
 
 DATAGRAM_OCTETS_MAX = 65_507
@@ -70,53 +67,6 @@ class SimSocket:
             self.on_unreachable(destination)
 
 
-class SimTransport:
-    """A `SimSocket` as a SIP transport for `softswitch.transport.driver.Driver`."""
-
-    def __init__(self, socket: SimSocket, name: str = "udp") -> None:
-        self.name = name
-        self._socket = socket
-        self._receive: Receive | None = None
-        self._flows: dict[Address, Flow] = {}
-        self._received = self._sent = 0
-
-    @property
-    def local(self) -> Address:
-        """The bound host and port."""
-        return self._socket.local
-
-    def start(self, receive: Receive, unreachable: Unreachable) -> None:
-        """Begin to receive."""
-        self._receive = receive
-        self._socket.start(self._arrive)
-        self._socket.on_unreachable = lambda remote: unreachable(self._flow(remote))
-
-    def send(self, data: bytes, flow: Flow) -> None:
-        """Send one message to `flow.remote`."""
-        self._sent += 1
-        self._socket.send_to(data, flow.remote)
-
-    def close(self) -> None:
-        """Free the port."""
-        self._receive = None
-        self._socket.close()
-
-    def snapshot(self) -> dict[str, int]:
-        """Messages `received` and `sent`."""
-        return {"received": self._received, "sent": self._sent}
-
-    def _arrive(self, data: bytes, source: Address) -> None:
-        if self._receive is not None:
-            self._received += 1
-            self._receive(data, self._flow(source))
-
-    def _flow(self, remote: Address) -> Flow:
-        flow = self._flows.get(remote)
-        if flow is None:
-            flow = self._flows[remote] = Flow(self.name, self.local, remote)
-        return flow
-
-
 class SimNetwork:
     """Datagram network between (host, port) endpoints on the running loop's time.
 
@@ -157,16 +107,16 @@ class SimNetwork:
         self._sockets[socket.local] = socket
         return socket
 
-    def transport(self, host: str, port: int = 0) -> SimTransport:
+    def transport(self, host: str, port: int = 0) -> DatagramTransport:
         """A new endpoint as a SIP transport. Raises `AddressInUse`."""
-        return SimTransport(self.bind(host, port))
+        return DatagramTransport(self.bind(host, port))
 
-    async def open_transport(self, host: str, port: int = 0) -> SimTransport:
-        """`transport`, in the form that `softswitch.sim.phone.PhoneNetwork` asks for."""
+    async def open_transport(self, host: str, port: int = 0) -> DatagramTransport:
+        """`transport`, in the form that `PhoneNetwork` asks for."""
         return self.transport(host, port)
 
     async def open_socket(self, host: str, port: int = 0) -> SimSocket:
-        """`bind`, in the form that `softswitch.sim.phone.PhoneNetwork` asks for."""
+        """`bind`, in the form that `PhoneNetwork` asks for."""
         return self.bind(host, port)
 
     def nat(self, public_host: str, *, filtering: bool = True) -> Nat:
@@ -304,12 +254,12 @@ class Nat:
         socket = self._inside[(host, port)] = _InsideSocket(self, self._network, (host, port))
         return socket
 
-    async def open_transport(self, host: str, port: int = 0) -> SimTransport:
-        """A private SIP endpoint, in the form that `softswitch.sim.phone.PhoneNetwork` asks for."""
-        return SimTransport(self.bind(host, port))
+    async def open_transport(self, host: str, port: int = 0) -> DatagramTransport:
+        """A private SIP endpoint, in the form that `PhoneNetwork` asks for."""
+        return DatagramTransport(self.bind(host, port))
 
     async def open_socket(self, host: str, port: int = 0) -> SimSocket:
-        """`bind`, in the form that `softswitch.sim.phone.PhoneNetwork` asks for."""
+        """`bind`, in the form that `PhoneNetwork` asks for."""
         return self.bind(host, port)
 
     def rebind(self) -> None:
