@@ -65,14 +65,14 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
     if end < 0:
         if len(data) > limits.head:
             raise ParseError("head too large", 513)
-        raise _refused(data, limits, "head without end")
+        raise refuse_head(data, limits, "head without end")
     if data.count(b"\r\n", 0, end) > limits.headers:
         raise ParseError("too many headers", 513)
     head = data[:end]
     try:
         message = _parse_head(head)
     except RemoteProtocolError as error:
-        raise _refused(head, limits, str(error), error.status_hint) from None
+        raise refuse_head(head, limits, str(error), error.status_hint) from None
     try:
         _check_head(message, limits)
         message.body = _cut_body(message.headers, data, end + 4, limits)
@@ -171,7 +171,7 @@ def _cut_body(headers: Headers, data: bytes, start: int, limits: Limits) -> byte
     return data[start : start + length]
 
 
-def _refused(head: bytes, limits: Limits, reason: str, status: int | None = 400) -> ParseError:
+def refuse_head(head: bytes, limits: Limits, reason: str, status: int | None = 400) -> ParseError:
     """Build the error for a head that does not parse, with what can be saved for an answer.
 
     Only whole, well-formed lines of the headers a response copies are kept.

@@ -1,0 +1,123 @@
+"""What a request must satisfy before anybody decides what it means (RFC 3261 8.2).
+
+The parser has looked at Via, From, To, Call-ID, CSeq and Max-Forwards. This is the rest, asked once
+for a request that opens something, in the order of RFC 3261 8.2: method, Request-URI, addresses,
+extensions, content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.message import SipMessage, SipRequest
+
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE")
+BODY_TYPES: Final = ("application/sdp",)
+MAGIC_COOKIE: Final = "z9hG4bK"
+
+_SESSION_METHODS: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
+# Their answer is fixed by the transaction they belong to; extensions are not judged (8.2.2.3).
+_NO_REQUIRE: Final = frozenset({"ACK", "CANCEL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Answer with `status` and `headers`; `why` is for the log. An ACK is dropped instead."""
+
+    status: int
+    why: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def validate_request(
+    request: SipRequest,
+    *,
+    methods: Collection[str] = METHODS,
+    extensions: Collection[str] = (),
+    body_types: Collection[str] = BODY_TYPES,
+) -> Refusal | None:
+    """Why `request` must be refused, or None.
+
+    `methods` we handle, `extensions` are option tags we support, `body_types` the media types we
+    take in INVITE and UPDATE. Never raises.
+    """
+    try:
+        return (
+            _method(request, methods)
+            or _target(request)
+            or _addresses(request)
+            or _extensions(request, extensions)
+            or _content(request, body_types)
+        )
+    except RemoteProtocolError as error:
+        return Refusal(error.status_hint or 400, str(error))
+
+
+def _method(request: SipRequest, methods: Collection[str]) -> Refusal | None:
+    if request.method in methods:
+        return None
+    # 405 would say "known, but not here"; a method nobody has defined is 501 (RFC 3261 21.5.2).
+    return Refusal(501, "unknown method", (("Allow", ", ".join(methods)),))
+
+
+def _target(request: SipRequest) -> Refusal | None:
+    if request.request_uri.headers:
+        return Refusal(400, "headers in the Request-URI")  # RFC 3261 19.1.5, RFC 4475 3.1.2.11
+    return None
+
+
+def _addresses(request: SipRequest) -> Refusal | None:
+    if request.top_via.branch == MAGIC_COOKIE:
+        return Refusal(400, "branch without content")  # RFC 4475 3.2.1
+    for _ in (request.vias, request.contacts, request.routes, request.record_routes):
+        pass  # each parses, or raises what becomes the 400
+    if request.method == "REGISTER":
+        try:
+            request.to.uri  # noqa: B018
+        except RemoteProtocolError:
+            return Refusal(400, "the address of record is no SIP URI")  # RFC 4475 3.3.4
+    return None
+
+
+def _extensions(request: SipRequest, extensions: Collection[str]) -> Refusal | None:
+    if request.method in _NO_REQUIRE or "Require" not in request.headers:
+        return None
+    unknown = [tag for tag in request.headers.values("Require") if tag not in extensions]
+    if not unknown:
+        return None
+    return Refusal(420, "extension not supported", (("Unsupported", ", ".join(unknown)),))
+
+
+def _content(request: SipRequest, body_types: Collection[str]) -> Refusal | None:
+    if request.method not in _SESSION_METHODS:
+        return None
+    accepted = ", ".join(body_types)
+    if request.body and not _may_ignore_body(request):
+        encoding = request.headers.get("Content-Encoding")
+        if encoding and encoding.lower() != "identity":
+            return Refusal(415, "encoded body", (("Accept-Encoding", "identity"),))
+        if request.content_type not in body_types:
+            return Refusal(415, "unknown body type", (("Accept", accepted),))
+    if "Accept" in request.headers and not accepts(request, "application/sdp"):
+        return Refusal(406, "the peer takes no session description")
+    return None
+
+
+def _may_ignore_body(request: SipRequest) -> bool:
+    disposition = request.headers.get("Content-Disposition") or ""
+    return "handling=optional" in disposition.replace(" ", "").replace("\t", "").lower()
+
+
+def accepts(message: SipMessage, media_type: str) -> bool:
+    """True when the Accept header (or its absence, 20.1) allows `media_type` in the answer."""
+    if "Accept" not in message.headers:
+        return media_type == "application/sdp"
+    family = media_type.partition("/")[0]
+    for element in message.headers.values("Accept"):
+        text = element.partition(";")[0].replace(" ", "").replace("\t", "").lower()
+        if text in ("*/*", f"{family}/*", media_type):
+            return True
+    return False
