@@ -1,0 +1,92 @@
+"""The office file: TOML in, frozen typed settings out, or every problem with its key's path.
+
+    office = load_office("office.toml")
+    office.sip.listen[0].port, office.extensions[0].number, office.queues[0].overflow.kind
+
+The tables are described in ``docs/configuration.md``.
+"""
+
+from __future__ import annotations
+
+from softswitch.config.centre import (
+    Agent,
+    Announce,
+    Callback,
+    Customer,
+    LastAgent,
+    Queue,
+    Region,
+    RegionWait,
+    Relax,
+    ServiceLevel,
+)
+from softswitch.config.lines import (
+    Conference,
+    Extension,
+    Forward,
+    Hours,
+    Inbound,
+    Ivr,
+    Outbound,
+    RingGroup,
+    Trunk,
+    Voicemail,
+)
+from softswitch.config.load import Check, load_office, parse_office
+from softswitch.config.model import Office
+from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage
+from softswitch.config.problems import InvalidOffice, Problem
+from softswitch.config.values import (
+    PERMISSIONS,
+    Destination,
+    HostPort,
+    Listen,
+    Period,
+    PortRange,
+    Prompt,
+    Source,
+)
+
+__all__ = [
+    "PERMISSIONS",
+    "Agent",
+    "Announce",
+    "Callback",
+    "Check",
+    "Codes",
+    "Conference",
+    "Customer",
+    "Destination",
+    "Extension",
+    "Forward",
+    "HostPort",
+    "Hours",
+    "Http",
+    "Inbound",
+    "InvalidOffice",
+    "Ivr",
+    "LastAgent",
+    "Listen",
+    "Media",
+    "Office",
+    "OfficeInfo",
+    "Outbound",
+    "Period",
+    "PortRange",
+    "Problem",
+    "Prompt",
+    "Queue",
+    "Recording",
+    "Region",
+    "RegionWait",
+    "Relax",
+    "RingGroup",
+    "ServiceLevel",
+    "Sip",
+    "Source",
+    "Storage",
+    "Trunk",
+    "Voicemail",
+    "load_office",
+    "parse_office",
+]

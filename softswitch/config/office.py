@@ -1,0 +1,138 @@
+"""The tables of an office that describe the switch itself: who it is, where it listens and stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from softswitch.config.problems import nearest, refusal
+from softswitch.config.values import (
+    Code,
+    HostPort,
+    HttpAddress,
+    Listen,
+    ListenAddress,
+    Many,
+    PortRange,
+    Ports,
+    Section,
+    plain_ip,
+    text_like,
+)
+
+
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zones = available_timezones()
+        if not zones:
+            raise refusal(
+                "cannot be checked: this machine has no time zone data",
+                "any zone after `pip install tzdata`",
+            ) from None
+        raise refusal(
+            f"is no time zone{nearest(name, zones)}", 'a name such as "Asia/Shanghai" or "UTC"'
+        ) from None
+    return name
+
+
+def _check_media_address(value: Any) -> Any:
+    if value == "auto":
+        return value
+    host = plain_ip(value) if isinstance(value, str) else None
+    if host is None or host in ("0.0.0.0", "::"):
+        raise refusal("is not an address that can be put in SDP", '"auto" or one IP address')
+    return host
+
+
+def _check_workers(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 256):
+        return value
+    raise refusal("is not a number of workers", '"auto" or 1 to 256')
+
+
+def _check_directory(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise refusal("is not a directory", 'a path, as in "var"; from this file\'s own directory')
+    return Path(value)
+
+
+class OfficeInfo(Section):
+    """``[office]``: who this is."""
+
+    name: str = Field(default="Example Trading", min_length=1, max_length=128)
+    domain: Annotated[
+        str, text_like(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?", "a host name")
+    ] = "office.example"
+    language: Literal["en", "zh"] = "en"
+    timezone: Annotated[str, AfterValidator(_check_zone)] = "Asia/Shanghai"
+    country: Annotated[str, text_like("[A-Z]{2}", 'a country code of two letters: "CN"')] = "CN"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class Sip(Section):
+    """``[sip]``: where signalling is awaited."""
+
+    listen: Annotated[Many[ListenAddress], Field(min_length=1, max_length=64)] = (
+        Listen("udp", "127.0.0.1", 5060),
+        Listen("tcp", "127.0.0.1", 5060),
+    )
+
+
+class Media(Section):
+    """``[media]``: the address put in SDP, the ports of RTP and the worker processes."""
+
+    address: Annotated[str, BeforeValidator(_check_media_address)] = "127.0.0.1"
+    ports: Ports = PortRange(20000, 29999)
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = "auto"
+    one_port_per_stream: bool = False
+
+
+class Http(Section):
+    """``[http]``: API and web console."""
+
+    listen: HttpAddress = HostPort("127.0.0.1", 8080)
+
+
+class Storage(Section):
+    """``[storage]``: what is kept and where."""
+
+    directory: Annotated[Path, BeforeValidator(_check_directory)] = Path("var")
+    database: Annotated[
+        str,
+        text_like(
+            r"sqlite|postgresql://[^\s/@]{1,200}@?[^\s/]{0,200}/[^\s/]{1,64}",
+            '"sqlite" or "postgresql://user@host/name"',
+        ),
+        Field(repr=False),
+    ] = "sqlite"
+
+
+class Recording(Section):
+    """``[recording]``: which calls are recorded."""
+
+    calls: Literal["none", "queue", "all"] = "queue"
+    layout: Literal["stereo"] = "stereo"
+    retain_days: int = Field(default=180, ge=1, le=36_500)
+
+
+class Codes(Section):
+    """``[codes]``: the feature codes that phones dial."""
+
+    echo_test: Code = "*43"
+    voicemail: Code = "*97"
+    agent_log_in_out: Code = "*22"
+    agent_pause: Code = "*23"
+    park: Code = "*68"
+    pick_up: Code = "*8"
+    record_pause: Code = "*77"
+    listen: Code = "*90"
