@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from softswitch.call.endpoint import Outcome
 from softswitch.errors import CallEnded
@@ -90,7 +91,7 @@ class Call:
         self._digit_waiter: Callable[[], None] | None = None
         self._dial_done: asyncio.Future[Outcome] | None = None
         self._plays: dict[int, asyncio.Future[None]] = {}
-        self._waits: set[asyncio.Future[object]] = set()
+        self._waits: set[asyncio.Future[Any]] = set()
 
     # -- verbs of a handler ------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class Call:
         self._check()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(seconds, lambda: done.done() or done.set_result(None))
+        timer = loop.call_later(seconds, _settle, done)
         try:
             await self._wait(done)
         finally:
@@ -229,7 +230,7 @@ class Call:
 
     async def _wait(self, future: asyncio.Future[_T]) -> _T:
         self._check()
-        self._waits.add(future)  # type: ignore[arg-type]
+        self._waits.add(future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -237,7 +238,7 @@ class Call:
                 raise CallEnded(f"call {self.call_id} is over") from None
             raise
         finally:
-            self._waits.discard(future)  # type: ignore[arg-type]
+            self._waits.discard(future)
 
     async def _until_digit(
         self, timeout_s: float | None, other: asyncio.Future[None] | None = None
@@ -248,11 +249,7 @@ class Call:
             return
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
-
-        def wake(_: object = None) -> None:
-            if not woken.done():
-                woken.set_result(None)
-
+        wake = partial(_settle, woken)
         self._digit_waiter = wake
         timer = None if timeout_s is None else loop.call_later(timeout_s, wake)
         if other is not None:
@@ -265,3 +262,8 @@ class Call:
                 timer.cancel()
             if other is not None:
                 other.remove_done_callback(wake)
+
+
+def _settle(future: asyncio.Future[None], _: object = None) -> None:
+    if not future.done():
+        future.set_result(None)

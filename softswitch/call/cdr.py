@@ -25,8 +25,8 @@ class CallRecorder:
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
 
-    def _write(self, kind: str, call: Call, at_s: float, **data: Any) -> None:
-        self._journal.append(kind, call.call_id, data, at_s)
+    def _write(self, entry: str, call: Call, at_s: float, **data: Any) -> None:
+        self._journal.append(entry, call.call_id, data, at_s)
 
     def started(self, call: Call, at_s: float) -> None:
         from_phone = isinstance(call.identity, PhoneIdentity)

@@ -404,7 +404,8 @@ class CallControl:
 
     def start_recording(self, call: Call) -> None:
         """Record caller (left) and partner (right) into one file named after the call."""
-        caller, partner = call.caller.stream, call.partner and call.partner.stream
+        caller = call.caller.stream
+        partner = call.partner.stream if call.partner is not None else None
         if call.recording is not None or caller is None or partner is None:
             return
         recording_id = self._wiring.next_number()

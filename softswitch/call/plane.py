@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from media.protocol import PlaySource, StreamParams
+from media.protocol import Source, StreamParams
 
 
 class LocalStream(Protocol):
@@ -34,14 +34,16 @@ class MediaPlane(Protocol):
     def echo(self, stream_id: int, on: bool) -> None: ...
 
     def play(
-        self, stream_id: int, source: PlaySource, *, play_id: int, repeat: bool = False
+        self, stream_id: int, source: Source, *, play_id: int, repeat: bool = False
     ) -> None: ...
 
     def stop_play(self, stream_id: int) -> None: ...
 
     def send_digits(self, stream_id: int, digits: str) -> None: ...
 
-    def start_recording(self, recording_id: int, *, left: int, right: int, name: str) -> None: ...
+    def start_recording(
+        self, recording_id: int, *, left: int, right: int | None, name: str
+    ) -> None: ...
 
     def stop_recording(self, recording_id: int) -> None: ...
 

@@ -1,0 +1,95 @@
+"""Admission: who a request is from, decided before anything about it is remembered. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.trunks import Trunks, plain_host
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
+from softswitch.sip.flow import Flow
+from softswitch.sip.gate import Admitted, Drop, Refuse, Verdict
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
+    from softswitch.sip.message import SipRequest
+
+# What a peer known by its address may begin; everything else it must authenticate like a stranger.
+_FROM_TRUNK = frozenset({"INVITE", "OPTIONS"})
+# These carry no credentials: an ACK answers nothing, a CANCEL lives by its transaction (RFC 3261 22.1).
+_NEVER_CHALLENGED = frozenset({"ACK", "CANCEL"})
+
+
+class Gatekeeper:
+    """The exchange's policy for requests from outside any dialog.
+
+    A trunk is its exact address; everybody else proves an extension's password, whatever the method.
+    Known and unknown users get the same answer for the same work (`Authenticator`).
+
+    Parameters: `secret` of 16 octets or more signs the nonces; `own_hosts` are the names and addresses
+    that mean this exchange.
+    """
+
+    def __init__(
+        self, office: Office, trunks: Trunks, secret: bytes, own_hosts: frozenset[str]
+    ) -> None:
+        realm = office.office.domain
+        self._trunks = trunks
+        self._own_hosts = own_hosts
+        self._ha1 = {
+            (extension.number, algorithm): ha1(
+                extension.number, realm, extension.password, algorithm
+            )
+            for extension in office.extensions
+            for algorithm in ("SHA-256", "MD5")
+        }
+        self._authenticator = Authenticator(realm, secret, self._ha1_of)
+        self.refused = 0
+        self.wrong = 0
+
+    def _ha1_of(self, username: str, algorithm: str) -> str | None:
+        return self._ha1.get((username, algorithm))
+
+    def admit(self, request: SipRequest, flow: Flow, now_s: float) -> Verdict:
+        """Whether and as whom this request may enter."""
+        if request.method in _NEVER_CHALLENGED:
+            return Drop()
+        if request.method in _FROM_TRUNK:
+            trunk = self._trunks.of_flow(flow)
+            if trunk is not None:
+                identity = TrunkIdentity(trunk.config.name)
+                return Admitted(identity, self._trunks.hosts(trunk), follow_contact=True)
+        source = plain_host(flow.remote[0])
+        result = self._authenticator.check(
+            request.headers.get_all("Authorization"),
+            request.method,
+            request.uri,
+            now_s,
+            source,
+        )
+        if not result.ok:
+            self.refused += 1
+            if result.verdict is AuthVerdict.WRONG:
+                self.wrong += 1
+            stale = result.verdict is AuthVerdict.STALE
+            challenges = self._authenticator.challenges(now_s, source, stale=stale)
+            return Refuse(401, [("WWW-Authenticate", challenge) for challenge in challenges])
+        assert result.username is not None
+        return self._owner(request, result.username)
+
+    def _owner(self, request: SipRequest, username: str) -> Verdict:
+        """The digest's user must be the one the request speaks for (RFC 3261 10.3 (4), 22.1)."""
+        try:
+            claimed = request.to if request.method == "REGISTER" else request.from_
+            if claimed.uri.username != username:
+                return Refuse(403)
+            # A preloaded route to elsewhere would make us a relay.
+            if any(route.uri.host.lower() not in self._own_hosts for route in request.routes):
+                return Refuse(403)
+        except RemoteProtocolError:
+            return Refuse(400)
+        return Admitted(PhoneIdentity(username))
+
+    def snapshot(self) -> dict[str, int]:
+        return {"refused": self.refused, "wrong_password": self.wrong}

@@ -1,0 +1,423 @@
+"""The composition root: the only place that wires concrete classes into an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from media.protocol import MediaEvent, WorkerLoad
+from softswitch.api.admin import AdminServer
+from softswitch.apps.echo import echo_test
+from softswitch.apps.registrar import Registrar
+from softswitch.call.call import Call
+from softswitch.call.cdr import CallRecorder, JournalWriter
+from softswitch.call.control import CallControl
+from softswitch.call.dialplan import Dialplan
+from softswitch.call.gatekeeper import Gatekeeper
+from softswitch.call.plane import MediaPlane
+from softswitch.call.trunks import TrunkRecord, Trunks
+from softswitch.call.wiring import Wiring
+from softswitch.clock import Clock, SystemClock
+from softswitch.config import Office, load_office
+from softswitch.errors import ConfigError, SoftswitchError
+from softswitch.prompts import Prompts
+from softswitch.sip import events as sip_events
+from softswitch.sip.flow import Flow
+from softswitch.sip.stack import SipStack, StackConfig
+from softswitch.sip.uri import write_host
+from softswitch.trace import Trace, TracedMessage
+from softswitch.transport.driver import Driver
+from softswitch.transport.interface import Transport
+
+if TYPE_CHECKING:
+    from softswitch.store import Store
+
+_log = logging.getLogger("softswitch")
+
+Handler = Callable[[Call], Awaitable[None]]
+_SIP_PORT = 5060
+_SECRET_NAME = "secret"
+_SECRET_OCTETS = 32
+
+
+class RunningPlane(MediaPlane, Protocol):
+    """A media plane with a beginning and an end."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Environment(Protocol):
+    """What a switch stands on. The default is this machine; `softswitch.sim` has a virtual one."""
+
+    clock: Clock
+
+    def transports(self, office: Office) -> list[Transport]:
+        """Bound transports for `[sip] listen`; raises `ConfigError` where one cannot be bound."""
+        ...
+
+    def plane(
+        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
+    ) -> RunningPlane: ...
+
+    async def store(self, office: Office, directory: Path) -> tuple[JournalWriter, Store | None]:
+        """The journal, and the database behind it where there is one."""
+        ...
+
+    async def resolve(self, host: str, port: int) -> tuple[str, int]: ...
+
+    def token(self) -> str:
+        """64 random bits or more as letters and digits."""
+        ...
+
+    def admin(self) -> bool:
+        """Whether the admin socket is to be opened."""
+        ...
+
+
+class Machine:
+    """The real world: sockets, worker processes, SQLite, the system's clocks and randomness."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+
+    def transports(self, office: Office) -> list[Transport]:
+        from softswitch.transport.udp import UdpTransport
+
+        bound: list[Transport] = []
+        for number, listen in enumerate(office.sip.listen):
+            if listen.transport != "udp":
+                # TCP, TLS and WebSocket are accepted in the file and come with their transports.
+                _log.warning("sip.listen[%d]: %s is not served yet", number, listen)
+                continue
+            try:
+                bound.append(UdpTransport.bind(listen.host, listen.port))
+            except SoftswitchError as error:
+                for transport in bound:
+                    transport.close()
+                what = "an address of this machine and a free port"
+                raise ConfigError(f"sip.listen[{number}]", str(error), what) from None
+        return bound
+
+    def plane(
+        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
+    ) -> RunningPlane:
+        from media.client import MediaClient
+
+        workers = office.media.workers
+        return MediaClient(
+            address=office.media.address,
+            ports=office.media.ports,
+            workers=(os.cpu_count() or 1) if workers == "auto" else workers,
+            recordings_dir=directory / "recordings",
+            on_event=on_event,
+            one_port_per_stream=office.media.one_port_per_stream,
+        )
+
+    async def store(self, office: Office, directory: Path) -> tuple[JournalWriter, Store | None]:
+        from softswitch.store import Store
+
+        store = await Store.open(directory)
+        return store.journal, store
+
+    async def resolve(self, host: str, port: int) -> tuple[str, int]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=2)
+        address = found[0][4]
+        return str(address[0]), int(address[1])
+
+    def token(self) -> str:
+        return secrets.token_hex(10)
+
+    def admin(self) -> bool:
+        return True
+
+
+class Switch:
+    """A whole exchange.
+
+    Parameters: `office`, the configuration; `base`, the folder that relative paths in it start from;
+    `environment`, what it stands on (this machine, unless a test says otherwise).
+    """
+
+    def __init__(
+        self, office: Office, *, base: Path | None = None, environment: Environment | None = None
+    ) -> None:
+        self.office = office
+        self._environment: Environment = environment if environment is not None else Machine()
+        directory = Path(office.storage.directory)
+        self.directory = directory if directory.is_absolute() else (base or Path()) / directory
+        self._handlers: dict[str, Handler] = {}
+        self._running = False
+        self._started_s = 0.0
+        self._loads: dict[int, WorkerLoad] = {}
+        self.trace = Trace()
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Switch:
+        """A switch as a configuration file describes it. Raises `ConfigError`."""
+        path = Path(path)
+        return cls(load_office(path), base=path.resolve().parent)
+
+    def extension(self, number: str) -> Callable[[Handler], Handler]:
+        """Decorator: calls from our phones to `number` are answered by the function below."""
+
+        def remember(handler: Handler) -> Handler:
+            self._handlers[number] = handler
+            return handler
+
+        return remember
+
+    # -- beginning and end -----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bind, spawn, open; on failure everything that was opened is closed again."""
+        async with contextlib.AsyncExitStack() as undo:
+            await self._start(undo)
+            self._undo = undo.pop_all()
+        self._running = True
+
+    async def _start(self, undo: contextlib.AsyncExitStack) -> None:
+        environment, office = self._environment, self.office
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        journal, store = await environment.store(office, self.directory)
+        self.store = store
+        if store is not None:
+            undo.push_async_callback(store.close)
+            await self._close_cut_calls(store)
+        self.plane = environment.plane(office, self.directory, self._on_media)
+        undo.push_async_callback(self.plane.stop)
+        await self.plane.start()
+        transports = environment.transports(office)
+        for transport in transports:
+            undo.callback(transport.close)
+        await self._wire(journal, transports)
+        undo.push_async_callback(self.control.stop)
+        undo.callback(self.driver.close)
+        if environment.admin():
+            admin = AdminServer(
+                self.directory, {"status": self._status_command, "trace": self._trace_command}
+            )
+            undo.push_async_callback(admin.stop)
+            await admin.start()
+        self._started_s = environment.clock.monotonic_s()
+
+    async def _wire(self, journal: JournalWriter, transports: list[Transport]) -> None:
+        environment, office = self._environment, self.office
+        records = [
+            TrunkRecord(trunk, await environment.resolve(trunk.host, trunk.port or _SIP_PORT))
+            for trunk in office.trunks
+        ]
+        self.trunks = Trunks(records)
+        addresses = tuple(transport.local for transport in transports)
+        own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in addresses)})
+        self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts)
+        config = StackConfig(local_addresses=addresses, max_sessions=20_000)
+        self.stack = SipStack(config, environment.token, self.gatekeeper)
+        self.driver = Driver(
+            self.stack,
+            environment.clock,
+            asyncio.get_running_loop(),
+            self._on_sip,
+            on_broken=self._on_broken,
+            tap=self._tap,
+        )
+        for transport in transports:
+            self.driver.attach(transport)
+        self.registrar = Registrar(office, self.stack, environment.clock, frozenset(addresses))
+        wiring = Wiring(
+            office=office,
+            stack=self.stack,
+            plane=self.plane,
+            clock=environment.clock,
+            records=CallRecorder(journal),
+            token=environment.token,
+            pump=self.driver.pump,
+            flow_to=self.driver.flow_to,
+        )
+        self.control = CallControl(
+            wiring,
+            dialplan=Dialplan(office, frozenset(self._handlers)),
+            registered=self.registrar.endpoints,
+            trunks=self.trunks,
+            prompts=Prompts(office.office.language, self.directory / "prompts"),
+            apps={"echo": echo_test, "handler": self._run_handler},
+        )
+
+    async def stop(self) -> None:
+        """End all calls, finish the recordings and records, close everything. Idempotent."""
+        if self._running:
+            self._running = False
+            await self._undo.aclose()
+
+    async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Run until SIGINT or SIGTERM."""
+        await self.start()
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        try:
+            if on_ready is not None:
+                on_ready()
+            await stopped.wait()
+        finally:
+            await self.stop()
+
+    async def _close_cut_calls(self, store: Store) -> None:
+        cut = await store.close_open_calls("crashed", self._environment.clock.wall_s())
+        for record in cut:
+            _log.warning(
+                "call %s from %s to %s was cut when the exchange went down",
+                record.call_id,
+                record.number_from,
+                record.number_to,
+            )
+
+    def _secret(self) -> bytes:
+        """The key of nonces and stateless tags, kept so that a restart does not ask phones again."""
+        path = self.directory / _SECRET_NAME
+        try:
+            secret = path.read_bytes()
+            if len(secret) == _SECRET_OCTETS:
+                return secret
+        except FileNotFoundError:
+            pass
+        secret = secrets.token_bytes(_SECRET_OCTETS)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secret)
+        return secret
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _on_sip(self, event: sip_events.SipEvent, now_s: float) -> None:
+        if self.control.handle_sip(event, now_s):
+            return
+        if isinstance(event, sip_events.RequestReceived):
+            method = event.request.method
+            if method == "REGISTER":
+                self.registrar.handle(event, now_s)
+            elif method == "OPTIONS":
+                self.stack.respond(event.handle, 200, now_s=now_s)
+            else:
+                self.stack.respond(event.handle, 501, now_s=now_s)
+
+    def _on_broken(self, event: sip_events.SipEvent, error: Exception) -> None:
+        session = getattr(event, "session", None)
+        if session is not None:
+            self.control.break_call(session, error)
+
+    def _on_media(self, event: MediaEvent) -> None:
+        if isinstance(event, WorkerLoad):
+            self._loads[event.worker] = event
+        elif self._running:
+            self.control.handle_media(event)
+
+    def _tap(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
+        self.trace.note(now_s, direction == "in", flow, data)
+
+    async def _run_handler(self, call: Call, number: str) -> None:
+        await self._handlers[number](call)
+
+    # -- what it shows ---------------------------------------------------------------------------
+
+    def ready_lines(self) -> list[str]:
+        """What `serve` prints when calls can be taken."""
+        where = ", ".join(
+            f"{transport.name}://{write_host(*transport.local)}"
+            for transport in self.driver.transports
+        )
+        return [f"{self.office.office.name}: ready on {where} (Ctrl-C ends it)"]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything `status` shows, as plain values."""
+        now_s = self._environment.clock.monotonic_s()
+        wall_s = self._environment.clock.wall_s()
+        counters = self.driver.counters
+        return {
+            "office": self.office.office.name,
+            "uptime_s": now_s - self._started_s,
+            "calls": [_call_row(call, wall_s) for call in self.control.calls],
+            "registrations": self.registrar.rows(now_s),
+            "trunks": self.trunks.snapshot(),
+            "workers": self._worker_rows(),
+            "tables": self.control.snapshot(),
+            "sip": self.stack.snapshot(),
+            "gate": self.gatekeeper.snapshot(),
+            "media": self.plane.snapshot(),
+            "counters": {
+                "received": counters.received,
+                "sent": counters.sent,
+                "exceptions": counters.exceptions + counters.stack_exceptions,
+            },
+        }
+
+    def _worker_rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        workers: Any = self.plane.snapshot().get("workers", [])
+        for row in workers:
+            load = self._loads.get(row["worker"])
+            rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
+        return rows
+
+    async def _status_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self.snapshot()
+
+    async def _trace_command(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        wanted = self._sip_call_ids(str(request.get("call") or ""))
+        for message in self.trace.messages(wanted):
+            yield _message_row(message)
+        if not request.get("follow"):
+            return
+        async for message in self.trace.follow():
+            if wanted is None or message.call_id in wanted:
+                yield _message_row(message)
+
+    def _sip_call_ids(self, call_id: str) -> frozenset[str] | None:
+        """The SIP Call-IDs of one of our calls' legs; None for all calls."""
+        if not call_id:
+            return None
+        found: set[str] = set()
+        for call in self.control.calls:
+            if call.call_id == call_id:
+                for leg in call.legs.values():
+                    dialog = leg.session is not None and self.stack.dialog_of(leg.session)
+                    if dialog:
+                        found.add(str(dialog["call_id"]))
+        return frozenset(found)
+
+
+def _call_row(call: Call, wall_s: float) -> dict[str, Any]:
+    if call.answered_at_s is not None:
+        state = "talking" if call.partner is not None else "answered"
+    else:
+        state = "ringing"
+    return {
+        "call_id": call.call_id,
+        "from": call.number_from,
+        "to": call.number_to,
+        "state": state,
+        "age_s": wall_s - call.started_at_s,
+        "recording": call.recording_name,
+        "legs": [leg.snapshot() for leg in call.legs.values()],
+    }
+
+
+def _message_row(message: TracedMessage) -> dict[str, Any]:
+    return {
+        "at_s": message.at_s,
+        "received": message.received,
+        "peer": write_host(*message.flow.remote),
+        "first_line": message.first_line,
+        "cseq": message.cseq,
+        "call_id": message.call_id,
+        "raw": message.data.decode("utf-8", "replace"),
+    }
