@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,6 +44,8 @@ _log = logging.getLogger("softswitch")
 
 Handler = Callable[[Call], Awaitable[None]]
 _SIP_PORT = 5060
+_SESSIONS_MAX = 20_000
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
 _SECRET_NAME = "secret"
 _SECRET_OCTETS = 32
 
@@ -112,9 +115,9 @@ class Machine:
     ) -> RunningPlane:
         from media.client import MediaClient
 
-        workers = office.media.workers
+        workers, address = office.media.workers, office.media.address
         return MediaClient(
-            address=office.media.address,
+            address=own_address() if address == "auto" else address,
             ports=office.media.ports,
             workers=(os.cpu_count() or 1) if workers == "auto" else workers,
             recordings_dir=directory / "recordings",
@@ -218,9 +221,13 @@ class Switch:
         ]
         self.trunks = Trunks(records)
         addresses = tuple(transport.local for transport in transports)
-        own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in addresses)})
+        advertised = next(((own_address(), p) for h, p in addresses if h in _WILDCARDS), None)
+        reached_at = addresses if advertised is None else (*addresses, advertised)
+        own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in reached_at)})
         self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts)
-        config = StackConfig(local_addresses=addresses, max_sessions=20_000)
+        config = StackConfig(
+            local_addresses=reached_at, advertised=advertised, max_sessions=_SESSIONS_MAX
+        )
         self.stack = SipStack(config, environment.token, self.gatekeeper)
         self.driver = Driver(
             self.stack,
@@ -232,7 +239,7 @@ class Switch:
         )
         for transport in transports:
             self.driver.attach(transport)
-        self.registrar = Registrar(office, self.stack, environment.clock, frozenset(addresses))
+        self.registrar = Registrar(office, self.stack, environment.clock, frozenset(reached_at))
         wiring = Wiring(
             office=office,
             stack=self.stack,
@@ -393,6 +400,20 @@ class Switch:
                     if dialog:
                         found.add(str(dialog["call_id"]))
         return frozenset(found)
+
+
+def own_address() -> str:
+    """The address of this machine that packets to the world leave by; loopback where there is none.
+
+    Connecting a UDP socket sends nothing: the kernel only chooses the route (the target is the
+    documentation network of RFC 5737).
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _call_row(call: Call, wall_s: float) -> dict[str, Any]:

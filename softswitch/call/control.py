@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from media import protocol as media_events
 from softswitch.call.call import Call
 from softswitch.call.dialling import Dialling
-from softswitch.call.dialplan import Dialplan, Refused, Route, ToDestination, ToTrunks
+from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
@@ -23,6 +23,7 @@ from softswitch.call.steps import (
     steps_to_ring_group,
     steps_to_trunks,
 )
+from softswitch.config import Destination
 from softswitch.errors import CallEnded, CallError, RemoteProtocolError
 from softswitch.sip import events as sip_events
 from softswitch.sip.causes import q850_of_status
@@ -234,22 +235,22 @@ class CallControl:
             case ToTrunks():
                 self._record_route(call, "trunk", route.number)
                 self._dialling.start(call, steps_to_trunks(route))
-            case ToDestination("extension" | "ring_group"):
+            case Destination("extension" | "ring_group"):
                 self._record_route(call, route.kind, route.name)
                 self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
-            case ToDestination():
+            case Destination():
                 self._record_route(call, route.kind, route.name)
                 self._start_app(call, route)
 
     def _record_route(self, call: Call, kind: str, name: str) -> None:
         self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)
 
-    def _steps(self, destination: ToDestination, ring_s: float) -> tuple[Step, ...]:
+    def _steps(self, destination: Destination, ring_s: float) -> tuple[Step, ...]:
         if destination.kind == "ring_group":
             return steps_to_ring_group(self._wiring.office, self._registered, destination.name)
         return steps_to_extension(self._registered, destination.name, ring_s)
 
-    def _start_app(self, call: Call, route: ToDestination) -> None:
+    def _start_app(self, call: Call, route: Destination) -> None:
         app = self._apps.get(route.kind)
         if app is None:
             self._refuse(call, 501, f"no application for {route.kind}")
@@ -292,12 +293,12 @@ class CallControl:
         for target in targets:
             kind, colon, name = target.partition(":")
             if colon and kind in ("extension", "ring_group"):
-                steps.extend(self._steps(ToDestination(kind, name), ring_s))
+                steps.extend(self._steps(Destination(kind, name), ring_s))
                 continue
             route = self._dialplan.route(target, call.identity)
             if isinstance(route, ToTrunks):
                 steps.extend(steps_to_trunks(route))
-            elif isinstance(route, ToDestination) and route.kind in ("extension", "ring_group"):
+            elif isinstance(route, Destination) and route.kind in ("extension", "ring_group"):
                 steps.extend(self._steps(route, ring_s))
             else:
                 raise CallError(f"{target} is not something that can be rung")

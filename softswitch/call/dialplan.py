@@ -7,19 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
+from softswitch.config import Destination
 
 if TYPE_CHECKING:
     from softswitch.config import Inbound, Office, Outbound
 
 _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class ToDestination:
-    """One of our own places: kind as in the configuration (extension, ring_group, ivr, queue, ...)."""
-
-    kind: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +31,7 @@ class Refused:
     why: str
 
 
-Route: TypeAlias = ToDestination | ToTrunks | Refused
+Route: TypeAlias = Destination | ToTrunks | Refused
 
 
 def canonical_number(number: str) -> str:
@@ -84,7 +77,7 @@ class Dialplan:
 
     def _from_phone(self, number: str, extension: str) -> Route:
         if number in self._handlers:
-            return ToDestination("handler", number)
+            return Destination("handler", number)
         permissions = self._permissions.get(extension, frozenset())
         local = self._local.get(number)
         if local is not None:
@@ -110,28 +103,28 @@ class Dialplan:
                 continue
             if rule.to.kind == "trunk":
                 return ToTrunks((rule.to.name,), number)
-            return ToDestination(rule.to.kind, rule.to.name)
+            return Destination(rule.to.kind, rule.to.name)
         return Refused(404, "no inbound route")
 
 
-def _local_numbers(office: Office) -> dict[str, ToDestination]:
-    local: dict[str, ToDestination] = {}
+def _local_numbers(office: Office) -> dict[str, Destination]:
+    local: dict[str, Destination] = {}
     for extension in office.extensions:
-        local[extension.number] = ToDestination("extension", extension.number)
+        local[extension.number] = Destination("extension", extension.number)
     for group in office.ring_groups:
-        local[group.number] = ToDestination("ring_group", group.number)
+        local[group.number] = Destination("ring_group", group.number)
     for ivr in office.ivrs:
         if ivr.number:
-            local[ivr.number] = ToDestination("ivr", ivr.name)
+            local[ivr.number] = Destination("ivr", ivr.name)
     for queue in office.queues:
         if queue.number:
-            local[queue.number] = ToDestination("queue", queue.name)
+            local[queue.number] = Destination("queue", queue.name)
     for room in office.conferences:
-        local[room.number] = ToDestination("conference", room.number)
+        local[room.number] = Destination("conference", room.number)
     codes = office.codes
-    local[codes.echo_test] = ToDestination("echo", "")
+    local[codes.echo_test] = Destination("echo", "")
     for name in ("voicemail", "agent_log_in_out", "agent_pause", "park", "pick_up", "record_pause"):
         code = getattr(codes, name, None)
         if code:
-            local[code] = ToDestination("code", name)
+            local[code] = Destination("code", name)
     return local

@@ -58,8 +58,6 @@ class StreamFramer:
         self._buffer += data
         while self._step(items):
             pass
-        if self.error is not None:
-            self._buffer.clear()
         return items
 
     def _step(self, items: list[bytes | KeepAlive]) -> bool:
@@ -99,7 +97,7 @@ class StreamFramer:
         end = self._buffer.find(b"\r\n\r\n", self._searched, limit + 4)
         if end < 0:
             if len(self._buffer) > limit + 3:
-                self.error = ParseError("head too large", 513)
+                self._stop(ParseError("head too large", 513))
             self._searched = max(0, len(self._buffer) - 3)
             return False
         self._head = end + 4
@@ -107,15 +105,17 @@ class StreamFramer:
         lengths: list[bytes] = _CONTENT_LENGTH.findall(head)
         length = lengths[0].strip(_LINE_WHITE) if lengths else b""
         if len(lengths) != 1:
-            self._refuse(head, "not exactly one Content-Length", 400)
+            why, status = "not exactly one Content-Length", 400
         elif _NUMBER.fullmatch(length) is None:
-            self._refuse(head, "malformed Content-Length", 400)
+            why, status = "malformed Content-Length", 400
         elif int(length) > self._limits.body:
-            self._refuse(head, "body too large", 413)
+            why, status = "body too large", 413
         else:
             self._body = int(length)
             return True
+        self._stop(refuse_head(head, self._limits, why, status))
         return False
 
-    def _refuse(self, head: bytes, reason: str, status: int) -> None:
-        self.error = refuse_head(head, self._limits, reason, status)
+    def _stop(self, error: ParseError) -> None:
+        self.error = error
+        self._buffer.clear()

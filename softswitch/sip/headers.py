@@ -112,33 +112,26 @@ class Headers:
         if known is not None:
             names = self._names
             return self._values[names.index(known)] if known in names else default
-        for value in self._lines_of(name):
-            return value
-        return default
+        found = self.get_all(name)
+        return found[0] if found else default
 
     def get_all(self, name: str) -> list[str]:
         """The value of every line called `name`, in order, commas left alone."""
-        return list(self._lines_of(name))
+        known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
+        lines = zip(self._names, self._values, strict=True)
+        if known is not None:
+            if known not in self._names:
+                return []
+            return [value for key, value in lines if key == known]
+        lower = name.lower()
+        return [value for key, value in lines if key.lower() == lower]
 
     def values(self, name: str) -> list[str]:
         """All elements of a comma-separated header over all its lines; empty ones are dropped."""
         found: list[str] = []
-        for line in self._lines_of(name):
+        for line in self.get_all(name):
             found += [part for part in split_commas(line) if part]
         return found
-
-    def _lines_of(self, name: str) -> Iterator[str]:
-        known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
-        if known is not None:
-            if known in self._names:
-                for key, value in zip(self._names, self._values, strict=True):
-                    if key == known:
-                        yield value
-            return
-        lower = name.lower()
-        for key, value in zip(self._names, self._values, strict=True):
-            if key.lower() == lower:
-                yield value
 
     def set(self, name: str, value: str) -> None:
         """Make `value` the only line called `name`, where its first line stood, else at the end."""

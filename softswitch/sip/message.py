@@ -9,6 +9,7 @@ from softswitch.sip.status import reason_of
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_SMALL_NUMBERS = {str(number): number for number in range(256)}
 EXPIRES_MAX_S = 2**32 - 1
 
 
@@ -107,7 +108,9 @@ class SipMessage:
         text = self.headers.get("Max-Forwards")
         if text is None:
             return None
-        number = parse_number(text, 255)
+        number = _SMALL_NUMBERS.get(text)
+        if number is None:
+            number = parse_number(text, 255)
         if number is None:
             raise RemoteProtocolError("malformed Max-Forwards")
         return number

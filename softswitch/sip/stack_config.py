@@ -48,3 +48,8 @@ class StackConfig:
     max_transactions: int = 100_000
     max_forks: int = 12
     max_events: int = 100_000
+
+    @property
+    def allow_value(self) -> str:
+        """The Allow header's value."""
+        return ", ".join(self.allow)

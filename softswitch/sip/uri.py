@@ -34,6 +34,11 @@ _ESCAPES_OK: Final = re.compile(r"[^%]*+(?:%[0-9A-Fa-f]{2}[^%]*+)*+")
 _ANY_URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):[^\x00-\x20\x7f\"<>]++")
 # Strict enough for RFC 4475 3.1.2.15 (an unquoted comma), lenient to non-ASCII and brackets.
 _DISPLAY: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\",:;<>@=?\\]*+")
+# What nearly every From, To and Contact looks like: one match instead of a walk.
+_USUAL_NAME_ADDR: Final = re.compile(
+    r"(?:\"([^\"\\]*+)\"[ \t]*+)?+"
+    r"<([A-Za-z][A-Za-z0-9+.\-]*+:[^\x00-\x20\x7f\"<>]++)>((?:;[^\x00-\x20\x7f\"<>,]++)?+)"
+)
 _VIA: Final = re.compile(
     r"[sS][iI][pP][ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+"
     rf"([{TOKEN_CHARS}]++)[ \t]++({_HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}))?+[ \t]*+"
@@ -203,6 +208,10 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Parse one element; raises RemoteProtocolError."""
+        usual = _USUAL_NAME_ADDR.fullmatch(text)
+        if usual is not None:
+            display_name, uri_text, params = usual.groups()
+            return cls(uri_text, display_name, parse_params(params))
         text = text.strip(LWS)
         display: str | None = None
         start = text.find("<")

@@ -18,6 +18,9 @@ METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO
 BODY_TYPES: Final = ("application/sdp",)
 MAGIC_COOKIE: Final = "z9hG4bK"
 
+_REGISTERED_METHODS: Final = frozenset(
+    {*METHODS, "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "REFER", "MESSAGE"}
+)
 _SESSION_METHODS: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
 # Their answer is fixed by the transaction they belong to; extensions are not judged (8.2.2.3).
 _NO_REQUIRE: Final = frozenset({"ACK", "CANCEL"})
@@ -59,8 +62,10 @@ def validate_request(
 def _method(request: SipRequest, methods: Collection[str]) -> Refusal | None:
     if request.method in methods:
         return None
-    # 405 would say "known, but not here"; a method nobody has defined is 501 (RFC 3261 21.5.2).
-    return Refusal(501, "unknown method", (("Allow", ", ".join(methods)),))
+    allow = (("Allow", ", ".join(methods)),)
+    if request.method in _REGISTERED_METHODS:
+        return Refusal(405, "method not allowed", allow)
+    return Refusal(501, "unknown method", allow)  # RFC 3261 21.5.2
 
 
 def _target(request: SipRequest) -> Refusal | None:

@@ -144,7 +144,8 @@ def _pick(fixed: int | None, wish: int, taken: set[int]) -> int:
     """A dynamic payload type: the fixed one, else the wish, else the next free."""
     if fixed is not None:
         return fixed
-    for number in [wish, *range(96, 128)]:
+    candidates: list[int] = [wish, *range(96, 128)]
+    for number in candidates:
         if number not in taken:
             taken.add(number)
             return number
