@@ -23,6 +23,9 @@ _PARAM_LIST: Final = re.compile(rf"(?:;[{TOKEN_CHARS}]++(?:=[^\x00-\x20\x7f\"<>,
 _LIST_STOP: Final = re.compile(r'[",<]')
 _NUMBER: Final = re.compile(r"[0-9]{1,64}")
 
+PARAMS_MAX: Final = 64
+"""Parameters of one URI or header element; more is no message anybody needs."""
+
 Params = tuple[tuple[str, str | None], ...]
 
 
@@ -95,10 +98,12 @@ def parse_params(text: str) -> Params:
     """Parse ``;name=value;flag`` (text empty or starting with ";") into pairs, order kept.
 
     Values keep their quotes (see `unquote`), so that writing them again is exact. Raises
-    RemoteProtocolError at empty parameters, bad names or bad values.
+    RemoteProtocolError at empty parameters, bad names, bad values or more than PARAMS_MAX ";".
     """
     if not text:
         return ()
+    if text.count(";") > PARAMS_MAX:
+        raise RemoteProtocolError("too many parameters")
     if _PARAM_LIST.fullmatch(text) is not None:
         pairs: list[tuple[str, str | None]] = []
         for piece in text[1:].split(";"):

@@ -192,15 +192,14 @@ class Headers:
     def repeated(self) -> frozenset[str]:
         """The single-value headers that stand here more than once (each a reason for 400)."""
         names = self._names
-        if len(set(names)) == len(names):
+        distinct = set(names)
+        if len(distinct) == len(names):
             return frozenset()
-        return frozenset(name for name in names if name in SINGLE_VALUE and names.count(name) > 1)
+        return frozenset(n for n in distinct if n in SINGLE_VALUE and names.count(n) > 1)
 
     def __contains__(self, name: str) -> bool:
         known = SPELLINGS.get(name)
-        return (
-            known in self._names if known is not None else any(True for _ in self._lines_of(name))
-        )
+        return known in self._names if known is not None else bool(self.get_all(name))
 
     def __len__(self) -> int:
         return len(self._names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.errors import RemoteProtocolError
+from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
 from softswitch.sip.status import reason_of
@@ -11,6 +11,8 @@ from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
 EXPIRES_MAX_S = 2**32 - 1
+ADDRESSES_MAX = 70
+"""Elements of one list of addresses: as many as Vias, for each hop may add one."""
 
 
 class SipMessage:
@@ -66,7 +68,10 @@ class SipMessage:
     @property
     def call_id(self) -> str:
         """The Call-ID."""
-        return self._compulsory("Call-ID")
+        text = self._compulsory("Call-ID")
+        if " " in text or "\t" in text:
+            raise RemoteProtocolError("malformed Call-ID")
+        return text
 
     @property
     def cseq(self) -> CSeq:
@@ -98,7 +103,10 @@ class SipMessage:
     def _addresses(self, name: str) -> list[NameAddr]:
         cached: list[NameAddr] | None = self.headers.parsed.get(name)
         if cached is None:
-            cached = [NameAddr.parse(value) for value in self.headers.values(name)]
+            elements = self.headers.values(name)
+            if len(elements) > ADDRESSES_MAX:
+                raise RemoteProtocolError(f"too many addresses in {name}")
+            cached = [NameAddr.parse(element) for element in elements]
             self.headers.parsed[name] = cached
         return cached
 
@@ -142,7 +150,11 @@ class SipMessage:
         raise NotImplementedError
 
     def serialise(self) -> bytes:
-        """The octets to send; Content-Length is always written, computed from the body."""
+        """The octets to send; Content-Length is always written, computed from the body.
+
+        Raises LocalProtocolError when our own code put a line break into the start line or text
+        that no octets stand for into a header.
+        """
         length = str(len(self.body))
         lines = [self.start_line]
         missing = True
@@ -156,7 +168,12 @@ class SipMessage:
         if missing:
             lines.append(f"Content-Length: {length}")
         lines.append("\r\n")
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+        if "\n" in lines[0] or "\r" in lines[0]:
+            raise LocalProtocolError("line break in a start line")
+        try:
+            return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+        except UnicodeEncodeError:
+            raise LocalProtocolError("a header holds half a character") from None
 
     def __eq__(self, other: object) -> bool:
         # Content-Length is derived from the body, so it takes no part.

@@ -17,9 +17,9 @@ from softswitch.sip.headers import SPELLINGS, Headers, canonical_name
 from softswitch.sip.message import SipRequest, SipResponse
 
 _REQUEST_LINE: Final = re.compile(
-    r"([A-Za-z0-9\-.!%*_+`'~]{1,64}) ([^\x00-\x20\x7f<>\"]++) SIP/2\.0"
+    r"([A-Za-z0-9\-.!%*_+`'~]{1,64}) ([^\x00-\x20\x7f<>\"]++) [sS][iI][pP]/2\.0"
 )
-_STATUS_LINE: Final = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*+))?+", re.DOTALL)
+_STATUS_LINE: Final = re.compile(r"[sS][iI][pP]/2\.0 ([1-6][0-9]{2})(?: (.*+))?+", re.DOTALL)
 _ANY_VERSION: Final = re.compile(r".* [sS][iI][pP]/[0-9]{1,9}\.[0-9]{1,9}")
 _METHOD_START: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,64})[ \t]")
 _CONTROLS: Final = bytes(octet for octet in (*range(32), 127) if octet != 9)  # HTAB is white space
