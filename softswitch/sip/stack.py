@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+from zlib import crc32
 
+from softswitch.errors import LocalProtocolError
 from softswitch.sip.credentials import Credentials
-from softswitch.sip.events import SipEvent
+from softswitch.sip.effects import Clocking
+from softswitch.sip.events import RequestFailed, SipEvent
 from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.gate import Admitted, Drop, Gate, OpenGate, Refuse
+from softswitch.sip.invite_outgoing import OutgoingCall
+from softswitch.sip.message import SipRequest
 from softswitch.sip.reason import ReasonHeader
+from softswitch.sip.reception import Reception
+from softswitch.sip.request_layer import RequestLayer
+from softswitch.sip.session_core import SessionTerms
+from softswitch.sip.session_effects import (
+    Accept,
+    AcceptReoffer,
+    AckWith,
+    HangUp,
+    Progress,
+    Reject,
+    RejectReoffer,
+    Reoffer,
+    SendInDialog,
+    SessionInput,
+)
+from softswitch.sip.session_layer import SessionLayer, SessionUnit
 from softswitch.sip.stack_config import StackConfig
+from softswitch.sip.timers import TimerHeap
+from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
+from softswitch.sip.uri import NameAddr, write_host
 
 if TYPE_CHECKING:
-    from softswitch.sip.uri import NameAddr
+    from softswitch.sip.session_effects import HeaderLines
 
 __all__ = [
     "Admitted",
@@ -29,7 +54,9 @@ __all__ = [
     "StackConfig",
 ]
 
-HeaderLines = Sequence[tuple[str, str]]
+
+# What a caller's own header lines replace rather than add to.
+_REPLACED = frozenset({"Contact", "Max-Forwards", "User-Agent"})
 
 
 class SipStack:
@@ -45,38 +72,80 @@ class SipStack:
 
     def __init__(self, config: StackConfig, token: Callable[[], str], gate: Gate) -> None:
         self._config = config
+        self._token = token
+        self._heap = TimerHeap()
+        self._events: deque[SipEvent] = deque()
+        self._late_commands = 0
+        self._transactions = TransactionLayer(
+            self._heap,
+            Clocking(config.t1_s, config.t2_s, config.t4_s),
+            token,
+            limit=config.max_transactions,
+            advertised=config.advertised,
+        )
+        self._sessions = SessionLayer(
+            self._transactions, self._heap, self._events.append, self._pass_up
+        )
+        self._requests = RequestLayer(self._transactions, self._heap, self._events.append, token)
+        self._reception = Reception(
+            config,
+            gate,
+            token,
+            self._transactions,
+            self._sessions,
+            self._requests,
+            self._terms_for,
+        )
 
     # -- the I/O four (only the driver calls these) ------------------------------------------
 
     def receive_datagram(self, data: bytes, flow: Flow, now_s: float) -> None:
         """One datagram, or one framed message of a stream transport. Never raises on bad input."""
-        raise NotImplementedError
+        self._reception.receive(data, flow, now_s)
 
     def next_event(self) -> SipEvent | None:
         """The oldest event not yet taken, or None."""
-        raise NotImplementedError
+        return self._events.popleft() if self._events else None
 
     def datagrams_to_send(self) -> list[Outgoing]:
         """Everything to be sent now, in order; the list is the caller's."""
-        raise NotImplementedError
+        outbox = self._transactions.outbox
+        if not outbox:
+            return []
+        self._transactions.outbox = []
+        return outbox
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is due (monotonic seconds), or None."""
-        raise NotImplementedError
+        return self._heap.next_at()
 
     def handle_timer(self, now_s: float) -> None:
         """Fire every timer due at `now_s`."""
-        raise NotImplementedError
+        heap = self._heap
+        while True:
+            due = heap.pop_due(now_s)
+            if due is None:
+                return
+            due[0].on_timer(due[1], now_s)
 
     def transport_failed(self, flow: Flow, now_s: float) -> None:
         """The transport could not send on `flow` (ICMP unreachable, connection refused or lost):
         client transactions on it end with 503."""
-        raise NotImplementedError
+        self._transactions.flow_failed(flow, now_s)
 
     def snapshot(self) -> dict[str, int]:
         """`transactions`, `dialogs`, `sessions`, `handles`, `timers`: all 0 some 32 s after the last
         hang-up; and counters that only grow."""
-        raise NotImplementedError
+        return {
+            "transactions": len(self._transactions),
+            "dialogs": len(self._sessions.by_dialog),
+            "sessions": len(self._sessions.units),
+            "handles": len(self._requests),
+            "timers": len(self._heap),
+            "events_waiting": len(self._events),
+            "late_commands": self._late_commands,
+            **self._reception.counters,
+        }
 
     # -- calls we make ---------------------------------------------------------------------------
 
@@ -108,12 +177,36 @@ class SipStack:
         `permitted_hosts` and `follow_contact` as in `gate.Admitted`. Raises `LocalProtocolError`
         when a limit is reached.
         """
-        raise NotImplementedError
+        if len(self._sessions.units) >= self._config.max_sessions or self._transactions.full:
+            raise LocalProtocolError("too many sessions")
+        session = self._sessions.take_number()
+        terms = SessionTerms(
+            session,
+            self._config,
+            flow,
+            self._contact(contact, from_, flow),
+            self._token,
+            self._uniform,
+            permitted_hosts,
+            follow_contact,
+            credentials,
+        )
+        call = OutgoingCall(
+            target,
+            self._tagged(from_),
+            str(to),
+            call_id or self._token(),
+            list(route),
+            headers,
+            sdp,
+        )
+        self._sessions.start(terms, call, timeout_s, silence_s, now_s)
+        return session
 
     def ack_with(self, session: int, sdp: bytes, now_s: float) -> None:
         """Send the ACK whose body answers the offer of the 2xx (only after `invite(sdp=None)` or
         `reinvite(sdp=None)`)."""
-        raise NotImplementedError
+        self._command(session, AckWith(sdp), now_s)
 
     # -- calls we get ------------------------------------------------------------------------------
 
@@ -128,13 +221,13 @@ class SipStack:
         now_s: float,
     ) -> None:
         """Send a provisional response 101..199 to an incoming call."""
-        raise NotImplementedError
+        self._command(session, Progress(status, reason, sdp, headers), now_s)
 
     def answer(
         self, session: int, sdp: bytes | None, now_s: float, headers: HeaderLines = ()
     ) -> None:
         """Send 200 with `sdp` (the answer, or our offer when the INVITE had none)."""
-        raise NotImplementedError
+        self._command(session, Accept(sdp, headers), now_s)
 
     def reject(
         self,
@@ -146,41 +239,56 @@ class SipStack:
         now_s: float,
     ) -> None:
         """Send a final response 300..699; `Ended(by="local")` follows."""
-        raise NotImplementedError
+        self._command(session, Reject(status, reason, headers), now_s)
 
     # -- calls that are up -------------------------------------------------------------------------
 
     def hang_up(self, session: int, *, cause: ReasonHeader | None = None, now_s: float) -> None:
         """End the session whatever its state: CANCEL, BYE or a final response. Idempotent.
 
-        `Ended(by="local")` follows: at once for a BYE, when the callee confirmed for a CANCEL.
+        `Ended(by="local")` follows at once; what the peer still has to be told, an answer that
+        crosses the CANCEL included, is seen to without further events.
         """
-        raise NotImplementedError
+        self._command(session, HangUp(cause), now_s)
 
     def reinvite(self, session: int, sdp: bytes | None, now_s: float) -> None:
         """Offer again (hold, codec, media move); `ReofferAnswered` or `ReofferFailed` follows. One
         that crosses the peer's is retried as RFC 3261 section 14.1 says."""
-        raise NotImplementedError
+        self._command(session, Reoffer(sdp), now_s)
 
     def answer_reoffer(self, session: int, sdp: bytes | None, now_s: float) -> None:
         """Accept the peer's re-INVITE or UPDATE with 200."""
-        raise NotImplementedError
+        self._command(session, AcceptReoffer(sdp), now_s)
 
     def reject_reoffer(self, session: int, status: int, now_s: float) -> None:
         """Refuse the peer's re-INVITE or UPDATE (488); the session goes on unchanged."""
-        raise NotImplementedError
+        self._command(session, RejectReoffer(status), now_s)
 
     def info(self, session: int, content_type: str, body: bytes, now_s: float) -> None:
         """Send INFO inside the dialog; its response is not reported."""
-        raise NotImplementedError
+        self._command(session, SendInDialog("INFO", (), body, content_type, None), now_s)
 
     def find_session(self, call_id: str, local_tag: str, remote_tag: str) -> int | None:
         """The session with this dialog id (for Replaces, RFC 3891), or None."""
-        raise NotImplementedError
+        unit = self._sessions.by_dialog.get((call_id, local_tag, remote_tag))
+        return unit.machine.session if unit is not None else None
 
     def dialog_of(self, session: int) -> dict[str, object] | None:
         """Call-ID, tags, targets and flow of a session's dialog, for journals and Replaces."""
-        raise NotImplementedError
+        unit = self._sessions.units.get(session)
+        dialog = unit.machine.dialog if unit is not None else None
+        if dialog is None:
+            return None
+        return {
+            "call_id": dialog.call_id,
+            "local_tag": dialog.local_tag,
+            "remote_tag": dialog.remote_tag,
+            "local_cseq": dialog.local_cseq,
+            "remote_cseq": dialog.remote_cseq,
+            "target": dialog.target,
+            "routes": [str(route) for route in dialog.routes],
+            "flow": dialog.flow,
+        }
 
     # -- other requests ------------------------------------------------------------------------------
 
@@ -204,7 +312,24 @@ class SipStack:
     ) -> int:
         """Send a non-INVITE request outside any dialog (REGISTER, OPTIONS, MESSAGE, SUBSCRIBE,
         NOTIFY); returns a handle. `ResponseReceived` or `RequestFailed` follows."""
-        raise NotImplementedError
+        request = SipRequest(method, target)
+        lines = request.headers
+        lines.add("Max-Forwards", "70")
+        lines.add("From", self._tagged(from_))
+        lines.add("To", str(to))
+        lines.add("Call-ID", call_id or self._token())
+        lines.add("CSeq", f"{cseq} {method}")
+        lines.add("Contact", self._contact(contact, from_, flow))
+        lines.add("User-Agent", self._config.user_agent)
+        for name, value in headers:
+            if name in _REPLACED:
+                lines.set(name, value)
+            else:
+                lines.add(name, value)
+        if content_type is not None:
+            lines.set("Content-Type", content_type)
+        request.body = body
+        return self._requests.ask(request, flow, credentials, timeout_s, now_s)
 
     def request_in_dialog(
         self,
@@ -217,7 +342,11 @@ class SipStack:
         now_s: float,
     ) -> int:
         """Send a non-INVITE request inside a session's dialog (REFER, NOTIFY); returns a handle."""
-        raise NotImplementedError
+        handle = self._requests.take_handle()
+        command = SendInDialog(method, headers, body, content_type, handle)
+        if not self._command(session, command, now_s):
+            self._events.append(RequestFailed(handle, 481))
+        return handle
 
     def respond(
         self,
@@ -231,4 +360,67 @@ class SipStack:
         now_s: float,
     ) -> None:
         """Answer a `RequestReceived`."""
-        raise NotImplementedError
+        request = self._requests.open_request(handle)
+        if request is None:
+            self._late_commands += 1
+            return
+        response = request.response(status, reason, to_tag=self._requests.tag_of(handle))
+        self._requests.answer(handle, response, headers, body, content_type, now_s)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _command(self, session: int, command: SessionInput, now_s: float) -> bool:
+        """Give a session a command; False when it has ended already."""
+        unit = self._sessions.units.get(session)
+        if unit is None:
+            self._late_commands += 1
+            return False
+        unit.feed(command, now_s)
+        return True
+
+    def _pass_up(
+        self, unit: SessionUnit, request: SipRequest, transaction: ServerTransaction, now_s: float
+    ) -> None:
+        machine = unit.machine
+        transaction.user = self._requests
+        self._requests.take(request, transaction, machine.terms.identity, machine.session, now_s)
+
+    def _terms_for(self, request: SipRequest, flow: Flow, admitted: Admitted) -> SessionTerms:
+        return SessionTerms(
+            self._sessions.take_number(),
+            self._config,
+            flow,
+            self._contact_at(_user_of(request.uri), flow),
+            self._token,
+            self._uniform,
+            admitted.permitted_hosts,
+            admitted.follow_contact,
+            None,
+            admitted.identity,
+        )
+
+    def _tagged(self, from_: NameAddr) -> str:
+        return str(from_ if from_.tag else from_.with_param("tag", self._token()))
+
+    def _contact(self, contact: str | None, from_: NameAddr, flow: Flow) -> str:
+        if contact is not None:
+            return contact if contact.endswith(">") or "<" in contact else f"<{contact}>"
+        return self._contact_at(_user_of(from_.uri_text), flow)
+
+    def _contact_at(self, user: str, flow: Flow) -> str:
+        host, port = self._config.advertised or flow.local
+        at = f"{user}@" if user else ""
+        suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
+        return f"<sip:{at}{write_host(host, port)}{suffix}>"
+
+    def _uniform(self, low: float, high: float) -> float:
+        """Randomness for delays, drawn from the injected tokens."""
+        return low + (high - low) * (crc32(self._token().encode()) / 2**32)
+
+
+def _user_of(uri: str) -> str:
+    """The user part of a SIP URI as written, without looking closer; "" where there is none."""
+    scheme, colon, rest = uri.partition(":")
+    user, at, _ = rest.rpartition("@")
+    user = user.partition(":")[0]
+    return user if colon and at and scheme in ("sip", "sips") else ""

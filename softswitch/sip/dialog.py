@@ -1,0 +1,157 @@
+"""Dialogs (RFC 3261 section 12): ids, sequence numbers, route set and remote target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.message import SipRequest
+from softswitch.sip.uri import NameAddr
+
+if TYPE_CHECKING:
+    from softswitch.sip.flow import Flow
+    from softswitch.sip.message import SipMessage, SipResponse
+
+DialogId = tuple[str, str, str]
+
+
+class Dialog:
+    """One dialog as seen from our side.
+
+    `local` and `remote` are the header values of our and the peer's party (URI and tag) as they go
+    into From and To; `flow` is the path the peer was last heard on; `target` the peer's Contact.
+    """
+
+    __slots__ = (
+        "call_id",
+        "confirmed",
+        "flow",
+        "local",
+        "local_cseq",
+        "local_tag",
+        "remote",
+        "remote_cseq",
+        "remote_tag",
+        "routes",
+        "target",
+    )
+
+    def __init__(
+        self,
+        *,
+        call_id: str,
+        local: str,
+        remote: str,
+        local_tag: str,
+        remote_tag: str,
+        local_cseq: int,
+        remote_cseq: int | None,
+        routes: list[NameAddr],
+        target: str,
+        flow: Flow,
+    ) -> None:
+        self.call_id = call_id
+        self.local = local
+        self.remote = remote
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
+        self.local_cseq = local_cseq
+        self.remote_cseq = remote_cseq
+        self.routes = routes
+        self.target = target
+        self.flow = flow
+        self.confirmed = False
+
+    @classmethod
+    def of_server(cls, request: SipRequest, local_tag: str, flow: Flow) -> Dialog:
+        """The dialog a request of the peer sets up (12.1.1)."""
+        contacts = request.contacts
+        return cls(
+            call_id=request.call_id,
+            local=str(request.to.with_param("tag", local_tag)),
+            remote=request.headers.get("From") or "",
+            local_tag=local_tag,
+            remote_tag=request.from_.tag or "",
+            local_cseq=0,
+            remote_cseq=request.cseq.number,
+            routes=request.record_routes,
+            target=contacts[0].uri_text if contacts else request.from_.uri_text,
+            flow=flow,
+        )
+
+    @classmethod
+    def of_client(cls, request: SipRequest, response: SipResponse, flow: Flow) -> Dialog:
+        """The dialog a response to our request sets up (12.1.2); its routes in reverse order."""
+        contacts = response.contacts
+        return cls(
+            call_id=request.call_id,
+            local=request.headers.get("From") or "",
+            remote=response.headers.get("To") or "",
+            local_tag=request.from_.tag or "",
+            remote_tag=response.to.tag or "",
+            local_cseq=request.cseq.number,
+            remote_cseq=None,
+            routes=response.record_routes[::-1],
+            target=contacts[0].uri_text if contacts else request.uri,
+            flow=flow,
+        )
+
+    @property
+    def id(self) -> DialogId:
+        """Call-ID, local tag, remote tag."""
+        return self.call_id, self.local_tag, self.remote_tag
+
+    def confirm(self, response: SipResponse) -> None:
+        """A 2xx arrived for an early dialog: its route set and target count now (13.2.2.4)."""
+        self.confirmed = True
+        self.routes = response.record_routes[::-1]
+        self.refresh_target(response)
+
+    def refresh_target(self, message: SipMessage) -> None:
+        """Take the Contact of a target refresh (INVITE, UPDATE and their 2xx; 12.2)."""
+        contacts = message.contacts
+        if contacts and contacts[0].uri_text != "*":
+            self.target = contacts[0].uri_text
+
+    def accepts(self, request: SipRequest) -> bool:
+        """Whether the request's CSeq is higher than all before (else it is out of order: 500).
+
+        Remembers the number. An equal number under a new branch is a copy, not news.
+        """
+        number = request.cseq.number
+        if self.remote_cseq is not None and number <= self.remote_cseq:
+            return False
+        self.remote_cseq = number
+        return True
+
+    def request(self, method: str, cseq: int | None = None) -> SipRequest:
+        """A request inside the dialog (12.2.1.1), without Via.
+
+        `cseq` is given for ACK only; every other request takes the next number.
+        """
+        if cseq is None:
+            self.local_cseq += 1
+            cseq = self.local_cseq
+        uri = self.target
+        routes = [str(route) for route in self.routes]
+        if self.routes and not _is_loose(self.routes[0]):
+            # A strict router of RFC 2543 wants itself as Request-URI, the target as last route.
+            uri = self.routes[0].uri_text
+            routes = [*routes[1:], f"<{self.target}>"]
+        request = SipRequest(method, uri)
+        headers = request.headers
+        for route in routes:
+            headers.add("Route", route)
+        headers.add("Max-Forwards", "70")
+        headers.add("From", self.local)
+        headers.add("To", self.remote)
+        headers.add("Call-ID", self.call_id)
+        headers.add("CSeq", f"{cseq} {method}")
+        return request
+
+
+def _is_loose(route: NameAddr) -> bool:
+    try:
+        return route.uri.param("lr") is not None
+    except RemoteProtocolError:
+        return True

@@ -1,0 +1,329 @@
+"""An INVITE of ours until its dialog stands: forks, challenges, CANCEL (RFC 3261 9.1, 13.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softswitch.sip import session_timer
+from softswitch.sip.authorise import authorised_copy
+from softswitch.sip.dialog import Dialog
+from softswitch.sip.events import Answered, Ended, Failed, Progressed, SipEvent
+from softswitch.sip.invite_session import InviteSession
+from softswitch.sip.message import SipRequest
+from softswitch.sip.session_core import Purpose, SessionTerms, State, attach_sdp, sdp_of
+from softswitch.sip.session_effects import (
+    AbandonInvite,
+    AnswerArrived,
+    CloseDialog,
+    DialogRequestArrived,
+    HangUp,
+    OpenDialog,
+    PassUp,
+    RequestLost,
+    SendRequest,
+    SessionInput,
+    StartCall,
+)
+from softswitch.sip.status import reason_of
+
+if TYPE_CHECKING:
+    from softswitch.sip.reason import ReasonHeader
+    from softswitch.sip.session_effects import HeaderLines
+
+_RETRIES = 2
+
+
+@dataclass(slots=True)
+class OutgoingCall:
+    """What the INVITE is made of; `from_value` carries our tag. Header values, ready to write."""
+
+    target: str
+    from_value: str
+    to_value: str
+    call_id: str
+    routes: list[str]
+    headers: HeaderLines
+    sdp: bytes | None
+
+
+class OutgoingInviteSession(InviteSession):
+    """Calls one target; forked answers beyond the first are acknowledged and hung up."""
+
+    __slots__ = (
+        "_call",
+        "_cancel_cause",
+        "_cancel_sent",
+        "_cseq",
+        "_forks",
+        "_heard",
+        "_invite",
+        "_retries",
+    )
+
+    def __init__(self, terms: SessionTerms, call: OutgoingCall) -> None:
+        super().__init__(terms, called_out=True)
+        self.local_sdp = call.sdp
+        self._call = call
+        self._invite: SipRequest | None = None
+        self._cseq = 1
+        self._retries = 0
+        self._heard = False
+        self._cancel_cause: ReasonHeader | None = None
+        self._cancel_sent = False
+        self._forks: dict[str, Dialog] = {}
+
+    def _dispatch(self, event: SessionInput) -> None:
+        if isinstance(event, StartCall) and self.state is State.IDLE:
+            self._start(event)
+        else:
+            super()._dispatch(event)
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def _start(self, event: StartCall) -> None:
+        self.state = State.CALLING
+        self._set_timer("answer", event.timeout_s)
+        if event.silence_s is not None:
+            self._set_timer("silence", event.silence_s)
+        self._send_invite(self._fresh_invite())
+
+    def _fresh_invite(self) -> SipRequest:
+        call = self._call
+        request = SipRequest("INVITE", call.target)
+        headers = request.headers
+        for route in call.routes:
+            headers.add("Route", route)
+        headers.add("Max-Forwards", "70")
+        headers.add("From", call.from_value)
+        headers.add("To", call.to_value)
+        headers.add("Call-ID", call.call_id)
+        headers.add("CSeq", f"{self._cseq} INVITE")
+        self._add_capabilities(request)
+        self._add_session_timer(request)
+        headers.add("User-Agent", self.config.user_agent)
+        for name, value in call.headers:
+            if name == "Max-Forwards":
+                headers.set(name, value)
+            else:
+                headers.add(name, value)
+        attach_sdp(request, call.sdp)
+        return request
+
+    def _send_invite(self, request: SipRequest) -> None:
+        self._invite = request
+        self._emit(SendRequest(request, self.terms.flow, Purpose.INVITE))
+
+    def _retry_invite(self, request: SipRequest) -> None:
+        self._retries += 1
+        self._cseq += 1
+        request.headers.set("CSeq", f"{self._cseq} INVITE")
+        self.state = State.CALLING
+        self._drop_forks()
+        self._send_invite(request)
+
+    # -- responses to the INVITE -------------------------------------------------------------------
+
+    def _on_answer(self, event: AnswerArrived) -> None:
+        if event.purpose is not Purpose.INVITE:
+            super()._on_answer(event)
+            return
+        self._hear()
+        status = event.response.status
+        if status < 200:
+            self._on_provisional(event)
+        elif status < 300:
+            self._on_accepted(event)
+        elif event.request is self._invite:
+            self._on_refused(event)
+
+    def _hear(self) -> None:
+        if not self._heard:
+            self._heard = True
+            self._clear_timers("silence")
+
+    def _on_provisional(self, event: AnswerArrived) -> None:
+        if self.state is State.CANCELLING:
+            self._cancel()
+            return
+        if self.state not in (State.CALLING, State.PROCEEDING):
+            return
+        self.state = State.PROCEEDING
+        response = event.response
+        if response.status == 100:
+            return
+        if response.to.tag and not self._fork_of(event):
+            return  # more forks than we follow
+        self._notify(Progressed(self.session, response.status, sdp_of(response), response))
+
+    def _fork_of(self, event: AnswerArrived) -> Dialog | None:
+        """The early dialog of this response, new or known; None beyond the limit."""
+        tag = event.response.to.tag or ""
+        dialog = self._forks.get(tag)
+        if dialog is None and len(self._forks) < self.config.max_forks:
+            dialog = Dialog.of_client(event.request, event.response, self.terms.flow)
+            self._forks[tag] = dialog
+            self._emit(OpenDialog(dialog.id))
+        return dialog
+
+    def _on_accepted(self, event: AnswerArrived) -> None:
+        if self._ack_again(event) or self._ack_is_wanted(event):
+            return
+        if self.state in (State.CALLING, State.PROCEEDING):
+            self._confirm(event)
+        else:
+            self._hang_up_late(event)
+
+    def _ack_is_wanted(self, event: AnswerArrived) -> bool:
+        """A repeated 2xx while call control still thinks about its answer to the offer in it."""
+        wanted = self._ack_wanted
+        return wanted is not None and wanted[0].remote_tag == (event.response.to.tag or "")
+
+    def _confirm(self, event: AnswerArrived) -> None:
+        response = event.response
+        tag = response.to.tag or ""
+        dialog = self._forks.pop(tag, None)
+        if dialog is None:
+            dialog = Dialog.of_client(event.request, response, self.terms.flow)
+            self._emit(OpenDialog(dialog.id))
+        dialog.confirm(response)
+        self.dialog = dialog
+        self._drop_forks()
+        self._clear_timers("answer", "silence")
+        self.state = State.CONFIRMED
+        self._learn_peer(response)
+        self._start_session_timer(session_timer.agreed(response, self.config))
+        sdp = sdp_of(response)
+        if self._call.sdp is None and sdp is not None:
+            self._ack_wanted = dialog, event.request
+        else:
+            self._ack(dialog, event.request, None)
+        self._notify(Answered(self.session, sdp, response))
+
+    def _hang_up_late(self, event: AnswerArrived) -> None:
+        """A 2xx that nobody wants any more: after CANCEL, or from another fork (13.2.2.4)."""
+        dialog = Dialog.of_client(event.request, event.response, self.terms.flow)
+        self._ack(dialog, event.request, None)
+        bye = dialog.request("BYE")
+        if self._cancel_cause is not None:
+            bye.headers.add("Reason", str(self._cancel_cause))
+        self._send(bye, dialog, Purpose.BYE)
+        if self.state is State.CANCELLING:
+            self.dialog = dialog
+            self._emit(OpenDialog(dialog.id))
+            self._drop_forks()
+            self._clear_timers("abandon")
+            self.state = State.ENDING
+
+    def _on_refused(self, event: AnswerArrived) -> None:
+        response = event.response
+        if self.state is State.CANCELLING:
+            self._finish()
+            return
+        if self.state not in (State.CALLING, State.PROCEEDING):
+            return
+        retry = self._second_try(event)
+        if retry is not None:
+            self._retry_invite(retry)
+            return
+        self._close(Failed(self.session, response.status, response.reason, response))
+        self._finish()
+
+    def _second_try(self, event: AnswerArrived) -> SipRequest | None:
+        response = event.response
+        if self._retries >= _RETRIES:
+            return None
+        if response.status in (401, 407) and self.terms.credentials is not None:
+            return authorised_copy(
+                event.request, response, self.terms.credentials, self.terms.token
+            )
+        if response.status == 422 and self.config.session_timers:
+            self._min_se_s = max(self._min_se_s, session_timer.min_se_of(response))
+            return self._fresh_invite()
+        return None
+
+    def _on_lost(self, event: RequestLost) -> None:
+        if event.purpose is not Purpose.INVITE:
+            super()._on_lost(event)
+        elif self.state in (State.CALLING, State.PROCEEDING, State.CANCELLING):
+            self._close(Failed(self.session, event.status, reason_of(event.status), None))
+            self._finish()
+
+    # -- giving up ---------------------------------------------------------------------------------
+
+    def _hang_up(self, event: HangUp) -> None:
+        if self.state in (State.CALLING, State.PROCEEDING):
+            self._give_up(Ended(self.session, "local", event.cause), event.cause)
+        else:
+            super()._hang_up(event)
+
+    def _give_up(self, event: SipEvent, cause: ReasonHeader | None) -> None:
+        self._close(event)
+        self._cancel_cause = cause
+        self._clear_timers("answer", "silence")
+        before, self.state = self.state, State.CANCELLING
+        if before is State.PROCEEDING:
+            self._cancel()
+        # In CALLING the CANCEL must wait for a provisional response (9.1); timer B ends it else.
+
+    def _cancel(self) -> None:
+        """Send the one CANCEL, whose Via is that of the INVITE."""
+        invite = self._invite
+        if invite is None or self._cancel_sent:
+            return
+        self._cancel_sent = True
+        cancel = SipRequest("CANCEL", invite.uri)
+        source, headers = invite.headers, cancel.headers
+        for name in ("Via", "Route", "From", "To", "Call-ID"):
+            for value in source.get_all(name):
+                headers.add(name, value)
+        headers.add("Max-Forwards", "70")
+        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+        if self._cancel_cause is not None:
+            headers.add("Reason", str(self._cancel_cause))
+        self._emit(SendRequest(cancel, self.terms.flow, Purpose.CANCEL))
+        self._set_timer("abandon", 64 * self.config.t1_s)
+
+    def _on_timer(self, name: str) -> None:
+        early = self.state in (State.CALLING, State.PROCEEDING)
+        if name in ("answer", "silence") and early:
+            self._give_up(Failed(self.session, 408, reason_of(408), None), None)
+        elif name == "abandon" and self.state is State.CANCELLING:
+            # The CANCEL was not heeded for 64*T1: consider the INVITE cancelled (9.1).
+            if self._invite is not None:
+                self._emit(AbandonInvite(self._invite))
+            self._finish()
+        else:
+            super()._on_timer(name)
+
+    # -- early dialogs -----------------------------------------------------------------------------
+
+    def _on_request(self, event: DialogRequestArrived) -> None:
+        if self.dialog is not None:
+            super()._on_request(event)
+            return
+        request = event.request
+        dialog = self._forks.get(request.from_.tag or "")
+        if dialog is None or request.method in ("BYE", "PRACK", "INVITE"):
+            self._respond(request, event.transaction, 481)
+        elif not dialog.accepts(request):
+            self._respond(request, event.transaction, 500)
+        elif request.method == "UPDATE":
+            # Our offer is still open until a 2xx or a reliable provisional answers it (RFC 3311).
+            if sdp_of(request) is None:
+                dialog.refresh_target(request)
+                response_headers = [("Contact", self.terms.contact)]
+                self._respond(request, event.transaction, 200, response_headers)
+            else:
+                self._respond(request, event.transaction, 491)
+        else:
+            self._emit(PassUp(request, event.transaction))
+
+    def _drop_forks(self) -> None:
+        for dialog in self._forks.values():
+            self._emit(CloseDialog(dialog.id))
+        self._forks.clear()
+
+    def _finish(self) -> None:
+        self._drop_forks()
+        super()._finish()

@@ -1,0 +1,532 @@
+"""One INVITE usage once its dialog stands: offers both ways, BYE both ways, session timers.
+
+RFC 3261 sections 12.2, 14 and 15, RFC 3311 (UPDATE), RFC 4028. How the dialog comes to stand is in
+`invite_outgoing` and `invite_incoming`, which build on this machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from softswitch.sip import session_timer
+from softswitch.sip.authorise import authorised_copy
+from softswitch.sip.effects import TimerFired
+from softswitch.sip.events import (
+    Ended,
+    EndedBy,
+    InfoReceived,
+    ReofferAnswered,
+    ReofferFailed,
+    ReofferReceived,
+)
+from softswitch.sip.reason import ReasonHeader
+from softswitch.sip.session_core import (
+    Purpose,
+    SessionCore,
+    SessionTerms,
+    State,
+    attach_sdp,
+    sdp_of,
+)
+from softswitch.sip.session_effects import (
+    Accept,
+    AcceptReoffer,
+    AckArrived,
+    AckWith,
+    AnswerArrived,
+    CancelArrived,
+    DialogRequestArrived,
+    HandleDone,
+    HangUp,
+    InviteArrived,
+    PassUp,
+    Progress,
+    Reject,
+    RejectReoffer,
+    Reoffer,
+    RequestLost,
+    Respond,
+    SendInDialog,
+    SessionEffect,
+    SessionInput,
+    StartCall,
+    TransactionRef,
+)
+
+if TYPE_CHECKING:
+    from softswitch.sip.message import SipRequest, SipResponse
+
+_GLARE_TRIES = 6
+_TRYING_S = 0.2
+
+
+@dataclass(slots=True)
+class Offering:
+    """Our re-INVITE under way, or waiting to be tried again. `refresh`: only for the timer."""
+
+    sdp: bytes | None
+    refresh: bool = False
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class Offered:
+    """The peer's re-INVITE or UPDATE that call control has not answered yet."""
+
+    request: SipRequest
+    transaction: TransactionRef
+
+
+class InviteSession(SessionCore):
+    """The machine; `handle` takes inputs and commands of `session_effects` and returns effects."""
+
+    __slots__ = ("_offered", "_offering", "_queued", "_retry", "called_out")
+
+    def __init__(self, terms: SessionTerms, *, called_out: bool) -> None:
+        super().__init__(terms)
+        self.called_out = called_out
+        self._offering: Offering | None = None
+        self._retry: Offering | None = None
+        self._queued: Offering | None = None
+        self._offered: Offered | None = None
+
+    def handle(self, event: SessionInput, now_s: float) -> list[SessionEffect]:
+        """One input or command, the effects it asks for.
+
+        Raises LocalProtocolError for a command that the state forbids; commands after the end do
+        nothing.
+        """
+        self._effects = []
+        self._dispatch(event)
+        return self._effects
+
+    def _dispatch(self, event: SessionInput) -> None:
+        match event:
+            case AnswerArrived():
+                self._on_answer(event)
+            case RequestLost():
+                self._on_lost(event)
+            case DialogRequestArrived():
+                self._on_request(event)
+            case AckArrived():
+                self._on_ack(event.request)
+            case CancelArrived():
+                self._on_cancel(event)
+            case TimerFired():
+                self._on_timer(event.name)
+            case HangUp():
+                self._hang_up(event)
+            case Reoffer():
+                self._reoffer(event)
+            case AcceptReoffer():
+                self._accept_reoffer(event.sdp)
+            case RejectReoffer():
+                self._reject_reoffer(event.status)
+            case AckWith():
+                self._ack_with(event)
+            case SendInDialog():
+                self._send_in_dialog(event)
+            case InviteArrived() | StartCall() | Progress() | Accept() | Reject():
+                self._forbidden(event)
+            case _:
+                assert_never(event)
+
+    # -- the peer's requests -----------------------------------------------------------------------
+
+    def _on_request(self, event: DialogRequestArrived) -> None:
+        request = event.request
+        dialog = self.dialog
+        if dialog is None or self.state is State.ENDED:
+            self._respond(request, event.transaction, 481)
+            return
+        if not dialog.accepts(request):
+            self._respond(request, event.transaction, 500)  # out of order, RFC 3261 12.2.2
+            return
+        dialog.flow = event.flow
+        method = request.method
+        if method == "BYE":
+            self._on_bye(event)
+        elif self.state is State.ENDING:
+            self._respond(request, event.transaction, 481)
+        elif method == "INVITE":
+            self._on_reinvite(event)
+        elif method == "UPDATE":
+            self._on_update(event)
+        elif method == "INFO":
+            self._respond(request, event.transaction, 200)
+            self._notify(InfoReceived(self.session, request.content_type or "", request.body))
+        elif method == "PRACK":
+            self._respond(request, event.transaction, 481)  # we sent nothing reliably (RFC 3262 3)
+        else:
+            self._emit(PassUp(request, event.transaction))
+
+    def _on_bye(self, event: DialogRequestArrived) -> None:
+        self._respond(event.request, event.transaction, 200)
+        self._refuse_offered(487)
+        reason = event.request.headers.get("Reason")
+        cause = ReasonHeader.parse(reason) if reason else None
+        self._close(Ended(self.session, "remote", cause))
+        self._finish()
+
+    def _on_reinvite(self, event: DialogRequestArrived) -> None:
+        request, transaction = event.request, event.transaction
+        if self.state is not State.CONFIRMED or self._offering is not None or self._unacked:
+            # Offers crossed (14.2), or the ACK of the last one is still on its way.
+            self._respond(request, transaction, 491)
+        elif self._offered is not None:
+            seconds = round(self.terms.uniform(0, 10))
+            self._respond(request, transaction, 500, [("Retry-After", str(seconds))])
+        elif not self._refuse_short_timer(event):
+            self._offered = Offered(request, transaction)
+            self._set_timer("trying", _TRYING_S)
+            self._notify(ReofferReceived(self.session, sdp_of(request), request))
+
+    def _on_update(self, event: DialogRequestArrived) -> None:
+        request, transaction = event.request, event.transaction
+        sdp = sdp_of(request)
+        if sdp is None:
+            if not self._refuse_short_timer(event):
+                self._accept_update(request, transaction, None)
+        elif self._offering is not None:
+            self._respond(request, transaction, 491)  # RFC 3311 5.2
+        elif self.state is not State.CONFIRMED or self._offered is not None or self._unacked:
+            seconds = round(self.terms.uniform(0, 10))
+            self._respond(request, transaction, 500, [("Retry-After", str(seconds))])
+        elif not self._refuse_short_timer(event):
+            self._offered = Offered(request, transaction)
+            self._notify(ReofferReceived(self.session, sdp, request))
+
+    def _refuse_short_timer(self, event: DialogRequestArrived) -> bool:
+        minimum_s = session_timer.too_small(event.request, self.config)
+        if minimum_s is None:
+            return False
+        self._respond(event.request, event.transaction, 422, [("Min-SE", str(minimum_s))])
+        return True
+
+    def _on_ack(self, request: SipRequest) -> None:
+        unacked = self._acknowledged(request)
+        if unacked is None:
+            return
+        if unacked.carried_offer:
+            self._notify(ReofferAnswered(self.session, sdp_of(request)))
+        self._next_offer()
+
+    def _on_cancel(self, event: CancelArrived) -> None:
+        offered = self._offered
+        if offered is not None and offered.transaction is event.transaction:
+            self._refuse_offered(487)
+            self._next_offer()
+
+    def _refuse_offered(self, status: int) -> None:
+        offered = self._offered
+        if offered is not None:
+            self._offered = None
+            self._clear_timers("trying")
+            self._respond(offered.request, offered.transaction, status)
+
+    # -- our answers to the peer's offers ----------------------------------------------------------
+
+    def _accept_reoffer(self, sdp: bytes | None) -> None:
+        offered = self._offered
+        if offered is None:
+            return  # cancelled, or answered already: late, not wrong
+        self._offered = None
+        self._clear_timers("trying")
+        if offered.request.method == "UPDATE":
+            self._accept_update(offered.request, offered.transaction, sdp)
+            self._next_offer()
+            return
+        response = self._accepting(offered.request, sdp)
+        self._send_2xx(offered.transaction, response, offer=sdp_of(offered.request) is None)
+
+    def _accept_update(
+        self, request: SipRequest, transaction: TransactionRef, sdp: bytes | None
+    ) -> None:
+        self._emit(Respond(transaction, self._accepting(request, sdp)))
+
+    def _accepting(self, request: SipRequest, sdp: bytes | None) -> SipResponse:
+        """A 200 to an INVITE or UPDATE inside the dialog; its effects on the session are taken."""
+        self._the_dialog().refresh_target(request)
+        self._learn_peer(request)
+        response = request.response(200)
+        self._add_capabilities(response)
+        timer, lines = session_timer.granted(request, self.config)
+        for name, value in lines:
+            response.headers.add(name, value)
+        self._start_session_timer(timer)
+        attach_sdp(response, sdp)
+        if sdp is not None:
+            self.local_sdp = sdp
+        return response
+
+    def _reject_reoffer(self, status: int) -> None:
+        self._refuse_offered(status)
+        self._next_offer()
+
+    # -- our offers --------------------------------------------------------------------------------
+
+    @property
+    def _busy(self) -> bool:
+        """Whether an offer/answer exchange is open either way, so that ours must wait."""
+        return (
+            self.state is not State.CONFIRMED
+            or self._offering is not None
+            or self._offered is not None
+            or self._unacked is not None
+            or self._ack_wanted is not None
+        )
+
+    def _reoffer(self, event: Reoffer) -> None:
+        if self.state not in (State.ANSWERED, State.CONFIRMED) or self._closed:
+            if self.state is not State.ENDING:
+                self._forbidden(event)
+            return
+        if self._retry is not None:
+            self._retry = None
+            self._clear_timers("glare")
+        offering = Offering(event.sdp)
+        if self._busy:
+            self._queued = offering  # the latest wish counts
+        else:
+            self._offer(offering)
+
+    def _next_offer(self) -> None:
+        queued = self._queued
+        if queued is not None and not self._busy:
+            self._queued = None
+            self._offer(queued)
+
+    def _offer(self, offering: Offering) -> None:
+        dialog = self._the_dialog()
+        self._offering = offering
+        request = dialog.request("INVITE")
+        self._add_capabilities(request)
+        self._add_session_timer(request)
+        attach_sdp(request, offering.sdp)
+        self._send(request, dialog, Purpose.REINVITE)
+
+    def _on_reinvite_answer(self, event: AnswerArrived) -> None:
+        status = event.response.status
+        if status < 200:
+            return
+        if status < 300:
+            self._on_reinvite_accepted(event)
+            return
+        offering = self._offering
+        if offering is None or self.state is not State.CONFIRMED:
+            return
+        if self._retry_authorised(event):
+            return
+        self._offering = None
+        if status == 491 and offering.tries < _GLARE_TRIES:
+            self._wait_out_glare(offering)
+        elif status == 422 and offering.tries < _GLARE_TRIES:
+            self._min_se_s = max(self._min_se_s, session_timer.min_se_of(event.response))
+            offering.tries += 1
+            self._offer(offering)
+        elif status in (408, 481):
+            self._lose_dialog(status)
+        else:
+            if not offering.refresh:
+                self._notify(ReofferFailed(self.session, status))
+            self._next_offer()
+
+    def _on_reinvite_accepted(self, event: AnswerArrived) -> None:
+        if self._ack_again(event):
+            return
+        dialog = self._the_dialog()
+        offering, self._offering = self._offering, None
+        if self.state is not State.CONFIRMED or offering is None:
+            self._ack(dialog, event.request, None)
+            return
+        dialog.refresh_target(event.response)
+        self._credential_tries = 0
+        self._start_session_timer(session_timer.agreed(event.response, self.config))
+        answer = sdp_of(event.response)
+        if offering.sdp is not None or answer is None:
+            self.local_sdp = offering.sdp or self.local_sdp
+            self._ack(dialog, event.request, None)
+        elif self._ack_wanted is None:
+            self._ack_wanted = dialog, event.request
+        if not offering.refresh:
+            self._notify(ReofferAnswered(self.session, answer))
+        self._next_offer()
+
+    def _ack_with(self, event: AckWith) -> None:
+        wanted = self._ack_wanted
+        if wanted is None:
+            self._forbidden(event)
+            return
+        self._ack_wanted = None
+        self.local_sdp = event.sdp
+        self._ack(*wanted, event.sdp)
+        self._next_offer()
+
+    def _wait_out_glare(self, offering: Offering) -> None:
+        # 14.1: whoever made the Call-ID waits 2.1 to 4 s, the other at most 2 s, in 10 ms steps.
+        low_s, high_s = (2.1, 4.0) if self.called_out else (0.0, 2.0)
+        offering.tries += 1
+        self._retry = offering
+        self._set_timer("glare", round(self.terms.uniform(low_s, high_s), 2))
+
+    def _retry_after_glare(self) -> None:
+        offering, self._retry = self._retry, None
+        if offering is None:
+            return
+        if self._busy:
+            self._queued = self._queued or offering
+        else:
+            self._offer(offering)
+
+    # -- our other requests ------------------------------------------------------------------------
+
+    def _send_in_dialog(self, event: SendInDialog) -> None:
+        dialog = self.dialog
+        if dialog is None or self.state in (State.ENDING, State.ENDED):
+            self._forbidden(event)
+            if event.handle is not None:
+                self._emit(HandleDone(event.handle, None, 481))
+            return
+        request = dialog.request(event.method)
+        request.headers.add("Contact", self.terms.contact)
+        for name, value in event.headers:
+            request.headers.set(name, value)
+        if event.content_type is not None:
+            request.headers.set("Content-Type", event.content_type)
+        request.body = event.body
+        purpose: object = Purpose.INFO if event.handle is None else event.handle
+        self._send(request, dialog, purpose)
+
+    def _on_answer(self, event: AnswerArrived) -> None:
+        purpose, status = event.purpose, event.response.status
+        if purpose is Purpose.REINVITE:
+            self._on_reinvite_answer(event)
+        elif status < 200:
+            return
+        elif isinstance(purpose, int):
+            if not self._retry_authorised(event):
+                self._emit(HandleDone(purpose, event.response, status))
+        elif purpose is Purpose.BYE:
+            if not self._retry_authorised(event) and self.state is State.ENDING:
+                self._finish()
+        elif purpose is Purpose.REFRESH:
+            self._on_refresh_answer(event)
+        elif purpose is Purpose.INFO and status == 481 and self.state is State.CONFIRMED:
+            self._lose_dialog(481)
+
+    def _on_lost(self, event: RequestLost) -> None:
+        purpose = event.purpose
+        if isinstance(purpose, int):
+            self._emit(HandleDone(purpose, None, event.status))
+        elif purpose is Purpose.BYE:
+            if self.state is State.ENDING:
+                self._finish()
+        elif purpose in (Purpose.REINVITE, Purpose.REFRESH) and self.state is State.CONFIRMED:
+            self._lose_dialog(event.status)
+
+    def _retry_authorised(self, event: AnswerArrived) -> bool:
+        """Answer a challenge to a request inside the dialog, if this peer may have credentials."""
+        if event.response.status not in (401, 407) or self._credential_tries >= 2:
+            return False
+        dialog = self.dialog
+        if dialog is None or self.terms.credentials is None:
+            return False
+        retry = authorised_copy(
+            event.request, event.response, self.terms.credentials, self.terms.token
+        )
+        if retry is None:
+            return False
+        self._credential_tries += 1
+        dialog.local_cseq += 1
+        retry.headers.set("CSeq", f"{dialog.local_cseq} {retry.method}")
+        self._send(retry, dialog, event.purpose)
+        return True
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _hang_up(self, event: HangUp) -> None:
+        if self.state is State.CONFIRMED:
+            self._close(Ended(self.session, "local", event.cause))
+            self._bye(event.cause)
+
+    def _bye(self, cause: ReasonHeader | None) -> None:
+        dialog = self._the_dialog()
+        if self._ack_wanted is not None:
+            # The offer of a 2xx will not be answered any more, but its ACK is owed.
+            wanted, self._ack_wanted = self._ack_wanted, None
+            self._ack(*wanted, None)
+        self._refuse_offered(487)
+        self._unacked = None
+        self._clear_timers("2xx", "no-ack", "refresh", "expire", "glare")
+        self.state = State.ENDING
+        request = dialog.request("BYE")
+        if cause is not None:
+            request.headers.add("Reason", str(cause))
+        self._send(request, dialog, Purpose.BYE)
+
+    def _end(self, by: EndedBy, cause: ReasonHeader) -> None:
+        """End from inside: a timer ran out or the peer has forgotten the dialog."""
+        self._close(Ended(self.session, by, cause))
+        self._bye(cause)
+
+    def _lose_dialog(self, status: int) -> None:
+        """The peer knows no such dialog, or answers no more (12.2.1.2)."""
+        by: EndedBy = "remote" if status == 481 else "timer"
+        self._end(by, ReasonHeader("SIP", status))
+
+    # -- timers ------------------------------------------------------------------------------------
+
+    def _on_timer(self, name: str) -> None:
+        if name == "2xx":
+            self._repeat_2xx()
+        elif name == "no-ack":
+            self._on_no_ack()
+        elif name == "glare":
+            self._retry_after_glare()
+        elif name == "trying":
+            if self._offered is not None:
+                self._respond(self._offered.request, self._offered.transaction, 100)
+        elif name == "refresh":
+            self._refresh()
+        elif name == "expire" and self.state is State.CONFIRMED:
+            self._end("timer", ReasonHeader("Q.850", 102, "Session expired"))
+
+    def _on_no_ack(self) -> None:
+        if self._unacked is not None and self.state in (State.ANSWERED, State.CONFIRMED):
+            self._unacked = None
+            self._end("timer", ReasonHeader("Q.850", 102, "No ACK"))
+
+    def _refresh(self) -> None:
+        timer = self._session_timer
+        if timer is None or self.state is not State.CONFIRMED:
+            return
+        # Should this one fail, there is time for another before the session expires.
+        self._set_timer("refresh", max(timer.interval_s / 4, 1.0))
+        if self._busy or self._retry is not None:
+            return
+        if not self.peer_takes_update:
+            self._offer(Offering(self.local_sdp, refresh=True))
+            return
+        dialog = self._the_dialog()
+        request = dialog.request("UPDATE")
+        self._add_capabilities(request)
+        self._add_session_timer(request)
+        self._send(request, dialog, Purpose.REFRESH)
+
+    def _on_refresh_answer(self, event: AnswerArrived) -> None:
+        status = event.response.status
+        if self.state is not State.CONFIRMED or self._retry_authorised(event):
+            return
+        if status < 300:
+            self._the_dialog().refresh_target(event.response)
+            self._credential_tries = 0
+            self._start_session_timer(session_timer.agreed(event.response, self.config))
+        elif status == 422:
+            self._min_se_s = max(self._min_se_s, session_timer.min_se_of(event.response))
+            self._set_timer("refresh", 1.0)
+        elif status in (408, 481):
+            self._lose_dialog(status)
+        elif status in (405, 501):
+            self.peer_takes_update = False
+            self._set_timer("refresh", 1.0)

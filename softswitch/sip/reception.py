@@ -1,0 +1,290 @@
+"""The way of a message into the stack: transaction, dialog, or the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.effects import RequestArrived
+from softswitch.sip.flow import Flow, Outgoing
+from softswitch.sip.gate import Admitted, Drop, Gate, Refuse
+from softswitch.sip.message import SipRequest, SipResponse
+from softswitch.sip.parser import ParseError, parse_message
+from softswitch.sip.session_core import SessionTerms
+from softswitch.sip.stateless import StatelessAnswers, stamp_via
+from softswitch.sip.transaction.key import server_key
+from softswitch.sip.transaction_layer import merge_key
+from softswitch.sip.validation import validate_request
+
+if TYPE_CHECKING:
+    from softswitch.sip.request_layer import RequestLayer
+    from softswitch.sip.session_layer import SessionLayer, SessionUnit
+    from softswitch.sip.stack_config import StackConfig
+    from softswitch.sip.transaction_layer import TransactionLayer
+
+EXTENSIONS = ("timer", "replaces")
+_OVERLOAD = (("Retry-After", "5"),)
+
+
+class Reception:
+    """Sorts what arrives. Every way out that is not an event is counted in `counters`.
+
+    `terms_for(request, flow, admitted)` makes the terms of a new incoming session.
+    """
+
+    __slots__ = (
+        "_config",
+        "_gate",
+        "_local_addresses",
+        "_requests",
+        "_sessions",
+        "_stateless",
+        "_terms_for",
+        "_token",
+        "_transactions",
+        "counters",
+    )
+
+    def __init__(
+        self,
+        config: StackConfig,
+        gate: Gate,
+        token: Callable[[], str],
+        transactions: TransactionLayer,
+        sessions: SessionLayer,
+        requests: RequestLayer,
+        terms_for: Callable[[SipRequest, Flow, Admitted], SessionTerms],
+    ) -> None:
+        self._config = config
+        self._gate = gate
+        self._token = token
+        self._transactions = transactions
+        self._sessions = sessions
+        self._requests = requests
+        self._terms_for = terms_for
+        self._stateless = StatelessAnswers(config.secret or token().encode())
+        self._local_addresses = frozenset(config.local_addresses)
+        self.counters: dict[str, int] = dict.fromkeys(
+            (
+                "received",
+                "keepalives",
+                "unparsable",
+                "malformed",
+                "responses_unmatched",
+                "acks_absorbed",
+                "acks_unmatched",
+                "refused",
+                "dropped",
+                "overload",
+                "merged",
+                "foreign_source",
+                "no_dialog",
+            ),
+            0,
+        )
+
+    def receive(self, data: bytes, flow: Flow, now_s: float) -> None:
+        """One message. Whatever it holds, nothing is raised."""
+        counters = self.counters
+        counters["received"] += 1
+        if len(data) <= 4 and not data.strip(b"\r\n\0"):
+            counters["keepalives"] += 1
+            return
+        try:
+            message = parse_message(data)
+        except ParseError as error:
+            self._on_unparsable(error, flow)
+            return
+        try:
+            if isinstance(message, SipResponse):
+                self._on_response(message, now_s)
+            else:
+                self._on_request(message, flow, now_s)
+        except RemoteProtocolError as error:
+            # A header that only now was looked into.
+            counters["malformed"] += 1
+            if isinstance(message, SipRequest):
+                self._refuse(message, flow, error.status_hint)
+
+    # -- without state -----------------------------------------------------------------------------
+
+    def _on_unparsable(self, error: ParseError, flow: Flow) -> None:
+        self.counters["unparsable"] += 1
+        if error.request is not None:
+            try:
+                stamp_via(error.request, flow)
+            except RemoteProtocolError:
+                return  # not even its Via is readable: nobody to answer
+            self._refuse(error.request, flow, error.status_hint)
+
+    def _refuse(
+        self,
+        request: SipRequest,
+        flow: Flow,
+        status: int | None,
+        reason: str | None = None,
+        headers: tuple[tuple[str, str], ...] | list[tuple[str, str]] = (),
+    ) -> None:
+        """Answer without memory; an ACK is never answered."""
+        if status is None or request.method == "ACK":
+            return
+        response = self._stateless.answer(request, status, reason, headers)
+        self._transactions.outbox.append(Outgoing(response.serialise(), flow))
+
+    # -- responses ---------------------------------------------------------------------------------
+
+    def _on_response(self, response: SipResponse, now_s: float) -> None:
+        # More than one Via: not meant for us (RFC 3261 8.1.3.3), we never forward.
+        alone = len(response.headers.get_all("Via")) == 1
+        if not alone or not self._transactions.receive_response(response, now_s):
+            self.counters["responses_unmatched"] += 1
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def _on_request(self, request: SipRequest, flow: Flow, now_s: float) -> None:
+        key = server_key(request, flow.remote[0])
+        known = self._transactions.servers.get(key)
+        if known is not None:
+            known.feed(RequestArrived(request), now_s)
+            return
+        if request.method == "ACK":
+            self._on_ack(request, flow, now_s)
+            return
+        stamp_via(request, flow)
+        if request.method == "CANCEL":
+            self._on_cancel(request, flow, now_s)
+            return
+        to_tag = request.to.tag
+        if to_tag:
+            unit = self._sessions.by_dialog.get((request.call_id, to_tag, request.from_.tag or ""))
+            if unit is not None:
+                self._on_dialog_request(unit, request, flow, now_s)
+                return
+        self._on_stranger(request, flow, now_s)
+
+    def _on_ack(self, request: SipRequest, flow: Flow, now_s: float) -> None:
+        dialog_id = (request.call_id, request.to.tag or "", request.from_.tag or "")
+        unit = self._sessions.by_dialog.get(dialog_id)
+        if unit is not None:
+            if unit.permits(flow):
+                self._sessions.receive_ack(unit, request, now_s)
+            else:
+                self.counters["foreign_source"] += 1
+        elif self._stateless.is_ours(request):
+            self.counters["acks_absorbed"] += 1
+        else:
+            self.counters["acks_unmatched"] += 1
+
+    def _on_cancel(self, request: SipRequest, flow: Flow, now_s: float) -> None:
+        key = server_key(request, flow.remote[0], "INVITE")
+        invite = self._transactions.servers.get(key)
+        if invite is None:
+            self.counters["no_dialog"] += 1
+            self._refuse(request, flow, 481)
+            return
+        if self._transactions.full:
+            self._overload(request, flow)
+            return
+        transaction = self._transactions.open_server(request, flow, now_s)
+        tag = self._sessions.local_tag_of(invite) or self._stateless.tag_of(request)
+        self._transactions.respond(transaction, request.response(200, to_tag=tag), now_s)
+        self._sessions.receive_cancel(invite, request, now_s)
+
+    def _on_dialog_request(
+        self, unit: SessionUnit, request: SipRequest, flow: Flow, now_s: float
+    ) -> None:
+        if not unit.permits(flow) and not self._proved_again(unit, request, flow, now_s):
+            self.counters["foreign_source"] += 1
+            self._refuse(request, flow, 403)
+            return
+        refusal = validate_request(request, methods=self._config.allow, extensions=EXTENSIONS)
+        if refusal is not None:
+            self.counters["refused"] += 1
+            self._refuse(request, flow, refusal.status, None, refusal.headers)
+            return
+        if self._transactions.full:
+            self._overload(request, flow)
+            return
+        transaction = self._transactions.open_server(request, flow, now_s)
+        self._sessions.receive_in_dialog(unit, request, transaction, now_s)
+
+    def _proved_again(
+        self, unit: SessionUnit, request: SipRequest, flow: Flow, now_s: float
+    ) -> bool:
+        """A phone whose address changed may go on if the gate knows it as the same identity."""
+        identity = unit.machine.terms.identity
+        if identity is None:
+            return False
+        verdict = self._gate.admit(request, flow, now_s)
+        return isinstance(verdict, Admitted) and verdict.identity == identity
+
+    def _overload(self, request: SipRequest, flow: Flow) -> None:
+        self.counters["overload"] += 1
+        self._refuse(request, flow, 503, None, _OVERLOAD)
+
+    # -- requests of no dialog ---------------------------------------------------------------------
+
+    def _on_stranger(self, request: SipRequest, flow: Flow, now_s: float) -> None:
+        verdict = self._gate.admit(request, flow, now_s)
+        if isinstance(verdict, Drop):
+            self.counters["dropped"] += 1
+            return
+        refusal = validate_request(request, methods=self._config.allow, extensions=EXTENSIONS)
+        if refusal is not None:
+            # The same for everybody, so it tells a stranger nothing about our users.
+            self.counters["refused"] += 1
+            self._refuse(request, flow, refusal.status, None, refusal.headers)
+        elif request.method == "INVITE" and request.max_forwards == 0:
+            self.counters["refused"] += 1
+            self._refuse(request, flow, 483)
+        elif isinstance(verdict, Refuse):
+            self.counters["refused"] += 1
+            self._refuse(request, flow, verdict.status, verdict.reason, tuple(verdict.headers))
+        else:
+            self._on_admitted(request, flow, verdict, now_s)
+
+    def _on_admitted(
+        self, request: SipRequest, flow: Flow, admitted: Admitted, now_s: float
+    ) -> None:
+        method = request.method
+        if request.to.tag and method != "SUBSCRIBE":
+            self.counters["no_dialog"] += 1
+            self._refuse(request, flow, 481)
+        elif self._routed_elsewhere(request):
+            self.counters["refused"] += 1
+            self._refuse(request, flow, 403)
+        elif self._transactions.full:
+            self._overload(request, flow)
+        elif method == "INVITE":
+            self._on_invite(request, flow, admitted, now_s)
+        elif method in ("BYE", "INFO", "UPDATE", "PRACK"):
+            self.counters["no_dialog"] += 1
+            self._refuse(request, flow, 481)
+        else:
+            transaction = self._transactions.open_server(request, flow, now_s)
+            transaction.user = self._requests
+            self._requests.take(request, transaction, admitted.identity, None, now_s)
+
+    def _on_invite(self, request: SipRequest, flow: Flow, admitted: Admitted, now_s: float) -> None:
+        transactions = self._transactions
+        if merge_key(request) in transactions.merged:
+            self.counters["merged"] += 1
+            self._refuse(request, flow, 482)  # the same request came by another path (8.2.2.2)
+        elif len(self._sessions.units) >= self._config.max_sessions:
+            self._overload(request, flow)
+        else:
+            transaction = transactions.open_server(request, flow, now_s)
+            transactions.mark_mergeable(transaction)
+            terms = self._terms_for(request, flow, admitted)
+            self._sessions.receive(terms, request, transaction, self._token(), now_s)
+
+    def _routed_elsewhere(self, request: SipRequest) -> bool:
+        """A preloaded Route beyond us asks us to relay: we are no proxy."""
+        if "Route" not in request.headers:
+            return False
+        for route in request.routes:
+            uri = route.uri
+            if (uri.host, uri.port or 5060) not in self._local_addresses:
+                return bool(self._local_addresses)
+        return False

@@ -1,0 +1,291 @@
+"""What every INVITE session has: its terms, its state, and the building blocks of its effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from softswitch.errors import LocalProtocolError
+from softswitch.sip import session_timer
+from softswitch.sip.effects import ClearTimer, SetTimer
+from softswitch.sip.events import SipEvent
+from softswitch.sip.next_hop import next_hop
+from softswitch.sip.session_effects import (
+    AnswerArrived,
+    CloseDialog,
+    Finish,
+    Notify,
+    Respond,
+    SendAck,
+    SendRequest,
+    SessionEffect,
+    TransactionRef,
+)
+
+if TYPE_CHECKING:
+    from softswitch.sip.credentials import Credentials
+    from softswitch.sip.dialog import Dialog
+    from softswitch.sip.flow import Flow
+    from softswitch.sip.message import SipMessage, SipRequest, SipResponse
+    from softswitch.sip.reason import ReasonHeader
+    from softswitch.sip.session_effects import HeaderLines
+    from softswitch.sip.session_timer import SessionTimer
+    from softswitch.sip.stack_config import StackConfig
+
+SDP_TYPE = "application/sdp"
+_ACKS_KEPT = 16
+
+
+class State(Enum):
+    """Where a session is. ANSWERED: our 2xx waits for its ACK; ENDING: our BYE for its answer."""
+
+    IDLE = auto()
+    CALLING = auto()
+    PROCEEDING = auto()
+    CANCELLING = auto()
+    INCOMING = auto()
+    ANSWERED = auto()
+    CONFIRMED = auto()
+    ENDING = auto()
+    ENDED = auto()
+
+
+class Purpose(Enum):
+    """What a request of a session was sent for; a handle (int) stands for the caller's own."""
+
+    INVITE = auto()
+    REINVITE = auto()
+    REFRESH = auto()
+    BYE = auto()
+    CANCEL = auto()
+    INFO = auto()
+
+
+@dataclass(slots=True)
+class SessionTerms:
+    """What a session is told at birth.
+
+    `contact` is our Contact header value; `token` gives fresh random text, `uniform(a, b)` a random
+    number between its arguments (both injected).
+    """
+
+    session: int
+    config: StackConfig
+    flow: Flow
+    contact: str
+    token: Callable[[], str]
+    uniform: Callable[[float, float], float]
+    permitted_hosts: frozenset[str] = frozenset()
+    follow_contact: bool = False
+    credentials: Credentials | None = None
+    identity: object = None
+
+
+@dataclass(slots=True)
+class Unacked:
+    """A 2xx of ours that waits for its ACK (13.3.1.4)."""
+
+    transaction: TransactionRef
+    response: SipResponse
+    cseq: int
+    interval_s: float
+    carried_offer: bool
+
+
+class SessionCore:
+    """State and building blocks; the automaton itself is in `InviteSession` and its two kinds."""
+
+    __slots__ = (
+        "_ack_wanted",
+        "_acks",
+        "_bye_cause",
+        "_bye_wanted",
+        "_closed",
+        "_credential_tries",
+        "_effects",
+        "_min_se_s",
+        "_session_timer",
+        "_unacked",
+        "config",
+        "dialog",
+        "local_sdp",
+        "peer_takes_update",
+        "state",
+        "terms",
+    )
+
+    def __init__(self, terms: SessionTerms) -> None:
+        self.terms = terms
+        self.config = terms.config
+        self.state = State.IDLE
+        self.dialog: Dialog | None = None
+        self.local_sdp: bytes | None = None
+        self.peer_takes_update = False
+        self._effects: list[SessionEffect] = []
+        self._closed = False
+        self._unacked: Unacked | None = None
+        self._ack_wanted: tuple[Dialog, SipRequest] | None = None
+        self._acks: dict[tuple[str, int], SendAck] = {}
+        self._bye_wanted = False
+        self._bye_cause: ReasonHeader | None = None
+        self._credential_tries = 0
+        self._session_timer: SessionTimer | None = None
+        self._min_se_s = 0
+
+    @property
+    def session(self) -> int:
+        """The session's number in events."""
+        return self.terms.session
+
+    def _forbidden(self, command: object) -> None:
+        # After the end a command is late, not wrong: its last event may still be in the queue.
+        if self.state is not State.ENDED and not self._closed:
+            raise LocalProtocolError(f"{type(command).__name__} in state {self.state.name}")
+
+    # -- effects -----------------------------------------------------------------------------------
+
+    def _emit(self, effect: SessionEffect) -> None:
+        self._effects.append(effect)
+
+    def _notify(self, event: SipEvent) -> None:
+        if not self._closed:
+            self._effects.append(Notify(event))
+
+    def _close(self, event: SipEvent) -> None:
+        """Report the one closing event; nothing is reported after it."""
+        self._notify(event)
+        self._closed = True
+
+    def _set_timer(self, name: str, after_s: float) -> None:
+        self._effects.append(SetTimer(name, after_s))
+
+    def _clear_timers(self, *names: str) -> None:
+        for name in names:
+            self._effects.append(ClearTimer(name))
+
+    def _finish(self) -> None:
+        self.state = State.ENDED
+        self._unacked = None
+        if self.dialog is not None:
+            self._emit(CloseDialog(self.dialog.id))
+        self._emit(Finish())
+
+    def _respond(
+        self,
+        request: SipRequest,
+        transaction: TransactionRef,
+        status: int,
+        headers: HeaderLines = (),
+    ) -> None:
+        response = request.response(status)
+        for name, value in headers:
+            response.headers.add(name, value)
+        self._emit(Respond(transaction, response))
+
+    def _the_dialog(self) -> Dialog:
+        dialog = self.dialog
+        if dialog is None:
+            raise LocalProtocolError(f"no dialog in state {self.state.name}")
+        return dialog
+
+    def _send(self, request: SipRequest, dialog: Dialog, purpose: object) -> None:
+        self._emit(SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose))
+
+    def _add_capabilities(self, message: SipMessage) -> None:
+        headers = message.headers
+        headers.add("Contact", self.terms.contact)
+        headers.add("Allow", self.config.allow_value)
+        headers.add("Supported", "timer, replaces" if self.config.session_timers else "replaces")
+
+    def _add_session_timer(self, request: SipRequest) -> None:
+        for name, value in session_timer.offered(self.config, self._session_timer, self._min_se_s):
+            request.headers.add(name, value)
+
+    # -- ACKs we send ------------------------------------------------------------------------------
+
+    def _ack(self, dialog: Dialog, invite: SipRequest, sdp: bytes | None) -> None:
+        """ACK a 2xx. The same ACK will answer its retransmissions (13.2.2.4)."""
+        ack = dialog.request("ACK", invite.cseq.number)
+        for name in ("Authorization", "Proxy-Authorization"):
+            for value in invite.headers.get_all(name):
+                ack.headers.add(name, value)
+        attach_sdp(ack, sdp)
+        effect = SendAck(ack, next_hop(dialog, self.terms.follow_contact))
+        self._acks[dialog.remote_tag, invite.cseq.number] = effect
+        if len(self._acks) > _ACKS_KEPT:
+            del self._acks[next(iter(self._acks))]
+        self._emit(effect)
+
+    def _ack_again(self, event: AnswerArrived) -> bool:
+        """Repeat the ACK if this 2xx was acknowledged before."""
+        key = event.response.to.tag or "", event.request.cseq.number
+        effect = self._acks.get(key)
+        if effect is not None:
+            self._emit(effect)
+        return effect is not None
+
+    # -- 2xx we send -------------------------------------------------------------------------------
+
+    def _send_2xx(self, transaction: TransactionRef, response: SipResponse, offer: bool) -> None:
+        """Send a 2xx to an INVITE, to be repeated until its ACK or for 64*T1.
+
+        `offer`: its SDP is an offer, so the ACK will bring the answer.
+        """
+        interval_s = self.config.t1_s
+        self._unacked = Unacked(
+            transaction, response, response.cseq.number, interval_s, carried_offer=offer
+        )
+        self._emit(Respond(transaction, response))
+        self._set_timer("2xx", interval_s)
+        self._set_timer("no-ack", 64 * interval_s)
+
+    def _repeat_2xx(self) -> None:
+        unacked = self._unacked
+        if unacked is not None:
+            unacked.interval_s = min(2 * unacked.interval_s, self.config.t2_s)
+            self._emit(Respond(unacked.transaction, unacked.response))
+            self._set_timer("2xx", unacked.interval_s)
+
+    def _acknowledged(self, request: SipRequest) -> Unacked | None:
+        """The 2xx this ACK is for, which is done with now; None for any other ACK."""
+        unacked = self._unacked
+        if unacked is None or request.cseq.number != unacked.cseq:
+            return None
+        self._unacked = None
+        self._clear_timers("2xx", "no-ack")
+        return unacked
+
+    # -- session timer -----------------------------------------------------------------------------
+
+    def _start_session_timer(self, timer: SessionTimer | None) -> None:
+        self._session_timer = timer
+        if timer is None:
+            self._clear_timers("refresh", "expire")
+            return
+        if timer.we_refresh:
+            self._set_timer("refresh", timer.refresh_after_s)
+        else:
+            self._clear_timers("refresh")
+        self._set_timer("expire", timer.expires_after_s)
+
+    def _learn_peer(self, message: SipMessage) -> None:
+        """Note what the peer can do, from its INVITE or 2xx."""
+        for value in message.headers.values("Allow"):
+            if value == "UPDATE":
+                self.peer_takes_update = True
+
+
+def attach_sdp(message: SipMessage, sdp: bytes | None) -> None:
+    """Give `message` this SDP as its body; None leaves it without one."""
+    if sdp is not None:
+        message.headers.add("Content-Type", SDP_TYPE)
+        message.body = sdp
+
+
+def sdp_of(message: SipMessage) -> bytes | None:
+    """The SDP a message carries, or None."""
+    if message.body and message.content_type == SDP_TYPE:
+        return message.body
+    return None

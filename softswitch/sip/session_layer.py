@@ -1,0 +1,242 @@
+"""All INVITE sessions of a stack: runs their machines and performs their effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from softswitch.errors import LocalProtocolError
+from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
+from softswitch.sip.events import RequestFailed, ResponseReceived
+from softswitch.sip.flow import Flow, Outgoing
+from softswitch.sip.invite_incoming import IncomingInviteSession
+from softswitch.sip.invite_outgoing import OutgoingCall, OutgoingInviteSession
+from softswitch.sip.session_core import SessionTerms
+from softswitch.sip.session_effects import (
+    AbandonInvite,
+    AckArrived,
+    AnswerArrived,
+    CancelArrived,
+    CloseDialog,
+    DialogRequestArrived,
+    Finish,
+    HandleDone,
+    InviteArrived,
+    Notify,
+    OpenDialog,
+    PassUp,
+    RequestLost,
+    Respond,
+    SendAck,
+    SendRequest,
+    SessionEffect,
+    SessionInput,
+    StartCall,
+)
+from softswitch.sip.transaction_layer import ClientTransaction, ServerTransaction
+
+if TYPE_CHECKING:
+    from softswitch.sip.dialog import DialogId
+    from softswitch.sip.events import SipEvent
+    from softswitch.sip.invite_session import InviteSession
+    from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.timers import Timer, TimerHeap
+    from softswitch.sip.transaction_layer import TransactionLayer
+
+PassUpCall = Callable[["SessionUnit", "SipRequest", ServerTransaction, float], None]
+
+
+class SessionUnit:
+    """One session's machine with its timers: the user of the session's transactions."""
+
+    __slots__ = ("layer", "machine", "timers")
+
+    def __init__(self, layer: SessionLayer, machine: InviteSession) -> None:
+        self.layer = layer
+        self.machine = machine
+        self.timers: dict[str, Timer] = {}
+
+    def feed(self, event: SessionInput, now_s: float) -> None:
+        """Run the machine on one input and perform what it asks for."""
+        self.layer.perform(self, self.machine.handle(event, now_s), now_s)
+
+    def on_timer(self, name: str, now_s: float) -> None:
+        self.timers.pop(name, None)
+        self.feed(TimerFired(name), now_s)
+
+    def on_response(
+        self, transaction: ClientTransaction, response: SipResponse, now_s: float
+    ) -> None:
+        self.feed(AnswerArrived(transaction.purpose, transaction.request, response), now_s)
+
+    def on_client_failed(self, transaction: ClientTransaction, status: int, now_s: float) -> None:
+        self.feed(RequestLost(transaction.purpose, transaction.request, status), now_s)
+
+    def on_ack(self, transaction: ServerTransaction, request: SipRequest, now_s: float) -> None:
+        self.feed(AckArrived(request), now_s)
+
+    def on_server_failed(self, transaction: ServerTransaction, status: int, now_s: float) -> None:
+        # A refusal that was never acknowledged: the session has ended with sending it.
+        pass
+
+    def permits(self, flow: Flow) -> bool:
+        """Whether a request inside the dialog may come from there."""
+        dialog = self.machine.dialog
+        terms = self.machine.terms
+        host = flow.remote[0]
+        learned = dialog.flow if dialog is not None else terms.flow
+        return host == learned.remote[0] or host in terms.permitted_hosts
+
+
+class SessionLayer:
+    """Sessions by number and by dialog id.
+
+    `notify` takes the events; `pass_up` the requests inside a dialog that are no session's
+    business; both are the facade's.
+    """
+
+    __slots__ = ("_heap", "_next", "_notify", "_pass_up", "_transactions", "by_dialog", "units")
+
+    def __init__(
+        self,
+        transactions: TransactionLayer,
+        heap: TimerHeap,
+        notify: Callable[[SipEvent], None],
+        pass_up: PassUpCall,
+    ) -> None:
+        self._transactions = transactions
+        self._heap = heap
+        self._notify = notify
+        self._pass_up = pass_up
+        self._next = 0
+        self.units: dict[int, SessionUnit] = {}
+        self.by_dialog: dict[DialogId, SessionUnit] = {}
+
+    def take_number(self) -> int:
+        """A session number never used before."""
+        self._next += 1
+        return self._next
+
+    def start(
+        self,
+        terms: SessionTerms,
+        call: OutgoingCall,
+        timeout_s: float,
+        silence_s: float | None,
+        now_s: float,
+    ) -> None:
+        """Open an outgoing session and send its INVITE."""
+        unit = SessionUnit(self, OutgoingInviteSession(terms, call))
+        self.units[terms.session] = unit
+        unit.feed(StartCall(timeout_s, silence_s), now_s)
+
+    def receive(
+        self,
+        terms: SessionTerms,
+        request: SipRequest,
+        transaction: ServerTransaction,
+        local_tag: str,
+        now_s: float,
+    ) -> None:
+        """Open an incoming session for an admitted INVITE."""
+        unit = SessionUnit(self, IncomingInviteSession(terms, local_tag))
+        self.units[terms.session] = unit
+        transaction.user = unit
+        unit.feed(InviteArrived(request, transaction), now_s)
+
+    def receive_in_dialog(
+        self, unit: SessionUnit, request: SipRequest, transaction: ServerTransaction, now_s: float
+    ) -> None:
+        """A request inside a dialog, other than ACK, from a permitted source."""
+        transaction.user = unit
+        unit.feed(DialogRequestArrived(request, transaction, transaction.flow), now_s)
+
+    def receive_ack(self, unit: SessionUnit, request: SipRequest, now_s: float) -> None:
+        """The ACK of a 2xx."""
+        unit.feed(AckArrived(request), now_s)
+
+    def receive_cancel(self, invite: ServerTransaction, request: SipRequest, now_s: float) -> None:
+        """A CANCEL for the INVITE on this transaction."""
+        user = invite.user
+        if isinstance(user, SessionUnit):
+            user.feed(CancelArrived(request, invite), now_s)
+
+    def local_tag_of(self, invite: ServerTransaction) -> str | None:
+        """The To-tag our responses to this INVITE carry."""
+        user = invite.user
+        if isinstance(user, SessionUnit) and user.machine.dialog is not None:
+            return user.machine.dialog.local_tag
+        return None
+
+    # -- effects -----------------------------------------------------------------------------------
+
+    def perform(self, unit: SessionUnit, effects: list[SessionEffect], now_s: float) -> None:
+        """Do what a session asked for, in order."""
+        for effect in effects:
+            match effect:
+                case Respond():
+                    transaction = effect.transaction
+                    assert isinstance(transaction, ServerTransaction)
+                    self._transactions.respond(transaction, effect.response, now_s)
+                case Notify():
+                    self._notify(effect.event)
+                case SetTimer():
+                    self._arm(unit, effect, now_s)
+                case ClearTimer():
+                    timer = unit.timers.pop(effect.name, None)
+                    if timer is not None:
+                        self._heap.cancel(timer)
+                case SendRequest():
+                    self._send(unit, effect, now_s)
+                case SendAck():
+                    self._send_ack(effect)
+                case OpenDialog():
+                    self.by_dialog.setdefault(effect.dialog_id, unit)
+                case CloseDialog():
+                    if self.by_dialog.get(effect.dialog_id) is unit:
+                        del self.by_dialog[effect.dialog_id]
+                case PassUp():
+                    transaction = effect.transaction
+                    assert isinstance(transaction, ServerTransaction)
+                    self._pass_up(unit, effect.request, transaction, now_s)
+                case HandleDone():
+                    self._report(effect)
+                case AbandonInvite():
+                    client = self._transactions.client_of(effect.request)
+                    if client is not None:
+                        self._transactions.forget_client(client)
+                case Finish():
+                    self._forget(unit)
+
+    def _arm(self, unit: SessionUnit, effect: SetTimer, now_s: float) -> None:
+        old = unit.timers.get(effect.name)
+        if old is not None:
+            self._heap.cancel(old)
+        unit.timers[effect.name] = self._heap.arm(now_s + effect.after_s, unit, effect.name)
+
+    def _send(self, unit: SessionUnit, effect: SendRequest, now_s: float) -> None:
+        try:
+            self._transactions.send_request(
+                effect.request, effect.flow, unit, effect.purpose, now_s
+            )
+        except LocalProtocolError:
+            # The table is full: to the session that is a transport that fails.
+            unit.feed(RequestLost(effect.purpose, effect.request, 503), now_s)
+
+    def _send_ack(self, effect: SendAck) -> None:
+        request = effect.request
+        if "Via" not in request.headers:
+            self._transactions.add_via(request, effect.flow)
+        self._transactions.outbox.append(Outgoing(request.serialise(), effect.flow))
+
+    def _report(self, effect: HandleDone) -> None:
+        if effect.response is not None:
+            self._notify(ResponseReceived(effect.handle, effect.response))
+        else:
+            self._notify(RequestFailed(effect.handle, effect.status))
+
+    def _forget(self, unit: SessionUnit) -> None:
+        for timer in unit.timers.values():
+            self._heap.cancel(timer)
+        unit.timers.clear()
+        self.units.pop(unit.machine.session, None)

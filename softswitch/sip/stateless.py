@@ -1,0 +1,84 @@
+"""Answers that leave no memory behind: refusals given before anything is known of the peer."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.grammar import split_commas
+from softswitch.sip.uri import Via
+
+if TYPE_CHECKING:
+    from softswitch.sip.flow import Flow
+    from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.session_effects import HeaderLines
+
+
+class StatelessAnswers:
+    """Builds responses whose To-tag follows from the request's ids, so that a retransmission gets
+    the same octets (RFC 3261 8.2.7) and the ACK can be told from a stranger's."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def tag_of(self, request: SipRequest) -> str:
+        """The To-tag for this request: HMAC over what its retransmissions and ACK have in common."""
+        headers = request.headers
+        number = (headers.get("CSeq") or "").partition(" ")[0]
+        ids = f"{headers.get('Call-ID')}\n{headers.get('From')}\n{number}"
+        octets = ids.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._secret, octets, "sha256").hex()[:16]
+
+    def answer(
+        self,
+        request: SipRequest,
+        status: int,
+        reason: str | None = None,
+        headers: HeaderLines = (),
+    ) -> SipResponse:
+        """A final response to `request`, which may be one that did not parse well."""
+        response = request.response(status, reason, to_tag=self.tag_of(request))
+        for name, value in headers:
+            response.headers.add(name, value)
+        return response
+
+    def is_ours(self, ack: SipRequest) -> bool:
+        """Whether an ACK acknowledges a refusal of ours."""
+        try:
+            tag = ack.to.tag or ""
+        except RemoteProtocolError:
+            return False
+        return hmac.compare_digest(
+            tag.encode("utf-8", "surrogateescape"), self.tag_of(ack).encode()
+        )
+
+
+def stamp_via(request: SipRequest, flow: Flow) -> None:
+    """Write where the request really came from into its top Via (RFC 3261 18.2.1, RFC 3581 4).
+
+    The response goes back there whatever the Via says; this tells the peer what we saw.
+    """
+    headers = request.headers
+    line = headers.get("Via")
+    if not line:
+        return
+    via = request.top_via
+    host, port = flow.remote
+    wants_port = via.param("rport") is not None
+    if not wants_port and via.host == host and via.param("received") is None:
+        return
+    stamped: Via = via.with_param("received", host)
+    if wants_port:
+        stamped = stamped.with_param("rport", str(port))
+    rest = ""
+    if "," in line:
+        first = split_commas(line, 1)[0]
+        rest = line[line.index(first) + len(first) :]
+    parsed = dict(headers.parsed)
+    headers.replace_first("Via", str(stamped) + rest)
+    parsed["top_via"] = stamped
+    parsed.pop("vias", None)
+    headers.parsed.update(parsed)

@@ -1,0 +1,84 @@
+"""One timer heap for the whole stack: cancelling is lazy, asking for the next is cheap."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+_COMPACT_AT = 256
+
+
+class TimerOwner(Protocol):
+    """Whoever armed a timer; gets it back by name."""
+
+    def on_timer(self, name: str, now_s: float) -> None: ...
+
+
+class Timer:
+    """One armed timer. `owner` becomes None when it is cancelled or has fired."""
+
+    __slots__ = ("at_s", "name", "order", "owner")
+
+    def __init__(self, at_s: float, order: int, owner: TimerOwner, name: str) -> None:
+        self.at_s = at_s
+        self.order = order
+        self.owner: TimerOwner | None = owner
+        self.name = name
+
+
+class TimerHeap:
+    """Timers in order of time, then of arming, so that runs on virtual time repeat exactly.
+
+    A cancelled timer stays in the heap until it comes up or until the dead outnumber the living;
+    the heap never holds more than twice the living plus a constant.
+    """
+
+    __slots__ = ("_dead", "_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        """How many timers are armed."""
+        return len(self._heap) - self._dead
+
+    def arm(self, at_s: float, owner: TimerOwner, name: str) -> Timer:
+        """Arm a timer for `at_s` (monotonic seconds)."""
+        order = self._order = self._order + 1
+        timer = Timer(at_s, order, owner, name)
+        heappush(self._heap, (at_s, order, timer))
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Disarm; cancelling twice or after firing does nothing."""
+        if timer.owner is None:
+            return
+        timer.owner = None
+        self._dead += 1
+        if self._dead > _COMPACT_AT and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].owner is not None]
+            heapify(self._heap)
+            self._dead = 0
+
+    def next_at(self) -> float | None:
+        """When the earliest armed timer is due, or None."""
+        heap = self._heap
+        while heap:
+            if heap[0][2].owner is not None:
+                return heap[0][0]
+            heappop(heap)
+            self._dead -= 1
+        return None
+
+    def pop_due(self, now_s: float) -> tuple[TimerOwner, str] | None:
+        """Take the earliest timer due at `now_s`, or None."""
+        at_s = self.next_at()
+        if at_s is None or at_s > now_s:
+            return None
+        timer = heappop(self._heap)[2]
+        owner = timer.owner
+        assert owner is not None  # next_at has dropped the dead ones
+        timer.owner = None
+        return owner, timer.name

@@ -1,0 +1,131 @@
+"""The INVITE server transaction: RFC 3261 section 17.2.1 (figure 7) with RFC 6026's Accepted."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from softswitch.sip.effects import (
+    TERMINATE,
+    ClearTimer,
+    Clocking,
+    Fail,
+    PassRequest,
+    RequestArrived,
+    ResponseGiven,
+    Send,
+    SetTimer,
+    TimerFired,
+    TransactionEffect,
+    TransactionInput,
+    TransportFailed,
+)
+
+
+class State(Enum):
+    IDLE = auto()
+    PROCEEDING = auto()
+    COMPLETED = auto()
+    CONFIRMED = auto()
+    ACCEPTED = auto()
+    TERMINATED = auto()
+
+
+class InviteServerTransaction:
+    """Answers one INVITE, repeats what was said, and waits for the ACK of a refusal.
+
+    2xx are repeated by the user until their ACK (RFC 3261 13.3.1.4), which passes up from Accepted.
+    """
+
+    __slots__ = ("_clocking", "_interval_s", "_last", "reliable", "state")
+
+    def __init__(self, reliable: bool, clocking: Clocking) -> None:
+        self.reliable = reliable
+        self.state = State.IDLE
+        self._clocking = clocking
+        self._last = b""
+        self._interval_s = clocking.t1_s
+
+    def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
+        """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
+        match self.state:
+            case State.IDLE:
+                return self._idle(event)
+            case State.PROCEEDING:
+                return self._proceeding(event)
+            case State.COMPLETED:
+                return self._completed(event)
+            case State.CONFIRMED:
+                return self._confirmed(event)
+            case State.ACCEPTED:
+                return self._accepted(event)
+            case State.TERMINATED:
+                return []
+
+    def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, RequestArrived) and event.request.method == "INVITE":
+            self.state = State.PROCEEDING
+            return [PassRequest(event.request)]
+        return []
+
+    def _proceeding(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, ResponseGiven):
+            self._last = event.data
+            if event.status < 200:
+                return [Send(event.data)]
+            if event.status < 300:
+                self.state = State.ACCEPTED
+                return [Send(event.data), SetTimer("L", self._clocking.give_up_s)]
+            self.state = State.COMPLETED
+            effects: list[TransactionEffect] = [Send(event.data)]
+            if not self.reliable:
+                effects.append(SetTimer("G", self._interval_s))
+            effects.append(SetTimer("H", self._clocking.give_up_s))
+            return effects
+        if isinstance(event, RequestArrived) and event.request.method == "INVITE":
+            return [Send(self._last)] if self._last else []
+        if isinstance(event, TransportFailed):
+            return self._fail(503)
+        return []
+
+    def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, RequestArrived):
+            if event.request.method == "ACK":
+                return self._acknowledged()
+            return [Send(self._last)]
+        if isinstance(event, TimerFired):
+            if event.name == "G":
+                self._interval_s = min(2 * self._interval_s, self._clocking.t2_s)
+                return [Send(self._last), SetTimer("G", self._interval_s)]
+            if event.name == "H":
+                return self._fail(408)
+        if isinstance(event, TransportFailed):
+            return self._fail(503)
+        return []
+
+    def _acknowledged(self) -> list[TransactionEffect]:
+        if self.reliable:
+            self.state = State.TERMINATED
+            return [TERMINATE]
+        self.state = State.CONFIRMED
+        return [ClearTimer("G"), ClearTimer("H"), SetTimer("I", self._clocking.t4_s)]
+
+    def _confirmed(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, TimerFired) and event.name == "I":
+            self.state = State.TERMINATED
+            return [TERMINATE]
+        return []
+
+    def _accepted(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, RequestArrived):
+            # A retransmitted INVITE is absorbed (RFC 6026 7.1): the user repeats the 2xx anyway.
+            return [PassRequest(event.request)] if event.request.method == "ACK" else []
+        if isinstance(event, ResponseGiven):
+            return [Send(event.data)] if 200 <= event.status < 300 else []
+        if isinstance(event, TimerFired) and event.name == "L":
+            self.state = State.TERMINATED
+            return [TERMINATE]
+        return []
+
+    def _fail(self, status: int) -> list[TransactionEffect]:
+        self.state = State.TERMINATED
+        return [Fail(status), TERMINATE]

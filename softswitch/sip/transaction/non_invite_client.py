@@ -1,0 +1,110 @@
+"""The non-INVITE client transaction: RFC 3261 section 17.1.2 (figure 6)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from softswitch.sip.effects import (
+    TERMINATE,
+    ClearTimer,
+    Clocking,
+    Fail,
+    PassResponse,
+    ResponseArrived,
+    Send,
+    SetTimer,
+    Started,
+    TimerFired,
+    TransactionEffect,
+    TransactionInput,
+    TransportFailed,
+)
+
+if TYPE_CHECKING:
+    from softswitch.sip.message import SipRequest, SipResponse
+
+
+class State(Enum):
+    IDLE = auto()
+    TRYING = auto()
+    PROCEEDING = auto()
+    COMPLETED = auto()
+    TERMINATED = auto()
+
+
+class NonInviteClientTransaction:
+    """Sends one request until a final response comes or timer F ends the waiting."""
+
+    __slots__ = ("_clocking", "_data", "_interval_s", "reliable", "request", "state")
+
+    def __init__(self, request: SipRequest, reliable: bool, clocking: Clocking) -> None:
+        self.request = request
+        self.reliable = reliable
+        self.state = State.IDLE
+        self._clocking = clocking
+        self._data = request.serialise()
+        self._interval_s = clocking.t1_s
+
+    def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
+        """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
+        match self.state:
+            case State.IDLE:
+                return self._idle(event)
+            case State.TRYING | State.PROCEEDING:
+                return self._waiting(event)
+            case State.COMPLETED:
+                return self._completed(event)
+            case State.TERMINATED:
+                return []
+
+    def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
+        if not isinstance(event, Started):
+            return []
+        self.state = State.TRYING
+        effects: list[TransactionEffect] = [Send(self._data)]
+        if not self.reliable:
+            effects.append(SetTimer("E", self._interval_s))
+        effects.append(SetTimer("F", self._clocking.give_up_s))
+        return effects
+
+    def _waiting(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, ResponseArrived):
+            return self._answered(event.response)
+        if isinstance(event, TimerFired):
+            if event.name == "E":
+                # Once the peer has shown life only T2 counts (17.1.2.2).
+                trying = self.state is State.TRYING
+                longer_s = 2 * self._interval_s if trying else self._clocking.t2_s
+                self._interval_s = min(longer_s, self._clocking.t2_s)
+                return [Send(self._data), SetTimer("E", self._interval_s)]
+            if event.name == "F":
+                return self._fail(408)
+        if isinstance(event, TransportFailed):
+            return self._fail(503)
+        return []
+
+    def _answered(self, response: SipResponse) -> list[TransactionEffect]:
+        if response.status < 200:
+            self.state = State.PROCEEDING
+            return [PassResponse(response)]
+        if self.reliable:
+            self.state = State.TERMINATED
+            return [PassResponse(response), TERMINATE]
+        self.state = State.COMPLETED
+        return [
+            ClearTimer("E"),
+            ClearTimer("F"),
+            SetTimer("K", self._clocking.t4_s),
+            PassResponse(response),
+        ]
+
+    def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, TimerFired) and event.name == "K":
+            self.state = State.TERMINATED
+            return [TERMINATE]
+        return []
+
+    def _fail(self, status: int) -> list[TransactionEffect]:
+        self.state = State.TERMINATED
+        return [Fail(status), TERMINATE]

@@ -1,0 +1,90 @@
+"""The non-INVITE server transaction: RFC 3261 section 17.2.2 (figure 8)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from softswitch.sip.effects import (
+    TERMINATE,
+    Clocking,
+    Fail,
+    PassRequest,
+    RequestArrived,
+    ResponseGiven,
+    Send,
+    SetTimer,
+    TimerFired,
+    TransactionEffect,
+    TransactionInput,
+    TransportFailed,
+)
+
+
+class State(Enum):
+    IDLE = auto()
+    TRYING = auto()
+    PROCEEDING = auto()
+    COMPLETED = auto()
+    TERMINATED = auto()
+
+
+class NonInviteServerTransaction:
+    """Passes one request up and repeats the answer to its retransmissions."""
+
+    __slots__ = ("_clocking", "_last", "reliable", "state")
+
+    def __init__(self, reliable: bool, clocking: Clocking) -> None:
+        self.reliable = reliable
+        self.state = State.IDLE
+        self._clocking = clocking
+        self._last = b""
+
+    def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
+        """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
+        match self.state:
+            case State.IDLE:
+                return self._idle(event)
+            case State.TRYING | State.PROCEEDING:
+                return self._working(event)
+            case State.COMPLETED:
+                return self._completed(event)
+            case State.TERMINATED:
+                return []
+
+    def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, RequestArrived):
+            self.state = State.TRYING
+            return [PassRequest(event.request)]
+        return []
+
+    def _working(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, ResponseGiven):
+            self._last = event.data
+            if event.status < 200:
+                self.state = State.PROCEEDING
+                return [Send(event.data)]
+            if self.reliable:
+                self.state = State.TERMINATED
+                return [Send(event.data), TERMINATE]
+            self.state = State.COMPLETED
+            return [Send(event.data), SetTimer("J", self._clocking.give_up_s)]
+        if isinstance(event, RequestArrived):
+            # Retransmissions in Trying are discarded, in Proceeding answered again.
+            return [Send(self._last)] if self.state is State.PROCEEDING else []
+        if isinstance(event, TransportFailed):
+            return self._fail(503)
+        return []
+
+    def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
+        if isinstance(event, RequestArrived):
+            return [Send(self._last)]
+        if isinstance(event, TimerFired) and event.name == "J":
+            self.state = State.TERMINATED
+            return [TERMINATE]
+        if isinstance(event, TransportFailed):
+            return self._fail(503)
+        return []
+
+    def _fail(self, status: int) -> list[TransactionEffect]:
+        self.state = State.TERMINATED
+        return [Fail(status), TERMINATE]

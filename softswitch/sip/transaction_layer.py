@@ -1,0 +1,333 @@
+"""All transactions of a stack: finds the one a message belongs to and performs its effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from softswitch.errors import LocalProtocolError
+from softswitch.sip.effects import (
+    STARTED,
+    TRANSPORT_FAILED,
+    ClearTimer,
+    Clocking,
+    Fail,
+    PassRequest,
+    PassResponse,
+    RequestArrived,
+    ResponseArrived,
+    ResponseGiven,
+    Send,
+    SetTimer,
+    Terminate,
+    TimerFired,
+    TransactionInput,
+)
+from softswitch.sip.flow import Flow, Outgoing
+from softswitch.sip.transaction.invite_client import InviteClientTransaction
+from softswitch.sip.transaction.invite_server import InviteServerTransaction
+from softswitch.sip.transaction.key import (
+    MAGIC_COOKIE,
+    ClientKey,
+    ServerKey,
+    client_key,
+    server_key,
+)
+from softswitch.sip.transaction.non_invite_client import NonInviteClientTransaction
+from softswitch.sip.transaction.non_invite_server import NonInviteServerTransaction
+from softswitch.sip.uri import write_host
+
+if TYPE_CHECKING:
+    from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.timers import Timer, TimerHeap
+
+ClientMachine = InviteClientTransaction | NonInviteClientTransaction
+ServerMachine = InviteServerTransaction | NonInviteServerTransaction
+MergeKey = tuple[str, str, int]
+
+
+class TransactionUser(Protocol):
+    """What stands above a transaction (RFC 3261 section 5 calls it TU)."""
+
+    def on_response(
+        self, transaction: ClientTransaction, response: SipResponse, now_s: float
+    ) -> None: ...
+
+    def on_client_failed(
+        self, transaction: ClientTransaction, status: int, now_s: float
+    ) -> None: ...
+
+    def on_ack(self, transaction: ServerTransaction, request: SipRequest, now_s: float) -> None: ...
+
+    def on_server_failed(
+        self, transaction: ServerTransaction, status: int, now_s: float
+    ) -> None: ...
+
+
+class _Transaction:
+    """A machine, its flow, its timers and its user."""
+
+    __slots__ = ("flow", "layer", "timers")
+
+    def __init__(self, layer: TransactionLayer, flow: Flow) -> None:
+        self.layer = layer
+        self.flow = flow
+        self.timers: dict[str, Timer] = {}
+
+    def on_timer(self, name: str, now_s: float) -> None:
+        self.timers.pop(name, None)
+        self.feed(TimerFired(name), now_s)
+
+    def feed(self, event: TransactionInput, now_s: float) -> None:
+        raise NotImplementedError
+
+    def _arm(self, effect: SetTimer, now_s: float) -> None:
+        heap = self.layer.heap
+        old = self.timers.get(effect.name)
+        if old is not None:
+            heap.cancel(old)
+        self.timers[effect.name] = heap.arm(now_s + effect.after_s, self, effect.name)
+
+    def _clear(self, name: str) -> None:
+        timer = self.timers.pop(name, None)
+        if timer is not None:
+            self.layer.heap.cancel(timer)
+
+    def clear_timers(self) -> None:
+        heap = self.layer.heap
+        for timer in self.timers.values():
+            heap.cancel(timer)
+        self.timers.clear()
+
+
+class ClientTransaction(_Transaction):
+    """One request of ours. `purpose` is the user's note of what it was for."""
+
+    __slots__ = ("key", "machine", "purpose", "user")
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        flow: Flow,
+        key: ClientKey,
+        machine: ClientMachine,
+        user: TransactionUser,
+        purpose: object,
+    ) -> None:
+        super().__init__(layer, flow)
+        self.key = key
+        self.machine = machine
+        self.user = user
+        self.purpose = purpose
+
+    @property
+    def request(self) -> SipRequest:
+        return self.machine.request
+
+    def feed(self, event: TransactionInput, now_s: float) -> None:
+        layer = self.layer
+        for effect in self.machine.handle(event, now_s):
+            kind = type(effect)
+            if kind is Send:
+                layer.outbox.append(Outgoing(effect.data, self.flow))  # type: ignore[union-attr]
+            elif kind is SetTimer:
+                self._arm(effect, now_s)  # type: ignore[arg-type]
+            elif kind is ClearTimer:
+                self._clear(effect.name)  # type: ignore[union-attr]
+            elif kind is PassResponse:
+                self.user.on_response(self, effect.response, now_s)  # type: ignore[union-attr]
+            elif kind is Fail:
+                self.user.on_client_failed(self, effect.status, now_s)  # type: ignore[union-attr]
+            elif kind is Terminate:
+                layer.forget_client(self)
+
+
+class ServerTransaction(_Transaction):
+    """One request of a peer. `user` is None until somebody takes the request."""
+
+    __slots__ = ("key", "machine", "merge_key", "request", "user")
+
+    def __init__(
+        self,
+        layer: TransactionLayer,
+        flow: Flow,
+        key: ServerKey,
+        machine: ServerMachine,
+        request: SipRequest,
+    ) -> None:
+        super().__init__(layer, flow)
+        self.key = key
+        self.machine = machine
+        self.request = request
+        self.merge_key: MergeKey | None = None
+        self.user: TransactionUser | None = None
+
+    def feed(self, event: TransactionInput, now_s: float) -> None:
+        layer = self.layer
+        for effect in self.machine.handle(event, now_s):
+            kind = type(effect)
+            if kind is Send:
+                layer.outbox.append(Outgoing(effect.data, self.flow))  # type: ignore[union-attr]
+            elif kind is SetTimer:
+                self._arm(effect, now_s)  # type: ignore[arg-type]
+            elif kind is ClearTimer:
+                self._clear(effect.name)  # type: ignore[union-attr]
+            elif kind is PassRequest:
+                # The first request is handed up by whoever opened the transaction; here: ACKs.
+                request = effect.request  # type: ignore[union-attr]
+                if request is not self.request and self.user is not None:
+                    self.user.on_ack(self, request, now_s)
+            elif kind is Fail:
+                if self.user is not None:
+                    self.user.on_server_failed(self, effect.status, now_s)  # type: ignore[union-attr]
+            elif kind is Terminate:
+                layer.forget_server(self)
+
+
+class TransactionLayer:
+    """Tables of client and server transactions, bounded by `limit` together.
+
+    `outbox` collects what is to be sent; `heap` is the stack's timer heap; `token` gives branches.
+    """
+
+    __slots__ = (
+        "_advertised",
+        "_token",
+        "clients",
+        "clocking",
+        "heap",
+        "limit",
+        "merged",
+        "outbox",
+        "servers",
+    )
+
+    def __init__(
+        self,
+        heap: TimerHeap,
+        clocking: Clocking,
+        token: Callable[[], str],
+        *,
+        limit: int,
+        advertised: tuple[str, int] | None = None,
+    ) -> None:
+        self.heap = heap
+        self.clocking = clocking
+        self.limit = limit
+        self.outbox: list[Outgoing] = []
+        self.clients: dict[ClientKey, ClientTransaction] = {}
+        self.servers: dict[ServerKey, ServerTransaction] = {}
+        self.merged: dict[MergeKey, ServerTransaction] = {}
+        self._token = token
+        self._advertised = advertised
+
+    def __len__(self) -> int:
+        return len(self.clients) + len(self.servers)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further transaction may be opened."""
+        return len(self) >= self.limit
+
+    # -- our requests ----------------------------------------------------------------------------
+
+    def add_via(self, request: SipRequest, flow: Flow) -> str:
+        """Put our Via on top with a fresh branch and rport (RFC 3581); returns the branch."""
+        branch = MAGIC_COOKIE + self._token()
+        host, port = self._advertised or flow.local
+        request.headers.insert_first(
+            "Via",
+            f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}",
+        )
+        return branch
+
+    def send_request(
+        self,
+        request: SipRequest,
+        flow: Flow,
+        user: TransactionUser,
+        purpose: object,
+        now_s: float,
+    ) -> ClientTransaction:
+        """Open a client transaction for `request`, which has no Via yet (a CANCEL has the one of
+        its INVITE). Raises LocalProtocolError at the limit."""
+        if self.full:
+            raise LocalProtocolError("too many transactions")
+        if request.method == "CANCEL":
+            branch = request.top_via.branch or ""
+        else:
+            branch = self.add_via(request, flow)
+        machine: ClientMachine
+        if request.method == "INVITE":
+            machine = InviteClientTransaction(request, flow.reliable, self.clocking)
+        else:
+            machine = NonInviteClientTransaction(request, flow.reliable, self.clocking)
+        key = (branch, request.method)
+        transaction = ClientTransaction(self, flow, key, machine, user, purpose)
+        self.clients[key] = transaction
+        transaction.feed(STARTED, now_s)
+        return transaction
+
+    def client_of(self, request: SipRequest) -> ClientTransaction | None:
+        """The client transaction that sent this very request of ours, while it lives."""
+        return self.clients.get((request.top_via.branch or "", request.method))
+
+    def receive_response(self, response: SipResponse, now_s: float) -> bool:
+        """Hand a response to its transaction; False when there is none."""
+        transaction = self.clients.get(client_key(response))
+        if transaction is None:
+            return False
+        transaction.feed(ResponseArrived(response), now_s)
+        return True
+
+    def forget_client(self, transaction: ClientTransaction) -> None:
+        """Drop a client transaction and its timers, whatever its state."""
+        transaction.clear_timers()
+        if self.clients.get(transaction.key) is transaction:
+            del self.clients[transaction.key]
+
+    # -- their requests --------------------------------------------------------------------------
+
+    def open_server(self, request: SipRequest, flow: Flow, now_s: float) -> ServerTransaction:
+        """Open a server transaction; the caller has looked at `full` and takes the request up."""
+        machine: ServerMachine
+        if request.method == "INVITE":
+            machine = InviteServerTransaction(flow.reliable, self.clocking)
+        else:
+            machine = NonInviteServerTransaction(flow.reliable, self.clocking)
+        key = server_key(request, flow.remote[0])
+        transaction = ServerTransaction(self, flow, key, machine, request)
+        self.servers[key] = transaction
+        transaction.feed(RequestArrived(request), now_s)
+        return transaction
+
+    def mark_mergeable(self, transaction: ServerTransaction) -> None:
+        """Remember the ids by which a second copy on another path is known (RFC 3261 8.2.2.2)."""
+        key = merge_key(transaction.request)
+        transaction.merge_key = key
+        self.merged[key] = transaction
+
+    def respond(self, transaction: ServerTransaction, response: SipResponse, now_s: float) -> None:
+        """Answer by the transaction's flow: the packet's source, never what Via claims."""
+        transaction.feed(ResponseGiven(response.status, response.serialise()), now_s)
+
+    def forget_server(self, transaction: ServerTransaction) -> None:
+        """Drop a server transaction and its timers, whatever its state."""
+        transaction.clear_timers()
+        if self.servers.get(transaction.key) is transaction:
+            del self.servers[transaction.key]
+        key = transaction.merge_key
+        if key is not None and self.merged.get(key) is transaction:
+            del self.merged[key]
+
+    def flow_failed(self, flow: Flow, now_s: float) -> None:
+        """The transport gave up on `flow`: every transaction that still sends on it hears so."""
+        for client in [t for t in self.clients.values() if t.flow == flow]:
+            client.feed(TRANSPORT_FAILED, now_s)
+        for server in [t for t in self.servers.values() if t.flow == flow]:
+            server.feed(TRANSPORT_FAILED, now_s)
+
+
+def merge_key(request: SipRequest) -> MergeKey:
+    """Call-ID, From tag and CSeq number: equal for the copies of a merged request."""
+    return request.call_id, request.from_.tag or "", request.cseq.number
