@@ -39,6 +39,14 @@ class Prompts:
         self._found[prompt] = path
         return path
 
+    def music(self, name: str) -> Path:
+        """Music on hold by name (``default``), from the folder ``music``; raises `CallError`."""
+        for root in self._roots:
+            path = root / "music" / f"{name}.wav"
+            if "/" not in name and path.is_file():
+                return path
+        raise CallError(f"music {name} does not exist")
+
     def _look(self, prompt: str) -> Path | None:
         if prompt.endswith(".wav"):
             path = Path(prompt)
