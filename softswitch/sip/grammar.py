@@ -21,7 +21,7 @@ QUOTED: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _PARAM_VALUE: Final = re.compile(r'[^\x00-\x20\x7f"<>,;]*+')
 _PARAM_LIST: Final = re.compile(rf"(?:;[{TOKEN_CHARS}]++(?:=[^\x00-\x20\x7f\"<>,;=]++)?+)*+")
 _LIST_STOP: Final = re.compile(r'[",<]')
-_NUMBER: Final = re.compile(r"[0-9]{1,64}")
+_NUMBER: Final = re.compile(r"0*+([0-9]*+)")
 
 PARAMS_MAX: Final = 64
 """Parameters of one URI or header element; more is no message anybody needs."""
@@ -39,9 +39,13 @@ def parse_number(text: str, largest: int) -> int | None:
 
     ``int()`` is never asked about anything but ASCII digits: it takes "1_0", "+5" and Arabic ones.
     """
-    if _NUMBER.fullmatch(text) is None:
+    match = _NUMBER.fullmatch(text)
+    if match is None or not text:
         return None
-    return min(int(text), largest)
+    digits = match.group(1)
+    if len(digits) > 19:  # more than 64 bits: whatever it is, it is too large
+        return largest
+    return min(int(digits or "0"), largest)
 
 
 def quote(text: str) -> str:

@@ -152,12 +152,15 @@ class SipUri:
     @property
     def transport(self) -> str | None:
         """The transport parameter in lower case."""
-        value = find_param(self.params, "transport")
+        value = self.param("transport")
         return value.lower() if value else None
 
     def param(self, name: str) -> str | None:
-        """The value of a URI parameter; "" for a flag such as lr, None where absent."""
-        return find_param(self.params, name)
+        """The value of a URI parameter, unescaped; "" for a flag such as lr, None where absent."""
+        for key, value in self.params:
+            if key == name or unescape(key).lower() == name:  # "%6C%72" is lr: RFC 4475 3.1.1.3
+                return "" if value is None else unescape(value)
+        return None
 
     def with_params(self, **params: str | None) -> SipUri:
         """A copy with parameters set; None writes a flag. An underscore in a name means "-"."""
@@ -182,8 +185,8 @@ class SipUri:
             or unescape(self.password or "") != unescape(other.password or "")
         ):
             return False
-        mine = {n.lower(): unescape(v or "").lower() for n, v in self.params}
-        theirs = {n.lower(): unescape(v or "").lower() for n, v in other.params}
+        mine = {unescape(n).lower(): unescape(v or "").lower() for n, v in self.params}
+        theirs = {unescape(n).lower(): unescape(v or "").lower() for n, v in other.params}
         if any(mine.get(name) != theirs.get(name) for name in _MUST_MATCH):
             return False
         if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys()):
