@@ -37,14 +37,16 @@ class Gatekeeper:
         realm = office.office.domain
         self._trunks = trunks
         self._own_hosts = own_hosts
-        self._ha1 = {
+        self._ha1: dict[tuple[str, str], str] = {
             (extension.number, algorithm): ha1(
                 extension.number, realm, extension.password, algorithm
             )
             for extension in office.extensions
-            for algorithm in ("SHA-256", "MD5")
+            for algorithm in office.sip.digest
         }
-        self._authenticator = Authenticator(realm, secret, self._ha1_of)
+        self._authenticator = Authenticator(
+            realm, secret, self._ha1_of, algorithms=office.sip.digest
+        )
         self.refused = 0
         self.wrong = 0
 

@@ -80,12 +80,15 @@ class OfficeInfo(Section):
 
 
 class Sip(Section):
-    """``[sip]``: where signalling is awaited."""
+    """``[sip]``: where signalling is awaited and how phones are asked for their password."""
 
     listen: Annotated[Many[ListenAddress], Field(min_length=1, max_length=64)] = (
         Listen("udp", "127.0.0.1", 5060),
         Listen("tcp", "127.0.0.1", 5060),
     )
+    # Offered in this order (RFC 8760 2.4). Many phones in use drop an answer that holds any challenge
+    # but MD5's (libre before 2.0 wherever it stands, SIPp when it stands first), hence the default.
+    digest: Annotated[Many[Literal["SHA-256", "MD5"]], Field(min_length=1, max_length=2)] = ("MD5",)
 
 
 class Media(Section):

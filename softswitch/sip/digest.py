@@ -335,10 +335,11 @@ class Authenticator:
     """Checks credentials against stored HA1 values and writes challenges.
 
     Parameters: `realm`; `secret`, at least 16 random octets; `ha1_of(username, algorithm)`, the
-    hex HA1 or None for an unknown user.
+    hex HA1 or None for an unknown user; `algorithms` are offered in this order and no other is
+    taken.
     """
 
-    __slots__ = ("_ha1_of", "_nonces", "_realm", "_secret")
+    __slots__ = ("_algorithms", "_ha1_of", "_nonces", "_realm", "_secret")
 
     def __init__(
         self,
@@ -346,18 +347,20 @@ class Authenticator:
         secret: bytes,
         ha1_of: Callable[[str, str], str | None],
         *,
+        algorithms: Sequence[str] = ALGORITHMS,
         lifetime_s: float = 60.0,
         used_max: int = 65_536,
     ) -> None:
         self._realm = realm
         self._secret = secret
         self._ha1_of = ha1_of
+        self._algorithms = tuple(algorithms)
         self._nonces = NonceBox(secret, lifetime_s=lifetime_s, used_max=used_max)
 
     def challenges(self, now_s: float, source: str, *, stale: bool = False) -> list[str]:
-        """The challenge header values, best algorithm first, one header line each."""
+        """The challenge header values, most wanted algorithm first, one header line each."""
         nonce = self._nonces.issue(now_s, source)
-        return [str(Challenge(self._realm, nonce, name, stale=stale)) for name in ALGORITHMS]
+        return [str(Challenge(self._realm, nonce, name, stale=stale)) for name in self._algorithms]
 
     def check(
         self, values: Iterable[str], method: str, uri: str, now_s: float, source: str
@@ -369,7 +372,12 @@ class Authenticator:
         that it was the nonce.
         """
         credentials = next(
-            (c for c in map(parse_authorization, values) if c and c.realm == self._realm), None
+            (
+                c
+                for c in map(parse_authorization, values)
+                if c and c.realm == self._realm and c.algorithm in self._algorithms
+            ),
+            None,
         )
         if credentials is None:
             return _ABSENT
@@ -408,14 +416,19 @@ class Authenticator:
 
 
 def _same_target(digest_uri: str, request_uri: str) -> bool:
-    """The digest covers the Request-URI; parameters may differ, proxies and phones add them."""
+    """Whether the digest was made for the Request-URI; what phones make of it is allowed.
+
+    Parameters may differ: proxies and phones add them. Some phones (pyVoIP) always write the server
+    without a user. The nonce is good for one request either way.
+    """
     if digest_uri == request_uri:
         return True
     try:
         theirs = SipUri.parse(digest_uri).without_params()
-        return theirs.equivalent(SipUri.parse(request_uri).without_params())
+        ours = SipUri.parse(request_uri).without_params()
     except RemoteProtocolError:
         return False
+    return theirs.equivalent(ours) or (theirs.username is None and theirs.host == ours.host)
 
 
 # -- client side ------------------------------------------------------------------------------

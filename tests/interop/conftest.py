@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers.audio import Samples, write_speech
+from tests.interop.peers.audio import LATE_S, Samples, write_speech
 from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.process import Process
 from tests.interop.peers.server import OfficeFile, Server, password_of
@@ -63,12 +63,14 @@ class Voice:
 
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Voice]:
-    """The speech of "caller" and "callee", each a WAV between silences."""
+    """The speech of "caller" and "callee", each a WAV between silences; "caller-late" and
+    "callee-late" keep silent for the first LATE_S seconds."""
     directory = tmp_path_factory.mktemp("voices")
     found = {}
     for who in ("caller", "callee"):
-        path = directory / f"{who}.wav"
-        found[who] = Voice(path, write_speech(path, who))
+        for name, before_s in ((who, 0.5), (f"{who}-late", LATE_S)):
+            path = directory / f"{name}.wav"
+            found[name] = Voice(path, write_speech(path, who, before_s=before_s))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.interop.peers.audio import (
+    LATE_S,
     RATE_HZ,
     assert_heard,
     assert_not_heard,
@@ -88,22 +89,29 @@ def test_echo_test_returns_the_voice(serve: Serve, baresip: Phone, voices: dict)
 
 
 def test_hold_and_resume(serve: Serve, baresip: Phone, voices: dict) -> None:
-    server = serve()
-    callee = baresip(server, "1002", plays="callee")
-    caller = baresip(server, "1001", plays="caller")
+    """After hold and resume both directions speak again. The recording tells: this baresip keeps no
+    more of what it hears once its call has been changed."""
+    server = serve(recording="all")
+    callee = baresip(server, "1002", plays="callee-late")
+    caller = baresip(server, "1001", plays="caller-late")
     caller.dial("1002")
     caller.wait_event("CALL_ESTABLISHED")
     callee.wait_event("CALL_ESTABLISHED")
-    for _ in range(2):
-        caller.command("hold")
-        settle([caller, callee], 0.3)  # not for correctness: so that a held time exists
-        caller.command("resume")
-        settle([caller, callee], 0.3)
-    talk_until_heard(caller, callee, voices)
-    assert not [e for e in caller.events + callee.events if e["type"] == "CALL_CLOSED"]
+    for phone in (caller, callee):
+        for command in ("hold", "resume"):
+            since = phone.mark()
+            phone.command(command)
+            phone.wait_event("CALL_REMOTE_SDP", since=since, param="answer")
+    spoken_s = max(len(voices[who].samples) for who in ("caller", "callee")) / RATE_HZ
+    settle([caller, callee], LATE_S + spoken_s + 1.0)
+    assert not [p.number for p in (caller, callee) if p.has_event("CALL_CLOSED")]
     caller.hang_up()
     callee.wait_event("CALL_CLOSED")
     server.wait_idle()
+    (path,) = server.recordings()
+    recording = read_wav(path)
+    assert_heard(voices["caller"].samples, recording[:, 0], "the caller after the hold")
+    assert_heard(voices["callee"].samples, recording[:, 1], "the callee after the hold")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import soundfile
 from scipy import signal
 
 RATE_HZ = 8000
+LATE_S = 6.0  # silence before a voice that is to be heard after a hold
 Samples = npt.NDArray[np.float64]
 
 SENTENCES = {

@@ -28,7 +28,7 @@ auplay_channels 1
 audio_buffer 20-160
 rtp_ports {rtp_port}-{rtp_last}
 rtcp_mux no
-jitter_buffer_delay 5-50
+jitter_buffer_delay 0-0
 call_local_timeout 120
 module_path {modules}
 module g711.so
