@@ -147,17 +147,14 @@ class Machine:
 class Switch:
     """A whole exchange.
 
-    Parameters: `office`, the configuration; `base`, the folder that relative paths in it start from;
-    `environment`, what it stands on (this machine, unless a test says otherwise).
+    Parameters: `office`, the configuration; `environment`, what it stands on: this
+    machine, unless a test says otherwise.
     """
 
-    def __init__(
-        self, office: Office, *, base: Path | None = None, environment: Environment | None = None
-    ) -> None:
+    def __init__(self, office: Office, *, environment: Environment | None = None) -> None:
         self.office = office
         self._environment: Environment = environment if environment is not None else Machine()
-        directory = Path(office.storage.directory)
-        self.directory = directory if directory.is_absolute() else (base or Path()) / directory
+        self.directory = office.storage.directory
         self._handlers: dict[str, Handler] = {}
         self._running = False
         self._started_s = 0.0
@@ -167,8 +164,7 @@ class Switch:
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
         """A switch as a configuration file describes it. Raises `ConfigError`."""
-        path = Path(path)
-        return cls(load_office(path), base=path.resolve().parent)
+        return cls(load_office(path))
 
     def extension(self, number: str) -> Callable[[Handler], Handler]:
         """Decorator: calls from our phones to `number` are answered by the function below."""

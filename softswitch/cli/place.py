@@ -20,6 +20,4 @@ def storage_directory(place: Path) -> Path:
                 str(place), "no server runs here", "office.toml, or a storage directory"
             )
         place = place / "office.toml"
-    office = load_office(place)
-    directory = Path(office.storage.directory)
-    return directory if directory.is_absolute() else place.resolve().parent / directory
+    return load_office(place).storage.directory
