@@ -34,6 +34,7 @@ BLOCK = 80
 _HITS = 3
 _GAP = 3
 _WINDOW = _HITS * BLOCK
+_LASTING_WINDOWS = 4
 _EVENTS = np.array([[event_of(key) for key in row] for row in DTMF_KEYS], np.uint8)
 _HZ = np.array(DTMF_LOW_HZ + DTMF_HIGH_HZ)
 
@@ -46,19 +47,22 @@ class DtmfLimits:
 
     share_hint: float = 0.5
     """Stage 1: share of a block's energy that the two strongest frequencies hold."""
-    share: float = 0.9
+    share: float = 0.955
     """Stage 2: share of 30 ms that two sines explain (15 dB of noise leave 0.97)."""
+    share_lasting: float = 0.9
+    """Stage 2: the same for what has lasted 60 ms (noisier lines, longer digits)."""
     share_block: float = 0.78
     """Stage 2: the same for each 10 ms of them."""
-    deviation: float = 0.0235
-    """Relative frequency error: between 1.5 % + 2 Hz and 3.5 %."""
+    deviation: float = 0.015
+    deviation_hz: float = 6.0
+    """Frequency error, relative and in hertz, summed: between 1.5 % + 2 Hz and 3.5 %."""
     level_dbm0_min: float = -35.0
     """Level of the weaker frequency."""
     twist_db_max: float = 5.5
     """High above low."""
     twist_db_min: float = -9.5
     """High below low."""
-    unsteady_db: float = 4.0
+    unsteady_db: float = 2.5
     """How much the level of either frequency may change within 30 ms."""
 
 
@@ -69,18 +73,21 @@ def _bases() -> NDArray[np.float32]:
 
 
 def _probes() -> NDArray[np.complex128]:
-    """Return (2, 8, 240): two Hann windows of 20 ms, 10 ms apart, on each frequency."""
+    """Return (240, 2 * 8): two Hann windows of 20 ms, 10 ms apart, on each frequency."""
     length = 2 * BLOCK
     hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(length) + 0.5) / length)
     carrier = np.exp(-2j * np.pi * _HZ[:, None] * np.arange(_WINDOW) / RATE_HZ)
     probes = np.zeros((2, 8, _WINDOW), np.complex128)
     probes[0, :, :length] = hann * carrier[:, :length]
     probes[1, :, BLOCK:] = hann * carrier[:, BLOCK:]
-    return probes
+    return np.ascontiguousarray(probes.reshape(16, _WINDOW).T)
 
 
 _BASES = _bases()
 _PROBES = _probes()
+
+
+_REFUSED, _LASTING, _SURE = range(3)
 
 
 class DtmfDetector:
@@ -90,13 +97,24 @@ class DtmfDetector:
     while is `reset` before it listens again.
     """
 
-    __slots__ = ("_first", "_history", "_limits", "_misses", "_pair", "active", "event", "run")
+    __slots__ = (
+        "_first",
+        "_history",
+        "_lasting",
+        "_limits",
+        "_misses",
+        "_pair",
+        "active",
+        "event",
+        "run",
+    )
 
     def __init__(self, streams: int, limits: DtmfLimits | None = None) -> None:
         self._limits = limits or DtmfLimits()
         self._history = np.zeros((streams, _WINDOW - BLOCK), np.int16)
         self._pair = np.zeros(streams, np.int8)
         self._misses = np.zeros(streams, np.int32)
+        self._lasting = np.zeros(streams, np.int32)
         self._first = np.zeros(streams, np.int64)
         self.run = np.zeros(streams, np.int32)
         """(streams,) blocks in a row that look like one and the same digit, up to now."""
@@ -109,7 +127,7 @@ class DtmfDetector:
         """Forget what these rows heard."""
         self.run[rows] = 0
         self.active[rows] = False
-        self._misses[rows] = 0
+        self._misses[rows] = self._lasting[rows] = 0
 
     def suspects(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return (K,) bools: a digit sounds on this row, or 20 ms that look like one just did.
@@ -179,7 +197,9 @@ class DtmfDetector:
         self._first[rows] += BLOCK
         if active.any():
             self._watch_end(rows, hit, pair, active, reports)
-        due = np.flatnonzero((run >= _HITS) & ~self.active[rows])
+        # What was refused time and again (a steady chord, say) is asked less and less often.
+        asked = (run >= _HITS) & ((run <= 4 * _HITS) | (run % 16 == 0))
+        due = np.flatnonzero(asked & ~self.active[rows])
         if due.size:
             self._verify(rows[due], self._window(rows, samples, due, block), reports)
 
@@ -211,8 +231,11 @@ class DtmfDetector:
         return recent[:, block * BLOCK : block * BLOCK + _WINDOW].astype(np.float64)
 
     def _verify(self, rows: NDArray[np.intp], window: Floats, reports: _Reports) -> None:
-        good = verify(window, self._pair[rows], self._limits)
-        begun = rows[good]
+        verdict = verify(window, self._pair[rows], self._limits)
+        fresh = self.run[rows] == _HITS
+        since = np.where(fresh, 0, self._lasting[rows]) + 1
+        self._lasting[rows] = np.where(verdict == _REFUSED, 0, since)
+        begun = rows[(verdict == _SURE) | (self._lasting[rows] >= _LASTING_WINDOWS)]
         if begun.size:
             self.active[begun] = True
             self._misses[begun] = 0
@@ -221,31 +244,33 @@ class DtmfDetector:
             reports.add(begun, self.event[begun], False, self._first[begun])
 
 
-def verify(window: Floats, pair: NDArray[np.integer], limits: DtmfLimits) -> NDArray[np.bool_]:
+def verify(window: Floats, pair: NDArray[np.integer], limits: DtmfLimits) -> NDArray[np.int8]:
     """Stage 2: is each 30 ms of `window` (C, 240) float64 the digit `pair` (C,) says? Pure.
 
-    `pair` is row * 4 + column of the keypad. Returns (C,) bools.
+    `pair` is row * 4 + column of the keypad. Returns (C,) int8: 2 surely, 1 if it lasts, 0 no.
     """
     low, high = pair.astype(np.intp) // 4, pair.astype(np.intp) % 4 + 4
-    seen: NDArray[np.complex128] = np.einsum("cn,phn->cph", window, _PROBES, optimize=True)
+    seen = (window @ _PROBES).reshape(-1, 2, 8)
     here = np.arange(len(window))
     good = np.ones(len(window), np.bool_)
     hz = np.empty((len(window), 2))
     for side, index in enumerate((low, high)):
         first, second = seen[here, 0, index], seen[here, 1, index]
         off_hz = np.angle(second * first.conj()) / (2.0 * np.pi * BLOCK / RATE_HZ)
-        good &= np.abs(off_hz) <= limits.deviation * _HZ[index]
+        good &= np.abs(off_hz) <= limits.deviation * _HZ[index] + limits.deviation_hz
         hz[:, side] = _HZ[index] + off_hz
     explained, energy, amplitude = _fit(window, hz)
-    good &= explained.sum(axis=1) >= limits.share * energy.sum(axis=1)
+    share = explained.sum(axis=1) / (energy.sum(axis=1) + 1e-9)
     good &= (explained >= limits.share_block * energy).all(axis=1)
     mean = np.sqrt((amplitude**2).mean(axis=1))
     good &= mean.min(axis=1) >= peak_of_dbm0(limits.level_dbm0_min)
     twist_db = 20.0 * np.log10((mean[:, 1] + 1e-9) / (mean[:, 0] + 1e-9))
     good &= (twist_db <= limits.twist_db_max) & (twist_db >= limits.twist_db_min)
     swing = amplitude.max(axis=1) / (amplitude.min(axis=1) + 1e-9)
-    steady: NDArray[np.bool_] = good & (swing <= 10.0 ** (limits.unsteady_db / 20.0)).all(axis=1)
-    return steady
+    good &= (swing <= 10.0 ** (limits.unsteady_db / 20.0)).all(axis=1)
+    verdict = np.where(share >= limits.share, _SURE, _LASTING)
+    verdict[~good | (share < limits.share_lasting)] = _REFUSED
+    return verdict.astype(np.int8)
 
 
 def _fit(window: Floats, hz: Floats) -> tuple[Floats, Floats, Floats]:
@@ -253,12 +278,13 @@ def _fit(window: Floats, hz: Floats) -> tuple[Floats, Floats, Floats]:
 
     Returns what they explain (C, 3), the energy (C, 3) and the amplitudes (C, 3, 2).
     """
-    phase = 2.0 * np.pi * hz[:, None, :] * np.arange(_WINDOW)[None, :, None] / RATE_HZ
-    model = np.concatenate([np.cos(phase), np.sin(phase)], axis=2).reshape(-1, _HITS, BLOCK, 4)
+    # The phase starts anew in each block: one model and one solution serve all three.
+    phase = (2.0 * np.pi / RATE_HZ) * hz[:, :, None] * np.arange(BLOCK)
+    model = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
     blocks = window.reshape(-1, _HITS, BLOCK)
-    gram = np.einsum("cbni,cbnj->cbij", model, model)
-    image = np.einsum("cbni,cbn->cbi", model, blocks)
-    weights = np.linalg.solve(gram, image[..., None])[..., 0]
+    gram = model @ model.transpose(0, 2, 1)
+    image = blocks @ model.transpose(0, 2, 1)
+    weights = image @ np.linalg.inv(gram)
     explained = (weights * image).sum(axis=2)
     energy = (blocks * blocks).sum(axis=2)
     return explained, energy, np.hypot(weights[..., :2], weights[..., 2:])

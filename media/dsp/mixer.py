@@ -38,7 +38,8 @@ def soft_clip(sums: NDArray[np.int32], out: NDArray[np.int16] | None = None) -> 
     loud = np.flatnonzero((np.abs(sums) > KNEE).any(axis=-1))
     part = sums[loud].astype(np.float32)
     excess = np.maximum(np.abs(part) - KNEE, 0.0)
-    bent = KNEE + _ROOM * excess / (excess + _ROOM)
+    # Written with one division so that rounding cannot make it step back.
+    bent = KNEE + _ROOM - (_ROOM * _ROOM) / (excess + _ROOM)
     out[loud] = np.where(excess > 0.0, np.copysign(bent, part), part).astype(np.int16)
     return out
 

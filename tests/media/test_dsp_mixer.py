@@ -1,0 +1,134 @@
+"""The mixer against the definition, party by party."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.dsp.mixer import KNEE, MixPlan, soft_clip
+
+RNG = np.random.default_rng(7)
+
+
+def voices(parties: int, peak: int = 3000, samples: int = 160) -> np.ndarray:
+    return RNG.integers(-peak, peak, (parties, samples)).astype(np.int16)
+
+
+@given(st.lists(st.integers(-1, 4), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_everybody_hears_the_sum_of_the_others(bridge) -> None:
+    said = voices(len(bridge), peak=2000)
+    heard = MixPlan(bridge).mix(said)
+    assert heard.dtype == np.int16
+    for party, number in enumerate(bridge):
+        others = [p for p, n in enumerate(bridge) if n == number and p != party and n >= 0]
+        assert (heard[party] == said[others].astype(int).sum(axis=0)).all()
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_gain_mute_deaf_and_edges_against_a_matrix(data) -> None:
+    parties = data.draw(st.integers(2, 8))
+    some = st.lists(st.booleans(), min_size=parties, max_size=parties)
+    bridge = data.draw(st.lists(st.integers(0, 2), min_size=parties, max_size=parties))
+    gain = data.draw(
+        st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]), min_size=parties, max_size=parties)
+    )
+    muted, deaf = data.draw(some), data.draw(some)
+    edge = st.tuples(
+        st.integers(0, parties - 1), st.integers(0, parties - 1), st.sampled_from([-1.0, 0.5, 1.0])
+    )
+    edges = data.draw(st.lists(edge, max_size=4))
+    matrix = np.zeros((parties, parties))
+    for a in range(parties):
+        for b in range(parties):
+            if a != b and bridge[a] == bridge[b] and not muted[b] and not deaf[a]:
+                matrix[a, b] = gain[b]
+    for listener, talker, weight in edges:
+        matrix[listener, talker] += weight
+    said = voices(parties, peak=1000)
+    heard = MixPlan(bridge, gain=gain, muted=muted, deaf=deaf, edges=edges).mix(said)
+    # Each weighted voice, and the sum of the edges, is rounded once.
+    assert np.abs(heard - matrix @ said).max() <= 0.5 * (parties + 1)
+    if np.isin(matrix, [-1, 0, 1, 2]).all():
+        assert (heard == (matrix @ said).astype(int)).all()
+
+
+def test_a_listen_matrix_hears_what_it_says() -> None:
+    agent, customer, supervisor = range(3)
+    said = voices(3)
+    listen = [[0, 1, 0], [1, 0, 0], [1, 1, 0]]
+    heard = MixPlan.from_matrix(listen).mix(said)
+    assert (heard[agent] == said[customer]).all()
+    assert (heard[supervisor] == said[agent] + said[customer]).all()
+    whisper = MixPlan([0, 0, 0], muted=[0, 0, 1], edges=[(agent, supervisor, 1.0)]).mix(said)
+    assert (whisper[customer] == said[agent]).all()
+    assert (whisper[agent] == said[customer] + said[supervisor]).all()
+    assert (whisper[supervisor] == said[agent] + said[customer]).all()
+    assert (MixPlan.from_matrix(np.eye(3)).mix(said) == said).all()
+
+
+def test_a_conference_of_three_hundred_and_five_hundred_pairs() -> None:
+    said = voices(1300, peak=100)
+    bridge = np.r_[np.full(300, 9999), np.repeat(np.arange(500), 2)]
+    order = RNG.permutation(1300)
+    heard = MixPlan(bridge[order]).mix(said[order])
+    back = np.empty_like(heard)
+    back[order] = heard
+    assert (back[:300] == said[:300].astype(int).sum(axis=0) - said[:300]).all()
+    pairs = said[300:].reshape(500, 2, 160)
+    assert (back[300:].reshape(500, 2, 160) == pairs[:, ::-1]).all()
+
+
+def test_loud_sums_bend_and_do_not_wrap() -> None:
+    said = np.full((4, 160), 32767, np.int16)
+    said[3] = -32768
+    heard = MixPlan(np.zeros(4)).mix(said).astype(int)
+    assert (heard[3] > 32000).all()
+    assert (heard[0] > KNEE).all()
+    assert (heard[0] < 32767).all()
+    # Two parties only swap: full scale goes through as it is.
+    pair = MixPlan([0, 0]).mix(said[2:])
+    assert (pair == said[2:][::-1]).all()
+
+
+def test_soft_clip_is_odd_monotonic_and_exact_below_the_knee() -> None:
+    ramp = np.arange(-9_000_000, 9_000_000, 97, dtype=np.int32).reshape(1, -1)
+    small = np.arange(-KNEE, KNEE + 1, dtype=np.int32).reshape(1, -1)
+    assert (soft_clip(small) == small).all()
+    mixed = np.concatenate([small, small * 3])
+    bent = soft_clip(mixed)
+    assert (bent[0] == small).all()
+    assert (bent[1] == -bent[1, ::-1]).all()
+    assert (np.diff(bent[1].astype(int)) >= 0).all()
+    assert np.diff(bent[1].astype(int)).max() <= 4
+    edge = soft_clip(ramp).astype(int)
+    assert (np.diff(edge[0]) >= 0).all()
+    assert edge.max() <= 32767
+    assert edge.min() >= -32767
+
+
+def test_nobody_and_nothing() -> None:
+    assert MixPlan([]).mix(np.zeros((0, 160), np.int16)).shape == (0, 160)
+    assert not MixPlan([3]).mix(voices(1)).any()
+    out = np.full((2, 160), 77, np.int16)
+    assert MixPlan([-1, 5]).mix(voices(2), out) is out
+    assert not out.any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gain": [1.0]},
+        {"muted": [True] * 3},
+        {"edges": [(0, 2, 1.0)]},
+        {"edges": [(-1, 0, 1.0)]},
+    ],
+)
+def test_what_does_not_fit_is_refused(wrong) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        MixPlan([0, 0], **wrong)
+    with pytest.raises(ValueError, match="square"):
+        MixPlan.from_matrix(np.zeros((2, 3)))
