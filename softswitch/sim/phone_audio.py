@@ -89,6 +89,7 @@ class PhoneAudio:
         self._seen: deque[int] = deque(maxlen=64)
         self._event_seen: tuple[int, int] | None = None
         self._closed = False
+        self._arrived = asyncio.Event()
         socket.start(self._arrive)
 
     @property
@@ -134,6 +135,13 @@ class PhoneAudio:
     def heard(self) -> Samples:
         """Everything captured so far, in its place by RTP timestamp; gaps are zeros."""
         return self._capture[: self._captured].copy()
+
+    async def listen(self, duration_s: float) -> Samples:
+        """Wait until `duration_s` have been captured in all, then return `heard()`."""
+        while self._captured < duration_s * RATE_HZ:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self.heard()
 
     def clear(self) -> None:
         """Forget what was captured; the next packet is sample 0."""
@@ -300,6 +308,7 @@ class PhoneAudio:
             self._capture = grown
         self._capture[at:end] = pcm
         self._captured = max(self._captured, end)
+        self._arrived.set()
 
     def _place(self, timestamp: int, ssrc: int, now_s: float) -> int:
         """The sample number of a packet. A new SSRC, or a jump of its clock, goes where the time of

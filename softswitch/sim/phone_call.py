@@ -188,6 +188,10 @@ class PhoneCall:
         """What has been heard so far, int16 at 8,000 Hz, placed by RTP timestamp."""
         return self._sound().heard()
 
+    async def listen(self, duration_s: float) -> Samples:
+        """Wait until `duration_s` of sound have come in all, then return `heard()`."""
+        return await self._sound().listen(duration_s)
+
     def send_info(self, content_type: str, body: bytes) -> None:
         """Send INFO in the dialog (`application/dtmf-relay`, for one)."""
         self._agent.stack.info(self.session, content_type, body, self._agent.now_s())
