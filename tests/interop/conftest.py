@@ -10,6 +10,7 @@ import pytest
 
 from tests.interop.peers.audio import LATE_S, Samples, write_speech
 from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.lossy import LossyPath
 from tests.interop.peers.process import Process
 from tests.interop.peers.server import OfficeFile, Server, password_of
 from tests.interop.peers.sipp import Sipp
@@ -112,3 +113,18 @@ def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield start
     for child in started:
         child.stop()
+
+
+@pytest.fixture
+def lossy() -> Iterator[Callable[..., LossyPath]]:
+    """Lay a lossy path to a server; the parameters of LossyPath."""
+    laid: list[LossyPath] = []
+
+    def lay(server: str, **options: object) -> LossyPath:
+        path = LossyPath(server, **options)  # type: ignore[arg-type]
+        laid.append(path)
+        return path
+
+    yield lay
+    for path in laid:
+        path.close()

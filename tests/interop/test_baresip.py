@@ -51,7 +51,7 @@ def test_two_phones_talk_and_are_recorded(serve: Serve, baresip: Phone, voices: 
     assert_both_heard(caller, callee, voices)
     server.wait_idle()
     (record,) = server.records(1)
-    assert record.outcome == "answered", record
+    assert record.status == "answered", record
     (path,) = server.recordings()
     recording = read_wav(path)
     assert recording.shape[1] == 2
@@ -138,7 +138,7 @@ def test_a_caller_who_gives_up_stops_the_ringing(serve: Serve, baresip: Phone) -
     callee.wait_event("CALL_CLOSED")
     server.wait_idle()
     (record,) = server.records(1)
-    assert record.outcome != "answered", record
+    assert record.status != "answered", record
 
 
 def test_a_callee_who_declines(serve: Serve, baresip: Phone) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from softswitch.api.admin import ask
+
 from .ports import HOST, free_port, free_ports
 from .process import Process, children_of, command_line, resident_kib, wait_until
 
@@ -24,16 +26,17 @@ def password_of(number: str) -> str:
 
 @dataclass(slots=True)
 class Trunk:
-    """A trunk known by its address, "host:port"."""
+    """A trunk known by its address, "host:port", or by `source` where that is wider."""
 
     name: str
     address: str
+    source: str = ""
     more: str = ""  # further TOML lines of the section
 
     def toml(self) -> str:
         return (
             f'[[trunk]]\nname = "{self.name}"\nuri = "sip:{self.address}"\n'
-            f'from_addresses = ["{self.address}"]\nhealth_check_s = 0\n'
+            f'from_addresses = ["{self.source or self.address}"]\nhealth_check_s = 0\n'
             f"max_calls = 5000\nmax_calls_per_s = 5000\n{self.more}\n"
         )
 
@@ -70,6 +73,34 @@ class OfficeFile:
         ]
         sections += [trunk.toml() for trunk in self.trunks]
         return "\n".join([*sections, self.more])
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One call record as `softswitch calls --json` prints it; `row` is the whole of it."""
+
+    call_id: str
+    status: str
+    ended: bool
+    row: dict[str, Any]
+
+
+def busy_tables(status: dict[str, Any], *, lingering: bool) -> dict[str, Any]:
+    """What a status still holds of calls. With `lingering` also what SIP keeps for a while after the
+    last message of a call."""
+    left: dict[str, Any] = {}
+    if status["calls"]:
+        left["calls"] = status["calls"]
+    for name, size in status["sip"].items():
+        if size and (lingering or name in ("sessions", "dialogs")):
+            left[f"sip.{name}"] = size
+    for name, size in status["tables"].items():
+        if size and name in ("calls", "legs", "streams", "recordings"):
+            left[f"tables.{name}"] = size
+    for worker in status["workers"]:
+        if worker["streams"]:
+            left[f"worker {worker['worker']}"] = worker
+    return left
 
 
 class Server:
@@ -146,8 +177,55 @@ class Server:
         return done.stdout
 
     def status(self) -> dict[str, Any]:
-        """Live calls, registrations, workers and table sizes."""
-        return dict(json.loads(self.run("status", str(self.file), "--json")))
+        """Live calls, registrations, workers and table sizes, over the admin socket: what
+        `softswitch status --json` prints, without starting an interpreter each time."""
+        return next(ask(self.storage, "status"))
+
+    def registrations(self) -> int:
+        return len(self.status()["registrations"])
+
+    def exceptions(self) -> int:
+        """Errors that left a handler, and calls that were broken off because of one."""
+        status = self.status()
+        return int(status["counters"]["exceptions"]) + int(status["tables"]["broken"])
+
+    def wait_idle(self, *, timeout_s: float = 30.0) -> None:
+        """Wait until no call is left, neither in control nor in the media workers."""
+        wait_until(
+            lambda: not busy_tables(self.status(), lingering=False),
+            lambda: f"an idle switch; left: {busy_tables(self.status(), lingering=False)}",
+            timeout_s=timeout_s,
+        )
+        assert self.exceptions() == 0, self.status()
+
+    def wait_empty(self, *, timeout_s: float = 60.0) -> None:
+        """Wait until every table is empty; transactions linger for 32 s (RFC 3261, RFC 6026)."""
+        wait_until(
+            lambda: not busy_tables(self.status(), lingering=True),
+            lambda: f"empty tables; left: {busy_tables(self.status(), lingering=True)}",
+            timeout_s=timeout_s,
+        )
+
+    def records(self, count: int) -> list[Record]:
+        """All call records; waits until there are `count` of them and none is open."""
+        found: list[Record] = []
+
+        def complete() -> bool:
+            rows = json.loads(self.run("calls", str(self.file), "--json", "--limit", "10000"))
+            found[:] = [
+                Record(row["call_id"], row["status"], row["ended_s"] is not None, row)
+                for row in rows
+            ]
+            return len(found) >= count and all(record.ended for record in found)
+
+        wait_until(complete, lambda: f"{count} call records; there are {len(found)}: {found[:3]}")
+        assert len(found) == count, f"{len(found)} call records instead of {count}"
+        return found
+
+    def said(self) -> str:
+        """The output of the current run."""
+        assert self.process is not None
+        return self.process.log()
 
     # -- its processes --------------------------------------------------------------------------
 

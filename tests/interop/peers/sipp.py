@@ -100,7 +100,7 @@ class Sipp:
 
     def errors(self) -> str:
         path = self.directory / "errors.log"
-        return path.read_text(errors="replace")[:4000] if path.exists() else ""
+        return path.read_text(errors="replace")[:1500] if path.exists() else ""
 
     def counts(self) -> Counts:
         rows = _rows(self._statistics)
