@@ -97,7 +97,8 @@ class StreamFramer:
         end = self._buffer.find(b"\r\n\r\n", self._searched, limit + 4)
         if end < 0:
             if len(self._buffer) > limit + 3:
-                self._stop(ParseError("head too large", 513))
+                head = bytes(self._buffer[:limit])
+                self._stop(refuse_head(head, self._limits, "head too large", 513))
             self._searched = max(0, len(self._buffer) - 3)
             return False
         self._head = end + 4

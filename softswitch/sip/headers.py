@@ -224,6 +224,7 @@ class Headers:
 
 
 def _check_value(value: str) -> None:
-    # The last line of defence against header injection from our own code.
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise LocalProtocolError("a header value holds a line break or NUL")
+    # The last line of defence against header injection from our own code. Other control octets may
+    # stand in a quoted-pair (RFC 4475 3.1.1.2).
+    if "\r" in value or "\n" in value:
+        raise LocalProtocolError("a header value holds a line break")

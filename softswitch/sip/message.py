@@ -8,6 +8,7 @@ from softswitch.sip.headers import Headers
 from softswitch.sip.status import reason_of
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 
+_COPIED = frozenset({"Via", "From", "Call-ID", "CSeq"})
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
 EXPIRES_MAX_S = 2**32 - 1
@@ -224,18 +225,22 @@ class SipRequest(SipMessage):
         tag), Timestamp into a 100, and Record-Route (12.1.1) into what may set up a dialog. Works
         on requests with missing or malformed headers too: what is absent stays absent.
         """
-        headers = Headers()
         record_route = 100 < status < 300 and self.method in _DIALOG_FORMING
+        names: list[str] = []
+        values: list[str] = []
         for name, value in self.headers.items():
-            if name in ("Via", "From", "Call-ID", "CSeq"):
-                headers.add(name, value)
+            if name in _COPIED:
+                names.append(name)
+                values.append(value)
             elif name == "To":
-                headers.add(name, value if to_tag is None else self._tagged(value, to_tag))
+                names.append(name)
+                values.append(value if to_tag is None else self._tagged(value, to_tag))
             elif (name == "Record-Route" and record_route) or (
                 name == "Timestamp" and status == 100
             ):
-                headers.add(name, value)
-        return SipResponse(status, reason, headers)
+                names.append(name)
+                values.append(value)
+        return SipResponse(status, reason, Headers.of_canonical(names, values))
 
     @staticmethod
     def _tagged(value: str, to_tag: str) -> str:

@@ -64,11 +64,11 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
     end = data.find(b"\r\n\r\n", 0, limits.head + 4)
     if end < 0:
         if len(data) > limits.head:
-            raise ParseError("head too large", 513)
+            raise refuse_head(data, limits, "head too large", 513)
         raise refuse_head(data, limits, "head without end")
     breaks = data.count(b"\r\n", 0, end)
     if breaks > limits.headers:
-        raise ParseError("too many headers", 513)
+        raise refuse_head(data, limits, "too many headers", 513)
     head = data[:end]
     try:
         message = _parse_head(head, breaks)
@@ -195,7 +195,7 @@ def refuse_head(head: bytes, limits: Limits, reason: str, status: int | None = 4
         known = SPELLINGS.get(name.rstrip(b" \t").decode("utf-8", "surrogateescape"))
         if known in ("Via", "From", "To", "Call-ID", "CSeq") and not _BARE_CONTROL.search(value):
             text = value.decode("utf-8", "surrogateescape").strip(" \t")
-            if "\r" not in text and "\n" not in text and "\0" not in text:
+            if "\r" not in text and "\n" not in text:
                 headers.add(known, text)
     if "Via" not in headers:
         return ParseError(reason, status)

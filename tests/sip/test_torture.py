@@ -114,6 +114,8 @@ def test_each_message_gets_its_answer(file: str) -> None:
     if isinstance(message, SipRequest):
         refusal = validate_request(message)
         assert (refusal.status if refusal else None) == verdict
+        answer = parse_message(message.response(verdict or 200, to_tag="t1").serialise())
+        assert answer.cseq == message.cseq
 
 
 @pytest.mark.parametrize("file", _files())
