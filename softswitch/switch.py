@@ -365,8 +365,8 @@ class Switch:
 
     def _worker_rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        workers: Any = self.plane.snapshot().get("workers", [])
-        for row in workers:
+        workers = self.plane.snapshot().get("workers")
+        for row in workers if isinstance(workers, list) else ():
             load = self._loads.get(row["worker"])
             rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
         return rows

@@ -324,6 +324,8 @@ class CallControl:
             return
         if leg.session is not None:
             self._sessions.pop(leg.session, None)
+        if leg is call.caller or leg is call.partner:
+            self.stop_recording(call)  # before its streams go, so that it ends as wanted
         if call.partner is leg:
             call.partner = None
         if leg.stream is not None:
@@ -418,6 +420,12 @@ class CallControl:
         self._recordings[recording_id] = (call.call_id, name)
         self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
 
+    def stop_recording(self, call: Call) -> None:
+        """Close the call's recording, if it has one; its record follows when the file is complete."""
+        if call.recording is not None:
+            self._wiring.plane.stop_recording(call.recording)
+            call.recording = None
+
     def end_call(
         self,
         call: Call,
@@ -435,8 +443,6 @@ class CallControl:
         for timer in call.timers:
             timer.cancel()
         call.dial_machine = None
-        if call.recording is not None:
-            self._wiring.plane.stop_recording(call.recording)
         cause = ReasonHeader("Q.850", q850)
         for leg in list(call.legs.values()):
             leg.hang_up(cause, status=status)

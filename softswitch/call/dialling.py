@@ -118,7 +118,7 @@ class Dialling:
         else:
             cause = ReasonHeader("Q.850", effect.q850)
         leg.hang_up(cause)
-        self._drop(call, leg, "switch", 487, effect.q850)
+        self._drop(call, leg, "switch", 200 if leg.answered else 487, effect.q850)
 
     def _ring_caller(self, call: Call, effect: RingCaller) -> None:
         leg = call.legs.get(effect.leg)
