@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from pathlib import Path
 
 FIRST, LAST = 20_000, 32_000
 HOST = "127.0.0.1"
@@ -36,3 +37,8 @@ def free_ports(count: int) -> int:
 
 def free_port() -> int:
     return free_ports(1)
+
+
+def listening(port: int) -> bool:
+    """Whether some process has this UDP port open (Linux)."""
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from .ports import HOST, free_port, free_ports
+from .ports import HOST, free_port, free_ports, listening
 from .process import Process, require, wait_until
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
@@ -87,8 +87,7 @@ class Sipp:
 
     def _listening(self) -> bool:
         assert self.process.running(), f"SIPp ended:\n{self.process.tail()}\n{self.errors()}"
-        wanted = f":{self.port:04X} "
-        return wanted in Path("/proc/net/udp").read_text()
+        return listening(self.port)
 
     def wait(self, *, timeout_s: float = 60.0) -> Counts:
         """Wait until all its calls are over; the caller judges the counts."""
