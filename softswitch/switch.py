@@ -255,6 +255,11 @@ class Switch:
             apps={"echo": echo_test, "handler": self._run_handler},
         )
 
+        self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
+            "REGISTER": self.registrar.handle,
+            "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
+        }
+
     async def stop(self) -> None:
         """End all calls, finish the recordings and records, close everything. Idempotent."""
         if self._running:
@@ -305,13 +310,11 @@ class Switch:
         if self.control.handle_sip(event, now_s):
             return
         if isinstance(event, sip_events.RequestReceived):
-            method = event.request.method
-            if method == "REGISTER":
-                self.registrar.handle(event, now_s)
-            elif method == "OPTIONS":
-                self.stack.respond(event.handle, 200, now_s=now_s)
-            else:
+            answer = self._methods.get(event.request.method)
+            if answer is None:
                 self.stack.respond(event.handle, 501, now_s=now_s)
+            else:
+                answer(event, now_s)
 
     def _on_broken(self, event: sip_events.SipEvent, error: Exception) -> None:
         session = getattr(event, "session", None)

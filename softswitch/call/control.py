@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("softswitch.call")
 
-Handler = Callable[[Call], Awaitable[None]]
+App = Callable[[Call, str], Awaitable[None]]
+HOLD_MUSIC = "default"
 
 
 class PromptShelf(Protocol):
     """Finds a prompt's file by id, or takes a path; raises `CallError` for neither."""
 
     def find(self, prompt: str) -> Path: ...
+
+    def music(self, name: str) -> Path: ...
 
 
 class CallControl:
@@ -60,7 +63,7 @@ class CallControl:
         registered: Registered,
         trunks: Trunks,
         prompts: PromptShelf,
-        apps: dict[str, Callable[[Call, str], Awaitable[None]]],
+        apps: dict[str, App],
     ) -> None:
         self._wiring = wiring
         self._dialplan = dialplan
@@ -224,6 +227,23 @@ class CallControl:
             return
         if leg.held != was_held:
             self._wiring.records.held(call, leg, self._wiring.wall_s(), on=leg.held)
+            self._entertain(call, leg)
+
+    def _entertain(self, call: Call, holder: Leg) -> None:
+        """Music for the one that `holder` has put on hold, or silence again when he is back."""
+        other = call.partner if holder is call.caller else call.caller
+        if other is None or other.stream is None or call.partner is None:
+            return
+        if not holder.held:
+            self._wiring.plane.stop_play(other.stream.stream_id)
+            return
+        try:
+            music = media_events.File(str(self._prompts.music(HOLD_MUSIC)))
+        except CallError:
+            return  # an office may take the music away; then it is silent
+        self._wiring.plane.play(
+            other.stream.stream_id, music, play_id=self._wiring.next_number(), repeat=True
+        )
 
     # -- routing ---------------------------------------------------------------------------------
 
@@ -261,9 +281,7 @@ class CallControl:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_app(
-        self, call: Call, app: Callable[[Call, str], Awaitable[None]], name: str
-    ) -> None:
+    async def _run_app(self, call: Call, app: App, name: str) -> None:
         status, outcome = 480, "no-answer"
         try:
             await app(call, name)
