@@ -88,7 +88,7 @@ class SimMediaPlane:
         self.rtp_timeout_s = rtp_timeout_s
         self._on_event = on_event
         self._address = address
-        self._free_ports = list(range(ports[1] - 1 + ports[1] % 2, ports[0] - 1, -2))
+        self._free_ports = list(range(ports[0] + ports[0] % 2, ports[1], 2))[::-1]
         self._ports_total = len(self._free_ports)
         self._workers = workers
         self._dead: set[int] = set()
