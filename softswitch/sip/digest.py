@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from softswitch.errors import RemoteProtocolError
+from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.grammar import LWS, QUOTED, TOKEN, quote, unquote
 from softswitch.sip.uri import SipUri
