@@ -351,6 +351,8 @@ class Authenticator:
         lifetime_s: float = 60.0,
         used_max: int = 65_536,
     ) -> None:
+        if not algorithms or not set(algorithms) <= set(ALGORITHMS):
+            raise LocalProtocolError(f"digest algorithms are {', '.join(ALGORITHMS)}")
         self._realm = realm
         self._secret = secret
         self._ha1_of = ha1_of
