@@ -27,7 +27,9 @@ class StreamParams(msgspec.Struct, frozen=True):
     `remote`: where the peer wants its RTP, None while its SDP is not known; `payload_type` and
     `dtmf_payload_type` are used in both directions; `direction` is ours ("recvonly": we send
     nothing); `nat`: the peer's packets may come from another port of the signalled host (symmetric
-    RTP, RFC 4961).
+    RTP, RFC 4961); `signalled_host`: the address the peer's signalling comes from now, None: as
+    before. A stream that has locked to a source stays with it until `remote`, `nat` or
+    `signalled_host` change.
     """
 
     remote: Address | None
@@ -38,6 +40,7 @@ class StreamParams(msgspec.Struct, frozen=True):
     direction: str = "sendrecv"
     nat: bool = False
     rtcp_mux: bool = False
+    signalled_host: str | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):
@@ -84,6 +87,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
     recordings_dir: str
     rtp_timeout_s: float = 30.0
     streams_max: int = 8192
+    back_end: str = "mmsg"
 
 
 class AddPort(msgspec.Struct, frozen=True, tag=True):
@@ -92,6 +96,12 @@ class AddPort(msgspec.Struct, frozen=True, tag=True):
     port_id: int
     host: str
     port: int
+
+
+class DropPort(msgspec.Struct, frozen=True, tag=True):
+    """Close a port (and its RTCP twin) that no stream uses."""
+
+    port_id: int
 
 
 class OpenStream(msgspec.Struct, frozen=True, tag=True):
@@ -177,6 +187,7 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 Command = (
     Setup
     | AddPort
+    | DropPort
     | OpenStream
     | ConfigureStream
     | ReleaseStream

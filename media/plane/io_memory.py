@@ -33,6 +33,7 @@ class MemoryIo:
         self.lengths: NDArray[np.int32] = np.zeros(batch, np.int32)
         self.keys: NDArray[np.uint64] = np.zeros(batch, np.uint64)
         self.send_errors = 0
+        self.packets_sent = 0
         self.sent: list[Datagram] = []
         self.ports: set[int] = set()
         self._waiting: deque[Datagram] = deque()
@@ -116,6 +117,7 @@ class MemoryIo:
                 Datagram(port_id, destination, buffer.octets[place, :length].tobytes())
             )
             sent += 1
+        self.packets_sent += sent
         return sent
 
     def close(self) -> None:

@@ -68,6 +68,7 @@ class MmsgIo:
         self.lengths: NDArray[np.int32] = np.zeros(batch, np.int32)
         self.keys: NDArray[np.uint64] = np.zeros(batch, np.uint64)
         self.send_errors = 0
+        self.packets_sent = 0
         self._make_headers(batch, streams)
         self._sockets: dict[int, socket.socket] = {}
         self._port_of_fd: dict[int, int] = {}
@@ -243,6 +244,7 @@ class MmsgIo:
             sent += self._send_run(int(self._fds[ordered[last]]), start, last + 1)
             start = last + 1
         self.send_errors += count - sent
+        self.packets_sent += sent
         return sent
 
     def _send_run(self, descriptor: int, start: int, end: int) -> int:

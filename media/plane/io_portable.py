@@ -26,6 +26,7 @@ class PortableIo:
         self.lengths: NDArray[np.int32] = np.zeros(batch, np.int32)
         self.keys: NDArray[np.uint64] = np.zeros(batch, np.uint64)
         self.send_errors = 0
+        self.packets_sent = 0
         self._sources: list[tuple[str, int]] = [("", 0)] * batch
         self._rx_view = memoryview(self.rx.octets.data).cast("B")
         self._tx_view = memoryview(self.tx.octets.data).cast("B")
@@ -134,6 +135,7 @@ class PortableIo:
                 continue
             sent += 1
         self.send_errors += len(index) - sent
+        self.packets_sent += sent
         return sent
 
     def close(self) -> None:

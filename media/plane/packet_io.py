@@ -57,6 +57,8 @@ class PacketIo(Protocol):
     """(BATCH,) octets of each datagram received; above `PACKET_OCTETS_MAX`: it was longer."""
     keys: NDArray[np.uint64]
     """(BATCH,) source key of each datagram received."""
+    packets_sent: int
+    """Datagrams the system took so far."""
     send_errors: int
     """Datagrams the system refused so far (full buffer, no route)."""
 

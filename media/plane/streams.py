@@ -37,10 +37,9 @@ DROP_REASONS = (
     "payload_type",
     "policed",
     "oversize",
-    "direction",
     "rtcp",
 )
-MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, DIRECTION, RTCP = range(8)
+MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP = range(7)
 
 
 class Streams:
@@ -49,14 +48,17 @@ class Streams:
     Columns (all (capacity,), but `route` (capacity, 8) and `drops` (capacity, reasons)):
     `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received` that may be reached in
     this second; `extended`: highest sequence number seen, with cycles; `first`: where counting of
-    losses began; `heard_s`: time of the last packet taken; `transit`, `jitter`: RFC 3550 6.4.1 in
+    losses began; `heard_s`: time of the last packet taken and
+    `timestamp` its RTP timestamp; `transit`, `jitter`: RFC 3550 6.4.1 in
     timestamp units; `port_id`: where it sends from; `next_sequence`, `next_timestamp`, `sent_s`:
     continuation of what we send, valid while no relay feeds the row.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.route: NDArray[np.uint32] = np.zeros((capacity, 8), np.uint32)
+        # One row more than streams: an unknown source is row -1 and meets a route that expects nothing.
+        self.route: NDArray[np.uint32] = np.zeros((capacity + 1, 8), np.uint32)
+        self.route[capacity, TARGET] = self.route[capacity, SLOT] = NONE
         self.received: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
         self.sent: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
         self.limit: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
@@ -66,6 +68,7 @@ class Streams:
         self.lost: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.late: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.heard_s: NDArray[np.float64] = np.zeros(capacity)
+        self.timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.transit: NDArray[np.float64] = np.full(capacity, np.nan)
         self.jitter: NDArray[np.float64] = np.zeros(capacity)
         self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
@@ -90,10 +93,10 @@ class Streams:
         self.high_water = max(self.high_water, row + 1)
         self.route[row] = 0
         self.route[row, TARGET] = self.route[row, SLOT] = NONE
-        for column in (self.received, self.sent, self.limit, self.extended, self.first):
-            column[row] = 0
-        for column in (self.counted, self.lost, self.late, self.heard_s, self.jitter, self.sent_s):
-            column[row] = 0
+        self.received[row] = self.sent[row] = self.limit[row] = 0
+        self.extended[row] = self.counted[row] = self.lost[row] = self.late[row] = 0
+        self.first[row] = 1
+        self.heard_s[row] = self.jitter[row] = self.sent_s[row] = 0.0
         self.transit[row] = np.nan
         self.drops[row] = 0
         self.port_id[row] = -1

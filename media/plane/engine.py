@@ -1,0 +1,497 @@
+"""The heart of a worker: all its streams, driven by `poll`; no clock, no socket of its own.
+
+Commands come in by `handle`, events go out by `emit`, datagrams move through a `PacketIo`. The
+worker's loop, a test or the simulation drives it with whatever time it likes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import numpy as np
+
+from media.dsp import tones
+from media.errors import BadName, MediaError
+from media.plane.disk import Disk
+from media.plane.ingress import Ingress
+from media.plane.latch import Latch
+from media.plane.mixer import Mixer
+from media.plane.packet_io import PacketIo
+from media.plane.player import Library, Play
+from media.plane.recorder import Recorder
+from media.plane.relay import Relay
+from media.plane.sources import Sources
+from media.plane.stream import Stream
+from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.timeline import RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.wiring import Wiring
+from media.protocol import (
+    AddPort,
+    Command,
+    CommandRefused,
+    ConfigureStream,
+    Connect,
+    DigitReceived,
+    Disconnect,
+    DropPort,
+    JoinRoom,
+    LeaveRoom,
+    MediaEvent,
+    MediaTimedOut,
+    OpenStream,
+    PlayFinished,
+    RecordingStopped,
+    ReleaseStream,
+    SendDigits,
+    SetEcho,
+    Setup,
+    StartPlay,
+    StartRecording,
+    Stop,
+    StopPlay,
+    StopRecording,
+    StreamClosed,
+    StreamLatched,
+    StreamParams,
+)
+
+TICK_S = TICK_SAMPLES / RATE_HZ
+PACKETS_PER_S_MAX = 500
+"""What one stream may send us; G.711 in packets of 10 ms needs 100."""
+
+_STALL_TICKS = 10
+_EXPIRE_S = 0.1
+_TRIM_S = 5.0
+_DIGITS_MAX = 256
+_DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
+
+
+class Engine:
+    """All streams of one worker.
+
+    Parameters: `io` moves datagrams; `emit` receives events; `disk` writes and `reader` reads files;
+    `recordings_dir`; `streams_max` rows; `rtp_timeout_s` until `MediaTimedOut`; `rng` draws SSRCs,
+    sequence numbers and timestamps; `start_s` is the time of the first tick.
+    """
+
+    def __init__(
+        self,
+        io: PacketIo,
+        *,
+        emit: Callable[[MediaEvent], None],
+        disk: Disk,
+        reader: Disk,
+        recordings_dir: str,
+        start_s: float,
+        rng: random.Random,
+        streams_max: int = 8192,
+        rtp_timeout_s: float = 30.0,
+    ) -> None:
+        self._io = io
+        self._emit = emit
+        self._rng = rng
+        self._rtp_timeout_s = rtp_timeout_s
+        self._streams = Streams(streams_max)
+        self._sources = Sources(streams_max)
+        self._timeline = Timeline()
+        self._latch = Latch(io, self._streams, self._sources, self._timeline, self._on_locked)
+        self._relay = Relay(self._streams, self._latch)
+        self._rows: list[Stream | None] = [None] * streams_max
+        self._by_id: dict[int, Stream] = {}
+        self._recorder = Recorder(self._timeline, disk, recordings_dir)
+        self._recorded: dict[int, list[int]] = {}
+        self._library = Library(reader)
+        self._mixer = Mixer(
+            io, self._streams, self._timeline, self._relay, self._on_played, self._on_spelt
+        )
+        self._wiring = Wiring(self._streams, self._timeline, self._relay, self._mixer)
+        self._ingress = Ingress(
+            io,
+            self._streams,
+            self._sources,
+            self._rows,
+            self._latch,
+            self._relay,
+            self._timeline,
+            self._on_digit,
+            self._on_rtcp,
+            self._on_revived,
+        )
+        self._start_s = start_s
+        self._origin = self._timeline.now
+        self._ticks = 0
+        self._next_second_s = start_s + 1.0
+        self._next_expire_s = start_s + _EXPIRE_S
+        self._next_trim_s = start_s + _TRIM_S
+        self._now_s = start_s
+        self.packets_in = 0
+
+    @property
+    def packets_out(self) -> int:
+        """Datagrams that were handed to the network."""
+        return self._io.packets_sent
+
+    # --- driving ----------------------------------------------------------------------------
+
+    def poll(self, now_s: float) -> int:
+        """Do all that is due at `now_s`; returns how many datagrams were taken in."""
+        self._now_s = now_s
+        self._skip_stall(now_s)
+        count = self._io.receive()
+        if count:
+            self.packets_in += count
+            self._ingress.take(count, now_s)
+        if self.ticking:
+            self._tick(now_s)
+        if now_s >= self._next_expire_s:
+            self._keep_house(now_s)
+        return count
+
+    @property
+    def ticking(self) -> bool:
+        """Somebody needs decoded audio: there is work every 20 ms."""
+        return bool(self._timeline.active) or self._mixer.busy
+
+    def deadline_s(self) -> float:
+        """Return when `poll` is due again even if nothing arrives."""
+        if not self.ticking:
+            return self._next_expire_s
+        return min(self._next_expire_s, self._tick_s(self._ticks))
+
+    def _tick_s(self, number: int) -> float:
+        return self._start_s + number * TICK_S
+
+    def _tick(self, now_s: float) -> None:
+        while now_s >= self._tick_s(self._ticks):
+            self._library.poll()
+            self._mixer.tick(now_s)
+            self._timeline.advance()
+            self._recorder.tick()
+            self._ticks += 1
+            if not self.ticking:
+                break
+        while self._recorder.finished:
+            self._on_recording_finished(self._recorder.finished.popleft())
+
+    def _skip_stall(self, now_s: float) -> None:
+        """Ticks that nobody waited for, or that the process slept through, are not made up for."""
+        due = int((now_s - self._start_s) / TICK_S)
+        if due - self._ticks <= (_STALL_TICKS if self.ticking else 0):
+            return
+        self._ticks = due
+        self._timeline.skip_to(self._origin + due * TICK_SAMPLES)
+        self._recorder.catch_up()
+
+    def _keep_house(self, now_s: float) -> None:
+        self._next_expire_s = now_s + _EXPIRE_S
+        self._ingress.report(self._ingress.events.expire(now_s))
+        self._library.poll()
+        while self._recorder.finished:
+            self._on_recording_finished(self._recorder.finished.popleft())
+        if now_s >= self._next_second_s:
+            self._next_second_s = now_s + 1.0
+            self._each_second(now_s)
+        if now_s >= self._next_trim_s:
+            self._next_trim_s = now_s + _TRIM_S
+            self._timeline.trim()
+
+    def _each_second(self, now_s: float) -> None:
+        streams = self._streams
+        used = slice(0, streams.high_water)
+        streams.limit[used] = streams.received[used] + np.uint64(PACKETS_PER_S_MAX * PACKET)
+        silent = streams.expecting[used] & (now_s - streams.heard_s[used] > self._rtp_timeout_s)
+        for row in np.flatnonzero(silent).tolist():
+            stream = self._rows[row]
+            streams.expecting[row] = False
+            if stream is not None:
+                stream.timed_out = True
+                self._latch.refresh(stream)
+                self._wiring.rewire(stream)
+                self._emit(MediaTimedOut(stream.stream_id))
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def handle(self, command: Command, now_s: float) -> None:
+        """Carry out one command; what cannot be done becomes a `CommandRefused` event."""
+        self._now_s = now_s
+        self._skip_stall(now_s)
+        try:
+            self._carry_out(command, now_s)
+        except (MediaError, ValueError, KeyError, OSError) as error:
+            stream_id = getattr(command, "stream_id", getattr(command, "a", -1))
+            self._emit(CommandRefused(type(command).__name__, stream_id, str(error)))
+
+    def _carry_out(self, command: Command, now_s: float) -> None:
+        match command:
+            case OpenStream():
+                self._open(command, now_s)
+            case ConfigureStream():
+                self._configure(self._get(command.stream_id), command, now_s)
+            case ReleaseStream():
+                self._release(command.stream_id)
+            case Connect():
+                self._wiring.connect(self._get(command.a), self._get(command.b))
+            case Disconnect():
+                a, b = self._by_id.get(command.a), self._by_id.get(command.b)
+                if a is not None and b is not None:
+                    self._wiring.disconnect(a, b)
+            case SetEcho():
+                self._wiring.echo(self._get(command.stream_id), command.on)
+            case JoinRoom():
+                self._wiring.join(
+                    self._get(command.stream_id),
+                    command.room,
+                    mute=command.mute,
+                    deaf=command.deaf,
+                    gain=command.gain,
+                )
+            case LeaveRoom():
+                leaver = self._by_id.get(command.stream_id)
+                if leaver is not None:
+                    self._wiring.leave(leaver)
+            case StartPlay():
+                self._play(self._get(command.stream_id), command)
+            case StopPlay():
+                self._stop_play(self._by_id.get(command.stream_id), "stopped")
+            case SendDigits():
+                self._send_digits(self._get(command.stream_id), command.digits)
+            case StartRecording():
+                self._start_recording(command)
+            case StopRecording():
+                self._stop_recording(command.recording_id, "stopped")
+            case DropPort():
+                self._io.close_port(command.port_id)
+                self._io.close_port(command.port_id + 1)
+            case Setup() | AddPort() | Stop():
+                raise ValueError("not for the engine")  # the worker keeps these to itself
+            case _:
+                assert_never(command)
+
+    def _get(self, stream_id: int) -> Stream:
+        stream = self._by_id.get(stream_id)
+        if stream is None:
+            raise KeyError(f"no stream {stream_id}")
+        return stream
+
+    def _open(self, command: OpenStream, now_s: float) -> None:
+        if command.stream_id in self._by_id:
+            return
+        streams = self._streams
+        row = streams.take()
+        if row < 0:
+            raise MediaError(f"{streams.capacity} streams are open")
+        stream = Stream(command.stream_id, row, command.port_id, command.signalled_host)
+        self._rows[row] = stream
+        self._by_id[command.stream_id] = stream
+        streams.port_id[row] = command.port_id
+        streams.limit[row] = PACKETS_PER_S_MAX * PACKET
+        streams.next_sequence[row] = self._rng.getrandbits(15)
+        streams.next_timestamp[row] = self._rng.getrandbits(32)
+        self._relay.ssrc_out[row] = self._rng.getrandbits(32)
+        self._ingress.events.reset(row)
+        if command.latched is not None:
+            stream.restored = command.latched
+
+    def _configure(self, stream: Stream, command: ConfigureStream, now_s: float) -> None:
+        before, params = stream.params, command.params
+        moved = command.port_id is not None and command.port_id != stream.port_id
+        host = params.signalled_host or stream.signalled_host
+        learn = (
+            before is None
+            or moved
+            or host != stream.signalled_host
+            or before.nat != params.nat
+            or (before.remote != params.remote and params.remote != stream.locked)
+            or before.rtcp_mux != params.rtcp_mux
+        )
+        if moved and command.port_id is not None:
+            self._latch.forget(stream)
+            stream.port_id = command.port_id
+            self._streams.port_id[stream.row] = command.port_id
+        stream.signalled_host = host
+        stream.params = params
+        if learn:
+            self._learn(stream, params)
+        self._apply(stream, before, params, now_s)
+
+    def _learn(self, stream: Stream, params: StreamParams) -> None:
+        restored, stream.restored = stream.restored, None
+        if restored is not None:
+            self._latch.restore(stream, restored)
+        else:
+            self._latch.expect(stream, params.remote, params.nat)
+
+    def _apply(
+        self, stream: Stream, before: StreamParams | None, params: StreamParams, now_s: float
+    ) -> None:
+        streams, row = self._streams, stream.row
+        streams.alaw[row] = params.codec == "PCMA"
+        streams.clock_hz[row] = _CLOCK_HZ.get(params.codec, 8000.0)
+        expecting = stream.receives and params.remote is not None
+        if stream.timed_out or (expecting and not streams.expecting[row]):
+            streams.heard_s[row] = now_s
+        stream.timed_out = False
+        streams.expecting[row] = expecting
+        changed = before is None or before.codec != params.codec
+        slot = int(streams.route[row, SLOT])
+        if changed and slot != NONE:
+            self._timeline.forget_anchor(slot)
+        self._latch.refresh(stream)
+        self._wiring.rewire(stream)
+
+    def _release(self, stream_id: int) -> None:
+        stream = self._by_id.pop(stream_id, None)
+        if stream is None:
+            return
+        self._stop_play(stream, "released")
+        slot = self._mixer.slot_of(stream)
+        if slot is not None:
+            for recording_id in self._recorder.leave(slot):
+                self._stop_recording(recording_id, "released")
+        stream.taps = 0
+        self._wiring.unplug(stream)
+        self._latch.forget(stream)
+        self._mixer.forget(stream)
+        stats = self._streams.stats(stream.row)
+        self._rows[stream.row] = None
+        self._streams.give_back(stream.row)
+        self._emit(StreamClosed(stream_id, stats))
+
+    # --- playing ----------------------------------------------------------------------------
+
+    def _play(self, stream: Stream, command: StartPlay) -> None:
+        self._stop_play(stream, "replaced")
+        play = Play(command.play_id, command.repeat)
+        self._begin(stream, play)
+
+        def ready(samples: Any, problem: str) -> None:
+            if samples is None:
+                if self._mixer.plays.get(stream) is play:
+                    self._on_played(stream, play, f"failed: {problem}")
+                return
+            play.samples = samples
+
+        self._library.fetch(command.source, ready)
+
+    def _begin(self, stream: Stream, play: Play) -> None:
+        self._mixer.plays[stream] = play
+        stream.playing = True
+        self._mixer.changed()
+        self._wiring.rewire(stream)
+
+    def _stop_play(self, stream: Stream | None, reason: str) -> None:
+        play = self._mixer.plays.get(stream) if stream is not None else None
+        if stream is not None and play is not None:
+            self._on_played(stream, play, reason)
+
+    def _on_played(self, stream: Stream, play: Play, reason: str) -> None:
+        if self._mixer.plays.get(stream) is play:
+            del self._mixer.plays[stream]
+        stream.playing = stream in self._mixer.plays
+        self._mixer.changed()
+        self._wiring.rewire(stream)
+        if play.play_id >= 0:
+            self._emit(PlayFinished(stream.stream_id, play.play_id, reason))
+
+    def _send_digits(self, stream: Stream, digits: str) -> None:
+        if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
+            raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
+        if stream.params is not None and stream.params.dtmf_payload_type is None:
+            self._stop_play(stream, "replaced")
+            self._begin(stream, Play(-1, False, tones.dtmf(digits)))
+            return
+        stream.digits += digits
+        if stream.digits:
+            self._mixer.spell(stream)
+            self._wiring.rewire(stream)
+
+    def _on_spelt(self, stream: Stream) -> None:
+        self._wiring.rewire(stream)
+
+    # --- recording --------------------------------------------------------------------------
+
+    def _start_recording(self, command: StartRecording) -> None:
+        if command.recording_id in self._recorder:
+            return
+        wanted = [command.left] if command.right is None else [command.left, command.right]
+        streams = [self._get(stream_id) for stream_id in wanted]
+        slots = [self._wiring.tap(stream) for stream in streams]
+        try:
+            self._recorder.start(
+                command.recording_id, wanted, slots, command.name, command.elapsed_ms
+            )
+        except BadName:
+            for stream in streams:
+                self._wiring.untap(stream)
+            raise
+        self._recorded[command.recording_id] = wanted
+
+    def _stop_recording(self, recording_id: int, reason: str) -> None:
+        self._recorder.stop(recording_id, reason)
+        self._untap(recording_id)
+
+    def _untap(self, recording_id: int) -> None:
+        for stream_id in self._recorded.pop(recording_id, ()):
+            stream = self._by_id.get(stream_id)
+            if stream is not None:
+                self._wiring.untap(stream)
+
+    def _on_recording_finished(self, event: RecordingStopped) -> None:
+        self._untap(event.recording_id)
+        self._emit(event)
+
+    def finish(self) -> None:
+        """End every recording, as the process is about to end."""
+        for recording_id in list(self._recorded):
+            self._stop_recording(recording_id, "worker")
+
+    def drain_events(self) -> None:
+        """Emit what disk threads have reported meanwhile."""
+        while self._recorder.finished:
+            self._on_recording_finished(self._recorder.finished.popleft())
+
+    # --- what the parts report --------------------------------------------------------------
+
+    def _on_locked(self, stream: Stream) -> None:
+        if stream.locked is not None:
+            self._wiring.rewire(stream)
+            self._emit(StreamLatched(stream.stream_id, stream.locked))
+
+    def _on_digit(self, row: int, digit: str, duration: int) -> None:
+        stream = self._rows[row]
+        if stream is not None and stream.receives:
+            milliseconds = round(1000 * duration / float(self._streams.clock_hz[row]))
+            self._emit(DigitReceived(stream.stream_id, digit, milliseconds))
+
+    def _on_rtcp(self, stream: Stream, octets: bytes, now_s: float) -> None:
+        """Reports of the peer are taken note of by `media.plane.reports`, once it exists."""
+
+    def _on_revived(self, stream: Stream) -> None:
+        stream.timed_out = False
+        self._streams.expecting[stream.row] = stream.receives
+        self._latch.refresh(stream)
+        self._wiring.rewire(stream)
+
+    def snapshot(self) -> dict[str, int]:
+        """Return what is held: all zero but `capacity` when every stream has been released."""
+        return {
+            "streams": len(self._by_id),
+            "rows": len(self._streams),
+            "claims": len(self._sources),
+            "slots": self._timeline.active,
+            "recordings": len(self._recorder),
+            "plays": len(self._mixer.plays),
+            "parties": len(self._mixer.parties),
+            "conversions": self._relay.converting,
+            "unknown_sources": self._ingress.unknown_sources,
+            "send_errors": self._io.send_errors,
+        }
+
+    def stats(self, stream_id: int) -> Any:
+        """Return the `StreamStats` of a stream so far."""
+        return self._streams.stats(self._get(stream_id).row)
+
+
+_CLOCK_HZ = {"opus": 48_000.0, "L16": 8_000.0, "G722": 8_000.0}

@@ -1,0 +1,377 @@
+"""The way in: a batch of datagrams is checked, counted, decoded where needed, and relayed.
+
+Nothing here is done packet by packet but in `_look_closer`, which sees what is not plain: sources
+that are not locked yet, another SSRC, telephone events, RTCP, and the first packet of a relay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import g711
+from media.plane.latch import DROP, EVENT, NOISE, Latch
+from media.plane.packet_io import PACKET_OCTETS_MAX, PacketIo
+from media.plane.relay import Relay
+from media.plane.sources import Sources
+from media.plane.stream import Stream
+from media.plane.streams import (
+    EXPECT,
+    HEAD_OUT,
+    HEADER_MASK,
+    MALFORMED,
+    NONE,
+    OVERSIZE,
+    PACKET,
+    POLICED,
+    RTCP,
+    SEQUENCE_OFFSET,
+    SLOT,
+    SSRC,
+    SSRC_OUT,
+    TARGET,
+    TIMESTAMP_OFFSET,
+    Streams,
+)
+from media.plane.timeline import Timeline
+from media.wire import rtp, telephone_event
+
+HEADER = rtp.HEADER_OCTETS
+_ODD_BITS = np.uint32(0x3F000000)
+_MASK = np.uint32(HEADER_MASK)
+_MARKER = np.uint32(0x00800000)
+_SEQUENCE = np.uint32(0xFFFF)
+_PAYLOAD_MAX = np.uint32(PACKET_OCTETS_MAX - HEADER)
+_CLOSER_MAX = 1024
+"""Packets of one batch that are looked at one by one; what is beyond is dropped, counted."""
+
+_JITTER_EVERY = 4
+
+DigitHeard = Callable[[int, str, int], None]
+
+
+class Ingress:
+    """What happens to received packets. Owned by the engine, which gives it its parts.
+
+    `rows` maps a row to its `Stream`; `digit_heard(row, digit, duration in timestamp units)` is
+    called once for each digit; `rtcp_heard(stream, octets, now_s)` for each accepted RTCP packet;
+    `revived(stream)` when a stream that had timed out is heard again.
+    """
+
+    def __init__(
+        self,
+        io: PacketIo,
+        streams: Streams,
+        sources: Sources,
+        rows: list[Stream | None],
+        latch: Latch,
+        relay: Relay,
+        timeline: Timeline,
+        digit_heard: DigitHeard,
+        rtcp_heard: Callable[[Stream, bytes, float], None],
+        revived: Callable[[Stream], None],
+    ) -> None:
+        self._io = io
+        self._streams = streams
+        self._sources = sources
+        self._rows = rows
+        self._latch = latch
+        self._relay = relay
+        self._timeline = timeline
+        self._digit_heard = digit_heard
+        self._rtcp_heard = rtcp_heard
+        self._revived = revived
+        self._batches = 0
+        self.events = telephone_event.EventReceiver(streams.capacity)
+        self.unknown_sources = 0
+
+    def take(self, count: int, now_s: float) -> None:
+        """Handle the first `count` datagrams of the receive buffer."""
+        io, streams = self._io, self._streams
+        words: NDArray[np.uint32] = io.rx.words[:count, :3].astype(np.uint32)
+        lengths = io.lengths[:count]
+        rows = self._sources.find(io.keys[:count], words[:, 2])
+        route = streams.route[rows]
+        payload = lengths.view(np.uint32) - np.uint32(HEADER)
+        good = (words[:, 0] & _MASK) == route[:, EXPECT]
+        good &= words[:, 2] == route[:, SSRC]
+        good &= payload <= _PAYLOAD_MAX
+        if not good.all():
+            self._look_closer(words, lengths, rows, route, good, now_s)
+            chosen = np.flatnonzero(good)
+            if not len(chosen):
+                return
+            self._accept(chosen, words[chosen], lengths[chosen], rows[chosen], route[chosen], now_s)
+            return
+        self._accept(np.arange(count), words, lengths, rows, route, now_s)
+
+    def _accept(
+        self,
+        index: NDArray[np.intp],
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+        now_s: float,
+    ) -> None:
+        kept = self._count(words, lengths, rows, now_s)
+        if kept is not None:
+            index, words, lengths = index[kept], words[kept], lengths[kept]
+            rows, route = rows[kept], route[kept]
+        if self._timeline.active:
+            listened = np.flatnonzero(route[:, SLOT] != NONE)
+            if len(listened):
+                self._decode(
+                    index[listened],
+                    words[listened, 1],
+                    lengths[listened],
+                    rows[listened],
+                    route[listened, SLOT].astype(np.intp),
+                )
+        relayed = route[:, TARGET] != NONE
+        if not relayed.all():
+            going = np.flatnonzero(relayed)
+            if not len(going):
+                return
+            index, words, lengths = index[going], words[going], lengths[going]
+            rows, route = rows[going], route[going]
+        self._forward(index, words, lengths, rows, route)
+
+    def _count(
+        self,
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        now_s: float,
+    ) -> NDArray[np.intp] | None:
+        """Account for the packets; returns which of them to keep if some are over the rate."""
+        streams = self._streams
+        received = streams.received
+        np.add.at(received, rows, lengths.astype(np.uint64) + np.uint64(PACKET - HEADER))
+        highest = streams.extended[rows]
+        step = (words[:, 0].astype(np.int64) - highest).astype(np.int16)
+        np.maximum.at(streams.extended, rows, highest + step)
+        streams.heard_s[rows] = now_s
+        streams.timestamp[rows] = words[:, 1]
+        self._batches += 1
+        if self._batches % _JITTER_EVERY == 0 or len(rows) < 64:
+            self._measure_jitter(words[:, 1], rows, now_s)
+        over = received[rows] > streams.limit[rows]
+        if not over.any():
+            return None
+        np.add.at(streams.drops[:, POLICED], rows[over], 1)
+        return np.flatnonzero(~over)
+
+    def _measure_jitter(
+        self, timestamps: NDArray[np.uint32], rows: NDArray[np.int32], now_s: float
+    ) -> None:
+        # RFC 3550 A.8, of one packet a stream and batch at most: the last one assigned wins.
+        streams = self._streams
+        transit = now_s * streams.clock_hz[rows] - timestamps
+        change = np.abs(transit - streams.transit[rows])
+        streams.transit[rows] = transit
+        # A jump of seconds is a new time scale, not jitter; so is the first packet (NaN).
+        change = np.where(change < 16_000.0, change, streams.jitter[rows])
+        streams.jitter[rows] += (change - streams.jitter[rows]) / 16.0
+
+    def _forward(
+        self,
+        index: NDArray[np.intp],
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+    ) -> None:
+        streams = self._streams
+        if self._relay.converting:
+            self._convert(index, lengths, rows, route)
+        head = (words[:, 0] + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
+        head |= words[:, 0] & _MARKER
+        head |= route[:, HEAD_OUT]
+        words[:, 0] = head
+        words[:, 1] += route[:, TIMESTAMP_OFFSET]
+        words[:, 2] = route[:, SSRC_OUT]
+        self._io.rx.words[index, :3] = words
+        targets = route[:, TARGET].astype(np.intp)
+        np.add.at(streams.sent, targets, lengths.astype(np.uint64) + np.uint64(PACKET - HEADER))
+        self._io.send(self._io.rx, index, lengths, streams.port_id[targets], targets)
+
+    def _convert(
+        self,
+        index: NDArray[np.intp],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+    ) -> None:
+        """Turn u-law into A-law and back, in place, where the two ends of a relay differ."""
+        audio = (route[:, HEAD_OUT] >> 16) & 0x7F
+        for code, table in ((1, g711.ULAW_TO_ALAW), (2, g711.ALAW_TO_ULAW)):
+            differs = (self._relay.conversion[rows] == code) & (
+                audio == self._relay.audio_out[rows]
+            )
+            chosen = np.flatnonzero(differs)
+            if len(chosen):
+                end = int(lengths[chosen].max())
+                places = index[chosen]
+                octets = self._io.rx.octets[places, HEADER:end]
+                self._io.rx.octets[places, HEADER:end] = np.take(table, octets)
+
+    def _decode(
+        self,
+        index: NDArray[np.intp],
+        timestamps: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        slots: NDArray[np.intp],
+    ) -> None:
+        octets = self._io.rx.octets
+        first = int(lengths[0])
+        if (lengths == first).all():
+            groups: list[tuple[int, NDArray[np.intp] | slice]] = [(first, slice(None))]
+        else:
+            groups = [(n, np.flatnonzero(lengths == n)) for n in np.unique(lengths).tolist()]
+        for length, some in groups:
+            if length == HEADER:
+                continue
+            codes = octets[index[some], HEADER:length]
+            alaw = self._streams.alaw[rows[some]]
+            if alaw.all():
+                samples = g711.decode_alaw(codes)
+            else:
+                samples = g711.decode_ulaw(codes)
+                if alaw.any():
+                    samples[alaw] = g711.decode_alaw(codes[alaw])
+            late = self._timeline.write(slots[some], timestamps[some], samples)
+            if late.any():
+                np.add.at(self._streams.late, rows[some][late], 1)
+
+    def _look_closer(
+        self,
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+        good: NDArray[np.bool_],
+        now_s: float,
+    ) -> None:
+        """Decide on the packets that are not plain; updates `good`, `route` and headers in place."""
+        doubtful = np.flatnonzero(~good & (rows >= 0))
+        self.unknown_sources += int((rows < 0).sum())
+        if not len(doubtful):
+            return
+        self._strip(doubtful, words, lengths, rows, route, good)
+        doubtful = doubtful[~good[doubtful]]
+        if len(doubtful) > _CLOSER_MAX:
+            rest = doubtful[_CLOSER_MAX:]
+            np.add.at(self._streams.drops[:, POLICED], rows[rest], 1)
+            doubtful = doubtful[:_CLOSER_MAX]
+        events: list[int] = []
+        for place in doubtful.tolist():
+            self._settle(place, words, lengths, rows, route, good, events, now_s)
+        if events:
+            self._hear_events(np.array(events), words, lengths, rows, now_s)
+
+    def _strip(
+        self,
+        doubtful: NDArray[np.intp],
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+        good: NDArray[np.bool_],
+    ) -> None:
+        """Take extension, CSRC list and padding out: the peers agreed on none of them with us."""
+        odd = doubtful[(words[doubtful, 0] & _ODD_BITS) != 0]
+        odd = odd[(lengths[odd] >= HEADER) & (lengths[odd] <= PACKET_OCTETS_MAX)]
+        kind = (words[odd, 0] >> 16) & 0xFF
+        odd = odd[(kind < 192) | (kind > 223)]  # RTCP counts its blocks in these bits
+        if not len(odd):
+            return
+        octets = self._io.rx.octets
+        columns = rtp.parse(octets[odd], lengths[odd])
+        for start in np.unique(columns.payload_at[columns.ok]).tolist():
+            some = columns.ok & (columns.payload_at == start)
+            places = odd[some]
+            size = columns.payload_octets[some]
+            end = int(size.max())
+            octets[places, HEADER : HEADER + end] = octets[places, start : start + end]
+            lengths[places] = size + HEADER
+            words[places, 0] &= ~_ODD_BITS
+        fine = (words[odd, 0] & _MASK) == route[odd, EXPECT]
+        fine &= words[odd, 2] == route[odd, SSRC]
+        good[odd] = fine & columns.ok
+
+    def _settle(
+        self,
+        place: int,
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        route: NDArray[np.uint32],
+        good: NDArray[np.bool_],
+        events: list[int],
+        now_s: float,
+    ) -> None:
+        row = int(rows[place])
+        stream = self._rows[row]
+        length = int(lengths[place])
+        drops = self._streams.drops
+        if stream is None:
+            return
+        if length > PACKET_OCTETS_MAX:
+            drops[row, OVERSIZE] += 1
+            return
+        first = int(words[place, 0])
+        if length >= 8 and first >> 30 == 2 and 192 <= (first >> 16) & 0xFF <= 223:
+            if self._latch.admits_rtcp(stream, int(self._io.keys[place])):
+                self._rtcp_heard(stream, self._io.rx.octets[place, :length].tobytes(), now_s)
+            else:
+                drops[row, RTCP] += 1
+            return
+        if length < HEADER or first >> 24 != 0x80:
+            drops[row, MALFORMED] += 1
+            return
+        key, ssrc = int(self._io.keys[place]), int(words[place, 2])
+        verdict = self._latch.admit(stream, place, key, first, ssrc, now_s)
+        if verdict == DROP:
+            return
+        good[place] = True
+        if stream.timed_out:
+            self._revived(stream)
+        if stream.unsynced:
+            self._relay.sync(stream, first & 0xFFFF, int(words[place, 1]), now_s)
+            words[place, 0] |= _MARKER
+        route[place] = self._streams.route[row]
+        if verdict == EVENT:
+            events.append(place)
+            self._relay.redirect(route[place], stream, "event")
+        elif verdict == NOISE:
+            self._relay.redirect(route[place], stream, "noise")
+
+    def _hear_events(
+        self,
+        places: NDArray[np.intp],
+        words: NDArray[np.uint32],
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        now_s: float,
+    ) -> None:
+        packets = self._io.rx.octets[places, : HEADER + telephone_event.PAYLOAD_OCTETS]
+        at = np.full(len(places), HEADER, np.int32)
+        columns = telephone_event.parse(packets, at, lengths[places] - HEADER)
+        reports = self.events.receive(rows[places], words[places, 1], columns, now_s)
+        self.report(reports)
+
+    def report(self, reports: telephone_event.DigitReports) -> None:
+        """Pass on the digits that are over."""
+        for row, event, ended, duration in zip(
+            reports.stream.tolist(),
+            reports.event.tolist(),
+            reports.ended.tolist(),
+            reports.duration.tolist(),
+            strict=True,
+        ):
+            if ended:
+                self._digit_heard(row, telephone_event.digit_of(event), duration)

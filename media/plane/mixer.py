@@ -1,0 +1,253 @@
+"""Each tick's outgoing sound: conferences, prompts and digits, encoded and sent as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import g711
+from media.dsp.mixer import MixPlan
+from media.plane.packet_io import BATCH, PacketIo
+from media.plane.player import Play
+from media.plane.relay import Relay
+from media.plane.stream import Stream
+from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.timeline import TICK_SAMPLES, Timeline
+from media.wire import rtp, telephone_event
+from media.wire.rtp import HEADER_OCTETS as HEADER
+
+_DIGIT_SAMPLES = 800  # 100 ms of sound and of pause, RFC 4733 2.5.1.1 and Q.24
+_COMMA_TICKS = 50
+
+
+class Mixer:
+    """Owned by the engine. `played(stream, play, reason)` is called when a play has ended, `spelt`
+    when a stream has no more digits to send."""
+
+    def __init__(
+        self,
+        io: PacketIo,
+        streams: Streams,
+        timeline: Timeline,
+        relay: Relay,
+        played: Callable[[Stream, Play, str], None],
+        spelt: Callable[[Stream], None],
+    ) -> None:
+        self._io = io
+        self._streams = streams
+        self._timeline = timeline
+        self._relay = relay
+        self._played = played
+        self._spelt = spelt
+        self.plays: dict[Stream, Play] = {}
+        self._spelling: dict[Stream, int] = {}
+        self._parties: list[Stream] = []
+        self._digits = telephone_event.EventSender(streams.capacity)
+        self._stale = True
+        self._rows: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._heard: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._slots: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._playing: list[tuple[int, Stream, Play]] = []
+        self._plan: MixPlan | None = None
+        self._out: NDArray[np.int16] = np.zeros((0, TICK_SAMPLES), np.int16)
+        self._types: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+    @property
+    def busy(self) -> bool:
+        """There is something to send at each tick."""
+        return bool(self._parties or self.plays or self._spelling)
+
+    def changed(self) -> None:
+        """Membership, direction or codec of somebody changed: plan anew before the next tick."""
+        self._stale = True
+
+    def set_parties(self, parties: list[Stream]) -> None:
+        """Set the streams that are in any room; all of them have a slot."""
+        self._parties = parties
+        self._stale = True
+
+    @property
+    def parties(self) -> list[Stream]:
+        """Streams that are in a room."""
+        return self._parties
+
+    def spell(self, stream: Stream) -> None:
+        """Begin to send `stream.digits` as telephone events."""
+        self._spelling.setdefault(stream, 0)
+        stream.spelling = True
+        self._stale = True
+
+    def forget(self, stream: Stream) -> None:
+        """The stream is gone."""
+        self.plays.pop(stream, None)
+        self._spelling.pop(stream, None)
+        self._digits.stop(stream.row)
+        self._stale = True
+
+    def _make_plan(self) -> None:
+        self._stale = False
+        parties = self._parties
+        route = self._streams.route
+        self._slots = route[[party.row for party in parties], SLOT].astype(np.intp)
+        self._plan = None
+        if parties:
+            self._plan = MixPlan(
+                np.array([party.room for party in parties], np.int64),
+                gain=[party.gain for party in parties],
+                muted=[party.mute or not party.receives for party in parties],
+                deaf=[party.deaf for party in parties],
+            )
+        hearing = [
+            place
+            for place, party in enumerate(parties)
+            if party.sends and party not in self.plays and party not in self._spelling
+        ]
+        players = [stream for stream in self.plays if stream.sends and stream not in self._spelling]
+        self._heard = np.array(hearing, np.intp)
+        senders = [parties[place] for place in hearing] + players
+        self._playing = [
+            (len(hearing) + place, stream, self.plays[stream])
+            for place, stream in enumerate(players)
+        ]
+        self._rows = np.array([stream.row for stream in senders], np.intp)
+        self._types = np.array(
+            [0 if stream.params is None else stream.params.payload_type for stream in senders],
+            np.uint8,
+        )
+        self._out = np.zeros((len(senders), TICK_SAMPLES), np.int16)
+
+    def tick(self, now_s: float) -> None:
+        """Send what is due now; the timeline still stands at the positions to be played."""
+        if self._stale:
+            self._make_plan()
+        if self._plan is not None and len(self._heard):
+            heard = self._plan.mix(self._timeline.slice()[self._slots])
+            self._out[: len(self._heard)] = heard[self._heard]
+        for place, _, play in self._playing:
+            play.take(self._out[place])
+            if play.over:
+                self._stale = True
+        for start in range(0, len(self._rows), BATCH):
+            self._send(slice(start, start + BATCH), now_s)
+        self._advance_silent(now_s)
+        if self._spelling:
+            self._tick_digits(now_s)
+        for _, stream, play in self._playing:
+            if play.over and self.plays.get(stream) is play:
+                self._played(stream, play, "end")
+
+    def _advance_silent(self, now_s: float) -> None:
+        """A play that its direction forbids to send goes on unheard, and ends."""
+        if len(self._playing) == len(self.plays):
+            return
+        audible = {stream for _, stream, _ in self._playing}
+        silence = np.zeros(TICK_SAMPLES, np.int16)
+        for stream, play in list(self.plays.items()):
+            if stream not in audible:
+                play.take(silence)
+                if play.over:
+                    self._played(stream, play, "end")
+
+    def _send(self, part: slice, now_s: float) -> None:
+        rows, samples = self._rows[part], self._out[part]
+        count = len(rows)
+        streams, tx = self._streams, self._io.tx
+        alaw = streams.alaw[rows]
+        payload = tx.octets[:count, HEADER : HEADER + TICK_SAMPLES]
+        if alaw.all():
+            payload[:] = g711.encode_alaw(samples)
+        else:
+            payload[:] = g711.encode_ulaw(samples)
+            if alaw.any():
+                payload[alaw] = g711.encode_alaw(samples[alaw])
+        self._catch_up(rows, now_s)
+        # The first packet after a pause carries the marker bit (RFC 3551 4.1).
+        marker = now_s - streams.sent_s[rows] > 0.1
+        rtp.build(
+            self._types[part],
+            marker,
+            streams.next_sequence[rows],
+            streams.next_timestamp[rows],
+            self._relay.ssrc_out[rows],
+            tx.octets[:count, :HEADER],
+        )
+        streams.next_sequence[rows] += np.uint16(1)
+        streams.next_timestamp[rows] += np.uint32(TICK_SAMPLES)
+        streams.sent_s[rows] = now_s
+        streams.sent[rows] += np.uint64(PACKET + TICK_SAMPLES)
+        octets = np.full(count, HEADER + TICK_SAMPLES, np.int32)
+        self._io.send(tx, np.arange(count), octets, streams.port_id[rows], rows)
+
+    def _catch_up(self, rows: NDArray[np.intp], now_s: float) -> None:
+        """Where nothing was sent for a while, the timestamp shows the time that passed."""
+        streams = self._streams
+        pause = now_s - streams.sent_s[rows] - 0.02
+        paused = np.flatnonzero((pause > 0.03) & (streams.sent_s[rows] > 0.0))
+        if len(paused):
+            passed = np.rint(pause[paused] * 50.0).astype(np.uint32) * np.uint32(TICK_SAMPLES)
+            streams.next_timestamp[rows[paused]] += passed
+
+    def _tick_digits(self, now_s: float) -> None:
+        streams, tx = self._streams, self._io.tx
+        for stream, wait in list(self._spelling.items()):
+            self._next_digit(stream, wait, now_s)
+        due = self._digits.tick(TICK_SAMPLES)
+        count = len(due.stream)
+        if not count:
+            return
+        rows = due.stream
+        types = [self._event_type(row) for row in rows.tolist()]
+        rtp.build(
+            np.array(types, np.uint8),
+            due.marker,
+            streams.next_sequence[rows],
+            due.timestamp,
+            self._relay.ssrc_out[rows],
+            tx.octets[:count, :HEADER],
+        )
+        end = HEADER + telephone_event.PAYLOAD_OCTETS
+        tx.octets[:count, HEADER:end] = due.payload
+        streams.next_sequence[rows] += np.uint16(1)
+        streams.sent[rows] += np.uint64(PACKET + telephone_event.PAYLOAD_OCTETS)
+        octets = np.full(count, end, np.int32)
+        self._io.send(tx, np.arange(count), octets, streams.port_id[rows], rows)
+
+    def _event_type(self, row: int) -> int:
+        for stream in self._spelling:
+            if stream.row == row and stream.params is not None:
+                return stream.params.dtmf_payload_type or 101
+        return 101
+
+    def _next_digit(self, stream: Stream, wait: int, now_s: float) -> None:
+        row = stream.row
+        streams = self._streams
+        if self._digits.busy[row]:
+            # Time passes for the peer while the audio gives way to the digit.
+            streams.next_timestamp[row] += np.uint32(TICK_SAMPLES)
+            streams.sent_s[row] = now_s
+        elif wait > 0:
+            self._spelling[stream] = wait - 1
+        elif not stream.digits or not stream.sends:
+            stream.digits = ""
+            stream.spelling = False
+            del self._spelling[stream]
+            self._stale = True
+            self._spelt(stream)
+        else:
+            digit, stream.digits = stream.digits[0], stream.digits[1:]
+            if digit == ",":
+                self._spelling[stream] = _COMMA_TICKS
+                return
+            self._catch_up(np.array([row]), now_s)
+            streams.sent_s[row] = now_s
+            timestamp = int(streams.next_timestamp[row])
+            event = telephone_event.event_of(digit)
+            self._digits.start(row, event, timestamp, duration=_DIGIT_SAMPLES, pause=_DIGIT_SAMPLES)
+            streams.next_timestamp[row] += np.uint32(TICK_SAMPLES)
+
+    def slot_of(self, stream: Stream) -> int | None:
+        """Return the timeline slot of a stream, None if it has none."""
+        slot = int(self._streams.route[stream.row, SLOT])
+        return None if slot == NONE else slot

@@ -1,0 +1,120 @@
+"""What is played into streams: tones, files, digits as sound; read on a thread, served by tick."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import tones, wav
+from media.errors import MediaError, NotSupported
+from media.plane.disk import Disk
+from media.plane.timeline import RATE_HZ, TICK_SAMPLES
+from media.protocol import File, Source, Tone
+
+_CACHED_SAMPLES_MAX = 64 << 20
+_FILE_OCTETS_MAX = 256 << 20
+
+
+def read_source(source: Source) -> NDArray[np.int16]:
+    """Return (n,) int16 at 8,000 a second; raises `MediaError` or `OSError`."""
+    match source:
+        case Tone(name=name, country=country):
+            try:
+                return tones.render(country, name, rate_hz=RATE_HZ)
+            except KeyError as error:
+                raise NotSupported(f"no tone {name!r}") from error
+        case File(path=path):
+            with open(path, "rb") as file:
+                rate_hz, parties = wav.read(file, octets_max=_FILE_OCTETS_MAX)
+            mixed: NDArray[np.int16] = parties[0]
+            if len(parties) > 1:
+                mixed = parties.mean(axis=0).astype(np.int16)
+            if rate_hz != RATE_HZ:
+                mixed = _resampled(mixed, rate_hz)
+            if not len(mixed):
+                raise NotSupported(f"{path} holds no sound")
+            return mixed
+
+
+def _resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:
+    # Low-pass by the Fourier transform of the whole file: exact, and off the tick.
+    wanted = max(1, round(len(samples) * RATE_HZ / rate_hz))
+    spectrum = np.fft.rfft(samples.astype(np.float64))
+    kept = np.zeros(wanted // 2 + 1, np.complex128)
+    size = min(len(kept), len(spectrum))
+    kept[:size] = spectrum[:size]
+    signal = np.fft.irfft(kept, wanted) * (wanted / len(samples))
+    return tones.to_int16(signal)
+
+
+class Library:
+    """Sources that have been read; the least used leave when it grows too large."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._known: OrderedDict[Source, NDArray[np.int16]] = OrderedDict()
+        self._samples = 0
+        self._arrived: deque[tuple[Source, NDArray[np.int16] | None, str]] = deque()
+        self._wanted: dict[Source, list[Callable[[NDArray[np.int16] | None, str], None]]] = {}
+
+    def fetch(self, source: Source, ready: Callable[[NDArray[np.int16] | None, str], None]) -> None:
+        """Call `ready(samples, problem)` at once or at a later `poll`; samples None: problem."""
+        known = self._known.get(source)
+        if known is not None:
+            self._known.move_to_end(source)
+            ready(known, "")
+            return
+        waiting = self._wanted.setdefault(source, [])
+        waiting.append(ready)
+        if len(waiting) == 1:
+            self._disk.submit(lambda: self._read(source))
+
+    def _read(self, source: Source) -> None:
+        try:
+            self._arrived.append((source, read_source(source), ""))
+        except (MediaError, OSError) as error:
+            self._arrived.append((source, None, str(error)))
+
+    def poll(self) -> None:
+        """Hand over what has been read."""
+        while self._arrived:
+            source, samples, problem = self._arrived.popleft()
+            if samples is not None:
+                self._known[source] = samples
+                self._samples += len(samples)
+                while self._samples > _CACHED_SAMPLES_MAX and len(self._known) > 1:
+                    self._samples -= len(self._known.popitem(last=False)[1])
+            for ready in self._wanted.pop(source, ()):
+                ready(samples, problem)
+
+
+@dataclass(slots=True)
+class Play:
+    """One source on its way into one stream; `samples` None until it has been read."""
+
+    play_id: int
+    repeat: bool
+    samples: NDArray[np.int16] | None = None
+    at: int = 0
+    over: bool = False
+
+    def take(self, out: NDArray[np.int16]) -> None:
+        """Fill (`TICK_SAMPLES`,) int16 with what comes next; silence before and after."""
+        out[:] = 0
+        if self.samples is None or self.over:
+            return
+        filled = 0
+        while filled < TICK_SAMPLES:
+            part = self.samples[self.at : self.at + TICK_SAMPLES - filled]
+            out[filled : filled + len(part)] = part
+            filled += len(part)
+            self.at += len(part)
+            if self.at >= len(self.samples):
+                if not self.repeat:
+                    self.over = True
+                    return
+                self.at = 0

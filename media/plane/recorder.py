@@ -1,0 +1,244 @@
+"""Recordings: what two streams say, side by side in a WAV file that is valid at every moment.
+
+Half-second pieces are copied out of the timeline and written by a disk thread; after each piece the
+header says how much there is. What fails (full disk, slow disk) stops the recording, never the call.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import wav
+from media.errors import BadName
+from media.plane.disk import Disk
+from media.plane.timeline import DELAY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
+from media.protocol import RecordingStopped
+
+PIECE = 4_000
+"""Samples written at once; with `LATE` and `DELAY` it bounds what a killed worker can lose."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_MODE = 0o640
+_DATA_OCTETS_MAX = (1 << 32) - 4096
+_GAP_S_MAX = 3_600.0
+
+
+def checked_path(directory: str, name: str) -> str:
+    """Return `directory`/`name`; raises `BadName` unless `name` is a bare, harmless file name."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise BadName(f"{name!r} is not a bare file name of letters, digits, dot, dash, underscore")
+    root = os.path.realpath(directory)
+    path = os.path.join(root, name)
+    if os.path.dirname(os.path.realpath(path)) != root:
+        raise BadName(f"{name!r} leads out of the recordings directory")
+    return path
+
+
+class RecordingFile:
+    """The file of one recording; its methods run on the disk thread, in order.
+
+    `failed` holds the reason of the first error; later calls do nothing.
+    """
+
+    __slots__ = ("_descriptor", "_format", "_octets", "failed", "path")
+
+    def __init__(self, path: str, parties: int) -> None:
+        self.path = path
+        self.failed = ""
+        self._format = wav.WavFormat(RATE_HZ, parties)
+        self._descriptor = -1
+        self._octets = 0
+
+    @property
+    def frames(self) -> int:
+        """Samples of each party that are in the file."""
+        return self._octets // self._format.octets_per_frame
+
+    def open(self, resumed_at: int) -> None:
+        """Create the file, or with `resumed_at` > 0 go on in it, silence up to that frame."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(self.path, flags | (0 if resumed_at else os.O_EXCL), _MODE)
+            self._octets = self._found() if resumed_at else 0
+            missing = min(resumed_at - self.frames, int(_GAP_S_MAX * RATE_HZ))
+            if missing > 0:
+                # Silence is zeros, and a hole in a file reads as zeros.
+                self._octets += missing * self._format.octets_per_frame
+                os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
+            self._write_header()
+        except OSError as error:
+            self._fail(error)
+
+    def _found(self) -> int:
+        size = os.fstat(self._descriptor).st_size - self._format.header_octets
+        return max(0, size - size % self._format.octets_per_frame)
+
+    def _write_header(self) -> None:
+        os.pwrite(self._descriptor, wav.header(self._format, self._octets), 0)
+
+    def write(self, samples: NDArray[np.int16]) -> None:
+        """Append (n, parties) int16."""
+        if self.failed or self._descriptor < 0:
+            return
+        data = memoryview(np.ascontiguousarray(samples, "<i2").data).cast("B")
+        try:
+            while data:
+                at = self._format.header_octets + self._octets
+                written = os.pwrite(self._descriptor, data, at)
+                self._octets += written
+                data = data[written:]
+            self._write_header()
+        except OSError as error:
+            self._octets -= self._octets % self._format.octets_per_frame
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failed = f"disk: {error.strerror}"
+
+    def close(self) -> None:
+        """Cut off half a frame, say how long it is, close."""
+        if self._descriptor < 0:
+            return
+        try:
+            self._write_header()
+            os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
+        except OSError as error:
+            self._fail(error)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+@dataclass(slots=True)
+class _Recording:
+    recording_id: int
+    file: RecordingFile
+    slots: list[int | None]
+    start: int
+    done: int
+    streams: list[int] = field(default_factory=list)
+
+
+class Recorder:
+    """All recordings of a worker. `finished` holds the events of those that have ended."""
+
+    def __init__(self, timeline: Timeline, disk: Disk, directory: str) -> None:
+        self._timeline = timeline
+        self._disk = disk
+        self._directory = directory
+        self._recordings: dict[int, _Recording] = {}
+        self._due: dict[int, list[int]] = {}
+        self.finished: deque[RecordingStopped] = deque()
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def __contains__(self, recording_id: int) -> bool:
+        return recording_id in self._recordings
+
+    def start(
+        self, recording_id: int, streams: list[int], slots: list[int], name: str, elapsed_ms: int
+    ) -> None:
+        """Record `slots` (one or two, left and right) from now on; raises `BadName`."""
+        path = checked_path(self._directory, name)
+        file = RecordingFile(path, len(slots))
+        resumed_at = elapsed_ms * RATE_HZ // 1000
+        # What arrives now is played after the delay: there begins what is said from now on.
+        start = self._timeline.now + DELAY
+        recording = _Recording(recording_id, file, list(slots), start, start, streams)
+        self._recordings[recording_id] = recording
+        self._disk.submit(lambda: file.open(resumed_at))
+        # The first piece differs in length, so that many recordings do not all write in one tick.
+        first = PIECE - (recording_id * TICK_SAMPLES) % (PIECE - PIECE % TICK_SAMPLES)
+        self._schedule(recording, first)
+
+    def _schedule(self, recording: _Recording, samples: int) -> None:
+        ready = recording.done + samples + LATE
+        tick = -(-ready // TICK_SAMPLES)
+        self._due.setdefault(tick, []).append(recording.recording_id)
+
+    def tick(self) -> None:
+        """Write the pieces that are complete; call after each advance of the timeline."""
+        due = self._due.pop(self._timeline.now // TICK_SAMPLES, None)
+        for recording_id in due or ():
+            recording = self._recordings.get(recording_id)
+            if recording is None:
+                continue
+            if recording.file.failed:
+                self._finish(recording, recording.file.failed)
+                continue
+            end = (self._timeline.now - LATE) // TICK_SAMPLES * TICK_SAMPLES
+            self._copy_out(recording, end)
+            if recording_id in self._recordings:
+                self._schedule(recording, PIECE)
+
+    def catch_up(self) -> None:
+        """After a jump of the timeline: fetch what is still there, pad what is not."""
+        self._due.clear()
+        for recording in list(self._recordings.values()):
+            oldest = self._timeline.now - LATE - PIECE
+            if recording.done < oldest:
+                self._pad(recording, oldest - recording.done)
+                recording.done = oldest
+            if recording.recording_id in self._recordings:
+                self._schedule(recording, max(0, PIECE - LATE))
+
+    def _pad(self, recording: _Recording, samples: int) -> None:
+        silence = np.zeros((min(samples, int(_GAP_S_MAX) * RATE_HZ), len(recording.slots)), "<i2")
+        file = recording.file
+        self._disk.submit(lambda: file.write(silence), silence.nbytes)
+
+    def _copy_out(self, recording: _Recording, end: int) -> None:
+        start = recording.done
+        if end <= start:
+            return
+        piece = np.zeros((end - start, len(recording.slots)), "<i2")
+        for party, slot in enumerate(recording.slots):
+            if slot is not None:
+                piece[:, party] = self._timeline.read(slot, start, end)
+        recording.done = end
+        file = recording.file
+        if (end - recording.start) * piece.itemsize * len(recording.slots) > _DATA_OCTETS_MAX:
+            self._finish(recording, "limit")
+        elif not self._disk.submit(lambda: file.write(piece), piece.nbytes):
+            self._finish(recording, "disk: too slow")
+
+    def stop(self, recording_id: int, reason: str = "stopped") -> list[int]:
+        """End a recording with what has come so far; returns the ids of its streams."""
+        recording = self._recordings.get(recording_id)
+        if recording is None:
+            return []
+        self._copy_out(recording, self._timeline.now + DELAY)
+        if recording_id in self._recordings:
+            self._finish(recording, reason)
+        return recording.streams
+
+    def leave(self, slot: int) -> list[int]:
+        """A stream is gone: its side is silent; returns recordings that have no side left."""
+        empty = []
+        for recording in self._recordings.values():
+            if slot in recording.slots:
+                self._copy_out(recording, self._timeline.now + DELAY)
+                recording.slots = [None if own == slot else own for own in recording.slots]
+                if not any(own is not None for own in recording.slots):
+                    empty.append(recording.recording_id)
+        return empty
+
+    def _finish(self, recording: _Recording, reason: str) -> None:
+        del self._recordings[recording.recording_id]
+        file, finished = recording.file, self.finished
+
+        def complete() -> None:
+            file.close()
+            finished.append(
+                RecordingStopped(
+                    recording.recording_id, file.path, file.frames, file.failed or reason
+                )
+            )
+
+        self._disk.submit(complete)

@@ -1,0 +1,135 @@
+"""Relay: packets of one stream become packets of another by new header fields, nothing else.
+
+Sequence numbers and timestamps that a peer sees from us go on without a break, whoever feeds it:
+the offsets of a new feed are decided by its first packet, from where the last feed ended.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.plane.latch import Latch
+from media.plane.stream import Stream
+from media.plane.streams import (
+    EXPECT,
+    HEAD_OUT,
+    NONE,
+    SEQUENCE_OFFSET,
+    SSRC_OUT,
+    TARGET,
+    TIMESTAMP_OFFSET,
+    Streams,
+)
+
+_NOISE_HEAD = 0x80000000 | (13 << 16)
+_FRAME_S = 0.02
+_CONVERSIONS = {("PCMU", "PCMA"): 1, ("PCMA", "PCMU"): 2}
+
+
+def relayable(source: Stream, target: Stream) -> bool:
+    """Tell whether packets of `source` can become packets of `target` without decoding."""
+    if source.params is None or target.params is None:
+        return False
+    codecs = source.params.codec, target.params.codec
+    return codecs[0] == codecs[1] or codecs in _CONVERSIONS
+
+
+class Relay:
+    """Makes and ends feeds. `ssrc_out[row]` is the SSRC that we send with on a row.
+
+    `conversion[row]`: 1 u-law to A-law, 2 the reverse, for what comes in on `row`; `audio_out[row]`
+    the payload type its audio leaves with; `converting` counts the feeds that convert.
+    """
+
+    def __init__(self, streams: Streams, latch: Latch) -> None:
+        self._streams = streams
+        self._latch = latch
+        self.ssrc_out: NDArray[np.uint32] = np.zeros(streams.capacity, np.uint32)
+        self.conversion: NDArray[np.uint8] = np.zeros(streams.capacity, np.uint8)
+        self.audio_out: NDArray[np.uint8] = np.zeros(streams.capacity, np.uint8)
+        self.converting = 0
+        latch.before_change = self.suspend
+
+    def feed(self, source: Stream, target: Stream | None) -> None:
+        """Relay `source` to `target` from its next packet on; None ends it. Idempotent."""
+        if source.feeds is not target or target is None:
+            self._end(source)
+        if target is None or target.params is None or source.params is None:
+            self._latch.refresh(source)
+            return
+        row = source.row
+        route = self._streams.route[row]
+        if source.feeds is None:
+            source.feeds = target
+            source.unsynced = True
+        route[HEAD_OUT] = 0x80000000 | (target.params.payload_type << 16)
+        route[SSRC_OUT] = self.ssrc_out[target.row]
+        self._set_conversion(row, _CONVERSIONS.get((source.params.codec, target.params.codec), 0))
+        self.audio_out[row] = target.params.payload_type
+        if source.unsynced:
+            route[EXPECT] = 0
+        else:
+            self._latch.refresh(source)
+
+    def _set_conversion(self, row: int, code: int) -> None:
+        self.converting += int(code > 0) - int(self.conversion[row] > 0)
+        self.conversion[row] = code
+
+    def suspend(self, source: Stream) -> None:
+        """Note where the target's numbers stand; the next packet of `source` goes on from there."""
+        target, row = source.feeds, source.row
+        if target is None or source.unsynced:
+            return
+        streams, route = self._streams, self._streams.route[row]
+        newest = int(streams.extended[row]) + int(route[SEQUENCE_OFFSET])
+        streams.next_sequence[target.row] = (newest + 1) & 0xFFFF
+        frame = round(_FRAME_S * float(streams.clock_hz[target.row]))
+        latest = int(streams.timestamp[row]) + int(route[TIMESTAMP_OFFSET])
+        streams.next_timestamp[target.row] = (latest + frame) & 0xFFFFFFFF
+        streams.sent_s[target.row] = streams.heard_s[row]
+        source.unsynced = True
+        route[TARGET] = NONE
+        route[EXPECT] = 0
+
+    def _end(self, source: Stream) -> None:
+        self.suspend(source)
+        source.feeds = None
+        source.unsynced = False
+        self._streams.route[source.row, TARGET] = NONE
+        self._set_conversion(source.row, 0)
+
+    def sync(self, source: Stream, sequence: int, timestamp: int, now_s: float) -> None:
+        """The first packet of a feed: let the target's numbers go on from where they were."""
+        target = source.feeds
+        source.unsynced = False
+        if target is None:
+            self._latch.refresh(source)
+            return
+        streams, row = self._streams, source.row
+        route = streams.route[row]
+        sent_s = float(streams.sent_s[target.row])
+        pause = max(0.0, now_s - sent_s - _FRAME_S) if sent_s else 0.0
+        clock_hz = float(streams.clock_hz[target.row])
+        due = int(streams.next_timestamp[target.row]) + round(pause * clock_hz)
+        route[SEQUENCE_OFFSET] = (int(streams.next_sequence[target.row]) - sequence) & 0xFFFF
+        route[TIMESTAMP_OFFSET] = (due - timestamp) & 0xFFFFFFFF
+        route[TARGET] = target.row
+        self._latch.refresh(source)
+
+    def redirect(self, route: NDArray[np.uint32], source: Stream, kind: str) -> None:
+        """Make one packet's `route` fit an event or comfort noise instead of audio."""
+        target = source.feeds
+        route[3] = NONE  # neither has samples for the timeline
+        if target is None or target.params is None or int(route[TARGET]) == NONE:
+            return
+        if kind == "noise":
+            known = target.params.codec in ("PCMU", "PCMA")
+            head = _NOISE_HEAD if known else None
+        else:
+            payload_type = target.params.dtmf_payload_type
+            head = None if payload_type is None else 0x80000000 | (payload_type << 16)
+        if head is None:
+            route[TARGET] = NONE
+        else:
+            route[HEAD_OUT] = head

@@ -1,0 +1,62 @@
+"""What the worker knows of one stream besides its row of numbers: agreements and connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from media.protocol import Address, StreamParams
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One stream of the worker. `row` is its place in the arrays, `port_id` the socket it uses.
+
+    Latching: `key` is the exact source that may speak, `host_key` a host of which any UDP port may
+    (while not locked), `locked` the address that four packets in sequence have confirmed. `runs`
+    counts sequences of sources that are not confirmed: (key, SSRC) -> [sequence, length].
+    """
+
+    stream_id: int
+    row: int
+    port_id: int
+    signalled_host: str | None
+    params: StreamParams | None = None
+    key: int | None = None
+    host_key: int | None = None
+    rtcp_key: int | None = None
+    locked: Address | None = None
+    has_ssrc: bool = False
+    runs: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    timed_out: bool = False
+    # Wiring: who is on the other side, who is fed by relay, what is played or noted down.
+    partner: Stream | None = None
+    echo: bool = False
+    room: int | None = None
+    mute: bool = False
+    deaf: bool = False
+    gain: float = 1.0
+    playing: bool = False
+    digits: str = ""
+    spelling: bool = False
+    restored: Address | None = None
+    taps: int = 0
+    """Recordings that listen to this stream."""
+    feeds: Stream | None = None
+    """Where our packets are relayed to (a stream may feed itself: echo)."""
+    unsynced: bool = False
+    """The next packet decides the offsets towards `feeds`."""
+
+    @property
+    def receives(self) -> bool:
+        """Our direction lets media come in."""
+        return self.params is not None and self.params.direction in ("sendrecv", "recvonly")
+
+    @property
+    def sends(self) -> bool:
+        """Our direction lets media go out, and there is somewhere to send it."""
+        return (
+            self.params is not None
+            and self.params.direction in ("sendrecv", "sendonly")
+            and not self.timed_out
+            and (self.params.remote is not None or self.locked is not None)
+        )

@@ -1,0 +1,135 @@
+"""Who hears whom: decides for every stream what feeds it, and switches over without a seam.
+
+A stream is fed by relay (its bridge partner's packets, or its own: echo) unless something is played
+into it, it sends digits, or it sits in a conference; then the tick makes its packets. Its own audio
+is decoded only while somebody listens to it: a conference or a recording.
+"""
+
+from __future__ import annotations
+
+from media.errors import NotSupported
+from media.plane.mixer import Mixer
+from media.plane.relay import Relay, relayable
+from media.plane.stream import Stream
+from media.plane.streams import NONE, SLOT, Streams
+from media.plane.timeline import Timeline
+
+_DECODED = ("PCMU", "PCMA")
+
+
+class Wiring:
+    """Connections between streams; every change ends in `rewire` of those it touches."""
+
+    def __init__(self, streams: Streams, timeline: Timeline, relay: Relay, mixer: Mixer) -> None:
+        self._streams = streams
+        self._timeline = timeline
+        self._relay = relay
+        self._mixer = mixer
+
+    def connect(self, a: Stream, b: Stream) -> None:
+        """Bridge two streams."""
+        if a is b:
+            raise ValueError("a stream is not bridged with itself; use echo")
+        if a.partner is b:
+            return
+        for stream in (a, b):
+            self._part(stream)
+            self.leave(stream)
+            stream.echo = False
+        a.partner, b.partner = b, a
+        self.rewire(a)
+
+    def disconnect(self, a: Stream, b: Stream) -> None:
+        """End the bridge of two streams if there is one."""
+        if a.partner is b:
+            self._part(a)
+
+    def _part(self, stream: Stream) -> None:
+        other = stream.partner
+        if other is not None:
+            stream.partner = other.partner = None
+            self.rewire(stream)
+            self.rewire(other)
+
+    def echo(self, stream: Stream, on: bool) -> None:
+        """Send a stream's packets back to it."""
+        stream.echo = on
+        self.rewire(stream)
+
+    def join(self, stream: Stream, room: int, *, mute: bool, deaf: bool, gain: float) -> None:
+        """Put a stream into a conference or change its part there."""
+        if stream.params is not None:
+            self._check_decodable(stream)
+        self._part(stream)
+        stream.echo = False
+        stream.room, stream.mute, stream.deaf, stream.gain = room, mute, deaf, gain
+        self.rewire(stream)
+        if stream not in self._mixer.parties:
+            self._mixer.set_parties([*self._mixer.parties, stream])
+        self._mixer.changed()
+
+    def leave(self, stream: Stream) -> None:
+        """Take a stream out of its conference."""
+        if stream.room is None:
+            return
+        stream.room = None
+        self._mixer.set_parties([party for party in self._mixer.parties if party is not stream])
+        self.rewire(stream)
+
+    def tap(self, stream: Stream) -> int:
+        """Listen to a stream; returns its slot."""
+        self._check_decodable(stream)
+        stream.taps += 1
+        self.rewire(stream)
+        return int(self._streams.route[stream.row, SLOT])
+
+    def untap(self, stream: Stream) -> None:
+        """One listener less."""
+        stream.taps = max(0, stream.taps - 1)
+        self.rewire(stream)
+
+    def _check_decodable(self, stream: Stream) -> None:
+        if stream.params is not None and stream.params.codec not in _DECODED:
+            raise NotSupported(f"{stream.params.codec} cannot be decoded")
+
+    def unplug(self, stream: Stream) -> None:
+        """The stream goes away: nothing leads to it or comes from it."""
+        self._part(stream)
+        self.leave(stream)
+        stream.echo = False
+        self._relay.feed(stream, None)
+        self._set_slot(stream, False)
+
+    def rewire(self, stream: Stream) -> None:
+        """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
+        self._set_slot(stream, stream.room is not None or stream.taps > 0)
+        partner = stream.partner
+        # First end what must end, then begin: a target has one feed at a time.
+        pairs = [(stream, self._target(stream))]
+        if partner is not None:
+            pairs.append((partner, self._target(partner)))
+        for source, target in pairs:
+            if source.feeds is not target:
+                self._relay.feed(source, None)
+        for source, target in pairs:
+            self._relay.feed(source, target)
+        self._mixer.changed()
+
+    def _target(self, source: Stream) -> Stream | None:
+        target = source if source.echo else source.partner
+        if target is None or not source.receives or not target.sends:
+            return None
+        if target.playing or target.digits or target.spelling or target.room is not None:
+            return None
+        if target.echo and target is not source:
+            return None
+        return target if relayable(source, target) else None
+
+    def _set_slot(self, stream: Stream, wanted: bool) -> None:
+        route = self._streams.route
+        slot = int(route[stream.row, SLOT])
+        if wanted and slot == NONE:
+            route[stream.row, SLOT] = self._timeline.take()
+        elif not wanted and slot != NONE:
+            route[stream.row, SLOT] = NONE
+            self._timeline.give_back(slot)

@@ -1,0 +1,218 @@
+"""A media worker: one process, one engine, one control socket. `python -P -m media.plane.worker`.
+
+The process waits for `Setup` (a spare may wait long, with everything imported), then serves until
+its control socket closes or says `Stop`; either way the recordings are finished first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import signal
+import socket
+import sys
+import time
+from collections import deque
+
+from media.errors import ProtocolViolation
+from media.plane import io_mmsg
+from media.plane.disk import DiskThread
+from media.plane.engine import Engine
+from media.plane.io_portable import PortableIo
+from media.plane.packet_io import PacketIo
+from media.protocol import (
+    MESSAGE_OCTETS_MAX,
+    AddPort,
+    Command,
+    MediaEvent,
+    Setup,
+    Stop,
+    WorkerLoad,
+    decode_command,
+    encode,
+)
+
+_COMMANDS_PER_TURN = 256
+_EVENTS_WAITING_MAX = 100_000
+_LOAD_EVERY_S = 1.0
+_GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (40_000.0, 0.003))
+"""(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
+packet is served at once, with many a batch costs little more than a packet."""
+
+
+def gather_s(rate: float) -> float:
+    """Return how long to let datagrams gather at `rate` packets a second."""
+    low_rate, low_s = _GATHERING[0]
+    if rate <= low_rate:
+        return 0.0
+    for high_rate, high_s in _GATHERING[1:]:
+        if rate <= high_rate:
+            return low_s + (high_s - low_s) * (rate - low_rate) / (high_rate - low_rate)
+        low_rate, low_s = high_rate, high_s
+    return low_s
+
+
+class ControlSocket:
+    """The worker's end of the control connection: commands in, events out, never blocking."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.closed = False
+        self._waiting: deque[bytes] = deque()
+
+    def receive(self) -> tuple[Command, list[int]] | None:
+        """Return the next command and the descriptors beside it; None if there is none now."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.sock, MESSAGE_OCTETS_MAX, 2)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self.closed = True
+            return None
+        if not data:
+            self.closed = True
+            return None
+        return decode_command(data), list(descriptors)
+
+    def emit(self, event: MediaEvent) -> None:
+        """Queue an event; what nobody fetches is bounded."""
+        if len(self._waiting) < _EVENTS_WAITING_MAX:
+            self._waiting.append(encode(event))
+
+    def flush(self) -> None:
+        """Send what the other end takes now."""
+        while self._waiting and not self.closed:
+            try:
+                self.sock.send(self._waiting[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.closed = True
+                return
+            self._waiting.popleft()
+
+
+class Worker:
+    """One engine, its clock and its control socket."""
+
+    def __init__(self, setup: Setup, control: ControlSocket) -> None:
+        self._control = control
+        self._setup = setup
+        self._io: PacketIo = _packet_io(setup)
+        self._io.watch(control.sock.fileno())
+        self._disk = DiskThread("recordings")
+        self._reader = DiskThread("prompts")
+        self._rate = 0.0
+        self._stopping = False
+        self.engine = Engine(
+            self._io,
+            emit=control.emit,
+            disk=self._disk,
+            reader=self._reader,
+            recordings_dir=setup.recordings_dir,
+            start_s=time.monotonic(),
+            rng=random.SystemRandom(),
+            streams_max=setup.streams_max,
+            rtp_timeout_s=setup.rtp_timeout_s,
+        )
+
+    def run(self) -> None:
+        """Serve until told to stop; finishes the recordings."""
+        clock = time.monotonic
+        control, engine, io = self._control, self.engine, self._io
+        next_load_s = clock() + _LOAD_EVERY_S
+        cpu_s, packets = time.process_time(), 0
+        while not self._stopping and not control.closed:
+            pause = min(gather_s(self._rate), engine.deadline_s() - clock())
+            if pause > 0.0002:
+                time.sleep(pause)
+                commanded = io.wait(0.0)
+            else:
+                commanded = io.wait(max(0.0, engine.deadline_s() - clock()))
+            if commanded:
+                self._take_commands(clock())
+            engine.poll(clock())
+            control.flush()
+            now_s = clock()
+            if now_s >= next_load_s:
+                elapsed = now_s - next_load_s + _LOAD_EVERY_S
+                self._rate = (engine.packets_in - packets) / elapsed
+                spent = time.process_time()
+                self._report((spent - cpu_s) / elapsed)
+                cpu_s, packets = spent, engine.packets_in
+                next_load_s = now_s + _LOAD_EVERY_S
+        self._finish()
+
+    def _take_commands(self, now_s: float) -> None:
+        for _ in range(_COMMANDS_PER_TURN):
+            received = self._control.receive()
+            if received is None:
+                return
+            command, descriptors = received
+            if isinstance(command, AddPort):
+                for offset, descriptor in enumerate(descriptors):
+                    self._io.open_port(command.port_id + offset, socket.socket(fileno=descriptor))
+                continue
+            for descriptor in descriptors:
+                socket.socket(fileno=descriptor).close()
+            if isinstance(command, Stop):
+                self._stopping = True
+                return
+            self.engine.handle(command, now_s)
+
+    def _report(self, cpu: float) -> None:
+        held = self.engine.snapshot()
+        self._control.emit(
+            WorkerLoad(
+                worker=self._setup.worker,
+                cpu=round(cpu, 4),
+                streams=held["streams"],
+                packets_in=self.engine.packets_in,
+                packets_out=self.engine.packets_out,
+                unknown_sources=held["unknown_sources"],
+            )
+        )
+
+    def _finish(self) -> None:
+        self.engine.finish()
+        self._disk.close(5.0)
+        self.engine.drain_events()
+        self._control.flush()
+        self._io.close()
+
+
+def _packet_io(setup: Setup) -> PacketIo:
+    if setup.back_end != "portable" and io_mmsg.available():
+        return io_mmsg.MmsgIo(setup.streams_max)
+    return PortableIo(setup.streams_max)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker on the control socket whose descriptor is named on the command line."""
+    parser = argparse.ArgumentParser(prog="media.plane.worker")
+    parser.add_argument("--control", type=int, required=True, help="descriptor of the socket")
+    options = parser.parse_args(arguments)
+    # An interrupt from the terminal is for the control plane, which then closes our socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = ControlSocket(socket.socket(fileno=options.control))
+    try:
+        control.sock.setblocking(True)
+        first = control.receive()
+        if first is None:
+            return 0
+        if not isinstance(first[0], Setup):
+            raise ProtocolViolation("the first command is Setup")
+        control.sock.setblocking(False)
+        # Nothing that exists now will die: keep the collector from walking it in mid-tick.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        Worker(first[0], control).run()
+    except ProtocolViolation as error:
+        print(f"media worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
