@@ -11,7 +11,14 @@ from softswitch.sip.dialog import Dialog
 from softswitch.sip.events import Answered, Ended, Failed, Progressed, SipEvent
 from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.message import SipRequest
-from softswitch.sip.session_core import Purpose, SessionTerms, State, attach_sdp, sdp_of
+from softswitch.sip.session_core import (
+    Purpose,
+    SessionTerms,
+    State,
+    attach_sdp,
+    cancel_of,
+    sdp_of,
+)
 from softswitch.sip.session_effects import (
     AbandonInvite,
     AnswerArrived,
@@ -272,15 +279,7 @@ class OutgoingInviteSession(InviteSession):
         if invite is None or self._cancel_sent:
             return
         self._cancel_sent = True
-        cancel = SipRequest("CANCEL", invite.uri)
-        source, headers = invite.headers, cancel.headers
-        for name in ("Via", "Route", "From", "To", "Call-ID"):
-            for value in source.get_all(name):
-                headers.add(name, value)
-        headers.add("Max-Forwards", "70")
-        headers.add("CSeq", f"{invite.cseq.number} CANCEL")
-        if self._cancel_cause is not None:
-            headers.add("Reason", str(self._cancel_cause))
+        cancel = cancel_of(invite, self._cancel_cause)
         self._emit(SendRequest(cancel, self.terms.flow, Purpose.CANCEL))
         self._set_timer("abandon", 64 * self.config.t1_s)
 
@@ -304,7 +303,7 @@ class OutgoingInviteSession(InviteSession):
             return
         request = event.request
         dialog = self._forks.get(request.from_.tag or "")
-        if dialog is None or request.method in ("BYE", "PRACK", "INVITE"):
+        if dialog is None or self._closed or request.method in ("BYE", "PRACK", "INVITE"):
             self._respond(request, event.transaction, 481)
         elif not dialog.accepts(request):
             self._respond(request, event.transaction, 500)

@@ -20,6 +20,7 @@ from softswitch.sip.events import (
     ReofferFailed,
     ReofferReceived,
 )
+from softswitch.sip.next_hop import next_hop
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.session_core import (
     Purpose,
@@ -27,9 +28,11 @@ from softswitch.sip.session_core import (
     SessionTerms,
     State,
     attach_sdp,
+    cancel_of,
     sdp_of,
 )
 from softswitch.sip.session_effects import (
+    AbandonInvite,
     Accept,
     AcceptReoffer,
     AckArrived,
@@ -48,6 +51,7 @@ from softswitch.sip.session_effects import (
     RequestLost,
     Respond,
     SendInDialog,
+    SendRequest,
     SessionEffect,
     SessionInput,
     StartCall,
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
 
 _GLARE_TRIES = 6
 _TRYING_S = 0.2
+# A re-INVITE that somebody keeps us waiting for is cancelled after so long.
+_REOFFER_PATIENCE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -68,6 +74,7 @@ class Offering:
     sdp: bytes | None
     refresh: bool = False
     tries: int = 1
+    sent: SendRequest | None = None
 
 
 @dataclass(slots=True)
@@ -147,7 +154,7 @@ class InviteSession(SessionCore):
         method = request.method
         if method == "BYE":
             self._on_bye(event)
-        elif self.state is State.ENDING:
+        elif self._closed:
             self._respond(request, event.transaction, 481)
         elif method == "INVITE":
             self._on_reinvite(event)
@@ -304,7 +311,10 @@ class InviteSession(SessionCore):
         self._add_capabilities(request)
         self._add_session_timer(request)
         attach_sdp(request, offering.sdp)
-        self._send(request, dialog, Purpose.REINVITE)
+        hop = next_hop(dialog, self.terms.follow_contact)
+        offering.sent = SendRequest(request, hop, Purpose.REINVITE)
+        self._emit(offering.sent)
+        self._set_timer("reoffer", _REOFFER_PATIENCE_S)
 
     def _on_reinvite_answer(self, event: AnswerArrived) -> None:
         status = event.response.status
@@ -319,6 +329,7 @@ class InviteSession(SessionCore):
         if self._retry_authorised(event):
             return
         self._offering = None
+        self._clear_timers("reoffer", "abandon")
         if status == 491 and offering.tries < _GLARE_TRIES:
             self._wait_out_glare(offering)
         elif status == 422 and offering.tries < _GLARE_TRIES:
@@ -337,6 +348,7 @@ class InviteSession(SessionCore):
             return
         dialog = self._the_dialog()
         offering, self._offering = self._offering, None
+        self._clear_timers("reoffer", "abandon")
         if self.state is not State.CONFIRMED or offering is None:
             self._ack(dialog, event.request, None)
             return
@@ -378,6 +390,29 @@ class InviteSession(SessionCore):
             self._queued = self._queued or offering
         else:
             self._offer(offering)
+
+    def _cancel_offer(self) -> None:
+        """The peer said 100 to our re-INVITE and nothing since."""
+        offering = self._offering
+        if offering is None or offering.sent is None:
+            return
+        cancel = cancel_of(offering.sent.request, None)
+        self._emit(SendRequest(cancel, offering.sent.flow, Purpose.CANCEL))
+        self._set_timer("abandon", 64 * self.config.t1_s)
+
+    def _abandon_offer(self) -> None:
+        """Forget a re-INVITE without final response: its transaction would wait for ever."""
+        offering, self._offering = self._offering, None
+        if offering is None or offering.sent is None:
+            return
+        self._emit(AbandonInvite(offering.sent.request))
+        if self.state is State.CONFIRMED and not offering.refresh:
+            self._notify(ReofferFailed(self.session, 408))
+        self._next_offer()
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._abandon_offer()
 
     # -- our other requests ------------------------------------------------------------------------
 
@@ -440,7 +475,10 @@ class InviteSession(SessionCore):
         self._credential_tries += 1
         dialog.local_cseq += 1
         retry.headers.set("CSeq", f"{dialog.local_cseq} {retry.method}")
-        self._send(retry, dialog, event.purpose)
+        effect = SendRequest(retry, next_hop(dialog, self.terms.follow_contact), event.purpose)
+        if event.purpose is Purpose.REINVITE and self._offering is not None:
+            self._offering.sent = effect
+        self._emit(effect)
         return True
 
     # -- the end -----------------------------------------------------------------------------------
@@ -458,7 +496,7 @@ class InviteSession(SessionCore):
             self._ack(*wanted, None)
         self._refuse_offered(487)
         self._unacked = None
-        self._clear_timers("2xx", "no-ack", "refresh", "expire", "glare")
+        self._clear_timers("2xx", "no-ack", "refresh", "expire", "glare", "reoffer")
         self.state = State.ENDING
         request = dialog.request("BYE")
         if cause is not None:
@@ -484,6 +522,10 @@ class InviteSession(SessionCore):
             self._on_no_ack()
         elif name == "glare":
             self._retry_after_glare()
+        elif name == "reoffer":
+            self._cancel_offer()
+        elif name == "abandon":
+            self._abandon_offer()
         elif name == "trying":
             if self._offered is not None:
                 self._respond(self._offered.request, self._offered.transaction, 100)

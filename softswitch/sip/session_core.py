@@ -11,6 +11,7 @@ from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_timer
 from softswitch.sip.effects import ClearTimer, SetTimer
 from softswitch.sip.events import SipEvent
+from softswitch.sip.message import SipRequest
 from softswitch.sip.next_hop import next_hop
 from softswitch.sip.session_effects import (
     AnswerArrived,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from softswitch.sip.credentials import Credentials
     from softswitch.sip.dialog import Dialog
     from softswitch.sip.flow import Flow
-    from softswitch.sip.message import SipMessage, SipRequest, SipResponse
+    from softswitch.sip.message import SipMessage, SipResponse
     from softswitch.sip.reason import ReasonHeader
     from softswitch.sip.session_effects import HeaderLines
     from softswitch.sip.session_timer import SessionTimer
@@ -275,6 +276,20 @@ class SessionCore:
         for value in message.headers.values("Allow"):
             if value == "UPDATE":
                 self.peer_takes_update = True
+
+
+def cancel_of(invite: SipRequest, cause: ReasonHeader | None) -> SipRequest:
+    """The CANCEL of an INVITE that was sent (9.1): its Via, Route and CSeq number."""
+    cancel = SipRequest("CANCEL", invite.uri)
+    source, headers = invite.headers, cancel.headers
+    for name in ("Via", "Route", "From", "To", "Call-ID"):
+        for value in source.get_all(name):
+            headers.add(name, value)
+    headers.add("Max-Forwards", "70")
+    headers.add("CSeq", f"{invite.cseq.number} CANCEL")
+    if cause is not None:
+        headers.add("Reason", str(cause))
+    return cancel
 
 
 def attach_sdp(message: SipMessage, sdp: bytes | None) -> None:

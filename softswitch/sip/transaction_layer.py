@@ -270,6 +270,8 @@ class TransactionLayer:
 
     def client_of(self, request: SipRequest) -> ClientTransaction | None:
         """The client transaction that sent this very request of ours, while it lives."""
+        if "Via" not in request.headers:
+            return None  # it never got as far as a transaction
         return self.clients.get((request.top_via.branch or "", request.method))
 
     def receive_response(self, response: SipResponse, now_s: float) -> bool:
