@@ -1,0 +1,267 @@
+"""The database itself: opening it, its pragmas, its schema, and what to do with a damaged one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from softswitch.errors import StoreError
+from softswitch.store.entry import Entry
+from softswitch.store.migrate import HEAD, migrate, revision_of
+
+FILE_NAME = "softswitch.db"
+# Longer than any transaction of ours; a lock held longer is an alarm and the log holds the entries.
+_BUSY_TIMEOUT_MS = 5_000
+_QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
+_SALVAGE_ROWS = 256
+_CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    # The journal's log is on disk before the transaction begins, so that a power cut may take the
+    # last transactions: they are read back from there. NORMAL keeps the file itself consistent.
+    "PRAGMA synchronous = NORMAL",
+    f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class Corrupt(StoreError):
+    """The database file is damaged."""
+
+
+def is_corruption(error: BaseException) -> bool:
+    """Whether an error of the driver says that the file is damaged (not locked, full, read-only)."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, Exception) and bool(_CORRUPT.search(str(original)))
+
+
+def reason_of(error: BaseException) -> str:
+    """The driver's own words, on one line, without the statement (it holds callers' numbers)."""
+    text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    return text[:200] or type(error).__name__
+
+
+class Database:
+    """The one connection that writes and the pool that reads.
+
+    Parameters: `directory`, where SQLite's file lives; `url`, "sqlite" or a PostgreSQL URL;
+    `file_name`, another file than the usual one.
+    """
+
+    def __init__(self, directory: Path, url: str = "sqlite", file_name: str = FILE_NAME) -> None:
+        self._directory = directory
+        self.path = directory / file_name if url == "sqlite" else None
+        self._url = _engine_url(self.path, url)
+        self._engine: AsyncEngine | None = None
+        self._writer: AsyncConnection | None = None
+        self._inode = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
+
+    @property
+    def holds_something(self) -> bool:
+        """Whether there is a database that may have entries; one elsewhere always may."""
+        return self.path is None or (self.path.exists() and self.path.stat().st_size > 0)
+
+    @property
+    def writer(self) -> AsyncConnection:
+        if self._writer is None:
+            raise StoreError("the database is not open")
+        return self._writer
+
+    @property
+    def dialect(self) -> str:
+        return self.writer.dialect.name
+
+    async def open(self) -> None:
+        """Connect, check a database of moderate size, bring the schema up to date.
+
+        Raises `Corrupt` for a damaged file, `StoreError` for a database of a newer version and
+        whatever the driver raises for one that cannot be written now.
+        """
+        await self.close()
+        if self.path is not None and not self.path.exists():
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            self._engine = self._new_engine()
+            self._writer = await self._engine.connect()
+            if self.path is not None:
+                await self._quick_check(self._writer)
+                self._inode = self.path.stat().st_ino
+            async with self._writer.begin():
+                await self._writer.run_sync(migrate)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, SQLAlchemyError) and is_corruption(error):
+                raise Corrupt(reason_of(error)) from error
+            raise
+
+    async def open_for_reading(self) -> None:
+        """Connect without writing anything. Raises `StoreError` where there is nothing to read."""
+        if self.path is not None and not self.path.exists():
+            raise StoreError(f"{self._directory} holds no call records yet")
+        self._engine = self._new_engine()
+        try:
+            async with self._engine.connect() as connection:
+                revision = await connection.run_sync(revision_of)
+        except SQLAlchemyError as error:
+            await self.close()
+            raise StoreError(f"the database cannot be read: {reason_of(error)}") from None
+        if revision != HEAD:
+            await self.close()
+            raise StoreError("the database is of another version; run `softswitch serve` once")
+
+    def _new_engine(self) -> AsyncEngine:
+        engine = create_async_engine(self._url, pool_size=3, max_overflow=2)
+        if self.path is not None:
+            sa.event.listen(engine.sync_engine, "connect", _set_pragmas)
+        return engine
+
+    async def _quick_check(self, connection: AsyncConnection) -> None:
+        if self.path is None or self.path.stat().st_size > _QUICK_CHECK_BYTES_MAX:
+            return  # found when it is touched; a start must not wait minutes for it
+        found = (await connection.execute(sa.text("PRAGMA quick_check(1)"))).scalar()
+        await connection.rollback()
+        if found != "ok":
+            raise Corrupt(str(found))
+
+    async def close(self) -> None:
+        """Close all connections; never fails."""
+        writer, self._writer = self._writer, None
+        engine, self._engine = self._engine, None
+        with contextlib.suppress(SQLAlchemyError, OSError, sqlite3.Error):
+            if writer is not None:
+                await writer.close()
+        with contextlib.suppress(SQLAlchemyError, OSError, sqlite3.Error):
+            if engine is not None:
+                await engine.dispose()
+
+    def vanished(self) -> bool:
+        """Whether the file was deleted or replaced under the open connection."""
+        if self.path is None:
+            return False
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def connect(self) -> AsyncConnection:
+        """A connection for reading, to be used as a context."""
+        if self._engine is None:
+            raise StoreError("the database is not available now")
+        return self._engine.connect()
+
+    async def checkpoint(self) -> bool:
+        """Have the disk hold everything committed so far; False if that cannot be said now."""
+        if self.path is None:
+            return True
+        try:
+            row = (await self.writer.execute(sa.text("PRAGMA wal_checkpoint(PASSIVE)"))).first()
+            await self.writer.rollback()
+        except SQLAlchemyError:
+            return False
+        return row is not None and row[0] == 0 and row[1] == row[2]
+
+    # -- damage ---------------------------------------------------------------------------------
+
+    def replace_by(self, other: Database) -> Path | None:
+        """Move a damaged file (and what belongs to it) away and put another, closed one in its place.
+        Returns where the damaged one is now."""
+        if self.path is None or other.path is None:
+            return None
+        number = 1
+        while (aside := self.path.with_name(f"{FILE_NAME}.damaged-{number}")).exists():
+            number += 1
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        os.replace(other.path, self.path)
+        return aside if aside.exists() else None
+
+    def remove(self) -> None:
+        """Delete the file, closed before, with what belongs to it."""
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{suffix}")
+
+    async def keep_deleted(self) -> bool:
+        """Write the contents of a deleted file, which the open connection still sees, back to disk."""
+        if self.path is None or self.path.exists():
+            return False
+        copy = self.path.with_name(f"{FILE_NAME}.copy")
+        with contextlib.suppress(FileNotFoundError):
+            copy.unlink()
+        for suffix in ("-wal", "-shm"):  # they belong to the file that is gone
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.path}{suffix}")
+        try:
+            raw = await self.writer.get_raw_connection()
+            driver: Any = raw.driver_connection
+            await driver.execute("VACUUM INTO ?", (str(copy),))
+            await self.close()
+            os.replace(copy, self.path)
+            self.path.chmod(0o600)
+        except (SQLAlchemyError, sqlite3.Error, OSError, StoreError):
+            return False
+        return True
+
+
+def salvage(path: Path) -> Iterator[list[Entry]]:
+    """The entries that a damaged file still gives, in order, page by page round the damage."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        try:
+            last = connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0
+        except sqlite3.Error:
+            return
+        query = "SELECT seq, at_s, kind, call_id, data FROM journal WHERE seq BETWEEN ? AND ?"
+        for start in range(1, last + 1, _SALVAGE_ROWS):
+            end = start + _SALVAGE_ROWS - 1
+            try:
+                rows = connection.execute(f"{query} ORDER BY seq", (start, end)).fetchall()
+            except sqlite3.Error:
+                rows = []
+                for seq in range(start, end + 1):
+                    with contextlib.suppress(sqlite3.Error):
+                        rows += connection.execute(query, (seq, seq)).fetchall()
+            yield [entry for row in rows if (entry := _salvaged(row)) is not None]
+
+
+def _salvaged(row: tuple[Any, ...]) -> Entry | None:
+    seq, at_s, kind, call_id, text = row
+    if not isinstance(seq, int) or not isinstance(at_s, float) or not isinstance(kind, str):
+        return None
+    entry = Entry(seq, at_s, kind, call_id, text)
+    try:
+        entry.data()
+    except (ValueError, TypeError):
+        return None
+    return entry
+
+
+def _set_pragmas(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    try:
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+    finally:
+        cursor.close()
+
+
+def _engine_url(path: Path | None, url: str) -> sa.URL:
+    if path is not None:
+        return sa.URL.create("sqlite+aiosqlite", database=str(path))
+    try:
+        return sa.make_url(url).set(drivername="postgresql+asyncpg")
+    except SQLAlchemyError:
+        raise StoreError("the database is not understood: sqlite or postgresql://...") from None

@@ -1,0 +1,93 @@
+"""One entry of the journal and the line of text that carries it."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+ENTRY_BYTES_MAX = 64 * 1024
+_CRC_CHARACTERS = 9  # eight hexadecimal digits and a space
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What happened: `seq` orders and identifies it (one writer, no number used twice), `at_s` is wall
+    time in seconds since the epoch, `call_id` None where no call is concerned, `text` the JSON
+    object of its particulars."""
+
+    seq: int
+    at_s: float
+    kind: str
+    call_id: str | None
+    text: str
+
+    def data(self) -> dict[str, Any]:
+        """The particulars, read from `text` so that now and after a restart are the same."""
+        found = msgspec.json.decode(self.text)
+        return found if isinstance(found, dict) else {}
+
+    def line(self) -> bytes:
+        """The line of the log: CRC-32 of what follows, then a JSON array."""
+        head = _encoder.encode((self.seq, self.at_s, self.kind, self.call_id))
+        body = b"%b,%b]" % (head[:-1], self.text.encode())
+        return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def make_entry(
+    seq: int, at_s: float, kind: str, call_id: str | None, data: dict[str, Any]
+) -> Entry:
+    """An entry that any database takes. Never fails: what JSON cannot say is written as text, and
+    particulars beyond `ENTRY_BYTES_MAX` are left out, with a note."""
+    try:
+        text = _encoder.encode(data)
+    except Exception:
+        # Octets of the wire that are no UTF-8 (lone surrogates), keys that are no text, cycles.
+        text = _encode_anything(data)
+    if len(text) > ENTRY_BYTES_MAX:
+        text = b'{"truncated_bytes":%d}' % len(text)
+    if not math.isfinite(at_s):
+        at_s = 0.0
+    call_id = None if call_id is None else clean(call_id)[:256]
+    return Entry(seq, float(at_s), clean(kind)[:64], call_id, text.decode())
+
+
+def _encode_anything(data: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps({clean(str(k)): _plain(v) for k, v in data.items()}).encode()
+    except Exception as error:
+        return json.dumps({"unwritable": clean(repr(error))[:256]}).encode()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return clean(value if isinstance(value, str) else repr(value)[:4096])
+
+
+def clean(text: str) -> str:
+    """`text` as a database takes it: lone surrogates written out, NUL replaced."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\ufffd")
+
+
+def read_line(line: bytes) -> Entry | None:
+    """The entry of a line (without its line end); None if the line is torn or damaged."""
+    body = line[_CRC_CHARACTERS:]
+    try:
+        if int(line[:8], 16) != zlib.crc32(body):
+            return None
+        seq, at_s, kind, call_id, data = msgspec.json.decode(body)
+        return Entry(seq, at_s, kind, call_id, _encoder.encode(data).decode())
+    except (ValueError, TypeError):
+        return None

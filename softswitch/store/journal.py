@@ -1,0 +1,451 @@
+"""The journal: what happened to calls, queues and agents, in order, kept whatever the disk does.
+
+An entry goes from memory to the log (a file, synced, a few tens of milliseconds after `append`) and from
+there to the database, with the records that follow from it, in one transaction for all that has come
+meanwhile. Each of the two may fail alone: the entries wait, an alarm is raised, and what was missed is
+caught up from the log. The numbers of the entries make it exactly once: the database's highest number
+says where to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
+
+from softswitch.errors import StoreError
+from softswitch.store.database import Corrupt, Database, is_corruption, reason_of, salvage
+from softswitch.store.entry import Entry, make_entry
+from softswitch.store.log import EntryLog
+from softswitch.store.projection import Projection
+from softswitch.store.schema import journal
+
+_log = logging.getLogger(__name__)
+
+GATHER_S = 0.02
+"""How long the first entry of a group waits for others; the rest of 50 ms is for the disk."""
+WAITING_MAX = 200_000
+"""Entries in memory while not even the log can be written; more are counted as lost."""
+PENDING_MAX = 20_000
+"""Entries in memory while the database cannot be written; more are read back from the log."""
+_BATCH = 2_000
+_RETRY_S = 1.0
+_FAILURES = (SQLAlchemyError, StoreError, OSError, sqlite3.Error)
+_REFUSALS = (IntegrityError, DataError, InterfaceError, OverflowError, UnicodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAlarm:
+    """Something of the store fails (`active`) or works again. `source` is "log", "database" or
+    "memory"; `reason` in words."""
+
+    source: str
+    active: bool
+    reason: str
+
+
+class Journal:
+    """The only writer of the store. `append` may be called from the event loop's thread only.
+
+    Parameters: `log` and `database`, both owned by the store; `executor`, one thread for the log's
+    files; `on_alarm` is told of failures and of their ends.
+    """
+
+    def __init__(
+        self,
+        log: EntryLog,
+        database: Database,
+        executor: ThreadPoolExecutor,
+        on_alarm: Callable[[StoreAlarm], None],
+        *,
+        gather_s: float = GATHER_S,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
+        self._entry_log = log
+        self._database = database
+        self._executor = executor
+        self._on_alarm = on_alarm
+        self._gather_s = gather_s
+        self._waiting_max = waiting_max
+        self._projection: Projection | None = None
+        self._seq = log.last_seq
+        self._database_seq = 0
+        self._waiting: deque[Entry] = deque()  # not in the log yet
+        self._pending: deque[Entry] = deque()  # in the log, not in the database yet
+        self._behind = True  # the database may miss entries that are in the log only
+        self._segments_grew = False
+        self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._flushes: list[tuple[int, asyncio.Future[bool]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._alarms: dict[str, str] = {}
+        self._stopping = False
+        self._write_lock = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self.lost = 0
+        self.refused = 0
+        self.commits = 0
+
+    # -- what callers use -----------------------------------------------------------------------
+
+    def append(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> int:
+        """Note that something happened; its number. Returns at once and never fails.
+
+        Parameters: `kind`, a word in the past tense ("call-started"); `call_id`, the call concerned
+        or None; `data`, particulars as JSON can say them (at most 64 KiB); `at_s`, wall time.
+        """
+        self._seq += 1
+        if len(self._waiting) >= self._waiting_max or self._stopping:
+            self.lost += 1
+            self._alarm("memory", f"{self.lost} entries lost: neither log nor database takes them")
+            return self._seq
+        self._waiting.append(make_entry(self._seq, at_s, kind, call_id, data))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._gather_s, self._log_wake.set)
+        return self._seq
+
+    async def flush(self) -> bool:
+        """Wait until everything appended so far is committed to the database. False if that failed
+        now; the entries are kept and committed later."""
+        if self._database_seq >= self._seq and not self._waiting and not self._pending:
+            return True
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._flushes.append((self._seq, done))
+        self._log_wake.set()
+        return await done
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest entry."""
+        return self._seq
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the database is there and misses nothing but the newest entries."""
+        return self._database.is_open and not self._behind
+
+    @property
+    def alarms(self) -> dict[str, str]:
+        """What fails now: source -> reason."""
+        return dict(self._alarms)
+
+    def snapshot(self) -> dict[str, int]:
+        return {
+            "seq": self._seq,
+            "database_seq": self._database_seq,
+            "waiting": len(self._waiting),
+            "pending": len(self._pending),
+            "behind": int(self._behind),
+            "calls_open": self._projection.calls_open if self._projection else 0,
+            "commits": self.commits,
+            "lost": self.lost,
+            "refused": self.refused,
+            "damaged_lines": self._entry_log.damaged_lines,
+        }
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the database and catch up; where it cannot be written now, go on without it.
+
+        Raises `StoreError` for what waiting cannot mend (a newer version's database).
+        """
+        try:
+            await self._catch_up()
+        except StoreError:
+            raise
+        except _FAILURES as error:
+            if self._entry_log.last_seq == 0 and self._database.holds_something:
+                # Numbers would start at 1 again, below those the database holds.
+                raise StoreError(f"the database cannot be used: {reason_of(error)}") from None
+            self._database_failed(error)
+        self._tasks = [
+            self._loop.create_task(self._keep_log(), name="journal log"),
+            self._loop.create_task(self._keep_database(), name="journal database"),
+        ]
+
+    async def stop(self) -> None:
+        """Commit what can be committed and end."""
+        await self.flush()
+        self._stopping = True
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
+        self._log_wake.set()
+        self._database_wake.set()
+        await asyncio.gather(*self._tasks)
+        self._tasks = []
+
+    # -- to the log -----------------------------------------------------------------------------
+
+    async def _keep_log(self) -> None:
+        while not self._stopping:
+            await self._log_wake.wait()
+            self._log_wake.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            await self._write_log()
+            self._database_wake.set()
+
+    async def _write_log(self) -> None:
+        batch = list(self._waiting)
+        if not batch:
+            return
+        try:
+            grew = await self._in_thread(self._entry_log.write, batch)
+        except OSError as error:
+            self._alarm("log", f"the journal's log cannot be written: {error.strerror}")
+            if self._timer is None:
+                self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
+            return
+        self._clear_alarm("log")
+        self._clear_alarm("memory")
+        self._segments_grew |= grew
+        last = batch[-1].seq
+        while self._waiting and self._waiting[0].seq <= last:
+            self._waiting.popleft()
+        if not self._behind:
+            self._pending.extend(e for e in batch if e.seq > self._database_seq)
+            if len(self._pending) > PENDING_MAX:
+                self._pending.clear()
+                self._behind = True
+        if self._waiting and self._timer is None:
+            self._timer = self._loop.call_later(self._gather_s, self._log_wake.set)
+
+    # -- to the database ------------------------------------------------------------------------
+
+    async def _keep_database(self) -> None:
+        while not self._stopping:
+            await self._database_wake.wait()
+            self._database_wake.clear()
+            if self._retry is not None:
+                self._retry.cancel()
+                self._retry = None
+            try:
+                await self._catch_up()
+            except _FAILURES as error:
+                self._database_failed(error)
+            except Exception as error:
+                # A bug here must not end the task: the entries are in the log, and callers wait.
+                _log.exception("the journal's database task failed")
+                self._database_failed(error)
+            else:
+                self._clear_alarm("database")
+                await self._prune()
+            self._finish_flushes()
+
+    async def _catch_up(self) -> None:
+        """Bring the database up to the newest entry."""
+        async with self._write_lock:
+            await self._ready_database()
+            try:
+                if self._behind:
+                    await self._catch_up_from_log()
+                while batch := self._next_batch():
+                    await self._commit(batch)
+            except SQLAlchemyError as error:
+                if not is_corruption(error):
+                    raise
+                await self._repair(reason_of(error))
+                await self._catch_up_from_log()
+
+    async def _ready_database(self) -> None:
+        if self._database.is_open and self._database.vanished():
+            kept = await self._database.keep_deleted()
+            self._alarm("database", "the file was deleted" + ("; written anew" if kept else ""))
+            await self._close_database()
+        if not self._database.is_open:
+            try:
+                await self._database.open()
+            except Corrupt as error:
+                await self._repair(str(error))
+            await self._read_position()
+
+    async def _read_position(self) -> None:
+        writer = self._database.writer
+        self._projection = Projection(self._database.dialect)
+        found = (await writer.execute(sa.select(sa.func.max(journal.c.seq)))).scalar()
+        await writer.rollback()
+        self._database_seq = found or 0
+        self._seq = max(self._seq, self._database_seq)
+        self._behind = True
+
+    def _next_batch(self) -> list[Entry]:
+        while self._pending and self._pending[0].seq <= self._database_seq:
+            self._pending.popleft()
+        if self._behind:
+            return []
+        batch = list(itertools.islice(self._pending, _BATCH))
+        if not batch and "log" in self._alarms:
+            # The log fails: better in the database alone than in memory alone.
+            newer = (e for e in self._waiting if e.seq > self._database_seq)
+            batch = list(itertools.islice(newer, _BATCH))
+        return batch
+
+    async def _catch_up_from_log(self) -> None:
+        self._pending.clear()
+        self._behind = False  # what is appended from here on is pending, or makes it true again
+        entries = self._entry_log.read_after(self._database_seq)
+        try:
+            while batch := await self._in_thread(_some, entries):
+                await self._commit(batch)
+        except BaseException:
+            self._behind = True
+            raise
+
+    async def _commit(self, batch: list[Entry]) -> None:
+        batch = [entry for entry in batch if entry.seq > self._database_seq]
+        if not batch:
+            return
+        try:
+            await self._write(batch)
+        except _REFUSALS:
+            # One entry that the database does not take must not hold up the others for ever.
+            for entry in batch:
+                try:
+                    await self._write([entry])
+                except _REFUSALS as error:
+                    self.refused += 1
+                    _log.error("entry %d refused by the database: %s", entry.seq, reason_of(error))
+                self._database_seq = entry.seq
+
+    async def _write(self, entries: list[Entry]) -> None:
+        assert self._projection is not None
+        try:
+            async with self._database.writer.begin():
+                await self._projection.write(self._database.writer, entries)
+        except BaseException:
+            # Whether it was committed is not known: the next attempt asks the database.
+            self._projection.forget()
+            raise
+        self._database_seq = entries[-1].seq
+        self.commits += 1
+        if "log" in self._alarms:
+            while self._waiting and self._waiting[0].seq <= self._database_seq:
+                self._waiting.popleft()
+
+    async def _close_database(self) -> None:
+        await self._database.close()
+        self._behind = True
+
+    def _database_failed(self, error: BaseException) -> None:
+        self._behind = True
+        self._alarm("database", f"the database cannot be written: {reason_of(error)}")
+        if self._retry is None and not self._stopping:
+            self._retry = self._loop.call_later(_RETRY_S, self._database_wake.set)
+
+    # -- damage ---------------------------------------------------------------------------------
+
+    async def _repair(self, reason: str) -> None:
+        """Put a new database in the place of a damaged one: what that still gives and all that the log
+        holds. The damaged file stays beside it."""
+        path = self._database.path
+        if path is None:
+            raise StoreError(f"the database is damaged: {reason}")
+        self._alarm("database", f"the database is damaged ({reason}); it is being made anew")
+        await self._database.close()
+        fresh = Database(path.parent, file_name=f"{path.name}.new")
+        fresh.remove()
+        try:
+            await fresh.open()
+            projection = Projection(fresh.dialect)
+            entries = _merged(path, self._entry_log)
+            while batch := await self._in_thread(_some, entries):
+                async with fresh.writer.begin():
+                    await projection.write(fresh.writer, batch)
+        finally:
+            await fresh.close()
+        aside = self._database.replace_by(fresh)
+        _log.warning("the damaged database is kept as %s", aside)
+        await self._database.open()
+        await self._read_position()
+
+    async def rebuild(self) -> int:
+        """Make the call records anew from the journal; their number. Raises `StoreError`."""
+        await self.flush()
+        async with self._write_lock:
+            if self._projection is None or not self._database.is_open:
+                raise StoreError("the database is not available now")
+            try:
+                async with self._database.writer.begin():
+                    return await self._projection.rebuild(self._database.writer)
+            except SQLAlchemyError as error:
+                self._projection.forget()
+                raise StoreError(f"the records cannot be rebuilt: {reason_of(error)}") from error
+
+    async def _prune(self) -> None:
+        if not self._segments_grew or self._behind:
+            return
+        self._segments_grew = False
+        async with self._write_lock:
+            kept_seq = self._database_seq
+            if await self._database.checkpoint():
+                try:
+                    await self._in_thread(self._entry_log.prune, kept_seq)
+                except OSError as error:
+                    _log.warning("old log files stay: %s", error)
+
+    # -- the rest -------------------------------------------------------------------------------
+
+    def _finish_flushes(self) -> None:
+        failed = "database" in self._alarms or self._stopping
+        still = []
+        for target, done in self._flushes:
+            if done.done():
+                continue
+            if self._database_seq >= target or self._nothing_left(target):
+                done.set_result(True)
+            elif failed:
+                done.set_result(False)
+            else:
+                still.append((target, done))
+        self._flushes = still
+
+    def _nothing_left(self, target: int) -> bool:
+        """Numbers given to entries that were lost are never committed."""
+        first = self._waiting[0] if self._waiting else None
+        return not self._behind and not self._pending and (first is None or first.seq > target)
+
+    def _alarm(self, source: str, reason: str) -> None:
+        if source in self._alarms:
+            return
+        self._alarms[source] = reason
+        _log.error("store: %s", reason)
+        self._on_alarm(StoreAlarm(source, True, reason))
+
+    def _clear_alarm(self, source: str) -> None:
+        reason = self._alarms.pop(source, None)
+        if reason is not None:
+            _log.warning("store: over: %s", reason)
+            self._on_alarm(StoreAlarm(source, False, reason))
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        # A thread of its own: the shared pool may be stuck in look-ups.
+        return await self._loop.run_in_executor(self._executor, function, *arguments)
+
+
+def _some(entries: Iterator[Entry]) -> list[Entry]:
+    return list(itertools.islice(entries, _BATCH))
+
+
+def _merged(path: Path, log: EntryLog) -> Iterator[Entry]:
+    """The entries of a damaged database and of the log, in order, each once."""
+    saved = itertools.chain.from_iterable(salvage(path))
+    last = 0
+    for entry in heapq.merge(saved, log.read_after(0), key=lambda entry: entry.seq):
+        if entry.seq > last:
+            last = entry.seq
+            yield entry

@@ -1,0 +1,133 @@
+"""Writing entries to the database, and the call records that follow from them, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store.entry import Entry
+from softswitch.store.record import KINDS, CallRecord, apply
+from softswitch.store.schema import calls, journal
+
+_ENDED_KEPT = 1024
+_IDS_A_QUERY = 500
+_REBUILD_ROWS = 5_000
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_FIELDS = tuple(field.name for field in fields(CallRecord))
+_JSON_FIELDS = ("legs", "recordings")
+_INSERT_ENTRIES = sa.insert(journal)
+
+
+def _upsert(dialect: str) -> Any:
+    insert: Any = postgresql.insert(calls) if dialect == "postgresql" else sqlite.insert(calls)
+    columns = {name: insert.excluded[name] for name in _FIELDS if name != "call_id"}
+    return insert.on_conflict_do_update(index_elements=["call_id"], set_=columns)
+
+
+def row_of(record: CallRecord) -> dict[str, Any]:
+    """The columns of a record."""
+    row = {name: getattr(record, name) for name in _FIELDS}
+    for name in _JSON_FIELDS:
+        row[name] = _encoder.encode(row[name]).decode()
+    return row
+
+
+def record_of(row: Any) -> CallRecord:
+    """The record of a row of `calls`."""
+    values = dict(row._mapping)
+    for name in _JSON_FIELDS:
+        values[name] = msgspec.json.decode(values[name])
+    return CallRecord(**values)
+
+
+class Projection:
+    """Writes batches of entries. Keeps the records of open calls in memory, so that a call is read
+    from the database only if it began before this process or was forgotten."""
+
+    def __init__(self, dialect: str) -> None:
+        self._upsert = _upsert(dialect)
+        self._open: dict[str, CallRecord] = {}
+        self._ended: dict[str, CallRecord] = {}
+
+    async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """Add entries and bring their calls' records up to date. To be called in a transaction; after
+        a failure, `forget`."""
+        await connection.execute(
+            _INSERT_ENTRIES,
+            [
+                {"seq": e.seq, "at_s": e.at_s, "kind": e.kind, "call_id": e.call_id, "data": e.text}
+                for e in entries
+            ],
+        )
+        await self._write_records(connection, entries)
+
+    async def _write_records(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        telling = [e for e in entries if e.call_id is not None and e.kind in KINDS]
+        await self._load(connection, telling)
+        changed: dict[str, CallRecord] = {}
+        for entry in telling:
+            call_id = entry.call_id or ""
+            known = self._open.get(call_id) or self._ended.get(call_id)
+            record = apply(known, entry)
+            assert record is not None
+            self._keep(record)
+            changed[call_id] = record
+        if changed:
+            rows = [row_of(record) for record in changed.values()]
+            await connection.execute(self._upsert, rows)
+
+    def _keep(self, record: CallRecord) -> None:
+        if not record.ended:
+            self._open[record.call_id] = record
+            return
+        # For what comes after the end: the recording's length, the quality of the legs.
+        self._open.pop(record.call_id, None)
+        self._ended[record.call_id] = record
+        if len(self._ended) > _ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+
+    async def _load(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """Read the records that these entries change and that are not in memory."""
+        new = {e.call_id for e in entries if e.kind == "call-started"}
+        wanted = {
+            e.call_id or ""
+            for e in entries
+            if e.call_id not in self._open and e.call_id not in self._ended and e.call_id not in new
+        }
+        ids = sorted(wanted)
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            some = ids[start : start + _IDS_A_QUERY]
+            query = sa.select(calls).where(calls.c.call_id.in_(some))
+            for row in await connection.execute(query):
+                self._keep(record_of(row))
+
+    def forget(self) -> None:
+        """Drop what is in memory: a transaction failed after records were changed."""
+        self._open.clear()
+        self._ended.clear()
+
+    async def rebuild(self, connection: AsyncConnection) -> int:
+        """Make all records anew from the journal, in the caller's transaction; their number."""
+        self.forget()
+        await connection.execute(sa.delete(calls))
+        seq = 0
+        columns = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
+        while True:
+            query = sa.select(*columns).where(journal.c.seq > seq).order_by(journal.c.seq)
+            rows = (await connection.execute(query.limit(_REBUILD_ROWS))).all()
+            if not rows:
+                break
+            await self._write_records(connection, [Entry(*row) for row in rows])
+            seq = rows[-1][0]
+        counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))
+        return int(counted.scalar_one())
+
+    @property
+    def calls_open(self) -> int:
+        return len(self._open)

@@ -1,0 +1,213 @@
+"""Call records, read from the journal's entries. Pure: the same entries give the same records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from softswitch.store.entry import Entry, clean
+
+STATUSES = ("open", "answered", "busy", "no-answer", "cancelled", "rejected", "failed", "lost")
+LEGS_MAX = 64
+RECORDINGS_MAX = 64
+_TEXT_MAX = 256
+_LEG_KINDS = frozenset({"leg-started", "leg-ringing", "leg-answered", "leg-ended", "leg-quality"})
+KINDS = _LEG_KINDS | {
+    "call-started",
+    "call-routed",
+    "call-answered",
+    "call-ended",
+    "recording-started",
+    "recording-stopped",
+}
+"""The kinds that change a record; all others are only journaled."""
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One call as it is shown and billed.
+
+    Times are wall-clock seconds since the epoch, None where it did not come to that; `duration_s`
+    is talking time. `status` is one of `STATUSES` ("open" until the end), `cause` a word for why it
+    ended, `q850` and `sip_status` the same in numbers. `legs` and `recordings` hold one JSON object
+    each: leg (id), role, endpoint, started_at_s, ringing_at_s, answered_at_s, ended_at_s, status, q850, by,
+    quality; name, started_at_s, stopped_at_s, frames, reason. `origin` is "extension:1001" or
+    "trunk:carrier", `destination` where it was routed to first. `seq` orders calls by their start.
+    """
+
+    call_id: str
+    seq: int
+    started_at_s: float
+    number_from: str = ""
+    number_to: str = ""
+    caller_name: str = ""
+    direction: str = ""
+    origin: str = ""
+    destination: str = ""
+    ringing_at_s: float | None = None
+    answered_at_s: float | None = None
+    ended_at_s: float | None = None
+    duration_s: float = 0.0
+    status: str = "open"
+    cause: str = ""
+    q850: int | None = None
+    sip_status: int | None = None
+    ended_by: str = ""
+    legs: list[dict[str, Any]] = field(default_factory=list)
+    recordings: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def recording(self) -> str | None:
+        """The first recording's name."""
+        return self.recordings[0]["name"] if self.recordings else None
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_at_s is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "recording": self.recording}
+
+
+def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
+    """The record after `entry`, changed in place; a new one where there was none. An entry that says
+    nothing of a call, or of no kind known here, changes nothing."""
+    if entry.kind not in KINDS or entry.call_id is None:
+        return record
+    if record is None:
+        # Not only at "call-started": a record must come of what a damaged journal still holds.
+        record = CallRecord(clean(entry.call_id), entry.seq, entry.at_s)
+    data = entry.data()
+    if entry.kind in _LEG_KINDS:
+        _apply_leg(record, entry.kind, data, entry.at_s)
+        return record
+    match entry.kind:
+        case "call-started":
+            _start(record, data, entry.at_s)
+        case "call-routed":
+            if not record.destination:
+                kind, name = _text(data.get("kind")), _text(data.get("name"))
+                record.destination = f"{kind}:{name}" if name else kind
+        case "call-answered":
+            if record.answered_at_s is None:
+                record.answered_at_s = entry.at_s
+        case "call-ended":
+            if not record.ended:
+                _end(record, data, entry.at_s)
+        case "recording-started":
+            _recording_started(record, data, entry.at_s)
+        case "recording-stopped":
+            _recording_stopped(record, data, entry.at_s)
+    return record
+
+
+def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    record.started_at_s = at_s
+    record.number_from = _text(data.get("number_from"))
+    record.number_to = _text(data.get("number_to"))
+    record.caller_name = _text(data.get("caller_name"))
+    record.direction = _text(data.get("direction"))
+    for key in ("extension", "trunk"):
+        if data.get(key):
+            record.origin = f"{key}:{_text(data[key])}"
+
+
+def _end(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    ended_at_s = _number(data.get("ended_at_s"))
+    record.ended_at_s = at_s if ended_at_s is None else ended_at_s
+    record.q850 = _integer(data.get("q850"))
+    record.sip_status = _integer(data.get("status"))
+    record.ended_by = _text(data.get("by"))
+    record.status = _status(record, _text(data.get("outcome")))
+    cause = data.get("cause")
+    record.cause = _text(cause) if isinstance(cause, str) else _text(data.get("outcome"))
+    # The caller's measure is monotonic time; the difference of two wall times is what is left
+    # after a crash, or when a clock was set meanwhile.
+    measured_s = _number(data.get("duration_s"))
+    if measured_s is not None:
+        record.duration_s = max(0.0, measured_s)
+    elif record.answered_at_s is not None:
+        record.duration_s = max(0.0, record.ended_at_s - record.answered_at_s)
+
+
+def _status(record: CallRecord, outcome: str) -> str:
+    if outcome in STATUSES and outcome != "open":
+        return outcome
+    if record.answered_at_s is not None:
+        return "answered"
+    match record.sip_status:
+        case 486 | 600:
+            return "busy"
+        case 408 | 480:
+            return "no-answer"
+        case 487:
+            return "cancelled"
+        case 603:
+            return "rejected"
+    return "failed"
+
+
+def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float) -> None:
+    number = data.get("leg")
+    leg = next((known for known in record.legs if known["leg"] == number), None)
+    if leg is None:
+        if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
+            return
+        leg = {
+            "leg": number if isinstance(number, int) else _text(number),
+            "role": _text(data.get("role")),
+            "endpoint": _text(data.get("endpoint")),
+            "started_at_s": at_s,
+        }
+        record.legs.append(leg)
+    match kind:
+        case "leg-ringing":
+            leg.setdefault("ringing_at_s", at_s)
+            if record.ringing_at_s is None:
+                record.ringing_at_s = at_s
+        case "leg-answered":
+            leg.setdefault("answered_at_s", at_s)
+            if data.get("codec"):
+                leg["codec"] = _text(data["codec"])
+        case "leg-ended":
+            ended_at_s = _number(data.get("ended_at_s"))
+            leg.setdefault("ended_at_s", at_s if ended_at_s is None else ended_at_s)
+            leg["status"] = _integer(data.get("status"))
+            leg["q850"] = _integer(data.get("cause", data.get("q850")))
+            leg["by"] = _text(data.get("by"))
+        case "leg-quality":
+            leg["quality"] = {_text(k): v for k, v in data.items() if k != "leg"}
+
+
+def _recording_started(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    if len(record.recordings) < RECORDINGS_MAX:
+        record.recordings.append({"name": _text(data.get("name")), "started_at_s": at_s})
+
+
+def _recording_stopped(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    name = _text(data.get("name"))
+    recording = next((r for r in record.recordings if r["name"] == name), None)
+    if recording is None:
+        _recording_started(record, data, at_s)
+        recording = next((r for r in record.recordings if r["name"] == name), None)
+    if recording is not None:
+        recording["stopped_at_s"] = at_s
+        recording["frames"] = _integer(data.get("frames"))
+        recording["reason"] = _text(data.get("reason"))
+
+
+def _text(value: object) -> str:
+    return clean(str(value))[:_TEXT_MAX] if value is not None else ""
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < 1 << 31 else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e15 else None

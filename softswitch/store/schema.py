@@ -1,0 +1,50 @@
+"""The tables. A change here needs a migration; a test holds the two together."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# SQLite numbers its rows itself where the key is exactly INTEGER; anything else is a second tree.
+Sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=False),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("call_id", sa.Text),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("journal_call", "call_id", "seq"),
+)
+"""The truth: what happened, in order. Rows are added and, past their retention, deleted; never changed."""
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("call_id", sa.Text, primary_key=True),
+    sa.Column("seq", Sequence, nullable=False),
+    sa.Column("number_from", sa.Text, nullable=False),
+    sa.Column("number_to", sa.Text, nullable=False),
+    sa.Column("caller_name", sa.Text, nullable=False),
+    sa.Column("direction", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("destination", sa.Text, nullable=False),
+    sa.Column("started_at_s", sa.Double, nullable=False),
+    sa.Column("ringing_at_s", sa.Double),
+    sa.Column("answered_at_s", sa.Double),
+    sa.Column("ended_at_s", sa.Double),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("q850", sa.Integer),
+    sa.Column("sip_status", sa.Integer),
+    sa.Column("ended_by", sa.Text, nullable=False),
+    sa.Column("legs", sa.Text, nullable=False),
+    sa.Column("recordings", sa.Text, nullable=False),
+    sa.Index("calls_seq", "seq", unique=True),
+    sa.Index("calls_open", "ended_at_s"),
+)
+"""One row a call, read from the journal; `legs` and `recordings` are JSON arrays."""

@@ -1,0 +1,150 @@
+"""The store of one office: journal, call records, and what is done with them at a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from softswitch.errors import StoreError
+from softswitch.store.calls import CallRecords
+from softswitch.store.database import Database
+from softswitch.store.journal import Journal, StoreAlarm
+from softswitch.store.log import EntryLog
+from softswitch.store.record import CallRecord
+from softswitch.store.schema import journal as journal_table
+
+_Q850_TEMPORARY_FAILURE = 41
+
+
+class Store:
+    """What an office keeps. Made by `open`; `journal` is written, `calls` read."""
+
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal | None,
+        log: EntryLog | None,
+        executor: ThreadPoolExecutor | None,
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._executor = executor
+        self._journal = journal
+        self._opened_seq = journal.last_seq if journal is not None else 0
+        self.calls = CallRecords(database)
+
+    @classmethod
+    async def open(
+        cls,
+        directory: str | Path,
+        *,
+        database: str = "sqlite",
+        read_only: bool = False,
+        on_alarm: Callable[[StoreAlarm], None] | None = None,
+    ) -> Store:
+        """Open the store of `directory` (`[storage] directory`), making what is missing.
+
+        Parameters: `database`, "sqlite" (a file in the directory) or a PostgreSQL URL; `read_only`
+        reads beside a running server, makes nothing and has no journal; `on_alarm` is told when
+        something fails and when it works again.
+
+        Raises `StoreError` where the directory cannot be used, another server uses it, or the
+        database is of a newer version. A database that is locked or full now is no error: entries
+        wait in the log. A damaged one is set aside and made anew.
+        """
+        folder = Path(directory)
+        opened = Database(folder, database)
+        if read_only:
+            await opened.open_for_reading()
+            return cls(opened, None, None, None)
+        log = EntryLog(folder / "journal")
+        executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        journal = Journal(log, opened, executor, on_alarm or _ignore)
+        try:
+            await journal.start()
+        except BaseException:
+            await opened.close()
+            executor.shutdown()
+            log.close()
+            raise
+        return cls(opened, journal, log, executor)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal; raises `StoreError` on a store opened for reading."""
+        if self._journal is None:
+            raise StoreError("this store was opened for reading only")
+        return self._journal
+
+    async def close(self) -> None:
+        """Commit what is left and close everything."""
+        if self._journal is not None:
+            await self._journal.stop()
+        await self._database.close()
+        if self._executor is not None:
+            self._executor.shutdown()
+        if self._log is not None:
+            self._log.close()
+
+    async def rebuild(self) -> int:
+        """Make the call records anew from the journal; their number."""
+        return await self.journal.rebuild()
+
+    async def close_open_calls(self, reason: str, at_s: float) -> list[CallRecord]:
+        """End the records of calls that were open when the last process ended; those records, ended.
+
+        They get the status "lost", `reason` as cause, and end when the last entry before this start
+        was written: nothing is known of the time after. Recordings that were running are noted as
+        stopped; `at_s` is now.
+        """
+        await self.journal.flush()
+        cut = await self.calls.still_open(self._opened_seq)
+        if not cut:
+            return []
+        last_life_s = await self._last_life_s(at_s)
+        for record in cut:
+            self._close_call(record, reason, at_s, min(last_life_s, at_s))
+        await self.journal.flush()
+        closed = [await self.calls.get(record.call_id) for record in cut]
+        return [record for record in closed if record is not None]
+
+    def _close_call(self, record: CallRecord, reason: str, at_s: float, ended_s: float) -> None:
+        append, call_id = self.journal.append, record.call_id
+        ended_s = max(ended_s, record.answered_at_s or record.started_at_s)
+        end = {"by": "switch", "status": 500, "ended_at_s": ended_s}
+        for leg in record.legs:
+            if "ended_at_s" not in leg:
+                particulars = {"leg": leg["leg"], "cause": _Q850_TEMPORARY_FAILURE, **end}
+                append("leg-ended", call_id, particulars, at_s)
+        for recording in record.recordings:
+            if "stopped_at_s" not in recording:
+                particulars = {"name": recording["name"], "frames": None, "reason": reason}
+                append("recording-stopped", call_id, particulars, at_s)
+        cause = {"cause": reason, "outcome": "lost", "q850": _Q850_TEMPORARY_FAILURE}
+        append("call-ended", call_id, {**cause, **end}, at_s)
+
+    async def _last_life_s(self, default_s: float) -> float:
+        table = journal_table
+        query = (
+            sa.select(table.c.at_s)
+            .where(table.c.seq <= self._opened_seq)
+            .order_by(table.c.seq.desc())
+            .limit(1)
+        )
+        try:
+            async with self._database.connect() as connection:
+                found = (await connection.execute(query)).scalar()
+        except SQLAlchemyError:
+            return default_s
+        return default_s if found is None else float(found)
+
+    def snapshot(self) -> dict[str, int]:
+        return self._journal.snapshot() if self._journal is not None else {}
+
+
+def _ignore(_: StoreAlarm) -> None:
+    """Alarms are in the log anyway."""
