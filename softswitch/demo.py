@@ -160,7 +160,7 @@ class Demo:
         await call.play(said["1001"])
         longest_s = max(len(samples) for samples in said.values()) / audio.RATE_HZ
         await asyncio.sleep(max(0.0, longest_s - len(said["1001"]) / audio.RATE_HZ) + _SETTLE_S)
-        (answered,) = callee.calls
+        answered = await callee.incoming()
         heard = {"1001": call.heard(), "1002": answered.heard()}
         call.hang_up()
         await call.ended()

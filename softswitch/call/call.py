@@ -37,6 +37,7 @@ class Call:
         "_plays",
         "_waits",
         "answered_at_s",
+        "answered_monotonic_s",
         "call_id",
         "caller",
         "caller_name",
@@ -77,6 +78,7 @@ class Call:
         self.caller_name = caller_name
         self.started_at_s = started_at_s
         self.answered_at_s: float | None = None
+        self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
         self.legs: dict[int, Leg] = {}
         self.partner: Leg | None = None

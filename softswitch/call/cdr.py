@@ -86,8 +86,23 @@ class CallRecorder:
         self._journal.append("leg-quality", call_id, {"leg": leg, **stats}, at_s)
 
     def ended(
-        self, call: Call, at_s: float, *, by: str, status: int, q850: int, outcome: str
+        self,
+        call: Call,
+        at_s: float,
+        *,
+        by: str,
+        status: int,
+        q850: int,
+        outcome: str,
+        duration_s: float,
     ) -> None:
         self._write(
-            "call-ended", call, at_s, by=by, status=status, q850=q850, cause=q850, outcome=outcome
+            "call-ended",
+            call,
+            at_s,
+            by=by,
+            status=status,
+            q850=q850,
+            outcome=outcome,
+            duration_s=round(duration_s, 3),
         )

@@ -393,6 +393,7 @@ class CallControl:
             return
         now = self._wiring.wall_s()
         call.answered_at_s = now
+        call.answered_monotonic_s = self._wiring.now_s()
         self._wiring.records.leg_answered(call, call.caller, now)
         self._wiring.records.answered(call, now)
         self._wiring.pump()
@@ -471,8 +472,17 @@ class CallControl:
                 trunk.load.give_back()
         if outcome is None:
             outcome = "answered" if call.answered_at_s is not None else "failed"
+        talked_s = 0.0
+        if call.answered_monotonic_s is not None:
+            talked_s = self._wiring.now_s() - call.answered_monotonic_s
         self._wiring.records.ended(
-            call, self._wiring.wall_s(), by=by, status=status, q850=q850, outcome=outcome
+            call,
+            self._wiring.wall_s(),
+            by=by,
+            status=status,
+            q850=q850,
+            outcome=outcome,
+            duration_s=talked_s,
         )
         call.release_waits()
         self._wiring.pump()

@@ -75,6 +75,6 @@ async def _stay(demo: Demo, console: Any) -> None:
         console.print(f"  server {host}:{port}  user {number}  password {password}")
     console.print("Dial *43 for the echo test; Ctrl-C ends it.")
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
     await stopped.wait()

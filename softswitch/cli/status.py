@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         from softswitch.store import Store
 
         async def read() -> list[dict[str, Any]]:
-            store = await Store.open(storage_directory(place))
+            store = await Store.open(storage_directory(place), read_only=True)
             try:
                 return [record.as_dict() for record in await store.calls.list(limit=limit)]
             finally:
