@@ -107,14 +107,14 @@ class World:
         self.settle()
 
     def _send(self, station: Station, data: bytes, flow: Flow) -> None:
+        if flow.remote not in self.stations:
+            self.raw.append((data, flow))
+            return
         first = data.split(b"\r\n", 1)[0].decode()
         method = data.split(b"\r\nCSeq: ", 1)[1].split(b"\r\n", 1)[0].split(b" ")[-1].decode()
         text = first.removeprefix("SIP/2.0 ") if first.startswith("SIP/") else first.split(" ")[0]
         label = text if not first.startswith("SIP/") else f"{text.split(' ')[0]} {method}"
         self.wire.append(f"{station.name}> {label}")
-        if flow.remote not in self.stations:
-            self.raw.append((data, flow))
-            return
         if self.cut(data, flow):
             return
         copies = 1 + (self.random.random() < self.duplicate)

@@ -92,7 +92,7 @@ def test_hang_up_twice_is_once(pair, sdp):
 
 
 def test_early_media(pair, sdp):
-    world, alice, bob = pair
+    _world, alice, bob = pair
     alice.call(bob)
     theirs = bob.last(InviteReceived).session
     bob.do("progress", theirs, 183, sdp[1])
@@ -309,7 +309,7 @@ def test_hold_and_retrieve_by_either_end(pair, sdp):
 
 
 def test_reinvite_without_offer(pair, sdp):
-    world, alice, bob, mine, theirs = established(pair, sdp)
+    _world, alice, bob, mine, theirs = established(pair, sdp)
     alice.do("reinvite", mine, None)
     assert bob.last(ReofferReceived).sdp is None
     bob.do("answer_reoffer", theirs, sdp[1])
@@ -319,7 +319,7 @@ def test_reinvite_without_offer(pair, sdp):
 
 
 def test_refused_reinvite_leaves_the_call_alone(pair, sdp):
-    world, alice, bob, mine, theirs = established(pair, sdp)
+    _world, alice, bob, mine, theirs = established(pair, sdp)
     alice.do("reinvite", mine, sdp[0])
     bob.do("reject_reoffer", theirs, 488)
     assert alice.last(ReofferFailed) == ReofferFailed(mine, 488)
@@ -375,7 +375,7 @@ def test_reinvite_cancelled_by_hang_up_of_the_peer(pair, sdp):
 
 
 def test_info(pair, sdp):
-    world, alice, bob, mine, theirs = established(pair, sdp)
+    _world, alice, bob, mine, theirs = established(pair, sdp)
     alice.do("info", mine, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n")
     assert bob.last(InfoReceived) == InfoReceived(
         theirs, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n"
