@@ -24,7 +24,9 @@ TABLES = frozenset(
         "backlog",
         "bridges",
         "calls",
+        "closing_streams",
         "dialogs",
+        "handlers",
         "handles",
         "in_flight",
         "legs",
@@ -226,3 +228,44 @@ def check_records(recorded: Iterable[Hashable], calls: Iterable[Hashable]) -> li
     findings += [f"call {call} has {count} records" for call, count in counts.items() if count > 1]
     findings += [f"a record of {call}, which was no call" for call in counts if call not in known]
     return sorted(findings)
+
+
+class _Entry(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def call_id(self) -> str | None: ...
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+
+
+def check_journal(entries: Iterable[_Entry]) -> list[str]:
+    """Check a journal after the last hang-up: every call started once and ended once, last of all
+    but the accounts of media; every leg of it ended once, before it."""
+    calls: dict[str, dict[str, int]] = {}
+    legs: dict[tuple[str, object], int] = {}
+    findings: list[str] = []
+    for entry in entries:
+        if entry.call_id is None:
+            continue
+        kinds = calls.setdefault(entry.call_id, {})
+        kinds[entry.kind] = kinds.get(entry.kind, 0) + 1
+        leg = (entry.call_id, entry.data.get("leg"))
+        if entry.kind == "leg-started":
+            legs[leg] = legs.get(leg, 0) + 1
+        elif entry.kind == "leg-ended":
+            legs[leg] = legs.get(leg, 0) - 1
+            if "call-ended" in kinds:
+                findings.append(f"leg {leg[1]} outlives its call {entry.call_id}")
+    for call_id, kinds in calls.items():
+        for kind in ("call-started", "call-ended"):
+            if kinds.get(kind, 0) != 1:
+                findings.append(f"call {call_id} has {kinds.get(kind, 0)} {kind} entries")
+    findings += [
+        f"leg {leg} of call {call_id} ended {1 - balance} times"
+        for (call_id, leg), balance in legs.items()
+        if balance
+    ]
+    return findings
