@@ -33,8 +33,13 @@ _FMTP: Final = re.compile(r"([0-9]{1,3})[ \t]++(.*+)")
 _CONNECTION: Final = re.compile(r"[ \t]*+[iI][nN][ \t]++([iI][pP][46])[ \t]++([^ \t]++)[ \t]*+")
 _PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
 
+_BEFORE_CONNECTION: Final = frozenset("iuep")
+_TIMES: Final = frozenset("trz")
+
 Attributes = tuple[tuple[str, str | None], ...]
 Lines = tuple[tuple[str, str], ...]
+
+_ALWAYS: Final[Lines] = (("t", "0 0"),)
 
 
 class SdpError(RemoteProtocolError):
@@ -130,14 +135,18 @@ class MediaDescription:
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
-    """A whole description; `host` is the session-level c= address or None."""
+    """A whole description; `host` is the session-level c= address or None.
+
+    `other` holds the session-level lines of other types in the order of RFC 8866 5; there is always
+    a time among them.
+    """
 
     origin: Origin
     media: tuple[MediaDescription, ...] = ()
     host: str | None = None
     attributes: Attributes = ()
     name: str = "-"
-    other: Lines = ()
+    other: Lines = _ALWAYS
 
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
@@ -147,13 +156,10 @@ class SessionDescription:
     def serialise(self) -> bytes:
         """The octets, in the order of RFC 8866 5, CRLF line ends."""
         lines = ["v=0", f"o={self.origin}", f"s={self.name}"]
-        lines += [f"{kind}={value}" for kind, value in self.other if kind in "iuep"]
+        lines += [f"{kind}={value}" for kind, value in self.other if kind in _BEFORE_CONNECTION]
         if self.host is not None:
             lines.append(f"c=IN {_address(self.host)}")
-        lines += [f"{kind}={value}" for kind, value in self.other if kind == "b"]
-        times = [f"{kind}={value}" for kind, value in self.other if kind in "trz"]
-        lines += times or ["t=0 0"]
-        lines += [f"{kind}={value}" for kind, value in self.other if kind not in "iuepbtrz"]
+        lines += [f"{kind}={value}" for kind, value in self.other if kind not in _BEFORE_CONNECTION]
         lines += _attribute_lines(self.attributes)
         for media in self.media:
             lines += _media_lines(media)
@@ -206,6 +212,14 @@ def _media_lines(media: MediaDescription) -> list[str]:
     return lines + _attribute_lines(media.attributes)
 
 
+def _rank(line: tuple[str, str]) -> int:
+    """Where a session-level line belongs: i u e p, (c,) b, times, the rest (RFC 8866 5)."""
+    kind = line[0]
+    if kind in _BEFORE_CONNECTION:
+        return 0
+    return 1 if kind == "b" else 2 if kind in _TIMES else 3
+
+
 class _Reader:
     """Collects the lines of one description; every count is checked as it grows."""
 
@@ -232,15 +246,16 @@ class _Reader:
         for line in text.split("\n"):
             if not line:
                 continue
-            if line[1:2] != "=":
+            if line[1:2] != "=" or not "a" <= line[0] <= "z":
                 raise SdpError("line without type in a session description")
             seen = True
             self._line(line[0], line[2:])
         if not seen:
             raise SdpError("empty session description")
         self._close_section()
-        if [line for line in self.other if line[0] in "trz"] == [("t", "0 0")]:
-            self.other.remove(("t", "0 0"))  # what is written where nothing is said
+        if not any(kind in _TIMES for kind, _ in self.other):
+            self.other += _ALWAYS
+        self.other.sort(key=_rank)
         origin = self.origin or Origin("0", 0, self.host or "0.0.0.0")
         return SessionDescription(
             origin,
@@ -308,6 +323,7 @@ class _Section:
         self.other: list[tuple[str, str]] = []
 
     def close(self) -> MediaDescription:
+        self.other.sort(key=lambda line: line[0] != "i")  # the one that goes before c=
         return MediaDescription(
             self.kind,
             self.port,
@@ -337,9 +353,13 @@ def _parse_origin(value: str) -> Origin:
     fields = [field for field in value.replace("\t", " ").split(" ") if field]
     if len(fields) < 5:
         raise SdpError("malformed origin line")
-    session_id, version, _, _, host = fields[-5:]
+    session_id, version, network, family, host = fields[-5:]
     host = host.strip("[]")
-    if _HOST.fullmatch(host) is None:
+    if (
+        network.upper() != "IN"
+        or family.upper() not in ("IP4", "IP6")
+        or _HOST.fullmatch(host) is None
+    ):
         raise SdpError("malformed origin address")
     number = parse_number(version, 2**63 - 1)
     if number is None:
