@@ -12,6 +12,7 @@ from softswitch.call.endpoint import Outcome
 from softswitch.errors import CallEnded
 
 if TYPE_CHECKING:
+    from softswitch.call.audio import Recorded
     from softswitch.call.control import CallControl
     from softswitch.call.dial import Dial
     from softswitch.call.identity import Identity
@@ -46,12 +47,14 @@ class Call:
         "ended",
         "identity",
         "legs",
+        "media_group",
         "number",
         "number_from",
         "number_to",
         "partner",
         "recording",
         "recording_name",
+        "recordings_made",
         "started_at_s",
         "timers",
         "trunks_taken",
@@ -84,6 +87,10 @@ class Call:
         self.partner: Leg | None = None
         self.dial_machine: Dial | None = None
         self.recording: int | None = None
+        self.recordings_made = 0
+        self.media_group = (
+            number  # streams of one group share a worker, as bridges and rooms demand
+        )
         self.recording_name: str | None = None
         self.trunks_taken: list[str] = []
         self.timers: list[asyncio.TimerHandle] = []
@@ -111,14 +118,14 @@ class Call:
         """Play a prompt's id, a WAV file or ``tone:NAME`` to its end. With `repeat` it goes on behind the
         next verbs until `stop_play`."""
         self._check()
-        done = self._control.play(self, prompt, repeat=repeat)
+        done = self._control.audio.play(self, prompt, repeat=repeat)
         if not repeat:
             await self._wait(done)
 
     async def stop_play(self) -> None:
         """Silence what `play` has left running."""
         self._check()
-        self._control.stop_play(self)
+        self._control.audio.stop_play(self)
 
     async def collect(
         self,
@@ -136,10 +143,10 @@ class Call:
         """
         self._check()
         if prompt and not self._digits:
-            playing = self._control.play(self, prompt)
+            playing = self._control.audio.play(self, prompt)
             await self._until_digit(None, playing)
             if not playing.done():
-                self._control.stop_play(self)
+                self._control.audio.stop_play(self)
         digits = ""
         while len(digits) < max_digits:
             await self._until_digit(between_s if digits else timeout_s)
@@ -165,7 +172,54 @@ class Call:
     async def echo(self, on: bool = True) -> None:
         """Send the caller his own voice back."""
         self._check()
-        self._control.echo(self, on)
+        self._control.audio.echo(self, on)
+
+    async def record(
+        self,
+        name: str,
+        *,
+        max_s: float = 180.0,
+        terminator: str = "#",
+        done: Callable[[Recorded], None] | None = None,
+    ) -> Recorded:
+        """Record the caller into the recordings folder as `name` until he presses `terminator`, hangs up
+        or `max_s` have passed.
+
+        `done` is called with the finished recording even when the caller hung up, which raises
+        `CallEnded` here.
+        """
+        self._check()
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[Recorded] = loop.create_future()
+
+        def finish(recorded: Recorded) -> None:
+            if done is not None:
+                done(recorded)
+            if not finished.done():
+                finished.set_result(recorded)
+
+        audio = self._control.audio
+        recording = audio.record_caller(self, name, finish)
+        deadline_s = loop.time() + max_s
+        self._digits.clear()
+        while (left_s := deadline_s - loop.time()) > 0:
+            await self._until_digit(left_s)
+            if self._digits and self._digits.popleft() == terminator:
+                break
+        audio.stop_recording_of(recording)
+        return await self._wait(finished)
+
+    async def conference(self, room: int, *, mute: bool = False, deaf: bool = False) -> None:
+        """Put the caller into an N-party room, or change how he takes part; `leave_conference` ends it.
+
+        Set `media_group` to the room's before answering: streams of one room share a worker.
+        """
+        self._check()
+        self._control.audio.join_room(self, room, mute=mute, deaf=deaf)
+
+    async def leave_conference(self) -> None:
+        self._check()
+        self._control.audio.leave_room(self)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, as long as the caller does."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from media import protocol as media_events
+from softswitch.call.audio import CallAudio, PromptShelf
 from softswitch.call.call import Call
 from softswitch.call.dialling import Dialling
 from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch.call")
 
 App = Callable[[Call, str], Awaitable[None]]
-HOLD_MUSIC = "default"
-
-
-class PromptShelf(Protocol):
-    """Finds a prompt's file by id, or takes a path; raises `CallError` for neither."""
-
-    def find(self, prompt: str) -> Path: ...
-
-    def music(self, name: str) -> Path: ...
 
 
 class CallControl:
@@ -69,13 +60,12 @@ class CallControl:
         self._dialplan = dialplan
         self._registered = registered
         self._trunks = trunks
-        self._prompts = prompts
+        self.audio = CallAudio(wiring, prompts)
         self._apps = apps
         self._calls: dict[str, Call] = {}
         self._sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
-        self._recordings: dict[int, tuple[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialling = Dialling(
             wiring,
@@ -227,23 +217,7 @@ class CallControl:
             return
         if leg.held != was_held:
             self._wiring.records.held(call, leg, self._wiring.wall_s(), on=leg.held)
-            self._entertain(call, leg)
-
-    def _entertain(self, call: Call, holder: Leg) -> None:
-        """Music for the one that `holder` has put on hold, or silence again when he is back."""
-        other = call.partner if holder is call.caller else call.caller
-        if other is None or other.stream is None or call.partner is None:
-            return
-        if not holder.held:
-            self._wiring.plane.stop_play(other.stream.stream_id)
-            return
-        try:
-            music = media_events.File(str(self._prompts.music(HOLD_MUSIC)))
-        except CallError:
-            return  # an office may take the music away; then it is silent
-        self._wiring.plane.play(
-            other.stream.stream_id, music, play_id=self._wiring.next_number(), repeat=True
-        )
+            self.audio.entertain(call, leg)
 
     # -- routing ---------------------------------------------------------------------------------
 
@@ -343,7 +317,7 @@ class CallControl:
         if leg.session is not None:
             self._sessions.pop(leg.session, None)
         if leg is call.caller or leg is call.partner:
-            self.stop_recording(call)  # before its streams go, so that it ends as wanted
+            self.audio.stop_recording(call)  # before its streams go, so that it ends as wanted
         if call.partner is leg:
             call.partner = None
         if leg.stream is not None:
@@ -362,7 +336,7 @@ class CallControl:
             return
         self._wiring.plane.connect(caller.stream.stream_id, leg.stream.stream_id)
         if self._wiring.office.recording.calls == "all":
-            self.start_recording(call)
+            self.audio.start_recording(call)
 
     def _dial_finished(self, call: Call, outcome: Outcome) -> None:
         if call.dial_finished(outcome) or call.ended:
@@ -397,53 +371,6 @@ class CallControl:
         self._wiring.records.leg_answered(call, call.caller, now)
         self._wiring.records.answered(call, now)
         self._wiring.pump()
-
-    def play(self, call: Call, prompt: str, *, repeat: bool = False) -> asyncio.Future[None]:
-        """Start a prompt, a file or ``tone:NAME`` towards the caller."""
-        stream = self._caller_stream(call)
-        play_id = self._wiring.next_number()
-        source: media_events.Source
-        if prompt.startswith("tone:"):
-            country = self._wiring.office.office.country.lower()
-            source = media_events.Tone(prompt[5:], country)
-        else:
-            source = media_events.File(str(self._prompts.find(prompt)))
-        future = call.play_started(play_id)
-        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat)
-        self._wiring.pump()
-        return future
-
-    def stop_play(self, call: Call) -> None:
-        self._wiring.plane.stop_play(self._caller_stream(call))
-
-    def echo(self, call: Call, on: bool) -> None:
-        self._wiring.plane.echo(self._caller_stream(call), on)
-
-    def _caller_stream(self, call: Call) -> int:
-        if call.caller.stream is None:
-            raise CallError(f"call {call.call_id} has no audio yet: answer it first")
-        return call.caller.stream.stream_id
-
-    def start_recording(self, call: Call) -> None:
-        """Record caller (left) and partner (right) into one file named after the call."""
-        caller = call.caller.stream
-        partner = call.partner.stream if call.partner is not None else None
-        if call.recording is not None or caller is None or partner is None:
-            return
-        recording_id = self._wiring.next_number()
-        name = f"{call.call_id}.wav"
-        self._wiring.plane.start_recording(
-            recording_id, left=caller.stream_id, right=partner.stream_id, name=name
-        )
-        call.recording, call.recording_name = recording_id, name
-        self._recordings[recording_id] = (call.call_id, name)
-        self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
-
-    def stop_recording(self, call: Call) -> None:
-        """Close the call's recording, if it has one; its record follows when the file is complete."""
-        if call.recording is not None:
-            self._wiring.plane.stop_recording(call.recording)
-            call.recording = None
 
     def end_call(
         self,
@@ -503,7 +430,7 @@ class CallControl:
                 if known is not None:
                     known[0].play_finished(event.play_id)
             case media_events.RecordingStopped():
-                self._recording_stopped(event)
+                self.audio.recording_stopped(event)
             case media_events.StreamClosed():
                 self._stream_closed(event)
             case media_events.WorkerDied():
@@ -535,14 +462,6 @@ class CallControl:
             return
         _log.info("call %s: no media from %s", call.call_id, leg.label)
         self.end_call(call, by="media", q850=41, status=200, outcome="answered")
-
-    def _recording_stopped(self, event: media_events.RecordingStopped) -> None:
-        owner = self._recordings.pop(event.recording_id, None)
-        if owner is not None:
-            call_id, name = owner
-            self._wiring.records.recording_stopped(
-                call_id, self._wiring.wall_s(), name, event.frames, event.reason
-            )
 
     def _stream_closed(self, event: media_events.StreamClosed) -> None:
         owner = self._closing.pop(event.stream_id, None)
@@ -582,7 +501,7 @@ class CallControl:
             "sessions": len(self._sessions),
             "streams": len(self._streams),
             "closing_streams": len(self._closing),
-            "recordings": len(self._recordings),
+            "recordings": self.audio.recordings_open,
             "handlers": len(self._tasks),
             "total": self.total,
             "broken": self.broken,

@@ -337,7 +337,7 @@ class Leg:
     def _open_stream(self, signalled_host: str | None) -> LocalStream:
         if self.stream is None:
             self.stream = self._wiring.plane.reserve(
-                group=self._call.number, signalled_host=signalled_host
+                group=self._call.media_group, signalled_host=signalled_host
             )
             if self.on_stream is not None:
                 self.on_stream(self._call, self, self.stream.stream_id)

@@ -33,6 +33,18 @@ class MediaPlane(Protocol):
 
     def echo(self, stream_id: int, on: bool) -> None: ...
 
+    def join_room(
+        self,
+        room: int,
+        stream_id: int,
+        *,
+        mute: bool = False,
+        deaf: bool = False,
+        gain: float = 1.0,
+    ) -> None: ...
+
+    def leave_room(self, stream_id: int) -> None: ...
+
     def play(
         self, stream_id: int, source: Source, *, play_id: int, repeat: bool = False
     ) -> None: ...

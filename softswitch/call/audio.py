@@ -1,0 +1,172 @@
+"""What is heard in a call besides the other party: prompts, music, echo, and what is recorded of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from media.protocol import File, RecordingStopped, Source, Tone
+from softswitch.errors import CallError
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.leg import Leg
+    from softswitch.call.wiring import Wiring
+
+HOLD_MUSIC = "default"
+TONE_PREFIX = "tone:"
+
+
+class PromptShelf(Protocol):
+    """Finds sounds by id, or takes a path; raises `CallError` for neither."""
+
+    def find(self, prompt: str) -> Path: ...
+
+    def music(self, name: str) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A finished recording: file name, length at 8,000 frames a second, why it stopped."""
+
+    name: str
+    frames: int
+    reason: str
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / 8000
+
+
+@dataclass(slots=True)
+class _Recording:
+    call_id: str
+    name: str
+    done: Callable[[Recorded], None] | None = None
+
+
+class CallAudio:
+    """The audio verbs of calls, towards the media plane."""
+
+    def __init__(self, wiring: Wiring, prompts: PromptShelf) -> None:
+        self._wiring = wiring
+        self._prompts = prompts
+        self._recordings: dict[int, _Recording] = {}
+
+    @property
+    def recordings_open(self) -> int:
+        return len(self._recordings)
+
+    # -- playing -----------------------------------------------------------------------------------
+
+    def play(
+        self, call: Call, prompt: str, *, repeat: bool = False, leg: Leg | None = None
+    ) -> asyncio.Future[None]:
+        """Start a prompt, a file, ``tone:NAME`` or ``music:NAME`` towards `leg`, by default the caller."""
+        stream = self._stream(call, leg)
+        play_id = self._wiring.next_number()
+        source = self._source(prompt)
+        future = call.play_started(play_id)
+        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat)
+        self._wiring.pump()
+        return future
+
+    def _source(self, prompt: str) -> Source:
+        if prompt.startswith(TONE_PREFIX):
+            country = self._wiring.office.office.country.lower()
+            return Tone(prompt.removeprefix(TONE_PREFIX), country)
+        if prompt.startswith("music:"):
+            return File(str(self._prompts.music(prompt.removeprefix("music:"))))
+        return File(str(self._prompts.find(prompt)))
+
+    def stop_play(self, call: Call, leg: Leg | None = None) -> None:
+        self._wiring.plane.stop_play(self._stream(call, leg))
+
+    def entertain(self, call: Call, holder: Leg) -> None:
+        """Music for the one that `holder` has put on hold, or silence again when he is back."""
+        other = call.partner if holder is call.caller else call.caller
+        if other is None or other.stream is None or call.partner is None:
+            return
+        if not holder.held:
+            self._wiring.plane.stop_play(other.stream.stream_id)
+            return
+        try:
+            music = File(str(self._prompts.music(HOLD_MUSIC)))
+        except CallError:
+            return  # an office may take the music away; then it is silent
+        self._wiring.plane.play(
+            other.stream.stream_id, music, play_id=self._wiring.next_number(), repeat=True
+        )
+
+    def echo(self, call: Call, on: bool) -> None:
+        self._wiring.plane.echo(self._stream(call, None), on)
+
+    def join_room(self, call: Call, room: int, *, mute: bool = False, deaf: bool = False) -> None:
+        self._wiring.plane.join_room(room, self._stream(call, None), mute=mute, deaf=deaf)
+
+    def leave_room(self, call: Call) -> None:
+        self._wiring.plane.leave_room(self._stream(call, None))
+
+    def send_digits(self, call: Call, digits: str, leg: Leg | None = None) -> None:
+        self._wiring.plane.send_digits(self._stream(call, leg), digits)
+
+    @staticmethod
+    def _stream(call: Call, leg: Leg | None) -> int:
+        found = (leg or call.caller).stream
+        if found is None:
+            raise CallError(f"call {call.call_id} has no audio yet: answer it first")
+        return found.stream_id
+
+    # -- recording ---------------------------------------------------------------------------------
+
+    def start_recording(self, call: Call) -> None:
+        """Record caller (left) and partner (right) into one file named after the call."""
+        if call.recording is not None or call.partner is None:
+            return
+        left, right = self._stream(call, None), self._stream(call, call.partner)
+        suffix = f"-{call.recordings_made}" if call.recordings_made else ""
+        call.recordings_made += 1
+        name = f"{call.call_id}{suffix}.wav"
+        call.recording = self._record(call, left, right, name, None)
+        call.recording_name = name
+
+    def record_caller(self, call: Call, name: str, done: Callable[[Recorded], None]) -> int:
+        """Record the caller alone (a message); `done` is called when the file is complete."""
+        return self._record(call, self._stream(call, None), None, name, done)
+
+    def _record(
+        self,
+        call: Call,
+        left: int,
+        right: int | None,
+        name: str,
+        done: Callable[[Recorded], None] | None,
+    ) -> int:
+        recording_id = self._wiring.next_number()
+        self._wiring.plane.start_recording(recording_id, left=left, right=right, name=name)
+        self._recordings[recording_id] = _Recording(call.call_id, name, done)
+        self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
+        return recording_id
+
+    def stop_recording(self, call: Call) -> None:
+        """Close the call's recording, if it has one; its record follows when the file is complete."""
+        if call.recording is not None:
+            self.stop_recording_of(call.recording)
+            call.recording = None
+
+    def stop_recording_of(self, recording_id: int) -> None:
+        self._wiring.plane.stop_recording(recording_id)
+
+    def recording_stopped(self, event: RecordingStopped) -> None:
+        """The media plane has closed the file."""
+        known = self._recordings.pop(event.recording_id, None)
+        if known is None:
+            return
+        self._wiring.records.recording_stopped(
+            known.call_id, self._wiring.wall_s(), known.name, event.frames, event.reason
+        )
+        if known.done is not None:
+            known.done(Recorded(known.name, event.frames, event.reason))
