@@ -1,0 +1,102 @@
+"""`softswitch check FILE`: what a configuration says, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
+
+_ARRAYS = (
+    ("extension", "extensions"),
+    ("ring_group", "ring_groups"),
+    ("trunk", "trunks"),
+    ("outbound", "outbound"),
+    ("inbound", "inbound"),
+    ("hours", "hours"),
+    ("ivr", "ivrs"),
+    ("region", "regions"),
+    ("queue", "queues"),
+    ("conference", "conferences"),
+    ("agent", "agents"),
+    ("customer", "customers"),
+)
+_NAMES_SHOWN_MAX = 6
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def check(
+        file: Annotated[Path | None, typer.Argument(help="The configuration, office.toml.")] = None,
+        limits: Annotated[
+            bool, typer.Option("--limits", help="Print the limits on what strangers can grow.")
+        ] = False,
+    ) -> None:
+        """Read a configuration: print what it says, or every problem with its line and key."""
+        if limits:
+            from softswitch.cli.limits import limit_rows
+
+            _print_table(("limit", "value", "what happens beyond"), limit_rows())
+        if file is not None or not limits:
+            from softswitch.config import load_office
+
+            path = Path("office.toml") if file is None else file
+            _print_table(("section", "says"), summary(load_office(path)))
+            for warning in warnings(path):
+                typer.echo(f"warning: {warning}", err=True)
+            typer.echo(f"{path}: good")
+
+
+def summary(office: Office) -> list[tuple[str, str]]:
+    """Rows of (section, what it says); secrets are not among them."""
+    media, recording = office.media, office.recording
+    rows = [
+        ("office", f"{office.office.name} ({office.office.domain}, {office.office.timezone})"),
+        ("sip", ", ".join(str(listen) for listen in office.sip.listen)),
+        ("media", f"{media.address}, ports {media.ports.low}-{media.ports.high}"),
+        ("http", str(office.http.listen)),
+        ("storage", str(office.storage.directory)),
+        ("recording", f"{recording.calls}, kept {recording.retain_days} days"),
+    ]
+    for section, attribute in _ARRAYS:
+        entries = getattr(office, attribute)
+        if entries:
+            rows.append((section, _listed([_label(entry) for entry in entries])))
+    return rows
+
+
+def _label(entry: object) -> str:
+    for key in ("number", "name", "id", "prefix"):
+        label = getattr(entry, key, None)
+        if label:
+            return str(label)
+    return "(any)"
+
+
+def _listed(labels: list[str]) -> str:
+    shown = ", ".join(labels[:_NAMES_SHOWN_MAX])
+    more = f" and {len(labels) - _NAMES_SHOWN_MAX} more" if len(labels) > _NAMES_SHOWN_MAX else ""
+    return f"{len(labels)}: {shown}{more}"
+
+
+def warnings(path: Path) -> list[str]:
+    """What is allowed but unwise about the file itself."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return [f"{path} holds passwords and others may read it; run: chmod 600 {path}"]
+    return []
+
+
+def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,159 @@
+"""`softswitch init DIR`: an office that works, with secrets of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softswitch.errors import SoftswitchError
+
+FILE_NAME = "office.toml"
+PHONES_MAX = 100
+# No letter or digit that is taken for another when it is typed into a phone.
+_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_FIRST_NUMBER = 1001
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def init(
+        directory: Annotated[Path, typer.Argument(help="Where the office is to live.")],
+        address: Annotated[
+            str, typer.Option(help="The IP address that phones reach this machine at.")
+        ] = "auto",
+        domain: Annotated[str, typer.Option(help="The office's SIP domain.")] = "office.example",
+        phones: Annotated[
+            int, typer.Option(min=1, max=PHONES_MAX, help="How many extensions to make.")
+        ] = 3,
+        port: Annotated[int, typer.Option(min=1, max=65535, help="The SIP port.")] = 5060,
+    ) -> None:
+        """Write DIR/office.toml with generated passwords and print what to enter in the phones."""
+        host = own_address() if address == "auto" else address
+        accounts = {str(_FIRST_NUMBER + index): new_password() for index in range(phones)}
+        file = write_office(directory, office_text(host, port, domain, accounts))
+        typer.echo(f"{file} is written. Start the exchange with: softswitch serve {file}\n")
+        typer.echo("Enter in the phones:")
+        width = max(len(f"{host}:{port}"), 6)
+        typer.echo(f"  {'server':<{width}}  user  password")
+        for number, password in accounts.items():
+            typer.echo(f"  {_host_port(host, port):<{width}}  {number}  {password}")
+        typer.echo("\nThey call each other by these numbers; *43 is an echo test.")
+
+
+def new_password(groups: int = 4) -> str:
+    """A password of `groups` times four characters (4.95 bits each), made for typing."""
+    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(groups))
+
+
+def new_pin() -> str:
+    return f"{secrets.randbelow(1_000_000):06d}"
+
+
+def own_address() -> str:
+    """The address that this machine uses towards the network; loopback if it has none. Nothing is
+    sent: connecting a UDP socket only asks the kernel for its route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def office_text(host: str, port: int, domain: str, accounts: dict[str, str]) -> str:
+    """The text of an office with these extensions (number -> password)."""
+    at = _host_port(host, port)
+    extensions = "\n".join(
+        f'[[extension]]\nnumber = "{number}"\nname = "Phone {number}"\npassword = "{password}"\n'
+        f'permissions = ["internal"]\nvoicemail = {{ pin = "{new_pin()}" }}\n'
+        for number, password in accounts.items()
+    )
+    return _TEXT.format(
+        domain=_quotable(domain), host=_quotable(host), at=_quotable(at), extensions=extensions
+    )
+
+
+def _quotable(text: str) -> str:
+    """Only what stands in a TOML string as it is; the configuration's own checks do the rest."""
+    if not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]{1,255}", text):
+        raise SoftswitchError(f"{text!r} is neither an address nor a domain name")
+    return text
+
+
+def write_office(directory: Path, text: str) -> Path:
+    """Write `text` as a new office file, mode 0600, in a directory of mode 0700 if it is made here.
+
+    Raises `SoftswitchError` where there is a file already or none can be made.
+    """
+    from softswitch.config import parse_office
+
+    file = directory / FILE_NAME
+    parse_office(text, source=str(file))
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise SoftswitchError(f"{file} is there already and stays as it is") from None
+    except OSError as error:
+        raise SoftswitchError(f"{file} cannot be written: {error.strerror}") from None
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(descriptor)
+    return file
+
+
+_TEXT = """\
+# An office of Softswitch. Every key: docs/configuration.md. After a change: softswitch check FILE.
+
+[office]
+name = "My office"
+domain = "{domain}"           # phones may register at this domain or at the server's address
+language = "en"               # of prompts and console: "en" or "zh"
+timezone = "UTC"
+country = "CN"                # how local numbers are completed
+
+[sip]
+listen = ["udp://{at}"]
+
+[media]
+address = "{host}"            # where phones send their audio
+ports = "20000-29999"
+workers = "auto"              # one a core
+
+[http]
+listen = "127.0.0.1:8080"     # API and console: this machine only
+
+[storage]
+directory = "var"             # beside this file
+
+[recording]
+calls = "none"                # or "queue", "all"
+
+{extensions}
+# A carrier. Calls come in from `from_addresses` only; extensions need the permission to call out.
+# [[trunk]]
+# name = "carrier"
+# uri = "sip:192.0.2.10"
+# from_addresses = ["192.0.2.10"]
+#
+# [[outbound]]
+# prefix = "9"
+# strip = 1
+# permission = "national"
+# trunks = ["carrier"]
+#
+# [[inbound]]
+# number = "+15551234567"
+# to = "extension:1001"
+"""

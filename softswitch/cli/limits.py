@@ -1,0 +1,46 @@
+"""The table of limits on what a stranger, or a mistake, can make us hold."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+# What, where its value stands (module, attribute path), unit, what happens beyond.
+_LIMITS = (
+    (
+        "SIP head",
+        "softswitch.sip.parser",
+        "DEFAULT_LIMITS.head",
+        "octets",
+        "400, connection closed",
+    ),
+    (
+        "SIP body",
+        "softswitch.sip.parser",
+        "DEFAULT_LIMITS.body",
+        "octets",
+        "413, connection closed",
+    ),
+    ("SIP header lines", "softswitch.sip.parser", "DEFAULT_LIMITS.headers", "", "400"),
+    ("Via entries", "softswitch.sip.parser", "DEFAULT_LIMITS.vias", "", "400"),
+    ("SDP media lines", "softswitch.sip.sdp.description", "MEDIA_MAX", "", "488"),
+    ("SDP formats a line", "softswitch.sip.sdp.description", "FORMATS_MAX", "", "488"),
+    ("configuration file", "softswitch.config.load", "FILE_BYTES_MAX", "octets", "refused"),
+    ("journal entry", "softswitch.store.entry", "ENTRY_BYTES_MAX", "octets", "data left out"),
+    ("journal in memory", "softswitch.store.journal", "WAITING_MAX", "entries", "lost, alarm"),
+    ("journal before database", "softswitch.store.journal", "PENDING_MAX", "entries", "read again"),
+    ("journal log file", "softswitch.store.log", "SEGMENT_BYTES_MAX", "octets", "next file"),
+    ("legs in a call record", "softswitch.store.record", "LEGS_MAX", "", "left out"),
+    ("recordings in a call record", "softswitch.store.record", "RECORDINGS_MAX", "", "left out"),
+    ("call records a page", "softswitch.store.calls", "LIST_MAX", "", "cut"),
+)
+
+
+def limit_rows() -> list[tuple[str, str, str]]:
+    """Rows of (limit, value with unit, what happens beyond), read from where they are enforced."""
+    rows = []
+    for what, module, path, unit, beyond in _LIMITS:
+        value: object = import_module(module)
+        for attribute in path.split("."):
+            value = getattr(value, attribute)
+        rows.append((what, f"{value:,} {unit}".strip(), beyond))
+    return rows
