@@ -20,6 +20,7 @@ Q850_CAUSES: Final[dict[int, tuple[int, str]]] = {
     21: (603, "Call rejected"),
     22: (410, "Number changed"),
     23: (410, "Redirection to new destination"),
+    25: (483, "Exchange routing error"),
     26: (404, "Non-selected user clearing"),
     27: (502, "Destination out of order"),
     28: (484, "Address incomplete"),
