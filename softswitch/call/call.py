@@ -43,8 +43,9 @@ class Call:
         "caller",
         "caller_name",
         "dial_machine",
-        "end_q850",
         "ended",
+        "forwarded_by",
+        "forwards",
         "identity",
         "legs",
         "media_group",
@@ -55,6 +56,7 @@ class Call:
         "recording",
         "recording_name",
         "recordings_made",
+        "ringing_extension",
         "started_at_s",
         "timers",
         "trunks_taken",
@@ -93,9 +95,11 @@ class Call:
         )
         self.recording_name: str | None = None
         self.trunks_taken: list[str] = []
+        self.forwards = 0
+        self.forwarded_by: str | None = None
+        self.ringing_extension: str | None = None
         self.timers: list[asyncio.TimerHandle] = []
         self.ended = False
-        self.end_q850 = 16
         self._digits: deque[str] = deque(maxlen=_DIGITS_MAX)
         self._digit_waiter: Callable[[], None] | None = None
         self._dial_done: asyncio.Future[Outcome] | None = None

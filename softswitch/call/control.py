@@ -14,6 +14,7 @@ from softswitch.call.dialling import Dialling
 from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
+from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import Leg
 from softswitch.call.steps import (
@@ -62,6 +63,7 @@ class CallControl:
         self._trunks = trunks
         self.audio = CallAudio(wiring, prompts)
         self._apps = apps
+        self._extensions = {e.number: e for e in wiring.office.extensions}
         self._calls: dict[str, Call] = {}
         self._sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
@@ -125,7 +127,7 @@ class CallControl:
             return
         call = Call(
             self,
-            call_id=f"c{int(wiring.wall_s() * 1000):x}-{wiring.token()[:12]}",
+            call_id=f"c{int(wiring.wall_s() * 1000):x}-{wiring.token()[:6]}",
             number=wiring.next_number(),
             identity=identity,
             number_from=number_from[:64],
@@ -229,12 +231,41 @@ class CallControl:
             case ToTrunks():
                 self._record_route(call, "trunk", route.number)
                 self._dialling.start(call, steps_to_trunks(route))
-            case Destination("extension" | "ring_group"):
+            case Destination("extension"):
+                self._record_route(call, route.kind, route.name)
+                self._ring_extension(call, route.name)
+            case Destination("ring_group"):
                 self._record_route(call, route.kind, route.name)
                 self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
+            case Destination("hangup"):
+                self._refuse(call, 480, "hang up")
+            case Destination("number"):
+                rights = call.forwarded_by or ""
+                self.route(call, self._dialplan.forward_rights(route.name, rights))
             case Destination():
                 self._record_route(call, route.kind, route.name)
                 self._start_app(call, route)
+
+    def _ring_extension(self, call: Call, number: str) -> None:
+        extension = self._extensions[number]
+        at_once = forward_at_once(extension)
+        if at_once is not None and self._forward(call, number, at_once):
+            return
+        call.ringing_extension = number
+        self._dialling.start(
+            call, steps_to_extension(self._registered, number, ring_s_of(extension))
+        )
+
+    def _forward(self, call: Call, by: str, to: Destination) -> bool:
+        """Send the call on with the rights of the extension that forwards; False: too many times."""
+        if call.forwards >= FORWARDS_MAX:
+            return False
+        call.forwards += 1
+        call.forwarded_by = by
+        call.ringing_extension = None
+        self._wiring.records.forwarded(call, self._wiring.wall_s(), by, str(to))
+        self.route(call, to)
+        return True
 
     def _record_route(self, call: Call, kind: str, name: str) -> None:
         self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)
@@ -341,6 +372,11 @@ class CallControl:
     def _dial_finished(self, call: Call, outcome: Outcome) -> None:
         if call.dial_finished(outcome) or call.ended:
             return
+        rung, call.ringing_extension = call.ringing_extension, None
+        if rung is not None and outcome.result not in ("answered", "cancelled"):
+            onward = forward_after(self._extensions[rung], outcome)
+            if onward is not None and self._forward(call, rung, onward):
+                return
         if outcome.answered:
             self.end_call(
                 call, by=outcome.by, q850=outcome.q850, status=200, outcome=outcome.result
