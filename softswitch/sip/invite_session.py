@@ -39,6 +39,7 @@ from softswitch.sip.session_effects import (
     AckWith,
     AnswerArrived,
     CancelArrived,
+    ClearAllTimers,
     DialogRequestArrived,
     HandleDone,
     HangUp,
@@ -418,7 +419,7 @@ class InviteSession(SessionCore):
 
     def _send_in_dialog(self, event: SendInDialog) -> None:
         dialog = self.dialog
-        if dialog is None or self.state in (State.ENDING, State.ENDED):
+        if dialog is None or self._closed:
             self._forbidden(event)
             if event.handle is not None:
                 self._emit(HandleDone(event.handle, None, 481))
@@ -496,7 +497,7 @@ class InviteSession(SessionCore):
             self._ack(*wanted, None)
         self._refuse_offered(487)
         self._unacked = None
-        self._clear_timers("2xx", "no-ack", "refresh", "expire", "glare", "reoffer")
+        self._emit(ClearAllTimers())
         self.state = State.ENDING
         request = dialog.request("BYE")
         if cause is not None:

@@ -193,6 +193,11 @@ class Respond:
 
 
 @dataclass(slots=True)
+class ClearAllTimers:
+    """Disarm every timer of the session."""
+
+
+@dataclass(slots=True)
 class OpenDialog:
     """From now on requests with this dialog id belong to the session."""
 
@@ -238,6 +243,7 @@ SessionEffect = (
     | Respond
     | SetTimer
     | ClearTimer
+    | ClearAllTimers
     | OpenDialog
     | CloseDialog
     | Notify

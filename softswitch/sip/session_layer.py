@@ -17,6 +17,7 @@ from softswitch.sip.session_effects import (
     AckArrived,
     AnswerArrived,
     CancelArrived,
+    ClearAllTimers,
     CloseDialog,
     DialogRequestArrived,
     Finish,
@@ -186,6 +187,8 @@ class SessionLayer:
                     timer = unit.timers.pop(effect.name, None)
                     if timer is not None:
                         self._heap.cancel(timer)
+                case ClearAllTimers():
+                    self._clear_timers(unit)
                 case SendRequest():
                     self._send(unit, effect, now_s)
                 case SendAck():
@@ -235,8 +238,11 @@ class SessionLayer:
         else:
             self._notify(RequestFailed(effect.handle, effect.status))
 
-    def _forget(self, unit: SessionUnit) -> None:
+    def _clear_timers(self, unit: SessionUnit) -> None:
         for timer in unit.timers.values():
             self._heap.cancel(timer)
         unit.timers.clear()
+
+    def _forget(self, unit: SessionUnit) -> None:
+        self._clear_timers(unit)
         self.units.pop(unit.machine.session, None)
