@@ -151,10 +151,13 @@ class LeaveRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class StartPlay(msgspec.Struct, frozen=True, tag=True):
+    """`at_ms`: begin there, because an earlier worker has played that much."""
+
     stream_id: int
     play_id: int
     source: Source
     repeat: bool = False
+    at_ms: int = 0
 
 
 class StopPlay(msgspec.Struct, frozen=True, tag=True):

@@ -222,6 +222,13 @@ class Engine:
         except (MediaError, ValueError, KeyError, OSError) as error:
             stream_id = getattr(command, "stream_id", getattr(command, "a", -1))
             self._emit(CommandRefused(type(command).__name__, stream_id, str(error)))
+            # Who waits for an end must not wait for ever.
+            if isinstance(command, StartRecording):
+                reason = f"refused: {error}"
+                self._emit(RecordingStopped(command.recording_id, command.name, 0, reason))
+            elif isinstance(command, StartPlay):
+                reason = f"failed: {error}"
+                self._emit(PlayFinished(command.stream_id, command.play_id, reason))
 
     def _carry_out(self, command: Command, now_s: float) -> None:
         match command:
@@ -371,7 +378,7 @@ class Engine:
                 if self._mixer.plays.get(stream) is play:
                     self._on_played(stream, play, f"failed: {problem}")
                 return
-            play.samples = samples
+            play.begin(samples, command.at_ms)
 
         self._library.fetch(command.source, ready)
 

@@ -102,6 +102,12 @@ class Play:
     at: int = 0
     over: bool = False
 
+    def begin(self, samples: NDArray[np.int16], at_ms: int) -> None:
+        """Start with `samples`, `at_ms` into them."""
+        self.samples = samples
+        at = at_ms * RATE_HZ // 1000
+        self.at = at % len(samples) if self.repeat else min(at, len(samples))
+
     def take(self, out: NDArray[np.int16]) -> None:
         """Fill (`TICK_SAMPLES`,) int16 with what comes next; silence before and after."""
         out[:] = 0

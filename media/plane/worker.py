@@ -121,6 +121,7 @@ class Worker:
         """Serve until told to stop; finishes the recordings."""
         clock = time.monotonic
         control, engine, io = self._control, self.engine, self._io
+        self._report(0.0)  # says that we are ready
         next_load_s = clock() + _LOAD_EVERY_S
         cpu_s, packets = time.process_time(), 0
         while not self._stopping and not control.closed:

@@ -1,0 +1,239 @@
+"""Which socket a new stream gets: pure book-keeping, no socket here.
+
+Streams share few UDP ports. A packet finds its stream by (local port, source address), so a stream
+is placed where no other unlatched stream expects the same host and where its remote address, if SDP
+has named it, is not taken. Worker processes have ports of their own; the even one carries RTP, the
+next odd one RTCP.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from media.errors import NoCapacity, UnknownStream
+from media.protocol import Address
+
+_Key = TypeVar("_Key", str, Address)
+
+STREAMS_PER_PORT_MAX = 1024
+
+
+@dataclass(slots=True)
+class _Port:
+    port_id: int
+    worker: int
+    port: int
+    streams: set[int] = field(default_factory=set)
+    hosts: Counter[str] = field(default_factory=Counter)
+    """Hosts that unlatched streams of this port expect."""
+    remotes: Counter[Address] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Placed:
+    port: _Port
+    host: str | None
+    remote: Address | None = None
+    latched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a stream goes. `opened`: the port is new, its sockets must be bound first."""
+
+    port_id: int
+    port: int
+    opened: bool
+
+
+class PortAllocator:
+    """Ports `first`..`last` shared out to workers and streams.
+
+    `ports_each`: ports that a worker begins with and keeps; beyond them ports are opened while a
+    stream would otherwise meet another one's expectations, up to `ports_each_max`; ports that were
+    opened on demand are closed when they are empty. `one_each`: every stream its own port.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        *,
+        ports_each: int = 8,
+        ports_each_max: int = 64,
+        one_each: bool = False,
+        ids_max: int = 32_768,
+    ) -> None:
+        even = first + first % 2
+        self._unused: deque[int] = deque(range(even, last, 2))
+        self._ids: deque[int] = deque(range(0, ids_max, 2))
+        self._ports: dict[int, _Port] = {}
+        self._of_worker: dict[int, list[_Port]] = {}
+        self._placed: dict[int, _Placed] = {}
+        self._ports_each = ports_each
+        self._ports_each_max = ports_each_max
+        self._one_each = one_each
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def ports_of(self, worker: int) -> list[Placement]:
+        """Return the ports of a worker, as they are to be opened again in its replacement."""
+        return [
+            Placement(port.port_id, port.port, True) for port in self._of_worker.get(worker, ())
+        ]
+
+    def open_first(self, worker: int) -> list[Placement]:
+        """Give a new worker the ports it begins with; fewer if the range is short."""
+        wanted = 0 if self._one_each else self._ports_each
+        opened = []
+        for _ in range(wanted):
+            port = self._open(worker)
+            if port is None:
+                break
+            opened.append(Placement(port.port_id, port.port, True))
+        return opened
+
+    def _open(self, worker: int) -> _Port | None:
+        if not self._unused or not self._ids:
+            return None
+        port = _Port(self._ids.popleft(), worker, self._unused.popleft())
+        self._ports[port.port_id] = port
+        self._of_worker.setdefault(worker, []).append(port)
+        return port
+
+    def refused(self, port_id: int) -> None:
+        """The system would not bind this port: it is left out from now on, its stream unplaced."""
+        port = self._ports.pop(port_id)
+        self._of_worker[port.worker].remove(port)
+        self._ids.append(port_id)
+        for stream_id in port.streams:
+            del self._placed[stream_id]
+
+    def reserve(
+        self, stream_id: int, worker: int, host: str | None, remote: Address | None = None
+    ) -> Placement:
+        """Place a stream that expects `host` (None: not known yet). Raises `NoCapacity`."""
+        if stream_id in self._placed:
+            raise ValueError(f"stream {stream_id} is placed already")
+        port, opened = self._choose(worker, host, remote)
+        port.streams.add(stream_id)
+        placed = self._placed[stream_id] = _Placed(port, host)
+        if host is not None:
+            port.hosts[host] += 1
+        if remote is not None:
+            placed.remote = remote
+            port.remotes[remote] += 1
+        return Placement(port.port_id, port.port, opened)
+
+    def _choose(self, worker: int, host: str | None, remote: Address | None) -> tuple[_Port, bool]:
+        ports = self._of_worker.setdefault(worker, [])
+        if not self._one_each:
+            free = [port for port in ports if self._is_free(port, host, remote)]
+            if free:
+                return min(free, key=_crowd), False
+            if len(ports) < self._ports_each_max:
+                port = self._open(worker)
+                if port is not None:
+                    return port, True
+            usable = [port for port in ports if len(port.streams) < STREAMS_PER_PORT_MAX]
+            if usable:
+                # A tie that only the SSRC can break; where it is least likely to be needed.
+                return min(
+                    usable,
+                    key=lambda port: (
+                        0 if remote is None else port.remotes[remote],
+                        0 if host is None else port.hosts[host],
+                        len(port.streams),
+                    ),
+                ), False
+        else:
+            port = self._open(worker)
+            if port is not None:
+                return port, True
+        raise NoCapacity("no RTP port is left")
+
+    def _is_free(self, port: _Port, host: str | None, remote: Address | None) -> bool:
+        return (
+            len(port.streams) < STREAMS_PER_PORT_MAX
+            and (host is None or not port.hosts[host])
+            and (remote is None or not port.remotes[remote])
+        )
+
+    def expect(self, stream_id: int, host: str | None, remote: Address | None) -> bool:
+        """Signalling has named the peer's `host` and `remote`; the local port stays as it is.
+
+        Returns False if another stream of the port has the same remote, so that SSRCs must tell
+        them apart. Raises `UnknownStream`.
+        """
+        placed = self._get(stream_id)
+        self._forget_expectations(placed)
+        placed.host, placed.remote, placed.latched = host, remote, False
+        if host is not None:
+            placed.port.hosts[host] += 1
+        if remote is not None:
+            placed.port.remotes[remote] += 1
+            return placed.port.remotes[remote] == 1
+        return True
+
+    def latched(self, stream_id: int, source: Address) -> None:
+        """The stream is locked to `source`: it expects its host no longer. Unknown ids: ignored."""
+        placed = self._placed.get(stream_id)
+        if placed is None:
+            return
+        self._forget_expectations(placed)
+        placed.latched = True
+        placed.remote = source
+        placed.port.remotes[source] += 1
+
+    def _forget_expectations(self, placed: _Placed) -> None:
+        if placed.host is not None and not placed.latched:
+            _take_one(placed.port.hosts, placed.host)
+        if placed.remote is not None:
+            _take_one(placed.port.remotes, placed.remote)
+            placed.remote = None
+
+    def _get(self, stream_id: int) -> _Placed:
+        placed = self._placed.get(stream_id)
+        if placed is None:
+            raise UnknownStream(f"stream {stream_id}")
+        return placed
+
+    def release(self, stream_id: int) -> Placement | None:
+        """Forget a stream; returns a port that is to be closed now, if any."""
+        placed = self._placed.pop(stream_id, None)
+        if placed is None:
+            return None
+        self._forget_expectations(placed)
+        port = placed.port
+        port.streams.discard(stream_id)
+        kept = 0 if self._one_each else self._ports_each
+        ports = self._of_worker[port.worker]
+        if port.streams or ports.index(port) < kept:
+            return None
+        ports.remove(port)
+        del self._ports[port.port_id]
+        # To the end of the queue: late packets of the old call find nobody for as long as possible.
+        self._unused.append(port.port)
+        self._ids.append(port.port_id)
+        return Placement(port.port_id, port.port, False)
+
+    def snapshot(self) -> dict[str, int]:
+        """Return ports in use and free, and streams placed."""
+        return {
+            "ports": len(self._ports),
+            "ports_free": len(self._unused),
+            "streams": len(self._placed),
+        }
+
+
+def _crowd(port: _Port) -> int:
+    return len(port.streams)
+
+
+def _take_one(counter: Counter[_Key], key: _Key) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -1,0 +1,243 @@
+"""The client with real worker processes and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from media.client import MediaClient
+from media.dsp import wav
+from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownStream
+from media.protocol import (
+    PlayFinished,
+    RecordingStopped,
+    StreamClosed,
+    StreamLatched,
+    StreamParams,
+    Tone,
+    WorkerDied,
+    WorkerReplaced,
+)
+
+
+def read_wav(path: str):
+    return wav.read(io.BytesIO(Path(path).read_bytes()))
+
+
+class Phone:
+    """A UDP socket that sends and gathers RTP."""
+
+    def __init__(self, ssrc: int) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.setblocking(False)
+        self.address = self.sock.getsockname()
+        self.ssrc = ssrc
+        self.number = 0
+        self.heard: list[bytes] = []
+
+    def say(self, to: tuple[str, int], payload: bytes) -> None:
+        head = struct.pack(">BBHII", 0x80, 0, self.number & 0xFFFF, 160 * self.number, self.ssrc)
+        self.number += 1
+        self.sock.sendto(head + payload, to)
+
+    def listen(self) -> list[bytes]:
+        while True:
+            try:
+                self.heard.append(self.sock.recv(2048))
+            except BlockingIOError:
+                return self.heard
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class Bench:
+    """A started client, two phones, the events that came."""
+
+    def __init__(self, tmp_path: Path, **options) -> None:
+        self.events = []
+        options = {"ports": (20_000, 20_999), "workers": 1, "spare": False} | options
+        self.client = MediaClient(
+            address="127.0.0.1",
+            recordings_dir=tmp_path / "recordings",
+            on_event=self.events.append,
+            **options,
+        )
+        self.phones = [Phone(1), Phone(2)]
+
+    async def call(self):
+        """Both phones on one bridge; returns the two local streams."""
+        streams = []
+        for phone in self.phones:
+            stream = self.client.reserve(group=1, signalled_host="127.0.0.1")
+            self.client.configure(stream.stream_id, StreamParams(phone.address))
+            streams.append(stream)
+        self.client.connect(streams[0].stream_id, streams[1].stream_id)
+        return streams
+
+    async def talk(self, streams, packets, *, start=0, pace_s=0.005):
+        for number in range(start, start + packets):
+            for phone, stream in zip(self.phones, streams, strict=True):
+                phone.say((stream.host, stream.port), bytes([number & 0xFF]) * 160)
+            await asyncio.sleep(pace_s)
+
+    async def until(self, kind, patience_s=10.0):
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            for event in self.events:
+                if isinstance(event, kind):
+                    return event
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"no {kind.__name__} in {self.events}")
+
+    async def settled(self):
+        for _ in range(500):
+            if not self.client.snapshot()["closing"]:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    made = Bench(tmp_path)
+    await made.client.start()
+    yield made
+    await made.client.stop()
+    for phone in made.phones:
+        phone.close()
+
+
+async def test_two_phones_hear_each_other_byte_for_byte(bench):
+    streams = await bench.call()
+    await bench.talk(streams, 40)
+    await asyncio.sleep(0.1)
+    for phone in bench.phones:
+        payloads = [packet[12:] for packet in phone.listen()]
+        assert payloads == [bytes([number]) * 160 for number in range(40)]
+    for stream in streams:
+        bench.client.release(stream.stream_id)
+    await bench.until(StreamClosed)
+    assert len([event for event in bench.events if isinstance(event, StreamLatched)]) == 2
+
+
+async def test_recording_holds_both_sides(bench):
+    streams = await bench.call()
+    bench.client.start_recording(
+        5, left=streams[0].stream_id, right=streams[1].stream_id, name="5.wav"
+    )
+    await bench.talk(streams, 50, pace_s=0.02)
+    bench.client.stop_recording(5)
+    done = await bench.until(RecordingStopped)
+    assert done.reason == "stopped"
+    rate_hz, sides = read_wav(done.path)
+    assert (rate_hz, len(sides)) == (8000, 2)
+    assert sides.shape[1] == done.frames
+    assert 7_600 <= done.frames <= 12_000
+    assert (sides != 0).mean() > 0.5
+    assert os.stat(done.path).st_mode & 0o777 == 0o640
+
+
+async def test_tone_is_heard_and_ends_when_stopped(bench):
+    (stream, _) = await bench.call()
+    bench.client.play(stream.stream_id, Tone("ringback"), play_id=9, repeat=True)
+    await asyncio.sleep(0.3)
+    bench.client.stop_play(stream.stream_id)
+    ended = await bench.until(PlayFinished)
+    assert (ended.play_id, ended.reason) == (9, "stopped")
+    packets = bench.phones[0].listen()
+    assert len(packets) > 5
+    assert all(len(packet) == 172 for packet in packets)
+
+
+@pytest.mark.parametrize("spare", [True, False])
+async def test_killed_worker_is_replaced_with_the_same_ports(tmp_path, spare):
+    bench = Bench(tmp_path, spare=spare)
+    await bench.client.start()
+    streams = await bench.call()
+    first, second = (stream.stream_id for stream in streams)
+    bench.client.start_recording(7, left=first, right=second, name="7.wav")
+    if spare:
+        assert bench.client.snapshot()["spare"] is not None
+    await bench.talk(streams, 60, pace_s=0.02)
+    pid = bench.client.snapshot()["workers"][0]["pid"]
+    for phone in bench.phones:
+        phone.listen()
+        phone.heard.clear()
+    os.kill(pid, signal.SIGKILL)
+    died = await bench.until(WorkerDied)
+    assert (died.streams, died.recordings) == ([first, second], [7])
+    assert wav.inspect(io.BytesIO((tmp_path / "recordings" / "7.wav").read_bytes())).whole
+    replaced_at = time.monotonic()
+    await bench.until(WorkerReplaced)
+    while not all(phone.listen() for phone in bench.phones):
+        await bench.talk(streams, 1, pace_s=0.01)
+        assert time.monotonic() - replaced_at < 10.0
+    gap_s = time.monotonic() - replaced_at
+    assert bench.client.snapshot()["workers"][0]["pid"] != pid
+    bench.client.stop_recording(7)
+    done = await bench.until(RecordingStopped)
+    assert done.reason == "stopped"
+    assert done.frames >= 8_000 * (1.2 - 0.2)
+    assert len(bench.phones[0].heard[0]) == 172
+    await bench.client.stop()
+    for phone in bench.phones:
+        phone.close()
+    print(f"audio back after {gap_s:.3f} s, spare {spare}")
+
+
+async def test_what_cannot_be_is_refused(bench):
+    client = bench.client
+    with pytest.raises(UnknownStream):
+        client.configure(99, StreamParams(("127.0.0.1", 4000)))
+    stream = client.reserve(group=1, signalled_host=None)
+    with pytest.raises(NotSupported):
+        client.configure(stream.stream_id, StreamParams(("127.0.0.1", 4000), codec="EVS"))
+    with pytest.raises(NotSupported):
+        client.configure(stream.stream_id, StreamParams(("phone.example", 4000)))
+    for name in ("../x.wav", "/etc/passwd", "a/b.wav", "", ".hidden", "x\0.wav"):
+        with pytest.raises(BadName):
+            client.start_recording(1, left=stream.stream_id, right=None, name=name)
+    client.release(99)
+    client.stop_play(99)
+    client.stop_recording(99)
+    client.leave_room(99)
+
+
+async def test_ports_and_streams_return_to_the_baseline(bench):
+    before = bench.client.snapshot()
+    streams = [
+        bench.client.reserve(group=number, signalled_host="192.0.2.7") for number in range(40)
+    ]
+    assert bench.client.snapshot()["ports"] > before["ports"]
+    assert len({stream.port for stream in streams}) == 40
+    assert all(stream.port % 2 == 0 for stream in streams)
+    for stream in streams:
+        bench.client.release(stream.stream_id)
+    await bench.settled()
+    after = bench.client.snapshot()
+    for key in ("streams", "groups", "ports", "ports_free", "sockets", "recordings"):
+        assert after[key] == before[key], key
+
+
+async def test_last_port_and_one_more(tmp_path):
+    bench = Bench(tmp_path, ports=(21_000, 21_009), one_port_per_stream=True)
+    await bench.client.start()
+    streams = [bench.client.reserve(group=1, signalled_host=None) for _ in range(5)]
+    with pytest.raises(NoCapacity):
+        bench.client.reserve(group=1, signalled_host=None)
+    bench.client.release(streams[0].stream_id)
+    assert bench.client.reserve(group=1, signalled_host=None).port == streams[0].port
+    await bench.client.stop()
+    with pytest.raises(MediaError):
+        bench.client.reserve(group=1, signalled_host=None)
+    for phone in bench.phones:
+        phone.close()
