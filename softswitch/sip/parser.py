@@ -20,11 +20,11 @@ _REQUEST_LINE: Final = re.compile(
     r"([A-Za-z0-9\-.!%*_+`'~]{1,64}) ([^\x00-\x20\x7f<>\"]++) [sS][iI][pP]/2\.0"
 )
 _STATUS_LINE: Final = re.compile(r"[sS][iI][pP]/2\.0 ([1-6][0-9]{2})(?: (.*+))?+", re.DOTALL)
-_ANY_VERSION: Final = re.compile(r".* [sS][iI][pP]/[0-9]{1,9}\.[0-9]{1,9}")
+_VERSION: Final = re.compile(r"[sS][iI][pP]/([0-9]{1,9}\.[0-9]{1,9})")
 _METHOD_START: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,64})[ \t]")
 _CONTROLS: Final = bytes(octet for octet in (*range(32), 127) if octet != 9)  # HTAB is white space
 _BARE_CONTROL: Final = re.compile(rb"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FOLD: Final = re.compile(r"\r\n[ \t]+")
+_FOLD: Final = re.compile(r"\r\n[ \t]++")
 _LENGTH: Final = re.compile(r"[0-9]{1,10}")
 
 
@@ -99,7 +99,8 @@ def _parse_head(head: bytes, breaks: int) -> SipRequest | SipResponse:
     status_line = _STATUS_LINE.fullmatch(start)
     if status_line is not None:
         return SipResponse(int(status_line.group(1)), status_line.group(2) or "", headers)
-    if _ANY_VERSION.fullmatch(start) is not None and not start.upper().endswith(" SIP/2.0"):
+    version = _VERSION.fullmatch(start.rpartition(" ")[2])
+    if version is not None and version.group(1) != "2.0":
         raise RemoteProtocolError("SIP version not supported", 505)
     raise RemoteProtocolError("malformed start line")
 
