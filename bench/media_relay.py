@@ -1,0 +1,215 @@
+"""Drive calls through a real media worker over loopback and print what they cost.
+
+    python bench/media_relay.py --calls 100 --seconds 8
+    python bench/media_relay.py --calls 800 --mode record
+    python bench/media_relay.py --calls 200 --mode conference      (participants)
+
+Each call has two legs of G.711, 50 packets a second each way. The generator shares few sockets among
+its legs as the worker does, sends each millisecond a twentieth of them, and writes the time into the
+payload, so that the delay it prints is from its send call to its receive call. CPU is that of the
+worker process alone, as the kernel accounts it, the loopback path of what it sends included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from media.client import LocalStream, MediaClient
+from media.plane.io_mmsg import MmsgIo
+from media.protocol import RecordingStopped, StreamClosed, StreamParams
+
+SLOTS = 20
+PACKET = 172
+
+
+class Generator:
+    """The other ends of all legs."""
+
+    def __init__(self, legs: list[LocalStream]) -> None:
+        self.legs = len(legs)
+        self.io = MmsgIo(self.legs)
+        rank: dict[int, int] = defaultdict(int)
+        self.port_of = np.zeros(self.legs, np.int32)
+        self.addresses: list[tuple[str, int]] = []
+        sockets: list[socket.socket] = []
+        for leg, stream in enumerate(legs):
+            # Legs that meet at one port of the worker come from different addresses.
+            index = rank[stream.port]
+            rank[stream.port] += 1
+            if index == len(sockets):
+                sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                for option in (32, 33):
+                    try:
+                        sock.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+                    except OSError:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+                sock.bind(("127.0.0.1", 0))
+                sockets.append(sock)
+                self.io.open_port(index, sock)
+            self.port_of[leg] = index
+            self.addresses.append(sockets[index].getsockname())
+            self.io.set_destination(leg, (stream.host, stream.port))
+        self.sent = self.received = 0
+        self.delays: list[np.ndarray] = []
+        self._sequence = 0
+        self._template = np.frombuffer(os.urandom(160), np.uint8)
+
+    def send(self, slot: int, tick: int) -> None:
+        rows = np.arange(slot, self.legs, SLOTS)
+        if not len(rows):
+            return
+        count = len(rows)
+        tx = self.io.tx
+        words = tx.words[:count]
+        words[:, 0] = 0x80000000 | (tick & 0xFFFF)
+        words[:, 1] = (tick * 160) & 0xFFFFFFFF
+        words[:, 2] = rows + 1000
+        tx.octets[:count, 12:PACKET] = self._template
+        stamp = time.perf_counter_ns() // 1000
+        words[:, 4] = stamp & 0xFFFFFFFF
+        octets = np.full(count, PACKET, np.int32)
+        self.sent += self.io.send(tx, np.arange(count), octets, self.port_of[rows], rows)
+
+    def receive(self, measure: bool) -> None:
+        self.io.wait(0.0)
+        count = self.io.receive()
+        if count:
+            self.received += count
+            if measure:
+                now = (time.perf_counter_ns() // 1000) & 0xFFFFFFFF
+                self.delays.append(now - self.io.rx.words[:count, 4].astype(np.int64))
+
+    def run(self, seconds: float, measure: bool) -> None:
+        start = time.perf_counter()
+        ticks = round(seconds * 50)
+        for step in range(ticks * SLOTS):
+            due = start + step * 0.02 / SLOTS
+            while True:
+                self.receive(measure)
+                left = due - time.perf_counter()
+                if left <= 0:
+                    break
+                time.sleep(min(left, 0.0003))
+            self.send(step % SLOTS, self._sequence + step // SLOTS)
+        self._sequence += ticks
+        end = time.perf_counter() + 0.1
+        while time.perf_counter() < end:
+            self.receive(measure)
+            time.sleep(0.001)
+
+
+def cpu_ns(pid: int) -> int:
+    """Run time of all threads of a process in nanoseconds."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def rss_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return 0
+
+
+async def measure(arguments: argparse.Namespace, directory: Path) -> None:
+    events: list[object] = []
+    client = MediaClient(
+        address="127.0.0.1",
+        ports=(30_000, 39_999),
+        workers=1,
+        recordings_dir=directory,
+        on_event=events.append,
+        spare=False,
+        back_end="portable" if arguments.portable else "mmsg",
+    )
+    await client.start()
+    pid = client.snapshot()["workers"][0]["pid"]
+    empty_kib = rss_kib(pid)
+    conference = arguments.mode == "conference"
+    count = arguments.calls if conference else 2 * arguments.calls
+    legs = [client.reserve(group=1, signalled_host=None) for _ in range(count)]
+    generator = Generator(legs)
+    for number, (leg, address) in enumerate(zip(legs, generator.addresses, strict=True)):
+        alaw = arguments.mode == "transcode" and number % 2
+        codec, payload_type = ("PCMA", 0) if alaw else ("PCMU", 0)
+        client.configure(
+            leg.stream_id, StreamParams(address, codec=codec, payload_type=payload_type)
+        )
+        if conference:
+            client.join_room(1, leg.stream_id)
+        elif number % 2:
+            client.connect(legs[number - 1].stream_id, leg.stream_id)
+            if arguments.mode == "record":
+                client.start_recording(
+                    number, left=legs[number - 1].stream_id, right=leg.stream_id,
+                    name=f"{number}.wav",
+                )  # fmt: skip
+    await asyncio.sleep(1.0)
+    generator.run(2.0, False)
+    generator.sent = generator.received = 0
+    before, own_before = cpu_ns(pid), time.process_time()
+    started = time.perf_counter()
+    generator.run(arguments.seconds, True)
+    elapsed = time.perf_counter() - started
+    spent, own = (cpu_ns(pid) - before) / 1e9, time.process_time() - own_before
+    full_kib = rss_kib(pid)
+    delays = np.concatenate(generator.delays) / 1000.0 if generator.delays else np.zeros(1)
+    moved = generator.sent + (generator.received if conference else 0)
+    print(
+        f"{arguments.mode:10} {arguments.calls:5d} calls  "
+        f"{100 * spent / elapsed:6.2f} % of a core  "
+        f"{100 * spent / elapsed / arguments.calls:.4f} % each  "
+        f"{1e6 * spent / max(moved, 1):5.2f} us/packet  "
+        f"lost {generator.sent - generator.received:d} of {generator.sent}  "
+        f"delay p50 {np.percentile(delays, 50):.2f} p99 {np.percentile(delays, 99):.2f} "
+        f"max {delays.max():.2f} ms  {(full_kib - empty_kib) / arguments.calls:.1f} KiB each  "
+        f"generator {100 * own / elapsed:.0f} %"
+    )
+    for leg in legs:
+        client.release(leg.stream_id)
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        if sum(isinstance(event, StreamClosed) for event in events) == count:
+            break
+    reasons = {event.reason for event in events if isinstance(event, RecordingStopped)}
+    drops: dict[str, int] = defaultdict(int)
+    for event in events:
+        if isinstance(event, StreamClosed):
+            for reason, number in event.stats.dropped.items():
+                drops[reason] += number
+            drops["lost"] += event.stats.lost
+            drops["late"] += event.stats.late
+    print("  ", {reason: number for reason, number in drops.items() if number}, reasons or "")
+    await client.stop()
+    generator.io.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument(
+        "--mode", choices=("relay", "record", "conference", "transcode"), default="relay"
+    )
+    parser.add_argument("--portable", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(measure(arguments, Path(directory)))
+
+
+if __name__ == "__main__":
+    main()
