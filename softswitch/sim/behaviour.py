@@ -14,7 +14,8 @@ class Behaviour:
     It rings (180) for `ring_s` seconds (0: no 180 is sent), then sends `status`: 200 answers,
     300 to 699 rejects with `headers`, None leaves it to the test (`call.answer()`) or to nobody.
     Once answered it says `play` (repeated with `repeat`) and hangs up after `hang_up_after_s`.
-    With `early_media` the ringing is a 183 with SDP and `play` begins then.
+    With `early_media` the ringing is a 183 with SDP and `play` begins then. After `ring_s_max` it
+    rings no more and sends 480, as telephones do.
     """
 
     ring_s: float = 0.0
@@ -24,6 +25,7 @@ class Behaviour:
     play: Samples | None = None
     repeat: bool = False
     hang_up_after_s: float | None = None
+    ring_s_max: float = 180.0
 
     @property
     def rings(self) -> bool:
@@ -55,5 +57,5 @@ def busy() -> Behaviour:
 
 
 def ring() -> Behaviour:
-    """Ring for ever; a test may still answer or reject."""
+    """Ring until the caller gives up, or for three minutes; a test may answer or reject."""
     return Behaviour(0.0, None)

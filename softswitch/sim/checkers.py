@@ -45,6 +45,7 @@ TABLES = frozenset(
 """The names under which a `snapshot()` reports what must be 0 when no call is left."""
 
 _FINDINGS_SHOWN_MAX = 50
+_TIMER_B_S = 32.0
 
 
 class InvariantViolation(SimulationError, AssertionError):
@@ -78,13 +79,18 @@ class _InviteTransaction:
     acknowledged: bool = False
 
 
-def check_wire(trace: SipTrace, *, silent: Collection[Address] = ()) -> list[str]:
+def check_wire(
+    trace: SipTrace, *, arrived: SipTrace | None = None, silent: Collection[Address] = ()
+) -> list[str]:
     """Check what was sent: transactions and dialogs as RFC 3261 wants them.
 
     Every INVITE got exactly one final response and its ACK; every BYE exactly one; every dialog that
     was established was ended. `trace` must have seen everything that was sent (`SimNetwork.tap`),
-    before any loss. Destinations in `silent` need not answer (dead peers of the scenario).
+    before any loss. With `arrived` (`SimNetwork.tap_delivered`) only a request of which a copy
+    arrived needs its response, and only such a response its ACK. Destinations in `silent` need not
+    answer (dead peers of the scenario).
     """
+    known = _Arrivals(arrived)
     invites: dict[tuple[str, str], _InviteTransaction] = {}
     others: dict[tuple[str, str], tuple[TraceEntry, set[int]]] = {}
     established: dict[tuple[str, frozenset[str]], TraceEntry] = {}
@@ -112,8 +118,10 @@ def check_wire(trace: SipTrace, *, silent: Collection[Address] = ()) -> list[str
             elif entry.method == "BYE" and key in others:
                 others[key][1].add(entry.status)
     silent = set(silent)
-    findings = _check_invites(invites.values(), acknowledged, silent)
+    findings = _check_invites(invites.values(), acknowledged, silent, known)
     for bye, finals in others.values():
+        if not finals and not known.request(bye):
+            continue
         if len(finals) != 1 and bye.destination not in silent:
             findings.append(f"BYE with {len(finals)} final responses {sorted(finals)}: {bye}")
     for dialog, answer in established.items():
@@ -126,6 +134,7 @@ def _check_invites(
     transactions: Iterable[_InviteTransaction],
     acknowledged: set[tuple[str, str, int]],
     silent: set[Address],
+    known: _Arrivals,
 ) -> list[str]:
     findings: list[str] = []
     for transaction in transactions:
@@ -133,13 +142,45 @@ def _check_invites(
         if invite.destination in silent:
             continue
         finals = transaction.finals
+        if not finals and not known.request(invite):
+            continue
         if len(finals) != 1 or len(transaction.final_tags) != 1:
             findings.append(f"INVITE with final responses {sorted(finals)}: {invite}")
             continue
         in_dialog = (invite.call_id, invite.from_tag, invite.cseq) in acknowledged
-        if not (transaction.acknowledged or in_dialog) and invite.source not in silent:
+        acknowledged_at_all = transaction.acknowledged or in_dialog or invite.source in silent
+        if not acknowledged_at_all and known.final(invite):
             findings.append(f"{finals} of an INVITE without ACK: {invite}")
     return findings
+
+
+class _Arrivals:
+    """Which transactions' messages arrived; without a trace of arrivals, all."""
+
+    def __init__(self, arrived: SipTrace | None) -> None:
+        self._all = arrived is None
+        self._requests: set[tuple[str, str]] = set()
+        self._finals: set[tuple[str, str]] = set()
+        self._first_response_s: dict[tuple[str, str], float] = {}
+        for entry in arrived if arrived is not None else ():
+            key = (entry.branch, entry.method)
+            if entry.status is None:
+                self._requests.add(key)
+                continue
+            self._first_response_s.setdefault(key, entry.at_s)
+            if entry.status >= 200:
+                self._finals.add(key)
+
+    def request(self, entry: TraceEntry) -> bool:
+        """Whether a copy of this request arrived."""
+        return self._all or (entry.branch, entry.method) in self._requests
+
+    def final(self, entry: TraceEntry) -> bool:
+        """Whether a final response to this request arrived while somebody waited for it: a client
+        that has heard nothing at all for timer B has given up (RFC 3261 17.1.1.2)."""
+        key = (entry.branch, entry.method)
+        heard_s = self._first_response_s.get(key, 0.0)
+        return self._all or (key in self._finals and heard_s < entry.at_s + _TIMER_B_S)
 
 
 def _dialog(entry: TraceEntry) -> tuple[str, frozenset[str]]:

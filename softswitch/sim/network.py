@@ -73,7 +73,8 @@ class SimNetwork:
     Parameters: `seed` fixes every loss, copy and delay (each pair of addresses has its own chance,
     so that one conversation does not disturb another's); `default` is the link between hosts for
     which `set_link` has said nothing; with `icmp` a datagram to a port where nobody listens on a
-    host that exists is reported to its sender.
+    host that exists is reported to its sender. `tap(data, source, destination, now_s)`, when set,
+    sees each datagram as it is sent, `tap_delivered` as it arrives, copies included.
 
     Works on a `VirtualLoop` and, for experiments, on any other asyncio loop.
     """
@@ -88,6 +89,7 @@ class SimNetwork:
     ) -> None:
         self.counters = NetworkCounters()
         self.tap: NetworkTap | None = None
+        self.tap_delivered: NetworkTap | None = None
         self._seed = seed
         self._loop = loop if loop is not None else asyncio.get_running_loop()
         self._default = default if default is not None else Link()
@@ -198,6 +200,8 @@ class SimNetwork:
                     sender.refuse(destination)
             return
         self.counters.delivered += 1
+        if self.tap_delivered is not None:
+            self.tap_delivered(data, source, destination, self._loop.time())
         socket.deliver(data, source)
 
     def _free_port(self, host: str) -> int:

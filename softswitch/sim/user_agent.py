@@ -317,6 +317,8 @@ class UserAgent:
             call.ring(183 if how.early_media else 180, early_media=how.early_media)
         if how.early_media and how.play is not None and call.audio is not None:
             call.audio.play(how.play, repeat=how.repeat)
+        if how.rings:
+            call.after(how.ring_s_max, lambda: call.reject(480))
         if how.status is None:
             return
         if how.ring_s > 0:

@@ -183,7 +183,7 @@ class World:
     Parameters: `office` is an office file's text or an `Office`; `link` the default link of the
     network. To be used as an async context manager on a `VirtualLoop`; leaving it closes all.
 
-    Attributes: `network`, `trace` (every SIP message sent), `switch`, `journal`, `media`, `clock`,
+    Attributes: `network`, `trace` (every SIP message sent), `arrived`, `switch`, `journal`, `media`, `clock`,
     `phones` and `trunks` by name.
     """
 
@@ -198,7 +198,9 @@ class World:
         self.seed = seed
         self.network = SimNetwork(seed, default=link)
         self.trace = SipTrace()
+        self.arrived = SipTrace()
         self.network.tap = self.trace.tap
+        self.network.tap_delivered = self.arrived.tap
         self.environment = SimEnvironment(self.network, seed)
         self.clock = self.environment.virtual_clock
         self.journal = self.environment.journal
@@ -302,7 +304,7 @@ class World:
 
     def check(self, *, silent: Iterable[Address] = ()) -> list[str]:
         """All findings of the checkers as things are now; best after `settle`."""
-        findings = check_wire(self.trace, silent=set(silent))
+        findings = check_wire(self.trace, arrived=self.arrived, silent=set(silent))
         findings += check_rest(baseline=self._baseline, **self._things())
         findings += check_media(self.media)
         findings += check_journal(self.journal.entries)
