@@ -97,7 +97,11 @@ class Baresip:
             self.process.stop()
             raise
         if register:
-            self.wait_event("REGISTER_OK")
+            # the event may have come before the control connection did
+            wait_until(
+                lambda: " 200 OK " in self.process.log(),
+                lambda: f"{number} to register:\n{self.process.tail()}",
+            )
 
     def _connect(self) -> socket.socket | None:
         assert self.process.running(), f"baresip ended:\n{self.process.tail()}"

@@ -134,24 +134,6 @@ def session_members(session_id: int) -> list[int]:
     return members
 
 
-def children_of(pid: int) -> list[int]:
-    """Ids of the living direct children of a process (Linux)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def command_line(pid: int) -> str:
-    """The command line of a living process, its arguments joined by blanks."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-
-
 def resident_kib(pid: int) -> int:
     """Resident memory of a process in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

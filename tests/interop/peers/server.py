@@ -14,7 +14,7 @@ from typing import Any
 from softswitch.api.admin import ask
 
 from .ports import HOST, free_port, free_ports
-from .process import Process, children_of, command_line, resident_kib, wait_until
+from .process import Process, resident_kib, wait_until
 
 COMMAND = Path(sys.executable).parent / "softswitch"
 TROUBLE = ("Traceback (most recent call last)", "was never retrieved", "was never awaited")
@@ -85,22 +85,21 @@ class Record:
     row: dict[str, Any]
 
 
+SIP_CALLS = ("sessions", "dialogs", "events_waiting")
+SIP_LINGERING = ("transactions", "handles", "timers")
+CONTROL = ("calls", "legs", "sessions", "streams", "closing_streams", "recordings", "handlers")
+MEDIA = ("streams", "closing", "recordings", "groups")
+
+
 def busy_tables(status: dict[str, Any], *, lingering: bool) -> dict[str, Any]:
     """What a status still holds of calls. With `lingering` also what SIP keeps for a while after the
     last message of a call."""
-    left: dict[str, Any] = {}
-    if status["calls"]:
-        left["calls"] = status["calls"]
-    for name, size in status["sip"].items():
-        if size and (lingering or name in ("sessions", "dialogs")):
-            left[f"sip.{name}"] = size
-    for name, size in status["tables"].items():
-        if size and name in ("calls", "legs", "streams", "recordings"):
-            left[f"tables.{name}"] = size
-    for worker in status["workers"]:
-        if worker["streams"]:
-            left[f"worker {worker['worker']}"] = worker
-    return left
+    sip = SIP_CALLS + SIP_LINGERING if lingering else SIP_CALLS
+    left: dict[str, Any] = {"live": len(status["calls"])}
+    for table, names in (("sip", sip), ("tables", CONTROL), ("media", MEDIA)):
+        left.update({f"{table}.{name}": status[table][name] for name in names})
+    left.update({f"worker.{row['worker']}": row["streams"] for row in status["workers"]})
+    return {name: size for name, size in left.items() if size}
 
 
 class Server:
@@ -213,8 +212,7 @@ class Server:
         def complete() -> bool:
             rows = json.loads(self.run("calls", str(self.file), "--json", "--limit", "10000"))
             found[:] = [
-                Record(row["call_id"], row["status"], row["ended_s"] is not None, row)
-                for row in rows
+                Record(row["call_id"], row["status"], row["status"] != "open", row) for row in rows
             ]
             return len(found) >= count and all(record.ended for record in found)
 
@@ -235,8 +233,8 @@ class Server:
         return self.process.pid
 
     def workers(self) -> list[int]:
-        """Process ids of the media workers."""
-        return [pid for pid in children_of(self.pid) if "media.plane.worker" in command_line(pid)]
+        """Process ids of the media workers that carry calls."""
+        return [int(row["pid"]) for row in self.status()["workers"]]
 
     def pids(self) -> list[int]:
         return [self.pid, *self.workers()]
