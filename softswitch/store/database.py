@@ -180,14 +180,22 @@ class Database:
         Returns where the damaged one is now."""
         if self.path is None or other.path is None:
             return None
+        if os.path.exists(f"{other.path}-wal"):
+            raise StoreError("the new database could not be finished")
+        if not self.path.exists():
+            os.replace(other.path, self.path)
+            return None
         number = 1
         while (aside := self.path.with_name(f"{FILE_NAME}.damaged-{number}")).exists():
             number += 1
-        for suffix in ("", "-wal", "-shm"):
+        # The write-ahead log first: left behind, it would be played into the new file. The file
+        # itself last and in one step: a crash in between leaves a damaged one, not an empty one.
+        for suffix in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        os.link(self.path, aside)
         os.replace(other.path, self.path)
-        return aside if aside.exists() else None
+        return aside
 
     def remove(self) -> None:
         """Delete the file, closed before, with what belongs to it."""

@@ -91,9 +91,12 @@ class Journal:
         self._flushes: list[tuple[int, asyncio.Future[bool]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._alarms: dict[str, str] = {}
+        self._closed = False
         self._stopping = False
         self._write_lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
+        # Set once the database has been brought up to what was before this start.
+        self.caught_up = asyncio.Event()
         self.lost = 0
         self.refused = 0
         self.commits = 0
@@ -107,9 +110,9 @@ class Journal:
         or None; `data`, particulars as JSON can say them (at most 64 KiB); `at_s`, wall time.
         """
         self._seq += 1
-        if len(self._waiting) >= self._waiting_max or self._stopping:
+        if self._closed or len(self._waiting) >= self._waiting_max:
             self.lost += 1
-            self._alarm("memory", f"{self.lost} entries lost: neither log nor database takes them")
+            self._alarm("memory", "entries are lost: neither log nor database takes them")
             return self._seq
         self._waiting.append(make_entry(self._seq, at_s, kind, call_id, data))
         if self._timer is None:
@@ -130,11 +133,6 @@ class Journal:
     def last_seq(self) -> int:
         """The number of the newest entry."""
         return self._seq
-
-    @property
-    def is_caught_up(self) -> bool:
-        """Whether the database is there and misses nothing but the newest entries."""
-        return self._database.is_open and not self._behind
 
     @property
     def alarms(self) -> dict[str, str]:
@@ -164,6 +162,7 @@ class Journal:
         """
         try:
             await self._catch_up()
+            self.caught_up.set()
         except StoreError:
             raise
         except _FAILURES as error:
@@ -178,6 +177,7 @@ class Journal:
 
     async def stop(self) -> None:
         """Commit what can be committed and end."""
+        self._closed = True
         await self.flush()
         self._stopping = True
         for timer in (self._timer, self._retry):
@@ -244,6 +244,7 @@ class Journal:
                 self._database_failed(error)
             else:
                 self._clear_alarm("database")
+                self.caught_up.set()
                 await self._prune()
             self._finish_flushes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import journal as journal_table
 
+_log = logging.getLogger(__name__)
 _Q850_TEMPORARY_FAILURE = 41
 
 
@@ -35,6 +38,7 @@ class Store:
         self._executor = executor
         self._journal = journal
         self._opened_seq = journal.last_seq if journal is not None else 0
+        self._closing: asyncio.Task[list[CallRecord]] | None = None
         self.calls = CallRecords(database)
 
     @classmethod
@@ -82,6 +86,9 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is left and close everything."""
+        if self._closing is not None and not self._closing.done():
+            self._closing.cancel()
+            await asyncio.gather(self._closing, return_exceptions=True)
         if self._journal is not None:
             await self._journal.stop()
         await self._database.close()
@@ -99,8 +106,23 @@ class Store:
 
         They get the status "lost", `reason` as cause, and end when the last entry before this start
         was written: nothing is known of the time after. Recordings that were running are noted as
-        stopped; `at_s` is now.
+        stopped; `at_s` is now. While the database cannot be read there are none to return: the calls
+        are closed as soon as it can.
         """
+        if not self.journal.caught_up.is_set():
+            self._closing = asyncio.create_task(self._close_later(reason, at_s))
+            return []
+        return await self._close_now(reason, at_s)
+
+    async def _close_later(self, reason: str, at_s: float) -> list[CallRecord]:
+        await self.journal.caught_up.wait()
+        try:
+            return await self._close_now(reason, at_s)
+        except StoreError as error:
+            _log.error("calls that were cut stay open until the next start: %s", error)
+            return []
+
+    async def _close_now(self, reason: str, at_s: float) -> list[CallRecord]:
         await self.journal.flush()
         cut = await self.calls.still_open(self._opened_seq)
         if not cut:

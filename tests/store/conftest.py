@@ -1,0 +1,98 @@
+"""Builders for tests of the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from softswitch.store import Store, StoreAlarm
+
+Append = Callable[[str, str | None, dict[str, Any], float], int]
+
+
+class Calls:
+    """Writes the entries of whole calls, as call control does, at made-up times."""
+
+    def __init__(self, append: Append) -> None:
+        self.append = append
+        self.entries = 0
+
+    def _note(self, kind: str, call_id: str, at_s: float, **data: Any) -> None:
+        self.append(kind, call_id, data, at_s)
+        self.entries += 1
+
+    def start(self, call_id: str, at_s: float = 1_000.0) -> None:
+        numbers = {"number_from": "1001", "number_to": "1002", "caller_name": "Li Lei"}
+        self._note("call-started", call_id, at_s, **numbers, direction="internal", extension="1001")
+        self._note("call-routed", call_id, at_s, kind="extension", name="1002")
+        self._note("leg-started", call_id, at_s, leg=1, role="caller", endpoint="1001")
+        self._note("leg-started", call_id, at_s, leg=2, role="callee", endpoint="1002")
+        self._note("leg-ringing", call_id, at_s + 1, leg=2)
+
+    def answer(self, call_id: str, at_s: float = 1_005.0) -> None:
+        self._note("leg-answered", call_id, at_s, leg=2, codec="PCMA")
+        self._note("leg-answered", call_id, at_s, leg=1, codec="PCMA")
+        self._note("call-answered", call_id, at_s)
+        self._note("recording-started", call_id, at_s, name=f"{call_id}.wav")
+
+    def end(self, call_id: str, at_s: float = 1_065.0) -> None:
+        for leg in (1, 2):
+            self._note("leg-ended", call_id, at_s, leg=leg, by="caller", status=200, cause=16)
+        ended = {"by": "caller", "status": 200, "q850": 16, "cause": 16, "outcome": "answered"}
+        self._note("call-ended", call_id, at_s, **ended)
+        self._note("leg-quality", call_id, at_s, leg=1, packets=3_000, lost=2)
+        stopped = {"name": f"{call_id}.wav", "frames": 480_000, "reason": "ended"}
+        self._note("recording-stopped", call_id, at_s, **stopped)
+
+    def whole(self, call_id: str, at_s: float = 1_000.0) -> None:
+        self.start(call_id, at_s)
+        self.answer(call_id, at_s + 5)
+        self.end(call_id, at_s + 65)
+
+
+class OpenStore:
+    """A store with the alarms that it gave."""
+
+    def __init__(self, store: Store, alarms: list[StoreAlarm]) -> None:
+        self.store = store
+        self.journal = store.journal
+        self.alarms = alarms
+        self.calls = Calls(store.journal.append)
+
+    async def flush_until_good(self) -> None:
+        """Flush again until the database takes everything, as it must once the fault is over."""
+        while not await self.journal.flush():
+            pass
+
+
+@asynccontextmanager
+async def opened(directory: Path, **options: Any) -> AsyncIterator[OpenStore]:
+    alarms: list[StoreAlarm] = []
+    store = await Store.open(directory, on_alarm=alarms.append, **options)
+    try:
+        yield OpenStore(store, alarms)
+    finally:
+        await store.close()
+
+
+def sql(directory: Path, query: str) -> list[tuple[Any, ...]]:
+    """What an independent reader of the database sees."""
+    with closing(sqlite3.connect(directory / "softswitch.db")) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def store_tools() -> Any:
+    """`opened(directory)`, `sql(directory, query)` and `Calls(append)`."""
+
+    class Tools:
+        pass
+
+    tools: Any = Tools()
+    tools.opened, tools.sql, tools.Calls = opened, sql, Calls
+    return tools

@@ -1,0 +1,134 @@
+"""The journal's log on disk."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from softswitch.errors import StoreError
+from softswitch.store.entry import Entry, make_entry
+from softswitch.store.log import EntryLog
+
+
+def entries(first: int, last: int) -> list[Entry]:
+    return [make_entry(seq, 1.0, "digit", "c1", {"n": seq}) for seq in range(first, last + 1)]
+
+
+def numbers(log: EntryLog, after: int = 0) -> list[int]:
+    return [entry.seq for entry in log.read_after(after)]
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size`: what a full disk does to a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_entries_are_read_from_where_one_asks(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path / "log")) as log:
+        log.write(entries(1, 5))
+        log.write(entries(6, 9))
+        assert numbers(log) == list(range(1, 10))
+        assert numbers(log, after=7) == [8, 9]
+        assert numbers(log, after=9) == []
+    with closing(EntryLog(tmp_path / "log")) as log:
+        assert log.last_seq == 9
+    assert os.stat(tmp_path / "log").st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "log").iterdir())
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path)), pytest.raises(StoreError, match="in use by another"):
+        EntryLog(tmp_path)
+    EntryLog(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        EntryLog(tmp_path / "file" / "log")
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20])
+def test_a_torn_end_is_cut_off_and_writing_goes_on(tmp_path: Path, cut: int) -> None:
+    with closing(EntryLog(tmp_path)) as log:
+        log.write(entries(1, 3))
+    path = next(tmp_path.glob("*.log"))
+    path.write_bytes(path.read_bytes()[:-cut])
+    with closing(EntryLog(tmp_path)) as log:
+        assert log.last_seq == 2
+        log.write(entries(3, 4))
+        assert numbers(log) == [1, 2, 3, 4]
+        assert log.damaged_lines == 0
+
+
+def test_damage_in_the_middle_loses_only_that_line(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path)) as log:
+        log.write(entries(1, 9))
+    path = next(tmp_path.glob("*.log"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with closing(EntryLog(tmp_path)) as log:
+        assert len(numbers(log)) == 8
+        assert log.damaged_lines == 1
+        assert log.last_seq == 9
+
+
+def test_files_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path, segment_bytes=200, segments_kept=2)) as log:
+        grown = [log.write(entries(seq, seq)) for seq in range(1, 31)]
+        assert grown[0]
+        assert grown.count(True) == len(log.segments())
+        assert len(log.segments()) > 4
+        assert numbers(log, after=17) == list(range(18, 31))
+        held = log.segments()[2][0]
+        assert log.prune(held - 2) == 1, "the file with an entry not yet held must stay"
+        assert log.prune(held - 1) == 1
+        assert numbers(log)[0] == held
+        assert log.prune(30) > 0
+        assert len(log.segments()) == 2
+        assert log.prune(30) == 0
+    with closing(EntryLog(tmp_path)) as log:
+        assert log.last_seq == 30
+
+
+def test_numbers_go_on_after_a_file_without_entries(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path, segment_bytes=100)) as log:
+        log.write(entries(1, 3))
+    (tmp_path / f"{4:019d}.log").write_bytes(b"00000000 garbage\n")
+    with closing(EntryLog(tmp_path)) as log:
+        assert log.last_seq == 3
+        log.write(entries(4, 5))
+        assert numbers(log) == [1, 2, 3, 4, 5]
+
+
+def test_a_full_disk_leaves_whole_lines_and_is_got_over(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path)) as log:
+        log.write(entries(1, 3))
+        size = next(tmp_path.glob("*.log")).stat().st_size
+        with files_limited_to(size + 30), pytest.raises(OSError, match="File too large"):
+            log.write(entries(4, 9))
+        assert numbers(log) == [1, 2, 3]
+        log.write(entries(4, 9))
+        assert numbers(log) == list(range(1, 10))
+        assert log.damaged_lines == 0
+
+
+def test_the_same_batch_may_be_given_again(tmp_path: Path) -> None:
+    with closing(EntryLog(tmp_path)) as log:
+        with files_limited_to(40), pytest.raises(OSError, match="File too large"):
+            log.write(entries(1, 3))
+        log.write(entries(1, 3))
+        log.write(entries(3, 4))
+        assert numbers(log) == [1, 2, 3, 4]
