@@ -18,6 +18,7 @@ from typing import Any
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
+from softswitch.transport.address import unmapped
 from softswitch.transport.interface import Receive, Unreachable
 
 _BUFFER_OCTETS = 65_536
@@ -78,7 +79,7 @@ class UdpTransport:
         self._loop = loop
         self._six = sock.family == socket.AF_INET6
         address = sock.getsockname()
-        self._local: tuple[str, int] = (_unmapped(address[0]), address[1])
+        self._local: tuple[str, int] = (unmapped(address[0]), address[1])
         self._drain_max = drain_max
         self._backlog_max = backlog_max
         self._buffer = bytearray(_BUFFER_OCTETS)
@@ -206,7 +207,7 @@ class UdpTransport:
         """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
         if len(self._flows) >= _PEERS_MAX:
             self._flows.clear()
-        flow = Flow("udp", self._local, (_unmapped(address[0]), address[1]))
+        flow = Flow("udp", self._local, (unmapped(address[0]), address[1]))
         self._flows[address] = flow
         return flow
 
@@ -219,7 +220,7 @@ class UdpTransport:
                 return
             self.counters.icmp_errors += 1
             if address and self._unreachable is not None and _peer_is_gone(ancillary):
-                flow = Flow("udp", self._local, (_unmapped(address[0]), address[1]))
+                flow = Flow("udp", self._local, (unmapped(address[0]), address[1]))
                 self._loop.call_soon(self._unreachable, flow)
 
     # -- sending -----------------------------------------------------------------------------
@@ -295,13 +296,6 @@ class UdpTransport:
             with contextlib.suppress(OSError, ValueError):
                 index = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
         return (bare, port, 0, index)
-
-
-def _unmapped(host: str) -> str:
-    """`::ffff:192.0.2.1` is 192.0.2.1: address lists would miss it in its mapped form."""
-    if host.startswith("::ffff:") and "." in host:
-        return host[7:]
-    return host
 
 
 def _peer_is_gone(ancillary: list[tuple[int, int, bytes]]) -> bool:

@@ -10,7 +10,8 @@ import pytest
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
-from softswitch.transport.udp import UdpTransport, _unmapped
+from softswitch.transport.address import unmapped
+from softswitch.transport.udp import UdpTransport
 
 
 class Inbox:
@@ -95,7 +96,7 @@ async def test_a_mapped_address_is_unwrapped_and_answered(open_udp: Opener) -> N
     [("::ffff:10.0.0.1", "10.0.0.1"), ("::ffff:abcd", "::ffff:abcd"), ("::1", "::1")],
 )
 def test_unmapped(host: str, expected: str) -> None:
-    assert _unmapped(host) == expected
+    assert unmapped(host) == expected
 
 
 async def test_the_largest_datagram_passes_and_a_larger_one_is_counted(open_udp: Opener) -> None:
