@@ -78,6 +78,18 @@ class ContactQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class ContactMoved:
+    """Out of one queue into another (or the same again) without leaving the engine. `reason`:
+    overflow (with its cause after a colon), requeued."""
+
+    contact_id: str
+    from_queue_id: str
+    to_queue_id: str
+    reason: str
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class AnnouncePosition:
     """Tell the caller. None: not wanted, or not known well enough to be said."""
 
@@ -173,6 +185,7 @@ Decision = (
     | Connect
     | Overflow
     | ContactQueued
+    | ContactMoved
     | AnnouncePosition
     | OfferCallback
     | DialCallback

@@ -1,36 +1,183 @@
-"""The ACD as one pure machine: `handle(event, now_s)` -> decisions; no clock, no I/O, own rng none."""
+"""The ACD as one pure machine: `handle(event, now_s)` -> decisions. No clock, no I/O; chance comes in
+by the constructor."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from routing import events
+from routing.callbacks import Callbacks
+from routing.configuring import Configuring
+from routing.contact import Contact, Offer
 from routing.decisions import Decision
-from routing.events import Event
+from routing.desk import Agent
+from routing.errors import RoutingConfigError
+from routing.floor import Floor
+from routing.line import Queue
+from routing.matching import Batch, Matching
 from routing.model import AcdConfig, Rng
+from routing.offering import Offering
+from routing.registry import Registry
+from routing.snapshot import restore_floor, snapshot_floor
+from routing.staffing import Staffing
+from routing.views import AgentView, ContactView, QueueView, Views
+from routing.waiting import Waiting
 
 
 class AcdEngine:
     """Contacts in, offers out.
 
-    Parameters: `config`, and `rng`, a seeded generator (`random.Random`-like) used by random orders.
-    Times are seconds on one clock of the caller's choice.
+    Parameters: `config`, and `rng`, a seeded generator (`random.Random`-like) for orders by chance.
+    Times are seconds on one clock of the caller's choice that never runs backwards. Raises
+    RoutingConfigError for a configuration that cannot be used. Not thread-safe; never blocks.
     """
 
-    def __init__(self, config: AcdConfig, rng: Rng) -> None:
-        raise NotImplementedError
+    def __init__(self, config: AcdConfig, rng: Rng, now_s: float = 0.0) -> None:
+        if config.assignment not in ("greedy", "joint"):
+            raise RoutingConfigError("assignment", repr(config.assignment), "greedy, joint")
+        floor = Floor(config, config.registry or Registry(), rng)
+        self._floor = floor
+        self._staffing = Staffing(floor)
+        self._waiting = Waiting(floor)
+        self._offering = Offering(floor)
+        self._callbacks = Callbacks(floor)
+        self._matching = Matching(floor)
+        self._configuring = Configuring(floor)
+        self._views = Views(floor)
+        self._introduce()
+        self._by_event = self._handlers()
+        for customer in config.customers:
+            floor.learn_customer(customer)
+        for queue in config.queues:
+            self._configuring.configure(queue, now_s)
+        for agent in config.agents:
+            self._staffing.configure(agent, now_s)
+        floor.hungry.clear()
+        floor.decisions.clear()
 
-    def handle(self, event: Event, now_s: float) -> list[Decision]:
-        """Take one event; return what to do, in order. Unknown ids are answered with Ignored."""
-        raise NotImplementedError
+    def _introduce(self) -> None:
+        """The parts need each other: a lost offer moves contacts, a log-out withdraws offers."""
+        parts = {
+            "staffing": self._staffing,
+            "waiting": self._waiting,
+            "offering": self._offering,
+            "callbacks": self._callbacks,
+            "matching": self._matching,
+        }
+        for owner in (*parts.values(), self._configuring):
+            for name, part in parts.items():
+                if part is not owner:
+                    setattr(owner, name, part)
+
+    def _handlers(self) -> dict[type, Callable[[Any, float], None]]:
+        staffing, waiting = self._staffing, self._waiting
+        offering, callbacks = self._offering, self._callbacks
+        return {
+            events.TimerFired: lambda event, now_s: None,
+            events.QueueSet: self._configuring.set_queue,
+            events.QueueRemoved: self._configuring.remove_queue,
+            events.AgentSet: staffing.set_agent,
+            events.AgentRemoved: staffing.remove_agent,
+            events.CustomerSet: self._configuring.set_customer,
+            events.AgentLoggedIn: staffing.log_in,
+            events.AgentLoggedOut: staffing.log_out,
+            events.AgentStateSet: staffing.set_state,
+            events.WrapUpEnded: staffing.end_wrap_up,
+            events.WrapUpExtended: staffing.extend_wrap_up,
+            events.ExternalCallStarted: staffing.start_external,
+            events.ExternalCallEnded: staffing.end_external,
+            events.ContactArrived: waiting.arrive,
+            events.ContactAbandoned: waiting.abandon,
+            events.ContactWithdrawn: waiting.withdraw,
+            events.ContactUpdated: waiting.update,
+            events.ContactRequeued: waiting.requeue,
+            events.ContactAssigned: waiting.assign,
+            events.ContactTransferred: offering.transfer,
+            events.HoldStarted: offering.hold,
+            events.HoldEnded: offering.resume,
+            events.ContactEnded: offering.ended,
+            events.OfferAccepted: offering.accept,
+            events.OfferRejected: offering.reject,
+            events.OfferTimedOut: offering.time_out,
+            events.OfferFailed: offering.fail,
+            events.ConnectFailed: offering.connect_failed,
+            events.CallbackRequested: callbacks.request,
+            events.CallbackAnswered: callbacks.answered,
+            events.CallbackFailed: callbacks.failed,
+            events.CallbackCancelled: callbacks.cancel,
+            events.CallerSeen: callbacks.seen,
+            events.CallerGone: callbacks.gone,
+        }
+
+    # --- the machine ---
+
+    def handle(self, event: events.Event, now_s: float) -> list[Decision]:
+        """Take one event; return what to do, in order. What the event itself settles (an answer, a
+        hang-up) comes before timers due at the same moment."""
+        floor = self._floor
+        floor.decisions = []
+        self._by_event[type(event)](event, now_s)
+        self._matching.settle(now_s)
+        owner = floor.timers.pop_due(now_s)
+        while owner is not None:
+            self._wake(owner, now_s)
+            owner = floor.timers.pop_due(now_s)
+        return floor.decisions
+
+    def _wake(self, owner: Any, now_s: float) -> None:
+        batch_over = False
+        match owner:
+            case Contact():
+                self._waiting.wake(owner, now_s)
+            case Agent():
+                self._staffing.wake(owner, now_s)
+            case Offer():
+                self._offering.wake(owner, now_s)
+            case Queue():
+                self._waiting.wake_queue(owner, now_s)
+            case Batch():
+                batch_over = True
+        self._matching.settle(now_s, batch_over=batch_over)
 
     def get_timer(self) -> float | None:
         """When to send TimerFired next, or None."""
-        raise NotImplementedError
+        return self._floor.timers.next_s()
+
+    # --- state ---
 
     def snapshot(self) -> dict[str, Any]:
-        """All state as JSON-ready values; configuration is not part of it."""
-        raise NotImplementedError
+        """All state as JSON-ready values; the configuration is not part of it."""
+        return snapshot_floor(self._floor)
 
     def restore(self, snapshot: dict[str, Any], now_s: float) -> list[Decision]:
-        """Take over a snapshot of an earlier run into this fresh engine."""
-        raise NotImplementedError
+        """Take over the snapshot of an earlier run into this fresh engine, whose `epoch_s` may
+        differ. Agents and queues that the configuration no longer has are left out; contacts of
+        such queues overflow. Raises SnapshotError."""
+        self._floor.decisions = []
+        restore_floor(self._floor, snapshot, now_s, self._waiting, self._callbacks)
+        self._matching.settle(now_s)
+        return self._floor.decisions
+
+    # --- reading: O(1) or O(log n), never in the way of events ---
+
+    def view_queue(self, queue_id: str) -> QueueView | None:
+        return self._views.queue(queue_id)
+
+    def view_agent(self, agent_id: str) -> AgentView | None:
+        return self._views.agent(agent_id)
+
+    def view_contact(self, contact_id: str, now_s: float) -> ContactView | None:
+        return self._views.contact(contact_id, now_s)
+
+    @property
+    def queue_ids(self) -> list[str]:
+        return list(self._floor.queues)
+
+    @property
+    def agent_ids(self) -> list[str]:
+        return list(self._floor.agents)
+
+    @property
+    def contact_ids(self) -> list[str]:
+        return list(self._floor.contacts)

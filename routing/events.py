@@ -73,9 +73,9 @@ class AgentLoggedOut:
 
 @dataclass(frozen=True, slots=True)
 class AgentStateSet:
-    """`state` is AVAILABLE, UNAVAILABLE or LOGGED_OUT. No new offer comes from now on; while a
-    contact is at hand the visible state changes when it is done. `forced_by` a supervisor: an
-    offer is withdrawn and wrap-up ends at once; a conversation is left alone."""
+    """`state` is AVAILABLE, UNAVAILABLE or LOGGED_OUT. A ringing offer is withdrawn unless the state
+    is AVAILABLE; a conversation is left alone and the visible state changes when it is done.
+    AVAILABLE said by one who is in wrap-up ends it; `forced_by` a supervisor any state does."""
 
     agent_id: str
     state: AgentState
@@ -271,15 +271,19 @@ class CallbackRequested:
 
 @dataclass(frozen=True, slots=True)
 class CallbackAnswered:
-    """The customer (a live voice) is on the line."""
+    """The customer (a live voice) is on the line. `attempt` as in DialCallback; 0: the current."""
 
     contact_id: str
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackFailed:
+    """Busy, no answer, a machine: tried again by the queue's rule."""
+
     contact_id: str
     reason: str = ""
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,13 +132,15 @@ class Relaxation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStep:
-    """From `after_s` on only levels `minimum`..`maximum` (None: open). `raise_low` lifts lower
-    levels to `minimum` instead of excluding them."""
+    """From `after_s` on only levels `minimum`..`maximum` (None: open). Levels below `raise_to`
+    count as `raise_to`, which also brings them into the window unless `raise_inside`: then only
+    levels that are in the window already are raised."""
 
     after_s: float = 0.0
     maximum: int | None = None
     minimum: int | None = None
-    raise_low: bool = False
+    raise_to: int | None = None
+    raise_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,122 @@
+"""What can be read at any time: views made from counters and indexes, not by looking through all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from routing.contact import Contact, Phase
+from routing.estimate import WaitEstimate
+from routing.model import AgentState, Media
+
+if TYPE_CHECKING:
+    from routing.floor import Floor
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """`in_line` counts waiting, offered and dialled contacts; `present` agents at work for it."""
+
+    queue_id: str
+    in_line: int
+    first_contact_id: str
+    first_entered_s: float | None
+    members: int
+    present: int
+    calibrated: bool
+    coverage: float | None
+    handle_s: float
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    agent_id: str
+    state: AgentState
+    reason: str
+    since_s: float
+    wanted: AgentState
+    contact_ids: tuple[str, ...]
+    calls: int
+    talk_s: float
+    occupancy: float
+    queue_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContactView:
+    """`position` 0: not in line. `wait` whatever the calibration; look at `calibrated`."""
+
+    contact_id: str
+    queue_id: str
+    media: Media
+    phase: str
+    position: int
+    waited_s: float
+    priority: float
+    agent_id: str
+    rule: tuple[str, ...]
+    wait: WaitEstimate | None
+    calibrated: bool
+
+
+class Views:
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+
+    def queue(self, queue_id: str) -> QueueView | None:
+        queue = self._floor.queues.get(queue_id)
+        if queue is None:
+            return None
+        first: Contact | None = queue.line.first()[-1] if queue.line else None
+        model = queue.model
+        handling, patience = model.handling.per_s, model.patience.per_s
+        return QueueView(
+            queue_id,
+            len(queue.line),
+            "" if first is None else first.id,
+            None if first is None else first.entered_s,
+            len(queue.seats),
+            queue.present,
+            model.record.calibrated,
+            model.record.coverage,
+            1 / handling if handling else 0.0,
+            1 / patience if patience else 0.0,
+        )
+
+    def agent(self, agent_id: str) -> AgentView | None:
+        agent = self._floor.agents.get(agent_id)
+        if agent is None:
+            return None
+        return AgentView(
+            agent.id,
+            agent.state,
+            agent.state_reason,
+            agent.state_since_s,
+            agent.wanted,
+            tuple(work.contact_id for work in agent.works.values()),
+            agent.calls,
+            agent.talk_s,
+            agent.occupancy,
+            tuple(agent.seats),
+        )
+
+    def contact(self, contact_id: str, now_s: float) -> ContactView | None:
+        contact = self._floor.contacts.get(contact_id)
+        if contact is None:
+            return None
+        in_line = contact.line_entry is not None
+        until_s = contact.answered_s if contact.phase is Phase.CONNECTED else now_s
+        return ContactView(
+            contact.id,
+            contact.queue.id,
+            contact.media,
+            contact.phase.name.lower(),
+            contact.queue.position(contact),
+            until_s - contact.entered_s,
+            contact.priority,
+            contact.agent_id,
+            tuple(contact.pool.words()) if contact.pool is not None else (),
+            contact.queue.estimate(contact) if in_line else None,
+            contact.queue.model.record.calibrated,
+        )

@@ -1,0 +1,557 @@
+"""Contacts in line: arrival, steps of their rules over time, announcements, and every way out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from routing import events
+from routing.contact import Contact, Phase
+from routing.decisions import (
+    AnnouncePosition,
+    ContactClosed,
+    ContactMoved,
+    ContactQueued,
+    OfferCallback,
+    Overflow,
+)
+from routing.desk import KIND_OF
+from routing.errors import ExpressionError
+from routing.estimate import WaitEstimate
+from routing.expressions import parse_skill
+from routing.floor import HeldPlace
+from routing.model import Media, Outcome
+from routing.strategies.base import Demand
+
+if TYPE_CHECKING:
+    from routing.callbacks import Callbacks
+    from routing.desk import Agent
+    from routing.floor import Floor
+    from routing.line import Queue
+    from routing.offering import Offering
+    from routing.pool import Pool
+
+OVERFLOW_RETRY_S = 1.0
+# While an agent is being rung nothing is announced.
+OFFERED_PAUSE_S = 5.0
+
+
+class Waiting:
+    """Handles every event about contacts that no agent has yet."""
+
+    offering: Offering
+    callbacks: Callbacks
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+
+    # --- arrival ---
+
+    def arrive(self, event: events.ContactArrived, now_s: float) -> None:
+        floor = self._floor
+        if event.contact_id in floor.contacts:
+            floor.ignore(event, "already known")
+            return
+        queue = floor.queues.get(event.queue_id)
+        reason = "no-queue" if queue is None else ""
+        if len(floor.contacts) >= floor.config.contacts_max:
+            reason = "too-many"
+        if queue is None or reason:
+            target = queue.config.overflow if queue is not None else ""
+            floor.say(Overflow(event.contact_id, event.queue_id, target, reason))
+            floor.say(
+                ContactClosed(event.contact_id, event.queue_id, Outcome.OVERFLOWED, reason, "", 0.0)
+            )
+            return
+        contact = self._made(event, queue, now_s)
+        resumed = ""
+        place = self.callbacks.replaced_by(contact, now_s)
+        if place is not None:
+            resumed = "callback-replaced"
+        elif contact.customer_key:
+            place = floor.take_place(queue.id, contact.customer_key, now_s)
+            resumed = "resumed" if place is not None else ""
+        if place is not None:
+            contact.place_s = min(contact.place_s, place.place_s)
+            contact.priority = max(contact.priority, place.priority)
+        floor.contacts[contact.id] = contact
+        self.enter(contact, queue, now_s, resumed, kept=place is not None)
+
+    def _made(self, event: events.ContactArrived, queue: Queue, now_s: float) -> Contact:
+        floor = self._floor
+        contact = Contact(event.contact_id, queue, event.media, floor.next_seq(), now_s)
+        customer = floor.customers.get(event.customer_id or event.caller)
+        if customer is None and event.customer_id:
+            customer = floor.customers.get(event.caller)
+        contact.caller = event.caller
+        contact.customer_id = event.customer_id or (customer.id if customer is not None else "")
+        contact.priority = event.priority or 0.0
+        if event.priority is None and customer is not None:
+            contact.priority = customer.priority
+        contact.region = event.region or floor.regions.region_of(event.caller)
+        contact.attributes = event.attributes
+        if event.skill:
+            self._demand_skill(contact, event.skill)
+        if event.last_agent_id:
+            contact.last_agent_id, contact.last_served_s = event.last_agent_id, now_s
+        else:
+            served = floor.memory.get(contact.customer_key) or floor.memory.get(event.caller)
+            if served is not None:
+                contact.last_agent_id, contact.last_served_s = served
+        if queue.config.place_from_call and event.started_s is not None:
+            contact.place_s = min(now_s, event.started_s)
+        return contact
+
+    def _demand_skill(self, contact: Contact, skill: str) -> None:
+        """A broken expression must not lose the contact: it is served without it, and says so."""
+        try:
+            contact.skill_node = parse_skill(skill)
+            contact.skill = skill
+        except ExpressionError as error:
+            contact.attributes = {**contact.attributes, "skill_error": str(error)}
+
+    def enter(
+        self, contact: Contact, queue: Queue, now_s: float, reason: str = "", *, kept: bool
+    ) -> None:
+        """Into a queue's line, or past it when it takes nobody. `kept`: the place is an old one, so
+        that a full queue does not refuse it."""
+        contact.queue = queue
+        contact.entered_s = now_s
+        contact.phase = Phase.WAITING
+        contact.released = 0
+        contact.excluded = None
+        contact.pointer = None
+        self._weigh(contact)
+        pool, due_s = self._pool_of(contact, now_s)
+        refusal = self._refusal(contact, pool, kept, now_s)
+        if refusal:
+            self.overflow(contact, refusal, now_s)
+            return
+        contact.pool, contact.step_due_s = pool, due_s
+        contact.line_entry = contact.entry = contact.place_entry()
+        queue.line.add(contact.line_entry)
+        pool.waiting.add(contact.line_entry)
+        self._set_dues(contact, now_s)
+        self._floor.unserved[contact] = None
+        contact.estimate = None
+        if not pool.free and not self._floor.hungry:
+            contact.estimate = queue.estimate(contact)
+        wait = self._said(contact, contact.estimate)
+        self._floor.say(
+            ContactQueued(contact.id, queue.id, queue.position(contact), wait, kept, reason)
+        )
+        self.arm(contact)
+
+    def _weigh(self, contact: Contact) -> None:
+        queue = contact.queue
+        contact.slope = queue.aging
+        contact.base = queue.config.weight + (contact.priority if queue.use_priority else 0.0)
+        if contact.assigned_to and contact.owner_due_s == math.inf:
+            contact.base = math.inf  # by hand: before everybody, for this one agent
+
+    def _refusal(self, contact: Contact, pool: Pool, kept: bool, now_s: float) -> str:
+        queue, config = contact.queue, contact.queue.config
+        if contact.is_pending_callback:
+            return ""
+        if not queue.is_open(self._floor.unix_s(now_s)):
+            return "closed"
+        full = config.max_waiting is not None and len(queue.line) >= config.max_waiting
+        if full and not kept and not pool.free:
+            return "full"
+        if config.empty.join == "present" and not queue.present:
+            return "empty"
+        if config.empty.join == "free" and not pool.free:
+            return "empty"
+        return ""
+
+    def _set_dues(self, contact: Contact, now_s: float) -> None:
+        config = contact.queue.config
+        contact.wait_due_s = contact.announce_due_s = contact.callback_due_s = math.inf
+        if contact.is_pending_callback:
+            return
+        if config.max_wait_s is not None:
+            contact.wait_due_s = now_s + config.max_wait_s
+        if config.announce is not None and contact.media is Media.CALL:
+            contact.announce_due_s = now_s + config.announce.first_s
+        after_s = config.callback.offer_after_s
+        if after_s is not None and contact.media is Media.CALL:
+            contact.callback_due_s = now_s + after_s
+        if config.empty.leave == "present" and not contact.queue.present:
+            self._watch_empty(contact.queue, now_s)
+
+    # --- rules over time ---
+
+    def _pool_of(self, contact: Contact, now_s: float) -> tuple[Pool, float]:
+        """What the contact demands now, and when it has to be asked again."""
+        queue = contact.queue
+        kind = KIND_OF[contact.media]
+        if contact.assigned_to:
+            agent = self._floor.agents[contact.assigned_to]
+            return queue.pool_of_one(kind, agent, now_s), math.inf
+        waited_s = round(now_s - contact.entered_s, 6)
+        until_s = math.inf
+        demands: list[Demand | None] = []
+        for number, criterion in enumerate(queue.criteria):
+            demand = None
+            if not contact.released >> number & 1:
+                try:
+                    demand, ask_s = criterion.demand(contact, waited_s)
+                except Exception:  # a third party's mistake: the criterion asks nothing of this one
+                    demand, ask_s = None, math.inf
+                    contact.released |= 1 << number
+                demand = self._not_in_vain(queue, demand, contact, number)
+                if ask_s > waited_s:
+                    until_s = min(until_s, ask_s)
+            demands.append(demand)
+        return queue.pool(kind, tuple(demands), now_s), contact.entered_s + until_s
+
+    @staticmethod
+    def _not_in_vain(
+        queue: Queue, demand: Demand | None, contact: Contact, number: int
+    ) -> Demand | None:
+        """A yielding demand that nobody at work satisfies is replaced by its next, or released."""
+        while demand is not None and getattr(demand, "yields", False):
+            if queue.someone_for(demand):
+                break
+            demand = getattr(demand, "otherwise", None)
+            if demand is None:
+                contact.released |= 1 << number
+        return demand
+
+    def restep(self, contact: Contact, now_s: float) -> None:
+        """Ask the criteria again and move the contact to the pool they say."""
+        pool, contact.step_due_s = self._pool_of(contact, now_s)
+        former = contact.pool
+        if pool is former:
+            return
+        contact.pool = pool
+        if contact.entry is not None and former is not None:
+            former.waiting.remove(contact.entry)
+            pool.waiting.add(contact.entry)
+            self._floor.unserved[contact] = None
+            former.queue.released(former)
+
+    def recheck(self, pools: Iterable[Pool], now_s: float) -> None:
+        """The agent these pools are about has gone: do not wait for him in vain."""
+        for pool in list(pools):
+            for entry in list(pool.waiting):
+                self.restep(entry[-1], now_s)
+                self.arm(entry[-1])
+
+    def deserted(self, queue: Queue, demands: list[Demand], now_s: float) -> None:
+        """Nobody is left at work for these demands, or for the queue as a whole."""
+        for demand in demands:
+            self.recheck([p for p in queue.pools.values() if demand in p.demands], now_s)
+        if not queue.present and queue.config.empty.leave == "present" and queue.line:
+            self._watch_empty(queue, now_s)
+
+    def _watch_empty(self, queue: Queue, now_s: float) -> None:
+        if queue.timer_s is None:
+            self._floor.timers.set(queue, now_s + queue.config.empty.leave_after_s)
+
+    def staffed_again(self, queue: Queue) -> None:
+        self._floor.timers.clear(queue)
+
+    def wake_queue(self, queue: Queue, now_s: float) -> None:
+        """Nobody has been at work for a while: those on the line leave."""
+        if queue.present or queue.config.empty.leave != "present":
+            return
+        for entry in list(queue.line):
+            contact: Contact = entry[-1]
+            if not contact.is_pending_callback and contact.phase is Phase.WAITING:
+                self.overflow(contact, "empty", now_s)
+
+    # --- waking ---
+
+    def arm(self, contact: Contact) -> None:
+        self._floor.timers.set(contact, contact.next_due_s())
+
+    def wake(self, contact: Contact, now_s: float) -> None:
+        """Some time this contact waited for has come."""
+        if contact.wake_due_s <= now_s or contact.dial_due_s <= now_s:
+            self.callbacks.wake(contact, now_s)
+        if contact.owner_due_s <= now_s:
+            contact.owner_due_s = math.inf
+            self.unassign(contact, now_s)
+        if contact.step_due_s <= now_s:
+            self.restep(contact, now_s)
+        if contact.recheck_due_s <= now_s:
+            self._forget_exclusions(contact, now_s)
+        if contact.progress_due_s <= now_s:
+            self.offering.progress(contact, now_s)
+        if contact.wait_due_s <= now_s:
+            if contact.phase is Phase.WAITING:
+                self.overflow(contact, "max-wait", now_s)
+                return
+            contact.wait_due_s = now_s + OVERFLOW_RETRY_S  # an agent is being rung: let him answer
+        if contact.callback_due_s <= now_s:
+            contact.callback_due_s = math.inf
+            queue = contact.queue
+            self._floor.say(OfferCallback(contact.id, queue.id, queue.config.callback.key))
+        if contact.announce_due_s <= now_s:
+            self._announce(contact, now_s)
+        if contact.id in self._floor.contacts:
+            self.arm(contact)
+
+    def exclude(self, contact: Contact, agent: Agent, seconds: float, now_s: float) -> None:
+        """Not the same agent again for a while."""
+        if seconds <= 0:
+            return
+        if contact.excluded is None:
+            contact.excluded = {}
+        contact.excluded[agent.id] = now_s + seconds
+        contact.recheck_due_s = min(contact.recheck_due_s, now_s + seconds)
+
+    def _forget_exclusions(self, contact: Contact, now_s: float) -> None:
+        left = {a: until for a, until in (contact.excluded or {}).items() if until > now_s}
+        contact.excluded = left or None
+        contact.recheck_due_s = min(left.values(), default=math.inf)
+        self._floor.unserved[contact] = None
+
+    def _announce(self, contact: Contact, now_s: float) -> None:
+        rule = contact.queue.config.announce
+        if rule is None or contact.line_entry is None:
+            contact.announce_due_s = math.inf
+            return
+        if contact.phase is not Phase.WAITING:
+            contact.announce_due_s = now_s + OFFERED_PAUSE_S
+            return
+        contact.announce_due_s = now_s + rule.every_s if rule.every_s > 0 else math.inf
+        position = contact.queue.position(contact) if rule.position else None
+        wait = self._said(contact, contact.queue.estimate(contact)) if rule.wait else None
+        wait_s = wait.mean_s if wait is not None else None
+        if position is not None or wait_s is not None:
+            self._floor.say(AnnouncePosition(contact.id, contact.queue.id, position, wait_s))
+
+    @staticmethod
+    def _said(contact: Contact, estimate: WaitEstimate | None) -> WaitEstimate | None:
+        """An estimate is only told while the queue's earlier ones have proved right."""
+        if estimate is None or estimate.drain_per_s <= 0:
+            return None
+        return estimate if contact.queue.model.record.calibrated else None
+
+    # --- ways out ---
+
+    def take_out(self, contact: Contact, now_s: float, reason: str) -> None:
+        """Out of line and pool, offers withdrawn, nothing due any more."""
+        for offer in list(contact.offers.values()):
+            self.offering.cancel(offer, reason, now_s)
+        queue, pool = contact.queue, contact.pool
+        if contact.line_entry is not None:
+            queue.line.remove(contact.line_entry)
+            contact.line_entry = None
+        if contact.entry is not None and pool is not None:
+            pool.waiting.remove(contact.entry)
+            contact.entry = None
+        if pool is not None:
+            contact.pool = None
+            queue.released(pool)
+        self._floor.unserved.pop(contact, None)
+        owner_due_s = contact.owner_due_s
+        contact.forget_dues()
+        contact.owner_due_s = owner_due_s
+        self._floor.timers.clear(contact)
+
+    def put_back(self, contact: Contact, now_s: float) -> None:
+        """Into line and pool at the same place; the counterpart of `take_out`."""
+        contact.phase = Phase.WAITING
+        self._weigh(contact)
+        contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
+        contact.line_entry = contact.entry = contact.place_entry()
+        contact.queue.line.add(contact.line_entry)
+        contact.pool.waiting.add(contact.line_entry)
+        self._floor.unserved[contact] = None
+        self.arm(contact)
+
+    def stand_again(self, contact: Contact, now_s: float) -> None:
+        """Back from an agent's hands to the same place, the time waited counting on."""
+        rule_s = contact.queue.config.max_wait_s
+        recheck_due_s = contact.recheck_due_s
+        self.put_back(contact, now_s)
+        contact.recheck_due_s = recheck_due_s
+        if rule_s is not None:
+            contact.wait_due_s = max(now_s, contact.entered_s + rule_s)
+        if contact.queue.config.announce is not None:
+            contact.announce_due_s = now_s
+        self.arm(contact)
+
+    def learn(self, contact: Contact, now_s: float, *, answered: bool, gave_up: bool) -> None:
+        """What this wait teaches; a callback's customer does not wait on the line."""
+        if not contact.is_pending_callback:
+            waited_s = max(0.0, now_s - contact.entered_s)
+            model = contact.queue.model
+            model.finished(contact.estimate, waited_s, answered=answered, gave_up=gave_up)
+            contact.estimate = None
+
+    def overflow(self, contact: Contact, reason: str, now_s: float) -> None:
+        """To another queue, keeping the place; or out, to the target for the control plane."""
+        queue = contact.queue
+        if contact.line_entry is not None:
+            self.learn(contact, now_s, answered=False, gave_up=False)
+        self.take_out(contact, now_s, "overflow")
+        target = queue.config.overflow
+        if target.startswith("queue:"):
+            other = self._floor.queues.get(target.removeprefix("queue:"))
+            if other is not None and other is not queue and other.id not in contact.visited:
+                contact.visited = (*contact.visited, queue.id)
+                waited_s = now_s - contact.entered_s
+                why = f"overflow:{reason}"
+                self._floor.say(ContactMoved(contact.id, queue.id, other.id, why, waited_s))
+                self.enter(contact, other, now_s, "overflow", kept=False)
+                return
+            target = ""
+        self._floor.say(Overflow(contact.id, queue.id, target, reason))
+        self.close(contact, Outcome.OVERFLOWED, reason, now_s)
+
+    def close(self, contact: Contact, outcome: Outcome, reason: str, now_s: float) -> None:
+        """The contact's story here is over."""
+        self._floor.contacts.pop(contact.id, None)
+        self._floor.timers.clear(contact)
+        self.callbacks.forget(contact)
+        until_s = contact.answered_s if contact.phase is Phase.CONNECTED else now_s
+        waited_s = max(0.0, until_s - contact.entered_s)
+        queue_id = contact.queue.id
+        agent_id = contact.agent_id
+        self._floor.say(ContactClosed(contact.id, queue_id, outcome, reason, agent_id, waited_s))
+
+    def abandon(self, event: events.ContactAbandoned, now_s: float) -> None:
+        contact = self._known(event, event.contact_id)
+        if contact is None:
+            return
+        if contact.is_pending_callback:
+            self._floor.ignore(event, "is a callback")
+            return
+        if contact.phase is Phase.CONNECTED:
+            self.offering.end(contact, "customer", now_s)
+            return
+        queue = contact.queue
+        self.learn(contact, now_s, answered=False, gave_up=True)
+        self.take_out(contact, now_s, "abandoned")
+        held_s = queue.config.place_held_s
+        if held_s > 0 and contact.customer_key:
+            place = HeldPlace(contact.place_s, contact.priority, now_s + held_s)
+            self._floor.hold_place(queue.id, contact.customer_key, place)
+        self.close(contact, Outcome.ABANDONED, "", now_s)
+
+    def withdraw(self, event: events.ContactWithdrawn, now_s: float) -> None:
+        contact = self._known(event, event.contact_id)
+        if contact is None:
+            return
+        if contact.phase is Phase.CONNECTED:
+            self._floor.ignore(event, "in conversation")
+            return
+        if contact.phase is Phase.DIALING:
+            self.callbacks.hang_up(contact, event.reason or "withdrawn", now_s)
+        if contact.line_entry is not None:
+            self.learn(contact, now_s, answered=False, gave_up=False)
+        self.take_out(contact, now_s, "withdrawn")
+        self.close(contact, Outcome.WITHDRAWN, event.reason, now_s)
+
+    # --- changes by hand ---
+
+    def update(self, event: events.ContactUpdated, now_s: float) -> None:
+        contact = self._known(event, event.contact_id)
+        if contact is None:
+            return
+        self._change(contact, event.priority, event.skill, event.attributes)
+        self._replace(contact, now_s)
+
+    def _change(
+        self, contact: Contact, priority: float | None, skill: str | None, attributes: Any
+    ) -> None:
+        if priority is not None:
+            contact.priority = priority
+        if skill is not None:
+            self._demand_skill(contact, skill)
+        if attributes is not None:
+            contact.attributes = {**contact.attributes, **attributes}
+
+    def _replace(self, contact: Contact, now_s: float) -> None:
+        """Its place or its demands have changed while it is in line."""
+        if contact.line_entry is None:
+            return
+        in_pool = contact.entry is not None
+        if in_pool and contact.pool is not None:
+            contact.pool.waiting.remove(contact.entry or ())
+            contact.entry = None
+        contact.queue.line.remove(contact.line_entry)
+        self._weigh(contact)
+        contact.line_entry = contact.place_entry()
+        contact.queue.line.add(contact.line_entry)
+        self.restep(contact, now_s)
+        if in_pool and contact.pool is not None:
+            contact.entry = contact.line_entry
+            contact.pool.waiting.add(contact.line_entry)
+            self._floor.unserved[contact] = None
+        self.arm(contact)
+
+    def place_again(self, contact: Contact, in_pool: bool, now_s: float) -> None:
+        """The queue's rules have changed under a contact in line."""
+        contact.queue.line.remove(contact.line_entry or ())
+        self._weigh(contact)
+        contact.line_entry = contact.place_entry()
+        contact.queue.line.add(contact.line_entry)
+        contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
+        if in_pool:
+            contact.entry = contact.line_entry
+            contact.pool.waiting.add(contact.line_entry)
+            self._floor.unserved[contact] = None
+        rule_s = contact.queue.config.max_wait_s
+        if not contact.is_pending_callback:
+            due_s = math.inf if rule_s is None else max(now_s, contact.entered_s + rule_s)
+            contact.wait_due_s = due_s
+        self.arm(contact)
+
+    def requeue(self, event: events.ContactRequeued, now_s: float) -> None:
+        contact = self._known(event, event.contact_id)
+        if contact is None:
+            return
+        queue = self._floor.queues.get(event.queue_id) if event.queue_id else contact.queue
+        if queue is None or queue.removed:
+            self._floor.ignore(event, "unknown queue")
+            return
+        former, waited_s = contact.queue, now_s - contact.entered_s
+        if contact.phase is Phase.CONNECTED:
+            waited_s = contact.answered_s - contact.entered_s
+            self.offering.let_go(contact, "requeued", now_s)
+        elif contact.phase is Phase.DIALING:
+            self.callbacks.hang_up(contact, "requeued", now_s)
+        self.take_out(contact, now_s, "requeued")
+        contact.agent_id = contact.assigned_to = ""
+        contact.owner_due_s = math.inf
+        contact.visited = ()
+        if not event.keep_place:
+            contact.place_s = now_s
+            contact.seq = self._floor.next_seq()
+        self._change(contact, event.priority, event.skill, event.attributes)
+        self._floor.say(ContactMoved(contact.id, former.id, queue.id, "requeued", waited_s))
+        self.enter(contact, queue, now_s, "requeued", kept=event.keep_place)
+
+    def assign(self, event: events.ContactAssigned, now_s: float) -> None:
+        contact = self._known(event, event.contact_id)
+        if contact is None:
+            return
+        agent = self._floor.agents.get(event.agent_id)
+        if agent is None or agent.removed or contact.phase in (Phase.CONNECTED, Phase.DIALING):
+            self._floor.ignore(event, "unknown agent" if agent is None else "already served")
+            return
+        for offer in list(contact.offers.values()):
+            self.offering.cancel(offer, "assigned", now_s)
+        contact.assigned_to = agent.id
+        contact.owner_due_s = math.inf
+        if contact.excluded is not None:
+            contact.excluded.pop(agent.id, None)
+        if contact.line_entry is not None:
+            self.offering.return_to_line(contact, now_s)
+        self._replace(contact, now_s)
+
+    def unassign(self, contact: Contact, now_s: float) -> None:
+        contact.assigned_to = ""
+        self._replace(contact, now_s)
+
+    def _known(self, event: events.Event, contact_id: str) -> Contact | None:
+        contact = self._floor.contacts.get(contact_id)
+        if contact is None:
+            self._floor.ignore(event, "unknown contact")
+        return contact
