@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from softswitch.store import CallRecord
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +39,7 @@ def register(app: typer.Typer) -> None:
         place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
             "office.toml"
         ),
-        limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+        limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
         as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     ) -> None:
         """Show the records of past calls."""
@@ -48,7 +51,14 @@ def register(app: typer.Typer) -> None:
         async def read() -> list[dict[str, Any]]:
             store = await Store.open(storage_directory(place), read_only=True)
             try:
-                return [record.as_dict() for record in await store.calls.list(limit=limit)]
+                found: list[CallRecord] = []
+                while len(found) < limit:  # the store hands out pages
+                    before = found[-1].seq if found else None
+                    page = await store.calls.list(limit - len(found), before)
+                    if not page:
+                        break
+                    found += page
+                return [record.as_dict() for record in found]
             finally:
                 await store.close()
 
