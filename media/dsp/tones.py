@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.levels import peak_of_dbm0
+from media.dsp.levels import peak_of_dbm0, to_int16
 
 DTMF_LOW_HZ = (697.0, 770.0, 852.0, 941.0)
 DTMF_HIGH_HZ = (1209.0, 1336.0, 1477.0, 1633.0)
@@ -173,11 +173,6 @@ def sines(
     for hz, level in zip(frequencies_hz, levels, strict=True):
         total += peak_of_dbm0(level) * np.sin(2.0 * np.pi * hz * time_s)
     return total
-
-
-def to_int16(signal: NDArray[np.float64]) -> NDArray[np.int16]:
-    """Round and clip float64 in int16 units to int16; any shape."""
-    return np.clip(np.rint(signal), -32768, 32767).astype(np.int16)
 
 
 def _loop_samples(frequencies_hz: tuple[float, ...], rate_hz: int) -> int:
