@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.levels import peak_of_dbm0, to_int16
+from media.dsp.levels import peak_of_dbm0
+from media.dsp.levels import to_int16 as to_int16
 
 DTMF_LOW_HZ = (697.0, 770.0, 852.0, 941.0)
 DTMF_HIGH_HZ = (1209.0, 1336.0, 1477.0, 1633.0)
