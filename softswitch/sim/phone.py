@@ -122,7 +122,7 @@ class VirtualPhone(UserAgent):
     def _granted_s(self, response: SipResponse, asked_s: int) -> int:
         """What the registrar grants our contact: its `expires`, else the Expires header."""
         for contact in response.contacts:
-            if contact.uri_text.partition(";")[0] == self.contact:
+            if contact.uri_text.partition(";")[0] == self.contact.partition(";")[0]:
                 text = contact.param("expires")
                 if text is not None and text.isascii() and text.isdecimal():
                     return int(text)

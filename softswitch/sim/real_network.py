@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import asyncio_dgram
 
 from softswitch.sim.datagram import Address, DatagramTransport, OnDatagram
+from softswitch.transport.interface import Transport
+from softswitch.transport.tcp import TcpTransport
 
 _OUTBOX_MAX = 4096
 
@@ -81,10 +83,18 @@ class RealSocket:
 
 
 class RealNetwork:
-    """The machine's own network as a `softswitch.sim.datagram.PhoneNetwork`."""
+    """The machine's own network as a `softswitch.sim.datagram.PhoneNetwork`.
 
-    async def open_transport(self, host: str, port: int = 0) -> DatagramTransport:
-        """A SIP transport over real UDP. Raises `OSError`."""
+    With `transport` "tcp" phones speak SIP over TCP; their RTP is UDP all the same.
+    """
+
+    def __init__(self, transport: Literal["udp", "tcp"] = "udp") -> None:
+        self._transport = transport
+
+    async def open_transport(self, host: str, port: int = 0) -> Transport:
+        """A SIP transport. Raises `OSError` or `SoftswitchError` when it cannot be bound."""
+        if self._transport == "tcp":
+            return TcpTransport.bind(host, port)
         return DatagramTransport(await RealSocket.open(host, port))
 
     async def open_socket(self, host: str, port: int = 0) -> RealSocket:

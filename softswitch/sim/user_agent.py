@@ -160,7 +160,9 @@ class UserAgent:
     def contact(self) -> str:
         """The URI at which we can be reached."""
         host, port = self.local
-        return f"sip:{self.user}@{f'[{host}]' if ':' in host else host}:{port}"
+        assert self._transport is not None
+        suffix = "" if self._transport.name == "udp" else f";transport={self._transport.name}"
+        return f"sip:{self.user}@{f'[{host}]' if ':' in host else host}:{port}{suffix}"
 
     def now_s(self) -> float:
         """Monotonic seconds of our clock."""
@@ -340,7 +342,8 @@ class UserAgent:
     # -- inside ------------------------------------------------------------------------------------
 
     def _flow(self) -> Flow:
-        return self.driver.flow_to(self.peer)
+        assert self._transport is not None
+        return self.driver.flow_to(self.peer, self._transport.name)
 
     async def _open_audio(self) -> PhoneAudio | None:
         if not self._sound:

@@ -88,12 +88,22 @@ class Driver:
         transport.start(self.feed, self.fail_flow)
 
     def flow_to(self, remote: tuple[str, int], transport: str = "udp") -> Flow:
-        """A flow from our first address of that transport and IP family to `remote`."""
+        """A flow from our first address of that transport and IP family to `remote`.
+
+        A loopback address reaches only loopback peers, so that one is taken for them, and another
+        for others, as far as there is a choice. Raises `SoftswitchError` where nothing fits.
+        """
         six = ":" in remote[0]
-        for name, local in self._transports:
-            if name == transport and (":" in local[0]) == six:
-                return Flow(transport, local, remote)
-        raise SoftswitchError(f"no {transport} transport reaches {remote[0]}")
+        found = [
+            local
+            for name, local in self._transports
+            if name == transport and ((":" in local[0]) == six or local[0] == "::")
+        ]
+        if not found:
+            raise SoftswitchError(f"no {transport} transport reaches {remote[0]}")
+        inside = _is_loopback(remote[0])
+        fitting = [local for local in found if _is_loopback(local[0]) == inside]
+        return Flow(transport, (fitting or found)[0], remote)
 
     def feed(self, data: bytes, flow: Flow) -> None:
         """One datagram or framed message has come; everything that follows from it happens now."""
@@ -223,3 +233,7 @@ class Driver:
         self._tracebacks += 1
         if self._tracebacks <= _TRACEBACKS_PER_MINUTE:
             _log.exception(message, *args)
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host == "::1"

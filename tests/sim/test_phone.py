@@ -373,20 +373,25 @@ async def test_a_trunk_knows_its_numbers() -> None:
         assert (await refused.ended()).status == 503
 
 
-async def test_phones_on_real_sockets() -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_phones_on_real_sockets(transport: str) -> None:
     """The same phones on the machine's loopback, in real time."""
-    b = VirtualTrunk(RealNetwork(), name="b", server=("127.0.0.1", 9), behaviour=answer())
+    network = RealNetwork(transport)  # type: ignore[arg-type]
+    b = VirtualTrunk(network, name="b", server=("127.0.0.1", 9), behaviour=answer())
     async with b:
-        a = VirtualPhone(RealNetwork(), number="1001", server=b.local)
+        a = VirtualPhone(network, number="1001", server=b.local)
         async with a:
             said = speech(7, 0.5)
-            call = await a.call("1002")
             async with asyncio.timeout(10):
+                call = await a.call("1002")
                 await call.answered()
                 other = await b.incoming()
                 await call.play(said)
                 await other.listen(0.52)
-                call.hang_up()
+                await call.hold()
+                other.hang_up()
                 await other.ended()
                 await call.ended()
             assert match(said, other.heard()).correlation > 0.99
+            vias = {entry.header("Via").split(" ")[0] for entry in a.history}
+            assert vias == {f"SIP/2.0/{transport.upper()}"}

@@ -143,3 +143,88 @@ def test_journals_are_judged() -> None:
     assert check_journal([*good[:2], good[3]]) == ["leg 1 of call a ended 0 times"]
     late = check_journal([*good[:2], good[3], good[2]])
     assert late == ["leg 1 outlives its call a"]
+
+
+@simulated()
+async def test_registrations_are_refreshed_and_removed() -> None:
+    async with World(seed=8) as world:
+        phone = await world.phone("1001", register=False)
+        response = await phone.register(600)
+        assert response.status == 200
+        registers = len(phone.history.requests("REGISTER"))
+        await asyncio.sleep(3600)
+        assert phone.registered
+        assert len(phone.history.requests("REGISTER")) > registers + 5
+        assert len(world.switch.snapshot()["registrations"]) == 1
+        assert (await phone.unregister()).status == 200
+        assert not phone.registered
+        assert world.switch.snapshot()["registrations"] == []
+        await asyncio.sleep(3600)
+        assert not phone.registered
+
+
+@simulated()
+async def test_a_wrong_password_is_refused() -> None:
+    async with World(seed=9) as world:
+        phone = await world.phone("1001", register=False, password="guessed")
+        assert (await phone.register()).status in (401, 403)
+        stranger = await world.phone("9999", register=False, password="guessed")
+        assert (await stranger.register()).status in (401, 403)
+        call = await stranger.call("1001")
+        with pytest.raises(CallNotAnswered) as caught:
+            await call.answered()
+        assert caught.value.status in (401, 403)
+        await world.settle()
+        assert world.journal.entries == []
+
+
+@simulated()
+async def test_phones_behind_nats_call_each_other() -> None:
+    async with World(seed=10) as world:
+        home, hotel = world.network.nat("198.51.100.1"), world.network.nat("203.0.113.7")
+        caller = await world.phone("1001", network=home, host="192.168.1.10")
+        callee = await world.phone("1002", network=hotel, host="192.168.1.10")
+        call = await caller.call("1002")
+        await call.answered()
+        other = await callee.incoming()
+        other.hang_up()
+        assert (await call.ended()).by == "remote"
+        await world.settle()
+
+
+@simulated()
+async def test_a_worker_that_dies_takes_no_call_with_it() -> None:
+    async with World(seed=11) as world:
+        caller, callee = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        world.media.kill_worker()
+        await asyncio.sleep(5)
+        assert call.state == "up"
+        (await callee.incoming()).hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_phone_that_vanishes_is_found() -> None:
+    async with World(seed=12) as world:
+        caller, callee = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        await callee.incoming()
+        world.network.cut(callee.local[0])
+        stream = next(
+            number
+            for number, stream in world.media.streams.items()
+            if stream.signalled_host == callee.local[0]
+            or (
+                stream.params is not None
+                and stream.params.remote is not None
+                and stream.params.remote[0] == callee.local[0]
+            )
+        )
+        world.media.fall_silent(stream)
+        assert (await call.ended()).by == "remote"
+        await asyncio.sleep(70)
+        assert world.media.snapshot()["streams"] == 0

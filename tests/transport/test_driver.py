@@ -229,6 +229,18 @@ async def test_addresses_are_attached_once_and_flows_match_them() -> None:
 
 
 @simulated()
+async def test_loopback_is_for_loopback_peers() -> None:
+    network = SimNetwork()
+    a = Node(network, ("127.0.0.1", 5060))
+    assert a.driver.flow_to(B).local == ("127.0.0.1", 5060)
+    a.driver.attach(network.transport(*A))
+    assert a.driver.flow_to(B).local == A
+    assert a.driver.flow_to(("127.0.0.5", 5060)).local == ("127.0.0.1", 5060)
+    a.driver.attach(network.transport("::", 5060))
+    assert a.driver.flow_to(("2001:db8::1", 5060)).local == ("::", 5060)
+
+
+@simulated()
 async def test_a_flow_nobody_has_is_counted() -> None:
     network = SimNetwork()
     a = Node(network, A)
