@@ -257,6 +257,7 @@ class Switch:
 
         self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
             "REGISTER": self.registrar.handle,
+            "REFER": self.control.transfers.refer,
             "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
         }
 

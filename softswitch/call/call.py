@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from softswitch.call.dial import Dial
     from softswitch.call.identity import Identity
     from softswitch.call.leg import Leg
+    from softswitch.call.transfer import Transfer
 
 _DIGITS_MAX = 256
 _T = TypeVar("_T")
@@ -59,6 +60,7 @@ class Call:
         "ringing_extension",
         "started_at_s",
         "timers",
+        "transfer",
         "trunks_taken",
     )
 
@@ -95,6 +97,7 @@ class Call:
         )
         self.recording_name: str | None = None
         self.trunks_taken: list[str] = []
+        self.transfer: Transfer | None = None
         self.forwards = 0
         self.forwarded_by: str | None = None
         self.ringing_extension: str | None = None

@@ -52,6 +52,9 @@ class CallRecorder:
     def forwarded(self, call: Call, at_s: float, by: str, to: str) -> None:
         self._write("call-forwarded", call, at_s, by=by, to=to)
 
+    def transferred(self, call: Call, at_s: float, how: str, by: str, to: str) -> None:
+        self._write("transfer", call, at_s, how=how, by=by, to=to)
+
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
         self._write("leg-started", call, at_s, leg=leg.leg_id, role=role, endpoint=leg.label)

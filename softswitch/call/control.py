@@ -24,6 +24,7 @@ from softswitch.call.steps import (
     steps_to_ring_group,
     steps_to_trunks,
 )
+from softswitch.call.transfer import Transfers
 from softswitch.config import Destination
 from softswitch.errors import CallEnded, CallError, RemoteProtocolError
 from softswitch.sip import events as sip_events
@@ -77,6 +78,7 @@ class CallControl:
             connected=self._connect,
             finished=self._dial_finished,
         )
+        self.transfers = Transfers(wiring, self, dialplan)
         self.broken = 0
         self.total = 0
 
@@ -201,8 +203,12 @@ class CallControl:
         if leg is call.caller:
             self._caller_left(call, "caller" if by == "remote" else by, q850)
             return
+        was_partner = leg is call.partner
         self._drop(call, leg, by, 200, q850)
-        self._dialling.feed(call, LegEnded(leg.leg_id, by, q850))
+        if call.dial_machine is not None:
+            self._dialling.feed(call, LegEnded(leg.leg_id, by, q850))
+        elif was_partner:
+            self.end_call(call, by="callee", q850=q850)
 
     def _caller_left(self, call: Call, by: str, q850: int, status: int = 200) -> None:
         self._drop(call, call.caller, by, status, q850)
@@ -280,6 +286,7 @@ class CallControl:
         if app is None:
             self._refuse(call, 501, f"no application for {route.kind}")
             return
+        self.transfers.reached(call)
         task = asyncio.get_running_loop().create_task(
             self._run_app(call, app, route.name), name=f"{route.kind} {call.call_id}"
         )
@@ -337,6 +344,7 @@ class CallControl:
         if leg.stream is not None:
             self._streams[leg.stream.stream_id] = (call, leg)
         leg.on_stream = self._stream_opened
+        leg.on_stream_closed = self._forget_stream
         self._wiring.records.leg_started(call, leg, self._wiring.wall_s())
 
     def _stream_opened(self, call: Call, leg: Leg, stream_id: int) -> None:
@@ -359,13 +367,44 @@ class CallControl:
             call, leg, self._wiring.wall_s(), by=by, status=status, q850=q850
         )
 
+    def _forget_stream(self, stream_id: int) -> None:
+        self._streams.pop(stream_id, None)
+
+    def drop_leg(self, call: Call, leg: Leg, by: str, status: int, q850: int) -> None:
+        """Forget a leg whose session has been ended; its stream and its record are closed."""
+        self._drop(call, leg, by, status, q850)
+
+    def move_leg(self, leg: Leg, source: Call, target: Call) -> None:
+        """A leg changes its call (attended transfer); trunks it uses are counted there from now on."""
+        source.legs.pop(leg.leg_id)
+        target.legs[leg.leg_id] = leg
+        leg.moved_to(target)
+        if leg.session is not None:
+            self._sessions[leg.session] = (target, leg)
+        if leg.stream is not None:
+            self._streams[leg.stream.stream_id] = (target, leg)
+        now, records = self._wiring.wall_s(), self._wiring.records
+        records.leg_ended(source, leg, now, by="transfer", status=200, q850=16)
+        records.leg_started(target, leg, now)
+        records.leg_answered(target, leg, now)
+        target.trunks_taken += source.trunks_taken
+        source.trunks_taken = []
+
     def _connect(self, call: Call, leg: Leg) -> None:
         call.partner = leg
         self.answer_caller(call, leg.codec)
-        caller = call.caller
-        if call.ended or caller.stream is None or leg.stream is None:
+        if not call.ended:
+            self.transfers.reached(call)
+            self.join(call)
+
+    def join(self, call: Call) -> None:
+        """Let caller and partner hear each other, recorded where the office wants it."""
+        caller, partner = call.caller, call.partner
+        if partner is None or caller.stream is None or partner.stream is None:
             return
-        self._wiring.plane.connect(caller.stream.stream_id, leg.stream.stream_id)
+        if caller.stream.worker != partner.stream.worker:
+            partner.rehome()
+        self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
         if self._wiring.office.recording.calls == "all":
             self.audio.start_recording(call)
 
@@ -377,6 +416,8 @@ class CallControl:
             onward = forward_after(self._extensions[rung], outcome)
             if onward is not None and self._forward(call, rung, onward):
                 return
+        if not outcome.answered and self.transfers.failed(call, outcome):
+            return
         if outcome.answered:
             self.end_call(
                 call, by=outcome.by, q850=outcome.q850, status=200, outcome=outcome.result
@@ -524,6 +565,10 @@ class CallControl:
             self.end_call(call, by="switch", q850=41, status=503, outcome=None)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
+
+    def leg_of(self, session: int | None) -> tuple[Call, Leg] | None:
+        """The call and leg of a session of the stack."""
+        return self._sessions.get(session) if session is not None else None
 
     @property
     def calls(self) -> list[Call]:

@@ -75,6 +75,7 @@ class Leg:
         "label",
         "leg_id",
         "on_stream",
+        "on_stream_closed",
         "rang",
         "session",
         "stream",
@@ -103,6 +104,7 @@ class Leg:
         self.session: int | None = None
         self.stream: LocalStream | None = None
         self.on_stream: Callable[[Call, Leg, int], None] | None = None
+        self.on_stream_closed: Callable[[int], None] | None = None
         self.answered = False
         self.rang = False
         self.held = False
@@ -146,7 +148,9 @@ class Leg:
 
     def offered_codecs(self) -> tuple[str, ...]:
         """Codecs that this peer offered and we can carry, in its order."""
-        found = []
+        if self._offer is None and self.codec is not None:
+            return (self.codec,)
+        found: list[str] = []
         for media in self._offer.media if self._offer is not None else ():
             if media.kind == "audio" and media.port:
                 codecs = (codec_of(f) for f in media.audio_formats().values())
@@ -301,6 +305,23 @@ class Leg:
             return False
         self._offer = offer
         return True
+
+    def moved_to(self, call: Call) -> None:
+        """From now on a leg of another call."""
+        self._call = call
+
+    def rehome(self) -> None:
+        """Change to a stream on the worker of this leg's call, telling the peer by re-INVITE: two
+        streams can be joined only where one worker has both."""
+        assert self.session is not None
+        old, self.stream = self.stream, None
+        self._make_offer((self.codec,) if self.codec else (), self._flow.remote[0])
+        assert self._local is not None
+        self._wiring.stack.reinvite(self.session, self._local.serialise(), self._wiring.now_s())
+        if old is not None:
+            if self.on_stream_closed is not None:
+                self.on_stream_closed(old.stream_id)
+            self._wiring.plane.release(old.stream_id)
 
     # -- its end ---------------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ class LocalStream(Protocol):
     @property
     def port(self) -> int: ...
 
+    @property
+    def worker(self) -> int: ...
+
 
 class MediaPlane(Protocol):
     """Verbs of the media plane. None of them waits: commands keep their order, results come as events."""

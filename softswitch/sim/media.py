@@ -130,10 +130,12 @@ class SimMediaPlane:
         stream.history.append(params)
 
     def connect(self, a: int, b: int) -> None:
-        """Bridge two streams of one group; raises `UnknownStream`."""
+        """Bridge two streams of one worker; raises `UnknownStream`."""
         first, second = self._stream(a, "connect"), self._stream(b, "connect")
-        if first.group != second.group:
-            self.violations.append(f"connect {a} {b}: of groups {first.group} and {second.group}")
+        if first.local.worker != second.local.worker:
+            self.violations.append(
+                f"connect {a} {b}: on workers {first.local.worker} and {second.local.worker}"
+            )
         self._unbridge(first)
         self._unbridge(second)
         first.bridged_to, second.bridged_to = b, a

@@ -91,7 +91,7 @@ async def test_commands_for_a_stream_that_is_gone_are_mistakes() -> None:
 
 @simulated()
 async def test_bridges_have_two_ends() -> None:
-    plane, _ = make()
+    plane, _ = make(workers=2)
     a, b, c = (plane.reserve(group=7, signalled_host=None).stream_id for _ in range(3))
     plane.connect(a, b)
     plane.connect(b, c)

@@ -1,0 +1,173 @@
+"""Transfers: blind and attended, from either side, and what is left when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+import pytest
+
+from softswitch.call.transfer import Replaces
+from softswitch.sim.behaviour import busy, ring
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World
+
+
+def bridged(world):
+    return {s.local.stream_id for s in world.media.streams.values() if s.bridged_to is not None}
+
+
+def notified(phone):
+    return [
+        event.request.body.split(b"\r\n")[0].decode()
+        for event in phone.received
+        if event.request.method == "NOTIFY"
+    ]
+
+
+async def talking(world, caller_number="1001", callee_number="1002"):
+    caller = world.phones.get(caller_number) or await world.phone(caller_number)
+    callee = world.phones.get(callee_number) or await world.phone(callee_number)
+    call = await caller.call(callee_number)
+    await call.answered()
+    return caller, callee, call, await callee.incoming()
+
+
+@simulated()
+@pytest.mark.parametrize("transferor", ["caller", "callee"])
+async def test_blind_transfer(transferor):
+    async with World(1) as world:
+        caller, callee, call, other = await talking(world)
+        third = await world.phone("1003")
+        leaves, stays = (call, other) if transferor == "caller" else (other, call)
+        who = caller if transferor == "caller" else callee
+        leaves.refer("<sip:1003@office.example>")
+        new = await third.incoming()
+        await leaves.ended()
+        await asyncio.sleep(1)
+        assert new.state == "up"
+        assert stays.state == "up"
+        assert notified(who)[0] == "SIP/2.0 100 Trying"
+        assert notified(who)[-1] == "SIP/2.0 200 OK"
+        assert len(bridged(world)) == 2
+        (entry,) = world.journal.of_kind("transfer")
+        assert entry.data["how"] == "blind"
+        stays.hang_up()
+        await new.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_blind_transfer_that_fails_gives_the_call_back():
+    async with World(2) as world:
+        caller, _, call, other = await talking(world)
+        await world.phone("1003", behaviour=busy())
+        call.refer("<sip:1003@office.example>")
+        await asyncio.sleep(1)
+        assert notified(caller)[-1] == "SIP/2.0 486 Busy Here"
+        assert call.state == other.state == "up"
+        assert len(bridged(world)) == 2
+        other.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_transferor_who_leaves_at_once_does_not_end_the_call():
+    async with World(3) as world:
+        _, _, call, other = await talking(world)
+        third = await world.phone("1003", behaviour=ring())
+        call.refer("<sip:1003@office.example>")
+        new = await third.incoming()
+        call.hang_up()
+        await asyncio.sleep(2)
+        new.answer()
+        await asyncio.sleep(1)
+        assert other.state == new.state == "up"
+        new.hang_up()
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_transfer_to_nobody_after_leaving_ends_the_call():
+    async with World(4) as world:
+        _, _, call, other = await talking(world)
+        third = await world.phone("1003", behaviour=ring())
+        call.refer("<sip:1003@office.example>")
+        new = await third.incoming()
+        call.hang_up()
+        new.reject(603)
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_transfer_uses_the_rights_of_the_transferor():
+    async with World(5) as world:
+        _, _, call, other = await talking(world)
+        call.refer("<sip:5555@office.example>")
+        await asyncio.sleep(1)
+        assert call.state == other.state == "up"
+        call.hang_up()
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_attended_transfer_joins_the_two_others():
+    async with World(6) as world:
+        caller, _, call, other = await talking(world)
+        await call.hold()
+        third = await world.phone("1003")
+        consultation = await caller.call("1003")
+        await consultation.answered()
+        new = await third.incoming()
+        dialog = caller.stack.dialog_of(consultation.session)
+        replaces = (
+            f"{dialog['call_id']};to-tag={dialog['remote_tag']};from-tag={dialog['local_tag']}"
+        )
+        call.refer(f"<sip:1003@office.example?Replaces={quote(replaces, safe='')}>")
+        await asyncio.gather(call.ended(), consultation.ended())
+        await asyncio.sleep(1)
+        assert other.state == new.state == "up"
+        assert len(bridged(world)) == 2
+        assert notified(caller)[-1] == "SIP/2.0 200 OK"
+        assert [e.data["how"] for e in world.journal.of_kind("transfer")] == ["attended"]
+        new.hang_up()
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_attended_transfer_while_the_target_still_rings():
+    async with World(7) as world:
+        caller, _, call, other = await talking(world)
+        third = await world.phone("1003", behaviour=ring())
+        consultation = await caller.call("1003")
+        await consultation.ringing()
+        await third.incoming()
+        ringing = caller.history.responses(180)[-1]
+        tags = f"to-tag={ringing.to_tag};from-tag={ringing.from_tag}"
+        replaces = quote(f"{ringing.call_id};{tags}", safe="")
+        call.refer(f"<sip:1003@office.example?Replaces={replaces}>")
+        new = await third.incoming()
+        new.answer()
+        await asyncio.sleep(2)
+        assert other.state == new.state == "up"
+        other.hang_up()
+        await new.ended()
+        await world.settle()
+
+
+@pytest.mark.parametrize(
+    ("value", "parsed"),
+    [
+        ("a@b;to-tag=1;from-tag=2", Replaces("a@b", "1", "2")),
+        ("a@b ;from-tag=2 ; to-tag=1;early-only", Replaces("a@b", "1", "2")),
+        ("a@b;to-tag=1", None),
+        ("", None),
+    ],
+)
+def test_replaces_header(value, parsed):
+    assert Replaces.parse(value) == parsed
