@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from softswitch.sip.digest import answer_challenge
+from softswitch.sip.digest import Challenge, answer_challenge
 from softswitch.sip.message import SipRequest
 
 if TYPE_CHECKING:
@@ -25,15 +25,22 @@ def authorised_copy(
     token: Callable[[], str],
 ) -> SipRequest | None:
     """`request` again with an answer to the challenge in `response`, without Via; None where the
-    challenge is not for these credentials. The caller sets the new CSeq number.
+    challenge is not for these credentials, or comes again although it was answered and the nonce
+    was not stale: the password is wrong. The caller sets the new CSeq number and counts tries.
     """
     asked, answered = _HEADERS[response.status]
-    value = answer_challenge(
-        response.headers.get_all(asked), credentials, request.method, request.uri, cnonce=token()
-    )
+    challenges = response.headers.get_all(asked)
+    if answered in request.headers and not any(_is_stale(value) for value in challenges):
+        return None
+    value = answer_challenge(challenges, credentials, request.method, request.uri, cnonce=token())
     if value is None:
         return None
     headers = request.headers.copy()
     headers.remove("Via")
     headers.set(answered, value)
     return SipRequest(request.method, request.uri, headers, request.body)
+
+
+def _is_stale(value: str) -> bool:
+    challenge = Challenge.parse(value)
+    return challenge is not None and challenge.stale

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         TransactionLayer,
     )
 
-_TRIES = 2
+_TRIES = 3
 
 
 @dataclass(slots=True)

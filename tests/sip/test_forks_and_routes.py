@@ -1,0 +1,204 @@
+"""One INVITE, several answers; route sets; where in-dialog requests go."""
+
+from __future__ import annotations
+
+import pytest
+
+from softswitch.sip.dialog import Dialog
+from softswitch.sip.events import Answered, Progressed
+from softswitch.sip.flow import Flow
+from softswitch.sip.gate import Admitted
+from softswitch.sip.message import SipRequest
+from softswitch.sip.next_hop import next_hop
+from softswitch.sip.parser import parse_message
+from softswitch.sip.stack_config import StackConfig
+from softswitch.sip.uri import NameAddr
+
+PROXY = ("10.0.0.50", 5060)
+
+
+class Elsewhere:
+    """Something that is no stack of ours: answers by hand."""
+
+    address = PROXY
+    name = "proxy"
+
+
+@pytest.fixture
+def alice(world):
+    return world.station("alice", "10.0.0.1")
+
+
+def reply(world, alice, status, tag, *, sdp=None, contact="sip:callee@10.0.0.60:5080", routes=()):
+    """Answer the last INVITE seen at the proxy with a response of the fork `tag`."""
+    invites = [data for data, _ in world.raw if data.startswith(b"INVITE")]
+    request = parse_message(invites[-1])
+    response = request.response(status, to_tag=tag)
+    response.headers.add("Contact", f"<{contact}>")
+    for route in routes:
+        response.headers.add("Record-Route", route)
+    if sdp is not None:
+        response.headers.add("Content-Type", "application/sdp")
+        response.body = sdp
+    world.inject(response.serialise(), alice, PROXY)
+
+
+def sent(world, method):
+    return [parse_message(data) for data, _ in world.raw if data.startswith(method.encode())]
+
+
+def test_forked_answers_beyond_the_first_are_hung_up(world, alice, sdp):
+    session = alice.call(Elsewhere)
+    reply(world, alice, 183, "one", sdp=sdp[1])
+    reply(world, alice, 180, "two")
+    assert [event.status for event in alice.events if isinstance(event, Progressed)] == [183, 180]
+    assert alice.stack.snapshot()["dialogs"] == 2
+    reply(world, alice, 200, "two", sdp=sdp[1])
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    assert alice.names() == ["Progressed", "Progressed", "Answered"]
+    assert alice.stack.dialog_of(session)["remote_tag"] == "two"
+    assert [ack.to.tag for ack in sent(world, "ACK")] == ["two", "one"]
+    assert [bye.to.tag for bye in sent(world, "BYE")] == ["one"]
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    reply(world, alice, 200, "two", sdp=sdp[1])
+    assert [ack.to.tag for ack in sent(world, "ACK")] == ["two", "one", "one", "two"]
+    assert len(sent(world, "BYE")) == 1
+    assert alice.stack.snapshot()["dialogs"] == 1
+    alice.do("hang_up", session)
+    world.run()
+    world.assert_empty()
+
+
+def test_forks_are_bounded(world, sdp):
+    alice = world.station("alice", "10.0.0.1", StackConfig(max_forks=3))
+    alice.call(Elsewhere)
+    for number in range(4):
+        reply(world, alice, 180, f"fork{number}")
+    assert alice.names() == ["Progressed"] * 3
+    assert alice.stack.snapshot()["dialogs"] == 3
+    reply(world, alice, 200, "fork3", sdp=sdp[1])
+    assert isinstance(alice.events[-1], Answered)
+    assert alice.stack.snapshot()["dialogs"] == 1
+
+
+def test_record_route_becomes_the_route_set_in_reverse(world, alice, sdp):
+    session = alice.call(Elsewhere)
+    reply(
+        world,
+        alice,
+        200,
+        "one",
+        sdp=sdp[1],
+        routes=("<sip:10.0.0.52;lr>, <sip:10.0.0.51;lr>", "<sip:10.0.0.50;lr>"),
+    )
+    alice.do("hang_up", session)
+    for request in (sent(world, "ACK")[0], sent(world, "BYE")[0]):
+        assert [route.uri.host for route in request.routes] == [
+            "10.0.0.50",
+            "10.0.0.51",
+            "10.0.0.52",
+        ]
+        assert request.uri == "sip:callee@10.0.0.60:5080"
+
+
+def test_preloaded_route_and_outbound_headers(world, alice):
+    alice.call(
+        Elsewhere,
+        route=("<sip:10.0.0.50;lr>",),
+        headers=[("Max-Forwards", "12"), ("P-Asserted-Identity", "<sip:+8610@x>")],
+        contact="sip:gw@192.0.2.200:5066",
+        call_id="mine",
+    )
+    invite = sent(world, "INVITE")[0]
+    assert invite.headers.get_all("Route") == ["<sip:10.0.0.50;lr>"]
+    assert invite.headers.get_all("Max-Forwards") == ["12"]
+    assert invite.headers.get("P-Asserted-Identity") == "<sip:+8610@x>"
+    assert invite.headers.get("Contact") == "<sip:gw@192.0.2.200:5066>"
+    assert invite.call_id == "mine"
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_in_dialog_requests_follow_the_contact_only_for_trusted_peers(world, alice, sdp, follow):
+    session = alice.call(Elsewhere, follow_contact=follow)
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    alice.do("hang_up", session)
+    remotes = [flow.remote for data, flow in world.raw if data[:3] in (b"ACK", b"BYE")]
+    assert remotes == [("10.0.0.60", 5080) if follow else PROXY] * 2
+
+
+def make_dialog(target, routes=()):
+    return Dialog(
+        call_id="c",
+        local="<sip:a@x>;tag=a",
+        remote="<sip:b@y>;tag=b",
+        local_tag="a",
+        remote_tag="b",
+        local_cseq=3,
+        remote_cseq=None,
+        routes=[NameAddr.parse(route) for route in routes],
+        target=target,
+        flow=Flow("udp", ("10.0.0.1", 5060), PROXY),
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "routes", "expected"),
+    [
+        ("sip:b@10.0.0.60", (), ("10.0.0.60", 5060)),
+        ("sip:b@10.0.0.60", ("<sip:10.0.0.70:5070;lr>",), ("10.0.0.70", 5070)),
+        ("sip:b@[2001:db8::1]:5061", (), ("2001:db8::1", 5061)),
+        ("sip:b@phone.example", (), PROXY),
+        ("tel:+8610", (), PROXY),
+        ("sip:b@10.0.0.50", (), PROXY),
+    ],
+)
+def test_next_hop(target, routes, expected):
+    assert next_hop(make_dialog(target, routes), True).remote == expected
+    assert next_hop(make_dialog(target, routes), False).remote == PROXY
+
+
+def test_strict_router_becomes_the_request_uri():
+    # RFC 3261 12.2.1.1
+    request = make_dialog("sip:b@y", ("<sip:strict>", "<sip:next;lr>")).request("BYE")
+    assert request.uri == "sip:strict"
+    assert request.headers.get_all("Route") == ["<sip:next;lr>", "<sip:b@y>"]
+    assert str(request.cseq) == "4 BYE"
+
+
+def test_cseq_of_the_peer_must_rise():
+    dialog = make_dialog("sip:b@y")
+
+    def info(number):
+        request = SipRequest("INFO", "sip:a@x")
+        request.headers.add("CSeq", f"{number} INFO")
+        return dialog.accepts(request)
+
+    assert [info(n) for n in (7, 7, 6, 8, 2**31 - 1, 9)] == [True, False, False, True, True, False]
+
+
+def test_target_refresh_moves_later_requests(pair, sdp):
+    _world, alice, bob = pair
+    mine = alice.call(bob)
+    theirs = bob.events[-1].session
+    bob.do("answer", theirs, sdp[1])
+    assert bob.stack.dialog_of(theirs)["target"] == "sip:alice@10.0.0.1:5060"
+    alice.stack._sessions.units[mine].machine.terms.contact = "<sip:moved@10.0.0.1:6000>"
+    alice.do("reinvite", mine, sdp[0])
+    assert bob.stack.dialog_of(theirs)["target"] == "sip:alice@10.0.0.1:5060"
+    bob.do("answer_reoffer", theirs, sdp[1])
+    assert bob.stack.dialog_of(theirs)["target"] == "sip:moved@10.0.0.1:6000"
+
+
+class Trusting:
+    def admit(self, request, flow, now_s):
+        return Admitted("trunk", frozenset(), True)
+
+
+def test_gate_can_let_in_dialog_requests_follow_the_contact(world, sdp):
+    alice = world.station("alice", "10.0.0.1")
+    bob = world.station("bob", "10.0.0.2", gate=Trusting())
+    alice.call(bob, contact="sip:alice@10.0.0.77:5099")
+    theirs = bob.events[-1].session
+    bob.do("answer", theirs, sdp[1])
+    bob.do("hang_up", theirs)
+    assert world.raw[-1][1].remote == ("10.0.0.77", 5099)

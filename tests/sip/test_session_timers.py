@@ -1,0 +1,171 @@
+"""Session timers (RFC 4028): agreed, refreshed, refused when short, fatal when missed."""
+
+from __future__ import annotations
+
+import pytest
+
+from softswitch.sip import session_timer
+from softswitch.sip.events import Ended, Failed, InviteReceived
+from softswitch.sip.message import SipRequest, SipResponse
+from softswitch.sip.stack_config import StackConfig
+
+SHORT = StackConfig(session_expires_s=100, min_se_s=90)
+
+
+def connect(world, alice, bob, sdp):
+    mine = alice.call(bob)
+    theirs = bob.last(InviteReceived).session
+    bob.do("answer", theirs, sdp[1])
+    return mine, theirs
+
+
+def two(world, first=SHORT, second=SHORT):
+    return world.station("alice", "10.0.0.1", first), world.station("bob", "10.0.0.2", second)
+
+
+def test_caller_refreshes_by_update_and_the_call_lives_on(world, sdp):
+    alice, bob = two(world)
+    mine, _ = connect(world, alice, bob, sdp)
+    world.run(990.0)
+    assert world.wire.count("alice> UPDATE") == 19  # every 50 s
+    assert world.wire.count("bob> 200 UPDATE") == 19
+    assert "bob> UPDATE" not in world.wire
+    assert "Ended" not in alice.names() + bob.names()
+    alice.do("hang_up", mine)
+    world.run()
+    world.assert_empty()
+
+
+def test_refresh_by_reinvite_where_the_peer_has_no_update(world, sdp):
+    allow = ("INVITE", "ACK", "CANCEL", "BYE", "INFO")
+    alice, bob = two(world, second=StackConfig(session_expires_s=100, allow=allow))
+    connect(world, alice, bob, sdp)
+
+    def accept(event):
+        if type(event).__name__ == "ReofferReceived":
+            assert event.sdp == sdp[0]
+            bob.stack.answer_reoffer(event.session, sdp[1], world.now_s)
+
+    bob.on_event = accept
+    world.run(120.0)
+    assert world.wire.count("alice> INVITE") == 3
+    assert alice.names() == ["Answered"]  # call control did not ask and hears nothing
+
+
+def test_both_ends_hang_up_when_the_peer_has_vanished(world, sdp):
+    alice, bob = two(world)
+    mine, theirs = connect(world, alice, bob, sdp)
+    world.cut = lambda data, flow: True
+    world.run()
+    assert (alice.last(Ended).by, bob.last(Ended).by) == ("timer", "timer")
+    assert alice.last(Ended).session == mine
+    assert bob.last(Ended).session == theirs
+    # The refresher notices when its UPDATE is lost (50 + 32 s), the other at 100 - 32 s.
+    assert "alice> BYE" in world.wire
+    assert "bob> BYE" in world.wire
+    assert world.now_s == pytest.approx(82 + 32)
+    world.assert_empty()
+
+
+def test_peer_that_forgot_the_dialog_ends_the_call(world, sdp):
+    alice, bob = two(world)
+    connect(world, alice, bob, sdp)
+    del world.stations[bob.address]
+    reborn = world.station("bob", "10.0.0.2")
+    world.run(60.0)
+    assert alice.last(Ended).by == "remote"
+    assert alice.last(Ended).cause.cause == 481
+    assert reborn.events == []
+
+
+def test_too_short_an_interval_is_refused_and_asked_again(world, sdp):
+    alice, bob = two(world, second=StackConfig(min_se_s=600))
+    connect(world, alice, bob, sdp)
+    assert world.wire[:4] == ["alice> INVITE", "bob> 422 INVITE", "alice> ACK", "alice> INVITE"]
+    request = bob.last(InviteReceived).request
+    assert request.headers.get("Session-Expires") == "600"
+    assert request.headers.get("Min-SE") == "600"
+
+
+def test_a_peer_that_never_gives_in_fails_the_call(world):
+    alice, bob = two(world, second=StackConfig(min_se_s=600))
+    real = bob.stack.receive_datagram
+    bob.stack.receive_datagram = lambda data, flow, now_s: real(
+        data.replace(b"Session-Expires: 600", b"Session-Expires: 100"), flow, now_s
+    )
+    alice.call(bob)
+    assert alice.last(Failed).status == 422
+    assert world.wire.count("alice> INVITE") == 3
+    world.run()
+    world.assert_empty()
+
+
+def test_switched_off(world, sdp):
+    off = StackConfig(session_timers=False)
+    alice, bob = two(world, off, off)
+    mine, _ = connect(world, alice, bob, sdp)
+    assert "Session-Expires" not in bob.last(InviteReceived).request.headers
+    world.run(10_000.0)
+    assert "Ended" not in alice.names()
+    alice.do("hang_up", mine)
+    world.run()
+    world.assert_empty()
+
+
+def invite(*lines):
+    request = SipRequest("INVITE", "sip:x@y")
+    for name, value in lines:
+        request.headers.add(name, value)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("lines", "interval_s", "we_refresh", "header"),
+    [
+        ([("Supported", "timer")], 1800, False, "1800;refresher=uac"),
+        ([], 1800, True, "1800;refresher=uas"),
+        ([("Session-Expires", "600"), ("Supported", "timer")], 600, False, "600;refresher=uac"),
+        ([("x", "300;refresher=uas"), ("k", "timer")], 300, True, "300;refresher=uas"),
+        ([("Session-Expires", "4000"), ("k", "timer")], 1800, False, "1800;refresher=uac"),
+        (
+            [("Session-Expires", "4000"), ("Min-SE", "3000"), ("k", "timer")],
+            3000,
+            False,
+            "3000;refresher=uac",
+        ),
+        ([("Session-Expires", "600;refresher=uac")], 600, True, "600;refresher=uas"),
+        ([("Session-Expires", "junk"), ("k", "timer")], 1800, False, "1800;refresher=uac"),
+    ],
+)
+def test_what_we_grant(lines, interval_s, we_refresh, header):
+    timer, answer = session_timer.granted(invite(*lines), StackConfig())
+    assert (timer.interval_s, timer.we_refresh) == (interval_s, we_refresh)
+    assert answer[0] == ("Session-Expires", header)
+    assert (("Require", "timer") in answer) is not we_refresh
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1800;refresher=uac", session_timer.SessionTimer(1800, True)),
+        ("1800;refresher=uas", session_timer.SessionTimer(1800, False)),
+        ("1800", session_timer.SessionTimer(1800, True)),
+        ("5", session_timer.SessionTimer(90, True)),
+        (None, None),
+        ("-3", None),
+        ("99999999999999", session_timer.SessionTimer(604800, True)),
+    ],
+)
+def test_what_the_peer_agreed_to(value, expected):
+    response = SipResponse(200)
+    if value is not None:
+        response.headers.add("Session-Expires", value)
+    assert session_timer.agreed(response, StackConfig()) == expected
+
+
+def test_when_to_refresh_and_when_to_end():
+    # RFC 4028 section 10.
+    waiting = session_timer.SessionTimer(90, False)
+    assert waiting.expires_after_s == 60.0
+    assert session_timer.SessionTimer(1800, False).expires_after_s == 1768.0
+    assert session_timer.SessionTimer(1800, True).refresh_after_s == 900.0
