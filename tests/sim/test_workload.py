@@ -38,3 +38,10 @@ async def office_life(seed: int, link: Link, calls_each: int = 5) -> World:
 @pytest.mark.parametrize("seed", range(3))
 def test_office_life(seed: int, link: str) -> None:
     run(office_life(seed, LINKS[link]), seed=seed, limit_s=86_400)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("seed", range(3, 103))
+def test_office_life_for_long(seed: int, link: str) -> None:
+    run(office_life(seed, LINKS[link]), seed=seed, limit_s=86_400)
