@@ -64,6 +64,7 @@ PACKETS_PER_S_MAX = 500
 _STALL_TICKS = 10
 _EXPIRE_S = 0.1
 _TRIM_S = 5.0
+_POLICE_S = 0.01
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
 
@@ -125,6 +126,7 @@ class Engine:
         self._next_second_s = start_s + 1.0
         self._next_expire_s = start_s + _EXPIRE_S
         self._next_trim_s = start_s + _TRIM_S
+        self._next_police_s = start_s
         self._now_s = start_s
         self.packets_in = 0
 
@@ -143,6 +145,9 @@ class Engine:
         if count:
             self.packets_in += count
             self._ingress.take(count, now_s)
+            if now_s >= self._next_police_s:
+                self._next_police_s = now_s + _POLICE_S
+                self._ingress.police()
         if self.ticking:
             self._tick(now_s)
         if now_s >= self._next_expire_s:
@@ -201,6 +206,10 @@ class Engine:
         streams = self._streams
         used = slice(0, streams.high_water)
         streams.limit[used] = streams.received[used] + np.uint64(PACKETS_PER_S_MAX * PACKET)
+        streams.closer[used] = 0
+        for policed in [stream for stream in self._by_id.values() if stream.policed]:
+            policed.policed = False
+            self._latch.refresh(policed)
         silent = streams.expecting[used] & (now_s - streams.heard_s[used] > self._rtp_timeout_s)
         for row in np.flatnonzero(silent).tolist():
             stream = self._rows[row]

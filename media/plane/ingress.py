@@ -26,6 +26,7 @@ from media.plane.streams import (
     OVERSIZE,
     PACKET,
     POLICED,
+    POLICED_HEAD,
     RTCP,
     SEQUENCE_OFFSET,
     SLOT,
@@ -44,10 +45,15 @@ _MASK = np.uint32(HEADER_MASK)
 _MARKER = np.uint32(0x00800000)
 _SEQUENCE = np.uint32(0xFFFF)
 _PAYLOAD_MAX = np.uint32(PACKET_OCTETS_MAX - HEADER)
-_CLOSER_MAX = 1024
-"""Packets of one batch that are looked at one by one; what is beyond is dropped, counted."""
+CLOSER_PER_S_MAX = 300
+"""Packets of one stream that are looked at one by one in a second; what is beyond is dropped, so
+that a flood with a wrong SSRC costs the other streams nothing."""
 
-_JITTER_EVERY = 4
+_HEADER = np.uint32(HEADER)
+_ZERO = np.int16(0)
+_COUNTED = np.uint64(PACKET - HEADER)
+_JITTER_EVERY_S = 0.008
+"""Jitter is an average: with many packets a sample of them says the same for less."""
 
 DigitHeard = Callable[[int, str, int], None]
 
@@ -83,89 +89,88 @@ class Ingress:
         self._digit_heard = digit_heard
         self._rtcp_heard = rtcp_heard
         self._revived = revived
-        self._batches = 0
+        self._next_jitter_s = 0.0
         self.events = telephone_event.EventReceiver(streams.capacity)
         self.unknown_sources = 0
 
     def take(self, count: int, now_s: float) -> None:
         """Handle the first `count` datagrams of the receive buffer."""
+        # A batch of few packets costs what its numpy calls cost: each call here is counted.
         io, streams = self._io, self._streams
         words: NDArray[np.uint32] = io.rx.words[:count, :3].astype(np.uint32)
         lengths = io.lengths[:count]
-        rows = self._sources.find(io.keys[:count], words[:, 2])
-        route = streams.route[rows]
-        payload = lengths.view(np.uint32) - np.uint32(HEADER)
-        good = (words[:, 0] & _MASK) == route[:, EXPECT]
+        rows, good = self._sources.find(io.keys[:count])
+        known = good
+        route: NDArray[np.uint32] = streams.route.take(rows, axis=0, mode="clip")
+        good = good & ((words[:, 0] & _MASK) == route[:, EXPECT])
         good &= words[:, 2] == route[:, SSRC]
-        good &= payload <= _PAYLOAD_MAX
-        if not good.all():
-            self._look_closer(words, lengths, rows, route, good, now_s)
-            chosen = np.flatnonzero(good)
-            if not len(chosen):
-                return
-            self._accept(chosen, words[chosen], lengths[chosen], rows[chosen], route[chosen], now_s)
+        good &= (lengths.view(np.uint32) - _HEADER) <= _PAYLOAD_MAX
+        if np.count_nonzero(good) == count:
+            self._accept(None, words, lengths, rows, route, now_s)
             return
-        self._accept(np.arange(count), words, lengths, rows, route, now_s)
+        if np.count_nonzero(known) != count:
+            self._sources.settle(rows, known, io.keys[:count], words[:, 2])
+            route = streams.route[rows]
+        self._look_closer(words, lengths, rows, route, good, now_s)
+        chosen = good.nonzero()[0]
+        if len(chosen):
+            self._accept(chosen, words[chosen], lengths[chosen], rows[chosen], route[chosen], now_s)
 
     def _accept(
         self,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
         now_s: float,
     ) -> None:
-        kept = self._count(words, lengths, rows, now_s)
-        if kept is not None:
-            index, words, lengths = index[kept], words[kept], lengths[kept]
-            rows, route = rows[kept], route[kept]
+        """Take packets at `index` of the receive buffer (None: all, in order)."""
+        streams = self._streams
+        octets = lengths + _COUNTED
+        np.add.at(streams.received, rows, octets)
+        highest = streams.extended.take(rows)
+        # The last packet of a row wins; what came out of order does not lead back.
+        step = (words[:, 0] - highest.astype(np.uint32)).astype(np.int16)
+        streams.extended[rows] = highest + np.maximum(step, _ZERO)
+        streams.heard_s[rows] = now_s
+        streams.timestamp[rows] = words[:, 1]
+        if now_s >= self._next_jitter_s:
+            self._next_jitter_s = now_s + _JITTER_EVERY_S
+            self._measure_jitter(words[:, 1], rows, now_s)
         if self._timeline.active:
-            listened = np.flatnonzero(route[:, SLOT] != NONE)
+            listened = (route[:, SLOT] != NONE).nonzero()[0]
             if len(listened):
                 self._decode(
-                    index[listened],
+                    listened if index is None else index[listened],
                     words[listened, 1],
                     lengths[listened],
                     rows[listened],
                     route[listened, SLOT].astype(np.intp),
                 )
-        relayed = route[:, TARGET] != NONE
-        if not relayed.all():
-            going = np.flatnonzero(relayed)
+        targets = route[:, TARGET].astype(np.intp)
+        going = (targets != NONE).nonzero()[0]
+        if len(going) != len(rows):
             if not len(going):
                 return
-            index, words, lengths = index[going], words[going], lengths[going]
-            rows, route = rows[going], route[going]
-        self._forward(index, words, lengths, rows, route)
+            index = going if index is None else index[going]
+            words, lengths, octets = words[going], lengths[going], octets[going]
+            rows, route, targets = rows[going], route[going], targets[going]
+        self._forward(index, words, lengths, rows, route, targets)
+        np.add.at(streams.sent, targets, octets)
 
-    def _count(
-        self,
-        words: NDArray[np.uint32],
-        lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
-        now_s: float,
-    ) -> NDArray[np.intp] | None:
-        """Account for the packets; returns which of them to keep if some are over the rate."""
+    def police(self) -> None:
+        """Shut out the streams that have sent more than their share of this second."""
         streams = self._streams
-        received = streams.received
-        np.add.at(received, rows, lengths.astype(np.uint64) + np.uint64(PACKET - HEADER))
-        highest = streams.extended[rows]
-        step = (words[:, 0].astype(np.int64) - highest).astype(np.int16)
-        np.maximum.at(streams.extended, rows, highest + step)
-        streams.heard_s[rows] = now_s
-        streams.timestamp[rows] = words[:, 1]
-        self._batches += 1
-        if self._batches % _JITTER_EVERY == 0 or len(rows) < 64:
-            self._measure_jitter(words[:, 1], rows, now_s)
-        over = received[rows] > streams.limit[rows]
-        if not over.any():
-            return None
-        np.add.at(streams.drops[:, POLICED], rows[over], 1)
-        return np.flatnonzero(~over)
+        used = slice(0, streams.high_water)
+        for row in (streams.received[used] > streams.limit[used]).nonzero()[0].tolist():
+            stream = self._rows[row]
+            if stream is not None:
+                stream.policed = True
+                self._latch.refresh(stream)
 
     def _measure_jitter(
-        self, timestamps: NDArray[np.uint32], rows: NDArray[np.int32], now_s: float
+        self, timestamps: NDArray[np.uint32], rows: NDArray[np.intp], now_s: float
     ) -> None:
         # RFC 3550 A.8, of one packet a stream and batch at most: the last one assigned wins.
         streams = self._streams
@@ -178,31 +183,34 @@ class Ingress:
 
     def _forward(
         self,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
+        targets: NDArray[np.intp],
     ) -> None:
-        streams = self._streams
+        rx = self._io.rx
         if self._relay.converting:
-            self._convert(index, lengths, rows, route)
-        head = (words[:, 0] + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
-        head |= words[:, 0] & _MARKER
+            self._convert(np.arange(len(rows)) if index is None else index, lengths, rows, route)
+        first = words[:, 0]
+        head = (first + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
+        head |= first & _MARKER
         head |= route[:, HEAD_OUT]
         words[:, 0] = head
         words[:, 1] += route[:, TIMESTAMP_OFFSET]
         words[:, 2] = route[:, SSRC_OUT]
-        self._io.rx.words[index, :3] = words
-        targets = route[:, TARGET].astype(np.intp)
-        np.add.at(streams.sent, targets, lengths.astype(np.uint64) + np.uint64(PACKET - HEADER))
-        self._io.send(self._io.rx, index, lengths, streams.port_id[targets], targets)
+        if index is None:
+            rx.words[: len(rows), :3] = words
+        else:
+            rx.words[index, :3] = words
+        self._io.send(rx, index, lengths, self._streams.port_id.take(targets), targets)
 
     def _convert(
         self,
         index: NDArray[np.intp],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
     ) -> None:
         """Turn u-law into A-law and back, in place, where the two ends of a relay differ."""
@@ -223,7 +231,7 @@ class Ingress:
         index: NDArray[np.intp],
         timestamps: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         slots: NDArray[np.intp],
     ) -> None:
         octets = self._io.rx.octets
@@ -236,12 +244,12 @@ class Ingress:
             if length == HEADER:
                 continue
             codes = octets[index[some], HEADER:length]
-            alaw = self._streams.alaw[rows[some]]
-            if alaw.all():
+            alaw = self._streams.alaw[rows[some]].nonzero()[0]
+            if len(alaw) == len(codes):
                 samples = g711.decode_alaw(codes)
             else:
                 samples = g711.decode_ulaw(codes)
-                if alaw.any():
+                if len(alaw):
                     samples[alaw] = g711.decode_alaw(codes[alaw])
             late = self._timeline.write(slots[some], timestamps[some], samples)
             if late.any():
@@ -251,7 +259,7 @@ class Ingress:
         self,
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
         good: NDArray[np.bool_],
         now_s: float,
@@ -259,14 +267,20 @@ class Ingress:
         """Decide on the packets that are not plain; updates `good`, `route` and headers in place."""
         doubtful = np.flatnonzero(~good & (rows >= 0))
         self.unknown_sources += int((rows < 0).sum())
+        shut_out = route[doubtful, EXPECT] == POLICED_HEAD
+        if shut_out.any():
+            np.add.at(self._streams.drops[:, POLICED], rows[doubtful[shut_out]], 1)
+            doubtful = doubtful[~shut_out]
         if not len(doubtful):
             return
         self._strip(doubtful, words, lengths, rows, route, good)
         doubtful = doubtful[~good[doubtful]]
-        if len(doubtful) > _CLOSER_MAX:
-            rest = doubtful[_CLOSER_MAX:]
-            np.add.at(self._streams.drops[:, POLICED], rows[rest], 1)
-            doubtful = doubtful[:_CLOSER_MAX]
+        closer = self._streams.closer
+        np.add.at(closer, rows[doubtful], 1)
+        flooded = closer[rows[doubtful]] > CLOSER_PER_S_MAX
+        if flooded.any():
+            np.add.at(self._streams.drops[:, POLICED], rows[doubtful[flooded]], 1)
+            doubtful = doubtful[~flooded]
         events: list[int] = []
         for place in doubtful.tolist():
             self._settle(place, words, lengths, rows, route, good, events, now_s)
@@ -278,7 +292,7 @@ class Ingress:
         doubtful: NDArray[np.intp],
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
         good: NDArray[np.bool_],
     ) -> None:
@@ -308,7 +322,7 @@ class Ingress:
         place: int,
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         route: NDArray[np.uint32],
         good: NDArray[np.bool_],
         events: list[int],
@@ -355,7 +369,7 @@ class Ingress:
         places: NDArray[np.intp],
         words: NDArray[np.uint32],
         lengths: NDArray[np.int32],
-        rows: NDArray[np.int32],
+        rows: NDArray[np.intp],
         now_s: float,
     ) -> None:
         packets = self._io.rx.octets[places, : HEADER + telephone_event.PAYLOAD_OCTETS]

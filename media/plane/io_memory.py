@@ -99,15 +99,16 @@ class MemoryIo:
     def send(
         self,
         buffer: PacketBuffer,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         octets: NDArray[np.integer],
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
+        places = range(len(rows)) if index is None else index.tolist()
         sent = 0
         for place, length, port_id, row in zip(
-            index.tolist(), octets.tolist(), ports.tolist(), rows.tolist(), strict=True
+            places, octets.tolist(), ports.tolist(), rows.tolist(), strict=True
         ):
             destination = self._destinations[row]
             if destination is None or port_id not in self.ports:

@@ -1,7 +1,7 @@
 """Linux back end: recvmmsg(2) and sendmmsg(2) through ctypes, straight into numpy arrays.
 
 The C structures are numpy structured arrays whose addresses are handed to libc; they live as long
-as this object. Both calls leave the interpreter lock while they are in the kernel.
+as this object.
 """
 
 from __future__ import annotations
@@ -33,12 +33,16 @@ _MMSGHDR = np.dtype(
         ("pad2", "u4"),
     ]
 )
+_MMSGHDR_OCTETS = _MMSGHDR.itemsize
 _IOVEC = np.dtype([("base", "u8"), ("len", "u8")])
 _SOCKADDR_OCTETS = 32
 _SOCKADDR_LEN = {socket.AF_INET: 16, socket.AF_INET6: 28}
-_DONTWAIT = 0x40
+_FLAGS = ctypes.c_int(0x40)  # MSG_DONTWAIT
 _CALL_MAX = 1024  # UIO_MAXIOV bounds one call
 _PER_SOCKET_MAX = 1024
+_Entry = tuple[ctypes.c_int, np.uint64, int, bool]
+"""Descriptor, what makes a key of an address, port id, is it IPv6."""
+
 _NOT_NOW = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -54,13 +58,12 @@ class MmsgIo:
     """`PacketIo` by recvmmsg and sendmmsg; `streams` is the number of destinations to hold."""
 
     def __init__(self, streams: int, *, batch: int = BATCH, key_seed: bytes | None = None) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
+        # PyDLL keeps the interpreter lock: these calls never sleep, and giving the lock away and
+        # taking it back costs as much as an empty call itself. Arguments are made C values here,
+        # since declared argument types cost more.
+        libc = ctypes.PyDLL(None, use_errno=True)
         self._recvmmsg = libc.recvmmsg
-        self._recvmmsg.argtypes = [
-            ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p,
-        ]  # fmt: skip
         self._sendmmsg = libc.sendmmsg
-        self._sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
         self._batch = batch
         self._source_keys = SourceKeys(key_seed)
         self.rx = PacketBuffer(batch)
@@ -70,11 +73,10 @@ class MmsgIo:
         self.send_errors = 0
         self.packets_sent = 0
         self._make_headers(batch, streams)
-        self._sockets: dict[int, socket.socket] = {}
-        self._port_of_fd: dict[int, int] = {}
-        self._family: dict[int, int] = {}
-        self._fds: NDArray[np.int32] = np.full(PORTS_MAX, -1, np.int32)
-        self._ready: list[int] = []
+        self._ports: dict[int, socket.socket] = {}
+        self._fds: list[int] = [-1] * (PORTS_MAX + 1)
+        self._entry_of_fd: dict[int, _Entry] = {}
+        self._ready: list[_Entry] = []
         self._epoll = select.epoll()
         self._watched = -1
 
@@ -82,7 +84,7 @@ class MmsgIo:
         rows = np.arange(batch, dtype=np.uint64)
         self._names: NDArray[np.uint64] = np.zeros((batch, _SOCKADDR_OCTETS // 8), np.uint64)
         self._rx_iov = np.zeros(batch, _IOVEC)
-        self._rx_iov["base"] = self.rx.address + rows * STRIDE
+        self._rx_iov["base"] = self.rx.pointers
         self._rx_iov["len"] = STRIDE
         self._rx_msg = np.zeros(batch, _MMSGHDR)
         self._rx_msg["name"] = self._names.ctypes.data + rows * _SOCKADDR_OCTETS
@@ -98,11 +100,13 @@ class MmsgIo:
         self._any_ipv6 = False
         self._rx_at = self._rx_msg.ctypes.data
         self._tx_at = self._tx_msg.ctypes.data
-        self._remotes_at = np.uint64(self._remotes.ctypes.data)
+        rows = np.arange(streams, dtype=np.uint64)
+        self._remote_at: NDArray[np.uint64] = self._remotes.ctypes.data + rows * _SOCKADDR_OCTETS
         # Views of single fields, made once: a field look-up by name costs as much as the work.
         self._rx_len = self._rx_msg["len"]
         self._rx_namelen = self._rx_msg["namelen"]
         self._name0 = self._names[:, 0]
+        self._family: NDArray[np.uint64] = np.zeros(batch, np.uint64)
         self._tx_name = self._tx_msg["name"]
         self._tx_namelen = self._tx_msg["namelen"]
         self._tx_base = self._tx_iov["base"]
@@ -115,21 +119,25 @@ class MmsgIo:
             raise ValueError(f"port id {port_id}")
         self.close_port(port_id)
         sock.setblocking(False)
-        self._sockets[port_id] = sock
+        ipv6 = sock.family == socket.AF_INET6
+        self._any_ipv6 = self._any_ipv6 or ipv6
+        self._ports[port_id] = sock
         self._fds[port_id] = sock.fileno()
-        self._family[port_id] = sock.family
-        self._port_of_fd[sock.fileno()] = port_id
+        # What turns the first 8 octets of a sockaddr_in into a key: the port for the family.
+        family = ctypes.c_uint64(port_id - socket.AF_INET).value
+        entry = (ctypes.c_int(sock.fileno()), np.uint64(family), port_id, ipv6)
+        self._entry_of_fd[sock.fileno()] = entry
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def close_port(self, port_id: int) -> None:
         """See `PacketIo.close_port`."""
-        sock = self._sockets.pop(port_id, None)
+        sock = self._ports.pop(port_id, None)
         if sock is None:
             return
         self._epoll.unregister(sock.fileno())
-        del self._port_of_fd[sock.fileno()]
+        del self._entry_of_fd[sock.fileno()]
         self._fds[port_id] = -1
-        self._ready = [ready for ready in self._ready if ready != port_id]
+        self._ready = []
         sock.close()
 
     def watch(self, descriptor: int) -> None:
@@ -139,43 +147,37 @@ class MmsgIo:
 
     def wait(self, timeout_s: float) -> bool:
         """See `PacketIo.wait`."""
-        events = self._epoll.poll(timeout_s if timeout_s > 0.0 else 0, len(self._sockets) + 1)
-        if not events:
-            self._ready = []
-            return False
-        ports = self._port_of_fd
-        watched = self._watched
-        self._ready = [ports[fd] for fd, _ in events if fd != watched]
+        events = self._epoll.poll(timeout_s if timeout_s > 0.0 else 0, len(self._ports) + 1)
+        entries = self._entry_of_fd
+        self._ready = [entries[fd] for fd, _ in events if fd in entries]
         return len(self._ready) != len(events)
 
     def receive(self) -> int:
         """See `PacketIo.receive`."""
         count = 0
-        for port_id in self._ready:
-            room = min(self._batch - count, _PER_SOCKET_MAX)
+        batch, at, family = self._batch, self._rx_at, self._family
+        for entry in self._ready:
+            room = min(batch - count, _PER_SOCKET_MAX)
             if room == 0:
                 break
-            sock = self._sockets[port_id]
-            took: int = self._recvmmsg(
-                sock.fileno(), self._rx_at + count * _MMSGHDR.itemsize, room, _DONTWAIT, None
-            )
+            where, much = ctypes.c_void_p(at + count * _MMSGHDR_OCTETS), ctypes.c_uint(room)
+            took: int = self._recvmmsg(entry[0], where, much, _FLAGS, None)
             if took <= 0:
                 continue
             end = count + took
-            if self._family[port_id] == socket.AF_INET:
-                # The first 8 octets of sockaddr_in are family, port, address: a key but for the
-                # family, whose place the port number takes.
-                np.add(
-                    self._name0[count:end],
-                    np.uint64((port_id - socket.AF_INET) & 0xFFFFFFFFFFFFFFFF),
-                    out=self.keys[count:end],
-                )
-            else:
-                self._fold_ipv6(count, end, port_id)
+            family[count:end] = entry[1]
+            if entry[3]:
+                self._fold_ipv6(count, end, entry[2])
             count = end
         if count:
+            if self._any_ipv6:
+                self._rx_namelen[:count] = _SOCKADDR_OCTETS
+                plain = (self._names[:count, 0] & np.uint64(0xFFFF)) == socket.AF_INET
+                sums = self._name0[:count] + family[:count]
+                self.keys[:count] = np.where(plain, sums, self.keys[:count])
+            else:
+                np.add(self._name0[:count], family[:count], out=self.keys[:count])
             self.lengths[:count] = self._rx_len[:count]
-            self._rx_namelen[:count] = _SOCKADDR_OCTETS
         return count
 
     def _fold_ipv6(self, start: int, end: int, port_id: int) -> None:
@@ -217,31 +219,27 @@ class MmsgIo:
     def send(
         self,
         buffer: PacketBuffer,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         octets: NDArray[np.integer],
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
-        count = len(index)
+        count = len(rows)
         if count == 0:
             return 0
-        order = np.argsort(ports, kind="stable")
-        ordered = ports[order]
-        destinations = rows[order].astype(np.uint64)
-        np.add(
-            destinations * np.uint64(_SOCKADDR_OCTETS), self._remotes_at, out=self._tx_name[:count]
-        )
+        order = ports.argsort(kind="stable")
+        self._tx_name[:count] = self._remote_at.take(rows.take(order))
         if self._any_ipv6:
-            self._tx_namelen[:count] = self._remote_len[rows[order]]
-        starts = index[order].astype(np.uint64)
-        np.add(starts * np.uint64(STRIDE), np.uint64(buffer.address), out=self._tx_base[:count])
-        self._tx_len[:count] = octets[order]
-        sent = 0
-        edges = np.flatnonzero(ordered[1:] != ordered[:-1]).tolist()
-        start = 0
-        for last in [*edges, count - 1]:
-            sent += self._send_run(int(self._fds[ordered[last]]), start, last + 1)
+            self._tx_namelen[:count] = self._remote_len.take(rows.take(order))
+        self._tx_base[:count] = buffer.pointers.take(order if index is None else index.take(order))
+        self._tx_len[:count] = octets.take(order)
+        ordered = ports.take(order)
+        edges = (ordered[1:] != ordered[:-1]).nonzero()[0].tolist()
+        edges.append(count - 1)
+        sent = start = 0
+        for last, port_id in zip(edges, ordered[edges].tolist(), strict=True):
+            sent += self._send_run(self._fds[port_id], start, last + 1)
             start = last + 1
         self.send_errors += count - sent
         self.packets_sent += sent
@@ -251,13 +249,11 @@ class MmsgIo:
         if descriptor < 0:
             return 0
         sent = 0
+        fd = ctypes.c_int(descriptor)
         while start < end:
-            took: int = self._sendmmsg(
-                descriptor,
-                self._tx_at + start * _MMSGHDR.itemsize,
-                min(end - start, _CALL_MAX),
-                _DONTWAIT,
-            )
+            where = ctypes.c_void_p(self._tx_at + start * _MMSGHDR_OCTETS)
+            much = ctypes.c_uint(min(end - start, _CALL_MAX))
+            took: int = self._sendmmsg(fd, where, much, _FLAGS)
             if took > 0:
                 sent += took
                 start += took
@@ -269,6 +265,6 @@ class MmsgIo:
 
     def close(self) -> None:
         """See `PacketIo.close`."""
-        for port_id in list(self._sockets):
+        for port_id in list(self._ports):
             self.close_port(port_id)
         self._epoll.close()

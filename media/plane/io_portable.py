@@ -114,16 +114,17 @@ class PortableIo:
     def send(
         self,
         buffer: PacketBuffer,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         octets: NDArray[np.integer],
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
         view = self._rx_view if buffer is self.rx else self._tx_view
+        places = range(len(rows)) if index is None else index.tolist()
         sent = 0
         for place, length, port_id, row in zip(
-            index.tolist(), octets.tolist(), ports.tolist(), rows.tolist(), strict=True
+            places, octets.tolist(), ports.tolist(), rows.tolist(), strict=True
         ):
             sock, destination = self._sockets.get(port_id), self._destinations[row]
             if sock is None or destination is None:
@@ -134,7 +135,7 @@ class PortableIo:
             except OSError:
                 continue
             sent += 1
-        self.send_errors += len(index) - sent
+        self.send_errors += len(rows) - sent
         self.packets_sent += sent
         return sent
 

@@ -18,6 +18,7 @@ from media.plane.streams import (
     EXPECT,
     NONE,
     PAYLOAD_TYPE,
+    POLICED_HEAD,
     SLOT,
     SOURCE,
     SSRC,
@@ -111,6 +112,8 @@ class Latch:
         head = 0
         if plain and stream.params is not None:
             head = 0x80000000 | (stream.params.payload_type << 16)
+        if stream.policed:
+            head = POLICED_HEAD
         self._streams.route[stream.row, EXPECT] = head
 
     def admits_rtcp(self, stream: Stream, key: int) -> bool:
@@ -179,6 +182,7 @@ class Latch:
         restored = not stream.has_ssrc
         silent = now_s - float(self._streams.heard_s[row]) >= _SILENCE_S
         if restored or (run >= RUN and silent):
+            stream.runs.clear()
             self._adopt(stream, ssrc, first & 0xFFFF)
             self.refresh(stream)
             return kind
@@ -192,7 +196,6 @@ class Latch:
         self._streams.route[row, SSRC] = ssrc
         self._sources.note_ssrc(stream.key, row, ssrc)
         stream.has_ssrc = True
-        stream.runs.clear()
         stream.unsynced = stream.feeds is not None
         slot = int(self._streams.route[row, SLOT])
         if slot != NONE:

@@ -19,7 +19,7 @@ class KeyTable:
     def __init__(self, capacity: int) -> None:
         # One place more: the greatest possible key ends the table, so a search never overruns.
         self._keys: NDArray[np.uint64] = np.full(capacity + 1, _LAST, np.uint64)
-        self._rows: NDArray[np.int32] = np.full(capacity + 1, -1, np.int32)
+        self._rows: NDArray[np.intp] = np.full(capacity + 1, -1, np.intp)
         self._count = 0
         self._show()
 
@@ -60,11 +60,8 @@ class KeyTable:
         self._count -= 1
         self._show()
 
-    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """Return (n,) rows, -1 where the key is unknown."""
+    def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return (n,) rows and (n,) whether the key is known; rows of unknown keys mean nothing."""
         at = self.keys.searchsorted(keys)
-        rows: NDArray[np.int32] = self.rows[at]
-        missed = self.keys[at] != keys
-        if missed.any():
-            rows[missed] = -1
-        return rows
+        rows: NDArray[np.intp] = self.rows.take(at)
+        return rows, self.keys.take(at) == keys

@@ -36,14 +36,16 @@ HOST_MASK = 0xFFFFFFFF0000FFFF
 
 
 class PacketBuffer:
-    """(rows, `STRIDE`) octets of datagrams, the same memory as big-endian words, its address."""
+    """(rows, `STRIDE`) octets of datagrams, the same memory as big-endian words,
+    and the address of each row."""
 
-    __slots__ = ("address", "octets", "words")
+    __slots__ = ("octets", "pointers", "words")
 
     def __init__(self, rows: int) -> None:
         self.octets: NDArray[np.uint8] = np.zeros((rows, STRIDE), np.uint8)
         self.words: NDArray[np.uint32] = self.octets.view(">u4")
-        self.address: int = self.octets.ctypes.data
+        starts = np.arange(rows, dtype=np.uint64) * np.uint64(STRIDE)
+        self.pointers: NDArray[np.uint64] = starts + np.uint64(self.octets.ctypes.data)
 
 
 class PacketIo(Protocol):
@@ -89,13 +91,13 @@ class PacketIo(Protocol):
     def send(
         self,
         buffer: PacketBuffer,
-        index: NDArray[np.intp],
+        index: NDArray[np.intp] | None,
         octets: NDArray[np.integer],
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
-        """Send rows `index` of `buffer`, `octets` long each, from `ports` to the destinations of
-        `rows`; all (n,), n up to `BATCH`. Returns how many the system took."""
+        """Send rows `index` of `buffer` (None: its first n), `octets` long each, from `ports` to
+        the destinations of `rows`; all (n,), n up to `BATCH`. Returns how many the system took."""
 
     def close(self) -> None:
         """Close every port."""

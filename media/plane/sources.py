@@ -32,6 +32,7 @@ class Sources:
         self._claims: dict[int, list[int]] = {}
         self._host_claims: dict[int, list[int]] = {}
         self._ssrc_of: dict[int, int] = {}
+        self._any_shared = False
 
     def __len__(self) -> int:
         return len(self._claims) + len(self._host_claims)
@@ -43,6 +44,7 @@ class Sources:
             return
         rows.append(row)
         self._exact.put(key, row if len(rows) == 1 else _SHARED)
+        self._any_shared = self._any_shared or len(rows) > 1
         if len(rows) == 2:
             for other in rows:
                 self._add_ssrc(key, other)
@@ -104,27 +106,39 @@ class Sources:
         if ssrc is not None and self._by_ssrc.get(_with_ssrc(key, ssrc)) == row:
             self._by_ssrc.remove(_with_ssrc(key, ssrc))
 
-    def find(self, keys: NDArray[np.uint64], ssrc: NDArray[np.uint32]) -> NDArray[np.int32]:
-        """Return the row of each packet, (n,), or -1 where nobody expects its source."""
-        rows = self._exact.find(keys)
-        if rows.min() < 0:
-            self._settle(rows, keys, ssrc)
-        return rows
+    def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return for each packet its row and whether its source is known and nobody else's.
 
-    def _settle(
-        self, rows: NDArray[np.int32], keys: NDArray[np.uint64], ssrc: NDArray[np.uint32]
+        Where the second is False the first means nothing until `settle` has been asked.
+        """
+        rows, known = self._exact.find(keys)
+        if self._any_shared:
+            known &= rows != _SHARED
+        return rows, known
+
+    def settle(
+        self,
+        rows: NDArray[np.intp],
+        known: NDArray[np.bool_],
+        keys: NDArray[np.uint64],
+        ssrc: NDArray[np.uint32],
     ) -> None:
+        """Complete `rows` in place where `known` is False: -1 where nobody expects the source."""
+        open_rows = np.flatnonzero(~known)
+        found, hit = self._exact.find(keys[open_rows])
+        found[~hit] = -1
         if len(self._hosts):
-            unknown = np.flatnonzero(rows == -1)
-            rows[unknown] = self._hosts.find(keys[unknown] & np.uint64(HOST_MASK))
-        # A shared key and an ambiguous host claim both read -2; the second has no key of its own.
+            unknown = np.flatnonzero(~hit)
+            guess, named = self._hosts.find(keys[open_rows[unknown]] & np.uint64(HOST_MASK))
+            found[unknown] = np.where(named & (guess >= 0), guess, -1)
+        rows[open_rows] = found
         shared = np.flatnonzero(rows == _SHARED)
         if shared.size:
             mixed = (keys[shared] * np.uint64(_ODD)) ^ (ssrc[shared] * np.uint64(_ODD_TOO))
-            found = self._by_ssrc.find(mixed & np.uint64(_KEY_BITS))
-            for index in np.flatnonzero(found < 0).tolist():
-                found[index] = self._waiting_row(int(keys[shared[index]]))
-            rows[shared] = found
+            of_ssrc, heard = self._by_ssrc.find(mixed & np.uint64(_KEY_BITS))
+            for index in np.flatnonzero(~heard).tolist():
+                of_ssrc[index] = self._waiting_row(int(keys[shared[index]]))
+            rows[shared] = of_ssrc
 
     def _waiting_row(self, key: int) -> int:
         waiting = [row for row in self._claims.get(key, ()) if row not in self._ssrc_of]

@@ -28,6 +28,7 @@ class Stream:
     has_ssrc: bool = False
     runs: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     timed_out: bool = False
+    policed: bool = False
     # Wiring: who is on the other side, who is fed by relay, what is played or noted down.
     partner: Stream | None = None
     echo: bool = False

@@ -23,6 +23,9 @@ TIMESTAMP_OFFSET = 6
 SSRC_OUT = 7
 
 NONE = 0xFFFFFFFF
+POLICED_HEAD = 1
+"""In `EXPECT`: drop what comes until the second is over. Never the head of a packet, as 0."""
+NO_PORT = 0xFFFF
 HEADER_MASK = 0xFF7F0000
 """Version, padding, extension, CSRC count and payload type of the first header word."""
 
@@ -48,7 +51,8 @@ class Streams:
     Columns (all (capacity,), but `route` (capacity, 8) and `drops` (capacity, reasons)):
     `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received` that may be reached in
     this second; `extended`: highest sequence number seen, with cycles; `first`: where counting of
-    losses began; `heard_s`: time of the last packet taken and
+    losses began; `closer`: packets looked at one by
+    one in this second; `heard_s`: time of the last packet taken and
     `timestamp` its RTP timestamp; `transit`, `jitter`: RFC 3550 6.4.1 in
     timestamp units; `port_id`: where it sends from; `next_sequence`, `next_timestamp`, `sent_s`:
     continuation of what we send, valid while no relay feeds the row.
@@ -72,13 +76,14 @@ class Streams:
         self.transit: NDArray[np.float64] = np.full(capacity, np.nan)
         self.jitter: NDArray[np.float64] = np.zeros(capacity)
         self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
-        self.port_id: NDArray[np.int32] = np.full(capacity, -1, np.int32)
+        self.port_id: NDArray[np.uint16] = np.full(capacity, NO_PORT, np.uint16)
         self.clock_hz: NDArray[np.float64] = np.full(capacity, 8000.0)
         self.alaw: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.next_sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self.next_timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.sent_s: NDArray[np.float64] = np.zeros(capacity)
         self.expecting: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
+        self.closer: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.high_water = 0
         self._free = list(range(capacity - 1, -1, -1))
 
@@ -96,10 +101,11 @@ class Streams:
         self.received[row] = self.sent[row] = self.limit[row] = 0
         self.extended[row] = self.counted[row] = self.lost[row] = self.late[row] = 0
         self.first[row] = 1
+        self.closer[row] = 0
         self.heard_s[row] = self.jitter[row] = self.sent_s[row] = 0.0
         self.transit[row] = np.nan
         self.drops[row] = 0
-        self.port_id[row] = -1
+        self.port_id[row] = NO_PORT
         self.clock_hz[row] = 8000.0
         self.alaw[row] = self.expecting[row] = False
         return row

@@ -36,7 +36,7 @@ from media.protocol import (
 _COMMANDS_PER_TURN = 256
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
-_GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (40_000.0, 0.003))
+_GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
 """(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
 packet is served at once, with many a batch costs little more than a packet."""
 

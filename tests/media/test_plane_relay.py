@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 from media.dsp import g711
@@ -52,7 +53,7 @@ def test_sequence_and_timestamp_go_on_when_the_source_changes(world, make_talker
     packets = [packet for packet in world.sent() if packet.remote == B]
     assert len(packets) == 40
     assert len({packet.ssrc for packet in packets}) == 1
-    steps = zip(packets, packets[1:], strict=False)
+    steps = itertools.pairwise(packets)
     for before, after in steps:
         assert (after.sequence - before.sequence) & 0xFFFF == 1
         assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == 160
