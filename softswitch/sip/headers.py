@@ -120,8 +120,11 @@ class Headers:
         known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
         lines = zip(self._names, self._values, strict=True)
         if known is not None:
-            if known not in self._names:
+            count = self._names.count(known)
+            if count == 0:
                 return []
+            if count == 1:
+                return [self._values[self._names.index(known)]]
             return [value for key, value in lines if key == known]
         lower = name.lower()
         return [value for key, value in lines if key.lower() == lower]
@@ -130,7 +133,10 @@ class Headers:
         """All elements of a comma-separated header over all its lines; empty ones are dropped."""
         found: list[str] = []
         for line in self.get_all(name):
-            found += [part for part in split_commas(line) if part]
+            if "," in line:
+                found += [part for part in split_commas(line) if part]
+            elif line:
+                found.append(line)
         return found
 
     def set(self, name: str, value: str) -> None:

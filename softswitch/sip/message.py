@@ -46,7 +46,10 @@ class SipMessage:
         cached: list[Via] | None = self.headers.parsed.get("vias")
         if cached is None:
             lines = self.headers.get_all("Via")
-            cached = [Via.parse(part) for line in lines for part in split_commas(line)]
+            if len(lines) == 1 and "," not in lines[0]:
+                cached = [self.top_via]
+            else:
+                cached = [Via.parse(part) for line in lines for part in split_commas(line)]
             self.headers.parsed["vias"] = cached
         return cached
 

@@ -15,14 +15,6 @@ class AudioFormat:
     channels: int = 1
     fmtp: str | None = None
 
-    def same_codec(self, other: AudioFormat) -> bool:
-        """Name, clock and channels agree."""
-        return (self.name, self.clock_hz, self.channels) == (
-            other.name,
-            other.clock_hz,
-            other.channels,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class AudioCodec:
@@ -83,9 +75,10 @@ def codec_of(audio_format: AudioFormat) -> AudioCodec | None:
 
     "G722/16000" is a common misreading of RFC 3551 and means the same codec.
     """
-    for codec in AUDIO_CODECS.values():
-        if codec.format.same_codec(audio_format):
-            return codec
-    if audio_format.name == "g722" and audio_format.clock_hz == 16_000:
-        return AUDIO_CODECS["G722"]
-    return None
+    return _BY_FORMAT.get((audio_format.name, audio_format.clock_hz, audio_format.channels))
+
+
+_BY_FORMAT: Final = {
+    (codec.format.name, codec.format.clock_hz, codec.format.channels): codec
+    for codec in AUDIO_CODECS.values()
+} | {("g722", 16_000, 1): AUDIO_CODECS["G722"]}

@@ -235,11 +235,11 @@ def make_answer(
     is refused with port 0. `direction` is what we would like. `previous` is our last description
     of this session, as in `make_offer`. Raises SdpError (488) when nothing fits.
     """
-    index, number, codec = _choose(offer, codecs, prefer_ours)
+    index, their_formats, number, codec = _choose(offer, codecs, prefer_ours)
     media = offer.media[index]
     theirs = _effective_direction(offer, media)
     ours = answer_direction(theirs, direction)
-    event_number = _event_number(media, codec) if dtmf else None
+    event_number = _event_number(their_formats, codec) if dtmf else None
     mux = rtcp_mux and media.attribute("rtcp-mux") is not None
     formats: list[tuple[int, str, str | None]] = [(number, codec.rtpmap, codec.format.fmtp)]
     if event_number is not None:
@@ -275,8 +275,8 @@ def make_answer(
 
 def _choose(
     offer: SessionDescription, codecs: Sequence[str], prefer_ours: bool
-) -> tuple[int, int, AudioCodec]:
-    """(media line, payload type, codec) of the first line we can take."""
+) -> tuple[int, dict[int, AudioFormat], int, AudioCodec]:
+    """(media line, its formats, payload type, codec) of the first line we can take."""
     for index, media in enumerate(offer.media):
         if (
             media.kind != "audio"
@@ -286,14 +286,15 @@ def _choose(
         ):
             continue
         found: list[tuple[int, AudioCodec]] = []
-        for number, audio_format in media.audio_formats().items():
+        formats = media.audio_formats()
+        for number, audio_format in formats.items():
             codec = codec_of(audio_format)
             if codec is not None and codec.name in codecs:
                 found.append((number, codec))
         if found and prefer_ours:
             found.sort(key=lambda pair: codecs.index(pair[1].name))
         if found:
-            return index, *found[0]
+            return index, formats, *found[0]
     raise SdpError("no audio format in common", 488)
 
 
@@ -311,11 +312,11 @@ def _effective_direction(description: SessionDescription, media: MediaDescriptio
     return direction
 
 
-def _event_number(media: MediaDescription, codec: AudioCodec) -> int | None:
+def _event_number(formats: Mapping[int, AudioFormat], codec: AudioCodec) -> int | None:
     """telephone-event at the codec's clock: with another one its timestamps would not fit."""
-    wanted = AudioFormat(TELEPHONE_EVENT, codec.format.clock_hz)
-    for number, audio_format in media.audio_formats().items():
-        if audio_format.same_codec(wanted):
+    clock_hz = codec.format.clock_hz
+    for number, audio_format in formats.items():
+        if audio_format.name == TELEPHONE_EVENT and audio_format.clock_hz == clock_hz:
             return number
     return None
 
@@ -362,10 +363,11 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     host = answer.host_of(media)
     if host is None:
         raise SdpError("the answer names no address", 488)
-    number, receive_number, codec = _first_common(ours, media)
+    our_formats, their_formats = ours.audio_formats(), media.audio_formats()
+    number, receive_number, codec = _first_common(our_formats, their_formats)
     theirs = _effective_direction(answer, media)
-    event_number = _event_number(media, codec)
-    receive_event_number = _event_number(ours, codec)
+    event_number = _event_number(their_formats, codec)
+    receive_event_number = _event_number(our_formats, codec)
     if event_number is None or receive_event_number is None:
         event_number = receive_event_number = None
     mux = ours.attribute("rtcp-mux") is not None and media.attribute("rtcp-mux") is not None
@@ -387,14 +389,16 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     )
 
 
-def _first_common(ours: MediaDescription, theirs: MediaDescription) -> tuple[int, int, AudioCodec]:
+def _first_common(
+    ours: Mapping[int, AudioFormat], theirs: Mapping[int, AudioFormat]
+) -> tuple[int, int, AudioCodec]:
     """(their number, our number, codec) of the first format of the answer that we offered."""
     offered = {
         codec.name: number
-        for number, audio_format in ours.audio_formats().items()
+        for number, audio_format in ours.items()
         if (codec := codec_of(audio_format)) is not None
     }
-    for number, audio_format in theirs.audio_formats().items():
+    for number, audio_format in theirs.items():
         codec = codec_of(audio_format)
         if codec is not None and codec.name in offered:
             return number, offered[codec.name], codec
