@@ -182,7 +182,9 @@ class Engine:
 
     def _skip_stall(self, now_s: float) -> None:
         """Ticks that nobody waited for, or that the process slept through, are not made up for."""
-        due = int((now_s - self._start_s) / TICK_S)
+        passed_s = now_s - self._start_s
+        self._timeline.note_time(self._origin + int(passed_s * RATE_HZ))
+        due = int(passed_s / TICK_S)
         if due - self._ticks <= (_STALL_TICKS if self.ticking else 0):
             return
         self._ticks = due

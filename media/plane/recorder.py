@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from media.dsp import wav
 from media.errors import BadName
 from media.plane.disk import Disk
-from media.plane.timeline import DELAY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.timeline import LATE, RATE_HZ, TICK_SAMPLES, Timeline
 from media.protocol import RecordingStopped
 
 PIECE = 4_000
-"""Samples written at once; with `LATE` and `DELAY` it bounds what a killed worker can lose."""
+"""Samples written at once; with `LATE` it bounds what a killed worker can lose."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODE = 0o640
@@ -66,6 +66,8 @@ class RecordingFile:
         try:
             self._descriptor = os.open(self.path, flags | (0 if resumed_at else os.O_EXCL), _MODE)
             self._octets = self._found() if resumed_at else 0
+            # Half a frame that the other worker left must not shine through the silence.
+            os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
             missing = min(resumed_at - self.frames, int(_GAP_S_MAX * RATE_HZ))
             if missing > 0:
                 # Silence is zeros, and a hole in a file reads as zeros.
@@ -148,8 +150,7 @@ class Recorder:
         path = checked_path(self._directory, name)
         file = RecordingFile(path, len(slots))
         resumed_at = elapsed_ms * RATE_HZ // 1000
-        # What arrives now is played after the delay: there begins what is said from now on.
-        start = self._timeline.now + DELAY
+        start = self._timeline.arrival
         recording = _Recording(recording_id, file, list(slots), start, start, streams)
         self._recordings[recording_id] = recording
         self._disk.submit(lambda: file.open(resumed_at))
@@ -213,7 +214,7 @@ class Recorder:
         recording = self._recordings.get(recording_id)
         if recording is None:
             return []
-        self._copy_out(recording, self._timeline.now + DELAY)
+        self._copy_out(recording, self._timeline.arrival)
         if recording_id in self._recordings:
             self._finish(recording, reason)
         return recording.streams
@@ -223,7 +224,7 @@ class Recorder:
         empty = []
         for recording in self._recordings.values():
             if slot in recording.slots:
-                self._copy_out(recording, self._timeline.now + DELAY)
+                self._copy_out(recording, self._timeline.arrival)
                 recording.slots = [None if own == slot else own for own in recording.slots]
                 if not any(own is not None for own in recording.slots):
                     empty.append(recording.recording_id)

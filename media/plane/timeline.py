@@ -36,6 +36,8 @@ class Timeline:
     def __init__(self, slots: int = 64) -> None:
         self.ring: NDArray[np.int16] = np.zeros((slots, RING), np.int16)
         self.now = HISTORY + LATE  # positions are never negative
+        self.arrival = self.now + DELAY
+        """Where a stream's first packet is laid if it arrives at this moment."""
         self.active = 0
         self._base_timestamp: NDArray[np.uint32] = np.zeros(slots, np.uint32)
         self._base: NDArray[np.int64] = np.zeros(slots, np.int64)
@@ -136,7 +138,7 @@ class Timeline:
                 continue
             self._anchored[slot] = True
             self._base_timestamp[slot] = timestamps[index]
-            self._base[slot] = self.now + int(self._delay[slot])
+            self._base[slot] = self.arrival + int(self._delay[slot]) - DELAY
             self._margin[slot] = _FAR
 
     def _note_astray(self, slots: NDArray[np.integer], astray: NDArray[np.bool_]) -> None:
@@ -155,6 +157,10 @@ class Timeline:
             shift = (int(slack[slot]) // TICK_SAMPLES) * TICK_SAMPLES
             self._base[slot] -= shift
         self._margin[:] = _FAR
+
+    def note_time(self, position: int) -> None:
+        """It is `position` samples on the time axis: what arrives now is laid a delay after it."""
+        self.arrival = position - position % TICK_SAMPLES + DELAY
 
     def slice(self) -> NDArray[np.int16]:
         """Return (slots, `TICK_SAMPLES`) int16, a view: what all slots say in this tick."""

@@ -80,7 +80,7 @@ class World:
             disk=options.pop("disk", InlineDisk()),
             reader=InlineDisk(),
             recordings_dir=str(tmp_path),
-            start_s=self.now_s,
+            start_s=self.now_s - 0.005,  # ticks fall between the packets, not upon them
             rng=random.Random(7),
             **options,
         )

@@ -1,0 +1,275 @@
+"""Recordings: sample-exact, aligned, valid at every moment, never a reason to fail a call."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.dsp import g711, wav
+from media.errors import BadName
+from media.plane.disk import InlineDisk
+from media.plane.recorder import PIECE, RecordingFile, checked_path
+from media.plane.timeline import LATE
+from media.protocol import (
+    CommandRefused,
+    Connect,
+    RecordingStopped,
+    ReleaseStream,
+    StartRecording,
+    StopRecording,
+)
+
+A, B = ("10.0.0.1", 4000), ("10.0.0.2", 6000)
+
+
+def sides(path: str):
+    rate_hz, samples = wav.read(io.BytesIO(Path(path).read_bytes()))
+    assert rate_hz == 8000
+    return samples
+
+
+def call(world, make_talker, *, alaw=False):
+    world.open(1, A)
+    codec = {"codec": "PCMA", "payload_type": 8} if alaw else {}
+    world.open(2, B, port_id=2, **codec)
+    world.do(Connect(1, 2))
+    return make_talker(A, ssrc=1), make_talker(B, ssrc=2, payload_type=8 if alaw else 0)
+
+
+def talk(world, a, b, ticks):
+    said_a, said_b = [], []
+    for _ in range(ticks):
+        said_a.append(world.hear(a))
+        said_b.append(world.hear(b, port_id=2))
+        world.now_s += 0.02
+    return b"".join(said_a), b"".join(said_b)
+
+
+def samples_of(octets, *, alaw=False):
+    codes = np.frombuffer(octets, np.uint8)
+    return g711.decode_alaw(codes) if alaw else g711.decode_ulaw(codes)
+
+
+def stopped(world):
+    (event,) = world.events_of(RecordingStopped)
+    return event
+
+
+@pytest.mark.parametrize("alaw", [False, True])
+@pytest.mark.parametrize("ticks", [3, 75, 260])
+def test_recording_is_what_was_sent_sample_by_sample(world, make_talker, alaw, ticks):
+    a, b = call(world, make_talker, alaw=alaw)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    said_a, said_b = talk(world, a, b, ticks)
+    world.do(StopRecording(5))
+    world.engine.poll(world.now_s + 0.2)
+    done = stopped(world)
+    assert done.reason == "stopped"
+    left, right = sides(done.path)
+    assert len(left) == done.frames == 160 * ticks
+    assert np.array_equal(left, samples_of(said_a))
+    assert np.array_equal(right, samples_of(said_b, alaw=alaw))
+    assert os.stat(done.path).st_mode & 0o777 == 0o640
+
+
+def test_relay_stays_byte_identical_and_without_a_seam_while_recording(world, make_talker):
+    a, b = call(world, make_talker)
+    said, _ = talk(world, a, b, 10)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    more, _ = talk(world, a, b, 10)
+    world.do(StopRecording(5))
+    last, _ = talk(world, a, b, 10)
+    packets = [packet for packet in world.sent() if packet.remote == B]
+    assert b"".join(packet.payload for packet in packets) == said + more + last
+    assert [packet.sequence - packets[0].sequence for packet in packets] == list(range(30))
+
+
+def test_loss_is_silence_and_reordering_and_duplicates_are_put_right(world, make_talker):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    expected = np.zeros(160 * 100, np.int16)
+    held = None
+    for number in range(100):
+        payload = bytes([number]) * 160
+        packet = a.packet(payload)
+        expected[160 * number : 160 * (number + 1)] = samples_of(payload)
+        if number % 10 == 3:
+            expected[160 * number : 160 * (number + 1)] = 0
+        elif number % 10 == 5:
+            held = packet
+        else:
+            world.io.deliver(0, A, packet)
+            if number % 10 == 7:
+                world.io.deliver(0, A, held)
+                world.io.deliver(0, A, packet)
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    world.do(StopRecording(5))
+    world.engine.poll(world.now_s + 0.2)
+    left, right = sides(stopped(world).path)
+    assert np.array_equal(left, expected)
+    assert not right.any()
+    assert b.ssrc == 2
+
+
+def test_a_side_that_begins_late_is_aligned_by_arrival(world, make_talker):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    said_a = world.run(0.5, a)
+    for _ in range(25):
+        said_a.append(world.hear(a))
+        world.hear(b, b"\x10" * 160, port_id=2)
+        world.now_s += 0.02
+    world.do(StopRecording(5))
+    world.engine.poll(world.now_s + 0.2)
+    left, right = sides(stopped(world).path)
+    assert np.array_equal(left, samples_of(b"".join(said_a)))
+    assert not right[:4000].any()
+    assert (right[4000:] == samples_of(b"\x10")[0]).all()
+
+
+def test_file_is_whole_at_every_tick_and_at_most_a_second_behind(world, make_talker):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    path = world.recordings / "5.wav"
+    for tick in range(200):
+        talk(world, a, b, 1)
+        info = wav.inspect(io.BytesIO(path.read_bytes()))
+        assert info.whole
+        frames = info.data_octets // 4
+        assert 160 * (tick + 1) - frames <= PIECE + LATE + 800
+
+
+def test_release_of_one_side_keeps_the_other_and_of_both_ends_it(world, make_talker):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    talk(world, a, b, 50)
+    world.do(ReleaseStream(1))
+    for _ in range(50):
+        world.hear(b, port_id=2)
+        world.now_s += 0.02
+    assert not world.events_of(RecordingStopped)
+    world.do(ReleaseStream(2))
+    world.engine.poll(world.now_s + 0.2)
+    done = stopped(world)
+    assert done.reason == "released"
+    left, right = sides(done.path)
+    assert len(left) == 16_000
+    assert left[:8000].any()
+    assert not left[8000:].any()
+    assert right[8000:].any()
+    snapshot = world.engine.snapshot()
+    assert (snapshot["slots"], snapshot["recordings"]) == (0, 0)
+
+
+def test_mono(world, make_talker):
+    world.open(1, A)
+    a = make_talker(A)
+    world.do(StartRecording(6, 1, None, "6.wav"))
+    said = world.run(1.0, a)
+    world.do(StopRecording(6))
+    world.engine.poll(world.now_s + 0.2)
+    samples = sides(stopped(world).path)
+    assert samples.shape == (1, 8000)
+    assert np.array_equal(samples[0], samples_of(b"".join(said)))
+
+
+class FailingDisk(InlineDisk):
+    """Does its jobs until `full`, then takes no more octets."""
+
+    full = False
+
+    def submit(self, job, octets=0):
+        if octets and self.full:
+            return False
+        return super().submit(job, octets)
+
+
+def test_slow_disk_stops_the_recording_and_not_the_call(make_world, make_talker):
+    disk = FailingDisk()
+    world = make_world(disk=disk)
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    talk(world, a, b, 60)
+    disk.full = True
+    world.sent()
+    said, _ = talk(world, a, b, 60)
+    done = stopped(world)
+    assert done.reason.startswith("disk")
+    assert len(sides(done.path)[0]) == done.frames
+    heard = b"".join(packet.payload for packet in world.sent() if packet.remote == B)
+    assert heard == said
+    assert world.engine.snapshot()["slots"] == 0
+
+
+def test_full_disk_stops_the_recording_with_what_there_is(tmp_path, monkeypatch):
+    file = RecordingFile(str(tmp_path / "x.wav"), 2)
+    file.open(0)
+    file.write(np.ones((1000, 2), np.int16))
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", no_room)
+    file.write(np.ones((1000, 2), np.int16))
+    monkeypatch.undo()
+    file.write(np.ones((1000, 2), np.int16))
+    file.close()
+    assert file.failed == "disk: No space left on device"
+    assert sides(str(tmp_path / "x.wav")).shape == (2, 1000)
+
+
+def test_a_file_goes_on_where_another_worker_left_it(tmp_path):
+    path = str(tmp_path / "x.wav")
+    first = RecordingFile(path, 2)
+    first.open(0)
+    first.write(np.full((800, 2), 7, np.int16))
+    with open(path, "ab") as torn:
+        torn.write(b"\x01\x02\x03")
+    second = RecordingFile(path, 2)
+    second.open(1600)
+    second.write(np.full((400, 2), 9, np.int16))
+    second.close()
+    left, right = sides(path)
+    assert len(left) == 2000
+    assert np.array_equal(left, right)
+    assert (left[:800] == 7).all()
+    assert not left[800:1600].any()
+    assert (left[1600:] == 9).all()
+
+
+def test_nothing_is_overwritten(world, make_talker):
+    (world.recordings / "5.wav").write_bytes(b"precious")
+    call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    world.run(2.0)
+    assert stopped(world).reason.startswith("disk")
+    assert (world.recordings / "5.wav").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x.wav", "/etc/passwd", "a/b", "a\\..\\b", "x\0", "-x", "a..b", "x" * 201],
+)
+def test_names_that_lead_elsewhere_are_refused(world, make_talker, tmp_path, name):
+    with pytest.raises(BadName):
+        checked_path(str(tmp_path), name)
+    call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, name))
+    assert world.events_of(CommandRefused)
+    assert stopped(world).reason.startswith("refused")
+    assert world.engine.snapshot()["slots"] == 0
+
+
+def test_a_link_out_of_the_directory_is_refused(tmp_path):
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (inside / "x.wav").symlink_to(tmp_path / "out.wav")
+    with pytest.raises(BadName):
+        checked_path(str(inside), "x.wav")
+    assert checked_path(str(inside), "y.wav") == str(inside / "y.wav")
