@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from softswitch.errors import CallError
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from softswitch.config import Trunk
 
 
+@lru_cache(maxsize=4096)
 def plain_host(host: str) -> str:
     """An IP literal in one canonical form; an IPv4 address mapped into IPv6 is the IPv4 address.
 
