@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from media.wire.order import turns
 from media.wire.rtp import timestamp_delta
 
 PAYLOAD_OCTETS = 4
@@ -165,7 +166,7 @@ class EventReceiver:
         if rows.size == 0:
             self.dropped += len(stream)
             return _no_reports()
-        turn = _turns(np.asarray(stream)[rows])
+        turn = turns(np.asarray(stream)[rows])
         kept = turn < PACKETS_PER_STREAM_MAX
         self.dropped += len(stream) - int(kept.sum())
         found: list[tuple[NDArray[np.intp], DigitReports]] = []
@@ -249,17 +250,6 @@ class EventReceiver:
         """End the digits of which nothing came for `silence_s`: all their end packets were lost."""
         stream = np.flatnonzero(self.active & (self.seen_s <= now_s - silence_s))
         return self._ended(stream) if stream.size else _no_reports()
-
-
-def _turns(stream: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Return for each packet how many packets of the same stream come before it in the batch."""
-    order = np.argsort(stream, kind="stable")
-    ordered = stream[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    counts = np.diff(np.r_[first, len(ordered)])
-    turn = np.empty(len(stream), np.intp)
-    turn[order] = np.arange(len(ordered)) - np.repeat(first, counts)
-    return turn
 
 
 def _no_reports() -> DigitReports:
