@@ -20,7 +20,7 @@ from softswitch.store.migrate import HEAD, migrate, revision_of
 
 FILE_NAME = "softswitch.db"
 # Longer than any transaction of ours; a lock held longer is an alarm and the log holds the entries.
-_BUSY_TIMEOUT_MS = 5_000
+LOCK_WAIT_S = 5.0
 _QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
 _SALVAGE_ROWS = 256
 _CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
@@ -29,7 +29,6 @@ _PRAGMAS = (
     # The journal's log is on disk before the transaction begins, so that a power cut may take the
     # last transactions: they are read back from there. NORMAL keeps the file itself consistent.
     "PRAGMA synchronous = NORMAL",
-    f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
     "PRAGMA journal_size_limit = 67108864",
 )
 
@@ -44,6 +43,12 @@ def is_corruption(error: BaseException) -> bool:
     return isinstance(original, Exception) and bool(_CORRUPT.search(str(original)))
 
 
+def is_lock(error: BaseException) -> bool:
+    """Whether an error of the driver says that another program holds the database just now."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
+
+
 def reason_of(error: BaseException) -> str:
     """The driver's own words, on one line, without the statement (it holds callers' numbers)."""
     text = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
@@ -54,10 +59,19 @@ class Database:
     """The one connection that writes and the pool that reads.
 
     Parameters: `directory`, where SQLite's file lives; `url`, "sqlite" or a PostgreSQL URL;
-    `file_name`, another file than the usual one.
+    `file_name`, another file than the usual one; `lock_wait_s`, how long a statement waits for a lock
+    that another program holds.
     """
 
-    def __init__(self, directory: Path, url: str = "sqlite", file_name: str = FILE_NAME) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str = "sqlite",
+        file_name: str = FILE_NAME,
+        *,
+        lock_wait_s: float = LOCK_WAIT_S,
+    ) -> None:
+        self._lock_wait_s = lock_wait_s
         self._directory = directory
         self.path = directory / file_name if url == "sqlite" else None
         self._url = _engine_url(self.path, url)
@@ -125,8 +139,17 @@ class Database:
     def _new_engine(self) -> AsyncEngine:
         engine = create_async_engine(self._url, pool_size=3, max_overflow=2)
         if self.path is not None:
-            sa.event.listen(engine.sync_engine, "connect", _set_pragmas)
+            sa.event.listen(engine.sync_engine, "connect", self._set_pragmas)
         return engine
+
+    def _set_pragmas(self, connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+            for pragma in _PRAGMAS:
+                cursor.execute(pragma)
+        finally:
+            cursor.close()
 
     async def _quick_check(self, connection: AsyncConnection) -> None:
         if self.path is None or self.path.stat().st_size > _QUICK_CHECK_BYTES_MAX:
@@ -134,7 +157,7 @@ class Database:
         found = (await connection.execute(sa.text("PRAGMA quick_check(1)"))).scalar()
         await connection.rollback()
         if found != "ok":
-            raise Corrupt(str(found))
+            raise Corrupt(" ".join(str(found).split())[:200])
 
     async def close(self) -> None:
         """Close all connections; never fails."""
@@ -146,6 +169,19 @@ class Database:
         with contextlib.suppress(SQLAlchemyError, OSError, sqlite3.Error):
             if engine is not None:
                 await engine.dispose()
+
+    async def renew_writer(self) -> None:
+        """Write through a new connection: one that was opened while the file was read-only stays so,
+        and of one that met an I/O error nothing is known. Readers are not disturbed."""
+        engine, writer = self._engine, self._writer
+        if engine is None or writer is None:
+            return
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            await writer.invalidate()
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            await writer.close()
+        self._writer = None
+        self._writer = await engine.connect()
 
     def vanished(self) -> bool:
         """Whether the file was deleted or replaced under the open connection."""
@@ -255,15 +291,6 @@ def _salvaged(row: tuple[Any, ...]) -> Entry | None:
     except (ValueError, TypeError):
         return None
     return entry
-
-
-def _set_pragmas(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    try:
-        for pragma in _PRAGMAS:
-            cursor.execute(pragma)
-    finally:
-        cursor.close()
 
 
 def _engine_url(path: Path | None, url: str) -> sa.URL:

@@ -85,7 +85,7 @@ def read_line(line: bytes) -> Entry | None:
     """The entry of a line (without its line end); None if the line is torn or damaged."""
     body = line[_CRC_CHARACTERS:]
     try:
-        if int(line[:8], 16) != zlib.crc32(body):
+        if line[:_CRC_CHARACTERS] != b"%08x " % zlib.crc32(body):
             return None
         seq, at_s, kind, call_id, data = msgspec.json.decode(body)
         return Entry(seq, at_s, kind, call_id, _encoder.encode(data).decode())

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
 
 from softswitch.errors import StoreError
-from softswitch.store.database import Corrupt, Database, is_corruption, reason_of, salvage
+from softswitch.store.database import Corrupt, Database, is_corruption, is_lock, reason_of, salvage
 from softswitch.store.entry import Entry, make_entry
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
@@ -85,6 +85,7 @@ class Journal:
         self._pending: deque[Entry] = deque()  # in the log, not in the database yet
         self._behind = True  # the database may miss entries that are in the log only
         self._segments_grew = False
+        self._writer_doubtful = False
         self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -124,6 +125,8 @@ class Journal:
         now; the entries are kept and committed later."""
         if self._database_seq >= self._seq and not self._waiting and not self._pending:
             return True
+        if self._stopping:
+            return False
         done: asyncio.Future[bool] = self._loop.create_future()
         self._flushes.append((self._seq, done))
         self._log_wake.set()
@@ -177,6 +180,8 @@ class Journal:
 
     async def stop(self) -> None:
         """Commit what can be committed and end."""
+        if self._stopping:
+            return
         self._closed = True
         await self.flush()
         self._stopping = True
@@ -268,6 +273,10 @@ class Journal:
             kept = await self._database.keep_deleted()
             self._alarm("database", "the file was deleted" + ("; written anew" if kept else ""))
             await self._close_database()
+        if self._writer_doubtful and self._database.is_open:
+            await self._database.renew_writer()
+            await self._read_position()
+        self._writer_doubtful = False
         if not self._database.is_open:
             try:
                 await self._database.open()
@@ -344,6 +353,7 @@ class Journal:
 
     def _database_failed(self, error: BaseException) -> None:
         self._behind = True
+        self._writer_doubtful |= not is_lock(error)
         self._alarm("database", f"the database cannot be written: {reason_of(error)}")
         if self._retry is None and not self._stopping:
             self._retry = self._loop.call_later(_RETRY_S, self._database_wake.set)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.errors import StoreError
 from softswitch.store.calls import CallRecords
-from softswitch.store.database import Database
+from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
@@ -48,20 +48,22 @@ class Store:
         *,
         database: str = "sqlite",
         read_only: bool = False,
+        lock_wait_s: float = LOCK_WAIT_S,
         on_alarm: Callable[[StoreAlarm], None] | None = None,
     ) -> Store:
         """Open the store of `directory` (`[storage] directory`), making what is missing.
 
         Parameters: `database`, "sqlite" (a file in the directory) or a PostgreSQL URL; `read_only`
-        reads beside a running server, makes nothing and has no journal; `on_alarm` is told when
-        something fails and when it works again.
+        reads beside a running server, makes nothing and has no journal; `lock_wait_s`, how long a
+        write waits while another program locks the database; `on_alarm` is told when something
+        fails and when it works again.
 
         Raises `StoreError` where the directory cannot be used, another server uses it, or the
         database is of a newer version. A database that is locked or full now is no error: entries
         wait in the log. A damaged one is set aside and made anew.
         """
         folder = Path(directory)
-        opened = Database(folder, database)
+        opened = Database(folder, database, lock_wait_s=lock_wait_s)
         if read_only:
             await opened.open_for_reading()
             return cls(opened, None, None, None)

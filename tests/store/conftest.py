@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class Calls:
         self.append = append
         self.entries = 0
 
-    def _note(self, kind: str, call_id: str, at_s: float, **data: Any) -> None:
+    def _note(self, kind: str, call_id: str, at_s: float, /, **data: Any) -> None:
         self.append(kind, call_id, data, at_s)
         self.entries += 1
 
@@ -86,13 +87,34 @@ def sql(directory: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size`: what a full disk does to a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Another program holds the database."""
+    with closing(sqlite3.connect(directory / "softswitch.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+        connection.execute("ROLLBACK")
+
+
 @pytest.fixture
 def store_tools() -> Any:
-    """`opened(directory)`, `sql(directory, query)` and `Calls(append)`."""
+    """The builders of this file as one value."""
 
     class Tools:
         pass
 
     tools: Any = Tools()
     tools.opened, tools.sql, tools.Calls = opened, sql, Calls
+    tools.locked, tools.files_limited_to = locked, files_limited_to
     return tools

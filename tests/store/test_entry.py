@@ -54,9 +54,7 @@ def test_a_damaged_line_is_no_entry(data: st.DataObject) -> None:
     torn = line[:place]
     flipped = line[:place] + bytes([line[place] ^ (1 << bit)]) + line[place + 1 :]
     assert read_line(torn) is None
-    found = read_line(flipped)
-    # A letter of the checksum in the other case says the same.
-    assert found is None or (place < 8 and found.seq == 7)
+    assert read_line(flipped) is None
 
 
 def _cycle() -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,17 +20,6 @@ def entries(first: int, last: int) -> list[Entry]:
 
 def numbers(log: EntryLog, after: int = 0) -> list[int]:
     return [entry.seq for entry in log.read_after(after)]
-
-
-@contextmanager
-def files_limited_to(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size`: what a full disk does to a write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_entries_are_read_from_where_one_asks(tmp_path: Path) -> None:
@@ -113,11 +101,14 @@ def test_numbers_go_on_after_a_file_without_entries(tmp_path: Path) -> None:
         assert numbers(log) == [1, 2, 3, 4, 5]
 
 
-def test_a_full_disk_leaves_whole_lines_and_is_got_over(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_whole_lines_and_is_got_over(tmp_path: Path, store_tools: Any) -> None:
     with closing(EntryLog(tmp_path)) as log:
         log.write(entries(1, 3))
         size = next(tmp_path.glob("*.log")).stat().st_size
-        with files_limited_to(size + 30), pytest.raises(OSError, match="File too large"):
+        with (
+            store_tools.files_limited_to(size + 30),
+            pytest.raises(OSError, match="File too large"),
+        ):
             log.write(entries(4, 9))
         assert numbers(log) == [1, 2, 3]
         log.write(entries(4, 9))
@@ -125,9 +116,9 @@ def test_a_full_disk_leaves_whole_lines_and_is_got_over(tmp_path: Path) -> None:
         assert log.damaged_lines == 0
 
 
-def test_the_same_batch_may_be_given_again(tmp_path: Path) -> None:
+def test_the_same_batch_may_be_given_again(tmp_path: Path, store_tools: Any) -> None:
     with closing(EntryLog(tmp_path)) as log:
-        with files_limited_to(40), pytest.raises(OSError, match="File too large"):
+        with store_tools.files_limited_to(40), pytest.raises(OSError, match="File too large"):
             log.write(entries(1, 3))
         log.write(entries(1, 3))
         log.write(entries(3, 4))
