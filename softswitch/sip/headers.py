@@ -88,11 +88,12 @@ class Headers:
     properties parse are cached in `parsed` and forgotten at any change.
     """
 
-    __slots__ = ("_names", "_values", "parsed")
+    __slots__ = ("_first", "_names", "_values", "parsed")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self._names: list[str] = []
         self._values: list[str] = []
+        self._first: dict[str, str] | None = None
         self.parsed: dict[str, Any] = {}
         for name, value in lines:
             self.add(name, value)
@@ -103,6 +104,7 @@ class Headers:
         headers = cls.__new__(cls)
         headers._names = names
         headers._values = values
+        headers._first = None
         headers.parsed = {}
         return headers
 
@@ -110,10 +112,20 @@ class Headers:
         """The value of the first line called `name`."""
         known = SPELLINGS.get(name)
         if known is not None:
-            names = self._names
-            return self._values[names.index(known)] if known in names else default
+            return self.first_values().get(known, default)
         found = self.get_all(name)
         return found[0] if found else default
+
+    def first_values(self) -> dict[str, str]:
+        """Name to the value of its first line; shorter than the headers when a name repeats."""
+        first = self._first
+        if first is None:
+            first = self._first = dict(zip(self._names[::-1], self._values[::-1], strict=True))
+        return first
+
+    def _changed(self) -> None:
+        self._first = None
+        self.parsed.clear()
 
     def get_all(self, name: str) -> list[str]:
         """The value of every line called `name`, in order, commas left alone."""
@@ -149,7 +161,7 @@ class Headers:
         self._values[positions[0]] = value
         for position in reversed(positions[1:]):
             del self._names[position], self._values[position]
-        self.parsed.clear()
+        self._changed()
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
@@ -167,7 +179,7 @@ class Headers:
             raise LocalProtocolError(f"no {name} to replace")
         _check_value(value)
         self._values[positions[0]] = value
-        self.parsed.clear()
+        self._changed()
 
     def _insert(self, position: int, name: str, value: str) -> None:
         known = SPELLINGS.get(name)
@@ -179,13 +191,13 @@ class Headers:
         _check_value(value)
         self._names.insert(position, known)
         self._values.insert(position, value)
-        self.parsed.clear()
+        self._changed()
 
     def remove(self, name: str) -> None:
         """Drop every line called `name`; silent where there is none."""
         for position in reversed(self._positions(name)):
             del self._names[position], self._values[position]
-        self.parsed.clear()
+        self._changed()
 
     def _positions(self, name: str) -> list[int]:
         lower = (SPELLINGS.get(name) or SPELLINGS.get(name.lower(), name)).lower()
@@ -197,15 +209,14 @@ class Headers:
 
     def repeated(self) -> frozenset[str]:
         """The single-value headers that stand here more than once (each a reason for 400)."""
-        names = self._names
-        distinct = set(names)
-        if len(distinct) == len(names):
+        names, first = self._names, self.first_values()
+        if len(first) == len(names):
             return frozenset()
-        return frozenset(n for n in distinct if n in SINGLE_VALUE and names.count(n) > 1)
+        return frozenset(n for n in first if n in SINGLE_VALUE and names.count(n) > 1)
 
     def __contains__(self, name: str) -> bool:
         known = SPELLINGS.get(name)
-        return known in self._names if known is not None else bool(self.get_all(name))
+        return known in self.first_values() if known is not None else bool(self.get_all(name))
 
     def __len__(self) -> int:
         return len(self._names)

@@ -8,6 +8,7 @@ from softswitch.sip.headers import Headers
 from softswitch.sip.status import reason_of
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 
+_COMPULSORY = ("Via", "From", "To", "Call-ID", "CSeq")
 _COPIED = frozenset({"Via", "From", "Call-ID", "CSeq"})
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
@@ -28,6 +29,22 @@ class SipMessage:
 
     headers: Headers
     body: bytes
+
+    def parse_compulsory(self) -> None:
+        """Parse and keep what every layer above needs: top Via, From, To, Call-ID, CSeq.
+
+        The same as asking for each property, in one go. Raises RemoteProtocolError.
+        """
+        first, parsed = self.headers.first_values(), self.headers.parsed
+        for name in _COMPULSORY:
+            if not first.get(name):
+                raise RemoteProtocolError(f"missing {name}")
+        via = first["Via"]
+        parsed["top_via"] = Via.parse(split_commas(via, 1)[0] if "," in via else via)
+        parsed["From"] = NameAddr.parse(first["From"])
+        parsed["To"] = NameAddr.parse(first["To"])
+        parsed["CSeq"] = CSeq.parse(first["CSeq"])
+        self.call_id  # noqa: B018 - raises where malformed
 
     @property
     def top_via(self) -> Via:
@@ -107,10 +124,13 @@ class SipMessage:
     def _addresses(self, name: str) -> list[NameAddr]:
         cached: list[NameAddr] | None = self.headers.parsed.get(name)
         if cached is None:
-            elements = self.headers.values(name)
-            if len(elements) > ADDRESSES_MAX:
-                raise RemoteProtocolError(f"too many addresses in {name}")
-            cached = [NameAddr.parse(element) for element in elements]
+            cached = []
+            for line in self.headers.get_all(name):
+                # A list is cut before it is parsed: one address too many tells enough.
+                elements = split_commas(line, ADDRESSES_MAX + 1)
+                if len(cached) + len(elements) > ADDRESSES_MAX:
+                    raise RemoteProtocolError(f"too many addresses in {name}")
+                cached += [NameAddr.parse(element) for element in elements if element]
             self.headers.parsed[name] = cached
         return cached
 

@@ -138,25 +138,23 @@ def _parse_headers(text: str) -> Headers:
 
 def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
     headers = message.headers
-    repeated = headers.repeated()
-    if repeated:
-        raise RemoteProtocolError(f"more than one {min(repeated)}")
-    _check_vias(headers, limits)
-    message.top_via  # noqa: B018 - parsed and kept for the layers above
-    message.from_  # noqa: B018
-    message.to  # noqa: B018
-    message.call_id  # noqa: B018
-    cseq = message.cseq
+    first = headers.first_values()
+    if len(first) != len(headers):
+        repeated = headers.repeated()
+        if repeated:
+            raise RemoteProtocolError(f"more than one {min(repeated)}")
+        _check_vias(headers, limits)
+    elif "," in first.get("Via", ""):
+        _check_vias(headers, limits)
+    message.parse_compulsory()
     if isinstance(message, SipRequest):
-        if cseq.method != message.method:
+        if message.cseq.method != message.method:
             raise RemoteProtocolError("CSeq method differs from the request's")
-        message.max_forwards  # noqa: B018
+        message.max_forwards  # noqa: B018 - raises where malformed
 
 
 def _check_vias(headers: Headers, limits: Limits) -> None:
     lines = headers.get_all("Via")
-    if len(lines) == 1 and "," not in lines[0]:
-        return
     if len(lines) + sum(line.count(",") for line in lines) > limits.vias:
         count = sum(len(split_commas(line, limits.vias + 1)) for line in lines)
         if count > limits.vias:
