@@ -93,16 +93,18 @@ class Machine:
         self.clock: Clock = SystemClock()
 
     def transports(self, office: Office) -> list[Transport]:
+        from softswitch.transport.tcp import TcpTransport
         from softswitch.transport.udp import UdpTransport
 
+        kinds = {"udp": UdpTransport.bind, "tcp": TcpTransport.bind}
         bound: list[Transport] = []
         for number, listen in enumerate(office.sip.listen):
-            if listen.transport != "udp":
-                # TCP, TLS and WebSocket are accepted in the file and come with their transports.
+            bind = kinds.get(listen.transport)
+            if bind is None:
                 _log.warning("sip.listen[%d]: %s is not served yet", number, listen)
                 continue
             try:
-                bound.append(UdpTransport.bind(listen.host, listen.port))
+                bound.append(bind(listen.host, listen.port))
             except SoftswitchError as error:
                 for transport in bound:
                     transport.close()
@@ -201,6 +203,7 @@ class Switch:
         await self._wire(journal, transports)
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
+        undo.callback(self.registrar.close)
         if environment.admin():
             admin = AdminServer(
                 self.directory, {"status": self._status_command, "trace": self._trace_command}
@@ -235,7 +238,7 @@ class Switch:
         )
         for transport in transports:
             self.driver.attach(transport)
-        self.registrar = Registrar(office, self.stack, environment.clock, frozenset(reached_at))
+        self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
         wiring = Wiring(
             office=office,
             stack=self.stack,

@@ -1,0 +1,135 @@
+"""The registrar: REGISTER requests in, where each extension's phones are out (RFC 3261 10.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, assert_never
+
+from softswitch.call.endpoint import PhoneEndpoint
+from softswitch.call.identity import PhoneIdentity
+from softswitch.sip.effects import SetTimer, TimerFired
+from softswitch.sip.events import RequestReceived
+from softswitch.sip.flow import Flow
+from softswitch.sip.registration import (
+    Answer,
+    Binding,
+    Bindings,
+    Bound,
+    FlowLost,
+    RegisterArrived,
+    RegistrationInput,
+    RegistrationPolicy,
+    Unbound,
+)
+
+if TYPE_CHECKING:
+    from softswitch.clock import Clock
+    from softswitch.sip.stack import SipStack
+
+_log = logging.getLogger("softswitch.registrar")
+
+OnChange = Callable[[str, bool], None]
+"""Called with an extension and whether it can be reached now."""
+
+
+class Registrar:
+    """Feeds `Bindings` and performs its effects.
+
+    Parameters: `own_addresses` are (host, port) pairs that no Contact may name. The gate has proven
+    the sender to be the extension it registers.
+    """
+
+    def __init__(
+        self, stack: SipStack, clock: Clock, own_addresses: frozenset[tuple[str, int]]
+    ) -> None:
+        self._stack = stack
+        self._clock = clock
+        self._bindings = Bindings(RegistrationPolicy(own_addresses=own_addresses))
+        self._timer: asyncio.TimerHandle | None = None
+        self._listeners: list[OnChange] = []
+
+    def listen(self, on_change: OnChange) -> None:
+        """Tell `on_change` of extensions that come and go."""
+        self._listeners.append(on_change)
+
+    def handle(self, event: RequestReceived, now_s: float) -> None:
+        """One authenticated REGISTER."""
+        if not isinstance(event.identity, PhoneIdentity):
+            self._stack.respond(event.handle, 403, now_s=now_s)
+            return
+        aor = event.identity.extension
+        self._feed(RegisterArrived(aor, event.request, event.flow), now_s, event.handle)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """A stream connection has closed: who registered over it is gone."""
+        self._feed(FlowLost(flow), self._clock.monotonic_s(), None)
+
+    def endpoints(self, extension: str) -> tuple[PhoneEndpoint, ...]:
+        """The registered phones of an extension, best first."""
+        found = self._bindings.contacts(extension, self._clock.monotonic_s())
+        return tuple(_endpoint(extension, binding) for binding in found)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def rows(self, now_s: float) -> list[dict[str, Any]]:
+        """All registrations, for `status`."""
+        return [
+            {
+                "extension": aor,
+                "contact": binding.contact,
+                "address": f"{binding.flow.remote[0]}:{binding.flow.remote[1]}",
+                "transport": binding.flow.transport,
+                "user_agent": binding.user_agent,
+                "expires_s": binding.expires_at_s - now_s,
+            }
+            for aor in self._bindings.addresses_of_record()
+            for binding in self._bindings.contacts(aor, now_s)
+        ]
+
+    def _feed(self, event: RegistrationInput, now_s: float, handle: int | None) -> None:
+        for effect in self._bindings.handle(event, now_s):
+            match effect:
+                case Answer():
+                    if handle is not None:
+                        self._stack.respond(
+                            handle,
+                            effect.status,
+                            effect.reason,
+                            headers=effect.headers,
+                            now_s=now_s,
+                        )
+                case Bound():
+                    _log.info("%s registered at %s", effect.aor, effect.binding.contact)
+                    self._tell(effect.aor, True)
+                case Unbound():
+                    _log.info("%s is gone: %s", effect.aor, effect.because.value)
+                    self._tell(effect.aor, bool(self._bindings.contacts(effect.aor, now_s)))
+                case SetTimer():
+                    self._arm(effect)
+                case _:
+                    assert_never(effect)
+
+    def _arm(self, effect: SetTimer) -> None:
+        self.close()
+        self._timer = asyncio.get_running_loop().call_later(
+            effect.after_s, self._expire, TimerFired(effect.name)
+        )
+
+    def _expire(self, event: TimerFired) -> None:
+        self._timer = None
+        self._feed(event, self._clock.monotonic_s(), None)
+
+    def _tell(self, extension: str, reachable: bool) -> None:
+        for listener in self._listeners:
+            listener(extension, reachable)
+
+
+def _endpoint(extension: str, binding: Binding) -> PhoneEndpoint:
+    flow = binding.flow
+    key = (flow.transport, flow.local, flow.remote, flow.connection_id)
+    return PhoneEndpoint(extension, binding.contact, key)
