@@ -58,9 +58,11 @@ class ParseError(RemoteProtocolError):
 def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest | SipResponse:
     """One datagram, or one framed message of a stream.
 
-    Octets after Content-Length are dropped (RFC 3261 18.3); without Content-Length the body is
-    the rest. Raises ParseError and nothing else.
+    Line breaks before the start line are skipped (RFC 3261 7.5). Octets after Content-Length are
+    dropped (18.3); without Content-Length the body is the rest. Raises ParseError and nothing else.
     """
+    if data[:2] == b"\r\n":
+        data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n", 0, limits.head + 4)
     if end < 0:
         if len(data) > limits.head:

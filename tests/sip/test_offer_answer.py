@@ -197,6 +197,17 @@ class TestLaterOffers:
         assert (agreed.media_index, agreed.direction, agreed.on_hold) == (1, "sendonly", False)
 
 
+def test_where_media_goes_is_an_address_and_no_name() -> None:
+    for host, remote in (
+        (THERE, (THERE, 4000)),
+        ("media.example", None),
+        ("localhost", None),
+    ):
+        assert make_answer(offer("m=audio 4000 RTP/AVP 0", host=host), HERE, 1)[1].remote == remote
+    mapped = offer("m=audio 4000 RTP/AVP 0", "c=IN IP6 ::ffff:198.51.100.2")
+    assert make_answer(mapped, HERE, 1)[1].remote == (THERE, 4000)
+
+
 class TestReadingAnswers:
     ours = make_offer(HERE, 4000, ["PCMA", "PCMU"], session_id=1, rtcp_mux=True)
 
@@ -255,3 +266,5 @@ class TestPacketsAndPorts:
             make_offer(HERE, 1, ["SILK"])
         with pytest.raises(LocalProtocolError):
             make_offer(HERE, 1, [])
+        with pytest.raises(LocalProtocolError):
+            read_answer(offer("m=video 1 RTP/AVP 99"), offer())

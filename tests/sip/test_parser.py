@@ -143,6 +143,12 @@ def test_folding_is_one_space() -> None:
     assert refusal(BASE.replace(b"\r\n", b"\r\n ", 1) + b"\r\n").status_hint == 400
 
 
+def test_line_breaks_before_the_start_line() -> None:
+    assert request(b"\r\n\r\n" + BASE + b"\r\n") == request(BASE + b"\r\n")
+    for noise in (b"", b"\r\n", b"\r\n\r\n", b"\0\0\0\0", b"jaK\0"):
+        assert refusal(noise).request is None
+
+
 def test_a_folded_name_is_no_name() -> None:
     assert refusal(with_line(b"Max-For\r\n wards: 1")).status_hint == 400
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.sip.sdp.address import AddressKind, address_kind, reflects
+from softswitch.sip.sdp.address import AddressKind, address_kind, canonical_address, reflects
 from softswitch.sip.sdp.codecs import AUDIO_CODECS, AudioFormat
 from softswitch.sip.sdp.description import (
     MediaDescription,
@@ -30,6 +30,7 @@ __all__ = [
     "SessionDescription",
     "address_kind",
     "answer_direction",
+    "canonical_address",
     "make_answer",
     "make_offer",
     "read_answer",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from softswitch.errors import LocalProtocolError
-from softswitch.sip.sdp.address import AddressKind, address_kind
+from softswitch.sip.sdp.address import AddressKind, address_kind, canonical_address
 from softswitch.sip.sdp.codecs import (
     AUDIO_CODECS,
     EVENTS,
@@ -63,10 +63,17 @@ class AudioNegotiated:
 
     @property
     def remote(self) -> tuple[str, int] | None:
-        """Where to send; None while the peer names no usable address (c=0.0.0.0 or port 0)."""
-        if self.remote_port == 0 or address_kind(self.remote_host) is AddressKind.UNSPECIFIED:
+        """Where to send, as a plain IP literal and a port.
+
+        None while the peer names no usable address: c=0.0.0.0, port 0, or a host name, which nobody
+        may make us look up.
+        """
+        host = canonical_address(self.remote_host)
+        if host is None or self.remote_port == 0:
             return None
-        return (self.remote_host, self.remote_port)
+        if address_kind(host) is AddressKind.UNSPECIFIED:
+            return None
+        return (host, self.remote_port)
 
 
 # -- our offers -------------------------------------------------------------------------------
@@ -351,9 +358,11 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
 
     Lenient to answers with fewer or more media lines than offered, strict to what they mean: the
     first codec of the answer that we offered is taken. Raises SdpError (488) when the audio line
-    was refused or nothing in it is ours.
+    was refused or nothing in it is ours, LocalProtocolError when `offer` offers no audio.
     """
-    index = next(i for i, line in enumerate(offer.media) if line.kind == "audio" and line.port)
+    index = next((i for i, m in enumerate(offer.media) if m.kind == "audio" and m.port), None)
+    if index is None:
+        raise LocalProtocolError("our offer has no audio line")
     ours = offer.media[index]
     if index >= len(answer.media) or answer.media[index].kind != "audio":
         raise SdpError("the answer has no audio line", 488)
