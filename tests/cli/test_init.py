@@ -1,0 +1,138 @@
+"""`softswitch init` and `softswitch check`."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from softswitch.cli.init import PHONES_MAX, new_password
+from softswitch.cli.main import build
+from softswitch.config import load_office
+from softswitch.errors import SoftswitchError
+
+Run = Callable[..., Result]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def run() -> Run:
+    def invoke(*arguments: object) -> Result:
+        environment = {"COLUMNS": "200", "NO_COLOR": "1"}
+        return CliRunner(env=environment).invoke(build(), [str(a) for a in arguments])
+
+    return invoke
+
+
+def test_a_new_office_loads_is_private_and_says_what_to_enter(run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "office"
+    done = run("init", home, "--address", "127.0.0.1", "--port", 5070)
+    assert done.exit_code == 0
+    file = home / "office.toml"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    office = load_office(file)
+    assert str(office.sip.listen[0]) == "udp://127.0.0.1:5070"
+    assert office.media.address == "127.0.0.1"
+    for extension in office.extensions:
+        line = rf"127\.0\.0\.1:5070 +{extension.number} +{re.escape(extension.password)}"
+        assert re.search(line, done.output)
+        assert extension.permissions == ("internal",)
+    assert f"softswitch serve {file}" in done.output
+
+
+def test_no_two_offices_have_a_secret_in_common(run: Run, tmp_path: Path) -> None:
+    secrets: set[str] = set()
+    for name in ("a", "b"):
+        run("init", tmp_path / name, "--phones", 20)
+        office = load_office(tmp_path / name / "office.toml")
+        secrets |= {extension.password for extension in office.extensions}
+    assert len(secrets) == 40
+    assert all(re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", secret) for secret in secrets)
+
+
+def test_a_password_has_no_letter_taken_for_another() -> None:
+    drawn = "".join(new_password() for _ in range(200))
+    assert not set(drawn) & set("01iloILO")
+
+
+def test_an_office_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "office.toml"
+    file.write_text("mine")
+    done = run("init", tmp_path)
+    assert isinstance(done.exception, SoftswitchError)
+    assert "stays as it is" in str(done.exception)
+    assert file.read_text() == "mine"
+
+
+def test_the_number_of_phones_is_bounded(run: Run, tmp_path: Path) -> None:
+    assert run("init", tmp_path / "a", "--phones", PHONES_MAX).exit_code == 0
+    assert len(load_office(tmp_path / "a" / "office.toml").extensions) == PHONES_MAX
+    assert run("init", tmp_path / "b", "--phones", PHONES_MAX + 1).exit_code == 2
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("address", ["not an address", "office.example", "0.0.0.0"])
+def test_an_address_that_cannot_be_used_writes_nothing(
+    run: Run, tmp_path: Path, address: str
+) -> None:
+    done = run("init", tmp_path / "office", "--address", address)
+    assert isinstance(done.exception, SoftswitchError)
+    assert not (tmp_path / "office").exists()
+
+
+def test_ipv6(run: Run, tmp_path: Path) -> None:
+    done = run("init", tmp_path, "--address", "::1")
+    assert "[::1]:5060" in done.output
+    assert load_office(tmp_path / "office.toml").sip.listen[0].host == "::1"
+
+
+# -- check -----------------------------------------------------------------------------------------
+
+
+def test_check_sums_up_and_shows_no_secret(run: Run) -> None:
+    done = run("check", EXAMPLES / "office.toml")
+    assert done.exit_code == 0
+    assert "3: 1001, 1002, 1003" in done.output
+    assert "udp://127.0.0.1:5060" in done.output
+    assert "office.toml: good" in done.output
+    assert "change-me" not in done.output
+
+
+def test_check_warns_of_a_file_that_others_may_read(run: Run, tmp_path: Path) -> None:
+    run("init", tmp_path, "--address", "127.0.0.1")
+    file = tmp_path / "office.toml"
+    assert "warning" not in run("check", file).output
+    file.chmod(0o644)
+    assert f"chmod 600 {file}" in run("check", file).output
+
+
+def test_check_cuts_long_lists(run: Run, tmp_path: Path) -> None:
+    run("init", tmp_path, "--phones", 10)
+    assert (
+        "10: 1001, 1002, 1003, 1004, 1005, 1006 and 4 more"
+        in run("check", tmp_path / "office.toml").output
+    )
+
+
+def test_check_shows_every_problem(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "office.toml"
+    file.write_text('[office]\nnam = "x"\n[media]\nworkers = -1\n')
+    done = run("check", file)
+    assert isinstance(done.exception, SoftswitchError)
+    assert str(done.exception).split("\n") == [
+        f'{file}:2: office.nam: is not a key that is known here (did you mean "name"?); '
+        "allowed: name, domain, language, timezone, country",
+        f'{file}:4: media.workers: is not a number of workers; allowed: "auto" or 1 to 256',
+    ]
+
+
+def test_check_prints_the_limits(run: Run) -> None:
+    done = run("check", "--limits")
+    assert done.exit_code == 0
+    assert re.search(r"SIP head .* 65,536 octets", done.output)
+    assert "good" not in done.output

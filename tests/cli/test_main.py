@@ -1,0 +1,84 @@
+"""The command line: help, versions, and errors of one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from softswitch.cli.main import run; run()"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "SOFTSWITCH_DEBUG"}
+    env = {**kept, "NO_COLOR": "1", "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, env=env, timeout=60, check=False
+    )
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from softswitch.cli.main import build\n"
+        "from typer.testing import CliRunner\n"
+        "print(CliRunner().invoke(build(), ['--help']).output)\n"
+        "heavy = {'numpy', 'sqlalchemy', 'alembic', 'softswitch.switch', 'asyncio'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    for command in ("init", "check", "serve", "status", "calls", "trace", "demo", "doctor"):
+        assert f" {command} " in output
+    assert "HEAVY []" in output
+
+
+def test_version() -> None:
+    from softswitch import __version__
+
+    assert run("--version").stdout == f"softswitch {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "nothing-here.toml"), "nothing-here.toml: cannot be read: No such file"),
+        (("serve", "nothing-here.toml"), "nothing-here.toml: cannot be read: No such file"),
+        (("init", "/dev/null/office"), "/dev/null/office/office.toml cannot be written"),
+        (("init", "x", "--domain", 'a"b'), "neither an address nor a domain"),
+    ],
+)
+def test_an_error_is_one_line_on_standard_error(arguments: tuple[str, ...], words: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def test_wrong_usage_is_told_apart() -> None:
+    done = run("no-such-command")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_whoever_debugs_gets_the_traceback() -> None:
+    done = run("check", "nothing-here.toml", SOFTSWITCH_DEBUG="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    office = tmp_path / "office.toml"
+    office.write_text("")
+    with subprocess.Popen(
+        [*COMMAND, "check", str(office)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
