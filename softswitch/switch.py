@@ -96,7 +96,10 @@ class Machine:
         from softswitch.transport.tcp import TcpTransport
         from softswitch.transport.udp import UdpTransport
 
-        kinds = {"udp": UdpTransport.bind, "tcp": TcpTransport.bind}
+        kinds: dict[str, Callable[[str, int], Transport]] = {
+            "udp": UdpTransport.bind,
+            "tcp": TcpTransport.bind,
+        }
         bound: list[Transport] = []
         for number, listen in enumerate(office.sip.listen):
             bind = kinds.get(listen.transport)
