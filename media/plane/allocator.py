@@ -51,9 +51,11 @@ class Placement:
 class PortAllocator:
     """Ports `first`..`last` shared out to workers and streams.
 
-    `ports_each`: ports that a worker begins with and keeps; beyond them ports are opened while a
-    stream would otherwise meet another one's expectations, up to `ports_each_max`; ports that were
-    opened on demand are closed when they are empty. `one_each`: every stream its own port.
+    `ports_each`: ports that a worker begins with and keeps. Beyond them a port is opened, up to
+    `ports_each_max`, when a stream would otherwise meet another one's expectations or when all have
+    `crowd` streams (a socket's receive buffer is bounded, and each socket costs a system call a
+    batch); ports that were opened on demand are closed when they are empty. `one_each`: every
+    stream its own port.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class PortAllocator:
         first: int,
         last: int,
         *,
-        ports_each: int = 8,
+        ports_each: int = 4,
         ports_each_max: int = 64,
+        crowd: int = 128,
         one_each: bool = False,
         ids_max: int = 32_768,
     ) -> None:
@@ -74,6 +77,7 @@ class PortAllocator:
         self._placed: dict[int, _Placed] = {}
         self._ports_each = ports_each
         self._ports_each_max = ports_each_max
+        self._crowd = crowd
         self._one_each = one_each
 
     def __len__(self) -> int:
@@ -132,12 +136,15 @@ class PortAllocator:
         ports = self._of_worker.setdefault(worker, [])
         if not self._one_each:
             free = [port for port in ports if self._is_free(port, host, remote)]
-            if free:
-                return min(free, key=_crowd), False
+            best = min(free, key=_crowd, default=None)
+            if best is not None and len(best.streams) < self._crowd:
+                return best, False
             if len(ports) < self._ports_each_max:
                 port = self._open(worker)
                 if port is not None:
                     return port, True
+            if best is not None:
+                return best, False
             usable = [port for port in ports if len(port.streams) < STREAMS_PER_PORT_MAX]
             if usable:
                 # A tie that only the SSRC can break; where it is least likely to be needed.

@@ -63,7 +63,7 @@ PACKETS_PER_S_MAX = 500
 
 _STALL_TICKS = 10
 _EXPIRE_S = 0.1
-_TRIM_S = 5.0
+_ADAPT_S = 1.0
 _POLICE_S = 0.01
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
@@ -125,7 +125,7 @@ class Engine:
         self._ticks = 0
         self._next_second_s = start_s + 1.0
         self._next_expire_s = start_s + _EXPIRE_S
-        self._next_trim_s = start_s + _TRIM_S
+        self._next_adapt_s = start_s + _ADAPT_S
         self._next_police_s = start_s
         self._now_s = start_s
         self.packets_in = 0
@@ -158,6 +158,11 @@ class Engine:
     def ticking(self) -> bool:
         """Somebody needs decoded audio: there is work every 20 ms."""
         return bool(self._timeline.active) or self._mixer.busy
+
+    @property
+    def relaying(self) -> bool:
+        """Packets are passed on as they come: the sooner they are fetched, the less they wait."""
+        return self._relay.feeds > 0
 
     def deadline_s(self) -> float:
         """Return when `poll` is due again even if nothing arrives."""
@@ -200,9 +205,9 @@ class Engine:
         if now_s >= self._next_second_s:
             self._next_second_s = now_s + 1.0
             self._each_second(now_s)
-        if now_s >= self._next_trim_s:
-            self._next_trim_s = now_s + _TRIM_S
-            self._timeline.trim()
+        if now_s >= self._next_adapt_s:
+            self._next_adapt_s = now_s + _ADAPT_S
+            self._timeline.adapt()
 
     def _each_second(self, now_s: float) -> None:
         streams = self._streams
@@ -502,6 +507,7 @@ class Engine:
             "recordings": len(self._recorder),
             "plays": len(self._mixer.plays),
             "parties": len(self._mixer.parties),
+            "feeds": self._relay.feeds,
             "conversions": self._relay.converting,
             "unknown_sources": self._ingress.unknown_sources,
             "send_errors": self._io.send_errors,

@@ -147,6 +147,7 @@ class Ingress:
                     lengths[listened],
                     rows[listened],
                     route[listened, SLOT].astype(np.intp),
+                    now_s,
                 )
         targets = route[:, TARGET].astype(np.intp)
         going = (targets != NONE).nonzero()[0]
@@ -233,6 +234,7 @@ class Ingress:
         lengths: NDArray[np.int32],
         rows: NDArray[np.intp],
         slots: NDArray[np.intp],
+        now_s: float,
     ) -> None:
         octets = self._io.rx.octets
         first = int(lengths[0])
@@ -251,7 +253,7 @@ class Ingress:
                 samples = g711.decode_ulaw(codes)
                 if len(alaw):
                     samples[alaw] = g711.decode_alaw(codes[alaw])
-            late = self._timeline.write(slots[some], timestamps[some], samples)
+            late = self._timeline.write(slots[some], timestamps[some], samples, now_s)
             if late.any():
                 np.add.at(self._streams.late, rows[some][late], 1)
 

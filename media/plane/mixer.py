@@ -122,6 +122,7 @@ class Mixer:
         """Send what is due now; the timeline still stands at the positions to be played."""
         if self._stale:
             self._make_plan()
+        self._timeline.conceal()
         if self._plan is not None and len(self._heard):
             heard = self._plan.mix(self._timeline.slice()[self._slots])
             self._out[: len(self._heard)] = heard[self._heard]

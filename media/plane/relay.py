@@ -39,7 +39,7 @@ class Relay:
     """Makes and ends feeds. `ssrc_out[row]` is the SSRC that we send with on a row.
 
     `conversion[row]`: 1 u-law to A-law, 2 the reverse, for what comes in on `row`; `audio_out[row]`
-    the payload type its audio leaves with; `converting` counts the feeds that convert.
+    the payload type its audio leaves with; `feeds` counts the feeds, `converting` those of them that convert.
     """
 
     def __init__(self, streams: Streams, latch: Latch) -> None:
@@ -49,6 +49,7 @@ class Relay:
         self.conversion: NDArray[np.uint8] = np.zeros(streams.capacity, np.uint8)
         self.audio_out: NDArray[np.uint8] = np.zeros(streams.capacity, np.uint8)
         self.converting = 0
+        self.feeds = 0
         latch.before_change = self.suspend
 
     def feed(self, source: Stream, target: Stream | None) -> None:
@@ -63,6 +64,7 @@ class Relay:
         if source.feeds is None:
             source.feeds = target
             source.unsynced = True
+            self.feeds += 1
         route[HEAD_OUT] = 0x80000000 | (target.params.payload_type << 16)
         route[SSRC_OUT] = self.ssrc_out[target.row]
         self._set_conversion(row, _CONVERSIONS.get((source.params.codec, target.params.codec), 0))
@@ -94,6 +96,7 @@ class Relay:
 
     def _end(self, source: Stream) -> None:
         self.suspend(source)
+        self.feeds -= int(source.feeds is not None)
         source.feeds = None
         source.unsynced = False
         self._streams.route[source.row, TARGET] = NONE

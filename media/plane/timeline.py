@@ -11,6 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from media.dsp import plc
+from media.wire.jitter import PlayoutDelay
+
 TICK_SAMPLES = 160
 RATE_HZ = 8000
 RING = 16_000
@@ -23,7 +26,21 @@ _DELAY_MAX = 1_600
 _DELAY_STEP = 160
 _AHEAD = RING - HISTORY - 4 * TICK_SAMPLES
 _ASTRAY_MAX = 3
-_SLACK = 480
+_HEARD = 320
+_GAP_MAX = 480
+_COLUMNS = (
+    "ring",
+    "_base_timestamp",
+    "_base",
+    "_anchored",
+    "_astray",
+    "_delay",
+    "_earliest",
+    "_played",
+    "_latest",
+    "_gap",
+    "_filled",
+)
 _FAR = 1 << 40
 
 
@@ -44,7 +61,13 @@ class Timeline:
         self._anchored: NDArray[np.bool_] = np.zeros(slots, np.bool_)
         self._astray: NDArray[np.int32] = np.zeros(slots, np.int32)
         self._delay: NDArray[np.int64] = np.full(slots, DELAY, np.int64)
-        self._margin: NDArray[np.int64] = np.full(slots, _FAR, np.int64)
+        self._earliest: NDArray[np.int64] = np.full(slots, -_FAR, np.int64)
+        self._played: NDArray[np.bool_] = np.zeros(slots, np.bool_)
+        self._latest: NDArray[np.int64] = np.full(slots, -LATE, np.int64)
+        self._gap: NDArray[np.int64] = np.zeros(slots, np.int64)
+        self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
+        self._any_played = False
+        self._playout = PlayoutDelay(slots)
         self._free = list(range(slots - 1, -1, -1))
 
     def take(self) -> int:
@@ -56,12 +79,16 @@ class Timeline:
         self._anchored[slot] = False
         self._astray[slot] = 0
         self._delay[slot] = DELAY
-        self._margin[slot] = _FAR
+        self._earliest[slot] = -_FAR
+        self._latest[slot] = -LATE
+        self._gap[slot] = 0
+        self._filled[slot] = False
         self.active += 1
         return slot
 
     def give_back(self, slot: int) -> None:
         """End the use of a slot."""
+        self.play(slot, False)
         self._free.append(slot)
         self.active -= 1
 
@@ -71,11 +98,11 @@ class Timeline:
 
     def _grow(self) -> None:
         old = len(self.ring)
-        for name in ("ring", "_base_timestamp", "_base", "_anchored", "_astray"):
+        for name in _COLUMNS:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
-        self._delay = np.concatenate([self._delay, np.full(old, DELAY, np.int64)])
-        self._margin = np.concatenate([self._margin, np.full(old, _FAR, np.int64)])
+        # What the jitter of live slots was is learned anew within a second.
+        self._playout = PlayoutDelay(2 * old)
         self._free = list(range(2 * old - 1, old - 1, -1))
 
     def write(
@@ -83,11 +110,12 @@ class Timeline:
         slots: NDArray[np.integer],
         timestamps: NDArray[np.uint32],
         samples: NDArray[np.int16],
+        now_s: float,
     ) -> NDArray[np.bool_]:
         """Lay `samples` (k, m) of k packets at their `timestamps` (k,).
 
-        Returns (k,) bools: True where a packet came too late to be played (it may still be recorded)
-        or lies outside the ring. Later packets overwrite earlier ones at the same place.
+        Returns (k,) bools: True where a packet came too late (of a live slot: to be played, it may
+        still be recorded) or lies outside the ring. Later packets overwrite earlier ones.
         """
         fresh = np.flatnonzero(~self._anchored[slots])
         if len(fresh):
@@ -95,12 +123,11 @@ class Timeline:
         elapsed = (timestamps - self._base_timestamp[slots]).view(np.int32)
         at = self._base[slots] + elapsed
         margin = at - self.now
-        late: NDArray[np.bool_] = margin < 0
-        usual = not late.any()
-        if not usual or int(margin.max()) > _AHEAD:
+        late: NDArray[np.bool_] = margin < self._latest[slots]
+        if late.any() or int(margin.max()) > _AHEAD - samples.shape[1]:
             inside = (margin >= -LATE) & (margin <= _AHEAD - samples.shape[1])
-            self._note_astray(slots, late | ~inside)
             late |= ~inside
+            self._note_astray(slots, late)
             slots, timestamps, samples = slots[inside], timestamps[inside], samples[inside]
             at, margin = at[inside], margin[inside]
             if not len(slots):
@@ -109,22 +136,45 @@ class Timeline:
             self._astray[slots] = 0
         self._base_timestamp[slots] = timestamps
         self._base[slots] = at
-        np.minimum.at(self._margin, slots, margin)
+        if self._any_played:
+            self._measure(slots, timestamps, margin, now_s)
         self._scatter(slots, at, samples)
         return late
+
+    def _measure(
+        self,
+        slots: NDArray[np.integer],
+        timestamps: NDArray[np.uint32],
+        margin: NDArray[np.int64],
+        now_s: float,
+    ) -> None:
+        live = self._played[slots].nonzero()[0]
+        if len(live):
+            np.maximum.at(self._earliest, slots[live], margin[live])
+            self._playout.receive(slots[live], timestamps[live], now_s)
 
     def _scatter(
         self, slots: NDArray[np.integer], at: NDArray[np.int64], samples: NDArray[np.int16]
     ) -> None:
-        octave = samples.shape[1]
+        span = samples.shape[1]
         place = at % RING
-        if RING % octave == 0 and not (place % octave).any():
+        if RING % span == 0 and not (place % span).any():
             # Packets that fall on the grid of their own length, nearly all do, are whole rows.
-            self.ring.reshape(len(self.ring), -1, octave)[slots, place // octave] = samples
+            self.ring.reshape(len(self.ring), -1, span)[slots, place // span] = samples
+            self._filled[slots, place // TICK_SAMPLES] = True
+            if span > TICK_SAMPLES:
+                self._fill_more(slots, place, span)
             return
-        columns = place[:, None] + np.arange(octave)
+        columns = place[:, None] + np.arange(span)
         columns[columns >= RING] -= RING
         self.ring[np.asarray(slots)[:, None], columns] = samples
+        self._filled[slots, place // TICK_SAMPLES] = True
+        self._fill_more(slots, place, span)
+
+    def _fill_more(self, slots: NDArray[np.integer], place: NDArray[np.int64], span: int) -> None:
+        """Mark the further ticks that a packet reaches into."""
+        for offset in (*range(TICK_SAMPLES, span, TICK_SAMPLES), span - 1):
+            self._filled[slots, (place + offset) % RING // TICK_SAMPLES] = True
 
     def _anchor(
         self,
@@ -139,7 +189,6 @@ class Timeline:
             self._anchored[slot] = True
             self._base_timestamp[slot] = timestamps[index]
             self._base[slot] = self.arrival + int(self._delay[slot]) - DELAY
-            self._margin[slot] = _FAR
 
     def _note_astray(self, slots: NDArray[np.integer], astray: NDArray[np.bool_]) -> None:
         """Several packets in a row off the window: the sender's clock jumped, or the delay grew."""
@@ -150,13 +199,49 @@ class Timeline:
             self._astray[slot] = 0
             self._delay[slot] = min(int(self._delay[slot]) + _DELAY_STEP, _DELAY_MAX)
 
-    def trim(self) -> None:
-        """Once in some seconds: take out delay that no packet of that time has needed (drift)."""
-        slack = self._margin - self._delay
-        for slot in np.flatnonzero((self._margin < _FAR) & (slack > _SLACK)).tolist():
-            shift = (int(slack[slot]) // TICK_SAMPLES) * TICK_SAMPLES
+    def play(self, slot: int, played: bool) -> None:
+        """Say whether a slot is listened to live: then its delay is kept as short as its jitter
+        allows, and what is lost is concealed. A slot that is only recorded needs neither."""
+        if bool(self._played[slot]) == played:
+            return
+        self._played[slot] = played
+        self._latest[slot] = 0 if played else -LATE
+        self._any_played = bool(self._played.any())
+        if played:
+            self._playout.reset(slot)
+            self._earliest[slot] = -_FAR
+
+    def adapt(self) -> None:
+        """Once a second: bring the delay of each live slot to what its jitter asks for, drift too."""
+        wanted = np.rint(self._playout.target_s * RATE_HZ).astype(np.int64) + TICK_SAMPLES
+        known = self._played & self._anchored & (self._earliest > -_FAR)
+        excess = self._earliest - wanted
+        # Down only by what is worth a jump: a shift is a repeated or a left-out piece of sound.
+        for slot in np.flatnonzero(
+            known & ((excess < -TICK_SAMPLES) | (excess > 3 * TICK_SAMPLES))
+        ):
+            shift = int(excess[slot]) // TICK_SAMPLES * TICK_SAMPLES
             self._base[slot] -= shift
-        self._margin[:] = _FAR
+        self._earliest[:] = -_FAR
+
+    def conceal(self) -> None:
+        """Before a tick: continue live slots whose packet for it has not come."""
+        if not self._any_played:
+            return
+        block = self.now % RING // TICK_SAMPLES
+        lost = self._played & self._anchored & ~self._filled[:, block]
+        lost &= self._gap < _GAP_MAX
+        slots = lost.nonzero()[0]
+        self._gap[self._filled[:, block]] = 0
+        if not len(slots):
+            return
+        start = self.now - _HEARD
+        columns = np.arange(start, self.now) % RING
+        history = self.ring[slots[:, None], columns]
+        place = self.now % RING
+        sound = plc.conceal(history, self._gap[slots], TICK_SAMPLES, RATE_HZ)
+        self.ring[slots, place : place + TICK_SAMPLES] = sound
+        self._gap[slots] += TICK_SAMPLES
 
     def note_time(self, position: int) -> None:
         """It is `position` samples on the time axis: what arrives now is laid a delay after it."""
@@ -179,11 +264,13 @@ class Timeline:
         self.now += TICK_SAMPLES
         place = (self.now - HISTORY - TICK_SAMPLES) % RING
         self.ring[:, place : place + TICK_SAMPLES] = 0
+        self._filled[:, place // TICK_SAMPLES] = False
 
     def skip_to(self, position: int) -> None:
         """Move on by several ticks at once; after a pause as long as the ring all is silent."""
         if position - self.now >= RING:
             self.ring[:] = 0
+            self._filled[:] = False
             self.now = position
         while self.now < position:
             self.advance()

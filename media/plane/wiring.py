@@ -103,6 +103,7 @@ class Wiring:
     def rewire(self, stream: Stream) -> None:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
         self._set_slot(stream, stream.room is not None or stream.taps > 0)
+        self._listen(stream)
         partner = stream.partner
         # First end what must end, then begin: a target has one feed at a time.
         pairs = [(stream, self._target(stream))]
@@ -124,6 +125,11 @@ class Wiring:
         if target.echo and target is not source:
             return None
         return target if relayable(source, target) else None
+
+    def _listen(self, stream: Stream) -> None:
+        slot = int(self._streams.route[stream.row, SLOT])
+        if slot != NONE:
+            self._timeline.play(slot, stream.room is not None)
 
     def _set_slot(self, stream: Stream, wanted: bool) -> None:
         route = self._streams.route

@@ -40,6 +40,9 @@ _GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
 """(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
 packet is served at once, with many a batch costs little more than a packet."""
 
+_TICK_GATHER_S = 0.008
+"""Where nothing is relayed, nothing leaves before the next tick."""
+
 
 def gather_s(rate: float) -> float:
     """Return how long to let datagrams gather at `rate` packets a second."""
@@ -125,7 +128,7 @@ class Worker:
         next_load_s = clock() + _LOAD_EVERY_S
         cpu_s, packets = time.process_time(), 0
         while not self._stopping and not control.closed:
-            pause = min(gather_s(self._rate), engine.deadline_s() - clock())
+            pause = min(self._patience_s(), engine.deadline_s() - clock())
             if pause > 0.0002:
                 time.sleep(pause)
                 commanded = io.wait(0.0)
@@ -144,6 +147,12 @@ class Worker:
                 cpu_s, packets = spent, engine.packets_in
                 next_load_s = now_s + _LOAD_EVERY_S
         self._finish()
+
+    def _patience_s(self) -> float:
+        """How long datagrams may gather before they are fetched."""
+        if self.engine.relaying:
+            return gather_s(self._rate)
+        return _TICK_GATHER_S if self.engine.ticking else 0.0
 
     def _take_commands(self, now_s: float) -> None:
         for _ in range(_COMMANDS_PER_TURN):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -203,6 +204,48 @@ def test_mute_deaf_gain_and_leaving(world, make_talker):
         world.do(ReleaseStream(number))
     snapshot = world.engine.snapshot()
     assert (snapshot["parties"], snapshot["slots"], snapshot["rows"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("jitter_s", "late_max"), [(0.005, 0.0), (0.06, 0.02), (0.15, 0.02)])
+def test_delay_follows_the_jitter(world, make_talker, jitter_s, late_max):
+    talkers = room(world, make_talker, 2)
+    rng = random.Random(5)
+    arrivals = []
+    for number in range(500):
+        for talker in talkers:
+            due_s = world.now_s + 0.02 * number + rng.random() * jitter_s
+            arrivals.append((due_s, talker.address, talker.packet(b"\xc0" * 160)))
+    begun_s = world.now_s
+    late_before = None
+    for due_s, address, packet in sorted(arrivals):
+        world.now_s = max(world.now_s, due_s)
+        world.io.deliver(0, address, packet)
+        world.engine.poll(world.now_s)
+        if late_before is None and world.now_s > begun_s + 5.0:
+            late_before = world.engine.stats(0).late + world.engine.stats(1).late
+    late = world.engine.stats(0).late + world.engine.stats(1).late
+    assert (late - late_before) / 500 <= late_max
+    assert world.engine.stats(0).jitter_ms <= 1000 * jitter_s
+
+
+def test_one_lost_packet_is_concealed(world, make_talker):
+    talkers = room(world, make_talker, 2)
+    wave = (6000 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 8000)).astype(np.int16)
+    codes = g711.encode_ulaw(wave).reshape(-1, 160)
+    for number in range(100):
+        packet = talkers[0].packet(codes[number].tobytes())
+        if number != 50:
+            world.io.deliver(0, talkers[0].address, packet)
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    packets = [packet for packet in world.sent() if packet.remote[0] == "10.0.1.1"]
+    sound = heard(packets).astype(float)
+    begin = int(np.flatnonzero(np.abs(sound) > 100)[0])
+    sound = sound[begin : begin + 95 * 160]
+    error = sound - wave[: len(sound)]
+    assert np.abs(error).max() < 2500
+    frames = np.abs(sound[: 94 * 160].reshape(-1, 160)).mean(axis=1)
+    assert frames.min() > 2500
 
 
 def test_both_laws_meet_in_a_room(world, make_talker):
