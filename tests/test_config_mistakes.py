@@ -49,6 +49,12 @@ MISTAKES = [
         "sip.listen[1]",
         "same address",
     ),
+    (
+        'listen = ["udp',
+        'digest = ["MD5", "MD5"]\nlisten = ["udp',
+        "sip.digest[1]",
+        "same as sip.digest[0]",
+    ),
     ('address = "127.0.0.1"', 'address = "0.0.0.0"', "media.address", "SDP"),
     ('"20000-29999"', '"29999-20000"', "media.ports", "not a usable range"),
     ('"20000-29999"', '"1-80000"', "media.ports", "not a usable range"),

@@ -35,6 +35,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _doubled_numbers(office)
     yield from _doubled_codes(office)
     yield from _doubled_listeners(office)
+    yield from _doubled_digests(office)
     known = _Known(office)
     yield from _extensions(office, known)
     yield from _trunks(office)
@@ -145,6 +146,13 @@ def _doubled_listeners(office: Office) -> Iterator[Problem]:
     yield from _doubled(
         ((key, f"sip.listen[{i}]", str(a)) for key, i, a in listening),
         lambda first: f"is the same address and port as {first}",
+    )
+
+
+def _doubled_digests(office: Office) -> Iterator[Problem]:
+    yield from _doubled(
+        ((name, f"sip.digest[{i}]", "") for i, name in enumerate(office.sip.digest)),
+        lambda first: f"is the same as {first}",
     )
 
 
