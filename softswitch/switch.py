@@ -26,6 +26,7 @@ from softswitch.call.plane import MediaPlane
 from softswitch.call.trunks import TrunkRecord, Trunks
 from softswitch.call.wiring import Wiring
 from softswitch.clock import Clock, SystemClock
+from softswitch.collector import QuietCollector
 from softswitch.config import Office, load_office
 from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.prompts import Prompts
@@ -280,11 +281,14 @@ class Switch:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
+        collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
+        collector.start()
         try:
             if on_ready is not None:
                 on_ready()
             await stopped.wait()
         finally:
+            collector.stop()
             await self.stop()
 
     async def _close_cut_calls(self, store: Store) -> None:

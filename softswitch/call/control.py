@@ -366,6 +366,7 @@ class CallControl:
         self._wiring.records.leg_ended(
             call, leg, self._wiring.wall_s(), by=by, status=status, q850=q850
         )
+        leg.parted()
 
     def _forget_stream(self, stream_id: int) -> None:
         self._streams.pop(stream_id, None)

@@ -92,7 +92,7 @@ class Leg:
         media_by_source: bool,
     ) -> None:
         self._wiring = wiring
-        self._call = call
+        self._call: Call | None = call
         self._flow = flow
         self._media_by_source = media_by_source
         self._unreadable = False
@@ -310,6 +310,10 @@ class Leg:
         """From now on a leg of another call."""
         self._call = call
 
+    def parted(self) -> None:
+        """The leg is over: it lets go of its call, so that both are freed without the collector."""
+        self._call = self.on_stream = self.on_stream_closed = None
+
     def rehome(self) -> None:
         """Change to a stream on the worker of this leg's call, telling the peer by re-INVITE: two
         streams can be joined only where one worker has both."""
@@ -357,6 +361,7 @@ class Leg:
 
     def _open_stream(self, signalled_host: str | None) -> LocalStream:
         if self.stream is None:
+            assert self._call is not None, "a leg that is over opens no stream"
             self.stream = self._wiring.plane.reserve(
                 group=self._call.media_group, signalled_host=signalled_host
             )

@@ -24,6 +24,7 @@ from softswitch.sip.effects import (
     TransactionInput,
 )
 from softswitch.sip.flow import Flow, Outgoing
+from softswitch.sip.message import SipRequest
 from softswitch.sip.transaction.invite_client import InviteClientTransaction
 from softswitch.sip.transaction.invite_server import InviteServerTransaction
 from softswitch.sip.transaction.key import (
@@ -38,12 +39,15 @@ from softswitch.sip.transaction.non_invite_server import NonInviteServerTransact
 from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
-    from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.message import SipResponse
     from softswitch.sip.timers import Timer, TimerHeap
 
 ClientMachine = InviteClientTransaction | NonInviteClientTransaction
 ServerMachine = InviteServerTransaction | NonInviteServerTransaction
 MergeKey = tuple[str, str, int]
+
+
+_ANSWERED = SipRequest("ANSWERED", "")
 
 
 class TransactionUser(Protocol):
@@ -235,7 +239,7 @@ class TransactionLayer:
         """Put our Via on top with a fresh branch and rport (RFC 3581); returns the branch."""
         branch = MAGIC_COOKIE + self._token()
         host, port = self._advertised or flow.local
-        request.headers.insert_first(
+        request.headers.prepend(
             "Via",
             f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}",
         )
@@ -311,11 +315,17 @@ class TransactionLayer:
 
     def respond(self, transaction: ServerTransaction, response: SipResponse, now_s: float) -> None:
         """Answer by the transaction's flow: the packet's source, never what Via claims."""
-        transaction.feed(ResponseGiven(response.status, response.serialise()), now_s)
+        status = response.status
+        transaction.feed(ResponseGiven(status, response.serialise()), now_s)
+        if status >= 200 and type(transaction.machine) is NonInviteServerTransaction:
+            # For 32 s it will only repeat those octets: let go of everything else.
+            transaction.request = _ANSWERED
+            transaction.user = None
 
     def forget_server(self, transaction: ServerTransaction) -> None:
         """Drop a server transaction and its timers, whatever its state."""
         transaction.clear_timers()
+        transaction.user = None  # it holds this transaction too: without the cycle both go at once
         if self.servers.get(transaction.key) is transaction:
             del self.servers[transaction.key]
         key = transaction.merge_key
