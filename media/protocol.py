@@ -64,7 +64,8 @@ class StreamStats(msgspec.Struct, frozen=True):
 
     `lost` by sequence numbers (RFC 3550 A.3), `late` arrived after its place had been used;
     `jitter_ms` is the interarrival jitter of RFC 3550 6.4.1; `dropped` counts refused
-    packets by reason.
+    packets by reason; `round_trip_ms` and `remote_*` are what the peer's RTCP said of what we sent;
+    `mos` estimates how the peer was heard (ITU-T G.107), 0: not at all.
     """
 
     packets_in: int = 0
@@ -75,6 +76,10 @@ class StreamStats(msgspec.Struct, frozen=True):
     late: int = 0
     jitter_ms: float = 0.0
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    round_trip_ms: float | None = None
+    remote_lost: int = 0
+    remote_jitter_ms: float = 0.0
+    mos: float = 0.0
 
 
 # --- commands: control plane -> worker --------------------------------------------------------

@@ -22,6 +22,7 @@ from media.plane.packet_io import PacketIo
 from media.plane.player import Library, Play
 from media.plane.recorder import Recorder
 from media.plane.relay import Relay
+from media.plane.reports import Reports
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
@@ -55,6 +56,7 @@ from media.protocol import (
     StreamClosed,
     StreamLatched,
     StreamParams,
+    StreamStats,
 )
 
 TICK_S = TICK_SAMPLES / RATE_HZ
@@ -66,6 +68,7 @@ _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
 _POLICE_S = 0.01
 _DIGITS_MAX = 256
+_REPORTS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
 
 
@@ -74,7 +77,8 @@ class Engine:
 
     Parameters: `io` moves datagrams; `emit` receives events; `disk` writes and `reader` reads files;
     `recordings_dir`; `streams_max` rows; `rtp_timeout_s` until `MediaTimedOut`; `rng` draws SSRCs,
-    sequence numbers and timestamps; `start_s` is the time of the first tick.
+    sequence numbers and timestamps; `start_s` is the time of the first tick; `unix_offset_s` makes Unix time of
+    `now_s` (for RTCP).
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Engine:
         rng: random.Random,
         streams_max: int = 8192,
         rtp_timeout_s: float = 30.0,
+        unix_offset_s: float = 0.0,
     ) -> None:
         self._io = io
         self._emit = emit
@@ -107,6 +112,7 @@ class Engine:
         self._mixer = Mixer(
             io, self._streams, self._timeline, self._relay, self._on_played, self._on_spelt
         )
+        self._reports = Reports(io, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(self._streams, self._timeline, self._relay, self._mixer)
         self._ingress = Ingress(
             io,
@@ -117,7 +123,7 @@ class Engine:
             self._relay,
             self._timeline,
             self._on_digit,
-            self._on_rtcp,
+            self._reports.heard,
             self._on_revived,
         )
         self._start_s = start_s
@@ -202,12 +208,19 @@ class Engine:
         self._library.poll()
         while self._recorder.finished:
             self._on_recording_finished(self._recorder.finished.popleft())
+        self._send_reports(now_s)
         if now_s >= self._next_second_s:
             self._next_second_s = now_s + 1.0
             self._each_second(now_s)
         if now_s >= self._next_adapt_s:
             self._next_adapt_s = now_s + _ADAPT_S
             self._timeline.adapt()
+
+    def _send_reports(self, now_s: float) -> None:
+        due = [self._rows[row] for row in self._reports.due(now_s)[:_REPORTS_MAX]]
+        streams = [stream for stream in due if stream is not None and not stream.timed_out]
+        if streams:
+            self._reports.send(streams, now_s)
 
     def _each_second(self, now_s: float) -> None:
         streams = self._streams
@@ -314,6 +327,7 @@ class Engine:
         streams.next_timestamp[row] = self._rng.getrandbits(32)
         self._relay.ssrc_out[row] = self._rng.getrandbits(32)
         self._ingress.events.reset(row)
+        self._reports.reset(row)
         if command.latched is not None:
             stream.restored = command.latched
 
@@ -343,7 +357,9 @@ class Engine:
         restored, stream.restored = stream.restored, None
         if restored is not None:
             self._latch.restore(stream, restored)
+            self._reports.begin(stream, self._now_s)
         else:
+            self._reports.stop(stream.row)
             self._latch.expect(stream, params.remote, params.nat)
 
     def _apply(
@@ -377,7 +393,8 @@ class Engine:
         self._wiring.unplug(stream)
         self._latch.forget(stream)
         self._mixer.forget(stream)
-        stats = self._streams.stats(stream.row)
+        self._reports.stop(stream.row)
+        stats = self._reports.complete(self._streams.stats(stream.row), stream)
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
         self._emit(StreamClosed(stream_id, stats))
@@ -480,6 +497,7 @@ class Engine:
     def _on_locked(self, stream: Stream) -> None:
         if stream.locked is not None:
             self._wiring.rewire(stream)
+            self._reports.begin(stream, self._now_s)
             self._emit(StreamLatched(stream.stream_id, stream.locked))
 
     def _on_digit(self, row: int, digit: str, duration: int) -> None:
@@ -487,9 +505,6 @@ class Engine:
         if stream is not None and stream.receives:
             milliseconds = round(1000 * duration / float(self._streams.clock_hz[row]))
             self._emit(DigitReceived(stream.stream_id, digit, milliseconds))
-
-    def _on_rtcp(self, stream: Stream, octets: bytes, now_s: float) -> None:
-        """Reports of the peer are taken note of by `media.plane.reports`, once it exists."""
 
     def _on_revived(self, stream: Stream) -> None:
         stream.timed_out = False
@@ -513,9 +528,10 @@ class Engine:
             "send_errors": self._io.send_errors,
         }
 
-    def stats(self, stream_id: int) -> Any:
+    def stats(self, stream_id: int) -> StreamStats:
         """Return the `StreamStats` of a stream so far."""
-        return self._streams.stats(self._get(stream_id).row)
+        stream = self._get(stream_id)
+        return self._reports.complete(self._streams.stats(stream.row), stream)
 
 
 _CLOCK_HZ = {"opus": 48_000.0, "L16": 8_000.0, "G722": 8_000.0}

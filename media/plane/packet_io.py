@@ -1,8 +1,9 @@
 """What the engine asks of a network: batches of datagrams in, batches out, sources as numbers.
 
 A *port* here is one bound UDP socket, known to the engine by a small number; a *row* is the
-engine's index of a stream, which has one destination. A source is one 64-bit *key*: port number,
-UDP port and IP address of the sender, so that finding a stream is one search over integers.
+engine's index of a stream, which has one destination (RTCP has as many rows again). A source is one
+64-bit *key*: port number, UDP port and IP address of the sender, so that finding a stream is one
+search over integers.
 
     bits 0-15  port number      bits 16-31  UDP port, network order      bits 32-63  IPv4 address
 

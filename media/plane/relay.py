@@ -120,6 +120,17 @@ class Relay:
         route[TARGET] = target.row
         self._latch.refresh(source)
 
+    def timestamp_of(self, target: Stream, now_s: float) -> int:
+        """Return the RTP timestamp that this moment has in what we send to `target`."""
+        streams, row = self._streams, target.row
+        source = target if target.feeds is target else target.partner
+        at, sent_s = int(streams.next_timestamp[row]), float(streams.sent_s[row])
+        if source is not None and source.feeds is target and not source.unsynced:
+            offset = int(streams.route[source.row, TIMESTAMP_OFFSET])
+            at = int(streams.timestamp[source.row]) + offset
+            sent_s = float(streams.heard_s[source.row])
+        return at + round((now_s - sent_s) * float(streams.clock_hz[row]))
+
     def redirect(self, route: NDArray[np.uint32], source: Stream, kind: str) -> None:
         """Make one packet's `route` fit an event or comfort noise instead of audio."""
         target = source.feeds

@@ -132,6 +132,10 @@ class Streams:
         due = int(self.extended[row]) - int(self.first[row]) + 1
         return max(0, due - (self.packets_in(row) - int(self.counted[row])))
 
+    def expected(self, row: int) -> tuple[int, int]:
+        """Return how many packets this source has sent, and how many of them never came."""
+        return int(self.extended[row]) - int(self.first[row]) + 1, self._missing(row)
+
     def stats(self, row: int) -> StreamStats:
         """Return the account of a row so far."""
         received, sent = int(self.received[row]), int(self.sent[row])

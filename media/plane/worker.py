@@ -118,6 +118,7 @@ class Worker:
             rng=random.SystemRandom(),
             streams_max=setup.streams_max,
             rtp_timeout_s=setup.rtp_timeout_s,
+            unix_offset_s=time.time() - time.monotonic(),
         )
 
     def run(self) -> None:
@@ -194,8 +195,8 @@ class Worker:
 
 def _packet_io(setup: Setup) -> PacketIo:
     if setup.back_end != "portable" and io_mmsg.available():
-        return io_mmsg.MmsgIo(setup.streams_max)
-    return PortableIo(setup.streams_max)
+        return io_mmsg.MmsgIo(2 * setup.streams_max)
+    return PortableIo(2 * setup.streams_max)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -67,7 +67,7 @@ class World:
 
     def __init__(self, tmp_path: Path, **options: Any) -> None:
         streams_max = options.get("streams_max", 64)
-        self.io = MemoryIo(streams_max)
+        self.io = MemoryIo(2 * streams_max)
         for port_id in range(16):
             self.io.use_port(port_id)
         self.events: list[MediaEvent] = []
@@ -122,8 +122,10 @@ class World:
         return said
 
     def sent(self) -> list[Rtp]:
-        """What the engine has sent since the last time."""
-        return [Rtp(datagram) for datagram in self.io.take_sent()]
+        """The RTP that the engine has sent since the last time."""
+        return [
+            Rtp(datagram) for datagram in self.io.take_sent() if not 192 <= datagram.data[1] <= 223
+        ]
 
     def events_of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

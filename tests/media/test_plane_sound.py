@@ -352,6 +352,8 @@ def test_sent_digits_are_heard_by_another_engine(world, make_world, make_talker)
         world.io.deliver(2, B, b.packet())
         world.engine.poll(world.now_s)
         for datagram in world.io.take_sent():
+            if datagram.port_id % 2:
+                continue  # RTCP
             packets.append(datagram.data)
             other.io.deliver(0, ("10.9.9.9", 4000), datagram.data)
         other.engine.poll(other.now_s)

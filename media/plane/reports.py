@@ -1,0 +1,185 @@
+"""RTCP of all streams: reports sent every five seconds or so, reports of the peers taken note of.
+
+RFC 3550 sections 6.2 (interval), 6.4. Reports go only to a source that media has locked to, and are
+taken only from there. A BYE ends nothing: calls end by signalling.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import emodel
+from media.plane.packet_io import PacketIo
+from media.plane.relay import Relay
+from media.plane.stream import Stream
+from media.plane.streams import SSRC, Streams
+from media.plane.timeline import DELAY, RATE_HZ
+from media.protocol import StreamStats
+from media.wire import rtcp
+
+INTERVAL_S = 5.0
+_PLAYOUT_MS = 1000.0 * DELAY / RATE_HZ
+
+
+class Reports:
+    """One row a stream, as in `Streams`. `unix_offset_s` added to `now_s` gives Unix time."""
+
+    def __init__(
+        self,
+        io: PacketIo,
+        streams: Streams,
+        relay: Relay,
+        rng: random.Random,
+        unix_offset_s: float,
+    ) -> None:
+        size = streams.capacity
+        self._io = io
+        self._streams = streams
+        self._relay = relay
+        self._rng = rng
+        self._unix_offset_s = unix_offset_s
+        self._cname = f"{rng.getrandbits(96):024x}"  # RFC 7022: random, says nothing about us
+        self._next_s: NDArray[np.float64] = np.full(size, np.inf)
+        self._expected: NDArray[np.int64] = np.zeros(size, np.int64)
+        self._missing: NDArray[np.int64] = np.zeros(size, np.int64)
+        self._sent: NDArray[np.uint64] = np.zeros(size, np.uint64)
+        self._last_sr: NDArray[np.uint32] = np.zeros(size, np.uint32)
+        self._last_sr_s: NDArray[np.float64] = np.zeros(size)
+        self.round_trip_s: NDArray[np.float64] = np.full(size, np.nan)
+        """(streams,) seconds, as the peer's last report gives it."""
+        self.remote_lost: NDArray[np.int64] = np.zeros(size, np.int64)
+        self.remote_jitter: NDArray[np.float64] = np.zeros(size)
+
+    def begin(self, stream: Stream, now_s: float) -> None:
+        """The stream is locked to its source: report to it from now on."""
+        if stream.locked is None or stream.locked[1] >= 65_535:
+            return
+        mux = stream.params is not None and stream.params.rtcp_mux
+        address = stream.locked if mux else (stream.locked[0], stream.locked[1] + 1)
+        self._io.set_destination(self._streams.capacity + stream.row, address)
+        self._next_s[stream.row] = now_s + INTERVAL_S * self._rng.uniform(0.25, 0.75)
+
+    def stop(self, row: int) -> None:
+        """Report no more, and forget what was said."""
+        self._next_s[row] = np.inf
+
+    def reset(self, row: int) -> None:
+        """A new stream has this row."""
+        self.stop(row)
+        self._expected[row] = self._missing[row] = self._sent[row] = 0
+        self._last_sr[row] = self.remote_lost[row] = 0
+        self.remote_jitter[row] = 0.0
+        self.round_trip_s[row] = np.nan
+
+    def due(self, now_s: float) -> list[int]:
+        """Return the rows whose report is due."""
+        used = self._next_s[: self._streams.high_water]
+        rows: list[int] = (used <= now_s).nonzero()[0].tolist()
+        return rows
+
+    def send(self, streams: list[Stream], now_s: float) -> None:
+        """Send the reports of these streams."""
+        octets: list[int] = []
+        for place, stream in enumerate(streams):
+            row = stream.row
+            # The interval varies from half to one and a half of itself (6.3.1): nothing in step.
+            self._next_s[row] = now_s + INTERVAL_S * self._rng.uniform(0.5, 1.5)
+            data = rtcp.build_report(self._report(stream, now_s), self._cname)
+            self._io.tx.octets[place, : len(data)] = np.frombuffer(data, np.uint8)
+            octets.append(len(data))
+        rows = np.array([stream.row for stream in streams], np.intp)
+        own = [int(stream.params is None or not stream.params.rtcp_mux) for stream in streams]
+        ports = self._streams.port_id[rows] + np.array(own, np.uint16)
+        where = rows + self._streams.capacity
+        self._io.send(self._io.tx, None, np.array(octets, np.int32), ports, where)
+
+    def _report(self, stream: Stream, now_s: float) -> rtcp.SenderReport | rtcp.ReceiverReport:
+        row = stream.row
+        streams = self._streams
+        ssrc = int(self._relay.ssrc_out[row])
+        blocks = (self._block(row, now_s),) if stream.has_ssrc else ()
+        sent = int(streams.sent[row])
+        if sent == int(self._sent[row]):
+            return rtcp.ReceiverReport(ssrc, blocks)
+        self._sent[row] = sent
+        return rtcp.SenderReport(
+            ssrc=ssrc,
+            ntp=rtcp.ntp_of(now_s + self._unix_offset_s),
+            rtp_timestamp=self._relay.timestamp_of(stream, now_s) & 0xFFFFFFFF,
+            packets=sent >> 40,
+            octets=sent & ((1 << 40) - 1),
+            reports=blocks,
+        )
+
+    def _block(self, row: int, now_s: float) -> rtcp.ReportBlock:
+        streams = self._streams
+        expected, missing = streams.expected(row)
+        wanted = expected - int(self._expected[row])
+        lost = missing - int(self._missing[row])
+        self._expected[row], self._missing[row] = expected, missing
+        delay = 0
+        if self._last_sr[row]:
+            delay = int((now_s - float(self._last_sr_s[row])) * 65_536)
+        return rtcp.ReportBlock(
+            ssrc=int(streams.route[row, SSRC]),
+            fraction_lost=min(255, 256 * lost // wanted) if wanted > 0 and lost > 0 else 0,
+            cumulative_lost=missing,
+            highest_sequence=int(streams.extended[row]) & 0xFFFFFFFF,
+            jitter=int(streams.jitter[row]),
+            last_sr=int(self._last_sr[row]),
+            delay_since_last_sr=delay,
+        )
+
+    def heard(self, stream: Stream, data: bytes, now_s: float) -> None:
+        """Take note of a compound packet of the peer."""
+        row = stream.row
+        own = int(self._relay.ssrc_out[row])
+        for packet in rtcp.parse(data):
+            if isinstance(packet, rtcp.SenderReport):
+                self._last_sr[row] = rtcp.compact_ntp(packet.ntp)
+                self._last_sr_s[row] = now_s
+            if not isinstance(packet, rtcp.SenderReport | rtcp.ReceiverReport):
+                continue
+            for block in packet.reports:
+                if block.ssrc == own:
+                    self._note(row, block, now_s)
+
+    def _note(self, row: int, block: rtcp.ReportBlock, now_s: float) -> None:
+        self.remote_lost[row] = block.cumulative_lost
+        self.remote_jitter[row] = block.jitter
+        trip_s = rtcp.round_trip_s(rtcp.ntp_of(now_s + self._unix_offset_s), block)
+        if trip_s is not None and trip_s < 10.0:
+            self.round_trip_s[row] = trip_s
+
+    def complete(self, stats: StreamStats, stream: Stream) -> StreamStats:
+        """Return the account of a stream with what the peer reported, and a MOS estimate."""
+        row = stream.row
+        trip_s = float(self.round_trip_s[row])
+        known = not np.isnan(trip_s)
+        total = stats.packets_in + stats.lost
+        score = 0.0
+        if total:
+            codec = "PCMU" if stream.params is None else stream.params.codec
+            way_ms = emodel.one_way_ms(1000.0 * trip_s if known else 0.0, _PLAYOUT_MS)
+            score = float(
+                emodel.mos(emodel.rating((stats.lost + stats.late) / total, way_ms, codec))
+            )
+        return StreamStats(
+            packets_in=stats.packets_in,
+            octets_in=stats.octets_in,
+            packets_out=stats.packets_out,
+            octets_out=stats.octets_out,
+            lost=stats.lost,
+            late=stats.late,
+            jitter_ms=stats.jitter_ms,
+            dropped=stats.dropped,
+            round_trip_ms=round(1000.0 * trip_s, 3) if known else None,
+            remote_lost=int(self.remote_lost[row]),
+            remote_jitter_ms=round(
+                1000.0 * float(self.remote_jitter[row] / self._streams.clock_hz[row]), 3
+            ),
+            mos=round(score, 2),
+        )

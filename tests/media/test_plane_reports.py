@@ -1,0 +1,133 @@
+"""RTCP: what we tell peers, what we believe of theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from media.protocol import Connect, ReleaseStream, StreamClosed
+from media.wire import rtcp
+
+A, B = ("10.0.0.1", 4000), ("10.0.0.2", 6000)
+
+
+@pytest.fixture
+def call(world, make_talker):
+    world.open(1, A)
+    world.open(2, B, port_id=2)
+    world.do(Connect(1, 2))
+    return world, make_talker(A, ssrc=1), make_talker(B, ssrc=2)
+
+
+def talk(world, a, b, duration_s):
+    for _ in range(round(duration_s / 0.02)):
+        world.hear(a)
+        world.hear(b, port_id=2)
+        world.now_s += 0.02
+
+
+def reports(world):
+    """(port, remote, packet) of the RTCP that was sent; RTP is left out."""
+    found = []
+    for datagram in world.io.take_sent():
+        if datagram.port_id % 2:
+            found += [
+                (datagram.port_id, datagram.remote, packet) for packet in rtcp.parse(datagram.data)
+            ]
+    return found
+
+
+def test_reports_go_to_the_next_port_about_every_five_seconds(call):
+    world, a, b = call
+    talk(world, a, b, 30.0)
+    sent = [
+        (port, remote, packet)
+        for port, remote, packet in reports(world)
+        if isinstance(packet, rtcp.SenderReport)
+    ]
+    assert {(port, remote) for port, remote, _ in sent} == {
+        (1, (A[0], A[1] + 1)),
+        (3, (B[0], B[1] + 1)),
+    }
+    assert 8 <= len(sent) <= 24
+    last = next(packet for port, _, packet in reversed(sent) if port == 3)
+    assert last.reports[0].ssrc == 2
+    assert last.reports[0].cumulative_lost == 0
+    assert last.packets > 1000
+    assert last.octets == 160 * last.packets
+
+
+def test_sender_report_lies_on_the_time_scale_of_the_packets(call):
+    world, a, b = call
+    talk(world, a, b, 12.0)
+    packets = {}
+    for datagram in world.io.take_sent():
+        if datagram.port_id == 2:
+            packets["rtp"] = int.from_bytes(datagram.data[4:8], "big")
+        elif datagram.port_id == 3:
+            report = rtcp.parse(datagram.data)[0]
+            assert abs(report.rtp_timestamp - packets["rtp"]) <= 320
+            packets["seen"] = True
+    assert packets["seen"]
+
+
+def test_nothing_is_reported_to_an_unlocked_source(world):
+    world.open(1, A)
+    world.run(20.0, step_s=0.1)
+    assert reports(world) == []
+
+
+def test_loss_is_reported_and_the_peers_reports_are_in_the_account(call):
+    world, a, b = call
+    talk(world, a, b, 1.0)
+    for _ in range(400):
+        a.packet()
+        world.hear(a)
+        world.hear(b, port_id=2)
+        world.now_s += 0.02
+    sent = reports(world)
+    own = [packet for port, _, packet in sent if port == 1 and hasattr(packet, "reports")]
+    assert own[-1].reports[0].cumulative_lost > 200
+    assert 100 <= own[-1].reports[0].fraction_lost <= 130
+    block = rtcp.ReportBlock(own[-1].ssrc, 10, 33, 5000, 80, rtcp.compact_ntp(own[-1].ntp), 6553)
+    data = rtcp.build_report(rtcp.ReceiverReport(1, (block,)), "peer")
+    world.io.deliver(1, (A[0], A[1] + 1), data)
+    world.io.deliver(1, ("10.6.6.6", 4001), data)
+    world.engine.poll(world.now_s)
+    world.do(ReleaseStream(1))
+    stats = world.events_of(StreamClosed)[0].stats
+    assert stats.remote_lost == 33
+    assert stats.remote_jitter_ms == 10.0
+    assert stats.round_trip_ms is not None
+    assert 1.0 <= stats.mos < 3.0
+
+
+def test_reports_and_byes_of_strangers_change_nothing(call):
+    world, a, b = call
+    talk(world, a, b, 1.0)
+    bye = rtcp.build_bye([1], "x", "bye")
+    for source in (("10.0.0.66", 4001), (A[0], 4999)):
+        world.io.deliver(1, source, bye)
+    world.io.deliver(1, (A[0], A[1] + 1), bye)
+    world.engine.poll(world.now_s)
+    world.sent()
+    said = world.hear(a)
+    assert [packet.payload for packet in world.sent()] == [said]
+
+
+def test_mux_keeps_rtcp_on_the_media_port(world, make_talker):
+    world.open(1, A, rtcp_mux=True)
+    world.open(2, B, port_id=2, rtcp_mux=True)
+    world.do(Connect(1, 2))
+    a = make_talker(A)
+    world.run(1.0, a)
+    world.sent()
+    block = rtcp.ReportBlock(1, 0, 0, 0, 0, 0, 0)
+    world.io.deliver(0, A, rtcp.build_report(rtcp.ReceiverReport(1, (block,)), "peer"))
+    world.run(8.0, a)
+    own = [
+        datagram
+        for datagram in world.io.take_sent()
+        if datagram.remote == A and datagram.data[0] == 0x81
+    ]
+    assert own
+    assert all(packet.port_id == 0 for packet in own)
