@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softswitch.errors import RemoteProtocolError
+from softswitch.sip.headers import Headers
 from softswitch.sip.message import SipRequest
 from softswitch.sip.uri import NameAddr
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from softswitch.sip.message import SipMessage, SipResponse
 
 DialogId = tuple[str, str, str]
+_NAMES = ["Max-Forwards", "From", "To", "Call-ID", "CSeq"]
 
 
 class Dialog:
@@ -138,16 +140,10 @@ class Dialog:
             # A strict router of RFC 2543 wants itself as Request-URI, the target as last route.
             uri = self.routes[0].uri_text
             routes = [*routes[1:], f"<{self.target}>"]
-        request = SipRequest(method, uri)
-        headers = request.headers
-        for route in routes:
-            headers.add("Route", route)
-        headers.add("Max-Forwards", "70")
-        headers.add("From", self.local)
-        headers.add("To", self.remote)
-        headers.add("Call-ID", self.call_id)
-        headers.add("CSeq", f"{cseq} {method}")
-        return request
+        # Values that were parsed or written before: no need to check them line by line again.
+        names = ["Route"] * len(routes) + _NAMES
+        values = [*routes, "70", self.local, self.remote, self.call_id, f"{cseq} {method}"]
+        return SipRequest(method, uri, Headers.of_canonical(names, values))
 
 
 def _is_loose(route: NameAddr) -> bool:

@@ -167,6 +167,10 @@ class Headers:
         """Append a line."""
         self._insert(len(self._names), name, value)
 
+    def prepend(self, name: str, value: str) -> None:
+        """Put a line before all others."""
+        self._insert(0, name, value)
+
     def insert_first(self, name: str, value: str) -> None:
         """Put a line before the first of the same name (or before all others)."""
         positions = self._positions(name)

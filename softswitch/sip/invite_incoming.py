@@ -194,6 +194,11 @@ class IncomingInviteSession(InviteSession):
         else:
             super()._on_bye(event)
 
+    def _finish(self) -> None:
+        super()._finish()
+        # Transactions keep the session for 32 s more; it needs none of this.
+        self._invite = self._transaction = self._provisional = None
+
     def _on_timer(self, name: str) -> None:
         if name == "trying" and self.state is State.INCOMING:
             if self._provisional is None:

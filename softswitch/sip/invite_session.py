@@ -105,9 +105,10 @@ class InviteSession(SessionCore):
         Raises LocalProtocolError for a command that the state forbids; commands after the end do
         nothing.
         """
-        self._effects = []
+        effects = self._effects
         self._dispatch(event)
-        return self._effects
+        self._effects = []
+        return effects
 
     def _dispatch(self, event: SessionInput) -> None:
         match event:

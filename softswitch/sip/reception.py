@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from softswitch.errors import RemoteProtocolError
+from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.effects import RequestArrived
 from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.gate import Admitted, Drop, Gate, Refuse
@@ -80,6 +80,7 @@ class Reception:
                 "merged",
                 "foreign_source",
                 "no_dialog",
+                "internal_errors",
             ),
             0,
         )
@@ -106,6 +107,9 @@ class Reception:
             counters["malformed"] += 1
             if isinstance(message, SipRequest):
                 self._refuse(message, flow, error.status_hint)
+        except LocalProtocolError:
+            # A bug of ours ends this request, never the exchange; the counter must stay 0.
+            counters["internal_errors"] += 1
 
     # -- without state -----------------------------------------------------------------------------
 

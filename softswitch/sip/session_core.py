@@ -273,9 +273,8 @@ class SessionCore:
 
     def _learn_peer(self, message: SipMessage) -> None:
         """Note what the peer can do, from its INVITE or 2xx."""
-        for value in message.headers.values("Allow"):
-            if value == "UPDATE":
-                self.peer_takes_update = True
+        if any("UPDATE" in line for line in message.headers.get_all("Allow")):
+            self.peer_takes_update = True
 
 
 def cancel_of(invite: SipRequest, cause: ReasonHeader | None) -> SipRequest:

@@ -56,9 +56,11 @@ def min_se_of(message: SipMessage) -> int:
 
 def supports_timer(message: SipMessage) -> bool:
     """Whether the peer lists `timer` in Supported (or demands it)."""
-    for value in message.headers.values("Supported") + message.headers.values("Require"):
-        if value.lower() == "timer":
-            return True
+    headers = message.headers
+    for name in ("Supported", "Require"):
+        for line in headers.get_all(name):
+            if "timer" in line.lower() and "timer" in (v.lower() for v in headers.values(name)):
+                return True
     return False
 
 

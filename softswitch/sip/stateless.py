@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import split_commas
-from softswitch.sip.uri import Via
 
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
     from softswitch.sip.message import SipRequest, SipResponse
     from softswitch.sip.session_effects import HeaderLines
+    from softswitch.sip.uri import Via
 
 
 class StatelessAnswers:
@@ -70,15 +70,26 @@ def stamp_via(request: SipRequest, flow: Flow) -> None:
     wants_port = via.param("rport") is not None
     if not wants_port and via.host == host and via.param("received") is None:
         return
-    stamped: Via = via.with_param("received", host)
+    parsed = dict(headers.parsed)
+    asked = line.endswith(";rport") or ";rport;" in line
+    if asked and "," not in line and "received" not in line:
+        # The usual case, done on the text: the parameter asked for, then ours.
+        stamped = f"{line.replace(';rport', f';rport={port}', 1)};received={host}"
+    else:
+        stamped = _stamped(line, via, flow)
+    headers.replace_first("Via", stamped)
+    parsed.pop("vias", None)
+    headers.parsed.update(parsed)  # the branch and sent-by of the top Via have not changed
+
+
+def _stamped(line: str, via: Via, flow: Flow) -> str:
+    host, port = flow.remote
+    wants_port = via.param("rport") is not None
+    stamped = via.with_param("received", host)
     if wants_port:
         stamped = stamped.with_param("rport", str(port))
     rest = ""
     if "," in line:
         first = split_commas(line, 1)[0]
         rest = line[line.index(first) + len(first) :]
-    parsed = dict(headers.parsed)
-    headers.replace_first("Via", str(stamped) + rest)
-    parsed["top_via"] = stamped
-    parsed.pop("vias", None)
-    headers.parsed.update(parsed)
+    return str(stamped) + rest
