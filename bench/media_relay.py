@@ -3,6 +3,7 @@
     python bench/media_relay.py --calls 100 --seconds 8
     python bench/media_relay.py --calls 800 --mode record
     python bench/media_relay.py --calls 200 --mode conference      (participants)
+    python bench/media_relay.py --calls 800 --mode floor           (relay_floor.c instead of a worker)
 
 Each call has two legs of G.711, 50 packets a second each way. The generator shares few sockets among
 its legs as the worker does, sends each millisecond a twentieth of them, and writes the time into the
@@ -16,6 +17,7 @@ import argparse
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -125,6 +127,54 @@ def rss_kib(pid: int) -> int:
     return 0
 
 
+def drive(generator: Generator, pid: int, arguments: argparse.Namespace) -> None:
+    """Warm up, run, print."""
+    generator.run(2.0, False)
+    generator.sent = generator.received = 0
+    before, own_before = cpu_ns(pid), time.process_time()
+    started = time.perf_counter()
+    generator.run(arguments.seconds, arguments.mode in ("relay", "record", "floor"))
+    elapsed = time.perf_counter() - started
+    spent, own = (cpu_ns(pid) - before) / 1e9, time.process_time() - own_before
+    share = 100 * spent / elapsed
+    delays = np.concatenate(generator.delays) / 1000.0 if generator.delays else np.zeros(1)
+    moved = generator.sent + (generator.received if arguments.mode == "conference" else 0)
+    print(
+        f"{arguments.mode:10} {arguments.calls:5d} calls  {share:6.2f} % of a core  "
+        f"{share / arguments.calls:.4f} % each  {1e6 * spent / max(moved, 1):5.2f} us/packet  "
+        f"lost {generator.sent - generator.received:d} of {generator.sent}  "
+        f"delay p50 {np.percentile(delays, 50):.2f} p99 {np.percentile(delays, 99):.2f} "
+        f"max {delays.max():.2f} ms  generator {100 * own / elapsed:.0f} %"
+    )
+
+
+def floor(arguments: argparse.Namespace, directory: Path) -> None:
+    """The same legs through `relay_floor.c`."""
+    program = directory / "relay_floor"
+    source = Path(__file__).with_name("relay_floor.c")
+    subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
+    count = 2 * arguments.calls
+    sockets = max(4, -(-count // 128))
+    process = subprocess.Popen(
+        [str(program), "39000", str(sockets), "2000"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    legs = [LocalStream(i, "127.0.0.1", 39_000 + 2 * (i % sockets), 0) for i in range(count)]
+    generator = Generator(legs)
+    for leg, address in enumerate(generator.addresses):
+        process.stdin.write(f"{leg} {address[1]}\n")
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    drive(generator, process.pid, arguments)
+    process.stdin.close()
+    print("  ", process.stdout.readline().strip())
+    process.wait()
+    generator.io.close()
+
+
 async def measure(arguments: argparse.Namespace, directory: Path) -> None:
     events: list[object] = []
     client = MediaClient(
@@ -159,26 +209,9 @@ async def measure(arguments: argparse.Namespace, directory: Path) -> None:
                     name=f"{number}.wav",
                 )  # fmt: skip
     await asyncio.sleep(1.0)
-    generator.run(2.0, False)
-    generator.sent = generator.received = 0
-    before, own_before = cpu_ns(pid), time.process_time()
-    started = time.perf_counter()
-    generator.run(arguments.seconds, True)
-    elapsed = time.perf_counter() - started
-    spent, own = (cpu_ns(pid) - before) / 1e9, time.process_time() - own_before
-    full_kib = rss_kib(pid)
-    delays = np.concatenate(generator.delays) / 1000.0 if generator.delays else np.zeros(1)
-    moved = generator.sent + (generator.received if conference else 0)
-    print(
-        f"{arguments.mode:10} {arguments.calls:5d} calls  "
-        f"{100 * spent / elapsed:6.2f} % of a core  "
-        f"{100 * spent / elapsed / arguments.calls:.4f} % each  "
-        f"{1e6 * spent / max(moved, 1):5.2f} us/packet  "
-        f"lost {generator.sent - generator.received:d} of {generator.sent}  "
-        f"delay p50 {np.percentile(delays, 50):.2f} p99 {np.percentile(delays, 99):.2f} "
-        f"max {delays.max():.2f} ms  {(full_kib - empty_kib) / arguments.calls:.1f} KiB each  "
-        f"generator {100 * own / elapsed:.0f} %"
-    )
+    drive(generator, pid, arguments)
+    held = (rss_kib(pid) - empty_kib) / arguments.calls
+    print(f"   worker {rss_kib(pid)} KiB, {held:.1f} KiB a call")
     for leg in legs:
         client.release(leg.stream_id)
     for _ in range(200):
@@ -203,12 +236,15 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument(
-        "--mode", choices=("relay", "record", "conference", "transcode"), default="relay"
+        "--mode", choices=("relay", "record", "conference", "transcode", "floor"), default="relay"
     )
     parser.add_argument("--portable", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(measure(arguments, Path(directory)))
+        if arguments.mode == "floor":
+            floor(arguments, Path(directory))
+        else:
+            asyncio.run(measure(arguments, Path(directory)))
 
 
 if __name__ == "__main__":
