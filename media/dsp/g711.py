@@ -176,8 +176,8 @@ def decode_alaw(
 def _encode(
     table: NDArray[np.uint8], samples: NDArray[np.int16], out: NDArray[np.uint8] | None
 ) -> NDArray[np.uint8]:
-    # A negative sample wraps to the upper half of the table, which is where its code stands.
-    codes = np.take(table, samples, mode="wrap")
+    # Seen as unsigned, negative samples are the upper half of the table.
+    codes = np.take(table, samples.view(np.uint16))
     if out is None:
         return codes
     out[...] = codes
