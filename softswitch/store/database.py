@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -21,6 +22,7 @@ from softswitch.store.migrate import HEAD, migrate, revision_of
 FILE_NAME = "softswitch.db"
 # Longer than any transaction of ours; a lock held longer is an alarm and the log holds the entries.
 LOCK_WAIT_S = 5.0
+_JOIN_S = 1.0
 _QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
 _SALVAGE_ROWS = 256
 _CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
@@ -137,19 +139,30 @@ class Database:
             raise StoreError("the database is of another version; run `softswitch serve` once")
 
     def _new_engine(self) -> AsyncEngine:
-        engine = create_async_engine(self._url, pool_size=3, max_overflow=2)
+        options: dict[str, Any] = {"pool_size": 3, "max_overflow": 2}
         if self.path is not None:
-            sa.event.listen(engine.sync_engine, "connect", self._set_pragmas)
-        return engine
+            options["connect_args"] = {"async_creator_fn": self._connect_file}
+        return create_async_engine(self._url, **options)
 
-    def _set_pragmas(self, connection: Any, _: object) -> None:
-        cursor = connection.cursor()
+    async def _connect_file(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
+        """A connection with its pragmas set; one that fails leaves no thread behind. (aiosqlite tells
+        its thread to end without waiting for it: it would then talk to a loop that has gone.)"""
+        connection = aiosqlite.connect(*arguments, **options)
+        thread = connection._thread
+        thread.daemon = True
         try:
-            cursor.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+            await connection
+        except BaseException:
+            thread.join(_JOIN_S)
+            raise
+        try:
+            await connection.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
             for pragma in _PRAGMAS:
-                cursor.execute(pragma)
-        finally:
-            cursor.close()
+                await connection.execute(pragma)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def _quick_check(self, connection: AsyncConnection) -> None:
         if self.path is None or self.path.stat().st_size > _QUICK_CHECK_BYTES_MAX:

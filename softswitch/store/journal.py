@@ -1,10 +1,10 @@
 """The journal: what happened to calls, queues and agents, in order, kept whatever the disk does.
 
-An entry goes from memory to the log (a file, synced, a few tens of milliseconds after `append`) and from
-there to the database, with the records that follow from it, in one transaction for all that has come
-meanwhile. Each of the two may fail alone: the entries wait, an alarm is raised, and what was missed is
-caught up from the log. The numbers of the entries make it exactly once: the database's highest number
-says where to go on.
+An entry goes from memory to the log (a file, synced, within 50 ms of `append`) and from there to the
+database, with the records that follow from it, in one transaction for all that has come meanwhile.
+Each of the two may fail alone: the entries wait, an alarm is raised, and what was missed is caught up
+from the log. The numbers of the entries make it exactly once: the database's highest number says where
+to go on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 GATHER_S = 0.02
 """How long the first entry of a group waits for others; the rest of 50 ms is for the disk."""
+REST_S = 0.1
+"""Between two commits of the database under load: a commit costs the event loop about a millisecond,
+whatever it holds, and the log has the entries. The first after a rest, and a flush, need not wait."""
 WAITING_MAX = 200_000
 """Entries in memory while not even the log can be written; more are counted as lost."""
 PENDING_MAX = 20_000
@@ -88,7 +91,8 @@ class Journal:
         self._writer_doubtful = False
         self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
+        self._database_timer: asyncio.TimerHandle | None = None
+        self._rest_until_s = 0.0
         self._flushes: list[tuple[int, asyncio.Future[bool]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._alarms: dict[str, str] = {}
@@ -185,7 +189,7 @@ class Journal:
         self._closed = True
         await self.flush()
         self._stopping = True
-        for timer in (self._timer, self._retry):
+        for timer in (self._timer, self._database_timer):
             if timer is not None:
                 timer.cancel()
         self._log_wake.set()
@@ -203,7 +207,7 @@ class Journal:
                 self._timer.cancel()
                 self._timer = None
             await self._write_log()
-            self._database_wake.set()
+            self._wake_database()
 
     async def _write_log(self) -> None:
         batch = list(self._waiting)
@@ -236,9 +240,9 @@ class Journal:
         while not self._stopping:
             await self._database_wake.wait()
             self._database_wake.clear()
-            if self._retry is not None:
-                self._retry.cancel()
-                self._retry = None
+            if self._database_timer is not None:
+                self._database_timer.cancel()
+                self._database_timer = None
             try:
                 await self._catch_up()
             except _FAILURES as error:
@@ -250,8 +254,16 @@ class Journal:
             else:
                 self._clear_alarm("database")
                 self.caught_up.set()
+                self._rest_until_s = self._loop.time() + REST_S
                 await self._prune()
             self._finish_flushes()
+
+    def _wake_database(self) -> None:
+        """Have the database catch up: now, if somebody waits or it has rested, else after its rest."""
+        if self._flushes or self._loop.time() >= self._rest_until_s:
+            self._database_wake.set()
+        elif self._database_timer is None:
+            self._database_timer = self._loop.call_at(self._rest_until_s, self._database_wake.set)
 
     async def _catch_up(self) -> None:
         """Bring the database up to the newest entry."""
@@ -355,8 +367,8 @@ class Journal:
         self._behind = True
         self._writer_doubtful |= not is_lock(error)
         self._alarm("database", f"the database cannot be written: {reason_of(error)}")
-        if self._retry is None and not self._stopping:
-            self._retry = self._loop.call_later(_RETRY_S, self._database_wake.set)
+        if self._database_timer is None and not self._stopping:
+            self._database_timer = self._loop.call_later(_RETRY_S, self._database_wake.set)
 
     # -- damage ---------------------------------------------------------------------------------
 
