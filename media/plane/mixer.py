@@ -124,8 +124,11 @@ class Mixer:
             self._make_plan()
         self._timeline.conceal()
         if self._plan is not None and len(self._heard):
-            heard = self._plan.mix(self._timeline.slice()[self._slots])
-            self._out[: len(self._heard)] = heard[self._heard]
+            said = self._timeline.slice().take(self._slots, axis=0)
+            if len(self._heard) == len(self._slots) == len(self._out):
+                self._plan.mix(said, out=self._out)
+            else:
+                self._out[: len(self._heard)] = self._plan.mix(said)[self._heard]
         for place, _, play in self._playing:
             play.take(self._out[place])
             if play.over:
