@@ -142,7 +142,12 @@ class Database:
         options: dict[str, Any] = {"pool_size": 3, "max_overflow": 2}
         if self.path is not None:
             options["connect_args"] = {"async_creator_fn": self._connect_file}
-        return create_async_engine(self._url, **options)
+        try:
+            return create_async_engine(self._url, **options)
+        except ModuleNotFoundError as error:
+            raise StoreError(
+                f"PostgreSQL needs the package {error.name}; run: pip install {error.name}"
+            ) from None
 
     async def _connect_file(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
         """A connection with its pragmas set; one that fails leaves no thread behind. (aiosqlite tells

@@ -215,8 +215,12 @@ class Journal:
             return
         try:
             grew = await self._in_thread(self._entry_log.write, batch)
-        except OSError as error:
-            self._alarm("log", f"the journal's log cannot be written: {error.strerror}")
+        except Exception as error:
+            # Whatever it is, this task must go on: everything appended comes through it.
+            if not isinstance(error, OSError):
+                _log.exception("the journal's log task failed")
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            self._alarm("log", f"the journal's log cannot be written: {reason}")
             if self._timer is None:
                 self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
             return

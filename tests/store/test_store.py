@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,10 @@ async def test_readers_and_the_writer_do_not_wait_for_each_other(
 
         await asyncio.gather(write(), *(read() for _ in range(8)))
         assert await tools.store.calls.count() == 20
+
+
+async def test_a_driver_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    if find_spec("asyncpg") is not None:
+        pytest.skip("asyncpg is installed")
+    with pytest.raises(StoreError, match="pip install asyncpg"):
+        await Store.open(tmp_path, database="postgresql://user@localhost/name")
