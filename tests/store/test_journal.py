@@ -273,6 +273,35 @@ async def test_what_does_not_fit_into_memory_is_counted(tmp_path: Path, store_to
     assert last_number(store_tools, tmp_path) == (11, 12)
 
 
+async def test_old_log_files_go_once_the_database_has_them(
+    tmp_path: Path, store_tools: Any
+) -> None:
+    log = EntryLog(tmp_path / "journal", segment_bytes=2_000, segments_kept=2)
+    database = Database(tmp_path, lock_wait_s=0.05)
+    with closing(log), ThreadPoolExecutor(1) as executor:
+        journal = Journal(log, database, executor, lambda alarm: None)
+        await journal.start()
+        with store_tools.locked(tmp_path):
+            for number in range(40):
+                store_tools.Calls(journal.append).whole(f"c{number}")
+                assert not await journal.flush()
+                if len(log.segments()) > 4:
+                    break
+            held_back = len(log.segments())
+        assert held_back > 4, "nothing may go that the database has not"
+        store_tools.Calls(journal.append).whole("after")
+        while not await journal.flush():
+            pass
+        for number in range(40, 80):
+            store_tools.Calls(journal.append).whole(f"c{number}")
+            assert await journal.flush()
+        assert len(log.segments()) <= 3
+        last = journal.last_seq
+        await journal.stop()
+        await database.close()
+    assert last_number(store_tools, tmp_path) == (last, last)
+
+
 async def test_an_entry_that_the_database_refuses_does_not_hold_up_the_others(
     tmp_path: Path, store_tools: Any
 ) -> None:
