@@ -9,7 +9,8 @@ from softswitch.sip import session_timer
 from softswitch.sip.causes import status_of_q850
 from softswitch.sip.dialog import Dialog
 from softswitch.sip.events import Cancelled, Confirmed, Ended, InviteReceived
-from softswitch.sip.invite_session import InviteSession, Offering
+from softswitch.sip.invite_offers import Offering
+from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.session_core import SessionTerms, State, attach_sdp, sdp_of
 from softswitch.sip.session_effects import (
@@ -23,6 +24,7 @@ from softswitch.sip.session_effects import (
     Reject,
     Reoffer,
     Respond,
+    ServerLost,
     SessionInput,
     TransactionRef,
 )
@@ -179,6 +181,14 @@ class IncomingInviteSession(InviteSession):
             self._caller_left(event.request)
         else:
             super()._on_cancel(event)
+
+    def _on_server_lost(self, event: ServerLost) -> None:
+        if self.state is State.INCOMING and event.transaction is self._transaction:
+            # Whatever we would answer could not reach the caller any more.
+            self._close(Cancelled(self.session, ReasonHeader("SIP", 503)))
+            self._finish()
+        else:
+            super()._on_server_lost(event)
 
     def _caller_left(self, request: SipRequest) -> None:
         reason = request.headers.get("Reason")

@@ -136,6 +136,11 @@ class SessionCore:
         self._min_se_s = 0
 
     @property
+    def session_timer(self) -> SessionTimer | None:
+        """What was agreed about refreshing, None when the session never expires."""
+        return self._session_timer
+
+    @property
     def session(self) -> int:
         """The session's number in events."""
         return self.terms.session

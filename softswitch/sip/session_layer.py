@@ -11,6 +11,7 @@ from softswitch.sip.events import RequestFailed, ResponseReceived
 from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.invite_incoming import IncomingInviteSession
 from softswitch.sip.invite_outgoing import OutgoingCall, OutgoingInviteSession
+from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.session_core import SessionTerms
 from softswitch.sip.session_effects import (
     AbandonInvite,
@@ -30,8 +31,10 @@ from softswitch.sip.session_effects import (
     Respond,
     SendAck,
     SendRequest,
+    ServerLost,
     SessionEffect,
     SessionInput,
+    SessionRestored,
     StartCall,
 )
 from softswitch.sip.transaction_layer import ClientTransaction, ServerTransaction
@@ -39,7 +42,6 @@ from softswitch.sip.transaction_layer import ClientTransaction, ServerTransactio
 if TYPE_CHECKING:
     from softswitch.sip.dialog import DialogId
     from softswitch.sip.events import SipEvent
-    from softswitch.sip.invite_session import InviteSession
     from softswitch.sip.message import SipRequest, SipResponse
     from softswitch.sip.timers import Timer, TimerHeap
     from softswitch.sip.transaction_layer import TransactionLayer
@@ -77,8 +79,7 @@ class SessionUnit:
         self.feed(AckArrived(request), now_s)
 
     def on_server_failed(self, transaction: ServerTransaction, status: int, now_s: float) -> None:
-        # A refusal that was never acknowledged: the session has ended with sending it.
-        pass
+        self.feed(ServerLost(transaction), now_s)
 
     def permits(self, flow: Flow) -> bool:
         """Whether a request inside the dialog may come from there."""
@@ -130,6 +131,14 @@ class SessionLayer:
         unit = SessionUnit(self, OutgoingInviteSession(terms, call))
         self.units[terms.session] = unit
         unit.feed(StartCall(timeout_s, silence_s), now_s)
+
+    def restore(
+        self, terms: SessionTerms, event: SessionRestored, called_out: bool, now_s: float
+    ) -> None:
+        """Take over a session that an earlier process confirmed."""
+        unit = SessionUnit(self, InviteSession(terms, called_out=called_out))
+        self.units[terms.session] = unit
+        unit.feed(event, now_s)
 
     def receive(
         self,
