@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
@@ -30,11 +30,13 @@ _OVERLOAD = (("Retry-After", "5"),)
 class Reception:
     """Sorts what arrives. Every way out that is not an event is counted in `counters`.
 
+    `events` is the queue call control reads from: while it is full nobody new is let in.
     `terms_for(request, flow, admitted)` makes the terms of a new incoming session.
     """
 
     __slots__ = (
         "_config",
+        "_events",
         "_gate",
         "_local_addresses",
         "_requests",
@@ -54,6 +56,7 @@ class Reception:
         transactions: TransactionLayer,
         sessions: SessionLayer,
         requests: RequestLayer,
+        events: Sized,
         terms_for: Callable[[SipRequest, Flow, Admitted], SessionTerms],
     ) -> None:
         self._config = config
@@ -62,6 +65,7 @@ class Reception:
         self._transactions = transactions
         self._sessions = sessions
         self._requests = requests
+        self._events = events
         self._terms_for = terms_for
         self._stateless = StatelessAnswers(config.secret or token().encode())
         self._local_addresses = frozenset(config.local_addresses)
@@ -184,6 +188,9 @@ class Reception:
         key = server_key(request, flow.remote[0], "INVITE")
         invite = self._transactions.servers.get(key)
         if invite is None:
+            if isinstance(self._gate.admit(request, flow, now_s), Drop):
+                self.counters["dropped"] += 1
+                return
             self.counters["no_dialog"] += 1
             self._refuse(request, flow, 481)
             return
@@ -258,7 +265,7 @@ class Reception:
         elif self._routed_elsewhere(request):
             self.counters["refused"] += 1
             self._refuse(request, flow, 403)
-        elif self._transactions.full:
+        elif self._transactions.full or len(self._events) >= self._config.max_events:
             self._overload(request, flow)
         elif method == "INVITE":
             self._on_invite(request, flow, admitted, now_s)

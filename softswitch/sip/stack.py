@@ -95,6 +95,7 @@ class SipStack:
             self._transactions,
             self._sessions,
             self._requests,
+            self._events,
             self._terms_for,
         )
 

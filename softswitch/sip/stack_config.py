@@ -28,8 +28,7 @@ class StackConfig:
     `advertised`: (host, port) to write into Via and Contact instead of the flow's local address
     (behind a port forwarding). `secret` keys the To-tags of stateless answers; empty: one is drawn
     from `token`. `trying_after_s`: 0 sends 100 Trying at once, else after so long without another
-    response. `silence_s`: a call that hears nothing at all for so long fails with 408; None leaves
-    timer B.
+    response. `max_events`: with so many events not yet read, new calls and requests get 503.
     """
 
     local_addresses: tuple[tuple[str, int], ...] = ()

@@ -334,9 +334,12 @@ class TransactionLayer:
 
     def flow_failed(self, flow: Flow, now_s: float) -> None:
         """The transport gave up on `flow`: every transaction that still sends on it hears so."""
-        for client in [t for t in self.clients.values() if t.flow == flow]:
+        remote = flow.remote  # compared first: cheap, and nearly always enough to say no
+        clients = [t for t in self.clients.values() if t.flow.remote == remote and t.flow == flow]
+        servers = [t for t in self.servers.values() if t.flow.remote == remote and t.flow == flow]
+        for client in clients:
             client.feed(TRANSPORT_FAILED, now_s)
-        for server in [t for t in self.servers.values() if t.flow == flow]:
+        for server in servers:
             server.feed(TRANSPORT_FAILED, now_s)
 
 

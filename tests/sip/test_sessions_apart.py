@@ -1,0 +1,212 @@
+"""What else may befall a session: a new process, a dead transport, a full house, no garbage."""
+
+from __future__ import annotations
+
+import gc
+import json
+
+import pytest
+
+from softswitch.errors import LocalProtocolError
+from softswitch.sip.events import (
+    Cancelled,
+    Ended,
+    Failed,
+    InviteReceived,
+    ReofferAnswered,
+    ReofferReceived,
+    RequestFailed,
+)
+from softswitch.sip.gate import Drop
+from softswitch.sip.stack_config import StackConfig
+
+
+@pytest.fixture
+def call(pair, sdp):
+    """(world, alice, bob, Alice's session, Bob's session) of a call that is up."""
+    world, alice, bob = pair
+    mine = alice.call(bob)
+    theirs = bob.last(InviteReceived).session
+    bob.do("answer", theirs, sdp[1])
+    return world, alice, bob, mine, theirs
+
+
+def reborn(world, station, session, **options):
+    """The station's process dies and a new one takes the session over from its journal."""
+    state = json.loads(json.dumps(station.stack.session_state(session)))
+    del world.stations[station.address]
+    new = world.station(station.name + "'", station.address[0])
+    number = new.stack.restore_session(state, now_s=world.now_s, **options)
+    return new, number
+
+
+def test_bye_to_a_restored_session_is_answered_200(call):
+    world, alice, bob, mine, theirs = call
+    new, session = reborn(world, bob, theirs)
+    assert new.stack.snapshot()["dialogs"] == 1
+    alice.do("hang_up", mine)
+    assert world.wire[-2:] == ["alice> BYE", "bob'> 200 BYE"]
+    assert new.last(Ended) == Ended(session, "remote", None)
+    world.run()
+    world.assert_empty()
+
+
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_a_restored_session_can_do_everything(call, sdp, who):
+    world, alice, bob, mine, theirs = call
+    station, session, peer, other = (
+        (alice, mine, bob, theirs) if who == "caller" else (bob, theirs, alice, mine)
+    )
+    # The journal was written at the ACK; since then requests went both ways.
+    state = station.stack.session_state(session)
+    station.do("info", session, "text/plain", b"1")
+    peer.do("info", other, "text/plain", b"2")
+    del world.stations[station.address]
+    new = world.station(station.name + "'", station.address[0])
+    number = new.stack.restore_session(state, now_s=world.now_s)
+    new.do("reinvite", number, sdp[0])
+    assert peer.last(ReofferReceived).sdp == sdp[0]
+    peer.do("answer_reoffer", other, sdp[1])
+    assert new.last(ReofferAnswered).sdp == sdp[1]
+    peer.do("reinvite", other, sdp[1])
+    new.do("answer_reoffer", new.last(ReofferReceived).session, sdp[0])
+    new.do("hang_up", number)
+    assert peer.last(Ended).by == "remote"
+    world.run()
+    world.assert_empty()
+
+
+def test_a_restored_session_keeps_its_timer(world, sdp):
+    config = StackConfig(session_expires_s=100)
+    alice = world.station("alice", "10.0.0.1", config)
+    bob = world.station("bob", "10.0.0.2", config)
+    mine = alice.call(bob)
+    bob.do("answer", bob.last(InviteReceived).session, sdp[1])
+    reborn(world, alice, mine)
+    world.run(60.0)
+    assert "alice'> UPDATE" in world.wire
+
+
+def test_only_confirmed_sessions_are_saved_and_only_once_restored(call):
+    world, alice, bob, mine, _theirs = call
+    ringing = alice.call(bob)
+    assert alice.stack.session_state(ringing) is None
+    assert alice.stack.session_state(999) is None
+    state = alice.stack.session_state(mine)
+    with pytest.raises(LocalProtocolError):
+        alice.stack.restore_session(state, now_s=world.now_s)
+
+
+@pytest.mark.parametrize("missing", ["flow", "call_id", "routes", "session_timer", "local_cseq"])
+def test_a_damaged_journal_raises(call, world, missing):
+    _, alice, _, mine, _ = call
+    state = alice.stack.session_state(mine)
+    del state[missing]
+    other = world.station("other", "10.0.0.9")
+    with pytest.raises(LocalProtocolError):
+        other.stack.restore_session(state, now_s=0.0)
+    assert other.gauges() == {}
+
+
+def test_dead_transport_ends_a_ringing_caller(pair):
+    world, alice, bob = pair
+    alice.call(bob, transport="tcp")
+    received = bob.last(InviteReceived)
+    world.cut = lambda data, flow: True
+    bob.stack.transport_failed(received.flow, world.now_s)
+    world.settle()
+    assert isinstance(bob.last(Cancelled), Cancelled)
+    assert bob.gauges() == {}
+
+
+def test_dead_transport_fails_every_request_on_it_and_no_other(pair):
+    world, alice, bob = pair
+    carol = world.station("carol", "10.0.0.3")
+    world.cut = lambda data, flow: True
+    first, second, third = alice.call(bob), alice.call(bob), alice.call(carol)
+    alice.stack.transport_failed(alice.flow_to(bob), world.now_s)
+    world.settle()
+    failed = [event for event in alice.events if isinstance(event, Failed)]
+    assert [(event.session, event.status) for event in failed] == [(first, 503), (second, 503)]
+    assert alice.gauges()["sessions"] == 1
+    assert third not in {event.session for event in failed}
+
+
+def test_dead_transport_during_a_bye_still_ends_the_session(call):
+    world, alice, bob, mine, _ = call
+    world.cut = lambda data, flow: True
+    alice.do("hang_up", mine)
+    alice.stack.transport_failed(alice.flow_to(bob), world.now_s)
+    world.settle()
+    assert "sessions" not in alice.gauges()
+
+
+def test_unread_events_keep_new_calls_out(world):
+    alice = world.station("alice", "10.0.0.1")
+    bob = world.station("bob", "10.0.0.2", StackConfig(max_events=0))
+    alice.call(bob)
+    assert alice.last(Failed).status == 503
+    assert bob.stack.snapshot()["overload"] == 1
+
+
+def test_a_banned_source_gets_no_answer_to_cancel_either(world):
+    class Banned:
+        def admit(self, request, flow, now_s):
+            return Drop()
+
+    bob = world.station("bob", "10.0.0.2", gate=Banned())
+    data = (
+        b"CANCEL sip:bob@10.0.0.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKq\r\n"
+        b"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x\r\nCSeq: 1 CANCEL\r\n\r\n"
+    )
+    world.inject(data, bob, ("192.0.2.1", 5060))
+    assert world.raw == []
+
+
+def test_a_peer_that_says_100_to_a_reinvite_and_nothing_more(call, sdp):
+    world, alice, bob, mine, theirs = call
+    alice.do("reinvite", mine, sdp[0])
+    world.run(59.0)
+    assert "alice> CANCEL" not in world.wire
+    world.run(2.0)
+    # Bob's call control is asleep, but his stack heeds the CANCEL.
+    assert world.wire[-4:] == ["alice> CANCEL", "bob> 200 CANCEL", "bob> 487 INVITE", "alice> ACK"]
+    assert alice.names()[-1] == "ReofferFailed"
+    bob.do("answer_reoffer", theirs, sdp[1])  # too late
+    alice.do("hang_up", mine)
+    world.run()
+    world.assert_empty()
+
+
+def test_request_in_a_dialog_that_is_gone_fails_at_once(call):
+    _world, alice, _bob, mine, _ = call
+    alice.do("hang_up", mine)
+    handle = alice.do("request_in_dialog", mine, "REFER")
+    assert alice.last(RequestFailed) == RequestFailed(handle, 481)
+
+
+def test_calls_leave_no_reference_cycles(pair, sdp):
+    """A server may keep the cycle collector asleep; reference counts alone must free a call."""
+    world, alice, bob = pair
+    kinds = {"SessionUnit", "ServerTransaction", "ClientTransaction", "SipRequest", "SipResponse"}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            mine = alice.call(bob)
+            theirs = bob.last(InviteReceived).session
+            bob.do("progress", theirs, 180)
+            bob.do("answer", theirs, sdp[1])
+            alice.do("reinvite", mine, sdp[0])
+            bob.do("answer_reoffer", theirs, sdp[1])
+            bob.do("reinvite", theirs, sdp[0])
+            alice.do("hang_up", mine)
+            cancelled = alice.call(bob)
+            alice.do("hang_up", cancelled)
+            world.run()
+        alice.events.clear()
+        bob.events.clear()
+        left = [type(thing).__name__ for thing in gc.get_objects()]
+        assert [name for name in left if name in kinds - {"SipRequest"}] == []
+    finally:
+        gc.enable()
