@@ -8,23 +8,22 @@ worker, so a dead one is replaced with the same ports and everything is sent aga
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from media.errors import MediaError, NoCapacity, NotSupported, UnknownStream
+from media.ledger import RecordingState, StreamState, told_again
 from media.plane.allocator import Placement, PortAllocator
 from media.plane.packet_io import packed_host
 from media.plane.recorder import checked_path
 from media.protocol import (
     DIRECTIONS,
     AddPort,
-    Address,
     Command,
     ConfigureStream,
     Connect,
@@ -43,7 +42,6 @@ from media.protocol import (
     Source,
     StartPlay,
     StartRecording,
-    Stop,
     StopPlay,
     StopRecording,
     StreamClosed,
@@ -51,22 +49,13 @@ from media.protocol import (
     StreamParams,
     StreamStats,
     WorkerDied,
-    WorkerLoad,
     WorkerReplaced,
 )
-from media.supervisor import WorkerProcess
+from media.sockets import PortSockets
+from media.supervisor import Introduction, Supervisor
 
 CODECS = ("PCMU", "PCMA", "G722", "opus", "L16")
 
-_RECEIVE_BUFFER_OCTETS = 4 << 20
-_SO_RCVBUFFORCE = 33
-_SO_SNDBUFFORCE = 32
-_READY_S = 15.0
-_STOP_S = 5.0
-_WATCH_S = 1.0
-_DEAF_S = 10.0
-_RETRY_S = (0.0, 0.1, 0.5, 2.0, 5.0)
-_HEALTHY_S = 10.0
 _UNSPECIFIED = ("0.0.0.0", "::")
 
 
@@ -78,53 +67,6 @@ class LocalStream:
     host: str
     port: int
     worker: int
-
-
-@dataclass(slots=True)
-class _StreamState:
-    """All that a worker must know of a stream, to be said again to its replacement."""
-
-    stream_id: int
-    worker: int
-    group: int
-    port_id: int
-    signalled_host: str | None
-    params: StreamParams | None = None
-    latched: Address | None = None
-    partner: int | None = None
-    echo: bool = False
-    room: JoinRoom | None = None
-    play: StartPlay | None = None
-    play_since_s: float = 0.0
-    play_stopped: bool = False
-
-
-@dataclass(slots=True)
-class _RecordingState:
-    command: StartRecording
-    worker: int
-    since_s: float
-    stopping: bool = False
-
-
-@dataclass(slots=True)
-class _WorkerState:
-    worker: int
-    process: WorkerProcess | None = None
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    since_s: float = 0.0
-    heard_s: float = 0.0
-    deaths: int = 0
-    deaths_in_a_row: int = 0
-    streams: set[int] = field(default_factory=set)
-    closing: set[int] = field(default_factory=set)
-    """Streams that were released and whose account has not come yet."""
-    load: WorkerLoad | None = None
-    retry: asyncio.TimerHandle | None = None
-
-
-_Pair = tuple[socket.socket, socket.socket]
-"""The RTP and the RTCP socket of a port."""
 
 
 class MediaClient:
@@ -162,19 +104,23 @@ class MediaClient:
         self._recordings_dir = recordings_dir
         self._on_event = on_event
         self._rtp_timeout_s = rtp_timeout_s
-        self._spare_wanted = spare
         self._back_end = back_end
         self._streams_max = streams_max
         self._allocator = PortAllocator(ports[0], ports[1], one_each=one_port_per_stream)
-        self._sockets: dict[int, _Pair] = {}
-        self._parting: dict[int, tuple[int, _Pair]] = {}
-        self._workers = [_WorkerState(number) for number in range(workers)]
-        self._streams: dict[int, _StreamState] = {}
-        self._recordings: dict[int, _RecordingState] = {}
+        self._sockets = PortSockets(address, self._allocator)
+        self._supervisor = Supervisor(
+            workers,
+            spare=spare,
+            introduce=self._introduce,
+            on_event=self._on_worker_event,
+            on_death=self._on_worker_death,
+            on_replaced=lambda worker: on_event(WorkerReplaced(worker)),
+        )
+        self._streams: dict[int, StreamState] = {}
+        self._recordings: dict[int, RecordingState] = {}
         self._groups: dict[int, list[int]] = {}
-        self._spare: WorkerProcess | None = None
-        self._spare_retry: asyncio.TimerHandle | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        self._of_worker: list[set[int]] = [set() for _ in range(workers)]
+        self._closing: list[set[int]] = [set() for _ in range(workers)]
         self._next_stream_id = 1
         self._running = False
         self._loop: asyncio.AbstractEventLoop
@@ -188,167 +134,54 @@ class MediaClient:
             self._recordings_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MediaError(f"recordings directory: {error}") from error
-        self._running = True
+        for worker in range(len(self._of_worker)):
+            self._sockets.open_first(worker)
         try:
-            for state in self._workers:
-                for placement in self._allocator.open_first(state.worker):
-                    with contextlib.suppress(OSError):
-                        self._bind(placement)
-                self._launch(state, None)
-            async with asyncio.timeout(_READY_S):
-                for state in self._workers:
-                    await state.ready.wait()
-        except TimeoutError:
-            await self.stop()
-            raise MediaError(f"a media worker was not ready after {_READY_S:.0f} s") from None
+            await self._supervisor.start()
         except MediaError:
-            await self.stop()
+            self._sockets.close()
             raise
-        self._prepare_spare()
-        self._watch = self._loop.call_later(_WATCH_S, self._look_after)
+        self._running = True
 
     async def stop(self) -> None:
         """Finish the recordings, end the workers, close every socket. Idempotent."""
         self._running = False
-        handles = [self._watch, self._spare_retry, *(state.retry for state in self._workers)]
-        for handle in handles:
-            if handle is not None:
-                handle.cancel()
-        processes = []
-        for state in self._workers:
-            if state.process is not None:
-                state.process.send(Stop())
-                processes.append(state.process)
-        if self._spare is not None:
-            self._spare.close()
-            processes.append(self._spare)
-            self._spare = None
-        await asyncio.gather(*(process.gone(_STOP_S) for process in processes))
-        # What a worker said last is still to be read.
-        await asyncio.sleep(0)
-        for process in processes:
-            process.close()
-        for state in self._workers:
-            state.process = None
-        for stream_id in list(self._parting):
-            self._close_parting(stream_id)
-        for pair in self._sockets.values():
-            for sock in pair:
-                sock.close()
-        self._sockets.clear()
+        await self._supervisor.stop()
+        self._sockets.close()
 
-    def _bind(self, placement: Placement) -> None:
-        """Bind both sockets of a port; raises `OSError` after taking the port out of use."""
-        for stream_id, (port, pair) in self._parting.items():
-            if port == placement.port:
-                del self._parting[stream_id]
-                self._sockets[placement.port_id] = pair
-                return
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        made: list[socket.socket] = []
-        try:
-            for offset in (0, 1):
-                sock = socket.socket(family, socket.SOCK_DGRAM)
-                made.append(sock)
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.setblocking(False)
-                _enlarge(sock)
-                sock.bind((self._address, placement.port + offset))
-        except OSError:
-            for sock in made:
-                sock.close()
-            self._allocator.refused(placement.port_id)
-            raise
-        self._sockets[placement.port_id] = (made[0], made[1])
-
-    def _add_port(self, state: _WorkerState, placement: Placement) -> None:
-        pair = self._sockets.get(placement.port_id)
-        if pair is not None and state.process is not None:
-            command = AddPort(placement.port_id, self._address, placement.port)
-            state.process.send(command, (pair[0].fileno(), pair[1].fileno()))
-
-    def _launch(self, state: _WorkerState, process: WorkerProcess | None) -> None:
-        """Give a worker a process (a ready spare or a new one) and tell it everything."""
-        if process is None:
-            process = self._spawn()
-        state.process = process
-        state.since_s = state.heard_s = self._loop.time()
-        state.ready.clear()
-        process.send(
+    def _introduce(self, worker: int) -> Introduction:
+        """All that a new process of `worker` must know."""
+        yield (
             Setup(
-                worker=state.worker,
+                worker=worker,
                 recordings_dir=str(self._recordings_dir.resolve()),
                 rtp_timeout_s=self._rtp_timeout_s,
                 streams_max=self._streams_max,
                 back_end=self._back_end,
-            )
+            ),
+            (),
         )
-        for placement in self._allocator.ports_of(state.worker):
-            self._add_port(state, placement)
-        self._tell_again(state)
+        for placement in self._allocator.ports_of(worker):
+            descriptors = self._sockets.descriptors(placement.port_id)
+            if descriptors is not None:
+                yield AddPort(placement.port_id, self._address, placement.port), descriptors
+        streams = [self._streams[stream_id] for stream_id in sorted(self._of_worker[worker])]
+        recordings = [state for state in self._recordings.values() if state.worker == worker]
+        for command in told_again(streams, recordings, self._loop.time()):
+            yield command, ()
 
-    def _spawn(self) -> WorkerProcess:
-        def on_event(event: MediaEvent) -> None:
-            self._on_worker_event(process, event)
-
-        def on_end() -> None:
-            self._on_worker_end(process)
-
-        process = WorkerProcess(on_event, on_end)
-        return process
-
-    def _tell_again(self, state: _WorkerState) -> None:
-        own = [self._streams[stream_id] for stream_id in sorted(state.streams)]
-        for stream in own:
-            self._send(
-                stream.worker,
-                OpenStream(stream.stream_id, stream.port_id, stream.signalled_host, stream.latched),
-            )
-            if stream.params is not None:
-                self._send(stream.worker, ConfigureStream(stream.stream_id, stream.params))
-        now_s = self._loop.time()
-        for stream in own:
-            if stream.partner is not None and stream.stream_id < stream.partner:
-                self._send(stream.worker, Connect(stream.stream_id, stream.partner))
-            if stream.echo:
-                self._send(stream.worker, SetEcho(stream.stream_id, True))
-            if stream.room is not None:
-                self._send(stream.worker, stream.room)
-            if stream.play is not None:
-                passed_ms = round(1000 * (now_s - stream.play_since_s))
-                self._send(stream.worker, msgspec.structs.replace(stream.play, at_ms=passed_ms))
-                if stream.play_stopped:
-                    self._send(stream.worker, StopPlay(stream.stream_id))
-        for recording_id, recording in list(self._recordings.items()):
-            if recording.worker == state.worker:
-                elapsed_ms = max(1, round(1000 * (now_s - recording.since_s)))
-                again = msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms)
-                self._send(state.worker, again)
-                if recording.stopping:
-                    self._send(state.worker, StopRecording(recording_id))
+    def _send(self, worker: int, command: Command) -> None:
+        self._supervisor.send(worker, command)
 
     # --- what workers say and how they end ----------------------------------------------------
 
-    def _state_of(self, process: WorkerProcess) -> _WorkerState | None:
-        for state in self._workers:
-            if state.process is process:
-                return state
-        return None
-
-    def _on_worker_event(self, process: WorkerProcess, event: MediaEvent) -> None:
-        state = self._state_of(process)
-        if state is None:
-            return
-        state.heard_s = self._loop.time()
+    def _on_worker_event(self, worker: int, event: MediaEvent) -> None:
         match event:
-            case WorkerLoad():
-                state.load = event
-                state.ready.set()
-                if state.heard_s - state.since_s > _HEALTHY_S:
-                    state.deaths_in_a_row = 0
             case StreamLatched(stream_id=stream_id, remote=remote):
-                self._note_latched(stream_id, remote)
+                stream = self._streams.get(stream_id)
+                if stream is not None:
+                    stream.latched = remote
+                    self._allocator.latched(stream_id, remote)
             case PlayFinished(stream_id=stream_id, play_id=play_id):
                 stream = self._streams.get(stream_id)
                 play = None if stream is None else stream.play
@@ -358,77 +191,22 @@ class MediaClient:
                 if self._recordings.pop(recording_id, None) is None:
                     return
             case StreamClosed(stream_id=stream_id):
-                state.closing.discard(stream_id)
-                self._close_parting(stream_id)
+                self._closing[worker].discard(stream_id)
+                self._sockets.parted(stream_id)
         self._on_event(event)
 
-    def _note_latched(self, stream_id: int, remote: Address) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            stream.latched = remote
-            self._allocator.latched(stream_id, remote)
-
-    def _on_worker_end(self, process: WorkerProcess) -> None:
-        if process is self._spare:
-            self._spare = None
-            if self._running:
-                self._spare_retry = self._loop.call_later(_RETRY_S[-1], self._prepare_spare)
-            return
-        state = self._state_of(process)
-        if state is None:
-            return
-        state.process = None
-        state.load = None
-        if not self._running:
-            return
-        state.deaths += 1
+    def _on_worker_death(self, worker: int) -> None:
         recordings = [
             recording_id
             for recording_id, recording in self._recordings.items()
-            if recording.worker == state.worker
+            if recording.worker == worker
         ]
-        self._on_event(WorkerDied(state.worker, sorted(state.streams), recordings))
-        for stream_id in sorted(state.closing):
-            self._close_parting(stream_id)
+        self._on_event(WorkerDied(worker, sorted(self._of_worker[worker]), recordings))
+        for stream_id in sorted(self._closing[worker]):
+            # The account went with the worker; who waits for it gets an empty one.
+            self._sockets.parted(stream_id)
             self._on_event(StreamClosed(stream_id, StreamStats()))
-        state.closing.clear()
-        delay_s = _RETRY_S[min(state.deaths_in_a_row, len(_RETRY_S) - 1)]
-        state.deaths_in_a_row += 1
-        if delay_s:
-            state.retry = self._loop.call_later(delay_s, self._replace, state)
-        else:
-            self._replace(state)
-
-    def _replace(self, state: _WorkerState) -> None:
-        if not self._running or state.process is not None:
-            return
-        spare, self._spare = self._spare, None
-        try:
-            self._launch(state, spare)
-        except MediaError:
-            state.retry = self._loop.call_later(_RETRY_S[-1], self._replace, state)
-            return
-        self._on_event(WorkerReplaced(state.worker))
-        # Not at once: the replacement needs the processor more.
-        self._spare_retry = self._loop.call_later(_WATCH_S, self._prepare_spare)
-
-    def _prepare_spare(self) -> None:
-        if self._running and self._spare_wanted and self._spare is None:
-            with contextlib.suppress(MediaError):
-                self._spare = self._spawn()
-
-    def _look_after(self) -> None:
-        """A worker that says nothing for long is stuck: end it, the rest follows."""
-        now_s = self._loop.time()
-        for state in self._workers:
-            if state.process is not None and now_s - state.heard_s > _DEAF_S:
-                state.process.kill()
-        self._watch = self._loop.call_later(_WATCH_S, self._look_after)
-
-    def _send(self, worker: int, command: Command) -> None:
-        process = self._workers[worker].process
-        if process is not None:
-            process.send(command)
+        self._closing[worker].clear()
 
     # --- streams ------------------------------------------------------------------------------
 
@@ -442,14 +220,13 @@ class MediaClient:
             raise MediaError("the media plane is not running")
         host = None if signalled_host is None else _numeric(signalled_host)
         worker = self._place(group)
-        state = self._workers[worker]
-        if len(state.streams) >= self._streams_max:
+        if len(self._of_worker[worker]) >= self._streams_max:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
         placement = self._reserve_port(stream_id, worker, host)
         self._next_stream_id += 1
-        self._streams[stream_id] = _StreamState(stream_id, worker, group, placement.port_id, host)
-        state.streams.add(stream_id)
+        self._streams[stream_id] = StreamState(stream_id, worker, group, placement.port_id, host)
+        self._of_worker[worker].add(stream_id)
         self._groups.setdefault(group, [worker, 0])[1] += 1
         self._send(worker, OpenStream(stream_id, placement.port_id, host))
         return LocalStream(stream_id, self._announced, placement.port, worker)
@@ -458,8 +235,8 @@ class MediaClient:
         known = self._groups.get(group)
         if known is not None:
             return known[0]
-        alive = [state for state in self._workers if state.process is not None]
-        return min(alive or self._workers, key=lambda state: len(state.streams)).worker
+        alive = self._supervisor.alive() or range(len(self._of_worker))
+        return min(alive, key=lambda worker: len(self._of_worker[worker]))
 
     def _reserve_port(self, stream_id: int, worker: int, host: str | None) -> Placement:
         while True:
@@ -467,10 +244,13 @@ class MediaClient:
             if not placement.opened:
                 return placement
             try:
-                self._bind(placement)
+                self._sockets.bind(placement)
             except OSError:
                 continue  # somebody else has this port; the allocator offers it no more
-            self._add_port(self._workers[worker], placement)
+            descriptors = self._sockets.descriptors(placement.port_id)
+            if descriptors is not None:
+                command = AddPort(placement.port_id, self._address, placement.port)
+                self._supervisor.send(worker, command, descriptors)
             return placement
 
     def configure(self, stream_id: int, params: StreamParams) -> None:
@@ -505,8 +285,8 @@ class MediaClient:
             return
         if stream.partner is not None and stream.partner in self._streams:
             self._streams[stream.partner].partner = None
-        state = self._workers[stream.worker]
-        state.streams.discard(stream_id)
+        worker = stream.worker
+        self._of_worker[worker].discard(stream_id)
         group = self._groups[stream.group]
         group[1] -= 1
         if not group[1]:
@@ -514,26 +294,14 @@ class MediaClient:
         self._forget_recordings(stream_id)
         unused = self._allocator.release(stream_id)
         if unused is not None:
-            self._part_with(stream, unused)
-        self._send(stream.worker, ReleaseStream(stream_id))
-        if state.process is None:
-            self._close_parting(stream_id)
-            self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
+            self._sockets.part(unused, stream_id)
+            self._send(worker, DropPort(unused.port_id))
+        self._send(worker, ReleaseStream(stream_id))
+        if worker in self._supervisor.alive():
+            self._closing[worker].add(stream_id)
         else:
-            state.closing.add(stream_id)
-
-    def _part_with(self, stream: _StreamState, unused: Placement) -> None:
-        """Close a port once the worker has: as long as it holds the socket, nobody else can bind."""
-        pair = self._sockets.pop(unused.port_id, None)
-        if pair is not None:
-            self._send(stream.worker, DropPort(unused.port_id))
-            self._parting[stream.stream_id] = (unused.port, pair)
-
-    def _close_parting(self, stream_id: int) -> None:
-        parted = self._parting.pop(stream_id, None)
-        if parted is not None:
-            for sock in parted[1]:
-                sock.close()
+            self._sockets.parted(stream_id)
+            self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
 
     def _forget_recordings(self, stream_id: int) -> None:
         """A recording without streams ends with the last of them; the worker does the same."""
@@ -543,7 +311,7 @@ class MediaClient:
             if stream_id in sides and not any(side in self._streams for side in sides):
                 recording.stopping = True
 
-    def _get(self, stream_id: int) -> _StreamState:
+    def _get(self, stream_id: int) -> StreamState:
         stream = self._streams.get(stream_id)
         if stream is None:
             raise UnknownStream(f"stream {stream_id}")
@@ -655,7 +423,7 @@ class MediaClient:
         if recording_id in self._recordings:
             return
         command = StartRecording(recording_id, left, right, name)
-        self._recordings[recording_id] = _RecordingState(command, worker, self._loop.time())
+        self._recordings[recording_id] = RecordingState(command, worker, self._loop.time())
         self._send(worker, command)
 
     def stop_recording(self, recording_id: int) -> None:
@@ -669,39 +437,18 @@ class MediaClient:
         """Workers (pid, streams, cpu, restarts), streams, ports: for display and for tests."""
         return {
             "workers": [
-                {
-                    "worker": state.worker,
-                    "pid": None if state.process is None else state.process.pid,
-                    "streams": len(state.streams),
-                    "cpu": None if state.load is None else state.load.cpu,
-                    "packets_in": None if state.load is None else state.load.packets_in,
-                    "packets_out": None if state.load is None else state.load.packets_out,
-                    "unknown_sources": None if state.load is None else state.load.unknown_sources,
-                    "restarts": state.deaths,
-                }
-                for state in self._workers
+                worker | {"streams": len(self._of_worker[worker["worker"]])}
+                for worker in self._supervisor.snapshot()
             ],
-            "spare": None if self._spare is None else self._spare.pid,
+            "spare": self._supervisor.spare_pid,
             "streams": len(self._streams),
-            "closing": sum(len(state.closing) for state in self._workers),
+            "closing": sum(len(streams) for streams in self._closing),
             "recordings": len(self._recordings),
             "groups": len(self._groups),
             "ports": len(self._allocator),
             "ports_free": self._allocator.snapshot()["ports_free"],
-            "sockets": 2 * (len(self._sockets) + len(self._parting)),
+            "sockets": len(self._sockets),
         }
-
-
-def _enlarge(sock: socket.socket) -> None:
-    """Room for some tens of milliseconds of all streams; beyond the system's limit if allowed."""
-    for forced, plain in (
-        (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
-        (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
-    ):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, forced, _RECEIVE_BUFFER_OCTETS)
-        except OSError:
-            sock.setsockopt(socket.SOL_SOCKET, plain, _RECEIVE_BUFFER_OCTETS)
 
 
 def _numeric(host: str) -> str:

@@ -1,174 +1,221 @@
-"""One media worker process as seen from the control plane: spawn, talk, notice the end, reap."""
+"""The worker processes: started, watched, replaced when they die; one more kept ready for that."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
-import media
-from media.errors import MediaError, ProtocolViolation
-from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, decode_event, encode
+from media.errors import MediaError
+from media.process import WorkerProcess
+from media.protocol import Command, MediaEvent, Stop, WorkerLoad
 
-_EVENTS_PER_TURN = 256
-_SEND_BUFFER_OCTETS = 1 << 20
-_REAP_EVERY_S = 0.02
-_REAP_PATIENCE_S = 2.0
-_BLAS_THREADS = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+_READY_S = 15.0
+_STOP_S = 5.0
+_WATCH_S = 1.0
+_DEAF_S = 10.0
+_RETRY_S = (0.0, 0.1, 0.5, 2.0, 5.0)
+_HEALTHY_S = 10.0
+
+Introduction = Iterable[tuple[Command, tuple[int, ...]]]
+"""Commands, each with the descriptors that go with it."""
 
 
-def worker_environment() -> dict[str, str]:
-    """Return the environment of a worker: our packages on its path, one BLAS thread.
+@dataclass(slots=True)
+class _Post:
+    """A worker's number and the process that fills it now."""
 
-    A worker runs with -P, so that no file beside the user's shell can pose as one of our packages.
-    """
-    environment = dict(os.environ)
-    root = str(Path(str(media.__file__)).resolve().parent.parent)
-    inherited = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = root if not inherited else f"{root}{os.pathsep}{inherited}"
-    for name in _BLAS_THREADS:
-        environment[name] = "1"
-    return environment
+    worker: int
+    process: WorkerProcess | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    since_s: float = 0.0
+    heard_s: float = 0.0
+    deaths: int = 0
+    deaths_in_a_row: int = 0
+    load: WorkerLoad | None = None
+    retry: asyncio.TimerHandle | None = None
 
 
-class WorkerProcess:
-    """A worker process and our end of its control socket.
+class Supervisor:
+    """Keeps `workers` processes alive.
 
-    `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
-    the reason. Sending never waits: what the socket does not take now is queued in order.
+    `introduce(worker)` gives all that a new process must be told; `on_event(worker, event)` takes
+    what a worker says; `on_death(worker)` and `on_replaced(worker)` tell of its end and its
+    successor. `spare`: keep one process more, ready to take over at once.
     """
 
-    def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        spare: bool,
+        introduce: Callable[[int], Introduction],
+        on_event: Callable[[int, MediaEvent], None],
+        on_death: Callable[[int], None],
+        on_replaced: Callable[[int], None],
+    ) -> None:
+        self._posts = [_Post(number) for number in range(workers)]
+        self._spare_wanted = spare
+        self._introduce = introduce
         self._on_event = on_event
-        self._on_end = on_end
+        self._on_death = on_death
+        self._on_replaced = on_replaced
+        self._spare: WorkerProcess | None = None
+        self._spare_retry: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._running = False
+        self._loop: asyncio.AbstractEventLoop
+
+    async def start(self) -> None:
+        """Start all workers and wait until they serve; raises `MediaError` if one does not."""
         self._loop = asyncio.get_running_loop()
-        self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._writing = False
-        self.ended = False
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._running = True
         try:
-            for end in (ours, theirs):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_OCTETS)
-            ours.setblocking(False)
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "media.plane.worker",
-                    "--control",
-                    str(theirs.fileno()),
-                ],
-                env=worker_environment(),
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-            )
-        except OSError as error:
-            ours.close()
-            raise MediaError(f"no media worker could be started: {error}") from error
-        finally:
-            theirs.close()
-        self._sock = ours
-        self._loop.add_reader(ours.fileno(), self._read)
+            for post in self._posts:
+                self._fill(post, None)
+            async with asyncio.timeout(_READY_S):
+                for post in self._posts:
+                    await post.ready.wait()
+        except TimeoutError:
+            await self.stop()
+            raise MediaError(f"a media worker was not ready after {_READY_S:.0f} s") from None
+        except MediaError:
+            await self.stop()
+            raise
+        self._prepare_spare()
+        self._watch = self._loop.call_later(_WATCH_S, self._look_after)
+
+    async def stop(self) -> None:
+        """Let the workers finish their recordings and end."""
+        self._running = False
+        for handle in (self._watch, self._spare_retry, *(post.retry for post in self._posts)):
+            if handle is not None:
+                handle.cancel()
+        processes = [post.process for post in self._posts if post.process is not None]
+        for process in processes:
+            process.send(Stop())
+        if self._spare is not None:
+            self._spare.close()
+            processes.append(self._spare)
+            self._spare = None
+        await asyncio.gather(*(process.gone(_STOP_S) for process in processes))
+        await asyncio.sleep(0)  # what a worker said last is still to be read
+        for process in processes:
+            process.close()
+        for post in self._posts:
+            post.process = None
+
+    def send(self, worker: int, command: Command, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a command; to a worker that is being replaced nothing, it will be introduced."""
+        process = self._posts[worker].process
+        if process is not None:
+            process.send(command, descriptors)
+
+    def alive(self) -> list[int]:
+        """Return the workers that have a process now."""
+        return [post.worker for post in self._posts if post.process is not None]
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return pid, load and deaths of each worker."""
+        return [
+            {
+                "worker": post.worker,
+                "pid": None if post.process is None else post.process.pid,
+                "cpu": None if post.load is None else post.load.cpu,
+                "packets_in": None if post.load is None else post.load.packets_in,
+                "packets_out": None if post.load is None else post.load.packets_out,
+                "unknown_sources": None if post.load is None else post.load.unknown_sources,
+                "restarts": post.deaths,
+            }
+            for post in self._posts
+        ]
 
     @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+    def spare_pid(self) -> int | None:
+        """Process id of the spare worker, if there is one."""
+        return None if self._spare is None else self._spare.pid
 
-    def send(self, command: Command, descriptors: tuple[int, ...] = ()) -> None:
-        """Send a command, with duplicates of `descriptors` beside it; they must stay open until
-        the queue is empty, as sockets of the control plane do."""
-        if self.ended:
+    def _spawn(self) -> WorkerProcess:
+        def heard(event: MediaEvent) -> None:
+            self._heard(process, event)
+
+        def ended() -> None:
+            self._ended(process)
+
+        process = WorkerProcess(heard, ended)
+        return process
+
+    def _fill(self, post: _Post, process: WorkerProcess | None) -> None:
+        post.process = self._spawn() if process is None else process
+        post.since_s = post.heard_s = self._loop.time()
+        post.ready.clear()
+        for command, descriptors in self._introduce(post.worker):
+            post.process.send(command, descriptors)
+
+    def _post_of(self, process: WorkerProcess) -> _Post | None:
+        for post in self._posts:
+            if post.process is process:
+                return post
+        return None
+
+    def _heard(self, process: WorkerProcess, event: MediaEvent) -> None:
+        post = self._post_of(process)
+        if post is None:
             return
-        self._outbox.append((encode(command), descriptors))
-        if not self._writing:
-            self._write()
+        post.heard_s = self._loop.time()
+        if isinstance(event, WorkerLoad):
+            post.load = event
+            post.ready.set()
+            if post.heard_s - post.since_s > _HEALTHY_S:
+                post.deaths_in_a_row = 0
+        self._on_event(post.worker, event)
 
-    def _write(self) -> None:
-        while self._outbox:
-            data, descriptors = self._outbox[0]
-            try:
-                socket.send_fds(self._sock, [data], descriptors)
-            except BlockingIOError:
-                if not self._writing:
-                    self._writing = True
-                    self._loop.add_writer(self._sock.fileno(), self._write)
-                return
-            except OSError:
-                self._outbox.clear()
-                break  # the reader will see the end
-            self._outbox.popleft()
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._sock.fileno())
-
-    def _read(self) -> None:
-        for _ in range(_EVENTS_PER_TURN):
-            try:
-                data = self._sock.recv(MESSAGE_OCTETS_MAX)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._finish()
-                return
-            try:
-                event = decode_event(data)
-            except ProtocolViolation:
-                self.kill()
-                return
-            self._on_event(event)
-            if self.ended:
-                return
-
-    def _finish(self) -> None:
-        if self.ended:
+    def _ended(self, process: WorkerProcess) -> None:
+        if process is self._spare:
+            self._spare = None
+            if self._running:
+                self._spare_retry = self._loop.call_later(_RETRY_S[-1], self._prepare_spare)
             return
-        self.ended = True
-        self._loop.remove_reader(self._sock.fileno())
-        if self._writing:
-            self._loop.remove_writer(self._sock.fileno())
-        self._sock.close()
-        self._outbox.clear()
-        self._reap(0.0)
-        self._on_end()
-
-    def _reap(self, waited_s: float) -> None:
-        if self._process.poll() is not None:
+        post = self._post_of(process)
+        if post is None:
             return
-        if waited_s >= _REAP_PATIENCE_S:
-            self.kill()
-        self._loop.call_later(_REAP_EVERY_S, self._reap, waited_s + _REAP_EVERY_S)
+        post.process = post.load = None
+        if not self._running:
+            return
+        post.deaths += 1
+        self._on_death(post.worker)
+        # What kills one worker after the other must not become a loop of forks.
+        delay_s = _RETRY_S[min(post.deaths_in_a_row, len(_RETRY_S) - 1)]
+        post.deaths_in_a_row += 1
+        if delay_s:
+            post.retry = self._loop.call_later(delay_s, self._replace, post)
+        else:
+            self._replace(post)
 
-    def kill(self) -> None:
-        """End the process at once; `on_end` follows."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
+    def _replace(self, post: _Post) -> None:
+        if not self._running or post.process is not None:
+            return
+        spare, self._spare = self._spare, None
+        try:
+            self._fill(post, spare)
+        except MediaError:
+            post.retry = self._loop.call_later(_RETRY_S[-1], self._replace, post)
+            return
+        self._on_replaced(post.worker)
+        # Not at once: the replacement needs the processor more.
+        self._spare_retry = self._loop.call_later(_WATCH_S, self._prepare_spare)
 
-    def close(self) -> None:
-        """Close the control socket without `on_end`; a worker that lives ends by itself."""
-        self._on_end = lambda: None
-        self._finish()
+    def _prepare_spare(self) -> None:
+        if self._running and self._spare_wanted and self._spare is None:
+            with contextlib.suppress(MediaError):
+                self._spare = self._spawn()
 
-    async def gone(self, patience_s: float) -> None:
-        """Wait for the end of the process; kill it after `patience_s`."""
-        waited_s = 0.0
-        while self._process.poll() is None:
-            if waited_s >= patience_s:
-                self.kill()
-            await asyncio.sleep(_REAP_EVERY_S)
-            waited_s += _REAP_EVERY_S
+    def _look_after(self) -> None:
+        """A worker that says nothing for long is stuck: end it, the rest follows."""
+        now_s = self._loop.time()
+        for post in self._posts:
+            if post.process is not None and now_s - post.heard_s > _DEAF_S:
+                post.process.kill()
+        self._watch = self._loop.call_later(_WATCH_S, self._look_after)

@@ -71,6 +71,7 @@ class PortAllocator:
     ) -> None:
         even = first + first % 2
         self._unused: deque[int] = deque(range(even, last, 2))
+        self._set_aside: list[int] = []
         self._ids: deque[int] = deque(range(0, ids_max, 2))
         self._ports: dict[int, _Port] = {}
         self._of_worker: dict[int, list[_Port]] = {}
@@ -102,6 +103,9 @@ class PortAllocator:
 
     def _open(self, worker: int) -> _Port | None:
         if not self._unused or not self._ids:
+            # Whoever else had those ports may have gone; they are tried again next time.
+            self._unused.extend(self._set_aside)
+            self._set_aside.clear()
             return None
         port = _Port(self._ids.popleft(), worker, self._unused.popleft())
         self._ports[port.port_id] = port
@@ -109,10 +113,11 @@ class PortAllocator:
         return port
 
     def refused(self, port_id: int) -> None:
-        """The system would not bind this port: it is left out from now on, its stream unplaced."""
+        """The system would not bind this port: it is set aside, its stream is unplaced."""
         port = self._ports.pop(port_id)
         self._of_worker[port.worker].remove(port)
         self._ids.append(port_id)
+        self._set_aside.append(port.port)
         for stream_id in port.streams:
             del self._placed[stream_id]
 
@@ -231,7 +236,7 @@ class PortAllocator:
         """Return ports in use and free, and streams placed."""
         return {
             "ports": len(self._ports),
-            "ports_free": len(self._unused),
+            "ports_free": len(self._unused) + len(self._set_aside),
             "streams": len(self._placed),
         }
 

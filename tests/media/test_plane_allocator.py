@@ -59,7 +59,7 @@ def test_a_full_port_takes_one_stream_less_than_one_too_many():
     allocator.reserve(-1, 0, None)
 
 
-def test_a_port_that_cannot_be_bound_is_not_offered_again():
+def test_a_port_that_cannot_be_bound_is_offered_again_only_after_all_others():
     allocator = PortAllocator(20_000, 20_004, ports_each=0)
     first = allocator.reserve(1, 0, None)
     assert first.opened
@@ -69,6 +69,8 @@ def test_a_port_that_cannot_be_bound_is_not_offered_again():
     allocator.refused(second.port_id)
     with pytest.raises(NoCapacity):
         allocator.reserve(1, 0, None)
+    assert allocator.snapshot() == {"ports": 0, "ports_free": 2, "streams": 0}
+    assert allocator.reserve(1, 0, None).port == first.port
 
 
 def test_unknown_streams():

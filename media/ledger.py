@@ -1,0 +1,87 @@
+"""What the control plane remembers of streams and recordings: enough to tell it to a new worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from media.protocol import (
+    Address,
+    Command,
+    ConfigureStream,
+    Connect,
+    JoinRoom,
+    OpenStream,
+    SetEcho,
+    StartPlay,
+    StartRecording,
+    StopPlay,
+    StopRecording,
+    StreamParams,
+)
+
+
+@dataclass(slots=True)
+class StreamState:
+    """All that a worker must know of a stream, to be said again to its replacement."""
+
+    stream_id: int
+    worker: int
+    group: int
+    port_id: int
+    signalled_host: str | None
+    params: StreamParams | None = None
+    latched: Address | None = None
+    partner: int | None = None
+    echo: bool = False
+    room: JoinRoom | None = None
+    play: StartPlay | None = None
+    play_since_s: float = 0.0
+    play_stopped: bool = False
+
+
+@dataclass(slots=True)
+class RecordingState:
+    """A recording that has not been reported as ended."""
+
+    command: StartRecording
+    worker: int
+    since_s: float
+    stopping: bool = False
+
+
+def told_again(
+    streams: Iterable[StreamState], recordings: Iterable[RecordingState], now_s: float
+) -> Iterator[Command]:
+    """Yield the commands that bring a new worker to the state of these streams and recordings.
+
+    Streams come before what connects them. Plays and recordings go on where they would be now.
+    """
+    own = list(streams)
+    for stream in own:
+        yield OpenStream(stream.stream_id, stream.port_id, stream.signalled_host, stream.latched)
+        if stream.params is not None:
+            yield ConfigureStream(stream.stream_id, stream.params)
+    for stream in own:
+        yield from _doings(stream, now_s)
+    for recording in recordings:
+        elapsed_ms = max(1, round(1000 * (now_s - recording.since_s)))
+        yield msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms)
+        if recording.stopping:
+            yield StopRecording(recording.command.recording_id)
+
+
+def _doings(stream: StreamState, now_s: float) -> Iterator[Command]:
+    if stream.partner is not None and stream.stream_id < stream.partner:
+        yield Connect(stream.stream_id, stream.partner)
+    if stream.echo:
+        yield SetEcho(stream.stream_id, True)
+    if stream.room is not None:
+        yield stream.room
+    if stream.play is not None:
+        passed_ms = round(1000 * (now_s - stream.play_since_s))
+        yield msgspec.structs.replace(stream.play, at_ms=stream.play.at_ms + passed_ms)
+        if stream.play_stopped:
+            yield StopPlay(stream.stream_id)

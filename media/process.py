@@ -1,0 +1,174 @@
+"""One media worker process as seen from the control plane: spawn, talk, notice the end, reap."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import media
+from media.errors import MediaError, ProtocolViolation
+from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, decode_event, encode
+
+_EVENTS_PER_TURN = 256
+_SEND_BUFFER_OCTETS = 1 << 20
+_REAP_EVERY_S = 0.02
+_REAP_PATIENCE_S = 2.0
+_BLAS_THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a worker: our packages on its path, one BLAS thread.
+
+    A worker runs with -P, so that no file beside the user's shell can pose as one of our packages.
+    """
+    environment = dict(os.environ)
+    root = str(Path(str(media.__file__)).resolve().parent.parent)
+    inherited = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = root if not inherited else f"{root}{os.pathsep}{inherited}"
+    for name in _BLAS_THREADS:
+        environment[name] = "1"
+    return environment
+
+
+class WorkerProcess:
+    """A worker process and our end of its control socket.
+
+    `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
+    the reason. Sending never waits: what the socket does not take now is queued in order.
+    """
+
+    def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
+        self._on_event = on_event
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self._writing = False
+        self.ended = False
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_OCTETS)
+            ours.setblocking(False)
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "media.plane.worker",
+                    "--control",
+                    str(theirs.fileno()),
+                ],
+                env=worker_environment(),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            ours.close()
+            raise MediaError(f"no media worker could be started: {error}") from error
+        finally:
+            theirs.close()
+        self._sock = ours
+        self._loop.add_reader(ours.fileno(), self._read)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def send(self, command: Command, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a command, with duplicates of `descriptors` beside it; they must stay open until
+        the queue is empty, as sockets of the control plane do."""
+        if self.ended:
+            return
+        self._outbox.append((encode(command), descriptors))
+        if not self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        while self._outbox:
+            data, descriptors = self._outbox[0]
+            try:
+                socket.send_fds(self._sock, [data], descriptors)
+            except BlockingIOError:
+                if not self._writing:
+                    self._writing = True
+                    self._loop.add_writer(self._sock.fileno(), self._write)
+                return
+            except OSError:
+                self._outbox.clear()
+                break  # the reader will see the end
+            self._outbox.popleft()
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _read(self) -> None:
+        for _ in range(_EVENTS_PER_TURN):
+            try:
+                data = self._sock.recv(MESSAGE_OCTETS_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._finish()
+                return
+            try:
+                event = decode_event(data)
+            except ProtocolViolation:
+                self.kill()
+                return
+            self._on_event(event)
+            if self.ended:
+                return
+
+    def _finish(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._loop.remove_reader(self._sock.fileno())
+        if self._writing:
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._outbox.clear()
+        self._reap(0.0)
+        self._on_end()
+
+    def _reap(self, waited_s: float) -> None:
+        if self._process.poll() is not None:
+            return
+        if waited_s >= _REAP_PATIENCE_S:
+            self.kill()
+        self._loop.call_later(_REAP_EVERY_S, self._reap, waited_s + _REAP_EVERY_S)
+
+    def kill(self) -> None:
+        """End the process at once; `on_end` follows."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the control socket without `on_end`; a worker that lives ends by itself."""
+        self._on_end = lambda: None
+        self._finish()
+
+    async def gone(self, patience_s: float) -> None:
+        """Wait for the end of the process; kill it after `patience_s`."""
+        waited_s = 0.0
+        while self._process.poll() is None:
+            if waited_s >= patience_s:
+                self.kill()
+            await asyncio.sleep(_REAP_EVERY_S)
+            waited_s += _REAP_EVERY_S
