@@ -46,6 +46,10 @@ class CallEnded(CallError):
     """Raised at the await of a call handler whose caller has hung up."""
 
 
+class CallTransferred(CallEnded):
+    """Raised by `Call.transfer`: the handler is to be left, the call goes on elsewhere."""
+
+
 class MediaUnavailable(SoftswitchError):
     """No worker, no port or no codec for a stream."""
 

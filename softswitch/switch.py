@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
-from softswitch.apps.echo import echo_test
+from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.registrar import Registrar
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
@@ -34,6 +34,7 @@ from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
+from softswitch.sounds import MadeSounds
 from softswitch.trace import Trace, TracedMessage
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
@@ -205,6 +206,8 @@ class Switch:
         for transport in transports:
             undo.callback(transport.close)
         await self._wire(journal, transports)
+        undo.push_async_callback(self.catalogue.stop)
+        await self.catalogue.start()
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
@@ -253,13 +256,22 @@ class Switch:
             pump=self.driver.pump,
             flow_to=self.driver.flow_to,
         )
+        prompts = Prompts(
+            office.office.language,
+            self.directory / "prompts",
+            made=MadeSounds(self.directory / "sounds"),
+        )
+        self.catalogue = Catalogue(
+            Desk(office, self.directory, environment.clock, journal, prompts, environment.token)
+        )
+        self.catalogue.add("handler", self._run_handler)
         self.control = CallControl(
             wiring,
             dialplan=Dialplan(office, frozenset(self._handlers)),
             registered=self.registrar.endpoints,
             trunks=self.trunks,
-            prompts=Prompts(office.office.language, self.directory / "prompts"),
-            apps={"echo": echo_test, "handler": self._run_handler},
+            prompts=prompts,
+            apps=self.catalogue.apps,
         )
 
         self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
@@ -367,6 +379,7 @@ class Switch:
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
             "tables": self.control.snapshot(),
+            "apps": self.catalogue.snapshot(),
             "sip": self.stack.snapshot(),
             "gate": self.gatekeeper.snapshot(),
             "media": self.plane.snapshot(),

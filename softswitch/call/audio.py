@@ -18,12 +18,23 @@ if TYPE_CHECKING:
 
 HOLD_MUSIC = "default"
 TONE_PREFIX = "tone:"
+MUSIC_PREFIX = "music:"
+
+
+_RINGBACK = "tone:ringback"
 
 
 class PromptShelf(Protocol):
-    """Finds sounds by id, or takes a path; raises `CallError` for neither."""
+    """Finds sounds by id, or takes a path; raises `CallError` for neither.
 
-    def find(self, prompt: str) -> Path: ...
+    What `needs_making` (a text to be spoken, a file in another format) is found after `make`.
+    """
+
+    def find(self, prompt: str, language: str) -> Path: ...
+
+    def needs_making(self, prompt: str, language: str) -> bool: ...
+
+    async def make(self, prompt: str, language: str) -> None: ...
 
     def music(self, name: str) -> Path: ...
 
@@ -68,19 +79,50 @@ class CallAudio:
         """Start a prompt, a file, ``tone:NAME`` or ``music:NAME`` towards `leg`, by default the caller."""
         stream = self._stream(call, leg)
         play_id = self._wiring.next_number()
-        source = self._source(prompt)
+        source = self._source(prompt, call.language)
         future = call.play_started(play_id)
         self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat)
         self._wiring.pump()
         return future
 
-    def _source(self, prompt: str) -> Source:
+    def needs_making(self, call: Call, prompt: str) -> bool:
+        """Whether `make` must be awaited before `play` finds this prompt."""
+        if prompt.startswith((TONE_PREFIX, MUSIC_PREFIX)):
+            return False
+        return self._prompts.needs_making(prompt, call.language)
+
+    async def make(self, call: Call, prompt: str) -> None:
+        """Have a text spoken or a file converted; raises `CallError`."""
+        await self._prompts.make(prompt, call.language)
+
+    def _source(self, prompt: str, language: str) -> Source:
         if prompt.startswith(TONE_PREFIX):
             country = self._wiring.office.office.country.lower()
             return Tone(prompt.removeprefix(TONE_PREFIX), country)
-        if prompt.startswith("music:"):
-            return File(str(self._prompts.music(prompt.removeprefix("music:"))))
-        return File(str(self._prompts.find(prompt)))
+        if prompt.startswith(MUSIC_PREFIX):
+            return File(str(self._prompts.music(prompt.removeprefix(MUSIC_PREFIX))))
+        return File(str(self._prompts.find(prompt, language)))
+
+    def ring_back(self, call: Call) -> None:
+        """Let a caller who has been answered already hear that it rings elsewhere, if he is to."""
+        wanted = call.ringback_wanted and not call.ringback_heard
+        if wanted and call.partner is None and call.caller.stream is not None:
+            call.ringback_heard = True
+            self.play(call, _RINGBACK, repeat=True)
+
+    def stop_ringback(self, call: Call) -> None:
+        """The ringing is over."""
+        if call.ringback_heard and call.caller.stream is not None:
+            self._wiring.plane.stop_play(call.caller.stream.stream_id)
+        call.ringback_heard = False
+
+    def silence(self, call: Call) -> None:
+        """End whatever a handler has left running towards the caller."""
+        stream = call.caller.stream
+        if stream is not None:
+            self._wiring.plane.stop_play(stream.stream_id)
+            self._wiring.plane.leave_room(stream.stream_id)
+            self._wiring.plane.echo(stream.stream_id, False)
 
     def stop_play(self, call: Call, leg: Leg | None = None) -> None:
         self._wiring.plane.stop_play(self._stream(call, leg))

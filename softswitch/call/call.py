@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from softswitch import saying
 from softswitch.call.endpoint import Outcome
-from softswitch.errors import CallEnded
+from softswitch.errors import CallEnded, CallTransferred
 
 if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
     from softswitch.call.control import CallControl
     from softswitch.call.dial import Dial
+    from softswitch.call.dialplan import Route
     from softswitch.call.identity import Identity
     from softswitch.call.leg import Leg
     from softswitch.call.transfer import Transfer
+    from softswitch.config import Customer
 
 _DIGITS_MAX = 256
 _T = TypeVar("_T")
@@ -27,8 +30,12 @@ class Call:
     """The story of one call: its caller's leg, the legs made on his behalf, and what is awaited.
 
     Attributes: `call_id`, unique and fit for a file name; `number`, the same as a small integer;
-    `number_from` and `number_to` as dialled; `caller_name`. Every awaited verb raises `CallEnded` when
-    the caller has gone; leaving the handler releases all legs and streams.
+    `number_from` and `number_to` as dialled; `caller_name`. Set by whoever knows better: `language`
+    ("en" or "zh", at first the office's), in which prompts are spoken; `priority` and `skill`, with
+    which the call enters queues (None: as the queue and the customer say).
+
+    Every awaited verb raises `CallEnded` when the caller has gone; leaving the handler releases all
+    legs and streams.
     """
 
     __slots__ = (
@@ -48,19 +55,26 @@ class Call:
         "forwarded_by",
         "forwards",
         "identity",
+        "language",
         "legs",
         "media_group",
+        "moves",
         "number",
         "number_from",
         "number_to",
+        "onward",
         "partner",
+        "priority",
         "recording",
         "recording_name",
         "recordings_made",
+        "referral",
+        "ringback_heard",
+        "ringback_wanted",
         "ringing_extension",
+        "skill",
         "started_at_s",
         "timers",
-        "transfer",
         "trunks_taken",
     )
 
@@ -75,6 +89,7 @@ class Call:
         number_to: str,
         caller_name: str,
         started_at_s: float,
+        language: str = "en",
     ) -> None:
         self._control = control
         self.call_id = call_id
@@ -84,6 +99,12 @@ class Call:
         self.number_to = number_to
         self.caller_name = caller_name
         self.started_at_s = started_at_s
+        self.language = language
+        self.priority: int | None = None
+        self.skill: str | None = None
+        self.onward: Route | None = None  # where the call goes when its handler has left
+        self.moves = 0
+        self.ringback_heard = self.ringback_wanted = False
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -97,7 +118,7 @@ class Call:
         )
         self.recording_name: str | None = None
         self.trunks_taken: list[str] = []
-        self.transfer: Transfer | None = None
+        self.referral: Transfer | None = None
         self.forwards = 0
         self.forwarded_by: str | None = None
         self.ringing_extension: str | None = None
@@ -122,12 +143,28 @@ class Call:
         self._control.answer_caller(self)
 
     async def play(self, prompt: str, *, repeat: bool = False) -> None:
-        """Play a prompt's id, a WAV file or ``tone:NAME`` to its end. With `repeat` it goes on behind the
-        next verbs until `stop_play`."""
+        """Play a prompt's id, a WAV file, ``text:...`` (spoken where espeak-ng is installed) or
+        ``tone:NAME`` to its end. With `repeat` it goes on behind the next verbs until `stop_play`."""
         self._check()
-        done = self._control.audio.play(self, prompt, repeat=repeat)
+        done = await self._start_play(prompt, repeat=repeat)
         if not repeat:
             await self._wait(done)
+
+    async def play_all(self, prompts: Iterable[str]) -> None:
+        """Play several prompts, one after the other."""
+        for prompt in prompts:
+            await self.play(prompt)
+
+    async def say(self, kind: saying.Kind, value: saying.Value) -> None:
+        """Say a value in the call's language: ``say("number", 205)``, ``say("position", 3)``,
+        ``say("date", date(2026, 10, 1))``; the kinds are those of `softswitch.saying.phrase`."""
+        await self.play_all(saying.phrase(kind, value, self.language))
+
+    async def _start_play(self, prompt: str, *, repeat: bool = False) -> asyncio.Future[None]:
+        audio = self._control.audio
+        if audio.needs_making(self, prompt):
+            await self._wait(asyncio.ensure_future(audio.make(self, prompt)))
+        return audio.play(self, prompt, repeat=repeat)
 
     async def stop_play(self) -> None:
         """Silence what `play` has left running."""
@@ -136,7 +173,7 @@ class Call:
 
     async def collect(
         self,
-        prompt: str | None = None,
+        prompt: str | Iterable[str] | None = None,
         *,
         max_digits: int = 1,
         timeout_s: float = 6.0,
@@ -145,12 +182,15 @@ class Call:
     ) -> str:
         """Digits that the caller presses, at most `max_digits`.
 
-        `prompt` is played and stops at the first digit; `timeout_s` counts from its end, `between_s`
-        between digits; `terminator` ends the input and is not returned. Nothing pressed: "".
+        `prompt`, one or several, is played and stops at the first digit; `timeout_s` counts from its
+        end, `between_s` between digits; `terminator` ends the input and is not returned. Nothing
+        pressed: "".
         """
         self._check()
-        if prompt and not self._digits:
-            playing = self._control.audio.play(self, prompt)
+        for each in (prompt,) if isinstance(prompt, str) else prompt or ():
+            if self._digits:
+                break
+            playing = await self._start_play(each)
             await self._until_digit(None, playing)
             if not playing.done():
                 self._control.audio.stop_play(self)
@@ -165,16 +205,73 @@ class Call:
             digits += digit
         return digits
 
-    async def dial(self, *targets: str, ring_s: float = 30.0) -> Outcome:
+    async def next_digit(
+        self, timeout_s: float | None, *, until: asyncio.Future[None] | None = None
+    ) -> str:
+        """The next digit that the caller presses; "" after `timeout_s`, or when `until` is done."""
+        await self._until_digit(timeout_s, until)
+        return self._digits.popleft() if self._digits else ""
+
+    def forget_digits(self) -> None:
+        """Drop what the caller has pressed ahead."""
+        self._digits.clear()
+
+    async def start_play(self, prompt: str, *, repeat: bool = False) -> asyncio.Future[None]:
+        """Start `play` and return at once: the future is done at its end."""
+        self._check()
+        return await self._start_play(prompt, repeat=repeat)
+
+    async def dial(self, *targets: str, ring_s: float = 30.0, ringback: bool = True) -> Outcome:
         """Ring destinations together (``extension:1001``, ``ring_group:1100``, a number that the
         caller's rights allow) and stay until that conversation is over.
 
+        A caller who has been answered already hears ringing meanwhile, unless `ringback` is False.
         Returns how it ended; the caller is still there when his partner hung up first.
         """
         self._check()
         self._dial_done = asyncio.get_running_loop().create_future()
-        self._control.dial_destinations(self, targets, ring_s)
+        self._control.dial_destinations(self, targets, ring_s, ringback=ringback)
         return await self._wait(self._dial_done)
+
+    async def transfer(self, destination: str) -> NoReturn:
+        """Send the call on for good: ``queue:support``, ``voicemail:1001``, ``ivr:main``,
+        ``extension:1002``, ``ring_group:1100``, ``conference:8000``, ``hangup``, or a number that the
+        caller's rights allow.
+
+        The handler is left by `CallTransferred`; what it did not stop is stopped. Raises `CallError`
+        for a destination that does not exist: the call is then still here.
+        """
+        self._check()
+        self.onward = self._control.destination(self, destination)
+        raise CallTransferred(f"call {self.call_id} goes on to {destination}")
+
+    async def enqueue(
+        self,
+        queue: str,
+        *,
+        max_wait_s: float | None = None,
+        priority: int | None = None,
+        skill: str | None = None,
+    ) -> Outcome:
+        """Wait in a queue, at most `max_wait_s`, and talk to the agent who answers; returns after that
+        conversation, or with an outcome that is not answered. Raises `CallError` for an unknown queue.
+        """
+        self._check()
+        if priority is not None:
+            self.priority = priority
+        if skill is not None:
+            self.skill = skill
+        return await self._control.running.enqueue(self, queue, max_wait_s)
+
+    async def record_voicemail(self, box: str) -> None:
+        """Greet the caller for mailbox `box`, record his message and keep it, also when he hangs up."""
+        self._check()
+        await self._control.running.inline(self, "voicemail", box)
+
+    @property
+    def customer(self) -> Customer | None:
+        """The customer whose number this call comes from, if the office knows one."""
+        return self._control.customer_of(self.number_from)
 
     async def echo(self, on: bool = True) -> None:
         """Send the caller his own voice back."""

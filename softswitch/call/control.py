@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from media import protocol as media_events
 from softswitch.call.audio import CallAudio, PromptShelf
 from softswitch.call.call import Call
 from softswitch.call.dialling import Dialling
-from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
+from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks, canonical_number
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import Leg
+from softswitch.call.running import APOLOGY, Apps, Running
 from softswitch.call.steps import (
     RING_S_DEFAULT,
     Registered,
@@ -26,7 +25,7 @@ from softswitch.call.steps import (
 )
 from softswitch.call.transfer import Transfers
 from softswitch.config import Destination
-from softswitch.errors import CallEnded, CallError, RemoteProtocolError
+from softswitch.errors import CallError, RemoteProtocolError
 from softswitch.sip import events as sip_events
 from softswitch.sip.causes import q850_of_status
 from softswitch.sip.reason import ReasonHeader
@@ -34,18 +33,16 @@ from softswitch.sip.reason import ReasonHeader
 if TYPE_CHECKING:
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
+    from softswitch.config import Customer
 
 _log = logging.getLogger("softswitch.call")
-
-App = Callable[[Call, str], Awaitable[None]]
 
 
 class CallControl:
     """Owns every call of the exchange.
 
     Parameters: `dialplan` says where a number goes, `registered` where an extension's phones are;
-    `apps` answer destinations by kind (``echo``, ``ivr``, ``queue``...): each gets the call and the
-    destination's name.
+    `apps` answer destinations by kind (``echo``, ``ivr``, ``queue``...).
     """
 
     def __init__(
@@ -56,20 +53,24 @@ class CallControl:
         registered: Registered,
         trunks: Trunks,
         prompts: PromptShelf,
-        apps: dict[str, App],
+        apps: Apps,
     ) -> None:
         self._wiring = wiring
         self._dialplan = dialplan
         self._registered = registered
         self._trunks = trunks
         self.audio = CallAudio(wiring, prompts)
-        self._apps = apps
+        self.running = Running(self, apps)
         self._extensions = {e.number: e for e in wiring.office.extensions}
         self._calls: dict[str, Call] = {}
         self._sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._customers = {
+            canonical_number(number): customer
+            for customer in wiring.office.customers
+            for number in customer.phone
+        }
         self._dialling = Dialling(
             wiring,
             trunks,
@@ -77,6 +78,7 @@ class CallControl:
             drop=self._drop,
             connected=self._connect,
             finished=self._dial_finished,
+            audio=self.audio,
         )
         self.transfers = Transfers(wiring, self, dialplan)
         self.broken = 0
@@ -136,6 +138,7 @@ class CallControl:
             number_to=number_to[:64],
             caller_name=(from_.display_name or "")[:64],
             started_at_s=wiring.wall_s(),
+            language=wiring.office.office.language,
         )
         if isinstance(identity, TrunkIdentity):
             call.trunks_taken.append(identity.trunk)
@@ -281,33 +284,27 @@ class CallControl:
             return steps_to_ring_group(self._wiring.office, self._registered, destination.name)
         return steps_to_extension(self._registered, destination.name, ring_s)
 
+    def destination(self, call: Call, text: str) -> Route:
+        """Where `Call.transfer` sends a call: a destination that exists, or a number with the rights of
+        the caller. Raises `CallError`."""
+        if text == "hangup" or ":" in text:
+            found: Route = self._dialplan.destination(text)
+        else:
+            found = self._dialplan.route(text, call.identity)
+        if isinstance(found, Refused):
+            raise CallError(f"{text} is nowhere to go: {found.why}")
+        return found
+
+    def customer_of(self, number: str) -> Customer | None:
+        """Whose number this is."""
+        return self._customers.get(canonical_number(number))
+
     def _start_app(self, call: Call, route: Destination) -> None:
-        app = self._apps.get(route.kind)
-        if app is None:
+        if not self.running.has(route.kind):
             self._refuse(call, 501, f"no application for {route.kind}")
             return
         self.transfers.reached(call)
-        task = asyncio.get_running_loop().create_task(
-            self._run_app(call, app, route.name), name=f"{route.kind} {call.call_id}"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run_app(self, call: Call, app: App, name: str) -> None:
-        status, outcome = 480, "no-answer"
-        try:
-            await app(call, name)
-        except CallEnded:
-            pass
-        except Exception:
-            self.broken += 1
-            status, outcome = 500, "failed"
-            _log.exception("the handler of call %s failed", call.call_id)
-        if not call.ended:
-            if call.answered_at_s is not None:
-                status, outcome = 200, "answered"
-            q850 = 16 if status == 200 else q850_of_status(status)
-            self.end_call(call, by="switch", q850=q850, status=status, outcome=outcome)
+        self.running.start(call, route)
 
     def _refuse(self, call: Call, status: int, why: str) -> None:
         _log.info("call %s refused: %s (%d)", call.call_id, why, status)
@@ -317,7 +314,9 @@ class CallControl:
 
     # -- dialling --------------------------------------------------------------------------------
 
-    def dial_destinations(self, call: Call, targets: tuple[str, ...], ring_s: float) -> None:
+    def dial_destinations(
+        self, call: Call, targets: tuple[str, ...], ring_s: float, *, ringback: bool = True
+    ) -> None:
         """For `Call.dial`: destinations that ring together on behalf of the caller."""
         steps: list[Step] = []
         for target in targets:
@@ -334,7 +333,7 @@ class CallControl:
                 raise CallError(f"{target} is not something that can be rung")
         together = tuple(e for step in steps for e in step.endpoints)
         merged = (Step(together, ring_s),) if together and len(targets) > 1 else tuple(steps)
-        self._dialling.start(call, merged)
+        self._dialling.start(call, merged, ringback=ringback)
         self._wiring.pump()
 
     def _adopt(self, call: Call, leg: Leg) -> None:
@@ -423,11 +422,18 @@ class CallControl:
             self.end_call(
                 call, by=outcome.by, q850=outcome.q850, status=200, outcome=outcome.result
             )
+        elif self._apologises(call, outcome):
+            self.running.start(call, Destination(APOLOGY, outcome.result))
         else:
             by = outcome.by or "callee"
             self.end_call(
                 call, by=by, q850=outcome.q850, status=outcome.status, outcome=outcome.result
             )
+
+    def _apologises(self, call: Call, outcome: Outcome) -> bool:
+        """Whether the caller is to be told in words: no status can tell him who was answered before,
+        by a menu for one."""
+        return call.caller.answered and outcome.result != "cancelled" and self.running.has(APOLOGY)
 
     # -- verbs used by handlers and by this class ----------------------------------------------------
 
@@ -564,8 +570,7 @@ class CallControl:
         """End every call (cause 41: the exchange goes) and wait for their handlers."""
         for call in list(self._calls.values()):
             self.end_call(call, by="switch", q850=41, status=503, outcome=None)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5.0)
+        await self.running.stop()
 
     def leg_of(self, session: int | None) -> tuple[Call, Leg] | None:
         """The call and leg of a session of the stack."""
@@ -584,9 +589,9 @@ class CallControl:
             "streams": len(self._streams),
             "closing_streams": len(self._closing),
             "recordings": self.audio.recordings_open,
-            "handlers": len(self._tasks),
+            "handlers": len(self.running),
             "total": self.total,
-            "broken": self.broken,
+            "broken": self.broken + self.running.broken,
         }
 
 

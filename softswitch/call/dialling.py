@@ -31,6 +31,7 @@ from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
+    from softswitch.call.audio import CallAudio
     from softswitch.call.call import Call
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
@@ -41,7 +42,7 @@ class Dialling:
 
     Parameters: `adopt(call, leg)` and `drop(call, leg, by, status, q850)` keep the owner's tables;
     `connected(call, leg)` is called when caller and winner are to be joined; `finished(call, outcome)`
-    when an attempt is over.
+    when an attempt is over; `audio` rings back to callers who have been answered already.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Dialling:
         drop: Callable[[Call, Leg, str, int, int], None],
         connected: Callable[[Call, Leg], None],
         finished: Callable[[Call, Outcome], None],
+        audio: CallAudio,
     ) -> None:
         self._wiring = wiring
         self._trunks = trunks
@@ -60,9 +62,12 @@ class Dialling:
         self._drop = drop
         self._connected = connected
         self._finished = finished
+        self._audio = audio
 
-    def start(self, call: Call, steps: tuple[Step, ...]) -> None:
-        """Begin an attempt on behalf of `call`'s caller."""
+    def start(self, call: Call, steps: tuple[Step, ...], *, ringback: bool = True) -> None:
+        """Begin an attempt on behalf of `call`'s caller; with `ringback` he hears it ring even if he
+        has been answered already."""
+        call.ringback_wanted = ringback
         dial = Dial(steps, self._wiring.next_number)
         call.dial_machine = dial
         self._perform_all(call, dial, dial.start())
@@ -90,12 +95,14 @@ class Dialling:
             case RingCaller():
                 self._ring_caller(call, effect)
             case ConnectCaller():
+                self._audio.stop_ringback(call)
                 self._connected(call, call.legs[effect.leg])
             case StartTimer():
                 self._start_timer(call, dial, effect)
             case Finish():
                 if call.dial_machine is dial:
                     call.dial_machine = None
+                self._audio.stop_ringback(call)
                 self._finished(call, effect.outcome)
             case _:
                 assert_never(effect)
@@ -122,7 +129,10 @@ class Dialling:
 
     def _ring_caller(self, call: Call, effect: RingCaller) -> None:
         leg = call.legs.get(effect.leg)
-        if leg is None or call.caller.answered:
+        if leg is None:
+            return
+        if call.caller.answered:
+            self._audio.ring_back(call)
             return
         if effect.early_media and call.caller.ring(early_codec=leg.codec):
             assert call.caller.stream is not None

@@ -60,6 +60,14 @@ class Dialplan:
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._handlers = handlers
         self._local = _local_numbers(office)
+        self._known = {
+            "extension": frozenset(e.number for e in office.extensions),
+            "ring_group": frozenset(g.number for g in office.ring_groups),
+            "queue": frozenset(q.name for q in office.queues),
+            "ivr": frozenset(i.name for i in office.ivrs),
+            "conference": frozenset(c.number for c in office.conferences),
+            "voicemail": frozenset(e.number for e in office.extensions if e.voicemail),
+        }
 
     def route(self, number: str, identity: Identity) -> Route:
         """Where this caller's call to `number` goes."""
@@ -70,6 +78,16 @@ class Dialplan:
                 return self._from_phone(number, identity.extension)
             case TrunkIdentity():
                 return self._from_trunk(number, identity.trunk)
+
+    def destination(self, text: str) -> Route:
+        """A destination written as in the office file (``queue:support``, ``hangup``), if it exists; a
+        trunk is none: only numbers lead out."""
+        kind, _, name = text.partition(":")
+        if text == "hangup":
+            return Destination("hangup")
+        if name not in self._known.get(kind, ()):
+            return Refused(404, "unknown destination")
+        return Destination(kind, name)
 
     def forward_rights(self, number: str, extension: str) -> Route:
         """A forward or transfer uses the rights of the extension that set it."""

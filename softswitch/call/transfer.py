@@ -80,7 +80,7 @@ class Transfers:
             return 400  # RFC 3515 2.4.1
         if not leg.label.startswith("extension:"):
             return 403
-        if call.transfer is not None or call.partner is None or not leg.answered:
+        if call.referral is not None or call.partner is None or not leg.answered:
             return 491
         try:
             uri = NameAddr.parse(targets[0]).uri
@@ -111,7 +111,7 @@ class Transfers:
         self._disconnect(call)
         call.caller, call.partner = stays, None
         call.dial_machine = None
-        call.transfer = transfer
+        call.referral = transfer
         self._wiring.records.transferred(
             call, self._wiring.wall_s(), "blind", transferor.label, transfer.number
         )
@@ -121,7 +121,7 @@ class Transfers:
 
     def reached(self, call: Call) -> None:
         """The target has answered (or an application has taken the call): the transferor may go."""
-        transfer, call.transfer = call.transfer, None
+        transfer, call.referral = call.referral, None
         if transfer is None:
             return
         self._control.audio.stop_play(call)
@@ -130,7 +130,7 @@ class Transfers:
 
     def failed(self, call: Call, outcome: Outcome) -> bool:
         """The target was not reached; True when the transferor has the call back."""
-        transfer, call.transfer = call.transfer, None
+        transfer, call.referral = call.referral, None
         if transfer is None:
             return False
         self._notify(transfer, outcome.status)

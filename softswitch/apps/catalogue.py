@@ -1,0 +1,77 @@
+"""What answers the destinations that are not phones: one line an application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softswitch.apps.apology import apologise
+from softswitch.apps.echo import echo_test
+from softswitch.call.running import APOLOGY, App, Apps
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.cdr import JournalWriter
+    from softswitch.clock import Clock
+    from softswitch.config import Office
+    from softswitch.prompts import Prompts
+
+_log = logging.getLogger("softswitch.apps")
+
+
+@dataclass(slots=True)
+class Desk:
+    """What applications stand on: the office, its folder, time, the journal, its prompts and a source
+    of random text (64 bits or more)."""
+
+    office: Office
+    directory: Path
+    clock: Clock
+    journal: JournalWriter
+    prompts: Prompts
+    token: Callable[[], str]
+
+
+class Catalogue:
+    """The applications of one exchange, made once at its start.
+
+    `apps` goes to call control. A new application is one line in `__init__`: under the kind of
+    destination it answers, or, for a feature code, under its key in ``[codes]``.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._codes: dict[str, App] = {}
+        self.apps = Apps(
+            {
+                "echo": echo_test,
+                APOLOGY: apologise,
+                "code": self._run_code,
+            }
+        )
+
+    def add(self, kind: str, app: App) -> None:
+        """One more application, for destinations of `kind`."""
+        self.apps.by_kind[kind] = app
+
+    def add_code(self, name: str, app: App) -> None:
+        """One more feature code, by its key in ``[codes]``."""
+        self._codes[name] = app
+
+    async def _run_code(self, call: Call, name: str) -> None:
+        app = self._codes.get(name)
+        if app is None:
+            _log.warning("call %s: nothing is done by the code %s yet", call.call_id, name)
+            return
+        await app(call, "")
+
+    async def start(self) -> None:
+        """Do what is to be done before the first call."""
+
+    async def stop(self) -> None:
+        """Finish what is to be kept; all calls have ended."""
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}

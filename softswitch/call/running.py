@@ -1,0 +1,125 @@
+"""The applications that answer calls, each run in a task of its own, and where calls go after them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from softswitch.config import Destination
+from softswitch.errors import CallEnded, CallError
+from softswitch.sip.causes import q850_of_status
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.control import CallControl
+    from softswitch.call.endpoint import Outcome
+
+_log = logging.getLogger("softswitch.call")
+
+App: TypeAlias = Callable[["Call", str], Awaitable[None]]
+
+APOLOGY = "apology"
+"""The kind of application that tells a caller in words why nobody could be reached."""
+
+# Applications that send a call round among themselves without ever waiting would stop the exchange.
+TRANSFERS_MAX = 64
+
+
+class Enqueue(Protocol):
+    """How `Call.enqueue` reaches the queues."""
+
+    async def __call__(self, call: Call, queue: str, max_wait_s: float | None) -> Outcome: ...
+
+
+@dataclass(slots=True)
+class Apps:
+    """Who answers what: applications by the kind of destination (``ivr``, ``queue``, ``apology``...),
+    and what `Call.enqueue` does."""
+
+    by_kind: dict[str, App] = field(default_factory=dict)
+    enqueue: Enqueue | None = None
+
+
+class Running:
+    """Runs the applications of a `CallControl`'s calls."""
+
+    def __init__(self, control: CallControl, apps: Apps) -> None:
+        self._control = control
+        self._apps = apps
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.broken = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def has(self, kind: str) -> bool:
+        return kind in self._apps.by_kind
+
+    def start(self, call: Call, to: Destination) -> None:
+        """Let the application for `to` have the call."""
+        coroutine = self._run(call, self._apps.by_kind[to.kind], to.name)
+        self._begin(coroutine, f"{to.kind} {call.call_id}")
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def inline(self, call: Call, kind: str, name: str) -> None:
+        """Let an application have the call for a while, on behalf of the handler that awaits it."""
+        app = self._apps.by_kind.get(kind)
+        if app is None:
+            raise CallError(f"there is no application for {kind}")
+        await app(call, name)
+
+    async def enqueue(self, call: Call, queue: str, max_wait_s: float | None) -> Outcome:
+        """For `Call.enqueue`."""
+        if self._apps.enqueue is None:
+            raise CallError("queues are not served yet")
+        return await self._apps.enqueue(call, queue, max_wait_s)
+
+    async def _run(self, call: Call, app: App, name: str) -> None:
+        status, outcome = 480, "no-answer"
+        try:
+            await app(call, name)
+        except CallEnded:
+            pass
+        except Exception:
+            self.broken += 1
+            status, outcome = 500, "failed"
+            call.onward = None
+            _log.exception("the handler of call %s failed", call.call_id)
+        if call.ended:
+            return
+        if call.onward is not None:
+            self._go_on(call)
+            return
+        if call.answered_at_s is not None:
+            status, outcome = 200, "answered"
+        q850 = 16 if status == 200 else q850_of_status(status)
+        self._control.end_call(call, by="switch", q850=q850, status=status, outcome=outcome)
+
+    def _go_on(self, call: Call) -> None:
+        onward, call.onward = call.onward, None
+        assert onward is not None
+        call.moves += 1
+        if call.moves > TRANSFERS_MAX:
+            _log.warning("call %s was sent on %d times: ended", call.call_id, call.moves)
+            self._control.end_call(call, by="switch", q850=25, status=482, outcome="failed")
+            return
+        call.forget_digits()
+        self._control.audio.silence(call)
+        try:
+            self._control.route(call, onward)
+        except Exception:
+            self.broken += 1
+            _log.exception("call %s could not be sent on to %s", call.call_id, onward)
+            self._control.end_call(call, by="switch", q850=41, status=500, outcome="failed")
+
+    async def stop(self) -> None:
+        """Wait for the handlers of calls that have been ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
