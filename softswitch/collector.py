@@ -2,7 +2,7 @@
 
 A full collection walks every object there is: half a second and more with the transactions of 200
 calls a second, and for so long no message is answered. What a call leaves behind is freed without it
-(the machines let go of each other when they end), so a full collection can wait for a quiet moment.
+(the machines let go of each other when they end), so collecting can wait for a quiet moment.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 _LOOK_EVERY_S = 15.0
 _AT_LATEST_S = 600.0
 _BUSY_TRANSACTIONS = 500
-_YOUNG = 10_000  # allocations between collections of the youngest generation
-_NEVER = 1_000_000_000
+_GROWN_OBJECTS = 2_000_000  # more than that since the last time is not what calls do
 
 
 class QuietCollector:
-    """Full collections only while fewer than 500 transactions live, or after ten minutes.
+    """Collects while fewer than 500 transactions live; after ten minutes or two million new objects in
+    any case.
 
     Parameters: `transactions` tells how many there are. What exists at `start` (modules, settings) is
     frozen: it will never be garbage.
@@ -29,28 +29,31 @@ class QuietCollector:
         self._loop = loop
         self._transactions = transactions
         self._collected_s = 0.0
-        self._before = gc.get_threshold()
+        self._was_enabled = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """Take over from Python's own schedule."""
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_YOUNG, self._before[1], _NEVER)
+        self._was_enabled = gc.isenabled()
+        gc.disable()
         self._collected_s = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
-        """Leave the collector as it was found."""
+        """Leave the collector as it was found. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            gc.set_threshold(*self._before)
             gc.unfreeze()
+            if self._was_enabled:
+                gc.enable()
 
     def _look(self) -> None:
         now_s = self._loop.time()
-        late = now_s - self._collected_s > _AT_LATEST_S
-        if late or self._transactions() < _BUSY_TRANSACTIONS:
+        due = now_s - self._collected_s > _AT_LATEST_S or gc.get_count()[0] > _GROWN_OBJECTS
+        if due or self._transactions() < _BUSY_TRANSACTIONS:
             gc.collect()
             self._collected_s = now_s
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
