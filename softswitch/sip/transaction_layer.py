@@ -294,14 +294,20 @@ class TransactionLayer:
 
     # -- their requests --------------------------------------------------------------------------
 
-    def open_server(self, request: SipRequest, flow: Flow, now_s: float) -> ServerTransaction:
-        """Open a server transaction; the caller has looked at `full` and takes the request up."""
+    def open_server(
+        self, request: SipRequest, flow: Flow, now_s: float, key: ServerKey | None = None
+    ) -> ServerTransaction:
+        """Open a server transaction; the caller has looked at `full` and takes the request up.
+
+        `key` saves working out `server_key` again.
+        """
         machine: ServerMachine
         if request.method == "INVITE":
             machine = InviteServerTransaction(flow.reliable, self.clocking)
         else:
             machine = NonInviteServerTransaction(flow.reliable, self.clocking)
-        key = server_key(request, flow.remote[0])
+        if key is None:
+            key = server_key(request, flow.remote[0])
         transaction = ServerTransaction(self, flow, key, machine, request)
         self.servers[key] = transaction
         transaction.feed(RequestArrived(request), now_s)

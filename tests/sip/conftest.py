@@ -27,6 +27,15 @@ def counting_token(prefix: str) -> Callable[[], str]:
     return lambda: f"{prefix}{next(numbers):07d}"
 
 
+def _label(data: bytes) -> str:
+    """`INVITE` for a request, `180 INVITE` for a response; tampered ones as far as readable."""
+    words = data.split(b"\r\n", 1)[0].decode(errors="replace").split(" ")
+    if not words[0].startswith("SIP/"):
+        return words[0]
+    cseq = data.partition(b"\r\nCSeq: ")[2].split(b"\r\n", 1)[0].decode(errors="replace")
+    return f"{words[1]} {cseq.rpartition(' ')[2]}"
+
+
 class Station:
     """One stack with an address, everything that happened to it, and an optional autopilot."""
 
@@ -91,6 +100,7 @@ class World:
         self.wire: list[str] = []
         self.raw: list[tuple[bytes, Flow]] = []
         self.cut: Callable[[bytes, Flow], bool] = lambda data, flow: False
+        self.tamper: Callable[[bytes], bytes] = lambda data: data
         self._in_flight: list[tuple[float, int, bytes, Flow]] = []
         self._order = itertools.count()
 
@@ -110,11 +120,7 @@ class World:
         if flow.remote not in self.stations:
             self.raw.append((data, flow))
             return
-        first = data.split(b"\r\n", 1)[0].decode()
-        method = data.split(b"\r\nCSeq: ", 1)[1].split(b"\r\n", 1)[0].split(b" ")[-1].decode()
-        text = first.removeprefix("SIP/2.0 ") if first.startswith("SIP/") else first.split(" ")[0]
-        label = text if not first.startswith("SIP/") else f"{text.split(' ')[0]} {method}"
-        self.wire.append(f"{station.name}> {label}")
+        self.wire.append(f"{station.name}> {_label(data)}")
         if self.cut(data, flow):
             return
         copies = 1 + (self.random.random() < self.duplicate)
@@ -139,7 +145,7 @@ class World:
             _, _, data, flow = heapq.heappop(self._in_flight)
             receiver = self.stations[flow.remote]
             back = Flow(flow.transport, flow.remote, flow.local, flow.connection_id)
-            receiver.stack.receive_datagram(data, back, self.now_s)
+            receiver.stack.receive_datagram(self.tamper(data), back, self.now_s)
             delivered = True
             self._flush()
         return delivered

@@ -102,10 +102,12 @@ COMMANDS = (
 )
 
 
-def random_walk(make_world, sdp, seed, steps):
+def random_walk(make_world, sdp, seed, steps, tamper=None):
     """Both ends do whatever comes into their heads, over a network that does the same."""
     world = make_world(seed)
     dice = random.Random(seed)
+    if tamper is not None:
+        world.tamper = lambda data: tamper(dice, data)
     world.loss = dice.choice((0.0, 0.1, 0.3))
     world.duplicate = dice.choice((0.0, 0.2))
     world.delay_s = dice.choice(((0.0, 0.0), (0.0, 0.8)))
@@ -220,3 +222,54 @@ def test_random_walks_end_with_nothing_left(make_world, sdp, seed):
 def test_many_random_walks(make_world, sdp):
     for seed in range(400):
         check_walk(*random_walk(make_world, sdp, seed, 60))
+
+
+CHANGES = (
+    (b"\r\nContact: ", b"\r\nX-Contact: "),
+    (b"\r\nContact: <sip:", b"\r\nContact: <tel:"),
+    (b"\r\nContact: ", b"\r\nContact: <sip:nowhere@0.0.0.0>, "),
+    (b"\r\nContact: ", b"\r\nContact: ;;;"),
+    (b"\r\nContact: ", b"\r\nRecord-Route: <sip:192.0.2.9;lr>, <oops\r\nContact: "),
+    (b"\r\nContact: ", b"\r\nRecord-Route: <sip:192.0.2.9>\r\nContact: "),
+    (b";tag=", b";gat="),
+    (b";tag=", b";tag=x"),
+    (b"z9hG4bK", b"z9hG4bL"),
+    (b"CSeq: 1 ", b"CSeq: 2147483647 "),
+    (b"CSeq: 2 ", b"CSeq: 1 "),
+    (b"Session-Expires: 1800", b"Session-Expires: 0"),
+    (b"Session-Expires: 1800", b"Session-Expires: ;;refresher"),
+    (b"Session-Expires: 1800", b"Session-Expires: 95;refresher=uas"),
+    (b"Supported: ", b"Require: 100rel\r\nSupported: "),
+    (b"application/sdp", b"multipart/mixed"),
+    (b"SIP/2.0 200 OK", b"SIP/2.0 401 Unauthorized"),
+    (b"SIP/2.0 200 OK", b"SIP/2.0 491 Request Pending"),
+    (b"SIP/2.0 200 OK", b"SIP/2.0 422 Session Interval Too Small\r\nMin-SE: 99999999999"),
+    (b"SIP/2.0 200 OK", b"SIP/2.0 699 Whatever"),
+    (b"SIP/2.0 180 Ringing", b"SIP/2.0 200 Early"),
+    (b"SIP/2.0 100 Trying", b"SIP/2.0 481 No"),
+    (b"SIP/2.0 481", b"SIP/2.0 200"),
+    (b"Reason: ", b"Reason: Q.850;cause=99999999999999999999, "),
+    (b"Content-Length: ", b"Content-Length: 9"),
+    (b"BYE sip:", b"INFO sip:"),
+    (b"ACK sip:", b"BYE sip:"),
+    (b"Max-Forwards: 70", b"Max-Forwards: 0"),
+)
+
+
+def change_something(dice, data):
+    """A peer, or something between, that gets a fifth of its messages wrong."""
+    if dice.random() < 0.8:
+        return data
+    if dice.random() < 0.3:
+        wrong = bytearray(data)
+        for _ in range(dice.randrange(1, 5)):
+            wrong[dice.randrange(len(wrong))] = dice.randrange(256)
+        return bytes(wrong)
+    old, new = dice.choice([change for change in CHANGES if change[0] in data])
+    return data.replace(old, new, 1)
+
+
+@pytest.mark.slow
+def test_wrong_messages_inside_calls_do_no_lasting_harm(make_world, sdp):
+    for seed in range(400):
+        check_walk(*random_walk(make_world, sdp, seed, 50, change_something))
