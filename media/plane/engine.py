@@ -248,7 +248,7 @@ class Engine:
         self._skip_stall(now_s)
         try:
             self._carry_out(command, now_s)
-        except (MediaError, ValueError, KeyError, OSError) as error:
+        except Exception as error:  # one call's command must never end the others' media
             stream_id = getattr(command, "stream_id", getattr(command, "a", -1))
             self._emit(CommandRefused(type(command).__name__, stream_id, str(error)))
             # Who waits for an end must not wait for ever.

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections import deque
 
 from media.errors import ProtocolViolation
@@ -36,6 +37,8 @@ from media.protocol import (
 _COMMANDS_PER_TURN = 256
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
+_FAILURES_MAX = 10
+"""Failed polls within a second; a worker that fails more often is better replaced."""
 _GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
 """(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
 packet is served at once, with many a batch costs little more than a packet."""
@@ -108,6 +111,7 @@ class Worker:
         self._reader = DiskThread("prompts")
         self._rate = 0.0
         self._stopping = False
+        self._failures = 0
         self.engine = Engine(
             self._io,
             emit=control.emit,
@@ -137,17 +141,28 @@ class Worker:
                 commanded = io.wait(max(0.0, engine.deadline_s() - clock()))
             if commanded:
                 self._take_commands(clock())
-            engine.poll(clock())
+            self._poll(clock())
             control.flush()
             now_s = clock()
             if now_s >= next_load_s:
                 elapsed = now_s - next_load_s + _LOAD_EVERY_S
+                self._failures = 0
                 self._rate = (engine.packets_in - packets) / elapsed
                 spent = time.process_time()
                 self._report((spent - cpu_s) / elapsed)
                 cpu_s, packets = spent, engine.packets_in
                 next_load_s = now_s + _LOAD_EVERY_S
         self._finish()
+
+    def _poll(self, now_s: float) -> None:
+        """Drive the engine; what should never happen is told and survived, unless it goes on."""
+        try:
+            self.engine.poll(now_s)
+        except Exception:
+            self._failures += 1
+            if self._failures > _FAILURES_MAX:
+                raise
+            traceback.print_exc()
 
     def _patience_s(self) -> float:
         """How long datagrams may gather before they are fetched."""

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from media.client import MediaClient
 from media.dsp import wav
 from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownStream
+from media.process import worker_environment
 from media.protocol import (
     PlayFinished,
     RecordingStopped,
@@ -241,3 +243,104 @@ async def test_last_port_and_one_more(tmp_path):
         bench.client.reserve(group=1, signalled_host=None)
     for phone in bench.phones:
         phone.close()
+
+
+async def test_worker_left_alone_finishes_its_recordings_and_ends(bench, tmp_path):
+    script = (
+        "import asyncio, sys, pathlib\n"
+        "from media.client import MediaClient\n"
+        "from media.protocol import StreamParams\n"
+        "async def main():\n"
+        "    client = MediaClient(address='127.0.0.1', ports=(22000, 22099), workers=1,\n"
+        "        recordings_dir=pathlib.Path(sys.argv[1]), on_event=lambda event: None, spare=False)\n"
+        "    await client.start()\n"
+        "    stream = client.reserve(group=1, signalled_host=None)\n"
+        "    client.configure(stream.stream_id, StreamParams(('127.0.0.1', int(sys.argv[2]))))\n"
+        "    client.start_recording(1, left=stream.stream_id, right=None, name='1.wav')\n"
+        "    print(stream.port, client.snapshot()['workers'][0]['pid'], flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    directory = tmp_path / "left"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(directory), str(bench.phones[0].address[1]),
+        stdout=asyncio.subprocess.PIPE, env=worker_environment(),
+    )  # fmt: skip
+    port, pid = (await process.stdout.readline()).split()
+    for number in range(40):
+        bench.phones[0].say(("127.0.0.1", int(port)), bytes([number]) * 160)
+        await asyncio.sleep(0.02)
+    process.kill()
+    await process.wait()
+    await gone(int(pid))
+    _, sides = read_wav(directory / "1.wav")
+    assert sides.shape[1] >= 160 * 35
+
+
+def is_gone(pid):
+    """Whether a process that is not our child has ended (nobody may have waited for it)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+async def gone(pid):
+    for _ in range(500):
+        if is_gone(pid):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{pid} lives on")
+
+
+async def test_two_workers_share_the_load_and_one_death_is_not_the_others(tmp_path):
+    bench = Bench(tmp_path, workers=2)
+    await bench.client.start()
+    near = [bench.client.reserve(group=1, signalled_host=None) for _ in range(2)]
+    far = [bench.client.reserve(group=2, signalled_host=None) for _ in range(2)]
+    assert {stream.worker for stream in near} == {near[0].worker}
+    assert {stream.worker for stream in far} == {1 - near[0].worker}
+    with pytest.raises(MediaError):
+        bench.client.connect(near[0].stream_id, far[0].stream_id)
+    for phone, stream in zip(bench.phones, near, strict=True):
+        bench.client.configure(stream.stream_id, StreamParams(phone.address))
+    bench.client.connect(near[0].stream_id, near[1].stream_id)
+    os.kill(bench.client.snapshot()["workers"][far[0].worker]["pid"], signal.SIGKILL)
+    await bench.talk(near, 20)
+    died = await bench.until(WorkerDied)
+    assert died.streams == [stream.stream_id for stream in far]
+    await bench.until(WorkerReplaced)
+    await asyncio.sleep(0.1)
+    assert [len(phone.listen()) for phone in bench.phones] == [20, 20]
+    await bench.client.stop()
+    for phone in bench.phones:
+        phone.close()
+
+
+async def test_ipv6(tmp_path):
+    phone = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        phone.bind(("::1", 0))
+    except OSError:
+        phone.close()
+        pytest.skip("no ::1 here")
+    phone.setblocking(False)
+    bench = Bench(tmp_path, workers=1)
+    bench.client = MediaClient(
+        address="::1", ports=(23_000, 23_099), workers=1, recordings_dir=tmp_path,
+        on_event=bench.events.append, spare=False,
+    )  # fmt: skip
+    await bench.client.start()
+    stream = bench.client.reserve(group=1, signalled_host="::1")
+    bench.client.configure(stream.stream_id, StreamParams(phone.getsockname()[:2]))
+    bench.client.echo(stream.stream_id, True)
+    for number in range(10):
+        head = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 5)
+        phone.sendto(head + bytes([number]) * 160, (stream.host, stream.port))
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert [phone.recv(2000)[12] for _ in range(10)] == list(range(10))
+    await bench.client.stop()
+    phone.close()
+    for other in bench.phones:
+        other.close()
