@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
         import asyncio
         import logging
 
+        from softswitch.cli.packages import require_ours
         from softswitch.switch import Switch
+
+        require_ours()
 
         logging.basicConfig(
             level=logging.INFO if verbose else logging.WARNING,
