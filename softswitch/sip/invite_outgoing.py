@@ -269,6 +269,7 @@ class OutgoingInviteSession(InviteSession):
         self._cancel_cause = cause
         self._clear_timers("answer", "silence")
         before, self.state = self.state, State.CANCELLING
+        self._set_timer("abandon", 64 * self.config.t1_s)
         if before is State.PROCEEDING:
             self._cancel()
         # In CALLING the CANCEL must wait for a provisional response (9.1); timer B ends it else.

@@ -110,7 +110,7 @@ class Reception:
             # A header that only now was looked into.
             counters["malformed"] += 1
             if isinstance(message, SipRequest):
-                self._refuse(message, flow, error.status_hint)
+                self._refuse_broken(message, flow, error.status_hint, now_s)
         except LocalProtocolError:
             # A bug of ours ends this request, never the exchange; the counter must stay 0.
             counters["internal_errors"] += 1
@@ -140,9 +140,27 @@ class Reception:
         response = self._stateless.answer(request, status, reason, headers)
         self._transactions.outbox.append(Outgoing(response.serialise(), flow))
 
+    def _refuse_broken(
+        self, request: SipRequest, flow: Flow, status: int | None, now_s: float
+    ) -> None:
+        """As `_refuse`, but through the transaction that may have been opened by then."""
+        try:
+            transaction = self._transactions.servers.get(server_key(request, flow.remote[0]))
+        except RemoteProtocolError:
+            transaction = None
+        if transaction is None:
+            self._refuse(request, flow, status)
+        elif not transaction.answered:
+            response = self._stateless.answer(request, status or 400)
+            self._transactions.respond(transaction, response, now_s)
+
     # -- responses ---------------------------------------------------------------------------------
 
     def _on_response(self, response: SipResponse, now_s: float) -> None:
+        # Malformed ones must not reach a transaction; what is parsed here is kept for later.
+        if response.status < 400:
+            response.contacts  # noqa: B018
+            response.record_routes  # noqa: B018
         # More than one Via: not meant for us (RFC 3261 8.1.3.3), we never forward.
         alone = len(response.headers.get_all("Via")) == 1
         if not alone or not self._transactions.receive_response(response, now_s):

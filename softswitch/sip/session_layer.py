@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from softswitch.errors import LocalProtocolError
+from softswitch.errors import LocalProtocolError, SipError
 from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
 from softswitch.sip.events import RequestFailed, ResponseReceived
 from softswitch.sip.flow import Flow, Outgoing
@@ -152,7 +152,12 @@ class SessionLayer:
         unit = SessionUnit(self, IncomingInviteSession(terms, local_tag))
         self.units[terms.session] = unit
         transaction.user = unit
-        unit.feed(InviteArrived(request, transaction), now_s)
+        try:
+            unit.feed(InviteArrived(request, transaction), now_s)
+        except SipError:
+            self._forget(unit)
+            transaction.user = None
+            raise
 
     def receive_in_dialog(
         self, unit: SessionUnit, request: SipRequest, transaction: ServerTransaction, now_s: float
@@ -255,3 +260,6 @@ class SessionLayer:
     def _forget(self, unit: SessionUnit) -> None:
         self._clear_timers(unit)
         self.units.pop(unit.machine.session, None)
+        dialog = unit.machine.dialog
+        if dialog is not None and self.by_dialog.get(dialog.id) is unit:
+            del self.by_dialog[dialog.id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import find_param, parse_number, parse_params
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ def interval_of(message: SipMessage) -> tuple[int, str] | None:
     interval_s = parse_number(number.strip(" \t"), _LARGEST_S)
     if interval_s is None:
         return None
-    refresher = find_param(parse_params(semicolon + params), "refresher") or ""
-    return interval_s, refresher.lower() if refresher.lower() in ("uac", "uas") else ""
+    try:
+        refresher = (find_param(parse_params(semicolon + params), "refresher") or "").lower()
+    except RemoteProtocolError:
+        refresher = ""
+    return interval_s, refresher if refresher in ("uac", "uas") else ""
 
 
 def min_se_of(message: SipMessage) -> int:

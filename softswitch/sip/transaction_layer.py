@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from softswitch.errors import LocalProtocolError
+from softswitch.errors import LocalProtocolError, SipError
 from softswitch.sip.effects import (
     STARTED,
     TRANSPORT_FAILED,
@@ -130,6 +130,7 @@ class ClientTransaction(_Transaction):
 
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer
+        trouble: SipError | None = None
         for effect in self.machine.handle(event, now_s):
             kind = type(effect)
             if kind is Send:
@@ -139,11 +140,16 @@ class ClientTransaction(_Transaction):
             elif kind is ClearTimer:
                 self._clear(effect.name)  # type: ignore[union-attr]
             elif kind is PassResponse:
-                self.user.on_response(self, effect.response, now_s)  # type: ignore[union-attr]
+                try:
+                    self.user.on_response(self, effect.response, now_s)  # type: ignore[union-attr]
+                except SipError as error:
+                    trouble = error  # the transaction's own business goes on first
             elif kind is Fail:
                 self.user.on_client_failed(self, effect.status, now_s)  # type: ignore[union-attr]
             elif kind is Terminate:
                 layer.forget_client(self)
+        if trouble is not None:
+            raise trouble
 
 
 class ServerTransaction(_Transaction):
@@ -165,6 +171,11 @@ class ServerTransaction(_Transaction):
         self.request = request
         self.merge_key: MergeKey | None = None
         self.user: TransactionUser | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether a final response has been given."""
+        return self.machine.state.name not in ("TRYING", "PROCEEDING")
 
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer

@@ -210,3 +210,47 @@ def test_calls_leave_no_reference_cycles(pair, sdp):
         assert [name for name in left if name in kinds - {"SipRequest"}] == []
     finally:
         gc.enable()
+
+
+def test_a_header_that_breaks_late_leaves_no_transaction_behind(pair, sdp):
+    """What only the session looks into must be answered like what the parser refuses."""
+    world, alice, bob = pair
+    mine = alice.call(bob)
+    theirs = bob.last(InviteReceived).session
+    bob.do("answer", theirs, sdp[1])
+    breakage = (
+        (b"Session-Expires: 1800", b"Session-Expires: 1800;ref\xb5resh=<"),
+        (b"Contact: <sip:alice@", b"Contact: <sip:alice@@@"),
+        (b"Contact: <sip:", b"Contact: <sip:"),
+    )
+    for old, new in breakage:
+        world.tamper = lambda data, old=old, new=new: (
+            data.replace(old, new) if data.startswith(b"INVITE") else data
+        )
+        alice.do("reinvite", mine, sdp[0])
+        if bob.names()[-1] == "ReofferReceived":
+            bob.do("answer_reoffer", theirs, sdp[1])
+    world.tamper = lambda data: data
+    alice.do("hang_up", mine)
+    world.run()
+    world.assert_empty()
+
+
+@pytest.mark.parametrize("contact", [b"<tel:+8610>", b"<<<", b";;", b"", b"<sip:x@y"])
+def test_malformed_contact_in_an_answer_ends_in_order(pair, sdp, contact):
+    world, alice, bob = pair
+
+    def tamper(data):
+        if not data.startswith(b"SIP/2.0 200"):
+            return data
+        return data.replace(b"Contact: <sip:bob@10.0.0.2:5060>", b"Contact: " + contact)
+
+    world.tamper = tamper
+    alice.call(bob, timeout_s=20.0)
+    bob.do("answer", bob.last(InviteReceived).session, sdp[1])
+    if "Answered" in alice.names():
+        alice.do("hang_up", 1)
+    world.run()
+    world.assert_empty()
+    assert alice.names()[-1] in ("Failed", "Ended")
+    assert bob.names()[-1] == "Ended"
