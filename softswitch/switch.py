@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
 from softswitch.apps.catalogue import Catalogue, Desk
+from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.registrar import Registrar
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
@@ -171,7 +172,7 @@ class Switch:
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
         """A switch as a configuration file describes it. Raises `ConfigError`."""
-        return cls(load_office(path))
+        return cls(load_office(path, checks=OFFICE_CHECKS))
 
     def extension(self, number: str) -> Callable[[Handler], Handler]:
         """Decorator: calls from our phones to `number` are answered by the function below."""

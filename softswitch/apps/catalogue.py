@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from softswitch.apps.apology import apologise
 from softswitch.apps.echo import echo_test
+from softswitch.apps.ivr import Menus
 from softswitch.call.running import APOLOGY, App, Apps
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Catalogue:
                 "echo": echo_test,
                 APOLOGY: apologise,
                 "code": self._run_code,
+                "ivr": Menus(desk).run,
             }
         )
 

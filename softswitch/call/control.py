@@ -9,11 +9,12 @@ from media import protocol as media_events
 from softswitch.call.audio import CallAudio, PromptShelf
 from softswitch.call.call import Call
 from softswitch.call.dialling import Dialling
-from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks, canonical_number
+from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.info import digit_of_info
 from softswitch.call.leg import Leg
 from softswitch.call.running import APOLOGY, Apps, Running
 from softswitch.call.steps import (
@@ -66,11 +67,6 @@ class CallControl:
         self._sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
-        self._customers = {
-            canonical_number(number): customer
-            for customer in wiring.office.customers
-            for number in customer.phone
-        }
         self._dialling = Dialling(
             wiring,
             trunks,
@@ -184,7 +180,7 @@ class CallControl:
                 if event.sdp is not None:
                     leg.take_answer(event.sdp)
             case sip_events.InfoReceived():
-                digit = _digit_of_info(event.content_type, event.body)
+                digit = digit_of_info(event.content_type, event.body)
                 if digit:
                     self._digit(call, leg, digit)
             case _:
@@ -246,6 +242,8 @@ class CallControl:
             case Destination("ring_group"):
                 self._record_route(call, route.kind, route.name)
                 self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
+            case Destination("hangup") if call.caller.answered:
+                self.end_call(call, by="switch", q850=16)
             case Destination("hangup"):
                 self._refuse(call, 480, "hang up")
             case Destination("number"):
@@ -285,19 +283,15 @@ class CallControl:
         return steps_to_extension(self._registered, destination.name, ring_s)
 
     def destination(self, call: Call, text: str) -> Route:
-        """Where `Call.transfer` sends a call: a destination that exists, or a number with the rights of
-        the caller. Raises `CallError`."""
-        if text == "hangup" or ":" in text:
-            found: Route = self._dialplan.destination(text)
-        else:
-            found = self._dialplan.route(text, call.identity)
+        """Where `Call.transfer` sends a call. Raises `CallError` for nowhere."""
+        found = self._dialplan.onward(text, call.identity)
         if isinstance(found, Refused):
             raise CallError(f"{text} is nowhere to go: {found.why}")
         return found
 
     def customer_of(self, number: str) -> Customer | None:
         """Whose number this is."""
-        return self._customers.get(canonical_number(number))
+        return self._dialplan.customer_of(number)
 
     def _start_app(self, call: Call, route: Destination) -> None:
         if not self.running.has(route.kind):
@@ -308,6 +302,9 @@ class CallControl:
 
     def _refuse(self, call: Call, status: int, why: str) -> None:
         _log.info("call %s refused: %s (%d)", call.call_id, why, status)
+        if call.caller.answered and self.running.has(APOLOGY):
+            self.running.start(call, Destination(APOLOGY, "unreachable"))
+            return
         self.end_call(
             call, by="switch", q850=q850_of_status(status), status=status, outcome="rejected"
         )
@@ -606,21 +603,3 @@ def _cause(reason: ReasonHeader | None) -> int:
     if reason is not None and reason.protocol.upper() == "Q.850" and 0 < reason.cause < 128:
         return reason.cause
     return 16
-
-
-def _digit_of_info(content_type: str, body: bytes) -> str:
-    """The digit in an INFO of either usual type (application/dtmf-relay, application/dtmf), or ""."""
-    kind = content_type.partition(";")[0].strip(" \t").lower()
-    if kind == "application/dtmf":
-        digit = body.strip(b" \t\r\n")
-    elif kind == "application/dtmf-relay":
-        digit = b""
-        for line in body.split(b"\n")[:8]:
-            name, _, value = line.partition(b"=")
-            if name.strip(b" \t\r").lower() == b"signal":
-                digit = value.strip(b" \t\r")
-    else:
-        return ""
-    if len(digit) != 1 or digit.upper() not in b"0123456789*#ABCD":
-        return ""
-    return digit.decode("ascii").upper()

@@ -10,7 +10,7 @@ from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.config import Destination
 
 if TYPE_CHECKING:
-    from softswitch.config import Inbound, Office, Outbound
+    from softswitch.config import Customer, Inbound, Office, Outbound
 
 _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
 
@@ -60,6 +60,11 @@ class Dialplan:
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._handlers = handlers
         self._local = _local_numbers(office)
+        self._customers = {
+            canonical_number(number): customer
+            for customer in office.customers
+            for number in customer.phone
+        }
         self._known = {
             "extension": frozenset(e.number for e in office.extensions),
             "ring_group": frozenset(g.number for g in office.ring_groups),
@@ -79,15 +84,22 @@ class Dialplan:
             case TrunkIdentity():
                 return self._from_trunk(number, identity.trunk)
 
-    def destination(self, text: str) -> Route:
-        """A destination written as in the office file (``queue:support``, ``hangup``), if it exists; a
-        trunk is none: only numbers lead out."""
-        kind, _, name = text.partition(":")
+    def onward(self, text: str, identity: Identity) -> Route:
+        """Where a handler sends a call: a destination as in the office file (``queue:support``,
+        ``hangup``) that exists, or a number with the rights of the caller. A trunk is no destination:
+        only numbers lead out."""
+        kind, colon, name = text.partition(":")
         if text == "hangup":
             return Destination("hangup")
+        if not colon:
+            return self.route(text, identity)
         if name not in self._known.get(kind, ()):
             return Refused(404, "unknown destination")
         return Destination(kind, name)
+
+    def customer_of(self, number: str) -> Customer | None:
+        """The customer that a number belongs to."""
+        return self._customers.get(canonical_number(number))
 
     def forward_rights(self, number: str, extension: str) -> Route:
         """A forward or transfer uses the rights of the extension that set it."""

@@ -43,10 +43,11 @@ def register(app: typer.Typer) -> None:
 
             _print_table(("limit", "value", "what happens beyond"), limit_rows())
         if file is not None or not limits:
+            from softswitch.apps.checks import OFFICE_CHECKS
             from softswitch.config import load_office
 
             path = Path("office.toml") if file is None else file
-            _print_table(("section", "says"), summary(load_office(path)))
+            _print_table(("section", "says"), summary(load_office(path, checks=OFFICE_CHECKS)))
             for warning in warnings(path):
                 typer.echo(f"warning: {warning}", err=True)
             typer.echo(f"{path}: good")

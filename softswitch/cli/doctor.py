@@ -43,9 +43,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Look at this machine: Python, packages, ports, directory, clock, optional programs."""
+        from softswitch.apps.checks import OFFICE_CHECKS
         from softswitch.config import load_office
 
-        office = load_office(file) if file is not None else None
+        office = load_office(file, checks=OFFICE_CHECKS) if file is not None else None
         findings = list(examine(office))
         for finding in findings:
             mark = {True: "ok  ", False: "BAD ", None: "-   "}[finding.good]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from media.protocol import MediaEvent
+from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.clock import Clock
 from softswitch.config import Office, parse_office
 from softswitch.sim.behaviour import Behaviour
@@ -88,6 +89,10 @@ def small_office(
             '[[inbound]]\nnumber = "+861000"\nto = "extension:1001"\n'
         )
     return "\n".join([*lines, more])
+
+
+def _parsed(text: str) -> Office:
+    return parse_office(text, "simulated office", checks=OFFICE_CHECKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +334,7 @@ class World:
     # -- inside --------------------------------------------------------------------------------
 
     def _settle_office(self, office: Office | str) -> Office:
-        parsed = parse_office(office, "simulated office") if isinstance(office, str) else office
+        parsed = _parsed(office) if isinstance(office, str) else office
         directory = Path(self._folder.name)
         # A secret from the seed: nonces and stateless tags are then the same in every run.
         (directory / "secret").write_bytes(self.environment.secret())

@@ -1,0 +1,113 @@
+"""Menus: what `MenuMachine` decides, played to a caller."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from softswitch.apps.ivr_machine import (
+    Announce,
+    Await,
+    DigitPressed,
+    Effect,
+    Entered,
+    Event,
+    ForgetDigits,
+    Leave,
+    Menu,
+    MenuMachine,
+    Play,
+    PlayEnded,
+    TimedOut,
+)
+from softswitch.errors import CallError
+
+if TYPE_CHECKING:
+    from softswitch.apps.catalogue import Desk
+    from softswitch.call.call import Call
+    from softswitch.config import Ivr, Office, Prompt
+
+_log = logging.getLogger("softswitch.apps")
+
+
+def spoken_as(prompt: Prompt) -> str:
+    """A prompt of the office file as `Call.play` takes it."""
+    return f"text:{prompt.value}" if prompt.kind == "text" else prompt.value
+
+
+def menu_of(office: Office, ivr: Ivr) -> Menu:
+    """The menu that one ``[[ivr]]`` describes."""
+    numbers = frozenset(e.number for e in office.extensions) if ivr.dial_extension else frozenset()
+    return Menu(
+        name=ivr.name,
+        greeting=spoken_as(ivr.greeting),
+        options=ivr.options,
+        extensions=numbers,
+        hours=next((h for h in office.hours if h.name == ivr.hours), None),
+        invalid_max=ivr.invalid_max,
+        timeout_s=ivr.timeout_s,
+        otherwise=ivr.otherwise,
+        closed=ivr.closed,
+    )
+
+
+class Menus:
+    """The application of ``ivr:NAME`` destinations."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._zone = desk.office.office.zone
+        self._menus = {ivr.name: menu_of(desk.office, ivr) for ivr in desk.office.ivrs}
+
+    async def run(self, call: Call, name: str) -> None:
+        """Let the caller choose; leaves by `Call.transfer`."""
+        machine = MenuMachine(self._menus[name])
+        local = datetime.fromtimestamp(self._desk.clock.wall_s(), self._zone)
+        event: Event = Entered(local)
+        while True:
+            event = await self._perform_all(call, name, machine.handle(event))
+
+    async def _perform_all(self, call: Call, name: str, effects: list[Effect]) -> Event:
+        event: Event = TimedOut()
+        for effect in effects:
+            match effect:
+                case Play():
+                    await call.answer()
+                    event = await self._play(call, effect.prompts)
+                case Await():
+                    digit = await call.next_digit(effect.timeout_s)
+                    event = DigitPressed(digit) if digit else TimedOut()
+                case Announce():
+                    await call.answer()
+                    await call.play(effect.prompt)
+                case ForgetDigits():
+                    call.forget_digits()
+                case Leave():
+                    await self._leave(call, name, effect)
+        return event
+
+    async def _play(self, call: Call, prompts: tuple[str, ...]) -> Event:
+        for prompt in prompts:
+            try:
+                playing = await call.start_play(prompt)
+            except CallError as error:
+                if call.ended:
+                    raise
+                # A menu whose words are missing still works for those who know it.
+                _log.error("menu prompt %s: %s", prompt, error)
+                continue
+            digit = await call.next_digit(None, until=playing)
+            if digit:
+                await call.stop_play()
+                return DigitPressed(digit)
+        return PlayEnded()
+
+    async def _leave(self, call: Call, name: str, leave: Leave) -> None:
+        self._desk.journal.append(
+            "menu-left",
+            call.call_id,
+            {"menu": name, "pressed": leave.pressed, "why": leave.why, "to": str(leave.to)},
+            self._desk.clock.wall_s(),
+        )
+        await call.transfer(str(leave.to))
