@@ -12,7 +12,6 @@ window.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -231,13 +230,24 @@ def measure(work: Work, program: Path, folder: Path, cores: tuple[int, int]) -> 
     notes = [line for line in done.stderr.splitlines() if "same remote port" not in line]
     if notes:
         print(f"{work.name}: " + "\n".join(notes[:20]), file=sys.stderr)
-    return {"name": work.name, "title": work.title, **json.loads(lines[-1])}
+    head = {"name": work.name, "title": work.title, "commit": commit()}
+    return {**head, **json.loads(lines[-1])}
 
 
 # -- what is printed ------------------------------------------------------------------------------
 
 
-COLUMNS = ("work", "CPU a unit", "core", "ok", "failed", "lost", "delay p50/p99", "memory a call")
+COLUMNS = (
+    "work",
+    "CPU a unit",
+    "core",
+    "ok",
+    "failed",
+    "lost",
+    "delay p50/p99",
+    "memory a call",
+    "commit",
+)
 
 
 def row(figures: dict[str, Any]) -> list[str]:
@@ -251,6 +261,7 @@ def row(figures: dict[str, Any]) -> list[str]:
             f"{figures['sip_retransmits']} resent",
             f"{figures['setup_ms_p50']:.1f} / {figures['setup_ms_p99']:.1f} ms",
             "",
+            figures["commit"],
         ]
     delay = ""
     if figures.get("lat_ms_p50"):
@@ -264,6 +275,7 @@ def row(figures: dict[str, Any]) -> list[str]:
         f"{max(figures['loss_pct'], 0.0):.3f} %",
         delay,
         f"{figures['rss_kb_per_call']:.0f} KB",
+        figures["commit"],
     ]
 
 
@@ -298,7 +310,7 @@ def report(rows: list[list[str]], command: str) -> str:
         "all on loopback; absolute times on a shared machine mean little. Written by `make bench`.",
         "",
         f"- machine: {machine()}",
-        f"- commit: {commit()}, {time.strftime('%Y-%m-%d')}",
+        f"- date of the last measurement: {time.strftime('%Y-%m-%d')}",
         f"- command: `{command}`",
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -327,26 +339,36 @@ def main() -> None:
     if not works:
         parser.error(f"--only: there are {', '.join(w.name for w in programme(1))}")
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    table = Table(*COLUMNS, title=f"softswitch {commit()}")
-    rows, figures = [], []
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = Table(*COLUMNS, title="softswitch")
+    figures = []
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
         folder = Path(temporary)
         program = build(folder)
         for work in works:
             console.print(f"[dim]{work.title} ...")
-            found = measure(work, program, folder, (ours, theirs))
-            figures.append({**found, "work": dataclasses.asdict(work)})
-            rows.append(row(found))
-            table.add_row(*rows[-1])
+            figures.append(measure(work, program, folder, (ours, theirs)))
+            table.add_row(*row(figures[-1]))
     console.print(table)
-    text = json.dumps({"machine": machine(), "commit": commit(), "figures": figures}, indent=1)
     if chosen.json:
-        chosen.json.write_text(text + "\n")
+        chosen.json.write_text(as_json(figures))
     if chosen.save:
-        FIGURES.write_text(text + "\n")
-        RESULTS.write_text(report(rows, "make bench"))
+        merged = with_earlier(figures)
+        FIGURES.write_text(as_json(merged))
+        RESULTS.write_text(report([row(found) for found in merged], "make bench"))
         console.print(f"written: {RESULTS}, {FIGURES}")
+
+
+def with_earlier(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These figures and, of works not measured now, those of the saved file, in their order."""
+    earlier = json.loads(FIGURES.read_text())["figures"] if FIGURES.exists() else []
+    found = {entry["name"]: entry for entry in [*earlier, *figures]}
+    names = [work.name for work in programme(1)]
+    return [found[name] for name in names if name in found]
+
+
+def as_json(figures: list[dict[str, Any]]) -> str:
+    return json.dumps({"machine": machine(), "figures": figures}, indent=1) + "\n"
 
 
 if __name__ == "__main__":

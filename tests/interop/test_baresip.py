@@ -76,6 +76,25 @@ def test_a_law_and_mu_law_phones_understand_each_other(
     server.wait_idle()
 
 
+def test_a_phone_on_tcp_and_a_phone_on_udp(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee", transport="tcp")
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    callee.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+    back = callee.mark()
+    callee.dial("1001")
+    callee.wait_event("CALL_ESTABLISHED", since=back)
+    callee.hang_up()
+    callee.wait_event("CALL_CLOSED", since=back)
+    server.wait_idle()
+
+
 def test_echo_test_returns_the_voice(serve: Serve, baresip: Phone, voices: dict) -> None:
     server = serve()
     caller = baresip(server, "1001", plays="caller")

@@ -58,7 +58,7 @@ class OfficeFile:
     def toml(self) -> str:
         sections = [
             '[office]\nname = "Interop"\ndomain = "interop.example"\n',
-            f'[sip]\nlisten = ["udp://{HOST}:{self.sip_port}"]\n',
+            f'[sip]\nlisten = ["udp://{HOST}:{self.sip_port}", "tcp://{HOST}:{self.sip_port}"]\n',
             f'[media]\naddress = "{HOST}"\n'
             f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
             f"workers = {self.workers}\n",
