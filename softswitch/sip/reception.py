@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
@@ -120,10 +121,9 @@ class Reception:
     def _on_unparsable(self, error: ParseError, flow: Flow) -> None:
         self.counters["unparsable"] += 1
         if error.request is not None:
-            try:
+            # A Via that is not readable is copied as it came; the answer goes to the source anyway.
+            with suppress(RemoteProtocolError):
                 stamp_via(error.request, flow)
-            except RemoteProtocolError:
-                return  # not even its Via is readable: nobody to answer
             self._refuse(error.request, flow, error.status_hint)
 
     def _refuse(
