@@ -36,7 +36,7 @@ def test_the_wheel_ships_exactly_three_packages(names):
         "softswitch/_data/prompts/en/main-menu",
         "softswitch/_data/prompts/zh/main-menu",
         "softswitch/store/migrations/env.py",
-        "softswitch/store/migrations/versions/0001",
+        "softswitch/store/migrations/versions/v0001",
         "softswitch/py.typed",
         "media/py.typed",
         "media/plane/worker.py",
