@@ -196,7 +196,7 @@ def switch(folder: Path, recording: str, core: int) -> Iterator[Switch]:
         )
     try:
         deadline_s = time.monotonic() + READY_S
-        while "ready" not in log_path.read_text():
+        while ": ready on " not in log_path.read_text():
             if child.poll() is not None or time.monotonic() > deadline_s:
                 sys.exit(f"bench: the switch does not start:\n{log_path.read_text()}")
             time.sleep(0.05)

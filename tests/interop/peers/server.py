@@ -130,7 +130,7 @@ class Server:
         self.process = Process(
             f"serve-{self.starts}", [COMMAND, "serve", self.file], self.directory
         )
-        self.process.wait_for_log("ready", timeout_s=60.0)
+        self.process.wait_for_log(": ready on ", timeout_s=60.0)
 
     def stop(self) -> None:
         """End it in the orderly way; may be called twice."""
