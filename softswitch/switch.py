@@ -41,7 +41,7 @@ from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 
 if TYPE_CHECKING:
-    from softswitch.store import Store
+    from softswitch.store import Store, StoreAlarm
 
 _log = logging.getLogger("softswitch")
 
@@ -74,8 +74,11 @@ class Environment(Protocol):
         self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
     ) -> RunningPlane: ...
 
-    async def store(self, office: Office, directory: Path) -> tuple[JournalWriter, Store | None]:
-        """The journal, and the database behind it where there is one."""
+    async def store(
+        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
+    ) -> tuple[JournalWriter, Store | None]:
+        """The journal, and the database behind it where there is one; `on_alarm` is told when it
+        fails and when it works again."""
         ...
 
     async def resolve(self, host: str, port: int) -> tuple[str, int]: ...
@@ -133,10 +136,12 @@ class Machine:
             one_port_per_stream=office.media.one_port_per_stream,
         )
 
-    async def store(self, office: Office, directory: Path) -> tuple[JournalWriter, Store | None]:
+    async def store(
+        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
+    ) -> tuple[JournalWriter, Store | None]:
         from softswitch.store import Store
 
-        store = await Store.open(directory)
+        store = await Store.open(directory, database=office.storage.database, on_alarm=on_alarm)
         return store.journal, store
 
     async def resolve(self, host: str, port: int) -> tuple[str, int]:
@@ -167,6 +172,7 @@ class Switch:
         self._running = False
         self._started_s = 0.0
         self._loads: dict[int, WorkerLoad] = {}
+        self.alarms: dict[str, str] = {}
         self.trace = Trace()
 
     @classmethod
@@ -195,7 +201,7 @@ class Switch:
     async def _start(self, undo: contextlib.AsyncExitStack) -> None:
         environment, office = self._environment, self.office
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        journal, store = await environment.store(office, self.directory)
+        journal, store = await environment.store(office, self.directory, self._store_alarmed)
         self.store = store
         if store is not None:
             undo.push_async_callback(store.close)
@@ -208,7 +214,6 @@ class Switch:
             undo.callback(transport.close)
         await self._wire(journal, transports)
         undo.push_async_callback(self.catalogue.stop)
-        await self.catalogue.start()
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
@@ -222,6 +227,16 @@ class Switch:
 
     async def _wire(self, journal: JournalWriter, transports: list[Transport]) -> None:
         environment, office = self._environment, self.office
+        prompts = Prompts(
+            office.office.language,
+            self.directory / "prompts",
+            made=MadeSounds(self.directory / "sounds"),
+        )
+        self.catalogue = Catalogue(
+            Desk(office, self.directory, environment.clock, journal, prompts, environment.token)
+        )
+        self.catalogue.add("handler", self._run_handler)
+        await self.catalogue.start()
         records = [
             TrunkRecord(trunk, await environment.resolve(trunk.host, trunk.port or _SIP_PORT))
             for trunk in office.trunks
@@ -257,15 +272,6 @@ class Switch:
             pump=self.driver.pump,
             flow_to=self.driver.flow_to,
         )
-        prompts = Prompts(
-            office.office.language,
-            self.directory / "prompts",
-            made=MadeSounds(self.directory / "sounds"),
-        )
-        self.catalogue = Catalogue(
-            Desk(office, self.directory, environment.clock, journal, prompts, environment.token)
-        )
-        self.catalogue.add("handler", self._run_handler)
         self.control = CallControl(
             wiring,
             dialplan=Dialplan(office, frozenset(self._handlers)),
@@ -351,6 +357,12 @@ class Switch:
         elif self._running:
             self.control.handle_media(event)
 
+    def _store_alarmed(self, alarm: StoreAlarm) -> None:
+        if alarm.active:
+            self.alarms[f"store.{alarm.source}"] = alarm.reason
+        else:
+            self.alarms.pop(f"store.{alarm.source}", None)
+
     def _tap(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
         self.trace.note(now_s, direction == "in", flow, data)
 
@@ -374,6 +386,7 @@ class Switch:
         counters = self.driver.counters
         return {
             "office": self.office.office.name,
+            "alarms": dict(self.alarms),
             "uptime_s": now_s - self._started_s,
             "calls": [_call_row(call, wall_s) for call in self.control.calls],
             "registrations": self.registrar.rows(now_s),

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from media.protocol import MediaEvent
 from softswitch.apps.checks import OFFICE_CHECKS
@@ -44,6 +44,9 @@ from softswitch.sim.trunk import VirtualTrunk
 from softswitch.sim.user_agent import UserAgent
 from softswitch.switch import Switch
 from softswitch.transport.interface import Transport
+
+if TYPE_CHECKING:
+    from softswitch.store import StoreAlarm
 
 EXCHANGE: Address = ("10.0.0.1", 5060)
 """Where `small_office` listens."""
@@ -149,6 +152,7 @@ class SimEnvironment:
     ) -> SimMediaPlane:
         """A silent media plane."""
         workers, address = office.media.workers, office.media.address
+        (directory / "recordings").mkdir(parents=True, exist_ok=True)
         self.media = SimMediaPlane(
             on_event=on_event,
             address=EXCHANGE[0] if address == "auto" else address,
@@ -158,7 +162,9 @@ class SimEnvironment:
         )
         return self.media
 
-    async def store(self, office: Office, directory: Path) -> tuple[MemoryJournal, None]:
+    async def store(
+        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
+    ) -> tuple[MemoryJournal, None]:
         """The journal in memory, and no database."""
         return self.journal, None
 
