@@ -53,6 +53,7 @@ from media.protocol import (
 )
 from media.sockets import PortSockets
 from media.supervisor import Introduction, Supervisor
+from media.wire.srtp import parse_crypto
 
 CODECS = ("PCMU", "PCMA", "G722", "opus", "L16")
 
@@ -255,7 +256,7 @@ class MediaClient:
 
     def configure(self, stream_id: int, params: StreamParams) -> None:
         """What SDP has agreed, again at every change. Idempotent. Raises `UnknownStream`,
-        `NotSupported` (codec, direction, an address that is none)."""
+        `NotSupported` (codec, direction, an address that is none), `SrtpError` (a key)."""
         stream = self._get(stream_id)
         params = _checked(params)
         before = stream.params
@@ -470,6 +471,9 @@ def _checked(params: StreamParams) -> StreamParams:
         raise NotSupported(f"direction {params.direction!r}")
     if not 0 <= params.payload_type <= 127:
         raise NotSupported(f"payload type {params.payload_type}")
+    for key in (params.srtp_in, params.srtp_out):
+        if key is not None:
+            parse_crypto(key)
     remote, host = params.remote, params.signalled_host
     if remote is not None:
         remote = (_numeric(remote[0]), remote[1])

@@ -28,8 +28,11 @@ class StreamParams(msgspec.Struct, frozen=True):
     `dtmf_payload_type` are used in both directions; `direction` is ours ("recvonly": we send
     nothing); `nat`: the peer's packets may come from another port of the signalled host (symmetric
     RTP, RFC 4961); `signalled_host`: the address the peer's signalling comes from now, None: as
-    before. A stream that has locked to a source stays with it until `remote`, `nat` or
-    `signalled_host` change.
+    before; `inband_dtmf`: report digits that come as sound; `srtp_in`, `srtp_out`: the `a=crypto`
+    value (RFC 4568) of the peer and ours, None: no SRTP that way.
+
+    A stream that has locked to a source stays with it until `remote`, `nat` or `signalled_host`
+    change.
     """
 
     remote: Address | None
@@ -41,6 +44,9 @@ class StreamParams(msgspec.Struct, frozen=True):
     nat: bool = False
     rtcp_mux: bool = False
     signalled_host: str | None = None
+    inband_dtmf: bool = False
+    srtp_in: str | None = None
+    srtp_out: str | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):

@@ -15,9 +15,11 @@ import numpy as np
 from media.dsp import tones
 from media.errors import BadName, MediaError
 from media.plane.disk import Disk
+from media.plane.ears import Ears
 from media.plane.ingress import Ingress
 from media.plane.latch import Latch
 from media.plane.mixer import Mixer
+from media.plane.outlet import Outlet
 from media.plane.packet_io import PacketIo
 from media.plane.player import Library, Play
 from media.plane.recorder import Recorder
@@ -27,6 +29,7 @@ from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
 from media.plane.timeline import RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.voices import Voices
 from media.plane.wiring import Wiring
 from media.protocol import (
     AddPort,
@@ -58,6 +61,8 @@ from media.protocol import (
     StreamParams,
     StreamStats,
 )
+from media.wire.srtp import SrtpTable, parse_crypto
+from media.wire.telephone_event import DigitReports
 
 TICK_S = TICK_SAMPLES / RATE_HZ
 PACKETS_PER_S_MAX = 500
@@ -102,7 +107,12 @@ class Engine:
         self._streams = Streams(streams_max)
         self._sources = Sources(streams_max)
         self._timeline = Timeline()
-        self._latch = Latch(io, self._streams, self._sources, self._timeline, self._on_locked)
+        self._voices = Voices(streams_max)
+        self._srtp = SrtpTable(streams_max)
+        self._outlet = Outlet(io, self._srtp, streams_max)
+        self._latch = Latch(
+            io, self._streams, self._sources, self._timeline, self._voices, self._on_locked
+        )
         self._relay = Relay(self._streams, self._latch)
         self._rows: list[Stream | None] = [None] * streams_max
         self._by_id: dict[int, Stream] = {}
@@ -110,10 +120,19 @@ class Engine:
         self._recorded: dict[int, list[int]] = {}
         self._library = Library(reader)
         self._mixer = Mixer(
-            io, self._streams, self._timeline, self._relay, self._on_played, self._on_spelt
+            self._outlet,
+            self._streams,
+            self._timeline,
+            self._relay,
+            self._voices,
+            self._on_played,
+            self._on_spelt,
         )
-        self._reports = Reports(io, self._streams, self._relay, rng, unix_offset_s)
-        self._wiring = Wiring(self._streams, self._timeline, self._relay, self._mixer)
+        self._ears = Ears(self._streams, self._timeline, self._on_digits)
+        self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
+        self._wiring = Wiring(
+            self._streams, self._timeline, self._relay, self._mixer, self._voices, self._ears
+        )
         self._ingress = Ingress(
             io,
             self._streams,
@@ -122,6 +141,9 @@ class Engine:
             self._latch,
             self._relay,
             self._timeline,
+            self._voices,
+            self._srtp,
+            self._outlet,
             self._on_digit,
             self._reports.heard,
             self._on_revived,
@@ -182,7 +204,9 @@ class Engine:
     def _tick(self, now_s: float) -> None:
         while now_s >= self._tick_s(self._ticks):
             self._library.poll()
+            self._timeline.conceal()
             self._mixer.tick(now_s)
+            self._ears.tick()
             self._timeline.advance()
             self._recorder.tick()
             self._ticks += 1
@@ -335,6 +359,8 @@ class Engine:
         before, params = stream.params, command.params
         moved = command.port_id is not None and command.port_id != stream.port_id
         host = params.signalled_host or stream.signalled_host
+        # First of all: if a key is not usable, nothing may flow in the clear instead.
+        self._seal(stream.row, before, params)
         learn = (
             before is None
             or moved
@@ -366,19 +392,41 @@ class Engine:
         self, stream: Stream, before: StreamParams | None, params: StreamParams, now_s: float
     ) -> None:
         streams, row = self._streams, stream.row
-        streams.alaw[row] = params.codec == "PCMA"
-        streams.clock_hz[row] = _CLOCK_HZ.get(params.codec, 8000.0)
+        changed = before is None or before.codec != params.codec
+        if changed:
+            streams.clock_hz[row] = self._voices.choose(row, params.codec)
         expecting = stream.receives and params.remote is not None
         if stream.timed_out or (expecting and not streams.expecting[row]):
             streams.heard_s[row] = now_s
         stream.timed_out = False
         streams.expecting[row] = expecting
-        changed = before is None or before.codec != params.codec
         slot = int(streams.route[row, SLOT])
         if changed and slot != NONE:
             self._timeline.forget_anchor(slot)
         self._latch.refresh(stream)
         self._wiring.rewire(stream)
+
+    def _seal(self, row: int, before: StreamParams | None, params: StreamParams) -> None:
+        """Set the keys of SRTP where they changed: the same key again must keep its replay window."""
+        table = self._srtp
+        before_in = None if before is None else before.srtp_in
+        before_out = None if before is None else before.srtp_out
+        if (before_in, before_out) == (params.srtp_in, params.srtp_out):
+            return
+        if params.srtp_in is None or params.srtp_out is None:
+            table.clear(row)
+            before_in = before_out = None
+        if params.srtp_in is not None and params.srtp_in != before_in:
+            table.set_inbound(row, parse_crypto(params.srtp_in))
+        if params.srtp_out is not None and params.srtp_out != before_out:
+            table.set_outbound(row, parse_crypto(params.srtp_out))
+        self._ingress.sealed = bool(table.inbound.any())
+        self._outlet.sealing = bool(table.outbound.any())
+
+    def _unseal(self, row: int) -> None:
+        self._srtp.clear(row)
+        self._ingress.sealed = bool(self._srtp.inbound.any())
+        self._outlet.sealing = bool(self._srtp.outbound.any())
 
     def _release(self, stream_id: int) -> None:
         stream = self._by_id.pop(stream_id, None)
@@ -394,6 +442,9 @@ class Engine:
         self._latch.forget(stream)
         self._mixer.forget(stream)
         self._reports.stop(stream.row)
+        self._voices.reset(stream.row)
+        if self._ingress.sealed or self._outlet.sealing:
+            self._unseal(stream.row)
         stats = self._reports.complete(self._streams.stats(stream.row), stream)
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
@@ -438,7 +489,9 @@ class Engine:
     def _send_digits(self, stream: Stream, digits: str) -> None:
         if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
             raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
-        if stream.params is not None and stream.params.dtmf_payload_type is None:
+        # Events have the clock of their codec (RFC 4733 2.1); ours are made for 8,000.
+        plain = self._streams.clock_hz[stream.row] != float(RATE_HZ)
+        if stream.params is not None and (plain or stream.params.dtmf_payload_type is None):
             self._stop_play(stream, "replaced")
             self._begin(stream, Play(-1, False, tones.dtmf(digits)))
             return
@@ -500,6 +553,9 @@ class Engine:
             self._reports.begin(stream, self._now_s)
             self._emit(StreamLatched(stream.stream_id, stream.locked))
 
+    def _on_digits(self, reports: DigitReports) -> None:
+        self._ingress.report(reports)
+
     def _on_digit(self, row: int, digit: str, duration: int) -> None:
         stream = self._rows[row]
         if stream is not None and stream.receives:
@@ -532,6 +588,3 @@ class Engine:
         """Return the `StreamStats` of a stream so far."""
         stream = self._get(stream_id)
         return self._reports.complete(self._streams.stats(stream.row), stream)
-
-
-_CLOCK_HZ = {"opus": 48_000.0, "L16": 8_000.0, "G722": 8_000.0}

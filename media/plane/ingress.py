@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from media.dsp import g711
 from media.plane.latch import DROP, EVENT, NOISE, Latch
+from media.plane.outlet import Outlet
 from media.plane.packet_io import PACKET_OCTETS_MAX, PacketIo
 from media.plane.relay import Relay
 from media.plane.sources import Sources
@@ -30,6 +31,7 @@ from media.plane.streams import (
     RTCP,
     SEQUENCE_OFFSET,
     SLOT,
+    SRTP,
     SSRC,
     SSRC_OUT,
     TARGET,
@@ -37,7 +39,9 @@ from media.plane.streams import (
     Streams,
 )
 from media.plane.timeline import Timeline
+from media.plane.voices import Voices
 from media.wire import rtp, telephone_event
+from media.wire.srtp import SrtpTable
 
 HEADER = rtp.HEADER_OCTETS
 _ODD_BITS = np.uint32(0x3F000000)
@@ -75,6 +79,9 @@ class Ingress:
         latch: Latch,
         relay: Relay,
         timeline: Timeline,
+        voices: Voices,
+        srtp: SrtpTable,
+        outlet: Outlet,
         digit_heard: DigitHeard,
         rtcp_heard: Callable[[Stream, bytes, float], None],
         revived: Callable[[Stream], None],
@@ -86,6 +93,11 @@ class Ingress:
         self._latch = latch
         self._relay = relay
         self._timeline = timeline
+        self._voices = voices
+        self._srtp = srtp
+        self._outlet = outlet
+        self.sealed = False
+        """Some row expects SRTP; kept by whoever sets keys."""
         self._digit_heard = digit_heard
         self._rtcp_heard = rtcp_heard
         self._revived = revived
@@ -99,17 +111,23 @@ class Ingress:
         io, streams = self._io, self._streams
         words: NDArray[np.uint32] = io.rx.words[:count, :3].astype(np.uint32)
         lengths = io.lengths[:count]
-        rows, good = self._sources.find(io.keys[:count])
-        known = good
+        rows, known = self._sources.find(io.keys[:count])
+        if self.sealed:
+            if np.count_nonzero(known) != count:
+                self._sources.settle(rows, known, io.keys[:count], words[:, 2])
+                known = rows >= 0
+            self._unseal(rows, known, lengths)
+        # Rows that mean nothing take any route; they are not good.
         route: NDArray[np.uint32] = streams.route.take(rows, axis=0, mode="clip")
-        good = good & ((words[:, 0] & _MASK) == route[:, EXPECT])
+        good = known & ((words[:, 0] & _MASK) == route[:, EXPECT])
         good &= words[:, 2] == route[:, SSRC]
         good &= (lengths.view(np.uint32) - _HEADER) <= _PAYLOAD_MAX
         if np.count_nonzero(good) == count:
             self._accept(None, words, lengths, rows, route, now_s)
             return
         if np.count_nonzero(known) != count:
-            self._sources.settle(rows, known, io.keys[:count], words[:, 2])
+            if not self.sealed:
+                self._sources.settle(rows, known, io.keys[:count], words[:, 2])
             route = streams.route[rows]
         self._look_closer(words, lengths, rows, route, good, now_s)
         chosen = good.nonzero()[0]
@@ -205,7 +223,7 @@ class Ingress:
             rx.words[: len(rows), :3] = words
         else:
             rx.words[index, :3] = words
-        self._io.send(rx, index, lengths, self._streams.port_id.take(targets), targets)
+        self._outlet.send(rx, index, lengths, self._streams.port_id.take(targets), targets)
 
     def _convert(
         self,
@@ -229,33 +247,47 @@ class Ingress:
 
     def _decode(
         self,
-        index: NDArray[np.intp],
+        places: NDArray[np.intp],
         timestamps: NDArray[np.uint32],
         lengths: NDArray[np.int32],
         rows: NDArray[np.intp],
         slots: NDArray[np.intp],
         now_s: float,
     ) -> None:
-        octets = self._io.rx.octets
-        first = int(lengths[0])
-        if (lengths == first).all():
-            groups: list[tuple[int, NDArray[np.intp] | slice]] = [(first, slice(None))]
-        else:
-            groups = [(n, np.flatnonzero(lengths == n)) for n in np.unique(lengths).tolist()]
-        for length, some in groups:
-            if length == HEADER:
-                continue
-            codes = octets[index[some], HEADER:length]
-            alaw = self._streams.alaw[rows[some]].nonzero()[0]
-            if len(alaw) == len(codes):
-                samples = g711.decode_alaw(codes)
-            else:
-                samples = g711.decode_ulaw(codes)
-                if len(alaw):
-                    samples[alaw] = g711.decode_alaw(codes[alaw])
-            late = self._timeline.write(slots[some], timestamps[some], samples, now_s)
+        voices, timeline = self._voices, self._timeline
+        for part, samples in voices.decode(rows, self._io.rx.octets, places, lengths, HEADER):
+            whole = len(part) == len(rows)
+            own, when = (slots, timestamps) if whole else (slots[part], timestamps[part])
+            ratio = voices.ratio(int(voices.kind[rows[part[0]]]))
+            late = timeline.write(own, when, samples, now_s, ratio)
             if late.any():
-                np.add.at(self._streams.late, rows[some][late], 1)
+                np.add.at(self._streams.late, rows[part][late], 1)
+
+    def _unseal(
+        self, rows: NDArray[np.intp], known: NDArray[np.bool_], lengths: NDArray[np.int32]
+    ) -> None:
+        """Check and decrypt what must be SRTP, before anybody believes it; the rest is nobody's."""
+        io, srtp = self._io, self._srtp
+        keyed = (srtp.inbound[rows] & (rows >= 0)).nonzero()[0]
+        fit = (lengths[keyed] >= 8) & (lengths[keyed] <= PACKET_OCTETS_MAX)
+        known[keyed[~fit]] = False
+        np.add.at(self._streams.drops[:, MALFORMED], rows[keyed[~fit]], 1)
+        rows[keyed[~fit]] = -1
+        keyed = keyed[fit]
+        second = io.rx.octets[keyed, 1]
+        control = (second >= 192) & (second <= 223)
+        for rtcp in (False, True):
+            some = keyed[control == rtcp]
+            if not len(some):
+                continue
+            packets, sizes = io.rx.octets[some], lengths[some]
+            genuine = srtp.unprotect(rows[some], packets, sizes, rtcp=rtcp)
+            io.rx.octets[some] = packets
+            lengths[some] = sizes
+            forged = some[~genuine]
+            np.add.at(self._streams.drops[:, SRTP], rows[forged], 1)
+            rows[forged] = -1
+            known[forged] = False
 
     def _look_closer(
         self,

@@ -26,6 +26,7 @@ from media.plane.streams import (
     Streams,
 )
 from media.plane.timeline import Timeline
+from media.plane.voices import Voices
 from media.protocol import Address
 
 DROP, AUDIO, EVENT, NOISE = range(4)
@@ -51,12 +52,14 @@ class Latch:
         streams: Streams,
         sources: Sources,
         timeline: Timeline,
+        voices: Voices,
         locked: Callable[[Stream], None],
     ) -> None:
         self._io = io
         self._streams = streams
         self._sources = sources
         self._timeline = timeline
+        self._voices = voices
         self._locked = locked
         self.before_change: Callable[[Stream], None] = lambda stream: None
         """Called before a row begins to hear another source; the relay notes where it stands."""
@@ -197,6 +200,7 @@ class Latch:
         self._sources.note_ssrc(stream.key, row, ssrc)
         stream.has_ssrc = True
         stream.unsynced = stream.feeds is not None
+        self._voices.reset(row)
         slot = int(self._streams.route[row, SLOT])
         if slot != NONE:
             self._timeline.forget_anchor(slot)

@@ -7,17 +7,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp import g711
 from media.dsp.mixer import MixPlan
-from media.plane.packet_io import BATCH, PacketIo
+from media.plane.outlet import Outlet
+from media.plane.packet_io import BATCH
 from media.plane.player import Play
 from media.plane.relay import Relay
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
-from media.plane.timeline import TICK_SAMPLES, Timeline
+from media.plane.timeline import RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.voices import Voices
 from media.wire import rtp, telephone_event
 from media.wire.rtp import HEADER_OCTETS as HEADER
 
+TICK_S = TICK_SAMPLES / RATE_HZ
 _DIGIT_SAMPLES = 800  # 100 ms of sound and of pause, RFC 4733 2.5.1.1 and Q.24
 _COMMA_TICKS = 50
 
@@ -28,14 +30,16 @@ class Mixer:
 
     def __init__(
         self,
-        io: PacketIo,
+        outlet: Outlet,
         streams: Streams,
         timeline: Timeline,
         relay: Relay,
+        voices: Voices,
         played: Callable[[Stream, Play, str], None],
         spelt: Callable[[Stream], None],
     ) -> None:
-        self._io = io
+        self._outlet = outlet
+        self._voices = voices
         self._streams = streams
         self._timeline = timeline
         self._relay = relay
@@ -63,14 +67,19 @@ class Mixer:
         """Membership, direction or codec of somebody changed: plan anew before the next tick."""
         self._stale = True
 
-    def set_parties(self, parties: list[Stream]) -> None:
-        """Set the streams that are in any room; all of them have a slot."""
-        self._parties = parties
-        self._stale = True
+    def admit(self, stream: Stream, mixed: bool) -> None:
+        """Say whether a stream takes part in the mix: in a room, or with a partner whose codec
+        differs. It has a slot then."""
+        if mixed != (stream in self._parties):
+            if mixed:
+                self._parties.append(stream)
+            else:
+                self._parties.remove(stream)
+            self._stale = True
 
     @property
     def parties(self) -> list[Stream]:
-        """Streams that are in a room."""
+        """Streams that take part in a mix."""
         return self._parties
 
     def spell(self, stream: Stream) -> None:
@@ -94,7 +103,7 @@ class Mixer:
         self._plan = None
         if parties:
             self._plan = MixPlan(
-                np.array([party.room for party in parties], np.int64),
+                self._bridges(parties),
                 gain=[party.gain for party in parties],
                 muted=[party.mute or not party.receives for party in parties],
                 deaf=[party.deaf for party in parties],
@@ -102,7 +111,10 @@ class Mixer:
         hearing = [
             place
             for place, party in enumerate(parties)
-            if party.sends and party not in self.plays and party not in self._spelling
+            if party.sends
+            and not party.echo
+            and party not in self.plays
+            and party not in self._spelling
         ]
         players = [stream for stream in self.plays if stream.sends and stream not in self._spelling]
         self._heard = np.array(hearing, np.intp)
@@ -118,11 +130,21 @@ class Mixer:
         )
         self._out = np.zeros((len(senders), TICK_SAMPLES), np.int16)
 
+    def _bridges(self, parties: list[Stream]) -> NDArray[np.int64]:
+        """Number the rooms, and the pairs that are bridged by way of samples."""
+        numbers: dict[tuple[str, int], int] = {}
+        bridges = []
+        for party in parties:
+            name = ("room", party.room or 0)
+            if party.room is None and party.partner is not None:
+                name = ("pair", min(party.stream_id, party.partner.stream_id))
+            bridges.append(numbers.setdefault(name, len(numbers)))
+        return np.array(bridges, np.int64)
+
     def tick(self, now_s: float) -> None:
         """Send what is due now; the timeline still stands at the positions to be played."""
         if self._stale:
             self._make_plan()
-        self._timeline.conceal()
         if self._plan is not None and len(self._heard):
             said = self._timeline.slice().take(self._slots, axis=0)
             if len(self._heard) == len(self._slots) == len(self._out):
@@ -157,15 +179,8 @@ class Mixer:
     def _send(self, part: slice, now_s: float) -> None:
         rows, samples = self._rows[part], self._out[part]
         count = len(rows)
-        streams, tx = self._streams, self._io.tx
-        alaw = streams.alaw[rows]
-        payload = tx.octets[:count, HEADER : HEADER + TICK_SAMPLES]
-        if alaw.all():
-            payload[:] = g711.encode_alaw(samples)
-        else:
-            payload[:] = g711.encode_ulaw(samples)
-            if alaw.any():
-                payload[alaw] = g711.encode_alaw(samples[alaw])
+        streams, tx = self._streams, self._outlet.tx
+        sizes = self._voices.encode(rows, samples, tx.octets[:count, HEADER:])
         self._catch_up(rows, now_s)
         # The first packet after a pause carries the marker bit (RFC 3551 4.1).
         marker = now_s - streams.sent_s[rows] > 0.1
@@ -178,11 +193,14 @@ class Mixer:
             tx.octets[:count, :HEADER],
         )
         streams.next_sequence[rows] += np.uint16(1)
-        streams.next_timestamp[rows] += np.uint32(TICK_SAMPLES)
+        streams.next_timestamp[rows] += self._steps(rows)
         streams.sent_s[rows] = now_s
-        streams.sent[rows] += np.uint64(PACKET + TICK_SAMPLES)
-        octets = np.full(count, HEADER + TICK_SAMPLES, np.int32)
-        self._io.send(tx, np.arange(count), octets, streams.port_id[rows], rows)
+        streams.sent[rows] += sizes.astype(np.uint64) + np.uint64(PACKET)
+        self._outlet.send(tx, None, sizes + HEADER, streams.port_id[rows], rows)
+
+    def _steps(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
+        """Return by how much the timestamp of each row advances in a tick."""
+        return (self._streams.clock_hz[rows] * TICK_S).astype(np.uint32)
 
     def _catch_up(self, rows: NDArray[np.intp], now_s: float) -> None:
         """Where nothing was sent for a while, the timestamp shows the time that passed."""
@@ -190,11 +208,11 @@ class Mixer:
         pause = now_s - streams.sent_s[rows] - 0.02
         paused = np.flatnonzero((pause > 0.03) & (streams.sent_s[rows] > 0.0))
         if len(paused):
-            passed = np.rint(pause[paused] * 50.0).astype(np.uint32) * np.uint32(TICK_SAMPLES)
-            streams.next_timestamp[rows[paused]] += passed
+            ticks = np.rint(pause[paused] / TICK_S).astype(np.uint32)
+            streams.next_timestamp[rows[paused]] += ticks * self._steps(rows[paused])
 
     def _tick_digits(self, now_s: float) -> None:
-        streams, tx = self._streams, self._io.tx
+        streams, tx = self._streams, self._outlet.tx
         for stream, wait in list(self._spelling.items()):
             self._next_digit(stream, wait, now_s)
         due = self._digits.tick(TICK_SAMPLES)
@@ -216,7 +234,7 @@ class Mixer:
         streams.next_sequence[rows] += np.uint16(1)
         streams.sent[rows] += np.uint64(PACKET + telephone_event.PAYLOAD_OCTETS)
         octets = np.full(count, end, np.int32)
-        self._io.send(tx, np.arange(count), octets, streams.port_id[rows], rows)
+        self._outlet.send(tx, None, octets, streams.port_id[rows], rows)
 
     def _event_type(self, row: int) -> int:
         for stream in self._spelling:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import emodel
+from media.plane.outlet import Outlet
 from media.plane.packet_io import PacketIo
 from media.plane.relay import Relay
 from media.plane.stream import Stream
@@ -30,6 +31,7 @@ class Reports:
     def __init__(
         self,
         io: PacketIo,
+        outlet: Outlet,
         streams: Streams,
         relay: Relay,
         rng: random.Random,
@@ -37,6 +39,7 @@ class Reports:
     ) -> None:
         size = streams.capacity
         self._io = io
+        self._outlet = outlet
         self._streams = streams
         self._relay = relay
         self._rng = rng
@@ -88,13 +91,13 @@ class Reports:
             # The interval varies from half to one and a half of itself (6.3.1): nothing in step.
             self._next_s[row] = now_s + INTERVAL_S * self._rng.uniform(0.5, 1.5)
             data = rtcp.build_report(self._report(stream, now_s), self._cname)
-            self._io.tx.octets[place, : len(data)] = np.frombuffer(data, np.uint8)
+            self._outlet.tx.octets[place, : len(data)] = np.frombuffer(data, np.uint8)
             octets.append(len(data))
         rows = np.array([stream.row for stream in streams], np.intp)
         own = [int(stream.params is None or not stream.params.rtcp_mux) for stream in streams]
         ports = self._streams.port_id[rows] + np.array(own, np.uint16)
         where = rows + self._streams.capacity
-        self._io.send(self._io.tx, None, np.array(octets, np.int32), ports, where)
+        self._outlet.send(self._outlet.tx, None, np.array(octets, np.int32), ports, where)
 
     def _report(self, stream: Stream, now_s: float) -> rtcp.SenderReport | rtcp.ReceiverReport:
         row = stream.row

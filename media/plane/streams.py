@@ -41,8 +41,9 @@ DROP_REASONS = (
     "policed",
     "oversize",
     "rtcp",
+    "srtp",
 )
-MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP = range(7)
+MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP, SRTP = range(8)
 
 
 class Streams:
@@ -78,7 +79,6 @@ class Streams:
         self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
         self.port_id: NDArray[np.uint16] = np.full(capacity, NO_PORT, np.uint16)
         self.clock_hz: NDArray[np.float64] = np.full(capacity, 8000.0)
-        self.alaw: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
         self.next_sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self.next_timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.sent_s: NDArray[np.float64] = np.zeros(capacity)
@@ -107,7 +107,7 @@ class Streams:
         self.drops[row] = 0
         self.port_id[row] = NO_PORT
         self.clock_hz[row] = 8000.0
-        self.alaw[row] = self.expecting[row] = False
+        self.expecting[row] = False
         return row
 
     def give_back(self, row: int) -> None:

@@ -112,8 +112,9 @@ class Timeline:
         timestamps: NDArray[np.uint32],
         samples: NDArray[np.int16],
         now_s: float,
+        ratio: int = 1,
     ) -> NDArray[np.bool_]:
-        """Lay `samples` (k, m) of k packets at their `timestamps` (k,).
+        """Lay `samples` (k, m) of k packets at their `timestamps` (k,), `ratio` units a sample.
 
         Returns (k,) bools: True where a packet came too late (of a live slot: to be played, it may
         still be recorded) or lies outside the ring. Later packets overwrite earlier ones.
@@ -122,6 +123,8 @@ class Timeline:
         if len(fresh):
             self._anchor(slots, timestamps, fresh)
         elapsed = (timestamps - self._base_timestamp[slots]).view(np.int32)
+        if ratio != 1:
+            elapsed //= ratio
         at = self._base[slots] + elapsed
         margin = at - self.now
         late: NDArray[np.bool_] = margin < self._latest[slots]
@@ -138,14 +141,14 @@ class Timeline:
         self._base_timestamp[slots] = timestamps
         self._base[slots] = at
         if self._any_played:
-            self._measure(slots, timestamps, margin, now_s)
+            self._measure(slots, at, margin, now_s)
         self._scatter(slots, at, samples)
         return late
 
     def _measure(
         self,
         slots: NDArray[np.integer],
-        timestamps: NDArray[np.uint32],
+        at: NDArray[np.int64],
         margin: NDArray[np.int64],
         now_s: float,
     ) -> None:
@@ -156,7 +159,7 @@ class Timeline:
         chosen = live.nonzero()[0]
         if len(chosen):
             np.maximum.at(self._earliest, slots[chosen], margin[chosen])
-            self._playout.receive(slots[chosen], timestamps[chosen], now_s)
+            self._playout.receive(slots[chosen], at[chosen], now_s)
 
     def _scatter(
         self, slots: NDArray[np.integer], at: NDArray[np.int64], samples: NDArray[np.int16]

@@ -8,23 +8,33 @@ is decoded only while somebody listens to it: a conference or a recording.
 from __future__ import annotations
 
 from media.errors import NotSupported
+from media.plane.ears import Ears
 from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
 from media.plane.stream import Stream
 from media.plane.streams import NONE, SLOT, Streams
 from media.plane.timeline import Timeline
-
-_DECODED = ("PCMU", "PCMA")
+from media.plane.voices import Voices
 
 
 class Wiring:
     """Connections between streams; every change ends in `rewire` of those it touches."""
 
-    def __init__(self, streams: Streams, timeline: Timeline, relay: Relay, mixer: Mixer) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        timeline: Timeline,
+        relay: Relay,
+        mixer: Mixer,
+        voices: Voices,
+        ears: Ears,
+    ) -> None:
         self._streams = streams
         self._timeline = timeline
         self._relay = relay
         self._mixer = mixer
+        self._voices = voices
+        self._ears = ears
 
     def connect(self, a: Stream, b: Stream) -> None:
         """Bridge two streams."""
@@ -64,16 +74,12 @@ class Wiring:
         stream.echo = False
         stream.room, stream.mute, stream.deaf, stream.gain = room, mute, deaf, gain
         self.rewire(stream)
-        if stream not in self._mixer.parties:
-            self._mixer.set_parties([*self._mixer.parties, stream])
-        self._mixer.changed()
 
     def leave(self, stream: Stream) -> None:
         """Take a stream out of its conference."""
         if stream.room is None:
             return
         stream.room = None
-        self._mixer.set_parties([party for party in self._mixer.parties if party is not stream])
         self.rewire(stream)
 
     def tap(self, stream: Stream) -> int:
@@ -89,8 +95,8 @@ class Wiring:
         self.rewire(stream)
 
     def _check_decodable(self, stream: Stream) -> None:
-        if stream.params is not None and stream.params.codec not in _DECODED:
-            raise NotSupported(f"{stream.params.codec} cannot be decoded")
+        if stream.params is not None:
+            self._voices.check(stream.params.codec)
 
     def unplug(self, stream: Stream) -> None:
         """The stream goes away: nothing leads to it or comes from it."""
@@ -98,13 +104,16 @@ class Wiring:
         self.leave(stream)
         stream.echo = False
         self._relay.feed(stream, None)
+        self._mixer.admit(stream, False)
+        self._ears.listen(stream, False)
         self._set_slot(stream, False)
 
     def rewire(self, stream: Stream) -> None:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
-        self._set_slot(stream, stream.room is not None or stream.taps > 0)
-        self._listen(stream)
         partner = stream.partner
+        self._listen(stream)
+        if partner is not None:
+            self._listen(partner)
         # First end what must end, then begin: a target has one feed at a time.
         pairs = [(stream, self._target(stream))]
         if partner is not None:
@@ -127,9 +136,29 @@ class Wiring:
         return target if relayable(source, target) else None
 
     def _listen(self, stream: Stream) -> None:
+        """Decode a stream if somebody needs its samples, live or not."""
+        mixed = stream.room is not None or self._differs(stream)
+        hearing = stream.params is not None and stream.params.inband_dtmf
+        self._set_slot(stream, mixed or hearing or stream.taps > 0)
+        self._mixer.admit(stream, mixed)
+        self._ears.listen(stream, hearing)
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
-            self._timeline.play(slot, stream.room is not None)
+            self._timeline.play(slot, mixed or hearing)
+
+    def _differs(self, stream: Stream) -> bool:
+        """A bridge whose two codecs cannot be relayed into each other, and both can be decoded."""
+        partner = stream.partner
+        if partner is None or stream.params is None or partner.params is None:
+            return False
+        if relayable(stream, partner):
+            return False
+        try:
+            self._voices.check(stream.params.codec)
+            self._voices.check(partner.params.codec)
+        except NotSupported:
+            return False
+        return True
 
     def _set_slot(self, stream: Stream, wanted: bool) -> None:
         route = self._streams.route

@@ -265,13 +265,6 @@ def test_both_laws_meet_in_a_room(world, make_talker):
     assert last[B].payload_type == 8
 
 
-def test_a_room_of_another_codec_is_refused(world):
-    world.open(1, A, codec="opus", payload_type=96)
-    world.do(JoinRoom(1, 1))
-    assert world.events_of(CommandRefused)
-    assert world.engine.snapshot()["parties"] == 0
-
-
 EVENT = {"dtmf_payload_type": 101}
 
 
