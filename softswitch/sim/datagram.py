@@ -71,6 +71,9 @@ class DatagramTransport:
         self._sent += 1
         self._socket.send_to(data, flow.remote)
 
+    def prove(self, flow: Flow) -> None:
+        """Nothing to keep: there are no connections."""
+
     def close(self) -> None:
         """Free the port."""
         self._receive = None

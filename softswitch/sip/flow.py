@@ -13,12 +13,14 @@ class Flow:
 
     `transport` is "udp", "tcp", "tls", "ws" or "wss"; `local` and `remote` are (host, port) with
     host an IP literal without brackets; `connection_id` numbers stream connections and is 0 for UDP.
+    `server_name` is whom the certificate of a TLS server we connect to must name.
     """
 
     transport: str
     local: tuple[str, int]
     remote: tuple[str, int]
     connection_id: int = 0
+    server_name: str = ""
 
     @property
     def reliable(self) -> bool:

@@ -32,9 +32,9 @@ def next_hop(dialog: Dialog, follow_contact: bool) -> Flow:
     if not _is_address(host):
         return flow
     remote = (host, uri.port or _DEFAULT_PORTS.get(flow.transport, 5060))
-    if remote == flow.remote:
-        return flow
-    return Flow(flow.transport, flow.local, remote)
+    if remote == flow.remote or flow.transport in ("ws", "wss"):
+        return flow  # nobody listens at a browser
+    return Flow(flow.transport, flow.local, remote, 0, flow.server_name)
 
 
 def _is_address(host: str) -> bool:

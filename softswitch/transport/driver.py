@@ -13,6 +13,7 @@ from softswitch.sip.events import SipEvent
 from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack
 from softswitch.transport.interface import Transport
+from softswitch.transport.stream import StreamTransport
 
 _log = logging.getLogger("softswitch.transport")
 
@@ -45,6 +46,8 @@ class Driver:
     by default by hanging up the session of the event: a broken call dies alone.
 
     `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
+    `on_flow_lost(flow)`, when set, hears of connections that have closed: what was registered over
+    them cannot be reached any more (RFC 5626).
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Driver:
         self.stack = stack
         self.counters = DriverCounters()
         self.tap = tap
+        self.on_flow_lost: Callable[[Flow], None] | None = None
         self._clock = clock
         self._loop = loop
         self._on_event = on_event
@@ -87,8 +91,11 @@ class Driver:
         self._transports[key] = transport
         transport.start(self.feed, self.fail_flow)
 
-    def flow_to(self, remote: tuple[str, int], transport: str = "udp") -> Flow:
-        """A flow from our first address of that transport and IP family to `remote`.
+    def flow_to(
+        self, remote: tuple[str, int], transport: str = "udp", server_name: str = ""
+    ) -> Flow:
+        """A flow from our first address of that transport and IP family to `remote`; over TLS the
+        certificate there must be for `server_name`.
 
         A loopback address reaches only loopback peers, so that one is taken for them, and another
         for others, as far as there is a choice. Raises `SoftswitchError` where nothing fits.
@@ -103,7 +110,18 @@ class Driver:
             raise SoftswitchError(f"no {transport} transport reaches {remote[0]}")
         inside = _is_loopback(remote[0])
         fitting = [local for local in found if _is_loopback(local[0]) == inside]
-        return Flow(transport, (fitting or found)[0], remote)
+        return Flow(transport, (fitting or found)[0], remote, 0, server_name)
+
+    def prove(self, flow: Flow) -> None:
+        """The sender of this flow has shown who he is: his connection comes before strangers'."""
+        transport = self._transports.get((flow.transport, flow.local))
+        if transport is not None:
+            transport.prove(flow)
+
+    def why_unreachable(self, flow: Flow) -> str:
+        """What the last connection to this peer failed by, in a few words; "" where nothing is known."""
+        transport = self._transports.get((flow.transport, flow.local))
+        return transport.why_unreachable(flow) if isinstance(transport, StreamTransport) else ""
 
     def feed(self, data: bytes, flow: Flow) -> None:
         """One datagram or framed message has come; everything that follows from it happens now."""
@@ -130,6 +148,12 @@ class Driver:
         except Exception:
             self.counters.stack_exceptions += 1
             self._log_exception("the SIP stack failed on a lost flow %s", flow.transport)
+        if flow.connection_id and self.on_flow_lost is not None:
+            try:
+                self.on_flow_lost(flow)
+            except Exception:
+                self.counters.exceptions += 1
+                self._log_exception("a handler failed on a lost flow %s", flow.transport)
         self.pump()
 
     def pump(self) -> None:

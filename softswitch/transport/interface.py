@@ -31,6 +31,9 @@ class Transport(Protocol):
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message to `flow.remote`. Never waits, never raises for the network's faults."""
 
+    def prove(self, flow: Flow) -> None:
+        """The sender of this flow has shown who he is: he comes before strangers."""
+
     def close(self) -> None:
         """Stop receiving and free the address. May be called twice."""
 

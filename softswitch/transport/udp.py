@@ -155,6 +155,9 @@ class UdpTransport:
             self._queue(data, destination)
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
+    def prove(self, flow: Flow) -> None:
+        """Nothing to keep: UDP has no connections."""
+
     def close(self) -> None:
         """Stop and free the port. What still waits in the backlog is dropped."""
         if self._closed:

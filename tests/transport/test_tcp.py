@@ -11,7 +11,8 @@ import pytest
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
-from softswitch.transport.tcp import TcpLimits, TcpTransport
+from softswitch.transport.limits import ConnectionQuota, StreamLimits
+from softswitch.transport.tcp import TcpTransport
 
 
 def message(number: int = 1, body: bytes = b"") -> bytes:
@@ -49,9 +50,12 @@ Opener = Callable[..., tuple[TcpTransport, Inbox]]
 async def open_tcp() -> AsyncIterator[Opener]:
     opened: list[TcpTransport] = []
 
-    def open_(host: str = "127.0.0.1", **limits: object) -> tuple[TcpTransport, Inbox]:
+    def open_(
+        host: str = "127.0.0.1", quota: ConnectionQuota | None = None, **limits: object
+    ) -> tuple[TcpTransport, Inbox]:
         try:
-            transport = TcpTransport.bind(host, 0, limits=TcpLimits(**limits))  # type: ignore[arg-type]
+            settings = StreamLimits(**limits)  # type: ignore[arg-type]
+            transport = TcpTransport.bind(host, 0, limits=settings, quota=quota)
         except SoftswitchError as error:
             if ":" in host:
                 pytest.skip(f"this machine has no IPv6: {error}")
@@ -113,7 +117,6 @@ async def test_messages_and_answers_share_the_connection(open_tcp: Opener, host:
         assert transport.snapshot()["connections"] == 1
     await until(lambda: transport.snapshot()["connections"] == 0)
     assert inbox.gone == [flow]
-    assert transport.snapshot()["sources"] == 0
 
 
 async def test_octet_by_octet_and_all_at_once_are_the_same(open_tcp: Opener) -> None:
@@ -282,7 +285,7 @@ async def test_we_ping_what_we_opened(open_tcp: Opener) -> None:
 async def test_connections_of_one_source_are_limited(
     open_tcp: Opener, clients: int, refused: int
 ) -> None:
-    transport, _ = open_tcp(connections_per_source=3)
+    transport, _ = open_tcp(quota=ConnectionQuota(per_source=3))
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(clients):
             await stack.enter_async_context(Peer.to(transport))
@@ -291,19 +294,81 @@ async def test_connections_of_one_source_are_limited(
         assert transport.snapshot()["connections"] == 3
 
 
-async def test_at_the_limit_accepting_pauses_and_goes_on(open_tcp: Opener) -> None:
-    transport, inbox = open_tcp(connections=2)
+async def test_when_all_places_are_proven_accepting_pauses_and_goes_on(open_tcp: Opener) -> None:
+    quota = ConnectionQuota(total=2)
+    transport, inbox = open_tcp(quota=quota)
+    other, at_other = open_tcp(quota=quota)
     async with contextlib.AsyncExitStack() as stack:
-        first = [await stack.enter_async_context(Peer.to(transport)) for _ in range(2)]
-        await until(lambda: transport.counters.accepted == 2)
+        first = await stack.enter_async_context(Peer.to(transport))
+        second = await stack.enter_async_context(Peer.to(other))
+        await first.send(message(1))
+        await second.send(message(2))
+        await until(lambda: len(inbox.messages) + len(at_other.messages) == 2)
+        transport.prove(inbox.messages[0][1])
+        other.prove(at_other.messages[0][1])
         third = await stack.enter_async_context(Peer.to(transport))  # waits in the kernel
         await third.send(message(3))
         await until(lambda: transport.counters.accept_pauses == 1)
+        assert transport.counters.accepted == 1
+        second.writer.close()
+        await until(lambda: len(inbox.messages) == 2)
         assert transport.counters.accepted == 2
-        first[0].writer.close()
+    assert transport.counters.refused == transport.counters.displaced == 0
+
+
+async def test_the_oldest_stranger_gives_way_and_who_is_proven_stays(open_tcp: Opener) -> None:
+    quota = ConnectionQuota(total=3)
+    transport, inbox = open_tcp(quota=quota)
+    async with contextlib.AsyncExitStack() as stack:
+        phone = await stack.enter_async_context(Peer.to(transport))
+        await phone.send(message(1))
         await until(lambda: len(inbox.messages) == 1)
-        assert transport.counters.accepted == 3
-    assert transport.counters.refused == 0
+        transport.prove(inbox.messages[0][1])
+        strangers = []
+        for number in range(1, 6):
+            strangers.append(await stack.enter_async_context(Peer.to(transport)))
+            await until(lambda number=number: transport.counters.accepted == number + 1)
+        for stranger in strangers[:3]:
+            await stranger.closed()
+        assert transport.counters.displaced == 3
+        assert len(quota) == 3
+        for number, peer in enumerate((phone, *strangers[3:]), 2):
+            await peer.send(message(number))
+        await until(lambda: len(inbox.messages) == 4)
+    await until(lambda: len(quota) == 0)
+    assert quota.sources == 0
+
+
+async def test_who_is_proven_may_be_silent_for_longer(open_tcp: Opener) -> None:
+    transport, inbox = open_tcp(idle_s=0.3)
+    async with Peer.to(transport) as phone, Peer.to(transport) as stranger:
+        await phone.send(message(1))
+        await stranger.send(message(2))
+        await until(lambda: len(inbox.messages) == 2)
+        transport.prove(next(flow for data, flow in inbox.messages if data == message(1)))
+        await stranger.closed()
+        await asyncio.sleep(0.4)
+        assert transport.snapshot()["connections"] == 1
+        await phone.send(message(3))
+        await until(lambda: len(inbox.messages) == 3)
+
+
+async def test_many_messages_at_once_leave_the_loop_to_others(open_tcp: Opener) -> None:
+    transport, inbox = open_tcp(messages_a_turn=8)
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if len(inbox.messages) < 400:
+            asyncio.get_running_loop().call_soon(count)
+
+    async with Peer.to(transport) as peer:
+        await peer.send(b"".join(message(number) for number in range(400)))
+        count()
+        await until(lambda: len(inbox.messages) == 400)
+    assert turns >= 50
+    assert [data for data, _ in inbox.messages] == [message(number) for number in range(400)]
 
 
 async def test_without_descriptors_accepting_pauses(
@@ -334,7 +399,7 @@ async def test_without_descriptors_accepting_pauses(
 
 
 async def test_a_peer_that_reads_nothing_is_dropped(open_tcp: Opener) -> None:
-    transport, inbox = open_tcp(unsent_octets=65_536)
+    transport, inbox = open_tcp(unsent=65_536)
     async with Peer.to(transport) as peer:
         await peer.send(message())
         await until(lambda: len(inbox.messages) == 1)

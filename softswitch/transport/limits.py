@@ -1,0 +1,152 @@
+"""What strangers may make the stream transports hold, and for how long; shared by TCP, TLS, WS, WSS."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from softswitch.sip.parser import DEFAULT_LIMITS, Limits
+
+CONNECTIONS_MAX = 4096
+CONNECTIONS_PER_SOURCE_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Deadlines and sizes of one connection; octets and seconds.
+
+    `message_s`: a message once begun, and the first one of a connection to us (with the handshakes
+    before it), must be complete in this time. `idle_s`: a connection of a stranger on which nothing
+    whole comes is closed (a ping is enough). `proven_idle_s`: the same for one whose sender has shown
+    who he is; phones that register for an hour and send no pings in between must stay reachable, and
+    the kernel's keep-alives find those that have vanished. `connect_s`: to connect and shake hands.
+    `unsent`: what a peer that does not read may leave in our memory; `waiting`: messages kept while
+    a connection is being made; `outgoing`: connections that we open.
+    """
+
+    message_s: float = 10.0
+    idle_s: float = 120.0
+    proven_idle_s: float = 3900.0
+    connect_s: float = 4.0
+    unsent: int = 1024 * 1024
+    waiting: int = 64
+    outgoing: int = 1024
+    messages_a_turn: int = 32
+    accept_pause_s: float = 0.5
+    messages: Limits = DEFAULT_LIMITS
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """`refused`: beyond a source's limit; `displaced`: strangers' connections closed to make room;
+    `late`: closed by a deadline; `malformed`: closed because the stream could not be cut into
+    messages; `handshakes_failed`: TLS or WebSocket; `exceptions` must stay 0."""
+
+    received: int = 0
+    sent: int = 0
+    accepted: int = 0
+    connected: int = 0
+    connect_failed: int = 0
+    handshakes_failed: int = 0
+    refused: int = 0
+    displaced: int = 0
+    late: int = 0
+    malformed: int = 0
+    unsendable: int = 0
+    accept_pauses: int = 0
+    exceptions: int = 0
+
+
+class Guest(Protocol):
+    """A connection somebody has made to us."""
+
+    @property
+    def source(self) -> str:
+        """Whose it is for the limit, see `source_of`."""
+
+    def displace(self) -> None:
+        """Close at once: the place is needed. `give_back` follows."""
+
+
+class ConnectionQuota:
+    """Counts connections made to us, over all transports that share it.
+
+    Parameters: `total` at once, `per_source` of them from one address. When all places are taken,
+    the oldest connection whose sender has not shown who he is gives way to a new one, so that
+    strangers who hold many cannot keep phones out; when all are proven, accepting pauses.
+    """
+
+    def __init__(
+        self, total: int = CONNECTIONS_MAX, per_source: int = CONNECTIONS_PER_SOURCE_MAX
+    ) -> None:
+        self._total = total
+        self._per_source = per_source
+        self._guests: set[Guest] = set()
+        self._strangers: dict[Guest, None] = {}  # in order of arrival
+        self._by_source: Counter[str] = Counter()
+        self._waiting: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    @property
+    def sources(self) -> int:
+        """How many addresses the connections come from."""
+        return len(self._by_source)
+
+    def has_room(self) -> bool:
+        """Whether one more may come in, in the place of a stranger if need be."""
+        return len(self._guests) < self._total or bool(self._strangers)
+
+    def allows(self, source: str) -> bool:
+        """Whether `source` may have one more."""
+        return self._by_source[source] < self._per_source
+
+    def take(self, guest: Guest) -> bool:
+        """Count a connection; True when another had to go for it."""
+        displaced = len(self._guests) >= self._total
+        if displaced:
+            oldest = next(iter(self._strangers))
+            self.give_back(oldest)
+            oldest.displace()
+        self._guests.add(guest)
+        self._strangers[guest] = None
+        self._by_source[guest.source] += 1
+        return displaced
+
+    def prove(self, guest: Guest) -> None:
+        """Its sender has shown who he is: it gives way to nobody any more."""
+        self._strangers.pop(guest, None)
+
+    def give_back(self, guest: Guest) -> None:
+        """A connection is over. May be called twice."""
+        if guest not in self._guests:
+            return
+        self._guests.discard(guest)
+        self._strangers.pop(guest, None)
+        self._by_source[guest.source] -= 1
+        if not self._by_source[guest.source]:
+            del self._by_source[guest.source]
+        waiting, self._waiting = self._waiting, []
+        for resume in waiting:
+            resume()
+
+    def wait(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once, when a place has become free."""
+        self._waiting.append(resume)
+
+
+@lru_cache(maxsize=4096)
+def source_of(host: str) -> str:
+    """Whose an address is: IPv4 as it is, IPv6 its /64, for one subscriber has all of that."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
