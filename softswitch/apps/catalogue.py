@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from softswitch.apps.apology import apologise
 from softswitch.apps.echo import echo_test
 from softswitch.apps.ivr import Menus
+from softswitch.apps.mailbox import Mailboxes
+from softswitch.apps.voicemail import Voicemail
 from softswitch.call.running import APOLOGY, App, Apps
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ class Catalogue:
     """
 
     def __init__(self, desk: Desk) -> None:
+        self.mailboxes = Mailboxes(
+            desk.directory,
+            desk.clock,
+            desk.journal,
+            retain_days=desk.office.recording.retain_days,
+        )
         self._codes: dict[str, App] = {}
         self.apps = Apps(
             {
@@ -51,6 +59,7 @@ class Catalogue:
                 APOLOGY: apologise,
                 "code": self._run_code,
                 "ivr": Menus(desk).run,
+                "voicemail": Voicemail(desk, self.mailboxes).run,
             }
         )
 
@@ -71,9 +80,11 @@ class Catalogue:
 
     async def start(self) -> None:
         """Do what is to be done before the first call."""
+        await self.mailboxes.start()
 
     async def stop(self) -> None:
         """Finish what is to be kept; all calls have ended."""
+        await self.mailboxes.stop()
 
     def snapshot(self) -> dict[str, Any]:
-        return {}
+        return {"voicemail": self.mailboxes.snapshot()}

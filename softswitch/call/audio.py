@@ -57,6 +57,7 @@ class _Recording:
     call_id: str
     name: str
     done: Callable[[Recorded], None] | None = None
+    noted: bool = True
 
 
 class CallAudio:
@@ -175,9 +176,20 @@ class CallAudio:
         call.recording = self._record(call, left, right, name, None)
         call.recording_name = name
 
-    def record_caller(self, call: Call, name: str, done: Callable[[Recorded], None]) -> int:
-        """Record the caller alone (a message); `done` is called when the file is complete."""
-        return self._record(call, self._stream(call, None), None, name, done)
+    def record_caller(
+        self, call: Call, name: str, done: Callable[[Recorded], None], *, noted: bool = True
+    ) -> int:
+        """Record the caller alone (a message); `done` is called when the file is complete. With
+        `noted` False the journal, and so the call's record, does not name it."""
+        return self._record(call, self._stream(call, None), None, name, done, noted=noted)
+
+    def is_quiet(self, name: str, wanted_s: float) -> asyncio.Future[bool]:
+        """Whether the end of a running recording has been silent for `wanted_s`."""
+        from softswitch.call.loudness import quiet_tail
+
+        path = self._wiring.office.storage.directory / "recordings" / name
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(None, quiet_tail, path, wanted_s)
 
     def _record(
         self,
@@ -186,11 +198,14 @@ class CallAudio:
         right: int | None,
         name: str,
         done: Callable[[Recorded], None] | None,
+        *,
+        noted: bool = True,
     ) -> int:
         recording_id = self._wiring.next_number()
         self._wiring.plane.start_recording(recording_id, left=left, right=right, name=name)
-        self._recordings[recording_id] = _Recording(call.call_id, name, done)
-        self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
+        self._recordings[recording_id] = _Recording(call.call_id, name, done, noted)
+        if noted:
+            self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
         return recording_id
 
     def stop_recording(self, call: Call) -> None:
@@ -207,8 +222,9 @@ class CallAudio:
         known = self._recordings.pop(event.recording_id, None)
         if known is None:
             return
-        self._wiring.records.recording_stopped(
-            known.call_id, self._wiring.wall_s(), known.name, event.frames, event.reason
-        )
+        if known.noted:
+            self._wiring.records.recording_stopped(
+                known.call_id, self._wiring.wall_s(), known.name, event.frames, event.reason
+            )
         if known.done is not None:
             known.done(Recorded(known.name, event.frames, event.reason))

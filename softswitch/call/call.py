@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from softswitch.config import Customer
 
 _DIGITS_MAX = 256
+_SILENCE_EVERY_S = 1.0
 _T = TypeVar("_T")
 
 
@@ -32,7 +33,8 @@ class Call:
     Attributes: `call_id`, unique and fit for a file name; `number`, the same as a small integer;
     `number_from` and `number_to` as dialled; `caller_name`. Set by whoever knows better: `language`
     ("en" or "zh", at first the office's), in which prompts are spoken; `priority` and `skill`, with
-    which the call enters queues (None: as the queue and the customer say).
+    which the call enters queues (None: as the queue and the customer say); `hides_digits`, while a PIN
+    is asked for, so that it is not written down.
 
     Every awaited verb raises `CallEnded` when the caller has gone; leaving the handler releases all
     legs and streams.
@@ -54,6 +56,7 @@ class Call:
         "ended",
         "forwarded_by",
         "forwards",
+        "hides_digits",
         "identity",
         "language",
         "legs",
@@ -102,6 +105,7 @@ class Call:
         self.language = language
         self.priority: int | None = None
         self.skill: str | None = None
+        self.hides_digits = False
         self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
         self.ringback_heard = self.ringback_wanted = False
@@ -283,14 +287,16 @@ class Call:
         name: str,
         *,
         max_s: float = 180.0,
+        silence_s: float | None = None,
         terminator: str = "#",
+        noted: bool = True,
         done: Callable[[Recorded], None] | None = None,
     ) -> Recorded:
-        """Record the caller into the recordings folder as `name` until he presses `terminator`, hangs up
-        or `max_s` have passed.
+        """Record the caller into the recordings folder as `name` until he presses `terminator`, hangs
+        up, `max_s` have passed or, with `silence_s`, nothing has been heard for so long.
 
         `done` is called with the finished recording even when the caller hung up, which raises
-        `CallEnded` here.
+        `CallEnded` here. With `noted` False the call's record does not name it.
         """
         self._check()
         loop = asyncio.get_running_loop()
@@ -303,12 +309,15 @@ class Call:
                 finished.set_result(recorded)
 
         audio = self._control.audio
-        recording = audio.record_caller(self, name, finish)
+        recording = audio.record_caller(self, name, finish, noted=noted)
         deadline_s = loop.time() + max_s
         self._digits.clear()
         while (left_s := deadline_s - loop.time()) > 0:
-            await self._until_digit(left_s)
-            if self._digits and self._digits.popleft() == terminator:
+            await self._until_digit(min(left_s, left_s if silence_s is None else _SILENCE_EVERY_S))
+            if self._digits:
+                if self._digits.popleft() == terminator:
+                    break
+            elif silence_s is not None and await self._wait(audio.is_quiet(name, silence_s)):
                 break
         audio.stop_recording_of(recording)
         return await self._wait(finished)

@@ -14,7 +14,7 @@ from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
-from softswitch.call.info import digit_of_info
+from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
 from softswitch.call.leg import Leg
 from softswitch.call.running import APOLOGY, Apps, Running
 from softswitch.call.steps import (
@@ -530,7 +530,8 @@ class CallControl:
         self._wiring.pump()
 
     def _digit(self, call: Call, leg: Leg, digit: str) -> None:
-        self._wiring.records.digit(call, leg, self._wiring.wall_s(), digit)
+        shown = HIDDEN_DIGIT if call.hides_digits and leg is call.caller else digit
+        self._wiring.records.digit(call, leg, self._wiring.wall_s(), shown)
         if leg is call.caller:
             call.digit_pressed(digit)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+HIDDEN_DIGIT = "?"
+"""What the journal has for a digit of a PIN."""
+
 
 def digit_of_info(content_type: str, body: bytes) -> str:
     """The digit in an INFO of either usual type (application/dtmf-relay, application/dtmf), or ""."""

@@ -1,14 +1,20 @@
-"""A media plane without audio: it keeps the books of streams, ports and bridges, and can fail."""
+"""A media plane without audio: it keeps the books of streams, ports and bridges, and can fail.
+
+The one sound it knows is a hum, in the files of recordings of one party (messages, greetings): their
+owners do something with the files.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from media.client import LocalStream
+from media.dsp import wav
 from media.errors import BadName, NoCapacity, UnknownStream
 from media.protocol import (
     DigitReceived,
@@ -27,6 +33,15 @@ from media.protocol import (
 from softswitch.sim.loop import SimulationError
 
 SAMPLES_PER_S = 8000
+
+_HUM = struct.pack("<20h", *([2000] * 10 + [-2000] * 10))
+"""One period of a 400 Hz square wave."""
+
+
+def _hum(frames: int) -> bytes:
+    """A WAV file of `frames` samples."""
+    data = (_HUM * (frames // 20 + 1))[: 2 * frames]
+    return wav.header(wav.WavFormat(SAMPLES_PER_S, 1), len(data)) + data
 
 
 @dataclass(slots=True)
@@ -302,8 +317,10 @@ class SimMediaPlane:
         recording.stopped_at_s = self._now_s()
         self.finished.append(recording)
         frames = round((recording.stopped_at_s - recording.started_at_s) * SAMPLES_PER_S)
-        path = str(self._recordings_dir / recording.name)
-        self._emit(RecordingStopped(recording_id, path, frames, reason))
+        path = self._recordings_dir / recording.name
+        if recording.right is None and self._recordings_dir.is_dir():
+            path.write_bytes(_hum(frames))
+        self._emit(RecordingStopped(recording_id, str(path), frames, reason))
 
     def _emit(self, event: MediaEvent) -> None:
         self._loop().call_soon(self._on_event, event)
