@@ -68,6 +68,7 @@ class Timeline:
         self._gap: NDArray[np.int64] = np.zeros(slots, np.int64)
         self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
         self._any_played = False
+        self._lot = 1
         self._playout = PlayoutDelay(slots)
         self._free = list(range(slots - 1, -1, -1))
 
@@ -152,11 +153,13 @@ class Timeline:
         margin: NDArray[np.int64],
         now_s: float,
     ) -> None:
-        live = self._played[slots]
         if len(slots) > _SAMPLED_FROM:
-            # Of many streams every second packet tells as much: by turns, even and odd slots.
-            live = live & ((slots ^ (self.now // TICK_SAMPLES)) & 1).astype(np.bool_)
-        chosen = live.nonzero()[0]
+            # Of many streams one packet in three tells as much. By lot, not by turns: a stream
+            # always falls into the same of the batches that a tick is made of.
+            self._lot = (self._lot * 1_103_515_245 + 12_345) & 0x7FFFFFFF
+            if (self._lot >> 16) % 3:
+                return
+        chosen = self._played[slots].nonzero()[0]
         if len(chosen):
             np.maximum.at(self._earliest, slots[chosen], margin[chosen])
             self._playout.receive(slots[chosen], at[chosen], now_s)

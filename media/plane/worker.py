@@ -43,7 +43,7 @@ _GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
 """(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
 packet is served at once, with many a batch costs little more than a packet."""
 
-_TICK_GATHER_S = 0.008
+_TICK_GATHER_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
 
 
