@@ -59,7 +59,7 @@ class Offered:
 class OfferingSession(SessionCore):
     """The part of an INVITE session that negotiates inside its dialog."""
 
-    __slots__ = ("_offered", "_offering", "_queued", "_retry", "called_out")
+    __slots__ = ("_lingering", "_offered", "_offering", "_queued", "_retry", "called_out")
 
     def __init__(self, terms: SessionTerms, *, called_out: bool) -> None:
         super().__init__(terms)
@@ -68,9 +68,14 @@ class OfferingSession(SessionCore):
         self._retry: Offering | None = None
         self._queued: Offering | None = None
         self._offered: Offered | None = None
+        self._lingering = False  # all over, but for the final response to our last re-INVITE
 
     def _lose_dialog(self, status: int) -> None:
         """The peer knows the dialog no more, or answers no more: the automaton ends the session."""
+        raise NotImplementedError
+
+    def _offer_over(self) -> None:
+        """Our re-INVITE needs nothing more: the automaton may end a session that waited for it."""
         raise NotImplementedError
 
     # -- the peer's offers -------------------------------------------------------------------------
@@ -209,7 +214,10 @@ class OfferingSession(SessionCore):
             self._on_reinvite_accepted(event)
             return
         offering = self._offering
-        if offering is None or self.state is not State.CONFIRMED:
+        if offering is None:
+            return
+        if self.state is not State.CONFIRMED:
+            self._offer_over()
             return
         if self._retry_authorised(event):
             return
@@ -232,11 +240,13 @@ class OfferingSession(SessionCore):
         if self._ack_again(event):
             return
         dialog = self._the_dialog()
-        offering, self._offering = self._offering, None
-        self._clear_timers("reoffer", "abandon")
+        offering = self._offering
         if self.state is not State.CONFIRMED or offering is None:
             self._ack(dialog, event.request, None)
+            self._offer_over()
             return
+        self._offering = None
+        self._clear_timers("reoffer", "abandon")
         dialog.refresh_target(event.response)
         self._credential_tries = 0
         self._start_session_timer(session_timer.agreed(event.response, self.config))
@@ -291,7 +301,10 @@ class OfferingSession(SessionCore):
         if offering is None or offering.sent is None:
             return
         self._emit(AbandonInvite(offering.sent.request))
-        if self.state is State.CONFIRMED and not offering.refresh:
+        if self.state is not State.CONFIRMED:
+            self._offer_over()
+            return
+        if not offering.refresh:
             self._notify(ReofferFailed(self.session, 408))
         self._next_offer()
 

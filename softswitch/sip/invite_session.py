@@ -218,15 +218,31 @@ class InviteSession(OfferingSession):
         elif purpose is Purpose.BYE:
             if self.state is State.ENDING:
                 self._finish()
+        elif purpose is Purpose.REINVITE and self.state is State.ENDING:
+            self._offer_over()
         elif purpose in (Purpose.REINVITE, Purpose.REFRESH) and self.state is State.CONFIRMED:
             self._lose_dialog(event.status)
 
     # -- the end -----------------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        super()._finish()
-        self._offered = None
-        self._abandon_offer()
+        if self._offering is None:
+            super()._finish()
+            self._offered = None
+        elif not self._lingering:
+            # The final response to our re-INVITE is still owed, and its ACK then (15.1.2, 13.2.2.4).
+            self._lingering = True
+            self.state = State.ENDING
+            self._offered = self._unacked = None
+            self._emit(ClearAllTimers())
+            self._set_timer("abandon", 64 * self.config.t1_s)
+
+    def _offer_over(self) -> None:
+        """The last of our re-INVITEs has its end: so has a session that waited for nothing else."""
+        self._offering = None
+        self._clear_timers("reoffer", "abandon")
+        if self._lingering and self.state is State.ENDING:
+            self._finish()
 
     def _hang_up(self, event: HangUp) -> None:
         if self.state is State.CONFIRMED:

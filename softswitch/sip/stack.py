@@ -82,7 +82,7 @@ class SipStack:
             Clocking(config.t1_s, config.t2_s, config.t4_s),
             token,
             limit=config.max_transactions,
-            advertised=config.advertised,
+            written=config.written,
         )
         self._sessions = SessionLayer(
             self._transactions, self._heap, self._events.append, self._pass_up
@@ -449,7 +449,7 @@ class SipStack:
         return self._contact_at(_user_of(from_.uri_text), flow)
 
     def _contact_at(self, user: str, flow: Flow) -> str:
-        host, port = self._config.advertised or flow.local
+        host, port = self._config.written(flow)
         at = f"{user}@" if user else ""
         suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
         return f"<sip:{at}{write_host(host, port)}{suffix}>"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from softswitch.sip.flow import Flow
 
 DEFAULT_ALLOW = (
     "INVITE",
@@ -26,7 +30,7 @@ class StackConfig:
 
     `local_addresses`: (host, port) pairs that are us, for Route and Request-URI comparison.
     `advertised`: (host, port) to write into Via and Contact instead of the flow's local address
-    (behind a port forwarding). `secret` keys the To-tags of stateless answers; empty: one is drawn
+    (behind a port forwarding, or listening on all addresses); streams keep their own port. `secret` keys the To-tags of stateless answers; empty: one is drawn
     from `token`. `trying_after_s`: 0 sends 100 Trying at once, else after so long without another
     response. `max_events`: with so many events not yet read, new calls and requests get 503.
     """
@@ -52,3 +56,10 @@ class StackConfig:
     def allow_value(self) -> str:
         """The Allow header's value."""
         return ", ".join(self.allow)
+
+    def written(self, flow: Flow) -> tuple[str, int]:
+        """Host and port that peers are told to reach us at, for messages on `flow`."""
+        if self.advertised is None:
+            return flow.local
+        host, port = self.advertised
+        return host, flow.local[1] if flow.reliable else port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch.errors import LocalProtocolError, SipError
@@ -202,12 +203,13 @@ class ServerTransaction(_Transaction):
 class TransactionLayer:
     """Tables of client and server transactions, bounded by `limit` together.
 
-    `outbox` collects what is to be sent; `heap` is the stack's timer heap; `token` gives branches.
+    `outbox` collects what is to be sent; `heap` is the stack's timer heap; `token` gives branches;
+    `written` the address that Via tells of a flow.
     """
 
     __slots__ = (
-        "_advertised",
         "_token",
+        "_written",
         "clients",
         "clocking",
         "heap",
@@ -224,7 +226,7 @@ class TransactionLayer:
         token: Callable[[], str],
         *,
         limit: int,
-        advertised: tuple[str, int] | None = None,
+        written: Callable[[Flow], tuple[str, int]] = attrgetter("local"),
     ) -> None:
         self.heap = heap
         self.clocking = clocking
@@ -234,7 +236,7 @@ class TransactionLayer:
         self.servers: dict[ServerKey, ServerTransaction] = {}
         self.merged: dict[MergeKey, ServerTransaction] = {}
         self._token = token
-        self._advertised = advertised
+        self._written = written
 
     def __len__(self) -> int:
         return len(self.clients) + len(self.servers)
@@ -249,7 +251,7 @@ class TransactionLayer:
     def add_via(self, request: SipRequest, flow: Flow) -> str:
         """Put our Via on top with a fresh branch and rport (RFC 3581); returns the branch."""
         branch = MAGIC_COOKIE + self._token()
-        host, port = self._advertised or flow.local
+        host, port = self._written(flow)
         request.headers.prepend(
             "Via",
             f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}",

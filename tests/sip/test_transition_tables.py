@@ -318,6 +318,7 @@ def outgoing_session():
         "CONFIRMED (glare)": ["start", "200", "reoffer", "re-INVITE 491"],
         "CONFIRMED (offered)": ["start", "200", "INVITE"],
         "ENDING": ["start", "200", "hang up"],
+        "ENDING (offering)": ["start", "200", "reoffer", "BYE"],
         "ENDED": ["start", "486"],
     }
     return walk(make, paths, inputs, session_effect)

@@ -160,3 +160,42 @@ def test_a_refused_caller_of_rfc_2543(world, bob, sdp):
     assert len(world.raw) == count
     world.run()
     world.assert_empty()
+
+
+@pytest.mark.parametrize("final", [481, 200, None])
+def test_a_reinvite_that_a_bye_overtakes_gets_its_ack(world, bob, call, sdp, final):
+    """RFC 3261 15.1.2: pending requests are still answered after BYE, and what answers an INVITE is
+    acknowledged; a peer that says nothing is waited for 64*T1."""
+    session, tag = call
+    bob.do("reinvite", session, sdp[1])
+    invite = parse_message(world.raw[-1][0])
+    send(world, bob, "BYE", 2, to_tag=tag)
+    assert bob.last(Ended).by == "remote"
+    del world.raw[:]
+    if final is not None:
+        answer = invite.response(final)
+        answer.headers.add("Contact", "<sip:peer@10.0.0.77>")
+        for _ in range(2):
+            world.inject(answer.serialise(), bob, PEER)
+        acks = [parse_message(data) for data, _ in world.raw]
+        assert [ack.method for ack in acks] == ["ACK", "ACK"], "the copy is acknowledged too"
+        assert acks[0].cseq.number == invite.cseq.number
+    assert [type(event) for event in bob.events][-1] is Ended
+    world.run()
+    world.assert_empty()
+
+
+def test_byes_that_cross_with_a_reinvite_open(world, bob, call, sdp):
+    session, tag = call
+    bob.do("reinvite", session, sdp[1])
+    invite = parse_message(world.raw[-1][0])
+    bob.do("hang_up", session)
+    bye = parse_message(world.raw[-1][0])
+    assert bye.method == "BYE"
+    send(world, bob, "BYE", 2, to_tag=tag)
+    world.inject(bye.response(200).serialise(), bob, PEER)
+    del world.raw[:]
+    world.inject(invite.response(487).serialise(), bob, PEER)
+    assert parse_message(world.raw[-1][0]).method == "ACK"
+    world.run()
+    world.assert_empty()
