@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,7 +28,6 @@ from softswitch.call.wiring import Wiring
 from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
 from softswitch.config import Office, load_office
-from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.prompts import Prompts
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
@@ -37,8 +35,10 @@ from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.trace import Trace, TracedMessage
+from softswitch.transport.address import own_address
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
+from softswitch.transport.listeners import bind_listeners
 
 if TYPE_CHECKING:
     from softswitch.store import Store, StoreAlarm
@@ -99,27 +99,7 @@ class Machine:
         self.clock: Clock = SystemClock()
 
     def transports(self, office: Office) -> list[Transport]:
-        from softswitch.transport.tcp import TcpTransport
-        from softswitch.transport.udp import UdpTransport
-
-        kinds: dict[str, Callable[[str, int], Transport]] = {
-            "udp": UdpTransport.bind,
-            "tcp": TcpTransport.bind,
-        }
-        bound: list[Transport] = []
-        for number, listen in enumerate(office.sip.listen):
-            bind = kinds.get(listen.transport)
-            if bind is None:
-                _log.warning("sip.listen[%d]: %s is not served yet", number, listen)
-                continue
-            try:
-                bound.append(bind(listen.host, listen.port))
-            except SoftswitchError as error:
-                for transport in bound:
-                    transport.close()
-                what = "an address of this machine and a free port"
-                raise ConfigError(f"sip.listen[{number}]", str(error), what) from None
-        return bound
+        return bind_listeners(office, self.clock)
 
     def plane(
         self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
@@ -243,8 +223,9 @@ class Switch:
         ]
         self.trunks = Trunks(records)
         addresses = tuple(transport.local for transport in transports)
-        advertised = next(((own_address(), p) for h, p in addresses if h in _WILDCARDS), None)
-        reached_at = addresses if advertised is None else (*addresses, advertised)
+        anywhere = tuple((own_address(), port) for host, port in addresses if host in _WILDCARDS)
+        advertised = anywhere[0] if anywhere else None
+        reached_at = (*addresses, *anywhere)
         own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in reached_at)})
         self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts)
         config = StackConfig(
@@ -262,6 +243,7 @@ class Switch:
         for transport in transports:
             self.driver.attach(transport)
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
+        self.driver.on_flow_lost = self.registrar.flow_lost
         wiring = Wiring(
             office=office,
             stack=self.stack,
@@ -337,6 +319,10 @@ class Switch:
     # -- events ----------------------------------------------------------------------------------
 
     def _on_sip(self, event: sip_events.SipEvent, now_s: float) -> None:
+        match event:
+            case sip_events.InviteReceived(flow=flow) | sip_events.RequestReceived(flow=flow):
+                if flow.connection_id:
+                    self.driver.prove(flow)  # the gate has let its sender in
         if self.control.handle_sip(event, now_s):
             return
         if isinstance(event, sip_events.RequestReceived):
@@ -437,20 +423,6 @@ class Switch:
                     if dialog:
                         found.add(str(dialog["call_id"]))
         return frozenset(found)
-
-
-def own_address() -> str:
-    """The address of this machine that packets to the world leave by; loopback where there is none.
-
-    Connecting a UDP socket sends nothing: the kernel only chooses the route (the target is the
-    documentation network of RFC 5737).
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
 
 
 def _call_row(call: Call, wall_s: float) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from softswitch.config.lines import (
 )
 from softswitch.config.load import Check, load_office, parse_office
 from softswitch.config.model import Office
-from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage
+from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage, Tls
 from softswitch.config.problems import InvalidOffice, Problem
 from softswitch.config.values import (
     PERMISSIONS,
@@ -85,6 +85,7 @@ __all__ = [
     "Sip",
     "Source",
     "Storage",
+    "Tls",
     "Trunk",
     "Voicemail",
     "load_office",

@@ -36,6 +36,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _doubled_codes(office)
     yield from _doubled_listeners(office)
     yield from _doubled_digests(office)
+    yield from _tls(office)
     known = _Known(office)
     yield from _extensions(office, known)
     yield from _trunks(office)
@@ -147,6 +148,15 @@ def _doubled_listeners(office: Office) -> Iterator[Problem]:
         ((key, f"sip.listen[{i}]", str(a)) for key, i, a in listening),
         lambda first: f"is the same address and port as {first}",
     )
+
+
+def _tls(office: Office) -> Iterator[Problem]:
+    tls = office.tls
+    if (tls.certificate is None) != (tls.key is None):
+        missing = "key" if tls.key is None else "certificate"
+        yield Problem(
+            f"tls.{missing}", "is missing: certificate and key go together", "both, or none"
+        )
 
 
 def _doubled_digests(office: Office) -> Iterator[Problem]:

@@ -35,7 +35,8 @@ _WRONG_TYPES = {
 
 
 def load_office(path: str | Path, *, checks: Iterable[Check] = ()) -> Office:
-    """The office of a file; `storage.directory` is made absolute, from the file's own directory.
+    """The office of a file; `storage.directory` and the files of `tls` are made absolute, from the
+    file's own directory.
 
     Raises `ConfigError` (`InvalidOffice`, with all `problems`) where it cannot be read or used.
     """
@@ -57,7 +58,10 @@ def load_office(path: str | Path, *, checks: Iterable[Check] = ()) -> Office:
     office = parse_office(text, source=str(file), checks=checks)
     directory = (file.parent / office.storage.directory).absolute()
     storage = office.storage.model_copy(update={"directory": directory})
-    return office.model_copy(update={"storage": storage})
+    files = {name: getattr(office.tls, name) for name in type(office.tls).model_fields}
+    placed = {name: (file.parent / path).absolute() for name, path in files.items() if path}
+    tls = office.tls.model_copy(update=placed)
+    return office.model_copy(update={"storage": storage, "tls": tls})
 
 
 def parse_office(text: str, source: str = "", *, checks: Iterable[Check] = ()) -> Office:

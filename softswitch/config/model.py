@@ -15,7 +15,7 @@ from softswitch.config.lines import (
     RingGroup,
     Trunk,
 )
-from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage
+from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage, Tls
 from softswitch.config.values import Many, Section
 
 
@@ -24,6 +24,7 @@ class Office(Section):
 
     office: OfficeInfo = OfficeInfo()
     sip: Sip = Sip()
+    tls: Tls = Tls()
     media: Media = Media()
     http: Http = Http()
     storage: Storage = Storage()

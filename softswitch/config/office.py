@@ -63,6 +63,26 @@ def _check_directory(value: Any) -> Any:
     return Path(value)
 
 
+def _check_file(value: Any) -> Any:
+    if value is None or isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise refusal(
+            "is not a file", 'a path, as in "tls/chain.pem"; from this file\'s own directory'
+        )
+    return Path(value)
+
+
+_File = Annotated[Path | None, BeforeValidator(_check_file)]
+_Origin = Annotated[
+    str,
+    text_like(
+        r"\*|https?://[A-Za-z0-9.:\[\]-]{1,255}",
+        '"https://host" or "https://host:port", "*" for all',
+    ),
+]
+
+
 class OfficeInfo(Section):
     """``[office]``: who this is."""
 
@@ -89,6 +109,18 @@ class Sip(Section):
     # Offered in this order (RFC 8760 2.4). Many phones in use drop an answer that holds any challenge
     # but MD5's (libre before 2.0 wherever it stands, SIPp when it stands first), hence the default.
     digest: Annotated[Many[Literal["SHA-256", "MD5"]], Field(min_length=1, max_length=2)] = ("MD5",)
+    connections: int = Field(default=4096, ge=1, le=100_000)
+    connections_per_source: int = Field(default=64, ge=1, le=100_000)
+    origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
+
+
+class Tls(Section):
+    """``[tls]``: our certificate and whom we trust, for tls:// and wss:// listeners and TLS trunks."""
+
+    certificate: _File = None
+    key: _File = None
+    trusted: _File = None
+    clients: _File = None
 
 
 class Media(Section):

@@ -30,9 +30,10 @@ class StackConfig:
 
     `local_addresses`: (host, port) pairs that are us, for Route and Request-URI comparison.
     `advertised`: (host, port) to write into Via and Contact instead of the flow's local address
-    (behind a port forwarding, or listening on all addresses); streams keep their own port. `secret` keys the To-tags of stateless answers; empty: one is drawn
-    from `token`. `trying_after_s`: 0 sends 100 Trying at once, else after so long without another
-    response. `max_events`: with so many events not yet read, new calls and requests get 503.
+    (behind a port forwarding, or listening on all addresses); streams keep their own port. `secret`
+    keys the To-tags of stateless answers; empty: one is drawn from `token`. `trying_after_s`: 0
+    sends 100 Trying at once, else after so long without another response. `max_events`: with so
+    many events not yet read, new calls and requests get 503.
     """
 
     local_addresses: tuple[tuple[str, int], ...] = ()

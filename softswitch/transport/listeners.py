@@ -1,0 +1,115 @@
+"""From `[sip] listen` to bound transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from softswitch.errors import ConfigError, SoftswitchError
+from softswitch.transport.address import own_address, unmapped
+from softswitch.transport.limits import ConnectionQuota
+from softswitch.transport.tcp import TcpTransport
+from softswitch.transport.udp import UdpTransport
+
+if TYPE_CHECKING:
+    from softswitch.clock import Clock
+    from softswitch.config import Listen, Office
+    from softswitch.transport.credential import TlsIdentity
+    from softswitch.transport.interface import Transport
+
+TLS_DIRECTORY = "tls"
+_WILDCARDS = frozenset({"0.0.0.0", "::"})
+
+
+def bind_listeners(office: Office, clock: Clock) -> list[Transport]:
+    """A transport for each listener of the office, all stream transports under one quota.
+
+    Raises `ConfigError` where one cannot be bound or the certificate cannot be used; none stays open.
+    """
+    listeners = _Listeners(office, clock)
+    bound: list[Transport] = []
+    try:
+        for number, listen in enumerate(office.sip.listen):
+            bound.append(listeners.bind(number, listen))
+    except ConfigError:
+        for transport in bound:
+            transport.close()
+        raise
+    return bound
+
+
+class _Listeners:
+    def __init__(self, office: Office, clock: Clock) -> None:
+        self._office = office
+        self._clock = clock
+        sip = office.sip
+        self._quota = ConnectionQuota(sip.connections, sip.connections_per_source)
+        self._identity: TlsIdentity | None = None
+
+    def bind(self, number: int, listen: Listen) -> Transport:
+        if listen.transport in ("tls", "wss"):
+            identity = self._tls_identity()
+        try:
+            match listen.transport:
+                case "udp":
+                    return UdpTransport.bind(listen.host, listen.port)
+                case "tcp":
+                    return TcpTransport.bind(listen.host, listen.port, quota=self._quota)
+                case "tls":
+                    from softswitch.transport.tls import TlsTransport
+
+                    return TlsTransport.bind(
+                        listen.host,
+                        listen.port,
+                        quota=self._quota,
+                        identity=identity,
+                        name_of=trunk_names(self._office),
+                    )
+            from softswitch.transport.ws import WssTransport, WsTransport
+            from softswitch.transport.ws_framing import OriginList
+
+            allows = OriginList(self._office.sip.origins)
+            host, port, quota = listen.host, listen.port, self._quota
+            if listen.transport == "ws":
+                return WsTransport.bind(host, port, quota=quota, allows=allows)
+            return WssTransport.bind(host, port, quota=quota, allows=allows, identity=identity)
+        except SoftswitchError as error:
+            what = "an address of this machine and a free port"
+            raise ConfigError(f"sip.listen[{number}]", str(error), what) from None
+
+    def _tls_identity(self) -> TlsIdentity:
+        """Read once, for all listeners; made on the first start where the office names none."""
+        if self._identity is None:
+            from softswitch.transport.credential import TlsIdentity, ensure_certificate
+
+            tls = self._office.tls
+            try:
+                certificate, key = tls.certificate, tls.key
+                if certificate is None or key is None:
+                    directory = self._office.storage.directory / TLS_DIRECTORY
+                    certificate, key = ensure_certificate(directory, own_names(self._office))
+                self._identity = TlsIdentity(
+                    certificate,
+                    key,
+                    trusted=tls.trusted,
+                    clients=tls.clients,
+                    now_s=self._clock.monotonic_s,
+                )
+            except SoftswitchError as error:
+                raise ConfigError("tls", str(error), "PEM files of certificate and key") from None
+        return self._identity
+
+
+def own_names(office: Office) -> list[str]:
+    """The names and addresses that a certificate of ours is for: the domain first."""
+    hosts = [unmapped(listen.host) for listen in office.sip.listen]
+    named = [own_address() if host in _WILDCARDS else host for host in hosts]
+    return list(dict.fromkeys([office.office.domain.partition(":")[0], *named]))
+
+
+def trunk_names(office: Office) -> Callable[[str], str | None]:
+    """By which name the trunk at an IP address must identify itself over TLS."""
+    names = {
+        unmapped(host): trunk.host for trunk in office.trunks for host, _ in trunk.from_addresses
+    }
+    return names.get
