@@ -27,10 +27,13 @@ unit: setup
 	$(BIN)/pytest -q -m "not interop and not soak" -n 2
 
 interop: setup
-	$(BIN)/pytest -q -m "interop and not soak"
+	$(BIN)/pytest -q -m "interop and not soak" -n 2
 
 soak: setup
 	$(BIN)/pytest -q -m soak
+
+bench: setup
+	$(BIN)/python bench/callgen.py --save
 
 format: setup
 	$(BIN)/ruff format .
