@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softswitch.apps.apology import apologise
+from softswitch.apps.conference import Conferences
 from softswitch.apps.echo import echo_test
 from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
+from softswitch.apps.mailbox_menu import MailboxMenu
+from softswitch.apps.survey import Surveys
 from softswitch.apps.voicemail import Voicemail
 from softswitch.call.running import APOLOGY, App, Apps
 
@@ -52,12 +55,17 @@ class Catalogue:
             desk.journal,
             retain_days=desk.office.recording.retain_days,
         )
-        self._codes: dict[str, App] = {}
+        self.conferences = Conferences(desk)
+        self.surveys = Surveys(desk)
+        self._codes: dict[str, App] = {
+            "voicemail": MailboxMenu(desk, self.mailboxes).run,
+        }
         self.apps = Apps(
             {
                 "echo": echo_test,
                 APOLOGY: apologise,
                 "code": self._run_code,
+                "conference": self.conferences.run,
                 "ivr": Menus(desk).run,
                 "voicemail": Voicemail(desk, self.mailboxes).run,
             }
@@ -87,4 +95,7 @@ class Catalogue:
         await self.mailboxes.stop()
 
     def snapshot(self) -> dict[str, Any]:
-        return {"voicemail": self.mailboxes.snapshot()}
+        return {
+            "voicemail": self.mailboxes.snapshot(),
+            "conferences": self.conferences.snapshot(),
+        }

@@ -147,6 +147,16 @@ class CallAudio:
     def echo(self, call: Call, on: bool) -> None:
         self._wiring.plane.echo(self._stream(call, None), on)
 
+    def bring_beside(self, call: Call, other: Call) -> None:
+        """Move the caller's stream to the worker that has `other`'s."""
+        mine, theirs = call.caller.stream, other.caller.stream
+        if mine is None:
+            call.media_group = other.media_group
+        elif theirs is not None and mine.worker != theirs.worker:
+            call.media_group = other.media_group
+            call.caller.rehome()
+            self._wiring.pump()
+
     def join_room(self, call: Call, room: int, *, mute: bool = False, deaf: bool = False) -> None:
         self._wiring.plane.join_room(room, self._stream(call, None), mute=mute, deaf=deaf)
 

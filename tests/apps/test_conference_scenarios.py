@@ -1,0 +1,212 @@
+"""Conference rooms: who may come in, who hears what, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from softswitch import Call
+from softswitch.errors import CallError
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World, small_office
+
+ROOMS = """
+[[conference]]
+number = "8000"
+max_participants = 3
+
+[[conference]]
+number = "8001"
+pin = "1234"
+
+[[ivr]]
+name = "main"
+number = "7000"
+options = { "8" = "conference:8000" }
+dial_extension = false
+"""
+
+
+def office(workers=1):
+    text = small_office(extensions=5, more=ROOMS)
+    return text.replace("workers = 1", f"workers = {workers}")
+
+
+def rooms(world):
+    return world.switch.snapshot()["apps"]["conferences"]["rooms"]
+
+
+def in_rooms(world):
+    return [s.room for s in world.media.streams.values() if s.room is not None]
+
+
+def heard(world):
+    """How many streams hear each sound now."""
+    names = [
+        s.playing[1].path.rsplit("/", 1)[1].removesuffix(".wav")
+        for s in world.media.streams.values()
+        if s.playing is not None
+    ]
+    return {name: names.count(name) for name in names}
+
+
+async def join(world, number, room="8000"):
+    phone = world.phones.get(number) or await world.phone(number)
+    call = await phone.call(room)
+    await call.answered()
+    return call
+
+
+@simulated()
+async def test_the_first_is_told_so_the_others_are_heard_coming_and_going():
+    async with World(1, office=office()) as world:
+        first = await join(world, "1001")
+        await asyncio.sleep(0.5)
+        assert heard(world) == {"conference-only-one": 1}
+        assert in_rooms(world) == []
+        await asyncio.sleep(2)
+        second = await join(world, "1002")
+        await asyncio.sleep(0.5)
+        assert heard(world) == {"conference-enter": 2}
+        assert len(set(in_rooms(world))) == 1
+        assert len(in_rooms(world)) == 2
+        (room,) = rooms(world)
+        assert [p["from"] for p in room["participants"]] == ["1001", "1002"]
+        second.hang_up()
+        await second.ended()
+        await asyncio.sleep(0.5)
+        assert heard(world) == {"conference-leave": 1}
+        first.hang_up()
+        await first.ended()
+        await world.settle()
+        assert rooms(world) == []
+
+
+@simulated()
+async def test_as_many_as_the_room_holds_and_not_one_more():
+    async with World(2, office=office()) as world:
+        calls = [await join(world, number) for number in ("1001", "1002", "1003")]
+        late = await join(world, "1004")
+        await asyncio.sleep(0.5)
+        assert heard(world)["conference-full"] == 1
+        await late.ended()
+        assert len(rooms(world)[0]["participants"]) == 3
+        calls[1].hang_up()
+        await calls[1].ended()
+        again = await join(world, "1004")
+        await asyncio.sleep(0.5)
+        assert len(rooms(world)[0]["participants"]) == 3
+        for call in (calls[0], calls[2], again):
+            call.hang_up()
+            await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_the_pin_opens_and_is_not_written_down():
+    async with World(3, office=office()) as world:
+        call = await join(world, "1001", "8001")
+        await asyncio.sleep(0.5)
+        assert heard(world) == {"conference-pin": 1}
+        world.media.press(max(world.media.streams), "9999#")
+        await asyncio.sleep(0.5)
+        assert heard(world) == {"conference-wrong-pin": 1}
+        await asyncio.sleep(2)
+        world.media.press(max(world.media.streams), "1234#")
+        await asyncio.sleep(3)
+        assert len(in_rooms(world)) == 1
+        assert {e.data["digit"] for e in world.journal.of_kind("digit")} == {"?"}
+        call.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_three_wrong_pins_end_the_call():
+    async with World(4, office=office()) as world:
+        call = await join(world, "1001", "8001")
+        for _ in range(3):
+            await asyncio.sleep(2.5)
+            world.media.press(max(world.media.streams), "1#")
+        await call.ended()
+        assert rooms(world) == []
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("way", ["direct", "menu"])
+async def test_all_of_a_room_share_a_worker(way):
+    """Three workers; who comes out of a menu has a stream already and is moved by a re-INVITE."""
+    async with World(5, office=office(workers=3)) as world:
+        calls = []
+        for number in ("1001", "1002", "1003"):
+            if way == "direct":
+                calls.append(await join(world, number))
+                continue
+            calls.append(await join(world, number, "7000"))
+            await asyncio.sleep(0.3)
+            world.media.press(max(world.media.streams), "8")
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(4)
+        streams = [s for s in world.media.streams.values() if s.room is not None]
+        assert len(streams) == len(world.media.streams) == 3
+        assert len({s.local.worker for s in streams}) == 1
+        assert all(s.params is not None and s.params.remote for s in streams)
+        for call in calls:
+            call.hang_up()
+            await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_moderator_mutes_and_removes():
+    async with World(6, office=office()) as world:
+        first, second = await join(world, "1001"), await join(world, "1002")
+        await asyncio.sleep(3)
+        conferences = world.switch.catalogue.conferences
+        _, other = rooms(world)[0]["participants"]
+        await conferences.mute("8000", other["call_id"])
+        assert rooms(world)[0]["participants"][1]["muted"]
+        conferences.remove("8000", other["call_id"])
+        assert (await second.ended()).by == "remote"
+        with pytest.raises(CallError):
+            conferences.remove("8000", other["call_id"])
+        assert first.state == "up"
+        first.hang_up()
+        await first.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_survey_is_tied_to_its_call_and_tells_who_declined():
+    scores = []
+
+    def prepare(switch):
+        @switch.extension("7777")
+        async def ask(call: Call) -> None:
+            await call.answer()
+            surveys = switch.catalogue.surveys
+            score = await surveys.run(call, "satisfaction", queue="support", agent="lilei")
+            scores.append(score)
+
+    customer = '\n[[customer]]\nphone = ["1002"]\nname = "Wang Wei"\n'
+    text = small_office(extensions=3, more=customer)
+    async with World(7, office=text, prepare=prepare) as world:
+        answers = []
+        for number, key in (("1001", "5"), ("1002", "9"), ("1003", None)):
+            call = await join(world, number, "7777")
+            await asyncio.sleep(0.5)
+            if key is None:
+                call.hang_up()
+            else:
+                world.media.press(max(world.media.streams), key)
+            await call.ended()
+            await asyncio.sleep(1)
+            (entry,) = [e for e in world.journal.of_kind("survey") if e.data["caller"] == number]
+            answers.append(entry.data)
+        assert [a["score"] for a in answers] == [5, None, None]
+        assert answers[1]["customer"] == "Wang Wei"
+        assert {a["agent"] for a in answers} == {"lilei"}
+        assert scores == [5, None]
+        await world.settle()
