@@ -3,6 +3,7 @@
     python bench/media_relay.py --calls 100 --seconds 8
     python bench/media_relay.py --calls 800 --mode record
     python bench/media_relay.py --calls 200 --mode conference      (participants)
+    python bench/media_relay.py --calls 200 --mode kill            (kill -9 of the worker)
     python bench/media_relay.py --calls 800 --mode floor           (relay_floor.c instead of a worker)
 
 Each call has two legs of G.711, 50 packets a second each way. The generator shares few sockets among
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -64,6 +66,8 @@ class Generator:
             self.addresses.append(sockets[index].getsockname())
             self.io.set_destination(leg, (stream.host, stream.port))
         self.sent = self.received = 0
+        self.heard_s = time.perf_counter()
+        self.longest_gap_s = 0.0
         self.delays: list[np.ndarray] = []
         self._sequence = 0
         # Soft noise: two hundred parties of it do not clip, as two hundred people do not.
@@ -90,6 +94,9 @@ class Generator:
         count = self.io.receive()
         if count:
             self.received += count
+            now_s = time.perf_counter()
+            self.longest_gap_s = max(self.longest_gap_s, now_s - self.heard_s)
+            self.heard_s = now_s
             if measure:
                 now = (time.perf_counter_ns() // 1000) & 0xFFFFFFFF
                 self.delays.append(now - self.io.rx.words[:count, 4].astype(np.int64))
@@ -149,6 +156,20 @@ def drive(generator: Generator, pid: int, arguments: argparse.Namespace) -> None
     )
 
 
+async def outage(generator: Generator, client: MediaClient, arguments: argparse.Namespace) -> None:
+    """Kill the worker in mid-run, and print how long its calls were silent."""
+    run = asyncio.get_running_loop().run_in_executor(None, generator.run, 6.0, True)
+    await asyncio.sleep(3.0)
+    generator.longest_gap_s = 0.0
+    os.kill(client.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+    await run
+    missing = (generator.sent - generator.received) / arguments.calls / 2
+    print(
+        f"kill       {arguments.calls:5d} calls  silent for {1000 * generator.longest_gap_s:.0f} ms  "
+        f"{missing:.1f} packets lost a leg"
+    )
+
+
 def floor(arguments: argparse.Namespace, directory: Path) -> None:
     """The same legs through `relay_floor.c`."""
     program = directory / "relay_floor"
@@ -184,7 +205,7 @@ async def measure(arguments: argparse.Namespace, directory: Path) -> None:
         workers=1,
         recordings_dir=directory,
         on_event=events.append,
-        spare=False,
+        spare=arguments.mode == "kill",
         back_end="portable" if arguments.portable else "mmsg",
     )
     await client.start()
@@ -210,7 +231,11 @@ async def measure(arguments: argparse.Namespace, directory: Path) -> None:
                     name=f"{number}.wav",
                 )  # fmt: skip
     await asyncio.sleep(1.0)
-    drive(generator, pid, arguments)
+    if arguments.mode == "kill":
+        await outage(generator, client, arguments)
+    else:
+        drive(generator, pid, arguments)
+    pid = client.snapshot()["workers"][0]["pid"]
     held = (rss_kib(pid) - empty_kib) / arguments.calls
     print(f"   worker {rss_kib(pid)} KiB, {held:.1f} KiB a call")
     for leg in legs:
@@ -237,7 +262,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument(
-        "--mode", choices=("relay", "record", "conference", "transcode", "floor"), default="relay"
+        "--mode",
+        choices=("relay", "record", "conference", "transcode", "floor", "kill"),
+        default="relay",
     )
     parser.add_argument("--portable", action="store_true")
     arguments = parser.parse_args()

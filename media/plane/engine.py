@@ -69,6 +69,7 @@ PACKETS_PER_S_MAX = 500
 """What one stream may send us; G.711 in packets of 10 ms needs 100."""
 
 _STALL_TICKS = 10
+_RING_TICKS = 45
 _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
 _POLICE_S = 0.01
@@ -168,7 +169,7 @@ class Engine:
     def poll(self, now_s: float) -> int:
         """Do all that is due at `now_s`; returns how many datagrams were taken in."""
         self._now_s = now_s
-        self._skip_stall(now_s)
+        self._note_time(now_s)
         count = self._io.receive()
         if count:
             self.packets_in += count
@@ -177,6 +178,7 @@ class Engine:
                 self._next_police_s = now_s + _POLICE_S
                 self._ingress.police()
         if self.ticking:
+            self._skip_ticks(now_s, _STALL_TICKS)
             self._tick(now_s)
         if now_s >= self._next_expire_s:
             self._keep_house(now_s)
@@ -215,16 +217,20 @@ class Engine:
         while self._recorder.finished:
             self._on_recording_finished(self._recorder.finished.popleft())
 
-    def _skip_stall(self, now_s: float) -> None:
+    def _note_time(self, now_s: float) -> None:
+        self._timeline.note_time(self._origin + int((now_s - self._start_s) * RATE_HZ))
+        # What arrived during a short stall still finds its place if it is laid before we move on.
+        self._skip_ticks(now_s, _RING_TICKS if self.ticking else 0)
+
+    def _skip_ticks(self, now_s: float, most: int) -> None:
         """Ticks that nobody waited for, or that the process slept through, are not made up for."""
-        passed_s = now_s - self._start_s
-        self._timeline.note_time(self._origin + int(passed_s * RATE_HZ))
-        due = int(passed_s / TICK_S)
-        if due - self._ticks <= (_STALL_TICKS if self.ticking else 0):
+        due = int((now_s - self._start_s) / TICK_S)
+        if due - self._ticks <= most:
             return
         self._ticks = due
-        self._timeline.skip_to(self._origin + due * TICK_SAMPLES)
-        self._recorder.catch_up()
+        position = self._origin + due * TICK_SAMPLES
+        self._recorder.skip_to(position)
+        self._timeline.skip_to(position)
 
     def _keep_house(self, now_s: float) -> None:
         self._next_expire_s = now_s + _EXPIRE_S
@@ -269,7 +275,7 @@ class Engine:
     def handle(self, command: Command, now_s: float) -> None:
         """Carry out one command; what cannot be done becomes a `CommandRefused` event."""
         self._now_s = now_s
-        self._skip_stall(now_s)
+        self._note_time(now_s)
         try:
             self._carry_out(command, now_s)
         except Exception as error:  # one call's command must never end the others' media

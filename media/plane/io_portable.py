@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from media.plane.packet_io import BATCH, PORTS_MAX, STRIDE, PacketBuffer, SourceKeys
 from media.protocol import Address
 
-_KEYS_MAX = 65_536
+_KEYS_MAX = 4_096
 _PER_SOCKET_MAX = 256
 
 
@@ -28,11 +28,11 @@ class PortableIo:
         self.send_errors = 0
         self.packets_sent = 0
         self._sources: list[tuple[str, int]] = [("", 0)] * batch
-        self._rx_view = memoryview(self.rx.octets.data).cast("B")
-        self._tx_view = memoryview(self.tx.octets.data).cast("B")
+        self._rx_rows = _rows_of(self.rx)
+        self._tx_rows = _rows_of(self.tx)
         self._destinations: list[Address | None] = [None] * streams
         self._sockets: dict[int, socket.socket] = {}
-        self._key_of: dict[tuple[int, str, int], int] = {}
+        self._key_of: dict[int, dict[tuple[str, int], int]] = {}
         self._ready: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._watched = -1
@@ -52,6 +52,7 @@ class PortableIo:
         if sock is None:
             return
         self._selector.unregister(sock)
+        self._key_of.pop(port_id, None)
         self._ready = [ready for ready in self._ready if ready != port_id]
         sock.close()
 
@@ -71,31 +72,31 @@ class PortableIo:
         count = 0
         found: list[int] = []
         lengths: list[int] = []
+        sources, rows = self._sources, self._rx_rows
         for port_id in self._ready:
             receive = self._sockets[port_id].recvfrom_into
+            key_of = self._key_of.setdefault(port_id, {})
             for _ in range(min(self._batch - count, _PER_SOCKET_MAX)):
-                row = self._rx_view[count * STRIDE : (count + 1) * STRIDE]
                 try:
-                    length, source = receive(row, STRIDE)
+                    length, source = receive(rows[count], STRIDE)
                 except BlockingIOError:
                     break
                 except OSError:
                     continue  # an error of an earlier datagram that some systems report here
-                found.append(self._key(port_id, source))
+                key = key_of.get(source)
+                found.append(self._new_key(port_id, source) if key is None else key)
                 lengths.append(length)
-                self._sources[count] = source
+                sources[count] = source
                 count += 1
         self.keys[:count] = found
         self.lengths[:count] = lengths
         return count
 
-    def _key(self, port_id: int, source: tuple[str, int]) -> int:
-        known = (port_id, source[0], source[1])
-        key = self._key_of.get(known)
-        if key is None:
-            if len(self._key_of) >= _KEYS_MAX:
-                self._key_of.clear()
-            key = self._key_of[known] = self._source_keys.key(port_id, (source[0], source[1]))
+    def _new_key(self, port_id: int, source: tuple[str, int]) -> int:
+        key_of = self._key_of[port_id]
+        if len(key_of) >= _KEYS_MAX:
+            key_of.clear()
+        key = key_of[source] = self._source_keys.key(port_id, (source[0], source[1]))
         return key
 
     def source_of(self, index: int) -> Address:
@@ -120,7 +121,7 @@ class PortableIo:
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
-        view = self._rx_view if buffer is self.rx else self._tx_view
+        packets = self._rx_rows if buffer is self.rx else self._tx_rows
         places = range(len(rows)) if index is None else index.tolist()
         sent = 0
         for place, length, port_id, row in zip(
@@ -129,9 +130,8 @@ class PortableIo:
             sock, destination = self._sockets.get(port_id), self._destinations[row]
             if sock is None or destination is None:
                 continue
-            start = place * STRIDE
             try:
-                sock.sendto(view[start : start + length], destination)
+                sock.sendto(packets[place][:length], destination)
             except OSError:
                 continue
             sent += 1
@@ -144,3 +144,9 @@ class PortableIo:
         for port_id in list(self._sockets):
             self.close_port(port_id)
         self._selector.close()
+
+
+def _rows_of(buffer: PacketBuffer) -> list[memoryview]:
+    """Return a view of each row, made once: slicing costs a good part of a system call."""
+    whole = memoryview(buffer.octets.data).cast("B")
+    return [whole[start : start + STRIDE] for start in range(0, len(whole), STRIDE)]

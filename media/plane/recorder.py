@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from media.dsp import wav
 from media.errors import BadName
 from media.plane.disk import Disk
-from media.plane.timeline import LATE, RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.timeline import AHEAD, HISTORY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
 from media.protocol import RecordingStopped
 
 PIECE = 4_000
@@ -156,11 +156,11 @@ class Recorder:
         self._disk.submit(lambda: file.open(resumed_at))
         # The first piece differs in length, so that many recordings do not all write in one tick.
         first = PIECE - (recording_id * TICK_SAMPLES) % (PIECE - PIECE % TICK_SAMPLES)
-        self._schedule(recording, first)
+        self._schedule(recording, first, self._timeline.now)
 
-    def _schedule(self, recording: _Recording, samples: int) -> None:
+    def _schedule(self, recording: _Recording, samples: int, now: int) -> None:
         ready = recording.done + samples + LATE
-        tick = -(-ready // TICK_SAMPLES)
+        tick = max(-(-ready // TICK_SAMPLES), now // TICK_SAMPLES + 1)
         self._due.setdefault(tick, []).append(recording.recording_id)
 
     def tick(self) -> None:
@@ -176,18 +176,16 @@ class Recorder:
             end = (self._timeline.now - LATE) // TICK_SAMPLES * TICK_SAMPLES
             self._copy_out(recording, end)
             if recording_id in self._recordings:
-                self._schedule(recording, PIECE)
+                self._schedule(recording, PIECE, self._timeline.now)
 
-    def catch_up(self) -> None:
-        """After a jump of the timeline: fetch what is still there, pad what is not."""
-        self._due.clear()
+    def skip_to(self, position: int) -> None:
+        """The timeline is about to jump: fetch what it would forget, and plan the pieces anew."""
+        end = min(position - LATE, self._timeline.now + AHEAD)
         for recording in list(self._recordings.values()):
-            oldest = self._timeline.now - LATE - PIECE
-            if recording.done < oldest:
-                self._pad(recording, oldest - recording.done)
-                recording.done = oldest
-            if recording.recording_id in self._recordings:
-                self._schedule(recording, max(0, PIECE - LATE))
+            self._copy_out(recording, end - end % TICK_SAMPLES)
+        self._due.clear()
+        for recording in self._recordings.values():
+            self._schedule(recording, PIECE, position)
 
     def _pad(self, recording: _Recording, samples: int) -> None:
         silence = np.zeros((min(samples, int(_GAP_S_MAX) * RATE_HZ), len(recording.slots)), "<i2")
@@ -198,6 +196,11 @@ class Recorder:
         start = recording.done
         if end <= start:
             return
+        oldest = self._timeline.now - HISTORY
+        if start < oldest:
+            # The process stood still for longer than the ring remembers.
+            self._pad(recording, oldest - start)
+            start = oldest
         piece = np.zeros((end - start, len(recording.slots)), "<i2")
         for party, slot in enumerate(recording.slots):
             if slot is not None:

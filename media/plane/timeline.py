@@ -24,7 +24,7 @@ DELAY = 320
 
 _DELAY_MAX = 1_600
 _DELAY_STEP = 160
-_AHEAD = RING - HISTORY - 4 * TICK_SAMPLES
+AHEAD = RING - HISTORY - 4 * TICK_SAMPLES
 _ASTRAY_MAX = 3
 _HEARD = 320
 _SAMPLED_FROM = 16
@@ -129,8 +129,8 @@ class Timeline:
         at = self._base[slots] + elapsed
         margin = at - self.now
         late: NDArray[np.bool_] = margin < self._latest[slots]
-        if late.any() or int(margin.max()) > _AHEAD - samples.shape[1]:
-            inside = (margin >= -LATE) & (margin <= _AHEAD - samples.shape[1])
+        if late.any() or int(margin.max()) > AHEAD - samples.shape[1]:
+            inside = (margin >= -LATE) & (margin <= AHEAD - samples.shape[1])
             late |= ~inside
             self._note_astray(slots, late)
             slots, timestamps, samples = slots[inside], timestamps[inside], samples[inside]

@@ -7,7 +7,9 @@ its control socket closes or says `Stop`; either way the recordings are finished
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
+import os
 import random
 import signal
 import socket
@@ -37,6 +39,7 @@ from media.protocol import (
 _COMMANDS_PER_TURN = 256
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
+_NICE = -10
 _FAILURES_MAX = 10
 """Failed polls within a second; a worker that fails more often is better replaced."""
 _GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
@@ -221,6 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # An interrupt from the terminal is for the control plane, which then closes our socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Signalling can wait a moment, sound cannot; not everybody may ask for that.
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     control = ControlSocket(socket.socket(fileno=options.control))
     try:
         control.sock.setblocking(True)

@@ -167,6 +167,36 @@ def test_release_of_one_side_keeps_the_other_and_of_both_ends_it(world, make_tal
     assert (snapshot["slots"], snapshot["recordings"]) == (0, 0)
 
 
+@pytest.mark.parametrize("stall_s", [0.14, 0.26, 0.5, 0.8, 1.1, 3.0, 25.0])
+def test_a_process_that_stands_still_loses_no_time(world, make_talker, stall_s):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    begun_s = world.now_s
+    for _ in range(3):
+        talk(world, a, b, 40)
+        waiting = []
+        for _ in range(round(stall_s / 0.02)):
+            waiting.append((0, a))
+            waiting.append((2, b))
+        for port_id, talker in waiting:
+            world.io.deliver(port_id, talker.address, talker.packet())
+        world.now_s += stall_s
+        world.engine.poll(world.now_s)
+    talk(world, a, b, 40)
+    world.do(StopRecording(5))
+    elapsed = 8000 * (world.now_s - begun_s)
+    world.engine.poll(world.now_s + 0.2)
+    done = stopped(world)
+    assert done.reason == "stopped"
+    assert abs(done.frames - elapsed) <= 320
+    left, right = sides(done.path)
+    assert len(left) == done.frames
+    assert left[:6000].any()
+    assert right[-6000:].any()
+    if stall_s < 0.9:
+        assert (left == 0).mean() < 0.01
+
+
 def test_mono(world, make_talker):
     world.open(1, A)
     a = make_talker(A)
