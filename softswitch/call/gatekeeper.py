@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # What a peer known by its address may begin; everything else it must authenticate like a stranger.
 _FROM_TRUNK = frozenset({"INVITE", "OPTIONS"})
-# These carry no credentials: an ACK answers nothing, a CANCEL lives by its transaction (RFC 3261 22.1).
-_NEVER_CHALLENGED = frozenset({"ACK", "CANCEL"})
+# These carry no credentials (RFC 3261 22.1): an ACK answers nothing, a CANCEL lives by its transaction.
+_NEVER_CHALLENGED = {"ACK": Drop(), "CANCEL": Refuse(481)}
 
 
 class Gatekeeper:
@@ -56,7 +56,7 @@ class Gatekeeper:
     def admit(self, request: SipRequest, flow: Flow, now_s: float) -> Verdict:
         """Whether and as whom this request may enter."""
         if request.method in _NEVER_CHALLENGED:
-            return Drop()
+            return _NEVER_CHALLENGED[request.method]
         if request.method in _FROM_TRUNK:
             trunk = self._trunks.of_flow(flow)
             if trunk is not None:

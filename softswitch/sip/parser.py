@@ -82,9 +82,8 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
     except RemoteProtocolError as error:
         if isinstance(message, SipResponse):
             raise ParseError(str(error), None) from None
-        raise ParseError(
-            str(error), error.status_hint, message if "Via" in message.headers else None
-        ) from None
+        answerable = message if _answerable(message.headers) else None
+        raise ParseError(str(error), error.status_hint, answerable) from None
     return message
 
 
@@ -198,6 +197,12 @@ def refuse_head(head: bytes, limits: Limits, reason: str, status: int | None = 4
             text = value.decode("utf-8", "surrogateescape").strip(" \t")
             if "\r" not in text and "\n" not in text:
                 headers.add(known, text)
-    if "Via" not in headers:
+    if not _answerable(headers):
         return ParseError(reason, status)
     return ParseError(reason, status, SipRequest(method.group(1), "sip:invalid", headers))
+
+
+def _answerable(headers: Headers) -> bool:
+    """Whether this was meant as SIP and its sender could make something of a refusal: a Via says so,
+    and so do the names by which a client without one keeps its transactions (RFC 4475, test.dat)."""
+    return "Via" in headers or ("Call-ID" in headers and "From" in headers)

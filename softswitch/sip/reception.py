@@ -186,7 +186,9 @@ class Reception:
             unit = self._sessions.by_dialog.get((request.call_id, to_tag, request.from_.tag or ""))
             if unit is not None:
                 self._on_dialog_request(unit, request, flow, now_s)
-                return
+            else:
+                self._on_late_request(request, flow)
+            return
         self._on_stranger(request, flow, now_s)
 
     def _on_ack(self, request: SipRequest, flow: Flow, now_s: float) -> None:
@@ -238,6 +240,17 @@ class Reception:
         transaction = self._transactions.open_server(request, flow, now_s)
         self._sessions.receive_in_dialog(unit, request, transaction, now_s)
 
+    def _on_late_request(self, request: SipRequest, flow: Flow) -> None:
+        """Of a dialog that is over, or of none: 481 before anything else (12.2.2), never a challenge,
+        to which a phone would only answer again."""
+        refusal = validate_request(request, methods=self._config.allow, extensions=EXTENSIONS)
+        if refusal is not None:
+            self.counters["refused"] += 1
+            self._refuse(request, flow, refusal.status, None, refusal.headers)
+        else:
+            self.counters["no_dialog"] += 1
+            self._refuse(request, flow, 481)
+
     def _proved_again(
         self, unit: SessionUnit, request: SipRequest, flow: Flow, now_s: float
     ) -> bool:
@@ -277,10 +290,7 @@ class Reception:
         self, request: SipRequest, flow: Flow, admitted: Admitted, now_s: float
     ) -> None:
         method = request.method
-        if request.to.tag and method != "SUBSCRIBE":
-            self.counters["no_dialog"] += 1
-            self._refuse(request, flow, 481)
-        elif self._routed_elsewhere(request):
+        if self._routed_elsewhere(request):
             self.counters["refused"] += 1
             self._refuse(request, flow, 403)
         elif self._transactions.full or len(self._events) >= self._config.max_events:

@@ -82,6 +82,10 @@ def test_ack_is_never_answered(gate):
     assert isinstance(gate.admit(request("ACK"), PHONE_FLOW, 1.0), Drop)
 
 
+def test_a_cancel_of_nothing_is_told_so_and_never_challenged(gate):
+    assert gate.admit(request("CANCEL"), PHONE_FLOW, 1.0) == Refuse(481)
+
+
 def test_phone_with_the_password_enters_as_its_extension(gate):
     verdict = gate.admit(authorised(gate), PHONE_FLOW, 11.0)
     assert verdict == Admitted(PhoneIdentity("1001"))

@@ -91,7 +91,7 @@ def test_compulsory_headers(name: bytes) -> None:
     lines = [line for line in BASE.split(b"\r\n") if not line.startswith(name + b":")]
     error = refusal(b"\r\n".join(lines) + b"\r\n")
     assert error.status_hint == 400
-    assert (error.request is None) == (name == b"Via")
+    assert error.request is not None
     lines = [name + b":" if line.startswith(name + b":") else line for line in BASE.split(b"\r\n")]
     assert refusal(b"\r\n".join(lines) + b"\r\n").status_hint == 400
 

@@ -175,6 +175,39 @@ def test_requests_that_cannot_be_served(world, bob, data, expected):
     world.assert_empty()
 
 
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "INFO", "UPDATE", "REFER", "NOTIFY", "MESSAGE"])
+def test_late_requests_of_a_dialog_that_is_over_are_not_challenged(world, method):
+    """A BYE that comes again after everything has been forgotten: 401 would only make the phone
+    answer it and try once more."""
+    gate = RuleGate(Refuse(401, [("WWW-Authenticate", 'Digest realm="r", nonce="n"')]))
+    bob = world.station("bob", "10.0.0.2", gate=gate)
+    world.inject(message(method, to_tag="gone"), bob, STRANGER)
+    world.inject(message("ACK", to_tag="gone"), bob, STRANGER)
+    assert [status(world, i) for i in range(len(world.raw))] == ["481"]
+    assert gate.asked == 0
+    assert bob.gauges() == {}
+    assert bob.stack.snapshot()["no_dialog"] == 1
+
+
+def test_malformed_late_requests_get_what_everybody_gets(world):
+    bob = world.station("bob", "10.0.0.2", gate=RuleGate(Refuse(401)))
+    world.inject(message("FLY", to_tag="gone"), bob, STRANGER)
+    world.inject(message("INVITE", to_tag="gone", extra="Require: flying\r\n"), bob, STRANGER)
+    assert [status(world, i) for i in range(len(world.raw))] == ["501", "420"]
+
+
+def test_a_request_without_via_is_answered_where_it_came_from(world, bob):
+    data = (
+        b"INVITE sip:bob@10.0.0.2 SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\n"
+        b"Call-ID: x\r\nCSeq: 1 INVITE\r\n\r\n"
+    )
+    world.inject(data, bob, STRANGER)
+    assert status(world) == "400"
+    assert world.raw[-1][1].remote == STRANGER
+    world.inject(b"GET / HTTP/1.1\r\nHost: 10.0.0.2\r\n\r\n", bob, STRANGER)
+    assert len(world.raw) == 1
+
+
 def test_preloaded_route_to_somebody_else_is_403(world):
     config = StackConfig(local_addresses=(("10.0.0.2", 5060),))
     bob = world.station("bob", "10.0.0.2", config)

@@ -101,11 +101,10 @@ def test_each_message_gets_its_answer(file: str) -> None:
             assert error.request is None
             return
         assert error.status_hint == verdict
-        if Path(file).stem != "test":
-            assert error.request is not None
-            answer = error.request.response(verdict, to_tag="t1")
-            assert answer.headers.get("Via") == error.request.headers.get("Via")
-            assert answer.serialise().startswith(f"SIP/2.0 {verdict} ".encode())
+        assert error.request is not None
+        answer = error.request.response(verdict, to_tag="t1")
+        assert answer.headers.get("Via") == error.request.headers.get("Via")
+        assert answer.serialise().startswith(f"SIP/2.0 {verdict} ".encode())
         return
     message = parse_message(data)
     again = parse_message(message.serialise())
