@@ -41,7 +41,8 @@ class Callbacks:
         if contact is None:
             self._request_new(event, now_s)
             return
-        if contact.phase not in (Phase.WAITING, Phase.OFFERED) or contact.callback is not None:
+        in_line = contact.phase in (Phase.WAITING, Phase.OFFERED)
+        if not in_line or contact.media is not Media.CALL:
             self._floor.ignore(event, "not waiting on the line")
             return
         self.waiting.learn(contact, now_s, answered=False, gave_up=False)
@@ -82,13 +83,22 @@ class Callbacks:
         if event.agent_id in self._floor.agents:
             contact.assigned_to = event.agent_id
             contact.owner_due_s = not_before_s + rule.agent_wait_s
+        if self._asked_already(contact):
+            self.waiting.close(contact, Outcome.CALLBACK_CANCELLED, "duplicate", now_s)
+            return
         self.enlist(contact)
         if not_before_s > now_s:
             self.sleep(contact, not_before_s, now_s)
-        elif event.number in self._floor.numbers_seen:
+        elif self._line_taken(event.number):
             self._suspend(contact, now_s)  # most likely the very call he asks from
         else:
             self.waiting.put_back(contact, now_s)
+
+    def _asked_already(self, contact: Contact) -> bool:
+        """One pending callback a number and queue: the earlier one keeps its place."""
+        number = contact.callback.number if contact.callback is not None else ""
+        pending = self._floor.callbacks.get(number, {}).values()
+        return any(other.queue is contact.queue for other in pending)
 
     # --- not now ---
 
@@ -108,7 +118,7 @@ class Callbacks:
         """False sends it to sleep: nobody is called back out of hours or while he is calling in."""
         queue = contact.queue
         callback = contact.callback
-        if callback is not None and callback.number in self._floor.numbers_seen:
+        if callback is not None and self._line_taken(callback.number):
             self._suspend(contact, now_s)
             return False
         unix_s = self._floor.unix_s(now_s)
@@ -143,24 +153,38 @@ class Callbacks:
         for contact in list(self._floor.callbacks.get(event.number, {}).values()):
             if contact.phase is Phase.DIALING:
                 self.hang_up(contact, "calling-in", now_s)
-                if contact.callback is not None:
-                    contact.callback.attempts -= 1
             if contact.phase is not Phase.DORMANT:
                 self._suspend(contact, now_s)
 
     def gone(self, event: events.CallerGone, now_s: float) -> None:
         seen = self._floor.numbers_seen
-        count = seen.get(event.number, 0)
-        if count > 1:
-            seen[event.number] = count - 1
-            return
-        if not count:
+        if event.number not in seen:
             self._floor.ignore(event, "not seen")
             return
-        del seen[event.number]
-        for contact in list(self._floor.callbacks.get(event.number, {}).values()):
-            if contact.callback is not None and contact.callback.suspended:
+        seen[event.number] -= 1
+        if not seen[event.number]:
+            del seen[event.number]
+            self._line_freed(event.number, now_s)
+
+    def _line_taken(self, number: str) -> bool:
+        return number in self._floor.numbers_seen or number in self._floor.numbers_dialled
+
+    def _line_freed(self, number: str, now_s: float) -> None:
+        """Callbacks that waited for the line stand in theirs again."""
+        if self._line_taken(number):
+            return
+        for contact in list(self._floor.callbacks.get(number, {}).values()):
+            callback = contact.callback
+            if callback is not None and callback.suspended and callback.number == number:
                 self._resume(contact, now_s)
+
+    def _let_line_go(self, contact: Contact, now_s: float) -> None:
+        """Neither dialled nor in conversation by this callback any more."""
+        callback = contact.callback
+        if callback is not None and callback.holds_line:
+            callback.holds_line = False
+            self._floor.numbers_dialled.discard(callback.number)
+            self._line_freed(callback.number, now_s)
 
     # --- dialling ---
 
@@ -169,6 +193,8 @@ class Callbacks:
         callback = contact.callback
         assert callback is not None
         callback.attempts += 1
+        callback.holds_line = True
+        self._floor.numbers_dialled.add(callback.number)
         queue = contact.queue
         contact.phase = Phase.DIALING
         if contact.entry is not None and contact.pool is not None:
@@ -214,6 +240,7 @@ class Callbacks:
             self.waiting.close(contact, Outcome.CALLBACK_FAILED, reason, now_s)
         else:
             self.sleep(contact, now_s + rule.retry_after_s, now_s)
+        self._let_line_go(contact, now_s)
 
     def _dialling(self, event: events.Event, contact_id: str, attempt: int) -> Contact | None:
         contact = self._floor.contacts.get(contact_id)
@@ -242,6 +269,7 @@ class Callbacks:
         """Stop dialling; the agent who waited for it is free again."""
         self._say_cancel(contact, reason)
         self._release_agent(contact, now_s)
+        self._let_line_go(contact, now_s)
 
     # --- ends ---
 
@@ -272,10 +300,11 @@ class Callbacks:
                 self._cancel(pending, "called-again", now_s)
         return place
 
-    def forget(self, contact: Contact) -> None:
-        """No longer pending."""
+    def forget(self, contact: Contact, now_s: float) -> None:
+        """Closed: no longer pending, and the customer's line is his own again."""
         if contact.callback is not None:
             self._unlist(contact)
+            self._let_line_go(contact, now_s)
 
     def enlist(self, contact: Contact) -> None:
         """Pending: found by number and by customer."""

@@ -55,7 +55,7 @@ class Configuring:
             queue = Queue(config.id, floor.rng)
             queue.configure(config, criteria, order, calendar)
             floor.queues[config.id] = queue
-            self.staffing.seat_members(config.id)
+            self.staffing.seat_members(config.id, now_s)
             return
         queue.configure(config, criteria, order, calendar)
         self._rebuild(queue, now_s)
@@ -63,7 +63,6 @@ class Configuring:
     def _rebuild(self, queue: Queue, now_s: float) -> None:
         """New pools by the new rules; everybody in line is asked again."""
         contacts: list[Contact] = [entry[-1] for entry in queue.line]
-        in_pool = {contact for contact in contacts if contact.entry is not None}
         for contact in contacts:
             if contact.entry is not None and contact.pool is not None:
                 contact.pool.waiting.remove(contact.entry)
@@ -74,7 +73,7 @@ class Configuring:
             queue.discard(pool)
         queue.watched.clear()
         for contact in contacts:
-            self.waiting.place_again(contact, contact in in_pool, now_s)
+            self.waiting.place_again(contact, now_s)
 
     def remove_queue(self, event: events.QueueRemoved, now_s: float) -> None:
         floor = self._floor

@@ -30,7 +30,7 @@ class Phase(IntEnum):
 class Offer:
     """One agent being rung for one contact."""
 
-    __slots__ = ("agent", "contact", "due_s", "id", "timer_s", "work")
+    __slots__ = ("agent", "contact", "due_s", "id", "queued_s", "timer_s", "work")
 
     def __init__(self, offer_id: int, contact: Contact, agent: Agent, work: Work, due_s: float):
         self.id = offer_id
@@ -39,13 +39,22 @@ class Offer:
         self.work = work
         self.due_s = due_s
         self.timer_s: float | None = None
+        self.queued_s: float | None = None
 
 
 class Callback:
     """What makes a contact a callback. `live`: the customer has been reached and is on the line;
-    `suspended`: he is calling in, so he is not dialled now."""
+    `suspended`: his line is taken, so he is not dialled now; `holds_line`: by this very callback."""
 
-    __slots__ = ("attempts", "customer_first", "live", "not_before_s", "number", "suspended")
+    __slots__ = (
+        "attempts",
+        "customer_first",
+        "holds_line",
+        "live",
+        "not_before_s",
+        "number",
+        "suspended",
+    )
 
     def __init__(self, number: str, customer_first: bool, not_before_s: float) -> None:
         self.number = number
@@ -54,6 +63,7 @@ class Callback:
         self.attempts = 0
         self.live = False
         self.suspended = False
+        self.holds_line = False
 
 
 class Contact:
@@ -91,6 +101,7 @@ class Contact:
         "priority",
         "progress_due_s",
         "queue",
+        "queued_s",
         "recheck_due_s",
         "region",
         "released",
@@ -139,6 +150,7 @@ class Contact:
         self.visited: tuple[str, ...] = ()
         self.estimate: WaitEstimate | None = None
         self.timer_s: float | None = None
+        self.queued_s: float | None = None
         self.forget_dues()
 
     def forget_dues(self) -> None:

@@ -116,6 +116,7 @@ class Agent:
         "occupancy",
         "occupancy_at_s",
         "pools",
+        "queued_s",
         "regions",
         "removed",
         "rest_until_s",
@@ -161,6 +162,7 @@ class Agent:
         self.occupancy_at_s = now_s
         self.removed = False
         self.timer_s: float | None = None
+        self.queued_s: float | None = None
 
     def configure(self, config: AgentConfig) -> None:
         self.config = config

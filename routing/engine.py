@@ -19,7 +19,7 @@ from routing.matching import Batch, Matching
 from routing.model import AcdConfig, Rng
 from routing.offering import Offering
 from routing.registry import Registry
-from routing.snapshot import restore_floor, snapshot_floor
+from routing.snapshot import restore_chance, restore_floor, snapshot_floor
 from routing.staffing import Staffing
 from routing.views import AgentView, ContactView, QueueView, Views
 from routing.waiting import Waiting
@@ -114,31 +114,37 @@ class AcdEngine:
 
     def handle(self, event: events.Event, now_s: float) -> list[Decision]:
         """Take one event; return what to do, in order. What the event itself settles (an answer, a
-        hang-up) comes before timers due at the same moment."""
+        hang-up) comes before timers due at the same moment; then free agents and waiting contacts
+        are matched."""
         floor = self._floor
         floor.decisions = []
         self._by_event[type(event)](event, now_s)
-        self._matching.settle(now_s)
-        owner = floor.timers.pop_due(now_s)
-        while owner is not None:
-            self._wake(owner, now_s)
-            owner = floor.timers.pop_due(now_s)
-        return floor.decisions
+        while True:
+            batch_over = self._wake_due(now_s)
+            self._matching.settle(now_s, batch_over=batch_over)
+            due_s = floor.timers.next_s()
+            if due_s is None or due_s > now_s:
+                return floor.decisions
 
-    def _wake(self, owner: Any, now_s: float) -> None:
+    def _wake_due(self, now_s: float) -> bool:
+        """All that is due, before anybody is matched: none of it may count for less for being told
+        later. True when the joint assignment's collecting time is over."""
         batch_over = False
-        match owner:
-            case Contact():
-                self._waiting.wake(owner, now_s)
-            case Agent():
-                self._staffing.wake(owner, now_s)
-            case Offer():
-                self._offering.wake(owner, now_s)
-            case Queue():
-                self._waiting.wake_queue(owner, now_s)
-            case Batch():
-                batch_over = True
-        self._matching.settle(now_s, batch_over=batch_over)
+        owner = self._floor.timers.pop_due(now_s)
+        while owner is not None:
+            match owner:
+                case Contact():
+                    self._waiting.wake(owner, now_s)
+                case Agent():
+                    self._staffing.wake(owner, now_s)
+                case Offer():
+                    self._offering.wake(owner, now_s)
+                case Queue():
+                    self._waiting.wake_queue(owner, now_s)
+                case Batch():
+                    batch_over = True
+            owner = self._floor.timers.pop_due(now_s)
+        return batch_over
 
     def get_timer(self) -> float | None:
         """When to send TimerFired next, or None."""
@@ -157,6 +163,7 @@ class AcdEngine:
         self._floor.decisions = []
         restore_floor(self._floor, snapshot, now_s, self._waiting, self._callbacks)
         self._matching.settle(now_s)
+        restore_chance(self._floor, snapshot)
         return self._floor.decisions
 
     # --- reading: O(1) or O(log n), never in the way of events ---

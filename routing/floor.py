@@ -50,7 +50,8 @@ class Floor:
         self.memory: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self.held_places: OrderedDict[tuple[str, str], HeldPlace] = OrderedDict()
         self.callbacks: dict[str, dict[str, Contact]] = {}  # number -> pending callbacks by id
-        self.numbers_seen: dict[str, int] = {}
+        self.numbers_seen: dict[str, int] = {}  # customers who are calling in
+        self.numbers_dialled: set[str] = set()  # and those a callback has on the line
         self.timers = Timers()
         self.hungry: dict[Agent, None] = {}
         self.unserved: dict[Contact, None] = {}

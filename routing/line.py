@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from routing.model import QueueConfig, Rng
     from routing.strategies.base import Demand
 
-POOLS_KEPT = 64
+POOLS_KEPT = 256
+WATCHED_MAX = 1024
 
 NO_SEAT = 255
 RESTING = 254
@@ -45,6 +46,7 @@ class Queue:
         "pointer",
         "pools",
         "present",
+        "queued_s",
         "removed",
         "rng",
         "roster",
@@ -70,6 +72,7 @@ class Queue:
         self.empty_since_s = 0.0
         self.removed = False
         self.timer_s: float | None = None
+        self.queued_s: float | None = None
         self.config: QueueConfig
         self.criteria: list[Any] = []
         self.order: Any = None
@@ -121,31 +124,36 @@ class Queue:
             self.roster.append(seat)
             self.codes.append(code)
         self.seats[seat.agent.id] = seat
-        self.note_levels()
         for pool in self.pools.values():
             self._consider(pool, seat)
 
     def stand_up(self, seat: Seat) -> None:
         """A member leaves the queue."""
         for pool in [pool for pool in seat.agent.pools if pool.queue is self]:
-            pool.expel(seat)
+            if not pool.by_hand:
+                pool.expel(seat)
         del self.seats[seat.agent.id]
         self.roster[seat.index] = None
         self.codes[seat.index] = NO_SEAT
         self.free_indices.append(seat.index)
-        self.note_levels()
 
-    def note_levels(self) -> None:
+    def note_levels(self) -> bool:
+        """True when the set of levels has changed."""
+        former = self.levels
         self.levels = tuple(sorted({seat.level for seat in self.seats.values()}))
+        return self.levels != former
 
     def rejudge(self, seat: Seat) -> None:
         """His skills, regions or level have changed."""
         for pool in self.pools.values():
-            pool.expel(seat)
-            self._consider(pool, seat)
+            if not pool.by_hand:
+                pool.expel(seat)
+                self._consider(pool, seat)
 
     @staticmethod
     def _consider(pool: Pool, seat: Seat) -> None:
+        if pool.by_hand:
+            return
         only = pool.only
         if only is None or seat.agent.id in only:
             pool.admit(seat)
@@ -172,14 +180,30 @@ class Queue:
             return any(seat is not None and seat.agent.present for seat in seats)
         count = self.watched.get(demand)
         if count is None:
-            if len(self.watched) >= 1024:
-                self.watched.clear()
-            count = sum(
-                seat.agent.present and not isinstance(demand.judge(seat), str)
-                for seat in self.seats.values()
-            )
+            if len(self.watched) >= WATCHED_MAX:
+                self._forget_unused()
+            count = self._count_for(demand)
             self.watched[demand] = count
         return count > 0
+
+    def _count_for(self, demand: Demand) -> int:
+        return sum(
+            seat.agent.present and not isinstance(demand.judge(seat), str)
+            for seat in self.seats.values()
+        )
+
+    def _forget_unused(self) -> None:
+        used = {demand for pool in self.pools.values() for demand in pool.demands}
+        self.watched = {d: count for d, count in self.watched.items() if d in used}
+
+    def recount(self) -> list[Demand]:
+        """Members judge differently now; returns yielding demands that have lost their last."""
+        deserted = []
+        for demand, before in self.watched.items():
+            count = self.watched[demand] = self._count_for(demand)
+            if before and not count:
+                deserted.append(demand)
+        return deserted
 
     # --- pools ---
 
@@ -211,7 +235,8 @@ class Queue:
 
     def discard(self, pool: Pool) -> None:
         """Forget a pool without contacts."""
-        self.pools.pop(pool.key, None)
+        if self.pools.get(pool.key) is pool:
+            del self.pools[pool.key]
         for seat in list(pool.seats):
             pool.expel(seat)
 
@@ -236,11 +261,9 @@ class Queue:
         pool = self.pools.get(key)
         if pool is None:
             pool = Pool(key, self, kind, (OnlyAgent(agent.id, yields=False),), self.rng)
+            pool.by_hand = True
             self.pools[key] = pool
-            seat = self.seats.get(agent.id)
-            if seat is None:
-                membership = Membership(queue_id=self.id)
-                seat = Seat(agent, self, membership, 0)
+            seat = Seat(agent, self, Membership(queue_id=self.id), 0)
             if pool.admit(seat) and kind in agent.free_kinds:
                 pool.enter(seat, now_s)
         return pool

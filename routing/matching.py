@@ -26,10 +26,11 @@ RIVALS_NOTED = 4
 class Batch:
     """The joint assignment's collecting time, an owner of a timer."""
 
-    __slots__ = ("timer_s",)
+    __slots__ = ("queued_s", "timer_s")
 
     def __init__(self) -> None:
         self.timer_s: float | None = None
+        self.queued_s: float | None = None
 
 
 class Matching:

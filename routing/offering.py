@@ -9,7 +9,7 @@ from routing import events
 from routing.contact import Contact, Offer, Phase
 from routing.decisions import CancelOffer, Connect, OfferTo
 from routing.desk import Agent, Work, WorkPhase
-from routing.model import Outcome
+from routing.model import SLOT_OF, Outcome
 
 if TYPE_CHECKING:
     from routing.callbacks import Callbacks
@@ -95,11 +95,24 @@ class Offering:
         """Nothing rings this agent any more."""
         for work in list(agent.works.values()):
             if work.phase is WorkPhase.OFFERED:
-                contact = self._floor.contacts[work.contact_id]
-                for offer in list(contact.offers.values()):
-                    if offer.agent is agent:
-                        self.cancel(offer, reason, now_s)
-                self.return_to_line(contact, now_s)
+                self._withdraw(agent, work, reason, now_s)
+
+    def withdraw_unfit(self, agent: Agent, now_s: float) -> None:
+        """His configuration has changed: offers he would not get now are taken back."""
+        room = agent.config.capacities
+        for work in list(agent.works.values()):
+            slot = SLOT_OF[work.media]
+            load = agent.voice_load if slot == "voice" else agent.text_load
+            fits = work.queue_id in agent.seats and load <= room.get(slot, 0)
+            if work.phase is WorkPhase.OFFERED and not fits:
+                self._withdraw(agent, work, "reconfigured", now_s)
+
+    def _withdraw(self, agent: Agent, work: Work, reason: str, now_s: float) -> None:
+        contact = self._floor.contacts[work.contact_id]
+        for offer in list(contact.offers.values()):
+            if offer.agent is agent:
+                self.cancel(offer, reason, now_s)
+        self.return_to_line(contact, now_s)
 
     def progress(self, contact: Contact, now_s: float) -> None:
         """Ring-progressive: one more agent, the earlier ones ringing on."""
@@ -251,7 +264,10 @@ class Offering:
             self.staffing.abort(agent, work, now_s)
             self.waiting.exclude(contact, agent, contact.queue.config.rona.again_s, now_s)
         contact.agent_id = ""
-        self.waiting.stand_again(contact, now_s)
+        if contact.queue.removed:
+            self.waiting.overflow(contact, "removed", now_s)
+        else:
+            self.waiting.stand_again(contact, now_s)
 
     def ended(self, event: events.ContactEnded, now_s: float) -> None:
         contact = self._floor.contacts.get(event.contact_id)

@@ -88,6 +88,10 @@ class SortedLine:
         chunk = self._chunks[at]
         return chunk[bisect_left(chunk, bound)]
 
+    def __contains__(self, entry: object) -> bool:
+        """By looking through all: for audits."""
+        return any(other == entry for other in self)
+
     def rank(self, entry: tuple[Any, ...]) -> int:
         """How many entries are smaller."""
         at = bisect_left(self._maxima, entry)

@@ -25,6 +25,7 @@ class Pool:
 
     __slots__ = (
         "at_once",
+        "by_hand",
         "circular",
         "demands",
         "draw",
@@ -52,6 +53,7 @@ class Pool:
         self.seats: dict[Seat, tuple[float, ...]] = {}
         self.free = SortedLine()
         self.waiting = SortedLine()
+        self.by_hand = False  # of one agent, member or not, for contacts assigned to him
         self.draw = 0.0  # the lottery's clock
         self.used_s = 0.0
         order = queue.order

@@ -13,11 +13,11 @@ from routing.errors import SnapshotError
 from routing.estimate import WaitEstimate
 from routing.expressions import parse_skill
 from routing.floor import Floor, HeldPlace
-from routing.model import AgentState, Media, Outcome
+from routing.line import Queue
+from routing.model import AgentState, Media, Outcome, QueueConfig
 
 if TYPE_CHECKING:
     from routing.callbacks import Callbacks
-    from routing.line import Queue
     from routing.waiting import Waiting
 
 VERSION = 1
@@ -169,11 +169,20 @@ def _contact_out(contact: Contact) -> dict[str, Any]:
             "attempts": callback.attempts,
             "live": callback.live,
             "suspended": callback.suspended,
+            "holds_line": callback.holds_line,
         },
     }
 
 
 # --- reading ---
+
+
+def restore_chance(floor: Floor, snapshot: dict[str, Any]) -> None:
+    """Last of all, because standing agents draw their tickets anew."""
+    try:
+        floor.rng.setstate(_tupled(snapshot["rng"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(f"damaged: {type(error).__name__}: {error}") from error
 
 
 def restore_floor(
@@ -215,7 +224,6 @@ class _Reader:
         floor, snapshot = self._floor, self._snapshot
         floor.last_seq = max(floor.last_seq, snapshot["last_seq"])
         floor.last_offer_id = snapshot["last_offer_id"]
-        floor.rng.setstate(_tupled(snapshot["rng"]))
         for key, agent_id, at_s in snapshot["memory"]:
             floor.memory[key] = (agent_id, self._time(at_s))
         for queue_id, key, place_s, priority, until_s in snapshot["held_places"]:
@@ -279,6 +287,8 @@ class _Reader:
         floor, now_s = self._floor, self._now_s
         queue = floor.queues.get(state["queue_id"])
         phase = Phase(state["phase"])
+        if queue is None and phase is Phase.CONNECTED:
+            queue = self._former_queue(state["queue_id"])
         if queue is None:
             self._homeless(state)
             return
@@ -286,11 +296,13 @@ class _Reader:
         floor.contacts[contact.id] = contact
         self._facts(contact, state)
         dues = {name: getattr(contact, name) for name in _CONTACT_TIMES if "due" in name}
+        released = contact.released
         if phase in (Phase.WAITING, Phase.OFFERED, Phase.DIALING):
             self._waiting.put_back(contact, now_s)
             if (phase is Phase.OFFERED and offered) or phase is Phase.DIALING:
                 self._out_of_pool(contact)
                 contact.phase = phase
+                contact.released = released
         else:
             contact.phase = phase
         for name, due_s in dues.items():
@@ -304,8 +316,8 @@ class _Reader:
             setattr(contact, name, self._time(state[name]))
         if contact.assigned_to not in self._floor.agents:
             contact.assigned_to = ""
-        former = self._snapshot["queues"][contact.queue.id]["route"]
-        if former != list(contact.queue.config.route):
+        former = self._snapshot["queues"].get(contact.queue.id)
+        if former is None or former["route"] != list(contact.queue.config.route):
             contact.released = 0
         contact.skill_node = parse_skill(contact.skill)
         contact.attributes = state["attributes"]
@@ -324,8 +336,21 @@ class _Reader:
             contact.callback.attempts = callback["attempts"]
             contact.callback.live = callback["live"]
             contact.callback.suspended = callback["suspended"]
+            contact.callback.holds_line = callback["holds_line"]
             if contact.is_pending_callback:
                 self._callbacks.enlist(contact)
+            if contact.callback.holds_line:
+                self._floor.numbers_dialled.add(contact.callback.number)
+
+    def _former_queue(self, queue_id: str) -> Queue:
+        """What a conversation still has to do with a queue that is gone."""
+        queue = Queue(queue_id, self._floor.rng)
+        config, criteria, order = self._floor.registry.pipeline(
+            QueueConfig(id=queue_id), self._floor.rng
+        )
+        queue.configure(config, criteria, order, None)
+        queue.removed = True
+        return queue
 
     def _homeless(self, state: dict[str, Any]) -> None:
         """Its queue is no longer configured."""

@@ -54,24 +54,25 @@ class Staffing:
         for queue_id, membership in wanted.items():
             seat = agent.seats.get(queue_id)
             if seat is None:
-                self._seat(agent, membership)
+                self._seat(agent, membership, now_s)
             else:
                 seat.level = membership.level
                 seat.position = membership.position
                 seat.weight = membership.weight
-                seat.queue.note_levels()
-                self._recount(seat)
+                self._note_levels(seat.queue, now_s)
+                self._recount(seat, now_s)
+        self.offering.withdraw_unfit(agent, now_s)
         self.refresh(agent, now_s)
 
-    def seat_members(self, queue_id: str) -> None:
+    def seat_members(self, queue_id: str, now_s: float) -> None:
         """A queue is new: agents who name it take their seats."""
         for agent in self._floor.agents.values():
             if queue_id not in agent.seats and not agent.removed:
                 for membership in map(_membership, agent.config.queues):
                     if membership.queue_id == queue_id:
-                        self._seat(agent, membership)
+                        self._seat(agent, membership, now_s)
 
-    def _seat(self, agent: Agent, membership: Membership) -> None:
+    def _seat(self, agent: Agent, membership: Membership, now_s: float) -> None:
         """Unknown queues are waited for: they may be added later."""
         queue = self._floor.queues.get(membership.queue_id)
         if queue is None:
@@ -83,31 +84,41 @@ class Staffing:
             queue.note_present(seat, 1)
             if queue.present == 1:
                 self.waiting.staffed_again(queue)
-        self._note_size(queue)
+        self._note_size(queue, now_s)
 
-    def _note_size(self, queue: Queue) -> None:
+    def _note_size(self, queue: Queue, now_s: float) -> None:
         """Levels begin or cease to matter with the number of members: all are judged anew."""
+        self._note_levels(queue, now_s)
         limit = queue.config.levels.ignore_up_to
         if limit and queue.pools and len(queue.seats) in (limit, limit + 1):
             for seat in list(queue.seats.values()):
-                self._recount(seat)
+                self._recount(seat, now_s)
                 if seat.agent.free_kinds:
                     self._floor.hungry[seat.agent] = None
+
+    def _note_levels(self, queue: Queue, now_s: float) -> None:
+        """What the next level is, for those who must not wait for an empty one, has changed."""
+        if queue.note_levels() and queue.config.levels.skip_absent:
+            self.waiting.recheck(queue.pools.values(), now_s)
 
     def unseat(self, agent: Agent, queue_id: str, now_s: float) -> None:
         seat = agent.seats.pop(queue_id)
         queue = seat.queue
         held = [pool for pool in agent.pools if pool.queue is queue and pool.only is not None]
-        deserted = queue.note_present(seat, -1) if agent.present else []
         queue.stand_up(seat)
-        self._note_size(queue)
-        self.waiting.deserted(queue, deserted, now_s)
+        if agent.present:
+            queue.present -= 1
+        self._note_size(queue, now_s)
+        self.waiting.deserted(queue, queue.recount(), now_s)
         self.waiting.recheck(held, now_s)
 
-    def _recount(self, seat: Seat) -> None:
-        """Judged anew; presence counts of demands start over."""
-        seat.queue.watched.clear()
-        seat.queue.rejudge(seat)
+    def _recount(self, seat: Seat, now_s: float) -> None:
+        """Judged anew, and so is who is at work for what."""
+        queue, agent_id = seat.queue, seat.agent.id
+        queue.rejudge(seat)
+        self.waiting.deserted(queue, queue.recount(), now_s)
+        held = [pool for pool in queue.pools.values() if agent_id in (pool.only or ())]
+        self.waiting.recheck(held, now_s)
 
     def remove_agent(self, event: events.AgentRemoved, now_s: float) -> None:
         agent = self._floor.agents.get(event.agent_id)
@@ -149,6 +160,8 @@ class Staffing:
                     seat.talk_s = 0.0
         state = AgentState.AVAILABLE if event.available else AgentState.UNAVAILABLE
         self._want(agent, state, event.reason, now_s)
+        if not event.available:
+            self.offering.withdraw_from(agent, "unavailable", now_s)
         self.refresh(agent, now_s, event.reason)
 
     def log_out(self, event: events.AgentLoggedOut, now_s: float) -> None:

@@ -189,10 +189,24 @@ class Waiting:
         if contact.assigned_to:
             agent = self._floor.agents[contact.assigned_to]
             return queue.pool_of_one(kind, agent, now_s), math.inf
+        demands, until_s = self._demands_of(contact, now_s)
+        for number, demand in enumerate(demands):
+            if demand is not None and getattr(demand, "only", None) is not None:
+                if self._held_in_vain(queue, demand, demands):
+                    contact.released |= 1 << number
+                    demands, until_s = self._demands_of(contact, now_s)
+                else:
+                    # He is asked for by name: preferences that time would release anyway give way.
+                    demands = [d if not getattr(d, "soft", False) else None for d in demands]
+                break
+        return queue.pool(kind, tuple(demands), now_s), contact.entered_s + until_s
+
+    def _demands_of(self, contact: Contact, now_s: float) -> tuple[list[Demand | None], float]:
+        """Each criterion's demand now, and the waited time to ask them again."""
         waited_s = round(now_s - contact.entered_s, 6)
         until_s = math.inf
         demands: list[Demand | None] = []
-        for number, criterion in enumerate(queue.criteria):
+        for number, criterion in enumerate(contact.queue.criteria):
             demand = None
             if not contact.released >> number & 1:
                 try:
@@ -200,11 +214,21 @@ class Waiting:
                 except Exception:  # a third party's mistake: the criterion asks nothing of this one
                     demand, ask_s = None, math.inf
                     contact.released |= 1 << number
-                demand = self._not_in_vain(queue, demand, contact, number)
+                demand = self._not_in_vain(contact.queue, demand, contact, number)
                 if ask_s > waited_s:
                     until_s = min(until_s, ask_s)
             demands.append(demand)
-        return queue.pool(kind, tuple(demands), now_s), contact.entered_s + until_s
+        return demands, until_s
+
+    @staticmethod
+    def _held_in_vain(queue: Queue, only: Demand, demands: list[Demand | None]) -> bool:
+        """None of those asked for by name could serve it by the other, hard demands."""
+        hard = [d for d in demands if d is not None and not getattr(d, "soft", False)]
+        seats = (queue.seats.get(agent_id) for agent_id in getattr(only, "only", ()))
+        return not any(
+            seat is not None and not any(isinstance(d.judge(seat), str) for d in hard)
+            for seat in seats
+        )
 
     @staticmethod
     def _not_in_vain(
@@ -221,6 +245,9 @@ class Waiting:
 
     def restep(self, contact: Contact, now_s: float) -> None:
         """Ask the criteria again and move the contact to the pool they say."""
+        if self._assigned_in_vain(contact):
+            self.unassign(contact, now_s)
+            return
         pool, contact.step_due_s = self._pool_of(contact, now_s)
         former = contact.pool
         if pool is former:
@@ -347,6 +374,8 @@ class Waiting:
         if pool is not None:
             contact.pool = None
             queue.released(pool)
+        if contact.callback is not None:
+            contact.callback.suspended = False
         self._floor.unserved.pop(contact, None)
         owner_due_s = contact.owner_due_s
         contact.forget_dues()
@@ -356,20 +385,21 @@ class Waiting:
     def put_back(self, contact: Contact, now_s: float) -> None:
         """Into line and pool at the same place; the counterpart of `take_out`."""
         contact.phase = Phase.WAITING
+        if self._assigned_in_vain(contact):
+            contact.assigned_to = ""
         self._weigh(contact)
         contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
         contact.line_entry = contact.entry = contact.place_entry()
         contact.queue.line.add(contact.line_entry)
         contact.pool.waiting.add(contact.line_entry)
+        contact.recheck_due_s = min((contact.excluded or {}).values(), default=math.inf)
         self._floor.unserved[contact] = None
         self.arm(contact)
 
     def stand_again(self, contact: Contact, now_s: float) -> None:
         """Back from an agent's hands to the same place, the time waited counting on."""
         rule_s = contact.queue.config.max_wait_s
-        recheck_due_s = contact.recheck_due_s
         self.put_back(contact, now_s)
-        contact.recheck_due_s = recheck_due_s
         if rule_s is not None:
             contact.wait_due_s = max(now_s, contact.entered_s + rule_s)
         if contact.queue.config.announce is not None:
@@ -390,6 +420,7 @@ class Waiting:
         if contact.line_entry is not None:
             self.learn(contact, now_s, answered=False, gave_up=False)
         self.take_out(contact, now_s, "overflow")
+        contact.assigned_to = ""
         target = queue.config.overflow
         if target.startswith("queue:"):
             other = self._floor.queues.get(target.removeprefix("queue:"))
@@ -408,7 +439,7 @@ class Waiting:
         """The contact's story here is over."""
         self._floor.contacts.pop(contact.id, None)
         self._floor.timers.clear(contact)
-        self.callbacks.forget(contact)
+        self.callbacks.forget(contact, now_s)
         until_s = contact.answered_s if contact.phase is Phase.CONNECTED else now_s
         waited_s = max(0.0, until_s - contact.entered_s)
         queue_id = contact.queue.id
@@ -486,14 +517,15 @@ class Waiting:
             self._floor.unserved[contact] = None
         self.arm(contact)
 
-    def place_again(self, contact: Contact, in_pool: bool, now_s: float) -> None:
+    def place_again(self, contact: Contact, now_s: float) -> None:
         """The queue's rules have changed under a contact in line."""
         contact.queue.line.remove(contact.line_entry or ())
         self._weigh(contact)
         contact.line_entry = contact.place_entry()
         contact.queue.line.add(contact.line_entry)
         contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
-        if in_pool:
+        joins = contact.phase is Phase.OFFERED and contact.pool.at_once != "one"
+        if contact.phase is Phase.WAITING or joins:
             contact.entry = contact.line_entry
             contact.pool.waiting.add(contact.line_entry)
             self._floor.unserved[contact] = None
@@ -533,8 +565,11 @@ class Waiting:
         if contact is None:
             return
         agent = self._floor.agents.get(event.agent_id)
-        if agent is None or agent.removed or contact.phase in (Phase.CONNECTED, Phase.DIALING):
-            self._floor.ignore(event, "unknown agent" if agent is None else "already served")
+        if agent is None or not agent.present:
+            self._floor.ignore(event, "unknown agent" if agent is None else "agent not at work")
+            return
+        if contact.phase in (Phase.CONNECTED, Phase.DIALING, Phase.DORMANT):
+            self._floor.ignore(event, "not waiting")
             return
         for offer in list(contact.offers.values()):
             self.offering.cancel(offer, "assigned", now_s)
@@ -545,6 +580,12 @@ class Waiting:
         if contact.line_entry is not None:
             self.offering.return_to_line(contact, now_s)
         self._replace(contact, now_s)
+
+    def _assigned_in_vain(self, contact: Contact) -> bool:
+        """The agent it was given to by hand has left or gone on a break."""
+        if not contact.assigned_to or contact.owner_due_s != math.inf:
+            return False
+        return not self._floor.agents[contact.assigned_to].present
 
     def unassign(self, contact: Contact, now_s: float) -> None:
         contact.assigned_to = ""

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class Demand(Protocol):
     """Hashable; compares equal to demands that judge every agent alike. `str()` is shown to users.
 
-    Optional attributes: ``only``, a tuple of agent ids outside of which nobody can be admitted;
-    ``yields`` True, not to be waited for while no agent it admits is at work, and then
-    ``otherwise``, the demand to use instead (None: none).
+    Optional attributes: ``only``, a tuple of agent ids outside of which nobody can be admitted (it
+    is dropped when none of them satisfies the hard demands); ``soft`` True, a preference that gives
+    way while ``only`` is in force; ``yields`` True, not to be waited for while no agent it admits is
+    at work, and then ``otherwise``, the demand to use instead (None: none).
     """
 
     def judge(self, seat: Seat) -> float | str:

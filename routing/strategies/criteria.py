@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from routing.contact import Contact
 from routing.desk import Seat
@@ -70,6 +71,7 @@ class InRegion:
 
     region: str
     yields: bool = False
+    soft: ClassVar[bool] = True
 
     def judge(self, seat: Seat) -> float | str:
         return 0.0 if self.region in seat.agent.regions else f"not of region {self.region}"
@@ -178,6 +180,7 @@ class LevelWindow:
     ranked: bool = True
     ignore_up_to: int = 0
     wider: tuple[int, ...] = ()  # maxima to open next while nobody inside is at work
+    soft: ClassVar[bool] = True
 
     @property
     def yields(self) -> bool:
