@@ -159,11 +159,15 @@ class Connection(asyncio.Protocol):
             self.abort("an exception of ours")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._owner.forget(self, str(exc) if exc is not None else "closed by the peer")
+        why = str(exc) if exc is not None else "closed by the peer"
+        if self._tls is not None and not self._tls.established and not self._over:
+            self._owner.counters.handshakes_failed += 1
+            why = "closed by the peer during the TLS handshake"
+        self._over = True
+        self._owner.forget(self, why)
 
     # -- receiving -------------------------------------------------------------------------------
 
