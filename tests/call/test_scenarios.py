@@ -384,3 +384,28 @@ async def test_a_handler_that_fails_takes_only_its_call_with_it():
         await good.ended()
         await world.settle()
         assert world.switch.control.snapshot()["broken"] == 1
+
+
+@simulated()
+async def test_a_phone_behind_a_nat_is_called_on_its_flow_and_its_media_is_found():
+    async with World(19) as world:
+        nat = world.network.nat("10.0.9.9")
+        inside = await world.phone("1001", network=nat, host="192.168.1.5")
+        outside = await world.phone("1002")
+        call = await outside.call("1001")
+        await call.answered()
+        (binding,) = [
+            row for row in world.switch.snapshot()["registrations"] if row["extension"] == "1001"
+        ]
+        assert binding["address"].startswith("10.0.9.9:"), "reached where the packets come from"
+        nats = [s.params.nat for s in world.media.streams.values() if s.params is not None]
+        assert sorted(nats) == [False, True], "symmetric RTP for the phone behind the NAT only"
+        hosts = {s.signalled_host for s in world.media.streams.values()}
+        assert "10.0.9.9" in hosts
+        (await inside.incoming()).hang_up()
+        await call.ended()
+        back = await inside.call("1002")
+        await back.answered()
+        back.hang_up()
+        await back.ended()
+        await world.settle()
