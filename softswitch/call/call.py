@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
     from softswitch.call.control import CallControl
     from softswitch.call.dial import Dial
+    from softswitch.call.dialling import Attempt
     from softswitch.call.dialplan import Route
     from softswitch.call.identity import Identity
     from softswitch.call.leg import Leg
@@ -49,6 +50,7 @@ class Call:
         "_waits",
         "answered_at_s",
         "answered_monotonic_s",
+        "attempts",
         "call_id",
         "caller",
         "caller_name",
@@ -66,6 +68,7 @@ class Call:
         "number_from",
         "number_to",
         "onward",
+        "outlives_partner",
         "partner",
         "priority",
         "recording",
@@ -78,6 +81,7 @@ class Call:
         "skill",
         "started_at_s",
         "timers",
+        "to_be_recorded",
         "trunks_taken",
     )
 
@@ -126,7 +130,10 @@ class Call:
         self.forwards = 0
         self.forwarded_by: str | None = None
         self.ringing_extension: str | None = None
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timers: set[asyncio.TimerHandle] = set()
+        self.attempts: dict[int, Attempt] = {}  # by leg: who is rung beside `dial_machine`
+        self.to_be_recorded = False  # whenever caller and partner talk, whatever else is recorded
+        self.outlives_partner = False  # a partner whose phone is lost does not end the call
         self.ended = False
         self._digits: deque[str] = deque(maxlen=_DIGITS_MAX)
         self._digit_waiter: Callable[[], None] | None = None
@@ -233,9 +240,9 @@ class Call:
         Returns how it ended; the caller is still there when his partner hung up first.
         """
         self._check()
-        self._dial_done = asyncio.get_running_loop().create_future()
+        done = self.conversation()
         self._control.dial_destinations(self, targets, ring_s, ringback=ringback)
-        return await self._wait(self._dial_done)
+        return await self._wait(done)
 
     async def transfer(self, destination: str) -> NoReturn:
         """Send the call on for good: ``queue:support``, ``voicemail:1001``, ``ivr:main``,
@@ -271,6 +278,15 @@ class Call:
         """Greet the caller for mailbox `box`, record his message and keep it, also when he hangs up."""
         self._check()
         await self._control.running.inline(self, "voicemail", box)
+
+    async def look_up(self, url: str, *, timeout_s: float = 2.0, **query: object) -> Any | None:
+        """Ask a program of the office: GET `url` with `query` added, the answer's JSON, or None when
+        there is no good one within `timeout_s`."""
+        from softswitch.call.lookup import look_up
+
+        self._check()
+        asking = asyncio.ensure_future(look_up(url, timeout_s=timeout_s, **query))
+        return await self._wait(asking)
 
     @property
     def customer(self) -> Customer | None:
@@ -382,6 +398,19 @@ class Call:
         future = self._plays.pop(play_id, None)
         if future is not None and not future.done():
             future.set_result(None)
+
+    def conversation(self) -> asyncio.Future[Outcome]:
+        """Done when the conversation with the partner, or the attempt to reach him, is over."""
+        self._dial_done = asyncio.get_running_loop().create_future()
+        return self._dial_done
+
+    def leave_conversation(self) -> None:
+        """The call goes on without whoever waited for its end: that wait lasts as long as the call."""
+        self._dial_done = None
+
+    async def wait_for(self, future: asyncio.Future[_T]) -> _T:
+        """Await anything that has to do with this call; raises `CallEnded` when it ends."""
+        return await self._wait(future)
 
     def dial_finished(self, outcome: Outcome) -> bool:
         """Whether a handler was waiting for it."""

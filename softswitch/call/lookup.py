@@ -1,0 +1,84 @@
+"""A question to another program during a call: one GET with a time limit, JSON back, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+_log = logging.getLogger("softswitch.call")
+
+ANSWER_OCTETS_MAX = 65_536
+_HEAD_OCTETS_MAX = 16_384
+
+
+async def look_up(url: str, *, timeout_s: float = 2.0, **query: object) -> Any | None:
+    """What `url` answers, read as JSON; None where it does not answer 200 with JSON within `timeout_s`.
+
+    Parameters: `query`, added to the URL, percent-encoded: a caller's number cannot change where the
+    question goes. Neither redirects nor answers above `ANSWER_OCTETS_MAX` are followed. A look-up that
+    fails is logged, and never ends a call: raises `ValueError` only for a URL that is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http or https URL")
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    full = "&".join(part for part in (parts.query, urlencode(query)) if part)
+    if full:
+        target += f"?{full}"
+    try:
+        async with asyncio.timeout(timeout_s):
+            status, body = await _get(parts.scheme, parts.hostname, parts.port, target)
+        if status == 200:
+            return json.loads(body)
+        _log.warning("look-up at %s: answered with %d", parts.hostname, status)
+    except TimeoutError:
+        _log.warning("look-up at %s: no answer within %g s", parts.hostname, timeout_s)
+    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        _log.warning("look-up at %s: %s", parts.hostname, error or type(error).__name__)
+    return None
+
+
+async def _get(scheme: str, host: str, port: int | None, target: str) -> tuple[int, bytes]:
+    """One GET in HTTP/1.0, whose answer ends with the connection: no chunks to be put together."""
+    tls = scheme == "https"
+    where = port if port is not None else (443 if tls else 80)
+    reader, writer = await asyncio.open_connection(
+        host, where, ssl=tls or None, limit=_HEAD_OCTETS_MAX
+    )
+    try:
+        name = f"[{host}]" if ":" in host else host
+        writer.write(
+            f"GET {target} HTTP/1.0\r\nHost: {name}{'' if port is None else f':{port}'}\r\n"
+            "Accept: application/json\r\nConnection: close\r\n\r\n".encode("ascii")
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        version, _, rest = status_line.partition(" ")
+        if not version.startswith("HTTP/1."):
+            raise ValueError("not an HTTP answer")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        }
+        if "chunked" in headers.get("transfer-encoding", "").lower():
+            raise ValueError("an answer in chunks to a request in HTTP/1.0")
+        body = await _body(reader, headers.get("content-length"))
+        return int(rest[:3]), body
+    finally:
+        writer.close()
+
+
+async def _body(reader: asyncio.StreamReader, length: str | None) -> bytes:
+    wanted = ANSWER_OCTETS_MAX + 1
+    if length is not None:
+        if not (length.isascii() and length.isdecimal()) or int(length[:9]) > ANSWER_OCTETS_MAX:
+            raise ValueError("an answer that is too long")
+        return await reader.readexactly(int(length))
+    body = b""
+    while len(body) < wanted and (piece := await reader.read(wanted - len(body))):
+        body += piece
+    if len(body) >= wanted:
+        raise ValueError("an answer that is too long")
+    return body
