@@ -8,6 +8,7 @@ worker, so a dead one is replaced with the same ports and everything is sent aga
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,12 +63,17 @@ _UNSPECIFIED = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class LocalStream:
-    """Our end of a stream: its id and the address to write into SDP."""
+    """Our end of a stream: its id and the address to write into SDP.
+
+    `ssrc` is what we send with: as `a=ssrc:` (RFC 5576) it lets a peer of our own kind, which takes
+    many streams on one port, tell ours apart before the first packet.
+    """
 
     stream_id: int
     host: str
     port: int
     worker: int
+    ssrc: int = 0
 
 
 class MediaClient:
@@ -226,11 +232,14 @@ class MediaClient:
         stream_id = self._next_stream_id
         placement = self._reserve_port(stream_id, worker, host)
         self._next_stream_id += 1
-        self._streams[stream_id] = StreamState(stream_id, worker, group, placement.port_id, host)
+        ssrc = secrets.randbits(32)
+        self._streams[stream_id] = StreamState(
+            stream_id, worker, group, placement.port_id, ssrc, host
+        )
         self._of_worker[worker].add(stream_id)
         self._groups.setdefault(group, [worker, 0])[1] += 1
-        self._send(worker, OpenStream(stream_id, placement.port_id, host))
-        return LocalStream(stream_id, self._announced, placement.port, worker)
+        self._send(worker, OpenStream(stream_id, placement.port_id, host, None, ssrc))
+        return LocalStream(stream_id, self._announced, placement.port, worker, ssrc)
 
     def _place(self, group: int) -> int:
         known = self._groups.get(group)
@@ -272,8 +281,10 @@ class MediaClient:
         stream.params, stream.signalled_host = params, host
         if learns:
             stream.latched = None
+            # Until it is latched no other stream of its port shall wait for the same host: what
+            # that host sends first could be for either.
             expected = host if params.nat else None
-            if params.nat and expected is None and params.remote is not None:
+            if expected is None and params.remote is not None:
                 expected = params.remote[0]
             self._allocator.expect(stream_id, expected, params.remote)
         self._send(stream.worker, ConfigureStream(stream_id, params))

@@ -31,6 +31,7 @@ class StreamState:
     worker: int
     group: int
     port_id: int
+    ssrc: int
     signalled_host: str | None
     params: StreamParams | None = None
     latched: Address | None = None
@@ -61,7 +62,9 @@ def told_again(
     """
     own = list(streams)
     for stream in own:
-        yield OpenStream(stream.stream_id, stream.port_id, stream.signalled_host, stream.latched)
+        yield OpenStream(
+            stream.stream_id, stream.port_id, stream.signalled_host, stream.latched, stream.ssrc
+        )
         if stream.params is not None:
             yield ConfigureStream(stream.stream_id, stream.params)
     for stream in own:

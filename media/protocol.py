@@ -29,7 +29,8 @@ class StreamParams(msgspec.Struct, frozen=True):
     nothing); `nat`: the peer's packets may come from another port of the signalled host (symmetric
     RTP, RFC 4961); `signalled_host`: the address the peer's signalling comes from now, None: as
     before; `inband_dtmf`: report digits that come as sound; `srtp_in`, `srtp_out`: the `a=crypto`
-    value (RFC 4568) of the peer and ours, None: no SRTP that way.
+    value (RFC 4568) of the peer and ours, None: no SRTP that way;
+    `remote_ssrc`: what the peer's SDP says it will send with (RFC 5576).
 
     A stream that has locked to a source stays with it until `remote`, `nat` or `signalled_host`
     change.
@@ -47,6 +48,7 @@ class StreamParams(msgspec.Struct, frozen=True):
     inband_dtmf: bool = False
     srtp_in: str | None = None
     srtp_out: str | None = None
+    remote_ssrc: int | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):
@@ -122,6 +124,7 @@ class OpenStream(msgspec.Struct, frozen=True, tag=True):
     port_id: int
     signalled_host: str | None = None
     latched: Address | None = None
+    ssrc: int | None = None
 
 
 class ConfigureStream(msgspec.Struct, frozen=True, tag=True):

@@ -141,15 +141,17 @@ class PortAllocator:
         ports = self._of_worker.setdefault(worker, [])
         if not self._one_each:
             free = [port for port in ports if self._is_free(port, host, remote)]
-            best = min(free, key=_crowd, default=None)
-            if best is not None and len(best.streams) < self._crowd:
-                return best, False
+            # The first that will do, so that ports opened for a rush fall empty after it: each
+            # port in use costs the worker two system calls a batch.
+            for roomy in free:
+                if len(roomy.streams) < self._crowd:
+                    return roomy, False
             if len(ports) < self._ports_each_max:
                 port = self._open(worker)
                 if port is not None:
                     return port, True
-            if best is not None:
-                return best, False
+            if free:
+                return min(free, key=_crowd), False
             usable = [port for port in ports if len(port.streams) < STREAMS_PER_PORT_MAX]
             if usable:
                 # A tie that only the SSRC can break; where it is least likely to be needed.

@@ -355,7 +355,8 @@ class Engine:
         streams.limit[row] = PACKETS_PER_S_MAX * PACKET
         streams.next_sequence[row] = self._rng.getrandbits(15)
         streams.next_timestamp[row] = self._rng.getrandbits(32)
-        self._relay.ssrc_out[row] = self._rng.getrandbits(32)
+        own = self._rng.getrandbits(32) if command.ssrc is None else command.ssrc
+        self._relay.ssrc_out[row] = own & 0xFFFFFFFF
         self._ingress.events.reset(row)
         self._reports.reset(row)
         if command.latched is not None:

@@ -102,6 +102,8 @@ class Latch:
     def _claim(self, stream: Stream, source: Address) -> None:
         stream.key = self._io.source_key(stream.port_id, source)
         self._sources.claim(stream.key, stream.row)
+        if stream.params is not None and stream.params.remote_ssrc is not None:
+            self._sources.note_ssrc(stream.key, stream.row, stream.params.remote_ssrc)
         mux = stream.params is not None and stream.params.rtcp_mux
         if not mux and source[1] < 65_535:
             twin = (source[0], source[1] + 1)

@@ -331,6 +331,22 @@ def test_two_streams_of_one_remote_are_told_apart_by_ssrc(world, make_talker):
     assert heard == said
 
 
+def test_announced_ssrcs_tell_streams_of_one_remote_apart_from_the_first_packet(world, make_talker):
+    targets = [("10.0.0.9", 7000), ("10.0.0.9", 7002)]
+    for number, target in enumerate(targets, start=1):
+        world.open(number, A, remote_ssrc=number)
+        world.open(10 + number, target, port_id=2)
+        world.do(Connect(number, 10 + number))
+    talkers = [make_talker(A, ssrc=number) for number in (1, 2)]
+    stranger = make_talker(A, ssrc=3)
+    for _ in range(10):
+        world.hear(stranger)
+        for talker, target in zip(talkers, targets, strict=True):
+            said = world.hear(talker)
+            assert [(packet.payload, packet.remote) for packet in world.sent()] == [(said, target)]
+        world.now_s += 0.02
+
+
 def test_two_callers_behind_one_nat_are_never_mixed_up(world, make_talker):
     for number in (1, 2):
         world.open(number, (f"192.168.1.{number}", 4000), nat=True, signalled_host=NAT[0])
