@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from softswitch.call.identity import PhoneIdentity
+from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 
 if TYPE_CHECKING:
     from softswitch.call.call import Call
@@ -19,22 +19,39 @@ class JournalWriter(Protocol):
     ) -> object: ...
 
 
+class CallWatcher(Protocol):
+    """Somebody who follows what happens to calls. Told in the middle of it: what he does about it, he
+    does later."""
+
+    def call_started(self, call: Call) -> None: ...
+
+    def call_routed(self, call: Call, kind: str, name: str) -> None: ...
+
+    def leg_started(self, call: Call, leg: Leg) -> None: ...
+
+    def leg_ended(self, call: Call, leg: Leg, by: str) -> None: ...
+
+    def held(self, call: Call, leg: Leg, on: bool) -> None: ...
+
+    def call_ended(self, call: Call, by: str) -> None: ...
+
+
 class CallRecorder:
     """Turns what happens to a call into journal entries, stamped with wall time."""
 
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
+        self._watchers: list[CallWatcher] = []
+
+    def watch(self, watcher: CallWatcher) -> None:
+        """Tell `watcher` too, from now on."""
+        self._watchers.append(watcher)
 
     def _write(self, entry: str, call: Call, at_s: float, **data: Any) -> None:
         self._journal.append(entry, call.call_id, data, at_s)
 
     def started(self, call: Call, at_s: float) -> None:
-        from_phone = isinstance(call.identity, PhoneIdentity)
-        origin = (
-            {"extension": call.identity.extension}
-            if isinstance(call.identity, PhoneIdentity)
-            else {"trunk": call.identity.trunk}
-        )
+        direction, origin = _origin(call.identity)
         self._write(
             "call-started",
             call,
@@ -42,12 +59,16 @@ class CallRecorder:
             number_from=call.number_from,
             number_to=call.number_to,
             caller_name=call.caller_name,
-            direction="internal" if from_phone else "inbound",
+            direction=direction,
             **origin,
         )
+        for watcher in self._watchers:
+            watcher.call_started(call)
 
     def routed(self, call: Call, at_s: float, kind: str, name: str) -> None:
         self._write("call-routed", call, at_s, kind=kind, name=name)
+        for watcher in self._watchers:
+            watcher.call_routed(call, kind, name)
 
     def forwarded(self, call: Call, at_s: float, by: str, to: str) -> None:
         self._write("call-forwarded", call, at_s, by=by, to=to)
@@ -58,6 +79,8 @@ class CallRecorder:
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
         self._write("leg-started", call, at_s, leg=leg.leg_id, role=role, endpoint=leg.label)
+        for watcher in self._watchers:
+            watcher.leg_started(call, leg)
 
     def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
         self._write("leg-ringing", call, at_s, leg=leg.leg_id)
@@ -69,12 +92,16 @@ class CallRecorder:
         self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
     ) -> None:
         self._write("leg-ended", call, at_s, leg=leg.leg_id, by=by, status=status, cause=q850)
+        for watcher in self._watchers:
+            watcher.leg_ended(call, leg, by)
 
     def answered(self, call: Call, at_s: float) -> None:
         self._write("call-answered", call, at_s)
 
     def held(self, call: Call, leg: Leg, at_s: float, *, on: bool) -> None:
         self._write("call-held" if on else "call-resumed", call, at_s, leg=leg.leg_id)
+        for watcher in self._watchers:
+            watcher.held(call, leg, on)
 
     def digit(self, call: Call, leg: Leg, at_s: float, digit: str) -> None:
         self._write("digit", call, at_s, leg=leg.leg_id, digit=digit)
@@ -112,3 +139,15 @@ class CallRecorder:
             outcome=outcome,
             duration_s=round(duration_s, 3),
         )
+        for watcher in self._watchers:
+            watcher.call_ended(call, by)
+
+
+def _origin(identity: Identity) -> tuple[str, dict[str, str]]:
+    """The direction of a call, and who began it."""
+    match identity:
+        case PhoneIdentity():
+            return "internal", {"extension": identity.extension}
+        case TrunkIdentity():
+            return "inbound", {"trunk": identity.trunk}
+    return "outbound", {"queue": identity.queue}

@@ -13,9 +13,10 @@ from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
-from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
 from softswitch.call.leg import Leg
+from softswitch.call.office_calls import OfficeCalls
 from softswitch.call.running import APOLOGY, Apps, Running
 from softswitch.call.steps import (
     RING_S_DEFAULT,
@@ -72,11 +73,12 @@ class CallControl:
             trunks,
             adopt=self._adopt,
             drop=self._drop,
-            connected=self._connect,
+            connected=self.connect_partner,
             finished=self._dial_finished,
             audio=self.audio,
         )
         self.transfers = Transfers(wiring, self, dialplan)
+        self.office_calls = OfficeCalls(wiring, self, self._dialling, dialplan, registered)
         self.broken = 0
         self.total = 0
 
@@ -125,30 +127,41 @@ class CallControl:
                 event.session, 503, headers=(("Retry-After", "5"),), now_s=wiring.now_s()
             )
             return
-        call = Call(
-            self,
-            call_id=f"c{int(wiring.wall_s() * 1000):x}-{wiring.token()[:6]}",
-            number=wiring.next_number(),
-            identity=identity,
-            number_from=number_from[:64],
-            number_to=number_to[:64],
-            caller_name=(from_.display_name or "")[:64],
-            started_at_s=wiring.wall_s(),
-            language=wiring.office.office.language,
-        )
+        call = self.new_call(identity, number_from, number_to, from_.display_name or "")
         if isinstance(identity, TrunkIdentity):
             call.trunks_taken.append(identity.trunk)
         leg = Leg.incoming(wiring, call, leg_id, event, label=_label(identity))
         call.caller = leg
-        self.total += 1
-        self._calls[call.call_id] = call
-        wiring.records.started(call, call.started_at_s)
+        self.enter(call)
         self._adopt(call, leg)
         problem = leg.offer_problem()
         if problem is not None:
             self._refuse(call, problem, "offer")
             return
         self.route(call, self._dialplan.route(number_to, identity))
+
+    def new_call(
+        self, identity: Identity, number_from: str, number_to: str, caller_name: str
+    ) -> Call:
+        """A call that is not in the table yet; `enter` puts it there."""
+        wiring = self._wiring
+        return Call(
+            self,
+            call_id=f"c{int(wiring.wall_s() * 1000):x}-{wiring.token()[:6]}",
+            number=wiring.next_number(),
+            identity=identity,
+            number_from=number_from[:64],
+            number_to=number_to[:64],
+            caller_name=caller_name[:64],
+            started_at_s=wiring.wall_s(),
+            language=wiring.office.office.language,
+        )
+
+    def enter(self, call: Call) -> None:
+        """The call begins."""
+        self.total += 1
+        self._calls[call.call_id] = call
+        self._wiring.records.started(call, call.started_at_s)
 
     def _take_trunk(self, name: str) -> bool:
         trunk = self._trunks.named(name)
@@ -204,7 +217,7 @@ class CallControl:
             return
         was_partner = leg is call.partner
         self._drop(call, leg, by, 200, q850)
-        if call.dial_machine is not None:
+        if call.dial_machine is not None or leg.leg_id in call.attempts:
             self._dialling.feed(call, LegEnded(leg.leg_id, by, q850))
         elif was_partner:
             self.end_call(call, by="callee", q850=q850)
@@ -387,7 +400,8 @@ class CallControl:
         target.trunks_taken += source.trunks_taken
         source.trunks_taken = []
 
-    def _connect(self, call: Call, leg: Leg) -> None:
+    def connect_partner(self, call: Call, leg: Leg) -> None:
+        """`leg` has answered: it is joined to the caller, who is answered where that is due."""
         call.partner = leg
         self.answer_caller(call, leg.codec)
         if not call.ended:
@@ -402,7 +416,7 @@ class CallControl:
         if caller.stream.worker != partner.stream.worker:
             partner.rehome()
         self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
-        if self._wiring.office.recording.calls == "all":
+        if call.to_be_recorded or self._wiring.office.recording.calls == "all":
             self.audio.start_recording(call)
 
     def _dial_finished(self, call: Call, outcome: Outcome) -> None:
@@ -469,7 +483,9 @@ class CallControl:
         self._calls.pop(call.call_id, None)
         for timer in call.timers:
             timer.cancel()
+        call.timers.clear()
         call.dial_machine = None
+        call.attempts.clear()
         cause = ReasonHeader("Q.850", q850)
         for leg in list(call.legs.values()):
             leg.hang_up(cause, status=status)
@@ -543,6 +559,11 @@ class CallControl:
         if not leg.answered or leg.held or call.answered_at_s is None:
             return
         _log.info("call %s: no media from %s", call.call_id, leg.label)
+        if leg is call.partner and call.outlives_partner:
+            leg.hang_up(ReasonHeader("Q.850", 41))
+            self._drop(call, leg, "media", 200, 41)
+            self._dialling.feed(call, LegEnded(leg.leg_id, "media", 41))
+            return
         self.end_call(call, by="media", q850=41, status=200, outcome="answered")
 
     def _stream_closed(self, event: media_events.StreamClosed) -> None:

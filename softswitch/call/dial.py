@@ -194,7 +194,9 @@ class Dial:
         return [] if self._alive else self._next_step()
 
     def _caller_ended(self, event: CallerEnded) -> list[DialEffect]:
-        ends: list[DialEffect] = [EndLeg(leg, q850=event.q850) for leg in self._alive]
+        ends: list[DialEffect] = [
+            EndLeg(leg, q850=event.q850, elsewhere=event.elsewhere) for leg in self._alive
+        ]
         self._alive = []
         if self.state is DialState.TALKING:
             return ends + self._finish(Outcome("answered", 200, event.q850, by="caller"))

@@ -11,6 +11,7 @@ from media.errors import MediaError
 from softswitch.call.dial import Dial
 from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step, TrunkEndpoint
 from softswitch.call.events import (
+    CallerEnded,
     ConnectCaller,
     DialEffect,
     DialEvent,
@@ -22,7 +23,7 @@ from softswitch.call.events import (
     StartTimer,
     TimerExpired,
 )
-from softswitch.call.identity import PhoneIdentity
+from softswitch.call.identity import TrunkIdentity
 from softswitch.call.leg import Leg, LegPlan
 from softswitch.errors import SoftswitchError
 from softswitch.sip.credentials import Credentials
@@ -35,6 +36,30 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
+
+
+class Attempt:
+    """A `Dial` beside a call's own: somebody is rung while the caller hears something else, as an agent is
+    for a caller who waits.
+
+    `connected(leg)` is called when somebody has answered, `finished(outcome)` when it came to nothing
+    or that conversation is over; neither when the call itself ends. `shown_name` is what the phones
+    display.
+    """
+
+    __slots__ = ("connected", "dial", "finished", "shown_name")
+
+    def __init__(
+        self,
+        dial: Dial,
+        connected: Callable[[Leg], None],
+        finished: Callable[[Outcome], None],
+        shown_name: str,
+    ) -> None:
+        self.dial = dial
+        self.connected = connected
+        self.finished = finished
+        self.shown_name = shown_name
 
 
 class Dialling:
@@ -72,24 +97,62 @@ class Dialling:
         call.dial_machine = dial
         self._perform_all(call, dial, dial.start())
 
-    def feed(self, call: Call, event: DialEvent) -> None:
-        """One event for the call's current attempt, if there is one."""
-        dial = call.dial_machine
-        if dial is not None:
-            self._perform_all(call, dial, dial.handle(event))
+    def begin_beside(
+        self,
+        call: Call,
+        steps: tuple[Step, ...],
+        *,
+        connected: Callable[[Leg], None],
+        finished: Callable[[Outcome], None],
+        shown_name: str = "",
+    ) -> Attempt:
+        """Begin an attempt beside the call's own; see `Attempt`."""
+        dial = Dial(steps, self._wiring.next_number)
+        attempt = Attempt(dial, connected, finished, shown_name)
+        self._perform_all(call, dial, dial.start(), attempt)
+        return attempt
 
-    def _perform_all(self, call: Call, dial: Dial, effects: list[DialEffect]) -> None:
+    def give_up(
+        self, call: Call, attempt: Attempt, *, q850: int = 16, elsewhere: bool = False
+    ) -> None:
+        """End an attempt beside the call: its phones stop ringing, who has answered is hung up."""
+        event = CallerEnded("switch", q850, elsewhere)
+        self._perform_all(call, attempt.dial, attempt.dial.handle(event), attempt)
+
+    def promote(self, call: Call, attempt: Attempt) -> None:
+        """Who has answered is the caller's partner from now on: the attempt becomes the call's own."""
+        _forget(call, attempt)
+        call.dial_machine = attempt.dial
+
+    def release(self, call: Call, attempt: Attempt) -> None:
+        """Whoever answered is no longer followed as an attempt: what becomes of his leg is his own."""
+        _forget(call, attempt)
+
+    def feed(self, call: Call, event: DialEvent) -> None:
+        """One event for the attempt it is about: the call's own, unless its leg is of one beside."""
+        attempt = call.attempts.get(getattr(event, "leg", 0))
+        dial = attempt.dial if attempt is not None else call.dial_machine
+        if dial is not None:
+            self._perform_all(call, dial, dial.handle(event), attempt)
+
+    def _perform_all(
+        self, call: Call, dial: Dial, effects: list[DialEffect], attempt: Attempt | None = None
+    ) -> None:
         # A leg that cannot even start is an event of its own: worked off in order, never nested.
         waiting: deque[DialEffect] = deque(effects)
         while waiting:
-            event = self._perform(call, dial, waiting.popleft())
+            effect = waiting.popleft()
+            if attempt is None:
+                event = self._perform(call, dial, effect)
+            else:
+                event = self._perform_beside(call, attempt, effect)
             if event is not None:
                 waiting.extend(dial.handle(event))
 
     def _perform(self, call: Call, dial: Dial, effect: DialEffect) -> DialEvent | None:
         match effect:
             case StartLeg():
-                return self._start_leg(call, effect)
+                return self._start_leg(call, effect, call.caller_name)
             case EndLeg():
                 self._end_leg(call, effect)
             case RingCaller():
@@ -108,13 +171,39 @@ class Dialling:
                 assert_never(effect)
         return None
 
-    def _start_timer(self, call: Call, dial: Dial, effect: StartTimer) -> None:
+    def _perform_beside(self, call: Call, attempt: Attempt, effect: DialEffect) -> DialEvent | None:
+        match effect:
+            case StartLeg():
+                call.attempts[effect.leg] = attempt
+                return self._start_leg(call, effect, attempt.shown_name or call.caller_name)
+            case EndLeg():
+                self._end_leg(call, effect)
+            case RingCaller():
+                pass
+            case ConnectCaller():
+                attempt.connected(call.legs[effect.leg])
+            case StartTimer():
+                self._start_timer(call, attempt.dial, effect, attempt)
+            case Finish():
+                _forget(call, attempt)
+                attempt.finished(effect.outcome)
+            case _:
+                assert_never(effect)
+        return None
+
+    def _start_timer(
+        self, call: Call, dial: Dial, effect: StartTimer, attempt: Attempt | None = None
+    ) -> None:
         def expire() -> None:
-            if call.dial_machine is dial:
-                self.feed(call, TimerExpired(effect.name, effect.generation))
+            call.timers.discard(timer)
+            live = call.dial_machine is dial or attempt in call.attempts.values()
+            if live and not call.ended:
+                event = TimerExpired(effect.name, effect.generation)
+                self._perform_all(call, dial, dial.handle(event), attempt)
                 self._wiring.pump()
 
-        call.timers.append(asyncio.get_running_loop().call_later(effect.after_s, expire))
+        timer = asyncio.get_running_loop().call_later(effect.after_s, expire)
+        call.timers.add(timer)
 
     def _end_leg(self, call: Call, effect: EndLeg) -> None:
         leg = call.legs.get(effect.leg)
@@ -141,11 +230,11 @@ class Dialling:
         else:
             call.caller.ring()
 
-    def _start_leg(self, call: Call, effect: StartLeg) -> DialEvent | None:
+    def _start_leg(self, call: Call, effect: StartLeg, shown_name: str) -> DialEvent | None:
         endpoint = effect.endpoint
         try:
             if isinstance(endpoint, PhoneEndpoint):
-                plan = self._plan_phone(call, endpoint)
+                plan = self._plan_phone(call, endpoint, shown_name)
             else:
                 plan = self._plan_trunk(call, endpoint)
             prefer = call.caller.offered_codecs()
@@ -157,7 +246,7 @@ class Dialling:
         self._adopt(call, leg)
         return None
 
-    def _plan_phone(self, call: Call, endpoint: PhoneEndpoint) -> LegPlan:
+    def _plan_phone(self, call: Call, endpoint: PhoneEndpoint, shown_name: str) -> LegPlan:
         office = self._wiring.office.office
         caller = SipUri("sip", call.number_from or "anonymous", office.domain)
         callee = SipUri("sip", endpoint.extension, office.domain)
@@ -165,7 +254,7 @@ class Dialling:
             label=endpoint.label,
             target=endpoint.contact_uri,
             flow=Flow(*endpoint.flow_key),
-            from_=NameAddr(str(caller), call.caller_name or None),
+            from_=NameAddr(str(caller), shown_name or None),
             to=NameAddr(str(callee), None),
             media_by_source=True,
         )
@@ -181,7 +270,7 @@ class Dialling:
         # The identity shown outside is one that the office owns (configuration), never what a
         # phone wrote; a call in transit keeps the number its trunk vouched for.
         shown = call.number_from or "anonymous"
-        if isinstance(call.identity, PhoneIdentity) and trunk.config.caller_id:
+        if not isinstance(call.identity, TrunkIdentity) and trunk.config.caller_id:
             shown = trunk.config.caller_id
         own = self._wiring.office.office.domain
         credentials = None
@@ -197,3 +286,8 @@ class Dialling:
             permitted_hosts=self._trunks.hosts(trunk),
             follow_contact=True,
         )
+
+
+def _forget(call: Call, attempt: Attempt) -> None:
+    for leg_id in [leg_id for leg_id, other in call.attempts.items() if other is attempt]:
+        del call.attempts[leg_id]

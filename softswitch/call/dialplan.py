@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
+from softswitch.call.identity import Identity, OfficeIdentity, PhoneIdentity, TrunkIdentity
+from softswitch.call.numbers import permission_for
 from softswitch.config import Destination
 
 if TYPE_CHECKING:
     from softswitch.config import Customer, Inbound, Office, Outbound
 
+OFFICE_RIGHTS = frozenset({"local", "national"})
+"""The permissions that the office itself has when it calls somebody back."""
 _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
@@ -58,6 +61,8 @@ class Dialplan:
         self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
+        self._country = office.office.country
+        self._listen = office.codes.listen
         self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
@@ -83,6 +88,8 @@ class Dialplan:
                 return self._from_phone(number, identity.extension)
             case TrunkIdentity():
                 return self._from_trunk(number, identity.trunk)
+            case OfficeIdentity():
+                return self._from_office(number)
 
     def onward(self, text: str, identity: Identity) -> Route:
         """Where a handler sends a call: a destination as in the office file (``queue:support``,
@@ -114,6 +121,8 @@ class Dialplan:
             if "internal" not in permissions:
                 return Refused(403, "no permission: internal")
             return local
+        if number.startswith(self._listen):
+            return Destination("code", "listen")
         for rule in self._outbound:
             if not number.startswith(rule.prefix):
                 continue
@@ -124,6 +133,25 @@ class Dialplan:
                 return Refused(484, "nothing after the prefix")
             return ToTrunks(tuple(rule.trunks), outside)
         return Refused(404, "unknown number")
+
+    def _from_office(self, number: str) -> Route:
+        """Who asked to be called back said himself which number is his, as far as his carrier did not:
+        so the office calls extensions and national numbers only, never international or premium
+        ones. An outside number leaves by the first rule whose permission is one of ours, its access
+        code (a prefix that would be stripped whole) left out."""
+        if number in self._permissions:
+            return Destination("extension", number)
+        needed = permission_for(number, self._country)
+        if needed not in OFFICE_RIGHTS:
+            return Refused(403, f"not called back: {needed or 'no telephone number'}")
+        for rule in self._outbound:
+            if rule.permission not in OFFICE_RIGHTS:
+                continue
+            if rule.strip == len(rule.prefix):
+                return ToTrunks(tuple(rule.trunks), number)
+            if number.startswith(rule.prefix):
+                return ToTrunks(tuple(rule.trunks), number[rule.strip :])
+        return Refused(404, "no outbound route")
 
     def _from_trunk(self, number: str, trunk: str) -> Route:
         for rule in self._inbound:

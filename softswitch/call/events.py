@@ -45,10 +45,12 @@ class LegEnded:
 
 @dataclass(frozen=True, slots=True)
 class CallerEnded:
-    """The caller has gone: cancelled before the answer, or hung up after it."""
+    """The caller has gone: cancelled before the answer, or hung up after it. `elsewhere`: he has been
+    served by somebody else, so that these phones show no missed call."""
 
     by: str
     q850: int = 16
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,4 +20,11 @@ class TrunkIdentity:
     trunk: str
 
 
-Identity: TypeAlias = PhoneIdentity | TrunkIdentity
+@dataclass(frozen=True, slots=True)
+class OfficeIdentity:
+    """The office itself, which calls somebody on behalf of one of its queues."""
+
+    queue: str
+
+
+Identity: TypeAlias = PhoneIdentity | TrunkIdentity | OfficeIdentity

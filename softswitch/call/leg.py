@@ -109,6 +109,12 @@ class Leg:
         self.rang = False
         self.held = False
 
+    @classmethod
+    def nobody(cls, wiring: Wiring, call: Call) -> Leg:
+        """Stands for the caller of a call that the office begins, until somebody has answered it."""
+        nowhere = Flow("udp", ("0.0.0.0", 0), ("0.0.0.0", 0))
+        return cls(wiring, call, 0, "nobody", nowhere, media_by_source=False)
+
     @property
     def codec(self) -> str | None:
         """The codec agreed so far."""

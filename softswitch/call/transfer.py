@@ -111,6 +111,7 @@ class Transfers:
         self._disconnect(call)
         call.caller, call.partner = stays, None
         call.dial_machine = None
+        call.leave_conversation()
         call.referral = transfer
         self._wiring.records.transferred(
             call, self._wiring.wall_s(), "blind", transferor.label, transfer.number
@@ -178,6 +179,7 @@ class Transfers:
         )
         self._control.move_leg(target, consultation, call)
         call.caller, call.partner, call.dial_machine = stays, target, None
+        call.leave_conversation()
         self._control.end_call(consultation, by="caller", q850=16)
         self._control.join(call)
         self._notify(transfer, 200)
