@@ -56,7 +56,7 @@ class Prompts:
         path = self._look(prompt, language)
         if path is None:
             raise CallError(f"prompt {prompt} does not exist in {language} or as a file")
-        if not prompt.startswith(TEXT_PREFIX):
+        if self._made is None or not self._made.owns(path):  # what was made may be pruned
             self._found[prompt, language] = path
         return path
 
@@ -67,6 +67,10 @@ class Prompts:
         except CallError:
             return False
         return True
+
+    def names(self) -> set[str]:
+        """The ids of all prompts that there are in some language."""
+        return {path.stem for root in self._roots for path in root.glob("*/*.wav")}
 
     def music(self, name: str) -> Path:
         """Music on hold by name (``default``), from the folder ``music``; raises `CallError`."""

@@ -50,6 +50,10 @@ class MadeSounds:
         """The file that `source` has been converted to already."""
         return self._kept(_key("file", str(source)))
 
+    def owns(self, path: Path) -> bool:
+        """Whether this is a file made here."""
+        return path.parent == self._folder
+
     def _kept(self, key: str) -> Path | None:
         path = self._known.get(key)
         return path if path is not None and path.is_file() else None

@@ -14,6 +14,7 @@ from softswitch.apps.echo import echo_test
 from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
 from softswitch.apps.mailbox_menu import MailboxMenu
+from softswitch.apps.sound_checks import make_sounds
 from softswitch.apps.survey import Surveys
 from softswitch.apps.voicemail import Voicemail
 from softswitch.call.running import APOLOGY, App, Apps
@@ -49,6 +50,7 @@ class Catalogue:
     """
 
     def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self.mailboxes = Mailboxes(
             desk.directory,
             desk.clock,
@@ -87,7 +89,9 @@ class Catalogue:
         await app(call, "")
 
     async def start(self) -> None:
-        """Do what is to be done before the first call."""
+        """Do what is to be done before the first call. Raises `ConfigError` for sounds that the office
+        file names and that are not there."""
+        await make_sounds(self._desk.office, self._desk.prompts)
         await self.mailboxes.start()
 
     async def stop(self) -> None:

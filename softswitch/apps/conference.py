@@ -110,7 +110,7 @@ class Conferences:
             await call.conference(room.room_id)
             if not first:
                 await self._tone(room, "conference-enter")
-            await call.until(participant.removed)
+            await call.wait_for(participant.removed)
         finally:
             await self._leave(call, number, room)
 

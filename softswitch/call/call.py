@@ -361,10 +361,6 @@ class Call:
         finally:
             timer.cancel()
 
-    async def until(self, future: asyncio.Future[_T]) -> _T:
-        """Wait for something of the handler's own, as long as the caller is there."""
-        return await self._wait(future)
-
     def move_beside(self, other: Call) -> None:
         """Have the caller's stream on the worker of `other`'s caller, as bridges and rooms demand: by
         choice before he is answered, else by a re-INVITE where they are apart."""

@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from softswitch.config.checks import check_office
+from softswitch.config.lines import Ivr
 from softswitch.config.locate import Locator
 from softswitch.config.model import Office
 from softswitch.config.problems import InvalidOffice, Problem, nearest
+from softswitch.config.values import Prompt
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
 Check = Callable[[Office], Iterable[Problem]]
@@ -35,8 +37,8 @@ _WRONG_TYPES = {
 
 
 def load_office(path: str | Path, *, checks: Iterable[Check] = ()) -> Office:
-    """The office of a file; `storage.directory` and the files of `tls` are made absolute, from the
-    file's own directory.
+    """The office of a file; `storage.directory`, the files of `tls` and the WAV files of greetings are
+    made absolute, from the file's own directory.
 
     Raises `ConfigError` (`InvalidOffice`, with all `problems`) where it cannot be read or used.
     """
@@ -61,7 +63,15 @@ def load_office(path: str | Path, *, checks: Iterable[Check] = ()) -> Office:
     files = {name: getattr(office.tls, name) for name in type(office.tls).model_fields}
     placed = {name: (file.parent / path).absolute() for name, path in files.items() if path}
     tls = office.tls.model_copy(update=placed)
-    return office.model_copy(update={"storage": storage, "tls": tls})
+    ivrs = tuple(_with_file_from(file.parent, ivr) for ivr in office.ivrs)
+    return office.model_copy(update={"storage": storage, "tls": tls, "ivrs": ivrs})
+
+
+def _with_file_from(directory: Path, ivr: Ivr) -> Ivr:
+    if ivr.greeting.kind != "file":
+        return ivr
+    path = str((directory / ivr.greeting.value).absolute())
+    return ivr.model_copy(update={"greeting": Prompt("file", path)})
 
 
 def parse_office(text: str, source: str = "", *, checks: Iterable[Check] = ()) -> Office:

@@ -240,7 +240,11 @@ class World:
 
     async def __aenter__(self) -> Self:
         self.loop.set_exception_handler(lambda _, context: self._problems.append(context))
-        await self.switch.start()
+        try:
+            await self.switch.start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self._baseline = self._tables()
         return self
 

@@ -1,0 +1,41 @@
+"""Whether everything an office file wants played is there: asked at the start, not by the first caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from softswitch.apps.ivr import spoken_as
+from softswitch.config.problems import InvalidOffice, Problem, nearest
+from softswitch.errors import CallError
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
+    from softswitch.prompts import Prompts
+
+
+async def make_sounds(office: Office, prompts: Prompts) -> None:
+    """Speak the texts and convert the files of all menus; raises `InvalidOffice` with every sound
+    that is missing or cannot be played."""
+    problems = [*_missing_music(office, prompts)]
+    for index, ivr in enumerate(office.ivrs):
+        path, prompt = f"ivr[{index}].greeting", spoken_as(ivr.greeting)
+        try:
+            if prompts.needs_making(prompt):
+                await prompts.make(prompt)
+            prompts.find(prompt)
+        except CallError as error:
+            hint = nearest(prompt, prompts.names()) if ivr.greeting.kind == "prompt" else ""
+            allowed = "a prompt's id, a WAV file, or a text where espeak-ng is installed"
+            problems.append(Problem(path, f"{error}{hint}", allowed, ivr.name))
+    if problems:
+        raise InvalidOffice(problems)
+
+
+def _missing_music(office: Office, prompts: Prompts) -> Iterator[Problem]:
+    for index, queue in enumerate(office.queues):
+        try:
+            prompts.music(queue.music)
+        except CallError as error:
+            allowed = 'a file of the folder prompts/music of the storage directory, or "default"'
+            yield Problem(f"queue[{index}].music", str(error), allowed, queue.name)
