@@ -1,10 +1,12 @@
-"""Checks of an office file that the applications add: menus that go round in circles or nowhere."""
+"""Checks of an office file that the applications add: menus that go round in circles or nowhere, and
+queues that nobody could route."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from softswitch.apps.acd_config import check_routing
 from softswitch.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -96,5 +98,5 @@ def _way_back(ways: dict[_Node, list[_Node]], start: _Node, first: _Node) -> lis
     return circle[::-1]
 
 
-OFFICE_CHECKS: tuple[Check, ...] = (check_menus,)
+OFFICE_CHECKS: tuple[Check, ...] = (check_menus, check_routing)
 """Given to `load_office` wherever an office is to be served."""

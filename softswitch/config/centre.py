@@ -20,7 +20,7 @@ from softswitch.config.values import (
     text_like,
 )
 
-_Criterion = Annotated[str, text_like("[a-z][a-z0-9-]{0,63}", 'a name such as "longest-idle"')]
+_Criterion = Annotated[str, text_like("[a-z][a-z0-9.-]{0,63}", 'a name such as "longest-idle"')]
 _SkillName = Annotated[
     str, text_like("[A-Za-z][A-Za-z0-9_.-]{0,63}", 'a name such as "billing" or "lang.zh"')
 ]
@@ -67,6 +67,9 @@ class Callback(Section):
 
     offer_after_s: float = Field(default=60.0, ge=0, le=86_400)
     key: Key = "1"
+    first: Literal["agent", "customer"] = "agent"
+    attempts: int = Field(default=3, ge=1, le=20)
+    retry_after_s: Seconds = 300.0
 
 
 class ServiceLevel(Section):
@@ -99,6 +102,10 @@ class Queue(Section):
     max_waiting: int = Field(default=50, ge=0, le=100_000)
     max_wait_s: Seconds = 600.0
     overflow: To = HANG_UP
+    keys: dict[Key, To] = Field(default_factory=dict)
+    join_when: Literal["always", "present", "free"] = "always"
+    stay_when: Literal["always", "present"] = "always"
+    place_held_s: float = Field(default=0.0, ge=0, le=3_600)
     service_level: ServiceLevel = ServiceLevel()
     survey: Name | None = None
 

@@ -276,6 +276,8 @@ def _queues(office: Office, known: _Known) -> Iterator[Problem]:
         if queue.hours is not None:
             yield from known.check(f"{path}.hours", entry, "hours", queue.hours)
         yield from known.destination(f"{path}.overflow", entry, queue.overflow)
+        for key, to in queue.keys.items():
+            yield from known.destination(f'{path}.keys."{key}"', entry, to)
         if queue.overflow == Destination("queue", queue.name):
             yield Problem(f"{path}.overflow", "leads to itself", "elsewhere", entry)
         yield from _doubled(

@@ -1,0 +1,182 @@
+"""From the office file to what the routing engine is configured with, and what is wrong in between."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from routing import model
+from routing.calendar import Calendar
+from routing.errors import ExpressionError, RoutingConfigError
+from routing.expressions import parse_skill
+from routing.registry import ENTRY_POINT_GROUP, Registry
+from softswitch.call.numbers import to_e164
+from softswitch.config.problems import Problem
+
+if TYPE_CHECKING:
+    from softswitch.config import Agent, Customer, Hours, Office, Queue
+
+_log = logging.getLogger("softswitch.acd")
+
+RONA_REASON = "rona"
+"""Why an agent is unavailable who did not answer."""
+CALLBACK_DIAL_S = 45.0
+_SKILL_FORM = 'as in "billing >= 2 & (lang.zh | lang.en)"'
+
+
+@cache
+def registry() -> Registry:
+    """All criteria and orders: built in, and of third parties by entry point (``softswitch.routing``)."""
+    found = Registry()
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            found.add(point.load())
+        except Exception:
+            # The queue that names it will be refused, with all names that are known.
+            _log.exception("the routing strategy %s (%s) cannot be used", point.name, point.value)
+    return found
+
+
+def acd_config_of(office: Office, epoch_s: float) -> model.AcdConfig:
+    """The engine's configuration; `epoch_s` is Unix time where its clock shows 0."""
+    country = office.office.country
+    return model.AcdConfig(
+        queues=tuple(queue_config_of(queue) for queue in office.queues),
+        agents=tuple(agent_config_of(agent) for agent in office.agents),
+        regions=tuple(
+            model.RegionConfig(name=r.name, prefixes=tuple(map(_prefix, r.prefixes)))
+            for r in office.regions
+        ),
+        customers=tuple(customer_config_of(customer, country) for customer in office.customers),
+        calendars={h.name: calendar_of(h, office) for h in office.hours},
+        registry=registry(),
+        epoch_s=epoch_s,
+    )
+
+
+def queue_config_of(queue: Queue) -> model.QueueConfig:
+    """One ``[[queue]]``."""
+    return model.QueueConfig(
+        id=queue.name,
+        name=queue.name,
+        route=tuple(queue.route),
+        skill=queue.skill,
+        relax=tuple(model.Relaxation(after_s=r.after_s, skill=r.skill) for r in queue.relax),
+        last_agent=model.LastAgentRule(
+            within_s=queue.last_agent.within_h * 3600.0, wait_s=queue.last_agent.wait_s
+        ),
+        region=model.RegionRule(wait_s=queue.region.wait_s),
+        ring_s=queue.ring_s,
+        wrap_up_s=queue.wrap_up_s,
+        rona=model.RonaRule(reason=RONA_REASON),
+        announce=_announce_rule(queue),
+        callback=_callback_rule(queue),
+        empty=model.EmptyRule(join=queue.join_when, leave=queue.stay_when),
+        max_waiting=queue.max_waiting,
+        max_wait_s=queue.max_wait_s,
+        overflow=str(queue.overflow),
+        hours=queue.hours or "",
+        place_held_s=queue.place_held_s,
+        service_level=model.ServiceLevelRule(
+            within_s=queue.service_level.within_s, target=queue.service_level.target
+        ),
+    )
+
+
+def _announce_rule(queue: Queue) -> model.AnnounceRule | None:
+    announce = queue.announce
+    if not (announce.position or announce.wait):
+        return None
+    return model.AnnounceRule(
+        position=announce.position, wait=announce.wait, every_s=announce.every_s
+    )
+
+
+def _callback_rule(queue: Queue) -> model.CallbackRule:
+    callback = queue.callback
+    if callback is None:
+        return model.CallbackRule(dial_s=CALLBACK_DIAL_S)
+    return model.CallbackRule(
+        offer_after_s=callback.offer_after_s,
+        key=callback.key,
+        customer_first=callback.first == "customer",
+        attempts=callback.attempts,
+        retry_after_s=callback.retry_after_s,
+        dial_s=CALLBACK_DIAL_S,
+    )
+
+
+def agent_config_of(agent: Agent) -> model.AgentConfig:
+    """One ``[[agent]]``."""
+    return model.AgentConfig(
+        id=agent.id,
+        name=agent.name,
+        queues=tuple(agent.queues),
+        skills=dict(agent.skills),
+        regions=tuple(agent.regions),
+        attributes={"extension": agent.extension},
+    )
+
+
+def customer_config_of(customer: Customer, country: str) -> model.CustomerConfig:
+    """One ``[[customer]]``; known by the first of his numbers."""
+    phones = tuple(to_e164(number, country) for number in customer.phone)
+    return model.CustomerConfig(
+        id=phones[0],
+        phones=phones,
+        name=customer.name,
+        priority=float(customer.priority),
+        tags=tuple(customer.tags),
+    )
+
+
+def calendar_of(hours: Hours, office: Office) -> Calendar:
+    """One ``[[hours]]``, in the office's time zone."""
+    week = tuple(tuple((start, end) for start, end in day) for day in hours.open)
+    return Calendar(week, dict.fromkeys(hours.holidays, ()), office.office.zone)
+
+
+def _prefix(number: str) -> str:
+    return number if number.startswith("+") else f"+{number}"
+
+
+# -- checks -----------------------------------------------------------------------------------------
+
+
+def check_routing(office: Office) -> Iterable[Problem]:
+    """Skill expressions, names of criteria and orders, keys with two meanings, and agents who share a
+    telephone."""
+    for index, queue in enumerate(office.queues):
+        yield from _check_queue(f"queue[{index}]", queue)
+    extensions: dict[str, str] = {}
+    for index, agent in enumerate(office.agents):
+        path = f"agent[{index}].extension"
+        first = extensions.setdefault(agent.extension, path)
+        if first != path:
+            yield Problem(path, f"is the same as {first}", "an extension of his own", agent.id)
+
+
+def _check_queue(path: str, queue: Queue) -> Iterator[Problem]:
+    skills = [(f"{path}.skill", queue.skill)]
+    skills += [(f"{path}.relax[{n}].skill", step.skill) for n, step in enumerate(queue.relax)]
+    broken = False
+    for key, text in skills:
+        try:
+            parse_skill(text)
+        except ExpressionError as error:
+            broken = True
+            yield Problem(
+                key, f"{error.problem}, at character {error.position}", _SKILL_FORM, queue.name
+            )
+    if not broken:
+        try:
+            registry().pipeline(queue_config_of(queue), random.Random(0))
+        except RoutingConfigError as error:
+            key = error.where.rpartition(": ")[2]
+            yield Problem(f"{path}.{key}", error.problem, error.allowed, queue.name)
+    if queue.callback is not None and queue.callback.key in queue.keys:
+        yield Problem(f"{path}.callback.key", "is one of `keys` too", "another key", queue.name)
