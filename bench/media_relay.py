@@ -91,7 +91,10 @@ class Generator:
 
     def receive(self, measure: bool) -> None:
         self.io.wait(0.0)
-        count = self.io.receive()
+        found = self.io.receive()
+        # RTCP for one leg may come to the socket of another: it goes to the next port.
+        chosen = (self.io.lengths[:found] == PACKET).nonzero()[0]
+        count = len(chosen)
         if count:
             self.received += count
             now_s = time.perf_counter()
@@ -99,7 +102,7 @@ class Generator:
             self.heard_s = now_s
             if measure:
                 now = (time.perf_counter_ns() // 1000) & 0xFFFFFFFF
-                self.delays.append(now - self.io.rx.words[:count, 4].astype(np.int64))
+                self.delays.append(now - self.io.rx.words[chosen, 4].astype(np.int64))
 
     def run(self, seconds: float, measure: bool) -> None:
         start = time.perf_counter()
