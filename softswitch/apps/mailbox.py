@@ -1,8 +1,9 @@
 """Mailboxes: messages as WAV files, each with what is known of it in a JSON file beside it.
 
-``voicemail/<box>/<id>.wav`` and ``<id>.json``; ``greeting.wav`` is the box's own. A message that is being
-recorded has ``<id>.draft``: after a crash its recording is found by it, repaired and kept. Names are made of
-our own ids, never of what a caller says.
+``voicemail/<box>/<id>.wav`` and ``<id>.json``; ``greeting-<id>.wav`` is the box's own: under a new name each
+time, because the media plane remembers what a file of a name says. A message that is being recorded has
+``<id>.draft``: after a crash its recording is found by it, repaired and kept. Names are made of our own
+ids, never of what a caller says.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ VOICED_S_MIN = 0.3
 
 _DAY_S = 86_400.0
 _BOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_GREETING = "greeting"
+_GREETING = "greeting-"
 
 OnChanged: TypeAlias = Callable[[str, int, int], None]
 
@@ -59,6 +60,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 class _Box:
     messages: dict[str, Message]
     drafts: set[str]
+    greeting: Path | None = None
 
 
 class Mailboxes:
@@ -101,7 +103,12 @@ class Mailboxes:
             _log.warning("message %s was cut when the exchange went down", message.message_id)
             box.drafts.add(message.message_id)
             await self.keep(message)
+        for path in await loop.run_in_executor(None, self._greetings):
+            self._box(path.parent.name).greeting = path
         self.expire()
+
+    def _greetings(self) -> list[Path]:
+        return sorted(self._directory.glob(f"*/{_GREETING}*.wav"))
 
     def _read(self) -> Iterator[tuple[Message, bool]]:
         if not self._directory.is_dir():
@@ -252,18 +259,22 @@ class Mailboxes:
 
     def greeting(self, box: str) -> Path | None:
         """The box's own greeting."""
-        path = self._greeting(box)
-        return path if path.is_file() else None
+        return self._box(box).greeting
 
     def take_greeting(self, box: str, recording: str) -> None:
         """Make a finished recording the box's greeting."""
-        path = self._greeting(box)
+        self.drop_greeting(box)
+        path = self._directory / box / f"{_GREETING}{recording}"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.replace(self._recordings / recording, path)
+        self._box(box).greeting = path
 
     def drop_greeting(self, box: str) -> None:
         """Greet with the standard words again."""
-        self._greeting(box).unlink(missing_ok=True)
+        found = self._box(box)
+        if found.greeting is not None:
+            found.greeting.unlink(missing_ok=True)
+            found.greeting = None
 
     def drop_recording(self, recording: str) -> None:
         """A recording that nobody wants."""
@@ -272,10 +283,6 @@ class Mailboxes:
     def recording_path(self, recording: str) -> Path:
         """Where a recording is as long as it has no box."""
         return self._recordings / recording
-
-    def _greeting(self, box: str) -> Path:
-        self._box(box)
-        return self._directory / box / f"{_GREETING}.wav"
 
     # -- inside ------------------------------------------------------------------------------------
 

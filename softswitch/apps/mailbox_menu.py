@@ -169,7 +169,7 @@ class MailboxMenu:
 
     async def _greeting(self, call: Call, box: str) -> None:
         for _ in range(TRIES):
-            name = f"greeting-{box}-{call.call_id}-{next(self._numbers)}.wav"
+            name = f"{box}-{call.call_id}-{next(self._numbers)}.wav"
             recorded = await self._record(call, name)
             try:
                 key = await self._judged(call, name, recorded)
