@@ -1,4 +1,4 @@
-"""Further peers, each where it is installed: sipsak, Kamailio, linphone's console phone."""
+"""Further peers, each where it is installed: sipsak and Kamailio."""
 
 from __future__ import annotations
 
@@ -112,28 +112,3 @@ def test_a_carrier_behind_a_record_routing_proxy(
             lambda method=method: f"20 {method} through Kamailio:\n{kamailio.tail()}",
         )
     server.wait_idle()
-
-
-def test_linphone_registers(serve: Serve, process: Callable[..., Process], tmp_path: Path) -> None:
-    require("linphone-daemon", "linphone-cli")
-    server = serve()
-    pipe = f"{tmp_path}/daemon"
-    daemon = process("linphone", ["linphone-daemon", "--pipe", pipe, "--config", "/dev/null"])
-    require("linphone-daemon-pipetest", "linphone-cli")
-    command = (
-        f"register sip:1001@{server.address} sip:{server.address} {password_of('1001')} 1001\n"
-    )
-
-    def registered() -> bool:
-        assert daemon.running(), daemon.tail()
-        subprocess.run(
-            ["linphone-daemon-pipetest", pipe],
-            input=command,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-        return server.registrations() == 1
-
-    wait_until(registered, "linphone to register")
