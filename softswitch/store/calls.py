@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.errors import StoreError
-from softswitch.store.database import Database, reason_of
+from softswitch.store.database import Database
 from softswitch.store.projection import record_of
+from softswitch.store.reading import reading
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import calls
 
@@ -29,7 +25,7 @@ class CallRecords:
 
     async def get(self, call_id: str) -> CallRecord | None:
         """One call's record."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             query = sa.select(calls).where(calls.c.call_id == call_id)
             row = (await connection.execute(query)).first()
             return None if row is None else record_of(row)
@@ -39,12 +35,12 @@ class CallRecords:
         query = sa.select(calls).order_by(calls.c.seq.desc()).limit(max(0, min(limit, LIST_MAX)))
         if before is not None:
             query = query.where(calls.c.seq < before)
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             return [record_of(row) for row in await connection.execute(query)]
 
     async def count(self) -> int:
         """How many calls there are records of, open ones included."""
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             query = sa.select(sa.func.count()).select_from(calls)
             return int((await connection.execute(query)).scalar_one())
 
@@ -55,13 +51,5 @@ class CallRecords:
             .where(calls.c.ended_at_s.is_(None), calls.c.seq <= up_to_seq)
             .order_by(calls.c.seq)
         )
-        async with self._reading() as connection:
+        async with reading(self._database) as connection:
             return [record_of(row) for row in await connection.execute(query)]
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._database.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreError(f"the call records cannot be read: {reason_of(error)}") from error

@@ -98,7 +98,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
-        return self.writer.dialect.name
+        return "postgresql" if self.path is None else "sqlite"
 
     async def open(self) -> None:
         """Connect, check a database of moderate size, bring the schema up to date.

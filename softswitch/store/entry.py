@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 ENTRY_BYTES_MAX = 64 * 1024
+TEXT_MAX = 256
 _CRC_CHARACTERS = 9  # eight hexadecimal digits and a space
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -91,3 +92,22 @@ def read_line(line: bytes) -> Entry | None:
         return Entry(seq, at_s, kind, call_id, _encoder.encode(data).decode())
     except (ValueError, TypeError):
         return None
+
+
+def text_of(value: object) -> str:
+    """A particular as a text of a record: at most `TEXT_MAX` characters, "" for none."""
+    return clean(str(value))[:TEXT_MAX] if value is not None else ""
+
+
+def integer_of(value: object) -> int | None:
+    """A particular as a whole number of 32 bits; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < 1 << 31 else None
+
+
+def number_of(value: object) -> float | None:
+    """A particular as a number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e15 else None

@@ -89,6 +89,7 @@ class Journal:
         self._behind = True  # the database may miss entries that are in the log only
         self._segments_grew = False
         self._writer_doubtful = False
+        self._told_to: int | None = None  # where the stories of an older version's entries end
         self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._database_timer: asyncio.TimerHandle | None = None
@@ -102,6 +103,8 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         # Set once the database has been brought up to what was before this start.
         self.caught_up = asyncio.Event()
+        # Set once what an older version journaled is in the tables that it did not have.
+        self.told_all = asyncio.Event()
         self.lost = 0
         self.refused = 0
         self.commits = 0
@@ -177,6 +180,8 @@ class Journal:
                 # Numbers would start at 1 again, below those the database holds.
                 raise StoreError(f"the database cannot be used: {reason_of(error)}") from None
             self._database_failed(error)
+        if self._told_to is not None:
+            self._database_wake.set()
         self._tasks = [
             self._loop.create_task(self._keep_log(), name="journal log"),
             self._loop.create_task(self._keep_database(), name="journal database"),
@@ -260,6 +265,7 @@ class Journal:
                 self.caught_up.set()
                 self._rest_until_s = self._loop.time() + REST_S
                 await self._prune()
+                await self._tell_more()
             self._finish_flushes()
 
     def _wake_database(self) -> None:
@@ -304,6 +310,7 @@ class Journal:
         writer = self._database.writer
         self._projection = Projection(self._database.dialect)
         found = (await writer.execute(sa.select(sa.func.max(journal.c.seq)))).scalar()
+        self._told_to = await self._projection.told_to(writer)
         await writer.rollback()
         self._database_seq = found or 0
         self._seq = max(self._seq, self._database_seq)
@@ -412,6 +419,25 @@ class Journal:
             except SQLAlchemyError as error:
                 self._projection.forget()
                 raise StoreError(f"the records cannot be rebuilt: {reason_of(error)}") from error
+
+    async def _tell_more(self) -> None:
+        """One step of reading what an older version journaled, for tables that it did not have. New
+        entries come first; the steps are short, so that nothing waits for them."""
+        if self._told_to is None or self._projection is None or self._stopping:
+            self.told_all.set()
+            return
+        async with self._write_lock:
+            writer = self._database.writer
+            try:
+                async with writer.begin():
+                    self._told_to = await self._projection.tell_more(writer, self._told_to)
+            except SQLAlchemyError as error:
+                self._database_failed(error)
+                return
+        if self._told_to is None:
+            self.told_all.set()
+        else:
+            self._database_wake.set()
 
     async def _prune(self) -> None:
         if not self._segments_grew or self._behind:

@@ -12,12 +12,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store.entry import Entry
+from softswitch.store.projection_centre import CentreProjection
 from softswitch.store.record import KINDS, CallRecord, apply
 from softswitch.store.schema import calls, journal
+from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 
 _ENDED_KEPT = 1024
 _IDS_A_QUERY = 500
 _REBUILD_ROWS = 5_000
+_TELL_ROWS = 500
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _FIELDS = tuple(field.name for field in fields(CallRecord))
 _JSON_FIELDS = ("legs", "recordings")
@@ -52,6 +55,7 @@ class Projection:
 
     def __init__(self, dialect: str) -> None:
         self._upsert = _upsert(dialect)
+        self._centre = CentreProjection()
         self._open: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
 
@@ -66,6 +70,7 @@ class Projection:
             ],
         )
         await self._write_records(connection, entries)
+        await self._centre.write(connection, entries)
 
     async def _write_records(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         telling = [e for e in entries if e.call_id is not None and e.kind in KINDS]
@@ -111,23 +116,47 @@ class Projection:
         """Drop what is in memory: a transaction failed after records were changed."""
         self._open.clear()
         self._ended.clear()
+        self._centre.forget()
 
     async def rebuild(self, connection: AsyncConnection) -> int:
         """Make all records anew from the journal, in the caller's transaction; their number."""
         self.forget()
         await connection.execute(sa.delete(calls))
+        await self._centre.clear(connection)
         seq = 0
-        columns = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
-        while True:
-            query = sa.select(*columns).where(journal.c.seq > seq).order_by(journal.c.seq)
-            rows = (await connection.execute(query.limit(_REBUILD_ROWS))).all()
-            if not rows:
-                break
-            await self._write_records(connection, [Entry(*row) for row in rows])
-            seq = rows[-1][0]
+        while entries := await _entries_after(connection, seq, _REBUILD_ROWS):
+            await self._write_records(connection, entries)
+            await self._centre.write(connection, entries)
+            seq = entries[-1].seq
+        await connection.execute(sa.delete(facts).where(facts.c.name == STORIES_TOLD_TO))
         counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))
         return int(counted.scalar_one())
+
+    async def told_to(self, connection: AsyncConnection) -> int | None:
+        """Up to which entry stories have been told, where a version that did not tell them was here;
+        None if there is nothing left to do."""
+        query = sa.select(facts.c.value).where(facts.c.name == STORIES_TOLD_TO)
+        found = (await connection.execute(query)).scalar()
+        return None if found is None else int(found)
+
+    async def tell_more(self, connection: AsyncConnection, told_to: int) -> int | None:
+        """Tell the stories of some more entries, in the caller's transaction; as `told_to`."""
+        entries = await _entries_after(connection, told_to, _TELL_ROWS)
+        here = facts.c.name == STORIES_TOLD_TO
+        if not entries:
+            await connection.execute(sa.delete(facts).where(here))
+            return None
+        await self._centre.retell(connection, entries)
+        seq = entries[-1].seq
+        await connection.execute(sa.update(facts).where(here).values(value=str(seq)))
+        return seq
 
     @property
     def calls_open(self) -> int:
         return len(self._open)
+
+
+async def _entries_after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:
+    columns = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
+    query = sa.select(*columns).where(journal.c.seq > seq).order_by(journal.c.seq).limit(limit)
+    return [Entry(*row) for row in (await connection.execute(query)).all()]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from softswitch.store.entry import Entry, clean
+from softswitch.store.entry import Entry, clean, integer_of, number_of, text_of
 
 STATUSES = ("open", "answered", "busy", "no-answer", "cancelled", "rejected", "failed", "lost")
 LEGS_MAX = 64
 RECORDINGS_MAX = 64
-_TEXT_MAX = 256
 _LEG_KINDS = frozenset({"leg-started", "leg-ringing", "leg-answered", "leg-ended", "leg-quality"})
 KINDS = _LEG_KINDS | {
     "call-started",
@@ -87,7 +86,7 @@ def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
             _start(record, data, entry.at_s)
         case "call-routed":
             if not record.destination:
-                kind, name = _text(data.get("kind")), _text(data.get("name"))
+                kind, name = text_of(data.get("kind")), text_of(data.get("name"))
                 record.destination = f"{kind}:{name}" if name else kind
         case "call-answered":
             if record.answered_at_s is None:
@@ -104,27 +103,27 @@ def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
 
 def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
     record.started_at_s = at_s
-    record.number_from = _text(data.get("number_from"))
-    record.number_to = _text(data.get("number_to"))
-    record.caller_name = _text(data.get("caller_name"))
-    record.direction = _text(data.get("direction"))
+    record.number_from = text_of(data.get("number_from"))
+    record.number_to = text_of(data.get("number_to"))
+    record.caller_name = text_of(data.get("caller_name"))
+    record.direction = text_of(data.get("direction"))
     for key in ("extension", "trunk"):
         if data.get(key):
-            record.origin = f"{key}:{_text(data[key])}"
+            record.origin = f"{key}:{text_of(data[key])}"
 
 
 def _end(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    ended_at_s = _number(data.get("ended_at_s"))
+    ended_at_s = number_of(data.get("ended_at_s"))
     record.ended_at_s = at_s if ended_at_s is None else ended_at_s
-    record.q850 = _integer(data.get("q850"))
-    record.sip_status = _integer(data.get("status"))
-    record.ended_by = _text(data.get("by"))
-    record.status = _status(record, _text(data.get("outcome")))
+    record.q850 = integer_of(data.get("q850"))
+    record.sip_status = integer_of(data.get("status"))
+    record.ended_by = text_of(data.get("by"))
+    record.status = _status(record, text_of(data.get("outcome")))
     cause = data.get("cause")
-    record.cause = _text(cause) if isinstance(cause, str) else _text(data.get("outcome"))
+    record.cause = text_of(cause) if isinstance(cause, str) else text_of(data.get("outcome"))
     # The caller's measure is monotonic time; the difference of two wall times is what is left
     # after a crash, or when a clock was set meanwhile.
-    measured_s = _number(data.get("duration_s"))
+    measured_s = number_of(data.get("duration_s"))
     if measured_s is not None:
         record.duration_s = max(0.0, measured_s)
     elif record.answered_at_s is not None:
@@ -155,9 +154,9 @@ def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float)
         if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
             return
         leg = {
-            "leg": number if isinstance(number, int) else _text(number),
-            "role": _text(data.get("role")),
-            "endpoint": _text(data.get("endpoint")),
+            "leg": number if isinstance(number, int) else text_of(number),
+            "role": text_of(data.get("role")),
+            "endpoint": text_of(data.get("endpoint")),
             "started_at_s": at_s,
         }
         record.legs.append(leg)
@@ -169,45 +168,29 @@ def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float)
         case "leg-answered":
             leg.setdefault("answered_at_s", at_s)
             if data.get("codec"):
-                leg["codec"] = _text(data["codec"])
+                leg["codec"] = text_of(data["codec"])
         case "leg-ended":
-            ended_at_s = _number(data.get("ended_at_s"))
+            ended_at_s = number_of(data.get("ended_at_s"))
             leg.setdefault("ended_at_s", at_s if ended_at_s is None else ended_at_s)
-            leg["status"] = _integer(data.get("status"))
-            leg["q850"] = _integer(data.get("cause", data.get("q850")))
-            leg["by"] = _text(data.get("by"))
+            leg["status"] = integer_of(data.get("status"))
+            leg["q850"] = integer_of(data.get("cause", data.get("q850")))
+            leg["by"] = text_of(data.get("by"))
         case "leg-quality":
-            leg["quality"] = {_text(k): v for k, v in data.items() if k != "leg"}
+            leg["quality"] = {text_of(k): v for k, v in data.items() if k != "leg"}
 
 
 def _recording_started(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
     if len(record.recordings) < RECORDINGS_MAX:
-        record.recordings.append({"name": _text(data.get("name")), "started_at_s": at_s})
+        record.recordings.append({"name": text_of(data.get("name")), "started_at_s": at_s})
 
 
 def _recording_stopped(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    name = _text(data.get("name"))
+    name = text_of(data.get("name"))
     recording = next((r for r in record.recordings if r["name"] == name), None)
     if recording is None:
         _recording_started(record, data, at_s)
         recording = next((r for r in record.recordings if r["name"] == name), None)
     if recording is not None:
         recording["stopped_at_s"] = at_s
-        recording["frames"] = _integer(data.get("frames"))
-        recording["reason"] = _text(data.get("reason"))
-
-
-def _text(value: object) -> str:
-    return clean(str(value))[:_TEXT_MAX] if value is not None else ""
-
-
-def _integer(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) < 1 << 31 else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < 1e15 else None
+        recording["frames"] = integer_of(data.get("frames"))
+        recording["reason"] = text_of(data.get("reason"))

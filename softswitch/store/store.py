@@ -18,6 +18,7 @@ from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import journal as journal_table
+from softswitch.store.statistics import Statistics
 
 _log = logging.getLogger(__name__)
 _Q850_TEMPORARY_FAILURE = 41
@@ -40,6 +41,7 @@ class Store:
         self._opened_seq = journal.last_seq if journal is not None else 0
         self._closing: asyncio.Task[list[CallRecord]] | None = None
         self.calls = CallRecords(database)
+        self.statistics = Statistics(database)
 
     @classmethod
     async def open(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +18,8 @@ import softswitch.store
 from softswitch.errors import StoreError
 from softswitch.store import Store
 from softswitch.store.migrate import HEAD, migrate, revision_of
-from softswitch.store.schema import calls, journal, metadata
+from softswitch.store.schema import journal
+from softswitch.store.tables import metadata
 
 MIGRATIONS = Path(softswitch.store.__file__).parent / "migrations"
 
@@ -36,7 +40,7 @@ def test_the_history_ends_in_the_schema(connection: sa.Connection) -> None:
     migrate(connection)
     assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     indexes = sa.inspect(connection).get_indexes
-    for table in (journal, calls):
+    for table in metadata.tables.values():
         found = {
             (i["name"], tuple(i["column_names"]), bool(i["unique"])) for i in indexes(table.name)
         }
@@ -87,3 +91,31 @@ def test_statements_are_never_made_of_text() -> None:
         source = path.read_text()
         assert 'text(f"' not in source, path
         assert ".format(" not in source, path
+
+
+async def test_the_journal_of_the_first_version_is_told_while_calls_go_on(
+    tmp_path: Path, store_tools: Any
+) -> None:
+    """A database that knew calls only: its queues and agents are read from its journal."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'softswitch.db'}")
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+        rows = []
+        for number in range(1, 2_001, 2):
+            data = json.dumps({"contact": f"c{number}", "queue": "support"})
+            row = {"call_id": f"c{number}", "at_s": float(number)}
+            rows.append({**row, "seq": number, "kind": "acd-queued", "data": data})
+            rows.append({**row, "seq": number + 1, "kind": "call-ended", "data": "{}"})
+        connection.execute(sa.insert(journal), rows)
+    engine.dispose()
+    async with store_tools.opened(tmp_path) as tools:
+        tools.calls.whole("new")
+        assert await tools.journal.flush()
+        assert await tools.store.calls.get("new") is not None
+        await asyncio.wait_for(tools.journal.told_all.wait(), 20)
+        assert store_tools.sql(tmp_path, "SELECT * FROM facts") == []
+        assert store_tools.sql(tmp_path, "SELECT count(*), min(outcome) FROM queue_visits") == [
+            (1_000, "lost")
+        ]
+    async with store_tools.opened(tmp_path) as tools:
+        assert store_tools.sql(tmp_path, "SELECT * FROM facts") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from softswitch.store.schema import metadata
+from softswitch.store.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -1,0 +1,136 @@
+"""Keeping the tables about queues and agents up to date with the journal, in its transactions.
+
+A contact's rows are made anew from all its entries whenever one comes that tells something. That costs
+one look-up more than carrying state along, and is right whatever happened in between: a crash, a
+restart, entries that come after the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store import acd
+from softswitch.store.entry import Entry, text_of
+from softswitch.store.schema import journal
+from softswitch.store.schema_centre import (
+    agent_offers,
+    agent_states,
+    handlings,
+    queue_visits,
+    segments,
+)
+from softswitch.store.story import KINDS, TELLING, tell
+
+ENTRIES_MAX = 5_000
+"""Of one story; what comes later than that is only journaled."""
+_IDS_A_QUERY = 200
+_KINDS = sorted(KINDS)
+_TABLES = {
+    "segments": segments,
+    "visits": queue_visits,
+    "offers": agent_offers,
+    "handlings": handlings,
+}
+STORY_TABLES = tuple(_TABLES.values())
+
+
+class CentreProjection:
+    """Writes the rows that follow from batches of entries. Keeps the agents' present states in
+    memory; after a failed transaction, `forget`."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, int] | None = None  # agent -> seq of his open row
+
+    def forget(self) -> None:
+        self._states = None
+
+    async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """Bring the tables up to date with `entries`, which are in the journal's table already."""
+        await self.retell(connection, entries)
+        changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
+        if changes:
+            await self._write_states(connection, changes)
+
+    # -- stories --------------------------------------------------------------------------------
+
+    async def retell(self, connection: AsyncConnection, entries: Iterable[Entry]) -> None:
+        """Tell the stories that `entries` change; may be repeated at will."""
+        changed = dict.fromkeys(
+            entry.call_id for entry in entries if entry.call_id and entry.kind in TELLING
+        )
+        ids = sorted(changed)
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            await self._retell(connection, ids[start : start + _IDS_A_QUERY])
+
+    async def _retell(self, connection: AsyncConnection, ids: list[str]) -> None:
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
+        query = (
+            sa.select(
+                journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data
+            )
+            .where(journal.c.call_id.in_(ids), journal.c.kind.in_(_KINDS))
+            .order_by(journal.c.call_id, journal.c.seq)
+        )
+        found = (Entry(*row) for row in (await connection.execute(query)).all())
+        for call_id, entries in groupby(found, key=lambda entry: entry.call_id):
+            story = tell(list(entries)[:ENTRIES_MAX])
+            for name, of_story in rows.items():
+                of_story.extend({**asdict(row), "call_id": call_id} for row in getattr(story, name))
+        for name, table in _TABLES.items():
+            await connection.execute(sa.delete(table).where(table.c.call_id.in_(ids)))
+            if rows[name]:
+                await connection.execute(sa.insert(table), rows[name])
+
+    # -- agents ---------------------------------------------------------------------------------
+
+    async def _write_states(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        states = await self._known_states(connection)
+        new: dict[int, dict[str, Any]] = {}
+        ended: list[dict[str, Any]] = []
+        for entry in entries:
+            data = entry.data()
+            agent = text_of(data.get("agent"))
+            former = states.get(agent)
+            if former in new:
+                new[former]["ended_at_s"] = entry.at_s
+            elif former is not None:
+                ended.append({"of_seq": former, "at_s": entry.at_s})
+            new[entry.seq] = {
+                "seq": entry.seq,
+                "agent_id": agent,
+                "state": text_of(data.get("new")),
+                "reason": text_of(data.get("reason")),
+                "contact_id": text_of(data.get("contact")),
+                "started_at_s": entry.at_s,
+                "ended_at_s": None,
+            }
+            states[agent] = entry.seq
+        if ended:
+            await connection.execute(
+                sa.update(agent_states)
+                .where(agent_states.c.seq == sa.bindparam("of_seq"))
+                .values(ended_at_s=sa.bindparam("at_s")),
+                ended,
+            )
+        await connection.execute(sa.insert(agent_states), list(new.values()))
+
+    async def _known_states(self, connection: AsyncConnection) -> dict[str, int]:
+        if self._states is None:
+            query = sa.select(agent_states.c.agent_id, agent_states.c.seq).where(
+                agent_states.c.ended_at_s.is_(None)
+            )
+            found = (await connection.execute(query.order_by(agent_states.c.seq))).all()
+            self._states = {row.agent_id: row.seq for row in found}
+        return self._states
+
+    async def clear(self, connection: AsyncConnection) -> None:
+        """Empty all tables, to be written anew."""
+        self.forget()
+        for table in (*STORY_TABLES, agent_states):
+            await connection.execute(sa.delete(table))

@@ -1,0 +1,8 @@
+"""Every table of the database, for migrations and for whoever copies or compares the whole."""
+
+from __future__ import annotations
+
+from softswitch.store import schema, schema_centre
+from softswitch.store.schema import metadata
+
+__all__ = ["metadata", "schema", "schema_centre"]
