@@ -189,14 +189,19 @@ class Contact:
         return self.callback is not None and not self.callback.live
 
     def standing(self, now_s: float) -> tuple[float, float, int]:
-        """Sorts contacts of any queues at this moment, first served first."""
-        return (-(self.base + (now_s - self.place_s) * self.slope), self.place_s, self.seq)
+        """Sorts contacts in line, of any queues, at this moment, first served first. Made from the
+        entry in line, so that rounding cannot make the two orders differ."""
+        lead: float = self.line_entry[0] if self.line_entry is not None else self.lead()
+        return ((lead - now_s) * self.slope if self.slope else lead, self.place_s, self.seq)
+
+    def lead(self) -> float:
+        """The later, the less urgent: points are worth seconds while ageing, and come before any
+        waiting when not. To the microsecond, lest rounding decide between equals."""
+        return round(self.place_s - self.base / self.slope, 6) if self.slope else -self.base
 
     def place_entry(self) -> tuple[Any, ...]:
-        """Sorts contacts within one queue at any moment: points are worth seconds while ageing, and
-        come before everything when not."""
-        lead = self.place_s - self.base / self.slope if self.slope else -self.base
-        return (lead, self.place_s, self.seq, self)
+        """Sorts contacts within one queue at any moment."""
+        return (self.lead(), self.place_s, self.seq, self)
 
     def excludes(self, agent_id: str, now_s: float) -> bool:
         if self.excluded is None:

