@@ -50,6 +50,14 @@ class CallTransferred(CallEnded):
     """Raised by `Call.transfer`: the handler is to be left, the call goes on elsewhere."""
 
 
+class MailError(SoftswitchError):
+    """A mail was not taken; unless `final` it is tried again."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        self.final = final
+        super().__init__(reason)
+
+
 class MediaUnavailable(SoftswitchError):
     """No worker, no port or no codec for a stream."""
 

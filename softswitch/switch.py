@@ -16,6 +16,7 @@ from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
+from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
@@ -91,6 +92,10 @@ class Environment(Protocol):
         """Whether the admin socket is to be opened."""
         ...
 
+    def mail(self, office: Office) -> SendMail:
+        """How mail is sent."""
+        ...
+
 
 class Machine:
     """The real world: sockets, worker processes, SQLite, the system's clocks and randomness."""
@@ -135,6 +140,9 @@ class Machine:
 
     def admin(self) -> bool:
         return True
+
+    def mail(self, office: Office) -> SendMail:
+        return smtp(office.mail)
 
 
 class Switch:
@@ -213,7 +221,15 @@ class Switch:
             made=MadeSounds(self.directory / "sounds"),
         )
         self.catalogue = Catalogue(
-            Desk(office, self.directory, environment.clock, journal, prompts, environment.token)
+            Desk(
+                office,
+                self.directory,
+                environment.clock,
+                journal,
+                prompts,
+                environment.token,
+                environment.mail(office),
+            )
         )
         self.catalogue.add("handler", self._run_handler)
         await self.catalogue.start()

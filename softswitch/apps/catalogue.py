@@ -14,6 +14,7 @@ from softswitch.apps.echo import echo_test
 from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
 from softswitch.apps.mailbox_menu import MailboxMenu
+from softswitch.apps.mailer import Mailer, SendMail
 from softswitch.apps.sound_checks import make_sounds
 from softswitch.apps.survey import Surveys
 from softswitch.apps.voicemail import Voicemail
@@ -31,8 +32,8 @@ _log = logging.getLogger("softswitch.apps")
 
 @dataclass(slots=True)
 class Desk:
-    """What applications stand on: the office, its folder, time, the journal, its prompts and a source
-    of random text (64 bits or more)."""
+    """What applications stand on: the office, its folder, time, the journal, its prompts, a source of
+    random text (64 bits or more), and how mail is sent."""
 
     office: Office
     directory: Path
@@ -40,6 +41,7 @@ class Desk:
     journal: JournalWriter
     prompts: Prompts
     token: Callable[[], str]
+    send_mail: SendMail
 
 
 class Catalogue:
@@ -57,6 +59,7 @@ class Catalogue:
             desk.journal,
             retain_days=desk.office.recording.retain_days,
         )
+        self.mailer = Mailer(desk, self.mailboxes, desk.send_mail)
         self.conferences = Conferences(desk)
         self.surveys = Surveys(desk)
         self._codes: dict[str, App] = {
@@ -93,13 +96,16 @@ class Catalogue:
         file names and that are not there."""
         await make_sounds(self._desk.office, self._desk.prompts)
         await self.mailboxes.start()
+        self.mailer.start()
 
     async def stop(self) -> None:
         """Finish what is to be kept; all calls have ended."""
         await self.mailboxes.stop()
+        await self.mailer.stop()
 
     def snapshot(self) -> dict[str, Any]:
         return {
             "voicemail": self.mailboxes.snapshot(),
+            "mail": self.mailer.snapshot(),
             "conferences": self.conferences.snapshot(),
         }

@@ -44,7 +44,7 @@ OnChanged: TypeAlias = Callable[[str, int, int], None]
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message: who called whom and when (seconds since the epoch), how long it is, whether its
-    owner has heard it."""
+    owner has heard it and been mailed it."""
 
     message_id: str
     box: str
@@ -54,6 +54,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     duration_s: float = 0.0
     heard: bool = False
+    mailed: bool = False
 
 
 @dataclass(slots=True)
@@ -234,6 +235,15 @@ class Mailboxes:
         self._write(heard, ".json")
         self._note("voicemail-heard", heard)
         self._changed(message.box)
+
+    def mark_mailed(self, message: Message) -> None:
+        """Its owner has been sent it; nothing changes for him in the box."""
+        box = self._box(message.box)
+        known = box.messages.get(message.message_id)
+        if known is not None:
+            mailed = msgspec.structs.replace(known, mailed=True)
+            box.messages[message.message_id] = mailed
+            self._write(mailed, ".json")
 
     def delete(self, message: Message, *, why: str = "owner") -> None:
         """Away with it."""

@@ -34,7 +34,17 @@ from softswitch.config.lines import (
 )
 from softswitch.config.load import Check, load_office, parse_office
 from softswitch.config.model import Office
-from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage, Tls
+from softswitch.config.office import (
+    Codes,
+    Http,
+    Mail,
+    Media,
+    OfficeInfo,
+    Recording,
+    Sip,
+    Storage,
+    Tls,
+)
 from softswitch.config.problems import InvalidOffice, Problem
 from softswitch.config.values import (
     PERMISSIONS,
@@ -67,6 +77,7 @@ __all__ = [
     "Ivr",
     "LastAgent",
     "Listen",
+    "Mail",
     "Media",
     "Office",
     "OfficeInfo",

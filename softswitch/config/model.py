@@ -15,7 +15,17 @@ from softswitch.config.lines import (
     RingGroup,
     Trunk,
 )
-from softswitch.config.office import Codes, Http, Media, OfficeInfo, Recording, Sip, Storage, Tls
+from softswitch.config.office import (
+    Codes,
+    Http,
+    Mail,
+    Media,
+    OfficeInfo,
+    Recording,
+    Sip,
+    Storage,
+    Tls,
+)
 from softswitch.config.values import Many, Section
 
 
@@ -41,4 +51,5 @@ class Office(Section):
     conferences: Many[Conference] = Field(default=(), alias="conference", max_length=10_000)
     agents: Many[Agent] = Field(default=(), alias="agent", max_length=100_000)
     customers: Many[Customer] = Field(default=(), alias="customer", max_length=1_000_000)
+    mail: Mail = Mail()
     codes: Codes = Codes()

@@ -160,6 +160,18 @@ class Recording(Section):
     retain_days: int = Field(default=180, ge=1, le=36_500)
 
 
+class Mail(Section):
+    """``[mail]``: the server that takes voicemail messages to their owners' addresses."""
+
+    server: HttpAddress = HostPort("127.0.0.1", 25)
+    security: Literal["none", "starttls", "tls"] = "none"
+    sender: Annotated[
+        str | None, text_like(r"[^@\s<>]{1,64}@[^@\s<>]{1,255}", "an e-mail address")
+    ] = Field(default=None, alias="from")
+    username: str | None = Field(default=None, min_length=1, max_length=128)
+    password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
+
+
 class Codes(Section):
     """``[codes]``: the feature codes that phones dial."""
 

@@ -17,13 +17,16 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from media.protocol import MediaEvent
 from softswitch.apps.checks import OFFICE_CHECKS
+from softswitch.apps.mailer import SendMail
 from softswitch.clock import Clock
 from softswitch.config import Office, parse_office
+from softswitch.errors import MailError
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.checkers import (
     check_journal,
@@ -138,6 +141,8 @@ class SimEnvironment:
         self.clock: Clock = self.virtual_clock
         self.journal = MemoryJournal()
         self.hosts: dict[str, str] = {}
+        self.mails: list[EmailMessage] = []
+        self.mail_fails = ""
         self.media: SimMediaPlane | None = None
         self._network = network
         self._random = random.Random(f"exchange {seed}")
@@ -182,6 +187,16 @@ class SimEnvironment:
     def admin(self) -> bool:
         """No sockets here."""
         return False
+
+    def mail(self, office: Office) -> SendMail:
+        """Mails are kept in `mails`; with `mail_fails` each is refused with those words."""
+
+        async def send(message: EmailMessage) -> None:
+            if self.mail_fails:
+                raise MailError(self.mail_fails)
+            self.mails.append(message)
+
+        return send
 
     def secret(self) -> bytes:
         """The key of the exchange's nonces, from the seed."""
