@@ -63,7 +63,7 @@ class WebSocketFraming:
     A message beyond `limits` closes with 1009, an unmasked frame with 1002.
     """
 
-    __slots__ = ("_allows", "_begun", "_binary", "_fragments", "_octets", "_protocol", "_too_long")
+    __slots__ = ("_allows", "_binary", "_fragments", "_protocol", "_too_long", "_unfinished")
 
     def __init__(self, limits: Limits, allows: AllowsOrigin) -> None:
         self._protocol = ServerProtocol(
@@ -74,8 +74,7 @@ class WebSocketFraming:
         self._allows = allows
         self._fragments: list[bytes] = []
         self._binary = False
-        self._begun = False
-        self._octets = 0
+        self._unfinished = 0  # octets of the handshake, then of a frame that is not complete
         self._too_long = False
 
     @property
@@ -85,11 +84,12 @@ class WebSocketFraming:
     @property
     def pending(self) -> bool:
         """In the handshake, in a message of several frames, or in a frame of several reads."""
-        return self._begun or bool(self._fragments) or not self.established
+        return self._unfinished > 0 or bool(self._fragments) or not self.established
 
     @property
     def over(self) -> bool:
-        return self._too_long or self._protocol.close_expected()
+        # Frames sent before the handshake was answered may have failed already.
+        return self._too_long or self._protocol.eof_sent or self._protocol.close_expected()
 
     @property
     def malformed(self) -> bool:
@@ -100,19 +100,17 @@ class WebSocketFraming:
         if self.over:
             return []
         protocol, items = self._protocol, list[Item]()
-        shaking = protocol.state is State.CONNECTING
+        self._unfinished += len(data)
         protocol.receive_data(data)
-        events = protocol.events_received()
-        for event in events:
+        for event in protocol.events_received():
             if isinstance(event, Request):
                 self._shake_hands(event)
+                self._unfinished = 0  # a client waits for our answer before its first frame
             elif isinstance(event, Frame):
+                self._unfinished = max(0, self._unfinished - _octets_of(event))
                 self._take(event, items)
-        if shaking:
-            self._octets += len(data)
-            waiting = protocol.state is State.CONNECTING
-            self._too_long = waiting and self._octets > _HANDSHAKE_OCTETS_MAX
-        self._begun = bool(protocol.reader.buffer) or not events
+        shaking = protocol.state is State.CONNECTING
+        self._too_long = shaking and self._unfinished > _HANDSHAKE_OCTETS_MAX
         return items
 
     def _shake_hands(self, request: Request) -> None:
@@ -170,3 +168,9 @@ class WebSocketFraming:
         except (ConnectionClosed, InvalidState):
             return b""
         return self.take_output()
+
+
+def _octets_of(frame: Frame) -> int:
+    """What a client's frame took on the wire (RFC 6455 5.2)."""
+    length = len(frame.data)
+    return 6 + (0 if length < 126 else 2 if length < 65_536 else 8) + length
