@@ -7,7 +7,7 @@ may hold (video, text, application) is answered with port 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,6 +34,11 @@ from softswitch.sip.sdp.direction import answer_direction, compose, receives, se
 DEFAULT_CODECS: Final = ("PCMA", "PCMU", "G722")
 PTIMES_MS: Final = (10, 20, 30, 40, 60)
 _PLAIN_PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
+_SECURE_PROTOCOLS: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
+SRTP_POLICIES: Final = ("off", "allow", "require")
+
+ChooseCrypto = Callable[[Sequence[str]], tuple[str, str] | None]
+"""From the ``a=crypto`` values of an offer to the one taken and our own, or None (RFC 4568 5.1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class AudioNegotiated:
     the peer may send (they differ only when an answer renumbers a dynamic type). `ptime_ms` is the
     packet time the peer wants. `direction` is ours. `on_hold` is True when the peer does not want
     our audio. `rejected` counts media lines refused; `media_index` is the audio line's place.
+    `srtp_in` and `srtp_out` are the ``a=crypto`` values of the peer and ours, None without SRTP;
+    `remote_ssrc` is what the peer says it sends with (RFC 5576).
     """
 
     remote_host: str
@@ -60,6 +67,9 @@ class AudioNegotiated:
     receive_dtmf_payload_type: int | None = None
     rejected: int = 0
     media_index: int = 0
+    srtp_in: str | None = None
+    srtp_out: str | None = None
+    remote_ssrc: int | None = None
 
     @property
     def remote(self) -> tuple[str, int] | None:
@@ -92,6 +102,8 @@ def make_offer(
     payload_types: Mapping[str, int] | None = None,
     previous: SessionDescription | None = None,
     name: str = "-",
+    crypto: Sequence[str] = (),
+    ssrc: int | None = None,
 ) -> SessionDescription:
     """An offer of one audio stream, best codec first.
 
@@ -99,7 +111,8 @@ def make_offer(
     for this host (RFC 8866 5.2). `payload_types` fixes dynamic numbers by codec name (and
     "telephone-event"), so that a later offer keeps what the peer chose. `previous` is our last
     description of the session: its id, its numbers and its media lines are kept, the version
-    rises when anything changed (RFC 3264 8). Raises LocalProtocolError for unknown codecs.
+    rises when anything changed (RFC 3264 8). With `crypto` values the line is RTP/SAVP: SRTP or
+    nothing (RFC 4568). `ssrc` is announced (RFC 5576). Raises LocalProtocolError for unknown codecs.
     """
     numbers = dict(_numbers_of(previous))
     numbers.update(payload_types or {})
@@ -107,10 +120,10 @@ def make_offer(
     audio = MediaDescription(
         "audio",
         local_port,
-        "RTP/AVP",
+        "RTP/SAVP" if crypto else "RTP/AVP",
         tuple(str(number) for number, _, _ in formats),
         None,
-        _audio_attributes(formats, ptime_ms, direction, rtcp_mux),
+        _audio_attributes(formats, ptime_ms, direction, rtcp_mux, crypto, ssrc),
     )
     return _describe(local_host, _with_old_lines(audio, previous), session_id, previous, name)
 
@@ -173,9 +186,14 @@ def _numbers_of(previous: SessionDescription | None) -> Mapping[str, int]:
 
 
 def _audio_attributes(
-    formats: Sequence[tuple[int, str, str | None]], ptime_ms: int, direction: str, rtcp_mux: bool
+    formats: Sequence[tuple[int, str, str | None]],
+    ptime_ms: int,
+    direction: str,
+    rtcp_mux: bool,
+    crypto: Sequence[str] = (),
+    ssrc: int | None = None,
 ) -> Attributes:
-    attributes: list[tuple[str, str | None]] = []
+    attributes: list[tuple[str, str | None]] = [("crypto", value) for value in crypto]
     for number, rtpmap, fmtp in formats:
         attributes.append(("rtpmap", f"{number} {rtpmap}"))
         if fmtp is not None:
@@ -183,6 +201,8 @@ def _audio_attributes(
     attributes.append(("ptime", str(ptime_ms)))
     if rtcp_mux:
         attributes.append(("rtcp-mux", None))
+    if ssrc is not None:
+        attributes.append(("ssrc", f"{ssrc} cname:softswitch"))
     attributes.append((direction, None))
     return tuple(attributes)
 
@@ -234,16 +254,22 @@ def make_answer(
     previous: SessionDescription | None = None,
     prefer_ours: bool = False,
     name: str = "-",
+    srtp: str = "off",
+    choose_crypto: ChooseCrypto | None = None,
+    ssrc: int | None = None,
 ) -> tuple[SessionDescription, AudioNegotiated]:
     """The answer to `offer` and what it agrees.
 
     The first audio line with plain RTP and a codec in `codecs` is accepted, in the offerer's order
     of preference (in ours with `prefer_ours`); payload numbers are the offerer's; every other line
     is refused with port 0. `direction` is what we would like. `previous` is our last description
-    of this session, as in `make_offer`. Raises SdpError (488) when nothing fits.
+    of this session, as in `make_offer`. `srtp` is the policy towards this peer: "allow" takes a
+    secure line where there is one, "require" no other; `choose_crypto` then picks the keys. Raises
+    SdpError (488) when nothing fits.
     """
-    index, their_formats, number, codec = _choose(offer, codecs, prefer_ours)
+    index, their_formats, number, codec = _choose(offer, codecs, prefer_ours, srtp, choose_crypto)
     media = offer.media[index]
+    keys = _keys_for(media, choose_crypto)
     theirs = _effective_direction(offer, media)
     ours = answer_direction(theirs, direction)
     event_number = _event_number(their_formats, codec) if dtmf else None
@@ -259,7 +285,7 @@ def make_answer(
         media.protocol,
         tuple(str(n) for n, _, _ in formats),
         None,
-        _audio_attributes(formats, ptime_ms, ours, mux),
+        _audio_attributes(formats, ptime_ms, ours, mux, (keys[1],) if keys else (), ssrc),
     )
     answer = _describe(local_host, tuple(lines), session_id, previous, name)
     return answer, AudioNegotiated(
@@ -277,32 +303,69 @@ def make_answer(
         receive_dtmf_payload_type=event_number,
         rejected=len(lines) - 1,
         media_index=index,
+        srtp_in=keys[0] if keys else None,
+        srtp_out=keys[1] if keys else None,
+        remote_ssrc=_ssrc(media),
     )
 
 
 def _choose(
-    offer: SessionDescription, codecs: Sequence[str], prefer_ours: bool
-) -> tuple[int, dict[int, AudioFormat], int, AudioCodec]:
-    """(media line, its formats, payload type, codec) of the first line we can take."""
-    for index, media in enumerate(offer.media):
-        if (
-            media.kind != "audio"
-            or media.port == 0
-            or media.protocol.upper() not in _PLAIN_PROTOCOLS
-            or offer.host_of(media) is None
-        ):
-            continue
-        found: list[tuple[int, AudioCodec]] = []
-        formats = media.audio_formats()
-        for number, audio_format in formats.items():
-            codec = codec_of(audio_format)
-            if codec is not None and codec.name in codecs:
-                found.append((number, codec))
-        if found and prefer_ours:
-            found.sort(key=lambda pair: codecs.index(pair[1].name))
-        if found:
-            return index, formats, *found[0]
+    offer: SessionDescription,
+    codecs: Sequence[str],
+    prefer_ours: bool,
+    srtp: str,
+    choose_crypto: ChooseCrypto | None,
+) -> tuple[int, Mapping[int, AudioFormat], int, AudioCodec]:
+    """(media line, its formats, payload type, codec) of the line we take, a secure one first."""
+    for protocols in _protocols_by_policy(srtp):
+        for index, media in enumerate(offer.media):
+            if (
+                media.kind != "audio"
+                or media.port == 0
+                or media.protocol.upper() not in protocols
+                or offer.host_of(media) is None
+                or (protocols is _SECURE_PROTOCOLS and _keys_for(media, choose_crypto) is None)
+            ):
+                continue
+            found: list[tuple[int, AudioCodec]] = []
+            formats = media.audio_formats()
+            for number, audio_format in formats.items():
+                codec = codec_of(audio_format)
+                if codec is not None and codec.name in codecs:
+                    found.append((number, codec))
+            if found and prefer_ours:
+                found.sort(key=lambda pair: codecs.index(pair[1].name))
+            if found:
+                return index, formats, *found[0]
     raise SdpError("no audio format in common", 488)
+
+
+def _protocols_by_policy(srtp: str) -> tuple[frozenset[str], ...]:
+    if srtp == "require":
+        return (_SECURE_PROTOCOLS,)
+    return (_SECURE_PROTOCOLS, _PLAIN_PROTOCOLS) if srtp == "allow" else (_PLAIN_PROTOCOLS,)
+
+
+def _keys_for(
+    media: MediaDescription, choose_crypto: ChooseCrypto | None
+) -> tuple[str, str] | None:
+    """The peer's crypto value and ours for a secure line, None for a plain one or without keys."""
+    if choose_crypto is None or media.protocol.upper() not in _SECURE_PROTOCOLS:
+        return None
+    return choose_crypto(_cryptos(media))
+
+
+def _cryptos(media: MediaDescription) -> list[str]:
+    return [value for name, value in media.attributes if name == "crypto" and value is not None]
+
+
+def _ssrc(media: MediaDescription) -> int | None:
+    """The first source the peer announces (RFC 5576 4.1); two or more tell nothing."""
+    ids = {value.partition(" ")[0] for name, value in media.attributes if name == "ssrc" and value}
+    if len(ids) != 1:
+        return None
+    text = ids.pop()
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() else None
 
 
 def _refuse(media: MediaDescription) -> MediaDescription:
@@ -372,6 +435,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     host = answer.host_of(media)
     if host is None:
         raise SdpError("the answer names no address", 488)
+    srtp_in, srtp_out = _answered_keys(ours, media)
     our_formats, their_formats = ours.audio_formats(), media.audio_formats()
     number, receive_number, codec = _first_common(our_formats, their_formats)
     theirs = _effective_direction(answer, media)
@@ -395,7 +459,24 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         receive_dtmf_payload_type=receive_event_number,
         rejected=sum(1 for line in answer.media if line.port == 0),
         media_index=index,
+        srtp_in=srtp_in,
+        srtp_out=srtp_out,
+        remote_ssrc=_ssrc(media),
     )
+
+
+def _answered_keys(
+    ours: MediaDescription, theirs: MediaDescription
+) -> tuple[str | None, str | None]:
+    """The keys that an answer settles on; a plain answer to a secure offer is a downgrade: 488."""
+    offered = {value.partition(" ")[0]: value for value in _cryptos(ours)}
+    if not offered:
+        return None, None
+    answered = _cryptos(theirs)
+    tag = answered[0].partition(" ")[0] if answered else ""
+    if theirs.protocol.upper() not in _SECURE_PROTOCOLS or tag not in offered:
+        raise SdpError("the peer answers a secure offer without a key of it", 488)
+    return answered[0], offered[tag]
 
 
 def _first_common(
