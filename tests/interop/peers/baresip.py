@@ -93,15 +93,15 @@ class Baresip:
         self.process = Process(f"baresip-{number}", [program, "-f", directory], directory)
         try:
             self._control = wait_until(self._connect, lambda: f"ctrl_tcp:\n{self.process.tail()}")
+            if register:
+                # by the log: the event may have come before the control connection did
+                wait_until(
+                    lambda: " 200 OK " in self.process.log(),
+                    lambda: f"{number} to register:\n{self.process.tail()}",
+                )
         except BaseException:
-            self.process.stop()
+            self.close()
             raise
-        if register:
-            # the event may have come before the control connection did
-            wait_until(
-                lambda: " 200 OK " in self.process.log(),
-                lambda: f"{number} to register:\n{self.process.tail()}",
-            )
 
     def _connect(self) -> socket.socket | None:
         assert self.process.running(), f"baresip ended:\n{self.process.tail()}"

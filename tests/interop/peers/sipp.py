@@ -83,7 +83,11 @@ class Sipp:
             command.append("-rtp_echo")
         self.process = Process(f"sipp-{self.name}", [*command, *(extra or [])], directory)
         if server is None:
-            wait_until(self._listening, lambda: f"SIPp to listen:\n{self.process.tail()}")
+            try:
+                wait_until(self._listening, lambda: f"SIPp to listen:\n{self.process.tail()}")
+            except BaseException:
+                self.stop()
+                raise
 
     def _listening(self) -> bool:
         assert self.process.running(), f"SIPp ended:\n{self.process.tail()}\n{self.errors()}"
