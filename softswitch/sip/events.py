@@ -89,8 +89,9 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class ReofferReceived:
-    """A re-INVITE or UPDATE in a confirmed dialog: answer with `answer_reoffer` or
-    `reject_reoffer`. `sdp` is None when the peer asks for our offer."""
+    """A re-INVITE or UPDATE in a confirmed dialog, or an UPDATE or PRACK with an offer in an early
+    one whose first offer has been answered: answer with `answer_reoffer` or `reject_reoffer`. `sdp`
+    is None when the peer asks for our offer."""
 
     session: int
     sdp: bytes | None

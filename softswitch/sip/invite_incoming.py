@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_timer
 from softswitch.sip.causes import status_of_q850
 from softswitch.sip.dialog import Dialog
-from softswitch.sip.events import Cancelled, Confirmed, Ended, InviteReceived
-from softswitch.sip.invite_offers import Offering
+from softswitch.sip.events import (
+    Cancelled,
+    Confirmed,
+    Ended,
+    InviteReceived,
+    ReofferReceived,
+)
+from softswitch.sip.invite_offers import Offered, Offering
 from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.reason import ReasonHeader
+from softswitch.sip.reliable import (
+    OPTION,
+    RSEQ_FIRST_MAX,
+    Reliability,
+    Unpracked,
+    rack_of,
+    reliability_of,
+)
 from softswitch.sip.session_core import SessionTerms, State, attach_sdp, sdp_of
 from softswitch.sip.session_effects import (
     Accept,
@@ -35,12 +50,28 @@ if TYPE_CHECKING:
 
 # A provisional response every minute keeps proxies' timer C from running out (13.3.1.1).
 _REPEAT_PROVISIONAL_S = 60.0
+# Reliable responses that wait for the PRACK of the one before; call control says 180 and 183.
+_WAITING_MAX = 8
 
 
 class IncomingInviteSession(InviteSession):
-    """Answers one INVITE; `local_tag` is the To-tag of every response but 100."""
+    """Answers one INVITE; `local_tag` is the To-tag of every response but 100.
 
-    __slots__ = ("_invite", "_local_tag", "_provisional", "_transaction")
+    Provisional responses that carry SDP are sent reliably to callers who can (RFC 3262), all of them
+    to callers who insist; one at a time, and a 2xx waits for the PRACK of an answer in a 183.
+    """
+
+    __slots__ = (
+        "_agreed",
+        "_invite",
+        "_local_tag",
+        "_provisional",
+        "_reliability",
+        "_rseq",
+        "_transaction",
+        "_unpracked",
+        "_waiting",
+    )
 
     def __init__(self, terms: SessionTerms, local_tag: str) -> None:
         super().__init__(terms, called_out=False)
@@ -48,6 +79,11 @@ class IncomingInviteSession(InviteSession):
         self._invite: SipRequest | None = None
         self._transaction: TransactionRef = None
         self._provisional: SipResponse | None = None
+        self._reliability = Reliability.NONE
+        self._rseq = 0
+        self._unpracked: Unpracked | None = None
+        self._waiting: deque[Progress | Accept] = deque()
+        self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
 
     def _dispatch(self, event: SessionInput) -> None:
         match event:
@@ -66,6 +102,7 @@ class IncomingInviteSession(InviteSession):
         request = event.request
         self._invite = request
         self._transaction = event.transaction
+        self._reliability = reliability_of(request)
         minimum_s = session_timer.too_small(request, self.config)
         if minimum_s is not None:
             self._emit(self._final(422, None, [("Min-SE", str(minimum_s))]))
@@ -95,19 +132,52 @@ class IncomingInviteSession(InviteSession):
     def _progress(self, event: Progress) -> None:
         if not 100 < event.status < 200:
             raise LocalProtocolError(f"{event.status} is no provisional status")
-        response = self._the_invite().response(event.status, event.reason, to_tag=self._local_tag)
+        invite = self._the_invite()
+        sdp = None if self._agreed else event.sdp
+        required = self._reliability is Reliability.REQUIRED
+        reliable = required or (self._reliability is Reliability.SUPPORTED and sdp is not None)
+        if reliable and sdp_of(invite) is None:
+            # The first reliable response would have to bring our offer (RFC 3262 5).
+            if required:
+                return
+            reliable = False
+        if reliable and self._unpracked is not None:
+            if len(self._waiting) < _WAITING_MAX:
+                self._waiting.append(event)
+            return
+        response = invite.response(event.status, event.reason, to_tag=self._local_tag)
         response.headers.add("Contact", self.terms.contact)
         for name, value in event.headers:
             response.headers.add(name, value)
-        attach_sdp(response, event.sdp)
-        if event.sdp is not None:
-            self.local_sdp = event.sdp
-        self._provisional = response
+        attach_sdp(response, sdp)
+        if sdp is not None:
+            self.local_sdp = sdp
         self._clear_timers("trying")
         self._set_timer("again", _REPEAT_PROVISIONAL_S)
+        if reliable:
+            self._number(response, carries_sdp=sdp is not None)
+        else:
+            self._provisional = response
         self._emit(Respond(self._transaction, response))
 
+    def _number(self, response: SipResponse, *, carries_sdp: bool) -> None:
+        """Make a provisional response a reliable one, to be repeated until its PRACK (RFC 3262 3)."""
+        self._rseq = self._rseq + 1 if self._rseq else int(self.terms.uniform(1, RSEQ_FIRST_MAX))
+        response.headers.add("Allow", self.config.allow_value)
+        response.headers.add("Require", OPTION)
+        response.headers.add("RSeq", str(self._rseq))
+        interval_s = self.config.t1_s
+        self._unpracked = Unpracked(response, self._rseq, interval_s, carries_sdp)
+        self._provisional = response
+        self._set_timer("1xx", interval_s)
+        self._set_timer("no-prack", 64 * interval_s)
+
     def _accept(self, event: Accept) -> None:
+        unpracked = self._unpracked
+        if self._offered is not None or (unpracked is not None and unpracked.carries_sdp):
+            self._waiting.append(event)  # not before the answer in it has arrived (RFC 3262 3)
+            return
+        self._stop_repeating()
         invite = self._the_invite()
         response = invite.response(200, to_tag=self._local_tag)
         self._add_capabilities(response)
@@ -116,9 +186,9 @@ class IncomingInviteSession(InviteSession):
             response.headers.add(name, value)
         for name, value in event.headers:
             response.headers.add(name, value)
-        attach_sdp(response, event.sdp)
-        if event.sdp is not None:
-            self.local_sdp = event.sdp
+        if not self._agreed:
+            attach_sdp(response, event.sdp)
+            self.local_sdp = event.sdp or self.local_sdp
         self._clear_timers("trying", "again")
         self.state = State.ANSWERED
         self._the_dialog().confirmed = True
@@ -155,10 +225,88 @@ class IncomingInviteSession(InviteSession):
             super()._hang_up(event)
 
     def _reoffer(self, event: Reoffer) -> None:
-        if self.state is State.ANSWERED and not self._closed:
+        accepted = any(isinstance(command, Accept) for command in self._waiting)
+        if (self.state is State.ANSWERED or accepted) and not self._closed:
             self._queued = Offering(event.sdp)
         else:
             super()._reoffer(event)
+
+    # -- reliable provisional responses --------------------------------------------------------------
+
+    @property
+    def _negotiated(self) -> bool:
+        early = self.state is State.INCOMING and self._agreed and self._unpracked is None
+        return early or self.state is State.CONFIRMED
+
+    def _on_prack(self, event: DialogRequestArrived) -> None:
+        request, unpracked = event.request, self._unpracked
+        rack = rack_of(request)
+        if rack is None:
+            self._respond(request, event.transaction, 400)
+            return
+        if unpracked is None or rack != (unpracked.rseq, self._the_cseq(), "INVITE"):
+            self._respond(request, event.transaction, 481)
+            return
+        self._stop_repeating()
+        self._agreed = self._agreed or unpracked.carries_sdp
+        sdp = sdp_of(request)
+        if sdp is not None and self._agreed and self.state is State.INCOMING:
+            # Offer and answer are done: this is the next offer (RFC 3262 5).
+            self._offered = Offered(request, event.transaction)
+            self._notify(ReofferReceived(self.session, sdp, request))
+            return
+        self._respond(request, event.transaction, 200)
+        self._go_on()
+
+    def _the_cseq(self) -> int:
+        return self._invite.cseq.number if self._invite is not None else 0
+
+    def _stop_repeating(self) -> None:
+        if self._unpracked is not None:
+            self._unpracked = None
+            self._clear_timers("1xx", "no-prack")
+
+    def _go_on(self) -> None:
+        """Say what had to wait for the PRACK, as far as it need not wait for the next."""
+        while self._waiting and self._unpracked is None and self.state is State.INCOMING:
+            command = self._waiting.popleft()
+            if isinstance(command, Accept):
+                self._accept(command)
+            else:
+                self._progress(command)
+
+    def _accept_reoffer(self, sdp: bytes | None) -> None:
+        super()._accept_reoffer(sdp)
+        self._go_on()
+
+    def _reject_reoffer(self, status: int) -> None:
+        super()._reject_reoffer(status)
+        self._go_on()
+
+    def _repeat_1xx(self) -> None:
+        unpracked = self._unpracked
+        if unpracked is not None and self.state is State.INCOMING:
+            unpracked.interval_s *= 2
+            self._emit(Respond(self._transaction, unpracked.response))
+            self._set_timer("1xx", unpracked.interval_s)
+
+    def _on_no_prack(self) -> None:
+        if self._unpracked is not None and self.state is State.INCOMING:
+            self._emit(self._final(504, None, ()))
+            self._close(Ended(self.session, "timer", ReasonHeader("Q.850", 102, "No PRACK")))
+            self._finish()
+
+    def _say_again(self) -> None:
+        """Once a minute the caller, and every proxy, is told that it still rings."""
+        said = self._provisional
+        if said is None:
+            return
+        if "RSeq" in said.headers:
+            # That one has been acknowledged: a further one is due, not the same again.
+            self._progress(Progress(said.status, said.reason, None, ()))
+            return
+        self._emit(Respond(self._transaction, said))
+        self._set_timer("again", _REPEAT_PROVISIONAL_S)
 
     # -- the caller's requests ---------------------------------------------------------------------
 
@@ -207,16 +355,19 @@ class IncomingInviteSession(InviteSession):
     def _finish(self) -> None:
         super()._finish()
         # Transactions keep the session for 32 s more; it needs none of this.
-        self._invite = self._transaction = self._provisional = None
+        self._invite = self._transaction = self._provisional = self._unpracked = None
+        self._waiting.clear()
 
     def _on_timer(self, name: str) -> None:
         if name == "trying" and self.state is State.INCOMING:
             if self._provisional is None:
                 self._emit(Respond(self._transaction, self._the_invite().response(100)))
         elif name == "again" and self.state is State.INCOMING:
-            if self._provisional is not None:
-                self._emit(Respond(self._transaction, self._provisional))
-                self._set_timer("again", _REPEAT_PROVISIONAL_S)
+            self._say_again()
+        elif name == "1xx":
+            self._repeat_1xx()
+        elif name == "no-prack":
+            self._on_no_prack()
         else:
             super()._on_timer(name)
 

@@ -6,6 +6,7 @@ At most one exchange is open at a time; ours waits its turn, crossing ones are r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from softswitch.sip import session_timer
 from softswitch.sip.authorise import authorised_copy
@@ -32,6 +33,9 @@ from softswitch.sip.session_effects import (
     TransactionRef,
 )
 
+if TYPE_CHECKING:
+    from softswitch.sip.dialog import Dialog
+
 _GLARE_TRIES = 6
 _TRYING_S = 0.2
 # A re-INVITE that somebody keeps us waiting for is cancelled after so long.
@@ -50,10 +54,14 @@ class Offering:
 
 @dataclass(slots=True)
 class Offered:
-    """The peer's re-INVITE or UPDATE that call control has not answered yet."""
+    """The peer's re-INVITE, UPDATE or PRACK with an offer that call control has not answered yet.
+
+    `dialog` is the early one it belongs to, None for the session's own.
+    """
 
     request: SipRequest
     transaction: TransactionRef
+    dialog: Dialog | None = None
 
 
 class OfferingSession(SessionCore):
@@ -78,6 +86,11 @@ class OfferingSession(SessionCore):
         """Our re-INVITE needs nothing more: the automaton may end a session that waited for it."""
         raise NotImplementedError
 
+    @property
+    def _negotiated(self) -> bool:
+        """Whether offer and answer have been exchanged, so that either side may offer again."""
+        return self.state is State.CONFIRMED
+
     # -- the peer's offers -------------------------------------------------------------------------
 
     def _on_reinvite(self, event: DialogRequestArrived) -> None:
@@ -93,19 +106,20 @@ class OfferingSession(SessionCore):
             self._set_timer("trying", _TRYING_S)
             self._notify(ReofferReceived(self.session, sdp_of(request), request))
 
-    def _on_update(self, event: DialogRequestArrived) -> None:
+    def _on_update(self, event: DialogRequestArrived, dialog: Dialog | None = None) -> None:
+        """`dialog` is the early one the UPDATE came in, None for the session's own."""
         request, transaction = event.request, event.transaction
         sdp = sdp_of(request)
         if sdp is None:
             if not self._refuse_short_timer(event):
-                self._accept_update(request, transaction, None)
+                self._accept_update(Offered(request, transaction, dialog), None)
         elif self._offering is not None:
             self._respond(request, transaction, 491)  # RFC 3311 5.2
-        elif self.state is not State.CONFIRMED or self._offered is not None or self._unacked:
+        elif not self._negotiated or self._offered is not None or self._unacked:
             seconds = round(self.terms.uniform(0, 10))
             self._respond(request, transaction, 500, [("Retry-After", str(seconds))])
         elif not self._refuse_short_timer(event):
-            self._offered = Offered(request, transaction)
+            self._offered = Offered(request, transaction, dialog)
             self._notify(ReofferReceived(self.session, sdp, request))
 
     def _refuse_short_timer(self, event: DialogRequestArrived) -> bool:
@@ -130,31 +144,33 @@ class OfferingSession(SessionCore):
             return  # cancelled, or answered already: late, not wrong
         self._offered = None
         self._clear_timers("trying")
-        if offered.request.method == "UPDATE":
-            self._accept_update(offered.request, offered.transaction, sdp)
+        if offered.request.method != "INVITE":
+            self._accept_update(offered, sdp)
             self._next_offer()
             return
-        response = self._accepting(offered.request, sdp)
+        response = self._accepting(offered, sdp)
         self._send_2xx(offered.transaction, response, offer=sdp_of(offered.request) is None)
 
-    def _accept_update(
-        self, request: SipRequest, transaction: TransactionRef, sdp: bytes | None
-    ) -> None:
-        self._emit(Respond(transaction, self._accepting(request, sdp)))
+    def _accept_update(self, offered: Offered, sdp: bytes | None) -> None:
+        self._emit(Respond(offered.transaction, self._accepting(offered, sdp)))
 
-    def _accepting(self, request: SipRequest, sdp: bytes | None) -> SipResponse:
+    def _accepting(self, offered: Offered, sdp: bytes | None) -> SipResponse:
         """A 200 to an INVITE or UPDATE inside the dialog; its effects on the session are taken."""
-        self._the_dialog().refresh_target(request)
-        self._learn_peer(request)
+        request = offered.request
         response = request.response(200)
+        if sdp is not None:
+            self.local_sdp = sdp
+        if request.method == "PRACK":
+            attach_sdp(response, sdp)
+            return response
+        (offered.dialog or self._the_dialog()).refresh_target(request)
+        self._learn_peer(request)
         self._add_capabilities(response)
         timer, lines = session_timer.granted(request, self.config)
         for name, value in lines:
             response.headers.add(name, value)
         self._start_session_timer(timer)
         attach_sdp(response, sdp)
-        if sdp is not None:
-            self.local_sdp = sdp
         return response
 
     def _reject_reoffer(self, status: int) -> None:
@@ -308,11 +324,15 @@ class OfferingSession(SessionCore):
             self._notify(ReofferFailed(self.session, 408))
         self._next_offer()
 
+    def _dialog_of(self, request: SipRequest) -> Dialog | None:
+        """The dialog that a request of ours was sent in."""
+        return self.dialog
+
     def _retry_authorised(self, event: AnswerArrived) -> bool:
         """Answer a challenge to a request inside the dialog, if this peer may have credentials."""
         if event.response.status not in (401, 407) or self._credential_tries >= 2:
             return False
-        dialog = self.dialog
+        dialog = self._dialog_of(event.request)
         if dialog is None or self.terms.credentials is None:
             return False
         retry = authorised_copy(

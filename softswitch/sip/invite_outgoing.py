@@ -11,6 +11,7 @@ from softswitch.sip.dialog import Dialog
 from softswitch.sip.events import Answered, Ended, Failed, Progressed, SipEvent
 from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.message import SipRequest
+from softswitch.sip.reliable import rseq_of
 from softswitch.sip.session_core import (
     Purpose,
     SessionTerms,
@@ -39,6 +40,16 @@ if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
 
 _RETRIES = 2
+
+
+@dataclass(slots=True)
+class Fork:
+    """One early dialog: the last reliable response acknowledged in it, and the answer that one of
+    them brought (RFC 3262)."""
+
+    dialog: Dialog
+    rseq: int | None = None
+    sdp: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +89,7 @@ class OutgoingInviteSession(InviteSession):
         self._heard = False
         self._cancel_cause: ReasonHeader | None = None
         self._cancel_sent = False
-        self._forks: dict[str, Dialog] = {}
+        self._forks: dict[str, Fork] = {}
 
     def _dispatch(self, event: SessionInput) -> None:
         if isinstance(event, StartCall) and self.state is State.IDLE:
@@ -106,7 +117,8 @@ class OutgoingInviteSession(InviteSession):
         headers.add("To", call.to_value)
         headers.add("Call-ID", call.call_id)
         headers.add("CSeq", f"{self._cseq} INVITE")
-        self._add_capabilities(request)
+        # Without an offer in the INVITE a reliable response would bring one: none is asked for.
+        self._add_capabilities(request, reliable=call.sdp is not None)
         self._add_session_timer(request)
         headers.add("User-Agent", self.config.user_agent)
         for name, value in call.headers:
@@ -159,19 +171,40 @@ class OutgoingInviteSession(InviteSession):
         response = event.response
         if response.status == 100:
             return
-        if response.to.tag and not self._fork_of(event):
+        fork = self._fork_of(event)
+        if response.to.tag and fork is None:
             return  # more forks than we follow
+        rseq = rseq_of(response)
+        if rseq is not None and fork is not None and not self._acknowledge(fork, event, rseq):
+            return
         self._notify(Progressed(self.session, response.status, sdp_of(response), response))
 
-    def _fork_of(self, event: AnswerArrived) -> Dialog | None:
-        """The early dialog of this response, new or known; None beyond the limit."""
-        tag = event.response.to.tag or ""
-        dialog = self._forks.get(tag)
-        if dialog is None and len(self._forks) < self.config.max_forks:
-            dialog = Dialog.of_client(event.request, event.response, self.terms.flow)
-            self._forks[tag] = dialog
-            self._emit(OpenDialog(dialog.id))
-        return dialog
+    def _fork_of(self, event: AnswerArrived) -> Fork | None:
+        """The early dialog of this response, new or known; None beyond the limit or without a tag."""
+        tag = event.response.to.tag
+        if not tag:
+            return None
+        fork = self._forks.get(tag)
+        if fork is None and len(self._forks) < self.config.max_forks:
+            fork = Fork(Dialog.of_client(event.request, event.response, self.terms.flow))
+            self._forks[tag] = fork
+            self._emit(OpenDialog(fork.dialog.id))
+        return fork
+
+    def _acknowledge(self, fork: Fork, event: AnswerArrived, rseq: int) -> bool:
+        """PRACK a reliable response; False for a copy, or one that came before its turn (RFC 3262 4)."""
+        if fork.rseq is not None and rseq != fork.rseq + 1:
+            return False
+        fork.rseq = rseq
+        fork.sdp = fork.sdp or sdp_of(event.response)
+        prack = fork.dialog.request("PRACK")
+        prack.headers.add("RAck", f"{rseq} {event.request.cseq.number} INVITE")
+        self._send(prack, fork.dialog, Purpose.PRACK)
+        return True
+
+    def _dialog_of(self, request: SipRequest) -> Dialog | None:
+        fork = self._forks.get(request.to.tag or "") if self.dialog is None else None
+        return fork.dialog if fork is not None else self.dialog
 
     def _on_accepted(self, event: AnswerArrived) -> None:
         if self._ack_again(event) or self._ack_is_wanted(event):
@@ -189,10 +222,11 @@ class OutgoingInviteSession(InviteSession):
     def _confirm(self, event: AnswerArrived) -> None:
         response = event.response
         tag = response.to.tag or ""
-        dialog = self._forks.pop(tag, None)
-        if dialog is None:
-            dialog = Dialog.of_client(event.request, response, self.terms.flow)
-            self._emit(OpenDialog(dialog.id))
+        fork = self._forks.pop(tag, None)
+        if fork is None:
+            fork = Fork(Dialog.of_client(event.request, response, self.terms.flow))
+            self._emit(OpenDialog(fork.dialog.id))
+        dialog = fork.dialog
         dialog.confirm(response)
         self.dialog = dialog
         self._drop_forks()
@@ -200,7 +234,8 @@ class OutgoingInviteSession(InviteSession):
         self.state = State.CONFIRMED
         self._learn_peer(response)
         self._start_session_timer(session_timer.agreed(response, self.config))
-        sdp = sdp_of(response)
+        # The answer may have come reliably before; then the 2xx need not repeat it (RFC 3262 5).
+        sdp = sdp_of(response) or fork.sdp
         if self._call.sdp is None and sdp is not None:
             self._ack_wanted = dialog, event.request
         else:
@@ -303,25 +338,34 @@ class OutgoingInviteSession(InviteSession):
             super()._on_request(event)
             return
         request = event.request
-        dialog = self._forks.get(request.from_.tag or "")
-        if dialog is None or self._closed or request.method in ("BYE", "PRACK", "INVITE"):
+        fork = self._forks.get(request.from_.tag or "")
+        if fork is None or self._closed or request.method in ("BYE", "PRACK", "INVITE"):
             self._respond(request, event.transaction, 481)
-        elif not dialog.accepts(request):
+        elif not fork.dialog.accepts(request):
             self._respond(request, event.transaction, 500)
         elif request.method == "UPDATE":
-            # Our offer is still open until a 2xx or a reliable provisional answers it (RFC 3311).
             if sdp_of(request) is None:
-                dialog.refresh_target(request)
+                fork.dialog.refresh_target(request)
                 response_headers = [("Contact", self.terms.contact)]
                 self._respond(request, event.transaction, 200, response_headers)
-            else:
+            elif fork.sdp is None or len(self._forks) > 1:
+                # Our offer is open until a 2xx or a reliable provisional answers it (RFC 3311); and
+                # one stream cannot follow what several phones want.
                 self._respond(request, event.transaction, 491)
+            else:
+                self._on_update(event, fork.dialog)
         else:
             self._emit(PassUp(request, event.transaction))
 
+    @property
+    def _negotiated(self) -> bool:
+        if self.state is State.CONFIRMED:
+            return True
+        return self.state is State.PROCEEDING and any(f.sdp for f in self._forks.values())
+
     def _drop_forks(self) -> None:
-        for dialog in self._forks.values():
-            self._emit(CloseDialog(dialog.id))
+        for fork in self._forks.values():
+            self._emit(CloseDialog(fork.dialog.id))
         self._forks.clear()
 
     def _finish(self) -> None:

@@ -132,7 +132,7 @@ class InviteSession(OfferingSession):
             self._respond(request, event.transaction, 200)
             self._notify(InfoReceived(self.session, request.content_type or "", request.body))
         elif method == "PRACK":
-            self._respond(request, event.transaction, 481)  # we sent nothing reliably (RFC 3262 3)
+            self._on_prack(event)
         else:
             self._emit(PassUp(request, event.transaction))
 
@@ -143,6 +143,10 @@ class InviteSession(OfferingSession):
         cause = ReasonHeader.parse(reason) if reason else None
         self._close(Ended(self.session, "remote", cause))
         self._finish()
+
+    def _on_prack(self, event: DialogRequestArrived) -> None:
+        # Nothing that we sent reliably is open (RFC 3262 3).
+        self._respond(event.request, event.transaction, 481)
 
     def _on_ack(self, request: SipRequest) -> None:
         unacked = self._acknowledged(request)
@@ -200,6 +204,8 @@ class InviteSession(OfferingSession):
             self._on_reinvite_answer(event)
         elif status < 200:
             return
+        elif purpose is Purpose.PRACK:
+            self._retry_authorised(event)  # else the INVITE goes on as it would
         elif isinstance(purpose, int):
             if not self._retry_authorised(event):
                 self._emit(HandleDone(purpose, event.response, status))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from softswitch.sip.stack_config import StackConfig
     from softswitch.sip.transaction_layer import TransactionLayer
 
-EXTENSIONS = ("timer", "replaces")
+EXTENSIONS = ("timer", "replaces", "100rel")
 _OVERLOAD = (("Retry-After", "5"),)
 
 

@@ -62,6 +62,7 @@ class Purpose(Enum):
     BYE = auto()
     CANCEL = auto()
     INFO = auto()
+    PRACK = auto()
 
 
 @dataclass(slots=True)
@@ -199,11 +200,12 @@ class SessionCore:
     def _send(self, request: SipRequest, dialog: Dialog, purpose: object) -> None:
         self._emit(SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose))
 
-    def _add_capabilities(self, message: SipMessage) -> None:
+    def _add_capabilities(self, message: SipMessage, *, reliable: bool = False) -> None:
         headers = message.headers
         headers.add("Contact", self.terms.contact)
         headers.add("Allow", self.config.allow_value)
-        headers.add("Supported", "timer, replaces" if self.config.session_timers else "replaces")
+        supported = "timer, replaces" if self.config.session_timers else "replaces"
+        headers.add("Supported", f"{supported}, 100rel" if reliable else supported)
 
     def _add_session_timer(self, request: SipRequest) -> None:
         for name, value in session_timer.offered(self.config, self._session_timer, self._min_se_s):

@@ -16,6 +16,7 @@ DEFAULT_ALLOW = (
     "OPTIONS",
     "INFO",
     "UPDATE",
+    "PRACK",
     "REFER",
     "NOTIFY",
     "MESSAGE",

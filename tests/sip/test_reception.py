@@ -145,7 +145,7 @@ def test_merged_invite_is_482(world, bob):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (message(extra="Require: 100rel\r\n"), "420"),
+        (message(extra="Require: 199rel\r\n"), "420"),
         (message(extra="Require: flying\r\n"), "420"),
         (message("FLY"), "501"),
         (message("PUBLISH"), "405"),
@@ -175,7 +175,9 @@ def test_requests_that_cannot_be_served(world, bob, data, expected):
     world.assert_empty()
 
 
-@pytest.mark.parametrize("method", ["BYE", "INVITE", "INFO", "UPDATE", "REFER", "NOTIFY", "MESSAGE"])
+@pytest.mark.parametrize(
+    "method", ["BYE", "INVITE", "INFO", "UPDATE", "REFER", "NOTIFY", "MESSAGE"]
+)
 def test_late_requests_of_a_dialog_that_is_over_are_not_challenged(world, method):
     """A BYE that comes again after everything has been forgotten: 401 would only make the phone
     answer it and try once more."""

@@ -97,7 +97,9 @@ def test_update_before_the_answer(world, bob, sdp):
     (answer,) = send(world, bob, "UPDATE", 3, to_tag=tag)
     assert answer.status == 200
     (answer,) = send(world, bob, "PRACK", 4, to_tag=tag)
-    assert answer.status == 405
+    assert answer.status == 400, "without RAck"
+    (answer,) = send(world, bob, "PRACK", 5, to_tag=tag, extra=["RAck: 1 1 INVITE"])
+    assert answer.status == 481, "nothing was sent reliably"
     assert bob.names() == ["InviteReceived"]
 
 
