@@ -28,11 +28,13 @@ _SALVAGE_ROWS = 256
 _CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    # The journal's log is on disk before the transaction begins, so that a power cut may take the
-    # last transactions: they are read back from there. NORMAL keeps the file itself consistent.
-    "PRAGMA synchronous = NORMAL",
+    "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
 )
+# The journal's log is on disk before its transaction begins, so that a power cut may take the last
+# transactions: they are read back from there. NORMAL keeps the file itself consistent. What people
+# write (customers, tickets) has no log and is synced.
+_JOURNAL_PRAGMA = "PRAGMA synchronous = NORMAL"
 
 
 class Corrupt(StoreError):
@@ -111,7 +113,7 @@ class Database:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         try:
             self._engine = self._new_engine()
-            self._writer = await self._engine.connect()
+            self._writer = await self._connect_writer(self._engine)
             if self.path is not None:
                 await self._quick_check(self._writer)
                 self._inode = self.path.stat().st_ino
@@ -139,7 +141,7 @@ class Database:
             raise StoreError("the database is of another version; run `softswitch serve` once")
 
     def _new_engine(self) -> AsyncEngine:
-        options: dict[str, Any] = {"pool_size": 3, "max_overflow": 2}
+        options: dict[str, Any] = {"pool_size": 4, "max_overflow": 4}
         if self.path is not None:
             options["connect_args"] = {"async_creator_fn": self._connect_file}
         try:
@@ -199,7 +201,14 @@ class Database:
         with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
             await writer.close()
         self._writer = None
-        self._writer = await engine.connect()
+        self._writer = await self._connect_writer(engine)
+
+    async def _connect_writer(self, engine: AsyncEngine) -> AsyncConnection:
+        connection = await engine.connect()
+        if self.path is not None:
+            await connection.execute(sa.text(_JOURNAL_PRAGMA))
+            await connection.rollback()
+        return connection
 
     def vanished(self) -> bool:
         """Whether the file was deleted or replaced under the open connection."""

@@ -140,6 +140,11 @@ class Journal:
         return await done
 
     @property
+    def exclusive(self) -> asyncio.Lock:
+        """Held by whoever writes to the database: SQLite takes one writer, and polls."""
+        return self._write_lock
+
+    @property
     def last_seq(self) -> int:
         """The number of the newest entry."""
         return self._seq

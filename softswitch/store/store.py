@@ -11,14 +11,18 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
 from softswitch.store.calls import CallRecords
 from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.journal import Journal, StoreAlarm
+from softswitch.store.ledger import Ledger
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import journal as journal_table
 from softswitch.store.statistics import Statistics
+from softswitch.store.tokens import Tokens
+from softswitch.store.users import Users
 
 _log = logging.getLogger(__name__)
 _Q850_TEMPORARY_FAILURE = 41
@@ -33,6 +37,7 @@ class Store:
         journal: Journal | None,
         log: EntryLog | None,
         executor: ThreadPoolExecutor | None,
+        wall_s: Callable[[], float],
     ) -> None:
         self._database = database
         self._log = log
@@ -42,6 +47,9 @@ class Store:
         self._closing: asyncio.Task[list[CallRecord]] | None = None
         self.calls = CallRecords(database)
         self.statistics = Statistics(database)
+        self.ledger = Ledger(database, journal, wall_s)
+        self.users = Users(database, self.ledger)
+        self.tokens = Tokens(database, self.ledger)
 
     @classmethod
     async def open(
@@ -52,23 +60,25 @@ class Store:
         read_only: bool = False,
         lock_wait_s: float = LOCK_WAIT_S,
         on_alarm: Callable[[StoreAlarm], None] | None = None,
+        wall_s: Callable[[], float] | None = None,
     ) -> Store:
         """Open the store of `directory` (`[storage] directory`), making what is missing.
 
         Parameters: `database`, "sqlite" (a file in the directory) or a PostgreSQL URL; `read_only`
         reads beside a running server, makes nothing and has no journal; `lock_wait_s`, how long a
         write waits while another program locks the database; `on_alarm` is told when something
-        fails and when it works again.
+        fails and when it works again; `wall_s` stamps what people change.
 
         Raises `StoreError` where the directory cannot be used, another server uses it, or the
         database is of a newer version. A database that is locked or full now is no error: entries
         wait in the log. A damaged one is set aside and made anew.
         """
         folder = Path(directory)
+        wall_s = wall_s or SystemClock().wall_s
         opened = Database(folder, database, lock_wait_s=lock_wait_s)
         if read_only:
             await opened.open_for_reading()
-            return cls(opened, None, None, None)
+            return cls(opened, None, None, None, wall_s)
         log = EntryLog(folder / "journal")
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         journal = Journal(log, opened, executor, on_alarm or _ignore)
@@ -79,7 +89,7 @@ class Store:
             executor.shutdown()
             log.close()
             raise
-        return cls(opened, journal, log, executor)
+        return cls(opened, journal, log, executor, wall_s)
 
     @property
     def journal(self) -> Journal:

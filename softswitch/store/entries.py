@@ -1,0 +1,65 @@
+"""Reading the journal itself: the story of one call, and what came after a certain entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from softswitch.errors import StoreError
+from softswitch.store.database import Database, reason_of
+from softswitch.store.entry import Entry
+from softswitch.store.schema import journal
+
+ENTRIES_MAX = 20_000
+"""Of one call; there are that many only where somebody presses keys for hours."""
+_COLUMNS = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
+
+
+class JournalEntries:
+    """What is committed; what was appended just now is seen after `Journal.flush`. All methods raise
+    `StoreError` while the database cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_call(self, call_id: str) -> list[Entry]:
+        """The entries of one call, oldest first."""
+        query = sa.select(*_COLUMNS).where(journal.c.call_id == call_id).order_by(journal.c.seq)
+        return [Entry(*row) for row in await self._rows(query.limit(ENTRIES_MAX))]
+
+    async def call_ids(self, ending: str, limit: int = 2) -> list[str]:
+        """The calls whose id ends with (or is) `ending`, newest first: people copy half of it."""
+        query = (
+            sa.select(journal.c.call_id)
+            .where(
+                journal.c.kind == "call-started",
+                journal.c.call_id.endswith(ending, autoescape=True),
+            )
+            .order_by(journal.c.seq.desc())
+            .limit(limit)
+        )
+        return [str(row[0]) for row in await self._rows(query)]
+
+    async def after(
+        self, seq: int, kind: str, limit: int
+    ) -> list[tuple[int, float, dict[str, Any]]]:
+        """(number, wall time, particulars) of the newest `limit` entries of a kind that come after the
+        entry `seq`, oldest first."""
+        query = (
+            sa.select(journal.c.seq, journal.c.at_s, journal.c.data)
+            .where(journal.c.seq > seq, journal.c.kind == kind)
+            .order_by(journal.c.seq.desc())
+            .limit(limit)
+        )
+        rows = await self._rows(query)
+        return [(number, at_s, msgspec.json.decode(data)) for number, at_s, data in reversed(rows)]
+
+    async def _rows(self, query: Any) -> list[Any]:
+        try:
+            async with self._database.connect() as connection:
+                return list((await connection.execute(query)).all())
+        except SQLAlchemyError as error:
+            raise StoreError(f"the journal cannot be read: {reason_of(error)}") from error
