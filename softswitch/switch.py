@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
@@ -269,6 +270,8 @@ class Switch:
             token=environment.token,
             pump=self.driver.pump,
             flow_to=self.driver.flow_to,
+            random=_key_source(environment.token),
+            srtp=_srtp_policies(office),
         )
         self.control = CallControl(
             wiring,
@@ -439,6 +442,21 @@ class Switch:
                     if dialog:
                         found.add(str(dialog["call_id"]))
         return frozenset(found)
+
+
+def _key_source(token: Callable[[], str]) -> Callable[[int], bytes]:
+    """Random octets for keys, from eight tokens of 80 bits each."""
+
+    def draw(octets: int) -> bytes:
+        text = "".join(token() for _ in range(8))
+        return hashlib.shake_256(text.encode("ascii")).digest(octets)
+
+    return draw
+
+
+def _srtp_policies(office: Office) -> dict[str, str]:
+    phones = {f"extension:{e.number}": e.srtp for e in office.extensions}
+    return {**phones, **{f"trunk:{t.name}": t.srtp for t in office.trunks}}
 
 
 def _call_row(call: Call, wall_s: float) -> dict[str, Any]:

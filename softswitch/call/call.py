@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from softswitch.call.transfer import Transfer
     from softswitch.config import Customer
 
-_DIGITS_MAX = 256
+DIGITS_MAX = 256
 _SILENCE_EVERY_S = 1.0
 _T = TypeVar("_T")
 
@@ -135,7 +135,7 @@ class Call:
         self.to_be_recorded = False  # whenever caller and partner talk, whatever else is recorded
         self.outlives_partner = False  # a partner whose phone is lost does not end the call
         self.ended = False
-        self._digits: deque[str] = deque(maxlen=_DIGITS_MAX)
+        self._digits: deque[str] = deque(maxlen=DIGITS_MAX)
         self._digit_waiter: Callable[[], None] | None = None
         self._dial_done: asyncio.Future[Outcome] | None = None
         self._plays: dict[int, asyncio.Future[None]] = {}

@@ -368,6 +368,8 @@ class CallControl:
             self.audio.stop_recording(call)  # before its streams go, so that it ends as wanted
         if call.partner is leg:
             call.partner = None
+            if not call.ended and call.caller.leg_id in call.legs:
+                call.caller.tune()
         if leg.stream is not None:
             self._streams.pop(leg.stream.stream_id, None)
             self._closing[leg.stream.stream_id] = (call.call_id, leg.leg_id)
@@ -415,6 +417,7 @@ class CallControl:
             return
         if caller.stream.worker != partner.stream.worker:
             partner.rehome()
+        caller.tune()
         self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
         if call.to_be_recorded or self._wiring.office.recording.calls == "all":
             self.audio.start_recording(call)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from media.protocol import StreamParams
+from media.wire.srtp import choose_crypto, make_crypto
 from softswitch.call.plane import LocalStream
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.credentials import Credentials
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.wiring import Wiring
     from softswitch.sip.events import InviteReceived
+
+_SRTP_OFFERED = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM")
+_SRTP_KEY_OCTETS = 60
 
 # Our timers of a leg we start are in Dial; the stack's own is only the last resort (timer C, 16.6).
 _INVITE_TIMEOUT_S = 180.0
@@ -62,12 +66,15 @@ class Leg:
     """
 
     __slots__ = (
+        "_answer_keys",
         "_audio",
         "_call",
         "_flow",
         "_local",
         "_media_by_source",
         "_offer",
+        "_offer_keys",
+        "_srtp",
         "_unreadable",
         "_wiring",
         "answered",
@@ -96,6 +103,9 @@ class Leg:
         self._flow = flow
         self._media_by_source = media_by_source
         self._unreadable = False
+        self._srtp = wiring.srtp.get(label, "allow")
+        self._offer_keys: tuple[str, ...] = ()
+        self._answer_keys: tuple[str, str] | None = None
         self._offer: SessionDescription | None = None
         self._local: SessionDescription | None = None
         self._audio: AudioNegotiated | None = None
@@ -214,6 +224,9 @@ class Leg:
                 session_id=self.leg_id,
                 previous=self._local,
                 prefer_ours=prefer is not None,
+                srtp=self._srtp,
+                choose_crypto=self._choose_keys,
+                ssrc=stream.ssrc,
             )
         except SdpError:
             return False
@@ -264,9 +277,32 @@ class Leg:
     def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
         stream = self._open_stream(signalled_host)
         codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
+        if self._srtp == "require" and not self._offer_keys:
+            random = self._wiring.random
+            self._offer_keys = tuple(
+                str(make_crypto(tag, suite, random(_SRTP_KEY_OCTETS)))
+                for tag, suite in enumerate(_SRTP_OFFERED, 1)
+            )
         self._local = make_offer(
-            stream.host, stream.port, codecs, session_id=self.leg_id, previous=self._local
+            stream.host,
+            stream.port,
+            codecs,
+            session_id=self.leg_id,
+            previous=self._local,
+            crypto=self._offer_keys,
+            ssrc=stream.ssrc,
         )
+
+    def _choose_keys(self, offered: Sequence[str]) -> tuple[str, str] | None:
+        """The peer's key that we take and ours of the same suite; the same again for the same offer."""
+        chosen = choose_crypto(offered)
+        if chosen is None:
+            return None
+        theirs = str(chosen)
+        if self._answer_keys is None or self._answer_keys[0] != theirs:
+            random = self._wiring.random(_SRTP_KEY_OCTETS)
+            self._answer_keys = (theirs, str(make_crypto(chosen.tag, chosen.suite.name, random)))
+        return self._answer_keys
 
     def take_early_media(self, sdp: bytes) -> bool:
         """SDP of a provisional response: from now on the callee is heard."""
@@ -403,5 +439,23 @@ class Leg:
                 ptime_ms=audio.ptime_ms,
                 direction=audio.direction,
                 nat=nat,
+                signalled_host=self._flow.remote[0] if nat else None,
+                inband_dtmf=self._listens_for_digits(),
+                srtp_in=audio.srtp_in,
+                srtp_out=audio.srtp_out,
+                remote_ssrc=audio.remote_ssrc,
             ),
         )
+
+    def tune(self) -> None:
+        """Tell the media plane again how to treat this leg: its part in the call has changed."""
+        if self._audio is not None and self.stream is not None:
+            self._configure()
+
+    def _listens_for_digits(self) -> bool:
+        """Digits that come as sound are looked for only where an application waits for them: between two
+        phones they are part of what is relayed."""
+        audio, call = self._audio, self._call
+        if audio is None or audio.dtmf_payload_type is not None or call is None:
+            return False
+        return call.partner is None and self is getattr(call, "caller", None)

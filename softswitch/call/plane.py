@@ -22,6 +22,9 @@ class LocalStream(Protocol):
     @property
     def worker(self) -> int: ...
 
+    @property
+    def ssrc(self) -> int: ...
+
 
 class MediaPlane(Protocol):
     """Verbs of the media plane. None of them waits: commands keep their order, results come as events."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ class Wiring:
     """Handed to every leg and machine adapter by the composition root.
 
     `pump` sends what the stack wants sent after a command from outside one of its events; `flow_to`
-    gives the flow to an address over a transport.
+    gives the flow to an address over a transport; `random(octets)` is for keys; `srtp` is the policy by
+    endpoint label ("off", "allow", "require").
     """
 
     office: Office
@@ -33,7 +34,9 @@ class Wiring:
     token: Callable[[], str]
     pump: Callable[[], None]
     flow_to: Callable[[tuple[str, int], str], Flow]
-    codecs: tuple[str, ...] = ("PCMU", "PCMA")
+    random: Callable[[int], bytes]
+    srtp: Mapping[str, str] = field(default_factory=dict)
+    codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def next_number(self) -> int:

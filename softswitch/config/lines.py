@@ -64,6 +64,7 @@ class Extension(Section):
     permissions: Many[Permission] = ("internal",)
     voicemail: Voicemail | None = None
     forward: Forward = Forward()
+    srtp: Literal["off", "allow", "require"] = "allow"
 
     @model_validator(mode="before")
     @classmethod
@@ -149,6 +150,7 @@ class Trunk(Section):
     caller_id: Outside | None = None
     max_calls: int = Field(default=30, ge=1, le=100_000)
     max_calls_per_s: float = Field(default=10.0, gt=0, le=100_000)
+    srtp: Literal["off", "allow", "require"] = "allow"
     health_check_s: float = Field(default=30.0, ge=0, le=86_400)
 
     @property
