@@ -88,6 +88,7 @@ class Mailboxes:
         self._messages_max = messages_max
         self._boxes: dict[str, _Box] = {}
         self._tasks: set[asyncio.Task[Message | None]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
         self.on_changed: list[OnChanged] = []
         self.on_message: list[Callable[[Message], None]] = []
 
@@ -106,7 +107,7 @@ class Mailboxes:
             await self.keep(message)
         for path in await loop.run_in_executor(None, self._greetings):
             self._box(path.parent.name).greeting = path
-        self.expire()
+        self._expire()
 
     def _greetings(self) -> list[Path]:
         return sorted(self._directory.glob(f"*/{_GREETING}*.wav"))
@@ -130,6 +131,8 @@ class Mailboxes:
 
     async def stop(self) -> None:
         """Wait until the last messages are kept."""
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
 
@@ -204,6 +207,8 @@ class Mailboxes:
         box.messages[message.message_id] = kept
         self._note("voicemail-left", kept, number_from=kept.number_from, duration_s=duration_s)
         self._changed(message.box)
+        if self._expiry is None:
+            self._expire()
         for tell in self.on_message:
             tell(kept)
         return kept
@@ -264,6 +269,14 @@ class Mailboxes:
         for message in old:
             self.delete(message, why="expired")
         return len(old)
+
+    def _expire(self) -> None:
+        """Expire now and once a day, as long as there are messages."""
+        self.expire()
+        self._expiry = None
+        if any(box.messages for box in self._boxes.values()):
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(_DAY_S, self._expire)
 
     # -- greetings ---------------------------------------------------------------------------------
 

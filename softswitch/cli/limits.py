@@ -31,6 +31,15 @@ _LIMITS = (
     ("journal log file", "softswitch.store.log", "SEGMENT_BYTES_MAX", "octets", "next file"),
     ("legs in a call record", "softswitch.store.record", "LEGS_MAX", "", "left out"),
     ("recordings in a call record", "softswitch.store.record", "RECORDINGS_MAX", "", "left out"),
+    ("digits ahead", "softswitch.call.call", "DIGITS_MAX", "a call", "the oldest are forgotten"),
+    ("transfers by applications", "softswitch.call.running", "TRANSFERS_MAX", "a call", "hung up"),
+    ("answer to a look-up", "softswitch.call.lookup", "ANSWER_OCTETS_MAX", "octets", "none"),
+    ("messages of a mailbox", "softswitch.apps.mailbox", "MESSAGES_MAX", "", "callers are told"),
+    ("wrong PINs", "softswitch.apps.pin_guard", "WRONG_MAX", "an hour a phone", "locked"),
+    ("wrong PINs of strangers", "softswitch.apps.pin_guard", "STRANGERS_MAX", "an hour", "locked"),
+    ("mails that wait", "softswitch.apps.mailer", "WAITING_MAX", "", "the oldest is given up"),
+    ("text to be spoken", "softswitch.sounds", "TEXT_MAX", "characters", "refused"),
+    ("sounds made", "softswitch.sounds", "SOUNDS_MAX", "files", "the oldest is deleted"),
     ("call records a page", "softswitch.store.calls", "LIST_MAX", "", "cut"),
 )
 
