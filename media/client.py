@@ -24,6 +24,7 @@ from media.plane.packet_io import packed_host
 from media.plane.recorder import checked_path
 from media.protocol import (
     DIRECTIONS,
+    MONITOR_MODES,
     AddPort,
     Command,
     ConfigureStream,
@@ -33,6 +34,7 @@ from media.protocol import (
     JoinRoom,
     LeaveRoom,
     MediaEvent,
+    Monitor,
     OpenStream,
     PlayFinished,
     RecordingStopped,
@@ -43,6 +45,7 @@ from media.protocol import (
     Source,
     StartPlay,
     StartRecording,
+    StopMonitor,
     StopPlay,
     StopRecording,
     StreamClosed,
@@ -343,7 +346,7 @@ class MediaClient:
         for stream_id in (a, b):
             self._part(stream_id)
             stream = self._streams[stream_id]
-            stream.echo, stream.room = False, None
+            stream.echo, stream.room, stream.monitor = False, None, None
         self._streams[a].partner, self._streams[b].partner = b, a
         self._send(worker, Connect(a, b))
 
@@ -388,7 +391,7 @@ class MediaClient:
                     raise MediaError(f"room {room} is on another worker: use one group")
                 break
         self._part(stream_id)
-        stream.echo = False
+        stream.echo, stream.monitor = False, None
         stream.room = JoinRoom(room, stream_id, mute=mute, deaf=deaf, gain=gain)
         self._send(stream.worker, stream.room)
 
@@ -399,14 +402,49 @@ class MediaClient:
             stream.room = None
             self._send(stream.worker, LeaveRoom(stream_id))
 
-    def play(self, stream_id: int, source: Source, *, play_id: int, repeat: bool = False) -> None:
-        """Send a tone or a file to the peer instead of what its bridge carries, from now on.
+    def monitor(self, stream_id: int, target: int, *, mode: str = "listen") -> None:
+        """Let a supervisor's stream hear the call of `target`, wherever that call goes.
 
+        `mode`: "listen", nobody hears the supervisor; "whisper", `target` alone does; "barge", all
+        do. Again with another mode at any time. Both streams of one group; what bridge or room the
+        supervisor was in ends. It lasts until `stop_monitor`, `connect`, `join_room` or the end of
+        either stream. Raises `NotSupported` for an unknown mode.
+        """
+        if mode not in MONITOR_MODES:
+            raise NotSupported(f"monitor mode {mode!r}; allowed: {', '.join(MONITOR_MODES)}")
+        if stream_id == target:
+            raise MediaError("nobody supervises himself")
+        worker = self._same_worker(stream_id, target)
+        self._part(stream_id)
+        stream = self._streams[stream_id]
+        stream.echo, stream.room = False, None
+        stream.monitor = Monitor(stream_id, target, mode)
+        self._send(worker, stream.monitor)
+
+    def stop_monitor(self, stream_id: int) -> None:
+        """The supervisor's stream leaves the call it hears; nothing happens if there is none."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.monitor is not None:
+            stream.monitor = None
+            self._send(stream.worker, StopMonitor(stream_id))
+
+    def play(
+        self,
+        stream_id: int,
+        source: Source,
+        *,
+        play_id: int,
+        repeat: bool = False,
+        mix: bool = False,
+    ) -> None:
+        """Send a tone, a file or a row of both to the peer, from now on.
+
+        Instead of what its bridge carries; with `mix` over it, and it is 12 dB softer meanwhile.
         Replaces what was played before. `PlayFinished` follows at the end, at `stop_play`, or when
         another source takes over.
         """
         stream = self._get(stream_id)
-        stream.play = StartPlay(stream_id, play_id, source, repeat)
+        stream.play = StartPlay(stream_id, play_id, source, repeat, mix=mix)
         stream.play_since_s = self._loop.time()
         stream.play_stopped = False
         self._send(stream.worker, stream.play)

@@ -13,6 +13,7 @@ from media.protocol import (
     ConfigureStream,
     Connect,
     JoinRoom,
+    Monitor,
     OpenStream,
     SetEcho,
     StartPlay,
@@ -38,6 +39,7 @@ class StreamState:
     partner: int | None = None
     echo: bool = False
     room: JoinRoom | None = None
+    monitor: Monitor | None = None
     play: StartPlay | None = None
     play_since_s: float = 0.0
     play_stopped: bool = False
@@ -67,8 +69,11 @@ def told_again(
         )
         if stream.params is not None:
             yield ConfigureStream(stream.stream_id, stream.params)
+    known = {stream.stream_id for stream in own}
     for stream in own:
         yield from _doings(stream, now_s)
+        if stream.monitor is not None and stream.monitor.target in known:
+            yield stream.monitor
     for recording in recordings:
         elapsed_ms = max(1, round(1000 * (now_s - recording.since_s)))
         yield msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms)

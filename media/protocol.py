@@ -19,6 +19,7 @@ Address = tuple[str, int]
 MESSAGE_OCTETS_MAX = 65_536
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+MONITOR_MODES = ("listen", "whisper", "barge")
 
 
 class StreamParams(msgspec.Struct, frozen=True):
@@ -64,7 +65,13 @@ class File(msgspec.Struct, frozen=True, tag="file"):
     path: str
 
 
-Source = Tone | File
+class Prompts(msgspec.Struct, frozen=True, tag="prompts"):
+    """Sounds to be played one after the other, 64 at most, as one source."""
+
+    parts: tuple[Tone | File, ...]
+
+
+Source = Tone | File | Prompts
 
 
 class StreamStats(msgspec.Struct, frozen=True):
@@ -164,14 +171,28 @@ class LeaveRoom(msgspec.Struct, frozen=True, tag=True):
     stream_id: int
 
 
+class Monitor(msgspec.Struct, frozen=True, tag=True):
+    """`stream_id` hears the call of `target`; `mode` says who hears `stream_id`."""
+
+    stream_id: int
+    target: int
+    mode: str = "listen"
+
+
+class StopMonitor(msgspec.Struct, frozen=True, tag=True):
+    stream_id: int
+
+
 class StartPlay(msgspec.Struct, frozen=True, tag=True):
-    """`at_ms`: begin there, because an earlier worker has played that much."""
+    """`at_ms`: begin there, because an earlier worker has played that much; `mix`: over what the
+    stream hears anyway."""
 
     stream_id: int
     play_id: int
     source: Source
     repeat: bool = False
     at_ms: int = 0
+    mix: bool = False
 
 
 class StopPlay(msgspec.Struct, frozen=True, tag=True):
@@ -213,6 +234,8 @@ Command = (
     | SetEcho
     | JoinRoom
     | LeaveRoom
+    | Monitor
+    | StopMonitor
     | StartPlay
     | StopPlay
     | SendDigits

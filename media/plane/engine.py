@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 
-from media.dsp import tones
 from media.errors import BadName, MediaError
 from media.plane.disk import Disk
 from media.plane.ears import Ears
@@ -21,7 +20,8 @@ from media.plane.latch import Latch
 from media.plane.mixer import Mixer
 from media.plane.outlet import Outlet
 from media.plane.packet_io import PacketIo
-from media.plane.player import Library, Play
+from media.plane.player import Library
+from media.plane.prompter import Prompter
 from media.plane.recorder import Recorder
 from media.plane.relay import Relay
 from media.plane.reports import Reports
@@ -44,6 +44,7 @@ from media.protocol import (
     LeaveRoom,
     MediaEvent,
     MediaTimedOut,
+    Monitor,
     OpenStream,
     PlayFinished,
     RecordingStopped,
@@ -54,6 +55,7 @@ from media.protocol import (
     StartPlay,
     StartRecording,
     Stop,
+    StopMonitor,
     StopPlay,
     StopRecording,
     StreamClosed,
@@ -73,9 +75,7 @@ _RING_TICKS = 45
 _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
 _POLICE_S = 0.01
-_DIGITS_MAX = 256
 _REPORTS_MAX = 256
-_DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
 
 
 class Engine:
@@ -126,14 +126,15 @@ class Engine:
             self._timeline,
             self._relay,
             self._voices,
-            self._on_played,
-            self._on_spelt,
+            lambda stream, play, reason: self._prompter.end(stream, play, reason),
+            lambda stream: self._wiring.rewire(stream),
         )
         self._ears = Ears(self._streams, self._timeline, self._on_digits)
         self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(
             self._streams, self._timeline, self._relay, self._mixer, self._voices, self._ears
         )
+        self._prompter = Prompter(self._streams, self._library, self._mixer, self._wiring, emit)
         self._ingress = Ingress(
             io,
             self._streams,
@@ -317,12 +318,19 @@ class Engine:
                 leaver = self._by_id.get(command.stream_id)
                 if leaver is not None:
                     self._wiring.leave(leaver)
+            case Monitor():
+                target = self._get(command.target)
+                self._wiring.monitor(self._get(command.stream_id), target, command.mode)
+            case StopMonitor():
+                supervisor = self._by_id.get(command.stream_id)
+                if supervisor is not None:
+                    self._wiring.stop_monitor(supervisor)
             case StartPlay():
-                self._play(self._get(command.stream_id), command)
+                self._prompter.play(self._get(command.stream_id), command)
             case StopPlay():
-                self._stop_play(self._by_id.get(command.stream_id), "stopped")
+                self._prompter.stop(self._by_id.get(command.stream_id), "stopped")
             case SendDigits():
-                self._send_digits(self._get(command.stream_id), command.digits)
+                self._prompter.send_digits(self._get(command.stream_id), command.digits)
             case StartRecording():
                 self._start_recording(command)
             case StopRecording():
@@ -439,7 +447,7 @@ class Engine:
         stream = self._by_id.pop(stream_id, None)
         if stream is None:
             return
-        self._stop_play(stream, "released")
+        self._prompter.stop(stream, "released")
         slot = self._mixer.slot_of(stream)
         if slot is not None:
             for recording_id in self._recorder.leave(slot):
@@ -456,59 +464,6 @@ class Engine:
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
         self._emit(StreamClosed(stream_id, stats))
-
-    # --- playing ----------------------------------------------------------------------------
-
-    def _play(self, stream: Stream, command: StartPlay) -> None:
-        self._stop_play(stream, "replaced")
-        play = Play(command.play_id, command.repeat)
-        self._begin(stream, play)
-
-        def ready(samples: Any, problem: str) -> None:
-            if samples is None:
-                if self._mixer.plays.get(stream) is play:
-                    self._on_played(stream, play, f"failed: {problem}")
-                return
-            play.begin(samples, command.at_ms)
-
-        self._library.fetch(command.source, ready)
-
-    def _begin(self, stream: Stream, play: Play) -> None:
-        self._mixer.plays[stream] = play
-        stream.playing = True
-        self._mixer.changed()
-        self._wiring.rewire(stream)
-
-    def _stop_play(self, stream: Stream | None, reason: str) -> None:
-        play = self._mixer.plays.get(stream) if stream is not None else None
-        if stream is not None and play is not None:
-            self._on_played(stream, play, reason)
-
-    def _on_played(self, stream: Stream, play: Play, reason: str) -> None:
-        if self._mixer.plays.get(stream) is play:
-            del self._mixer.plays[stream]
-        stream.playing = stream in self._mixer.plays
-        self._mixer.changed()
-        self._wiring.rewire(stream)
-        if play.play_id >= 0:
-            self._emit(PlayFinished(stream.stream_id, play.play_id, reason))
-
-    def _send_digits(self, stream: Stream, digits: str) -> None:
-        if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
-            raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
-        # Events have the clock of their codec (RFC 4733 2.1); ours are made for 8,000.
-        plain = self._streams.clock_hz[stream.row] != float(RATE_HZ)
-        if stream.params is not None and (plain or stream.params.dtmf_payload_type is None):
-            self._stop_play(stream, "replaced")
-            self._begin(stream, Play(-1, False, tones.dtmf(digits)))
-            return
-        stream.digits += digits
-        if stream.digits:
-            self._mixer.spell(stream)
-            self._wiring.rewire(stream)
-
-    def _on_spelt(self, stream: Stream) -> None:
-        self._wiring.rewire(stream)
 
     # --- recording --------------------------------------------------------------------------
 

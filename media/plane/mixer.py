@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.mixer import MixPlan
+from media.dsp.mixer import Edge, MixPlan
 from media.plane.outlet import Outlet
 from media.plane.packet_io import BATCH
 from media.plane.player import Play
@@ -54,6 +54,7 @@ class Mixer:
         self._heard: NDArray[np.intp] = np.zeros(0, np.intp)
         self._slots: NDArray[np.intp] = np.zeros(0, np.intp)
         self._playing: list[tuple[int, Stream, Play]] = []
+        self._announcing: list[tuple[int, Stream, Play]] = []
         self._plan: MixPlan | None = None
         self._out: NDArray[np.int16] = np.zeros((0, TICK_SAMPLES), np.int16)
         self._types: NDArray[np.uint8] = np.zeros(0, np.uint8)
@@ -107,21 +108,28 @@ class Mixer:
                 gain=[party.gain for party in parties],
                 muted=[party.mute or not party.receives for party in parties],
                 deaf=[party.deaf for party in parties],
+                edges=self._edges(parties),
             )
         hearing = [
             place
             for place, party in enumerate(parties)
-            if party.sends
-            and not party.echo
-            and party not in self.plays
-            and party not in self._spelling
+            if party.by_mix and party.sends and not party.playing and party not in self._spelling
         ]
-        players = [stream for stream in self.plays if stream.sends and stream not in self._spelling]
+        players = [
+            stream
+            for stream, play in self.plays.items()
+            if stream.sends and stream not in self._spelling and not play.over_call
+        ]
         self._heard = np.array(hearing, np.intp)
         senders = [parties[place] for place in hearing] + players
         self._playing = [
             (len(hearing) + place, stream, self.plays[stream])
             for place, stream in enumerate(players)
+        ]
+        self._announcing = [
+            (place, stream, self.plays[stream])
+            for place, stream in enumerate(senders[: len(hearing)])
+            if stream.announced
         ]
         self._rows = np.array([stream.row for stream in senders], np.intp)
         self._types = np.array(
@@ -131,15 +139,45 @@ class Mixer:
         self._out = np.zeros((len(senders), TICK_SAMPLES), np.int16)
 
     def _bridges(self, parties: list[Stream]) -> NDArray[np.int64]:
-        """Number the rooms, and the pairs that are bridged by way of samples."""
+        """Number the rooms, and the pairs that are bridged by way of samples; -1 for the others."""
         numbers: dict[tuple[str, int], int] = {}
         bridges = []
         for party in parties:
-            name = ("room", party.room or 0)
-            if party.room is None and party.partner is not None:
+            if party.room is not None:
+                name = ("room", party.room)
+            elif party.partner is not None:
                 name = ("pair", min(party.stream_id, party.partner.stream_id))
+            else:
+                bridges.append(-1)
+                continue
             bridges.append(numbers.setdefault(name, len(numbers)))
         return np.array(bridges, np.int64)
+
+    def _edges(self, parties: list[Stream]) -> list[Edge]:
+        """Say what supervisors hear, and who hears them."""
+        places = {party: place for place, party in enumerate(parties)}
+        edges: list[Edge] = []
+        for supervisor, place in places.items():
+            target = supervisor.monitors
+            if target is None:
+                continue
+            call = [places[party] for party in self._call_of(target) if party in places]
+            for other in call:
+                party = parties[other]
+                if party.receives and not party.mute:
+                    edges.append((place, other, party.gain))
+            if supervisor.mode == "listen" or not supervisor.receives:
+                continue
+            hearers = call if supervisor.mode == "barge" else [places[target]]
+            edges += [(other, place, 1.0) for other in hearers]
+        return edges
+
+    def _call_of(self, stream: Stream) -> list[Stream]:
+        """All who are in one conversation with `stream`, itself first."""
+        if stream.room is not None:
+            others = [party for party in self._parties if party.room == stream.room]
+            return [stream, *(party for party in others if party is not stream)]
+        return [stream] if stream.partner is None else [stream, stream.partner]
 
     def tick(self, now_s: float) -> None:
         """Send what is due now; the timeline still stands at the positions to be played."""
@@ -153,22 +191,22 @@ class Mixer:
                 self._out[: len(self._heard)] = self._plan.mix(said)[self._heard]
         for place, _, play in self._playing:
             play.take(self._out[place])
-            if play.over:
-                self._stale = True
+        for place, _, play in self._announcing:
+            play.lay_over(self._out[place])
         for start in range(0, len(self._rows), BATCH):
             self._send(slice(start, start + BATCH), now_s)
         self._advance_silent(now_s)
         if self._spelling:
             self._tick_digits(now_s)
-        for _, stream, play in self._playing:
+        for _, stream, play in (*self._playing, *self._announcing):
             if play.over and self.plays.get(stream) is play:
                 self._played(stream, play, "end")
 
     def _advance_silent(self, now_s: float) -> None:
         """A play that its direction forbids to send goes on unheard, and ends."""
-        if len(self._playing) == len(self.plays):
+        if len(self._playing) + len(self._announcing) == len(self.plays):
             return
-        audible = {stream for _, stream, _ in self._playing}
+        audible = {stream for _, stream, _ in (*self._playing, *self._announcing)}
         silence = np.zeros(TICK_SAMPLES, np.int16)
         for stream, play in list(self.plays.items()):
             if stream not in audible:

@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import tones, wav
+from media.dsp.mixer import soft_clip
 from media.errors import MediaError, NotSupported
 from media.plane.disk import Disk
 from media.plane.timeline import RATE_HZ, TICK_SAMPLES
-from media.protocol import File, Source, Tone
+from media.protocol import File, Prompts, Source, Tone
 
 _CACHED_SAMPLES_MAX = 64 << 20
 _FILE_OCTETS_MAX = 256 << 20
+DUCKED = 0.25
+"""What lies under an announcement is 12 dB softer."""
+
+_PROMPTS_MAX = 64
 
 
 def read_source(source: Source) -> NDArray[np.int16]:
@@ -27,6 +32,10 @@ def read_source(source: Source) -> NDArray[np.int16]:
                 return tones.render(country, name, rate_hz=RATE_HZ)
             except KeyError as error:
                 raise NotSupported(f"no tone {name!r}") from error
+        case Prompts(parts=parts):
+            if not 1 <= len(parts) <= _PROMPTS_MAX:
+                raise NotSupported(f"{len(parts)} prompts; allowed: 1 to {_PROMPTS_MAX}")
+            return np.concatenate([read_source(part) for part in parts])
         case File(path=path):
             with open(path, "rb") as file:
                 rate_hz, parties = wav.read(file, octets_max=_FILE_OCTETS_MAX)
@@ -94,13 +103,19 @@ class Library:
 
 @dataclass(slots=True)
 class Play:
-    """One source on its way into one stream; `samples` None until it has been read."""
+    """One source on its way into one stream; `samples` None until it has been read.
+
+    `over_call`: laid over what the stream hears anyway, instead of replacing it.
+    """
 
     play_id: int
     repeat: bool
     samples: NDArray[np.int16] | None = None
     at: int = 0
     over: bool = False
+    over_call: bool = False
+    under: float = 1.0
+    """How loud what lies under it is now."""
 
     def begin(self, samples: NDArray[np.int16], at_ms: int) -> None:
         """Start with `samples`, `at_ms` into them."""
@@ -124,3 +139,14 @@ class Play:
                     self.over = True
                     return
                 self.at = 0
+
+    def lay_over(self, out: NDArray[np.int16]) -> None:
+        """Put what comes next over (`TICK_SAMPLES`,) int16, which is softer meanwhile."""
+        if self.samples is None or self.over:
+            return
+        own = np.empty(TICK_SAMPLES, np.int16)
+        self.take(own)
+        # The level glides during the first and the last tick: a step would click.
+        before, self.under = self.under, 1.0 if self.over else DUCKED
+        glide = np.linspace(before, self.under, TICK_SAMPLES)
+        soft_clip((np.rint(out * glide) + own).astype(np.int32)[None], out[None])

@@ -37,6 +37,15 @@ class Stream:
     deaf: bool = False
     gain: float = 1.0
     playing: bool = False
+    """Something is played instead of what the bridge or the room carries."""
+    announced: bool = False
+    """Something is played over what the bridge or the room carries."""
+    monitors: Stream | None = None
+    """Whose call we hear, in `mode`; that stream has us among its `supervisors`."""
+    mode: str = "listen"
+    supervisors: list[Stream] = field(default_factory=list)
+    by_mix: bool = False
+    """What we hear is made by the tick, not relayed."""
     digits: str = ""
     spelling: bool = False
     restored: Address | None = None

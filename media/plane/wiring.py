@@ -1,8 +1,9 @@
 """Who hears whom: decides for every stream what feeds it, and switches over without a seam.
 
 A stream is fed by relay (its bridge partner's packets, or its own: echo) unless something is played
-into it, it sends digits, or it sits in a conference; then the tick makes its packets. Its own audio
-is decoded only while somebody listens to it: a conference or a recording.
+into it, it sends digits, sits in a conference, or a supervisor speaks to it; then the tick makes its
+packets. Its own audio is decoded only while somebody listens to it: a conference, a recording, a
+supervisor. A call that is only overheard goes on as it was, packet by packet.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Wiring:
         for stream in (a, b):
             self._part(stream)
             self.leave(stream)
+            self.stop_monitor(stream)
             stream.echo = False
         a.partner, b.partner = b, a
         self.rewire(a)
@@ -69,8 +71,9 @@ class Wiring:
     def join(self, stream: Stream, room: int, *, mute: bool, deaf: bool, gain: float) -> None:
         """Put a stream into a conference or change its part there."""
         if stream.params is not None:
-            self._check_decodable(stream)
+            self.check_decodable(stream)
         self._part(stream)
+        self.stop_monitor(stream)
         stream.echo = False
         stream.room, stream.mute, stream.deaf, stream.gain = room, mute, deaf, gain
         self.rewire(stream)
@@ -82,9 +85,34 @@ class Wiring:
         stream.room = None
         self.rewire(stream)
 
+    def monitor(self, stream: Stream, target: Stream, mode: str) -> None:
+        """Let `stream` hear the call of `target`, wherever that call goes; with "whisper" `target`
+        hears it too, with "barge" the whole call does. Raises `NotSupported`, `ValueError`."""
+        if stream is target:
+            raise ValueError("nobody supervises himself")
+        for party in (stream, target, target.partner):
+            if party is not None:
+                self.check_decodable(party)
+        self._part(stream)
+        self.leave(stream)
+        self.stop_monitor(stream)
+        stream.echo = False
+        stream.monitors, stream.mode = target, mode
+        target.supervisors.append(stream)
+        self.rewire(stream)
+        self.rewire(target)
+
+    def stop_monitor(self, stream: Stream) -> None:
+        """`stream` hears and says nothing there any more; nothing happens if it did not."""
+        target, stream.monitors = stream.monitors, None
+        if target is not None:
+            target.supervisors.remove(stream)
+            self.rewire(stream)
+            self.rewire(target)
+
     def tap(self, stream: Stream) -> int:
         """Listen to a stream; returns its slot."""
-        self._check_decodable(stream)
+        self.check_decodable(stream)
         stream.taps += 1
         self.rewire(stream)
         return int(self._streams.route[stream.row, SLOT])
@@ -94,7 +122,8 @@ class Wiring:
         stream.taps = max(0, stream.taps - 1)
         self.rewire(stream)
 
-    def _check_decodable(self, stream: Stream) -> None:
+    def check_decodable(self, stream: Stream) -> None:
+        """Raise `NotSupported` if the codec of a stream cannot be decoded here."""
         if stream.params is not None:
             self._voices.check(stream.params.codec)
 
@@ -102,7 +131,10 @@ class Wiring:
         """The stream goes away: nothing leads to it or comes from it."""
         self._part(stream)
         self.leave(stream)
-        stream.echo = False
+        self.stop_monitor(stream)
+        for supervisor in list(stream.supervisors):
+            self.stop_monitor(supervisor)
+        stream.echo = stream.announced = stream.by_mix = False
         self._relay.feed(stream, None)
         self._mixer.admit(stream, False)
         self._ears.listen(stream, False)
@@ -129,7 +161,7 @@ class Wiring:
         target = source if source.echo else source.partner
         if target is None or not source.receives or not target.sends:
             return None
-        if target.playing or target.digits or target.spelling or target.room is not None:
+        if target.playing or target.digits or target.spelling or target.by_mix:
             return None
         if target.echo and target is not source:
             return None
@@ -137,7 +169,8 @@ class Wiring:
 
     def _listen(self, stream: Stream) -> None:
         """Decode a stream if somebody needs its samples, live or not."""
-        mixed = stream.room is not None or self._differs(stream)
+        mixed = stream.room is not None or self._differs(stream) or self._joined(stream)
+        stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
         hearing = stream.params is not None and stream.params.inband_dtmf
         self._set_slot(stream, mixed or hearing or stream.taps > 0)
         self._mixer.admit(stream, mixed)
@@ -145,6 +178,31 @@ class Wiring:
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
             self._timeline.play(slot, mixed or hearing)
+
+    def _joined(self, stream: Stream) -> bool:
+        """More than two bridged parties: a supervisor or an announcement has to do with it."""
+        call = [party for party in (stream, stream.partner) if party is not None]
+        if stream.monitors is None and not any(
+            party.supervisors or party.announced for party in call
+        ):
+            return False
+        try:
+            for party in call:
+                self.check_decodable(party)
+        except NotSupported:
+            return False
+        return True
+
+    def _hears_mix(self, stream: Stream) -> bool:
+        """One who takes part in the mix hears it, unless the packets of his partner are all."""
+        if stream.room is not None or stream.monitors is not None or stream.announced:
+            return True
+        partner = stream.partner
+        if any(supervisor.mode != "listen" for supervisor in stream.supervisors):
+            return True
+        if partner is not None and any(each.mode == "barge" for each in partner.supervisors):
+            return True
+        return self._differs(stream)
 
     def _differs(self, stream: Stream) -> bool:
         """A bridge whose two codecs cannot be relayed into each other, and both can be decoded."""

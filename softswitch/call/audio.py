@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from media.protocol import File, RecordingStopped, Source, Tone
+from media.protocol import File, Prompts, RecordingStopped, Source, Tone
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
@@ -75,14 +75,35 @@ class CallAudio:
     # -- playing -----------------------------------------------------------------------------------
 
     def play(
-        self, call: Call, prompt: str, *, repeat: bool = False, leg: Leg | None = None
+        self,
+        call: Call,
+        prompt: str,
+        *,
+        repeat: bool = False,
+        leg: Leg | None = None,
+        mix: bool = False,
     ) -> asyncio.Future[None]:
-        """Start a prompt, a file, ``tone:NAME`` or ``music:NAME`` towards `leg`, by default the caller."""
+        """Start a prompt, a file, ``tone:NAME`` or ``music:NAME`` towards `leg`, by default the caller.
+
+        With `mix` it is heard over the conversation, which is softer meanwhile, not instead of it."""
         stream = self._stream(call, leg)
         play_id = self._wiring.next_number()
         source = self._source(prompt, call.language)
         future = call.play_started(play_id)
-        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat)
+        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat, mix=mix)
+        self._wiring.pump()
+        return future
+
+    def play_row(
+        self, call: Call, prompts: Sequence[str], *, leg: Leg | None = None, mix: bool = False
+    ) -> asyncio.Future[None]:
+        """Start prompts one after the other, without a gap, as one; see `play`."""
+        stream = self._stream(call, leg)
+        play_id = self._wiring.next_number()
+        parts = [self._source(prompt, call.language) for prompt in prompts]
+        row = Prompts(tuple(part for part in parts if not isinstance(part, Prompts)))
+        future = call.play_started(play_id)
+        self._wiring.plane.play(stream, row, play_id=play_id, mix=mix)
         self._wiring.pump()
         return future
 
@@ -123,6 +144,7 @@ class CallAudio:
         if stream is not None:
             self._wiring.plane.stop_play(stream.stream_id)
             self._wiring.plane.leave_room(stream.stream_id)
+            self._wiring.plane.stop_monitor(stream.stream_id)
             self._wiring.plane.echo(stream.stream_id, False)
 
     def stop_play(self, call: Call, leg: Leg | None = None) -> None:
@@ -162,6 +184,18 @@ class CallAudio:
 
     def leave_room(self, call: Call) -> None:
         self._wiring.plane.leave_room(self._stream(call, None))
+
+    def supervise(self, call: Call, target: Call, *, leg: Leg | None = None, mode: str) -> None:
+        """Let the caller of `call` hear `target`, beside its `leg` (by default its caller).
+
+        `mode`: "listen"; "whisper", that leg alone hears him; "barge", both do. May be called again
+        with another mode. The two calls are of one media worker: `bring_beside` comes first.
+        """
+        self._wiring.plane.monitor(self._stream(call, None), self._stream(target, leg), mode=mode)
+
+    def stop_supervising(self, call: Call) -> None:
+        if call.caller.stream is not None:
+            self._wiring.plane.stop_monitor(call.caller.stream.stream_id)
 
     def send_digits(self, call: Call, digits: str, leg: Leg | None = None) -> None:
         self._wiring.plane.send_digits(self._stream(call, leg), digits)

@@ -51,8 +51,18 @@ class MediaPlane(Protocol):
 
     def leave_room(self, stream_id: int) -> None: ...
 
+    def monitor(self, stream_id: int, target: int, *, mode: str = "listen") -> None: ...
+
+    def stop_monitor(self, stream_id: int) -> None: ...
+
     def play(
-        self, stream_id: int, source: Source, *, play_id: int, repeat: bool = False
+        self,
+        stream_id: int,
+        source: Source,
+        *,
+        play_id: int,
+        repeat: bool = False,
+        mix: bool = False,
     ) -> None: ...
 
     def stop_play(self, stream_id: int) -> None: ...

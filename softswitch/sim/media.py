@@ -15,12 +15,15 @@ from typing import Any
 
 from media.client import LocalStream
 from media.dsp import wav
-from media.errors import BadName, NoCapacity, UnknownStream
+from media.errors import BadName, NoCapacity, NotSupported, UnknownStream
 from media.protocol import (
+    MONITOR_MODES,
     DigitReceived,
+    File,
     MediaEvent,
     MediaTimedOut,
     PlayFinished,
+    Prompts,
     RecordingStopped,
     Source,
     StreamClosed,
@@ -56,6 +59,7 @@ class SimStream:
     echo: bool = False
     bridged_to: int | None = None
     room: int | None = None
+    monitor: tuple[int, str] | None = None
     playing: tuple[int, Source, bool] | None = None
     digits_sent: str = ""
     opened_at_s: float = 0.0
@@ -154,6 +158,7 @@ class SimMediaPlane:
         self._unbridge(first)
         self._unbridge(second)
         first.bridged_to, second.bridged_to = b, a
+        first.monitor = second.monitor = None
 
     def disconnect(self, a: int, b: int) -> None:
         """End the bridge between `a` and `b`, if there is one."""
@@ -175,7 +180,8 @@ class SimMediaPlane:
         gain: float = 1.0,
     ) -> None:
         """Put a stream into a conference; raises `UnknownStream`."""
-        self._stream(stream_id, "join_room").room = room
+        stream = self._stream(stream_id, "join_room")
+        stream.room, stream.monitor = room, None
 
     def leave_room(self, stream_id: int) -> None:
         """Take a stream out of its conference, if it is in one."""
@@ -183,13 +189,42 @@ class SimMediaPlane:
         if stream is not None:
             stream.room = None
 
-    def play(self, stream_id: int, source: Source, *, play_id: int, repeat: bool = False) -> None:
-        """Play; a file that is not repeated finishes after `file_s`. Raises `UnknownStream`."""
+    def monitor(self, stream_id: int, target: int, *, mode: str = "listen") -> None:
+        """Let a stream hear the call of another; raises `UnknownStream`, `NotSupported`."""
+        if mode not in MONITOR_MODES:
+            raise NotSupported(mode)
+        stream, other = self._stream(stream_id, "monitor"), self._stream(target, "monitor")
+        if stream.local.worker != other.local.worker:
+            self.violations.append(
+                f"monitor {stream_id} {target}: on workers "
+                f"{stream.local.worker} and {other.local.worker}"
+            )
+        self._unbridge(stream)
+        stream.room, stream.monitor = None, (target, mode)
+
+    def stop_monitor(self, stream_id: int) -> None:
+        """The stream leaves the call it hears, if it hears one."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.monitor = None
+
+    def play(
+        self,
+        stream_id: int,
+        source: Source,
+        *,
+        play_id: int,
+        repeat: bool = False,
+        mix: bool = False,
+    ) -> None:
+        """Play; files that are not repeated take `file_s` each. Raises `UnknownStream`."""
         stream = self._stream(stream_id, "play")
         self._end_play(stream, "replaced")
         stream.playing = (play_id, source, repeat)
-        if not repeat and source.__class__.__name__ == "File":
-            self._loop().call_later(self._file_s, self._play_over, stream_id, play_id)
+        parts = source.parts if isinstance(source, Prompts) else (source,)
+        files = sum(isinstance(part, File) for part in parts)
+        if not repeat and files:
+            self._loop().call_later(files * self._file_s, self._play_over, stream_id, play_id)
 
     def stop_play(self, stream_id: int) -> None:
         """Stop what is played, if anything is."""
@@ -230,6 +265,9 @@ class SimMediaPlane:
             if not {recording.left, recording.right} & (set(self.streams) - {stream_id}):
                 self._end_recording(recording.recording_id, "released")
         del self.streams[stream_id]
+        for other in self.streams.values():
+            if other.monitor is not None and other.monitor[0] == stream_id:
+                other.monitor = None
         self._free_ports.append(stream.local.port)
         self.released += 1
         self._emit(StreamClosed(stream_id, StreamStats()))

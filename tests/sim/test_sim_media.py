@@ -8,13 +8,14 @@ import inspect
 import pytest
 
 from media.client import MediaClient
-from media.errors import BadName, NoCapacity, UnknownStream
+from media.errors import BadName, NoCapacity, NotSupported, UnknownStream
 from media.protocol import (
     DigitReceived,
     File,
     MediaEvent,
     MediaTimedOut,
     PlayFinished,
+    Prompts,
     RecordingStopped,
     StreamClosed,
     StreamLatched,
@@ -105,6 +106,39 @@ async def test_bridges_have_two_ends() -> None:
     other = plane.reserve(group=8, signalled_host=None).stream_id
     plane.connect(a, other)
     assert len(plane.violations) == 1
+
+
+@simulated()
+async def test_supervisors_come_and_go() -> None:
+    plane, _ = make(workers=2)
+    agent, boss = (plane.reserve(group=7, signalled_host=None).stream_id for _ in range(2))
+    plane.monitor(boss, agent, mode="whisper")
+    assert plane.streams[boss].monitor == (agent, "whisper")
+    plane.connect(boss, agent)
+    assert plane.streams[boss].monitor is None
+    plane.monitor(boss, agent)
+    plane.stop_monitor(boss)
+    plane.stop_monitor(boss)
+    assert plane.streams[boss].monitor is None
+    plane.monitor(boss, agent)
+    plane.release(agent)
+    assert plane.streams[boss].monitor is None
+    with pytest.raises(NotSupported):
+        plane.monitor(boss, boss, mode="shout")
+    other = plane.reserve(group=8, signalled_host=None).stream_id
+    plane.monitor(boss, other)
+    assert len(plane.violations) == 1
+
+
+@simulated()
+async def test_prompts_in_a_row_take_the_time_of_all() -> None:
+    plane, events = make(file_s=3.0)
+    stream = plane.reserve(group=1, signalled_host=None).stream_id
+    plane.play(stream, Prompts((File("a.wav"), File("b.wav"))), play_id=1, mix=True)
+    await asyncio.sleep(5.9)
+    assert events == []
+    await asyncio.sleep(0.2)
+    assert events == [PlayFinished(stream, 1, "end")]
 
 
 @simulated()

@@ -1,0 +1,96 @@
+"""Sounds and digits on their way into streams: begun, replaced, ended, and said to be over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import tones
+from media.plane.mixer import Mixer
+from media.plane.player import Library, Play
+from media.plane.stream import Stream
+from media.plane.streams import Streams
+from media.plane.timeline import RATE_HZ
+from media.plane.wiring import Wiring
+from media.protocol import MediaEvent, PlayFinished, StartPlay
+
+_DIGITS_MAX = 256
+_DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
+_OURS = -1
+"""Play number of what nobody waits for the end of."""
+
+
+class Prompter:
+    """One play a stream; the mixer sends what it says here, and `emit` takes the events."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        library: Library,
+        mixer: Mixer,
+        wiring: Wiring,
+        emit: Callable[[MediaEvent], None],
+    ) -> None:
+        self._streams = streams
+        self._library = library
+        self._mixer = mixer
+        self._wiring = wiring
+        self._emit = emit
+
+    def play(self, stream: Stream, command: StartPlay) -> None:
+        """Begin a source as soon as it has been read."""
+        if command.mix:
+            self._wiring.check_decodable(stream)
+        self.stop(stream, "replaced")
+        play = Play(command.play_id, command.repeat, over_call=command.mix)
+        self._begin(stream, play)
+
+        def ready(samples: NDArray[np.int16] | None, problem: str) -> None:
+            if samples is None:
+                if self._mixer.plays.get(stream) is play:
+                    self.end(stream, play, f"failed: {problem}")
+                return
+            play.begin(samples, command.at_ms)
+
+        self._library.fetch(command.source, ready)
+
+    def _begin(self, stream: Stream, play: Play) -> None:
+        self._mixer.plays[stream] = play
+        stream.playing, stream.announced = not play.over_call, play.over_call
+        self._mixer.changed()
+        self._wiring.rewire(stream)
+
+    def stop(self, stream: Stream | None, reason: str) -> None:
+        """End what is played into a stream, if anything is."""
+        play = self._mixer.plays.get(stream) if stream is not None else None
+        if stream is not None and play is not None:
+            self.end(stream, play, reason)
+
+    def end(self, stream: Stream, play: Play, reason: str) -> None:
+        """`play` is over; the stream hears its bridge again unless another has begun."""
+        if self._mixer.plays.get(stream) is play:
+            del self._mixer.plays[stream]
+        now = self._mixer.plays.get(stream)
+        stream.playing = now is not None and not now.over_call
+        stream.announced = now is not None and now.over_call
+        self._mixer.changed()
+        self._wiring.rewire(stream)
+        if play.play_id != _OURS:
+            self._emit(PlayFinished(stream.stream_id, play.play_id, reason))
+
+    def send_digits(self, stream: Stream, digits: str) -> None:
+        """Send digits as events, or as sound where none are agreed; raises `ValueError`."""
+        if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
+            raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
+        # Events have the clock of their codec (RFC 4733 2.1); ours are made for 8,000.
+        plain = self._streams.clock_hz[stream.row] != float(RATE_HZ)
+        if stream.params is not None and (plain or stream.params.dtmf_payload_type is None):
+            self.stop(stream, "replaced")
+            self._begin(stream, Play(_OURS, False, tones.dtmf(digits)))
+            return
+        stream.digits += digits
+        if stream.digits:
+            self._mixer.spell(stream)
+            self._wiring.rewire(stream)

@@ -1,0 +1,27 @@
+"""What a new worker is told: everything that was going on, and nothing that has ended."""
+
+from __future__ import annotations
+
+from media.ledger import StreamState, told_again
+from media.protocol import Connect, Monitor, OpenStream, Prompts, StartPlay, Tone
+
+
+def state(stream_id, **doings):
+    return StreamState(stream_id, 0, 1, 0, 7, None, **doings)
+
+
+def test_supervision_goes_on_after_the_bridge_it_hears():
+    streams = [
+        state(1, monitor=Monitor(1, 2, "barge")),
+        state(2, partner=3),
+        state(3, partner=2),
+        state(4, monitor=Monitor(4, 99)),
+    ]
+    told = [each for each in told_again(streams, [], 5.0) if not isinstance(each, OpenStream)]
+    assert sorted(told, key=repr) == [Connect(2, 3), Monitor(1, 2, "barge")]
+
+
+def test_an_announcement_goes_on_where_it_would_be_now():
+    play = StartPlay(1, 7, Prompts((Tone("busy"),)), mix=True)
+    (_, again) = told_again([state(1, play=play, play_since_s=3.0)], [], 5.5)
+    assert again == StartPlay(1, 7, Prompts((Tone("busy"),)), False, 2500, True)
