@@ -25,7 +25,7 @@ def talk_until_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
     """Let both sentences pass, with a second to spare."""
     for phone, other in ((caller, "callee"), (callee, "caller")):
         spoken = len(voices[other].samples) + int(1.5 * RATE_HZ)
-        phone.wait_heard_bytes(2 * spoken, timeout_s=60)
+        phone.wait_heard_bytes(2 * spoken * phone.heard_scale, timeout_s=60)
 
 
 def assert_both_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
@@ -67,6 +67,42 @@ def test_a_law_and_mu_law_phones_understand_each_other(
     server = serve()
     callee = baresip(server, "1002", plays="callee", codecs="PCMA/8000/1")
     caller = baresip(server, "1001", plays="caller", codecs="PCMU/8000/1")
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    callee.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+
+
+@pytest.mark.parametrize(
+    ("callee_codecs", "caller_codecs"),
+    [
+        ("G722/8000/1", "PCMA/8000/1"),
+        ("opus/48000/2", "PCMU/8000/1"),
+        ("opus/48000/2", "opus/48000/2"),
+    ],
+)
+def test_wideband_and_narrowband_phones_understand_each_other(
+    serve: Serve, baresip: Phone, voices: dict, callee_codecs: str, caller_codecs: str
+) -> None:
+    server = serve()
+    callee = baresip(server, "1002", plays="callee", codecs=callee_codecs)
+    caller = baresip(server, "1001", plays="caller", codecs=caller_codecs)
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    callee.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+
+
+def test_an_srtp_phone_and_a_plain_phone(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve(recording="all")
+    callee = baresip(server, "1002", plays="callee")
+    caller = baresip(server, "1001", plays="caller", srtp=True)
     caller.dial("1002")
     caller.wait_event("CALL_ESTABLISHED")
     talk_until_heard(caller, callee, voices)

@@ -32,7 +32,7 @@ jitter_buffer_delay 0-0
 call_local_timeout 120
 module_path {modules}
 module g711.so
-module aufile.so
+{codec_modules}module aufile.so
 module sndfile.so
 module_tmp account.so
 module_app ctrl_tcp.so
@@ -42,12 +42,18 @@ snd_path {heard}
 """
 
 
+def _modules(codecs: str, srtp: bool) -> list[str]:
+    names = [name for name in ("g722", "opus", "l16") if name in codecs.lower()]
+    return [*names, "srtp"] if srtp else names
+
+
 class Baresip:
     """One phone process with one account.
 
     Parameters: `number`/`password` of the extension, `server` = "host:port" of the switch,
     `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference,
-    `register` None to try without waiting for success.
+    `register` None to try without waiting for success; with `srtp` it speaks nothing but SRTP with
+    keys in SDP.
     """
 
     def __init__(
@@ -62,10 +68,15 @@ class Baresip:
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
         register: bool | None = True,
         transport: str = "udp",
+        srtp: bool = False,
     ) -> None:
         program = require("baresip", "baresip-core")
         self.number, self.server = number, server
         self.sip_port, self.control_port, self.rtp_port = free_port(), free_port(), free_ports(20)
+        # It dumps at its first codec's rate: Opus at 48 kHz stereo, G.722 at 16 kHz.
+        self.heard_scale = (
+            12 if codecs.startswith("opus") else 2 if codecs.startswith("G722") else 1
+        )
         self.heard_directory = directory / "heard"
         self.heard_directory.mkdir(parents=True)
         config = CONFIG.format(
@@ -77,11 +88,13 @@ class Baresip:
             modules=MODULES,
             control_port=self.control_port,
             heard=self.heard_directory,
+            codec_modules="".join(f"module {name}.so\n" for name in _modules(codecs, srtp)),
         )
         interval_s = 0 if register is False else 60
         account = (
             f"<sip:{number}@{server};transport={transport}>;auth_user={number};auth_pass={password};"
-            f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20\n"
+            f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20"
+            f"{';mediaenc=srtp-mand' if srtp else ''}\n"
         )
         (directory / "config").write_text(config)
         (directory / "accounts").write_text(account)
