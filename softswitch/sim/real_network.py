@@ -1,4 +1,4 @@
-"""Real UDP sockets for simulated phones and relays, by asyncio-dgram.
+"""Real sockets for simulated phones and relays: UDP by asyncio-dgram, TCP, TLS and WebSocket.
 
 The exchange itself does not read its sockets this way (docs/adr/0003): here a phone sends a packet
 in 20 ms and the convenience costs nothing.
@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import asyncio_dgram
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+from websockets.typing import Subprotocol
 
 from softswitch.sim.datagram import Address, DatagramTransport, OnDatagram
-from softswitch.transport.interface import Transport
+from softswitch.sip.flow import Flow
+from softswitch.transport.credential import TlsIdentity, ensure_certificate
+from softswitch.transport.interface import Receive, Transport, Unreachable
 from softswitch.transport.tcp import TcpTransport
+from softswitch.transport.tls import TlsTransport
 
 _OUTBOX_MAX = 4096
 
@@ -85,18 +94,101 @@ class RealSocket:
 class RealNetwork:
     """The machine's own network as a `softswitch.sim.datagram.PhoneNetwork`.
 
-    With `transport` "tcp" phones speak SIP over TCP; their RTP is UDP all the same.
+    Parameters: `transport` is what phones speak SIP over; their RTP is UDP all the same. `trusted` is
+    the PEM file of the authority, or the very certificate, that a server over "tls" must show.
     """
 
-    def __init__(self, transport: Literal["udp", "tcp"] = "udp") -> None:
+    def __init__(
+        self, transport: Literal["udp", "tcp", "tls", "ws"] = "udp", *, trusted: Path | None = None
+    ) -> None:
         self._transport = transport
+        self._trusted = trusted
 
     async def open_transport(self, host: str, port: int = 0) -> Transport:
         """A SIP transport. Raises `OSError` or `SoftswitchError` when it cannot be bound."""
-        if self._transport == "tcp":
-            return TcpTransport.bind(host, port)
-        return DatagramTransport(await RealSocket.open(host, port))
+        match self._transport:
+            case "tcp":
+                return TcpTransport.bind(host, port)
+            case "tls":
+                return TlsTransport.bind(host, port, identity=self._identity(host))
+            case "ws":
+                return WsClient(host)
+            case _:
+                return DatagramTransport(await RealSocket.open(host, port))
 
     async def open_socket(self, host: str, port: int = 0) -> RealSocket:
         """A real UDP socket. Raises `OSError`."""
         return await RealSocket.open(host, port)
+
+    def _identity(self, host: str) -> TlsIdentity:
+        with tempfile.TemporaryDirectory(prefix="softswitch-sim-") as directory:
+            certificate, key = ensure_certificate(Path(directory), [host])
+            return TlsIdentity(certificate, key, trusted=self._trusted, now_s=time.monotonic)
+
+
+class WsClient:
+    """What a browser's SIP library is to a server: one WebSocket, opened with the first message."""
+
+    name = "ws"
+
+    def __init__(self, host: str) -> None:
+        # Nobody can reach it there: browsers write a name that does not exist (RFC 7118, appendix A).
+        self._local: Address = (host, 9)
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue(_OUTBOX_MAX)
+        self._receive: Receive | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._counts = {"received": 0, "sent": 0}
+
+    @property
+    def local(self) -> Address:
+        """The address in Via and Contact."""
+        return self._local
+
+    def start(self, receive: Receive, unreachable: Unreachable) -> None:
+        """Begin to receive."""
+        self._receive = receive
+        self._unreachable = unreachable
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send one message to the server at `flow.remote`."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(flow))
+        self._outbox.put_nowait(data)
+
+    def prove(self, flow: Flow) -> None:
+        """Nothing to keep."""
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def snapshot(self) -> dict[str, int]:
+        """Messages `received` and `sent`."""
+        return dict(self._counts)
+
+    async def _run(self, flow: Flow) -> None:
+        host, port = flow.remote
+        at = f"[{host}]" if ":" in host else host
+        subprotocols = [Subprotocol("sip")]
+        try:
+            async with connect(f"ws://{at}:{port}/", subprotocols=subprotocols) as socket:
+                sending = asyncio.ensure_future(self._send_all(socket))
+                try:
+                    async for message in socket:
+                        data = message.encode() if isinstance(message, str) else message
+                        self._counts["received"] += 1
+                        if self._receive is not None:
+                            self._receive(data, flow)
+                finally:
+                    sending.cancel()
+        except (OSError, WebSocketException):
+            pass
+        self._task = None
+        self._unreachable(flow)
+
+    async def _send_all(self, socket: ClientConnection) -> None:
+        while True:
+            await socket.send((await self._outbox.get()).decode("utf-8", "surrogateescape"))
+            self._counts["sent"] += 1
