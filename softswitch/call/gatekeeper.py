@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What a peer known by its address may begin; everything else it must authenticate like a stranger.
 _FROM_TRUNK = frozenset({"INVITE", "OPTIONS"})
 # These carry no credentials (RFC 3261 22.1): an ACK answers nothing, a CANCEL lives by its transaction.
-_NEVER_CHALLENGED = {"ACK": Drop(), "CANCEL": Refuse(481)}
+_NEVER_CHALLENGED: dict[str, Verdict] = {"ACK": Drop(), "CANCEL": Refuse(481)}
 
 
 class Gatekeeper:

@@ -28,9 +28,12 @@ def talk_until_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
         phone.wait_heard_bytes(2 * spoken * phone.heard_scale, timeout_s=60)
 
 
-def assert_both_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
-    assert_heard(voices["caller"].samples, callee.heard(), "the caller's voice at the callee")
-    assert_heard(voices["callee"].samples, caller.heard(), "the callee's voice at the caller")
+def assert_both_heard(
+    caller: Baresip, callee: Baresip, voices: dict, *, least: float = 0.95
+) -> None:
+    for voice, listener in (("caller", callee), ("callee", caller)):
+        what = f"the {voice}'s voice at the other end"
+        assert_heard(voices[voice].samples, listener.heard(), what, least=least)
 
 
 def test_two_phones_talk_and_are_recorded(serve: Serve, baresip: Phone, voices: dict) -> None:
@@ -77,15 +80,21 @@ def test_a_law_and_mu_law_phones_understand_each_other(
 
 
 @pytest.mark.parametrize(
-    ("callee_codecs", "caller_codecs"),
+    ("callee_codecs", "caller_codecs", "least"),
     [
-        ("G722/8000/1", "PCMA/8000/1"),
-        ("opus/48000/2", "PCMU/8000/1"),
-        ("opus/48000/2", "opus/48000/2"),
+        ("G722/8000/1", "PCMA/8000/1", 0.95),
+        # Opus keeps what is heard, not the waveform: coded twice, 0.92 was measured.
+        ("opus/48000/2", "PCMU/8000/1", 0.85),
+        ("opus/48000/2", "opus/48000/2", 0.85),
     ],
 )
 def test_wideband_and_narrowband_phones_understand_each_other(
-    serve: Serve, baresip: Phone, voices: dict, callee_codecs: str, caller_codecs: str
+    serve: Serve,
+    baresip: Phone,
+    voices: dict,
+    callee_codecs: str,
+    caller_codecs: str,
+    least: float,
 ) -> None:
     server = serve()
     callee = baresip(server, "1002", plays="callee", codecs=callee_codecs)
@@ -95,7 +104,7 @@ def test_wideband_and_narrowband_phones_understand_each_other(
     talk_until_heard(caller, callee, voices)
     callee.hang_up()
     caller.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices)
+    assert_both_heard(caller, callee, voices, least=least)
     server.wait_idle()
 
 
