@@ -93,6 +93,8 @@ class CallControl:
                 return False
             case sip_events.RequestFailed():
                 return False
+            case sip_events.SubscriptionEnded() | sip_events.NotifyReceived():
+                return False
             case _:
                 known = self._sessions.get(event.session)
                 if known is not None:

@@ -17,10 +17,12 @@ from softswitch.sim.phone_call import PhoneCall
 from softswitch.sim.sip_trace import SipTrace
 from softswitch.sip.events import (
     InviteReceived,
+    NotifyReceived,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
     SipEvent,
+    SubscriptionEnded,
 )
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Gate, OpenGate
@@ -77,6 +79,8 @@ class UserAgent:
         self.past: list[PhoneCall] = []
         self.received: list[RequestReceived] = []
         self.failures: list[BaseException] = []
+        self.notified: list[NotifyReceived | SubscriptionEnded] = []
+        self._news = asyncio.Event()
         self._network = network
         self._host, self._port = host, port
         self._display_name = display_name
@@ -248,6 +252,52 @@ class UserAgent:
         self.driver.pump()
         return await future
 
+    # -- subscriptions -----------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        event: str,
+        number: str,
+        *,
+        expires_s: int = 3600,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> int:
+        """Subscribe to an event package of `number`; returns the subscription's number. What comes is in
+        `notified`; await `notification`."""
+        target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
+        subscription = self.stack.subscribe(
+            event,
+            target,
+            self._flow(),
+            from_=NameAddr(self.aor, self._display_name),
+            to=NameAddr(target),
+            contact=self.contact,
+            headers=headers,
+            expires_s=expires_s,
+            credentials=self._credentials,
+            now_s=self.now_s(),
+        )
+        self.driver.pump()
+        return subscription
+
+    def resubscribe(self, subscription: int, expires_s: int = 3600) -> None:
+        """Refresh a subscription of ours; 0 seconds end it."""
+        self.stack.refresh_subscription(subscription, expires_s, now_s=self.now_s())
+        self.driver.pump()
+
+    async def notification(self, subscription: int, after: int = 0) -> NotifyReceived:
+        """The next NOTIFY of a subscription after its first `after`. Raises `SimulationError` when it
+        has ended without."""
+        while True:
+            mine = [event for event in self.notified if event.subscription == subscription]
+            news = [event for event in mine if isinstance(event, NotifyReceived)]
+            if len(news) > after:
+                return news[after]
+            if len(mine) > len(news):
+                raise SimulationError(f"the subscription is over: {mine[-1]}")
+            self._news.clear()
+            await self._news.wait()
+
     # -- called by PhoneCall -----------------------------------------------------------------------
 
     def media_address(self, call: PhoneCall) -> Address:
@@ -283,6 +333,8 @@ class UserAgent:
                 future = self._handles.pop(event.handle, None)
                 if future is not None and not future.done():
                     future.set_exception(SimulationError(f"no response: {event.status}"))
+            case NotifyReceived() | SubscriptionEnded():
+                self.take_notify(event)
             case _:
                 call = self.calls.get(event.session)
                 if call is not None:
@@ -291,6 +343,11 @@ class UserAgent:
     def take_request(self, event: RequestReceived) -> None:
         """Answer a request that is no INVITE: 200. Subclasses may know better."""
         self.stack.respond(event.handle, 200, now_s=self.now_s())
+
+    def take_notify(self, event: NotifyReceived | SubscriptionEnded) -> None:
+        """Something of a subscription of ours."""
+        self.notified.append(event)
+        self._news.set()
 
     def behaviour_for(self, request: SipRequest) -> Behaviour:
         """How to take this call."""

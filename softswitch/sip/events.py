@@ -155,6 +155,29 @@ class RequestFailed:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionEnded:
+    """Nobody is to be notified under this number any more. `reason`: "expired", "unsubscribed",
+    "lost" (NOTIFYs are refused or not answered), or for a subscription of ours the status that refused
+    it or the reason of the last NOTIFY."""
+
+    subscription: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyReceived:
+    """A NOTIFY of a subscription of ours, already answered. `state` is "active", "pending" or
+    "terminated", `expires_s` what is left of it as the notifier says."""
+
+    subscription: int
+    state: str
+    reason: str
+    expires_s: int | None
+    content_type: str | None
+    body: bytes
+
+
 SipEvent = (
     InviteReceived
     | Progressed
@@ -170,4 +193,6 @@ SipEvent = (
     | RequestReceived
     | ResponseReceived
     | RequestFailed
+    | SubscriptionEnded
+    | NotifyReceived
 )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softswitch.sip.request_layer import RequestLayer
     from softswitch.sip.session_layer import SessionLayer, SessionUnit
     from softswitch.sip.stack_config import StackConfig
+    from softswitch.sip.subscription_layer import SubscriptionLayer, SubscriptionUnit
     from softswitch.sip.transaction_layer import TransactionLayer
 
 EXTENSIONS = ("timer", "replaces", "100rel")
@@ -43,6 +44,7 @@ class Reception:
         "_requests",
         "_sessions",
         "_stateless",
+        "_subscriptions",
         "_terms_for",
         "_token",
         "_transactions",
@@ -56,6 +58,7 @@ class Reception:
         token: Callable[[], str],
         transactions: TransactionLayer,
         sessions: SessionLayer,
+        subscriptions: SubscriptionLayer,
         requests: RequestLayer,
         events: Sized,
         terms_for: Callable[[SipRequest, Flow, Admitted], SessionTerms],
@@ -65,6 +68,7 @@ class Reception:
         self._token = token
         self._transactions = transactions
         self._sessions = sessions
+        self._subscriptions = subscriptions
         self._requests = requests
         self._events = events
         self._terms_for = terms_for
@@ -183,7 +187,10 @@ class Reception:
             return
         to_tag = request.to.tag
         if to_tag:
-            unit = self._sessions.by_dialog.get((request.call_id, to_tag, request.from_.tag or ""))
+            dialog_id = (request.call_id, to_tag, request.from_.tag or "")
+            unit: SessionUnit | SubscriptionUnit | None = self._sessions.by_dialog.get(dialog_id)
+            if unit is None:
+                unit = self._subscriptions.unit_of(dialog_id)
             if unit is not None:
                 self._on_dialog_request(unit, request, flow, now_s)
             else:
@@ -223,7 +230,11 @@ class Reception:
         self._sessions.receive_cancel(invite, request, now_s)
 
     def _on_dialog_request(
-        self, unit: SessionUnit, request: SipRequest, flow: Flow, now_s: float
+        self,
+        unit: SessionUnit | SubscriptionUnit,
+        request: SipRequest,
+        flow: Flow,
+        now_s: float,
     ) -> None:
         if not unit.permits(flow) and not self._proved_again(unit, request, flow, now_s):
             self.counters["foreign_source"] += 1
@@ -238,7 +249,7 @@ class Reception:
             self._overload(request, flow)
             return
         transaction = self._transactions.open_server(request, flow, now_s)
-        self._sessions.receive_in_dialog(unit, request, transaction, now_s)
+        unit.receive(request, transaction, now_s)
 
     def _on_late_request(self, request: SipRequest, flow: Flow) -> None:
         """Of a dialog that is over, or of none: 481 before anything else (12.2.2), never a challenge,
@@ -252,10 +263,14 @@ class Reception:
             self._refuse(request, flow, 481)
 
     def _proved_again(
-        self, unit: SessionUnit, request: SipRequest, flow: Flow, now_s: float
+        self,
+        unit: SessionUnit | SubscriptionUnit,
+        request: SipRequest,
+        flow: Flow,
+        now_s: float,
     ) -> bool:
         """A phone whose address changed may go on if the gate knows it as the same identity."""
-        identity = unit.machine.terms.identity
+        identity = unit.identity
         if identity is None:
             return False
         verdict = self._gate.admit(request, flow, now_s)

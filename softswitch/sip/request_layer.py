@@ -49,6 +49,7 @@ class _Taken:
     handle: int
     transaction: ServerTransaction
     to_tag: str
+    identity: object = None
     timer: Timer | None = None
 
     def on_timer(self, name: str, now_s: float) -> None:
@@ -171,7 +172,7 @@ class RequestLayer:
     ) -> None:
         """Report a request; call control answers it by handle within 64*T1, else it gets 500."""
         handle = self.take_handle()
-        taken = _Taken(self, handle, transaction, self._token())
+        taken = _Taken(self, handle, transaction, self._token(), identity)
         self._taken[handle] = taken
         taken.timer = self._heap.arm(
             now_s + self._transactions.clocking.give_up_s, taken, "unanswered"
@@ -182,6 +183,13 @@ class RequestLayer:
         """The request of an open handle, or None when it has been answered."""
         taken = self._taken.get(handle)
         return taken.transaction.request if taken is not None else None
+
+    def hand_over(self, handle: int) -> tuple[ServerTransaction, object, str]:
+        """Close an open handle without an answer: whoever takes its transaction, identity and To-tag
+        answers it."""
+        taken = self._taken[handle]
+        self._close(taken)
+        return taken.transaction, taken.identity, taken.to_tag
 
     def tag_of(self, handle: int) -> str:
         """The To-tag for every response of a handle whose request had none."""

@@ -81,6 +81,16 @@ class SessionUnit:
     def on_server_failed(self, transaction: ServerTransaction, status: int, now_s: float) -> None:
         self.feed(ServerLost(transaction), now_s)
 
+    @property
+    def identity(self) -> object:
+        """Who the gate said the peer is."""
+        return self.machine.terms.identity
+
+    def receive(self, request: SipRequest, transaction: ServerTransaction, now_s: float) -> None:
+        """A request inside the dialog, other than ACK, from a permitted source."""
+        transaction.user = self
+        self.feed(DialogRequestArrived(request, transaction, transaction.flow), now_s)
+
     def permits(self, flow: Flow) -> bool:
         """Whether a request inside the dialog may come from there."""
         dialog = self.machine.dialog
@@ -158,13 +168,6 @@ class SessionLayer:
             self._forget(unit)
             transaction.user = None
             raise
-
-    def receive_in_dialog(
-        self, unit: SessionUnit, request: SipRequest, transaction: ServerTransaction, now_s: float
-    ) -> None:
-        """A request inside a dialog, other than ACK, from a permitted source."""
-        transaction.user = unit
-        unit.feed(DialogRequestArrived(request, transaction, transaction.flow), now_s)
 
     def receive_ack(self, unit: SessionUnit, request: SipRequest, now_s: float) -> None:
         """The ACK of a 2xx."""

@@ -34,6 +34,20 @@ from softswitch.sip.session_effects import (
 )
 from softswitch.sip.session_layer import SessionLayer, SessionUnit
 from softswitch.sip.stack_config import StackConfig
+from softswitch.sip.subscription import (
+    EndSubscription,
+    EventId,
+    NotifierUsage,
+    RefreshSubscription,
+    StartSubscription,
+    StateChanged,
+    SubscriberUsage,
+    SubscriptionAccepted,
+    UsageInput,
+    UsageTerms,
+    granted,
+)
+from softswitch.sip.subscription_layer import SubscriptionLayer
 from softswitch.sip.timers import TimerHeap
 from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
 from softswitch.sip.uri import NameAddr, write_host
@@ -87,6 +101,7 @@ class SipStack:
         self._sessions = SessionLayer(
             self._transactions, self._heap, self._events.append, self._pass_up
         )
+        self._subscriptions = SubscriptionLayer(self._transactions, self._heap, self._events.append)
         self._requests = RequestLayer(self._transactions, self._heap, self._events.append, token)
         self._reception = Reception(
             config,
@@ -94,6 +109,7 @@ class SipStack:
             token,
             self._transactions,
             self._sessions,
+            self._subscriptions,
             self._requests,
             self._events,
             self._terms_for,
@@ -136,13 +152,14 @@ class SipStack:
         self._transactions.flow_failed(flow, now_s)
 
     def snapshot(self) -> dict[str, int]:
-        """`transactions`, `dialogs`, `sessions`, `handles`, `timers`: all 0 some 32 s after the last
-        hang-up; and counters that only grow."""
+        """`transactions`, `dialogs`, `sessions`, `handles`, `subscriptions`, `timers`: all 0 some 32 s
+        after the last hang-up and the last subscription's end; and counters that only grow."""
         return {
             "transactions": len(self._transactions),
             "dialogs": len(self._sessions.by_dialog),
             "sessions": len(self._sessions.units),
             "handles": len(self._requests),
+            "subscriptions": len(self._subscriptions.units),
             "timers": len(self._heap),
             "events_waiting": len(self._events),
             "late_commands": self._late_commands,
@@ -407,6 +424,111 @@ class SipStack:
             return
         response = request.response(status, reason, to_tag=self._requests.tag_of(handle))
         self._requests.answer(handle, response, headers, body, content_type, now_s)
+
+    # -- subscriptions -------------------------------------------------------------------------------
+
+    def accept_subscription(
+        self, handle: int, body: bytes, content_type: str | None, *, now_s: float
+    ) -> int | None:
+        """Answer a SUBSCRIBE (`RequestReceived`) with 200 and notify the state `body` at once and at
+        each refresh; returns the subscription's number, whose end is told by `SubscriptionEnded`.
+
+        None when it was refused: 423 too brief, 489 without Event, 503 too many, or answered already.
+        """
+        request = self._requests.open_request(handle)
+        if request is None:
+            self._late_commands += 1
+            return None
+        event, config = EventId.of(request), self._config
+        if event is None:
+            self.respond(handle, 489, now_s=now_s)
+            return None
+        if 0 < (request.expires or 0) < config.subscription_min_s:
+            minimum = ("Min-Expires", str(config.subscription_min_s))
+            self.respond(handle, 423, headers=(minimum,), now_s=now_s)
+            return None
+        if len(self._subscriptions.units) >= config.max_subscriptions:
+            self.respond(handle, 503, headers=(("Retry-After", "60"),), now_s=now_s)
+            return None
+        transaction, identity, tag = self._requests.hand_over(handle)
+        flow = transaction.flow
+        number = self._subscriptions.take_number()
+        contact = self._contact_at(_user_of(request.uri), flow)
+        terms = UsageTerms(number, config, flow, contact, self._token, identity)
+        accepted = SubscriptionAccepted(
+            request, transaction, tag, granted(request, config), body, content_type
+        )
+        self._subscriptions.accept(NotifierUsage(terms, event), accepted, now_s)
+        return number
+
+    def notify(
+        self, subscription: int, body: bytes, content_type: str | None, *, now_s: float
+    ) -> None:
+        """Tell a subscriber of us another state; late commands are ignored and counted."""
+        self._to_subscription(subscription, StateChanged(body, content_type), now_s)
+
+    def end_subscription(
+        self, subscription: int, reason: str = "noresource", *, now_s: float
+    ) -> None:
+        """Tell a subscriber of us that it is over (`reason` of RFC 6665 4.1.3)."""
+        self._to_subscription(subscription, EndSubscription(reason), now_s)
+
+    def subscribe(
+        self,
+        event: str,
+        target: str,
+        flow: Flow,
+        *,
+        from_: NameAddr,
+        to: NameAddr,
+        contact: str | None = None,
+        headers: HeaderLines = (),
+        expires_s: int = 3600,
+        credentials: Credentials | None = None,
+        now_s: float,
+    ) -> int:
+        """Subscribe to `event` at `target`; returns the subscription's number. `NotifyReceived`s and one
+        `SubscriptionEnded` follow. Raises `LocalProtocolError` at the limit."""
+        if len(self._subscriptions.units) >= self._config.max_subscriptions:
+            raise LocalProtocolError("too many subscriptions")
+        number = self._subscriptions.take_number()
+        call_id, tag = self._token(), from_.tag or self._token()
+        contact_value = self._contact(contact, from_, flow)
+        request = SipRequest("SUBSCRIBE", target)
+        lines = request.headers
+        for name, value in (
+            ("Max-Forwards", "70"),
+            ("From", str(from_.with_param("tag", tag))),
+            ("To", str(to)),
+            ("Call-ID", call_id),
+            ("CSeq", "1 SUBSCRIBE"),
+            ("Contact", contact_value),
+            ("User-Agent", self._config.user_agent),
+            ("Event", event),
+            ("Expires", str(expires_s)),
+            *headers,
+        ):
+            lines.add(name, value)
+        parsed = EventId.of(request)
+        if parsed is None:
+            raise LocalProtocolError(f"{event} is no event package")
+        terms = UsageTerms(
+            number, self._config, flow, contact_value, self._token, None, credentials
+        )
+        machine = SubscriberUsage(terms, parsed, call_id, tag)
+        self._subscriptions.start(machine, StartSubscription(request), now_s)
+        return number
+
+    def refresh_subscription(self, subscription: int, expires_s: int, *, now_s: float) -> None:
+        """Subscribe again, or with 0 end it; after the end ignored and counted."""
+        self._to_subscription(subscription, RefreshSubscription(expires_s), now_s)
+
+    def _to_subscription(self, subscription: int, command: UsageInput, now_s: float) -> None:
+        unit = self._subscriptions.units.get(subscription)
+        if unit is None:
+            self._late_commands += 1
+        else:
+            unit.feed(command, now_s)
 
     # -- inside ------------------------------------------------------------------------------------
 

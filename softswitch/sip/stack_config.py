@@ -21,6 +21,7 @@ DEFAULT_ALLOW = (
     "NOTIFY",
     "MESSAGE",
     "SUBSCRIBE",
+    "PUBLISH",
     "REGISTER",
 )
 
@@ -34,7 +35,8 @@ class StackConfig:
     (behind a port forwarding, or listening on all addresses); streams keep their own port. `secret`
     keys the To-tags of stateless answers; empty: one is drawn from `token`. `trying_after_s`: 0
     sends 100 Trying at once, else after so long without another response. `max_events`: with so
-    many events not yet read, new calls and requests get 503.
+    many events not yet read, new calls and requests get 503. A subscription lasts
+    `subscription_min_s` to `subscription_max_s`.
     """
 
     local_addresses: tuple[tuple[str, int], ...] = ()
@@ -53,6 +55,9 @@ class StackConfig:
     max_transactions: int = 100_000
     max_forks: int = 12
     max_events: int = 100_000
+    max_subscriptions: int = 20_000
+    subscription_min_s: int = 60
+    subscription_max_s: int = 3600
 
     @property
     def allow_value(self) -> str:

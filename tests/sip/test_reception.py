@@ -148,7 +148,6 @@ def test_merged_invite_is_482(world, bob):
         (message(extra="Require: 199rel\r\n"), "420"),
         (message(extra="Require: flying\r\n"), "420"),
         (message("FLY"), "501"),
-        (message("PUBLISH"), "405"),
         (message(uri="tel:+15551234"), "416"),
         (message(extra="Content-Type: text/html\r\n", body="<html>"), "415"),
         (message().replace(b"Max-Forwards: 70", b"Max-Forwards: 0"), "483"),
@@ -208,6 +207,13 @@ def test_a_request_without_via_is_answered_where_it_came_from(world, bob):
     assert world.raw[-1][1].remote == STRANGER
     world.inject(b"GET / HTTP/1.1\r\nHost: 10.0.0.2\r\n\r\n", bob, STRANGER)
     assert len(world.raw) == 1
+
+
+def test_methods_that_are_known_but_not_served_are_405(world):
+    bob = world.station("bob", "10.0.0.2", StackConfig(allow=("INVITE", "ACK")))
+    world.inject(message("PUBLISH"), bob, STRANGER)
+    assert status(world) == "405"
+    assert b"Allow: INVITE, ACK\r\n" in world.raw[-1][0]
 
 
 def test_preloaded_route_to_somebody_else_is_403(world):
