@@ -13,6 +13,7 @@ from routing.contact import Contact, Offer
 from routing.decisions import Decision
 from routing.desk import Agent
 from routing.errors import RoutingConfigError
+from routing.estimate import WaitEstimate
 from routing.floor import Floor
 from routing.line import Queue
 from routing.matching import Batch, Matching
@@ -176,6 +177,11 @@ class AcdEngine:
 
     def view_contact(self, contact_id: str, now_s: float) -> ContactView | None:
         return self._views.contact(contact_id, now_s)
+
+    def estimate_of(self, contact_id: str) -> WaitEstimate | None:
+        """What was expected of a contact's wait when it joined the line, told to it or not."""
+        contact = self._floor.contacts.get(contact_id)
+        return contact.estimate if contact is not None else None
 
     @property
     def queue_ids(self) -> list[str]:

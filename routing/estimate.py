@@ -9,6 +9,7 @@ exponentials, and exp(-theta T) has a Beta(a/theta, Q+1) distribution, which giv
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from typing import Any
 
 THETA_MIN = 1e-6  # a mean patience of eleven days: as good as endless
 FORGET_AFTER = 400.0  # observations a learned rate remembers
-RECORD_LENGTH = 200
+RECORD_LENGTH = 400
 RECORD_MIN = 40
+REFRESH_AFTER = 40
+CORRECTION_POINTS = 20
 COVERAGE_AT = 0.8
 COVERAGE_RANGE = (0.70, 0.90)
 
@@ -30,6 +33,8 @@ class WaitEstimate:
     ahead: int
     drain_per_s: float
     theta: float
+    # Where the 5 %, 10 %, ... 95 % points of earlier waits lay in their own estimates; () unknown.
+    corrections: tuple[float, ...] = ()
 
     @property
     def mean_s(self) -> float:
@@ -43,12 +48,22 @@ class WaitEstimate:
             return (self.ahead + 1) / a
         return (_digamma(a / theta + self.ahead + 1) - _digamma(a / theta)) / theta
 
+    @property
+    def median_s(self) -> float:
+        """The best single figure to tell: as many wait longer as shorter."""
+        return self.quantile_s(0.5)
+
     def quantile_s(self, share: float) -> float:
-        """The wait that `share` (0..1) of callers in this position do not exceed."""
-        if self.drain_per_s <= 0:
-            return math.inf
+        """The wait that `share` (0..1) of callers in this position do not exceed, corrected by how
+        earlier estimates have turned out."""
         if not 0 < share < 1:
             raise ValueError("share must lie between 0 and 1")
+        return self.model_quantile_s(_corrected(share, self.corrections))
+
+    def model_quantile_s(self, share: float) -> float:
+        """The quantile of the sum of exponentials as it stands."""
+        if self.drain_per_s <= 0:
+            return math.inf
         low, high = 0.0, max(2 * self.mean_s, 1.0)
         while self.within(high) < share:
             low, high = high, high * 2
@@ -68,13 +83,16 @@ class WaitEstimate:
         x = math.exp(-theta * wait_s)
         return 1 - regularized_beta(self.drain_per_s / theta, self.ahead + 1, x)
 
-    def after(self, waited_s: float, share: float = 0.5) -> float:
-        """The `share` quantile of what is left, for who has waited `waited_s` with nobody ahead
-        having moved: conditional on not being over yet, so it never grows for having waited."""
-        gone = self.within(waited_s)
-        if gone > 1 - 1e-9:
-            return 1 / self.drain_per_s
-        return max(0.0, self.quantile_s(gone + share * (1 - gone)) - waited_s)
+
+def _corrected(share: float, corrections: tuple[float, ...]) -> float:
+    """`share` moved to where that share of earlier waits really lay."""
+    if not corrections:
+        return share
+    points = (0.0, *corrections, 1.0)
+    at = share * (len(points) - 1)
+    below = min(int(at), len(points) - 2)
+    moved = points[below] + (at - below) * (points[below + 1] - points[below])
+    return min(max(moved, 0.001), 0.999)
 
 
 def _digamma(x: float) -> float:
@@ -188,32 +206,52 @@ def survival_at(curve: Sequence[tuple[float, float]], time_s: float) -> float:
 class CalibrationRecord:
     """Were earlier estimates right? Each finished wait is kept as the probability its own estimate
     had given to a shorter one; for a good estimate these are uniform. Callers who gave up are
-    cut-off observations (Kaplan-Meier)."""
+    cut-off observations (Kaplan-Meier). Whether estimates may be told is judged on the corrected
+    ones, as they were told."""
 
-    __slots__ = ("_coverage", "_recent", "_stale")
+    __slots__ = ("_coverage", "_judged", "_levels", "_recent", "_stale")
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, bool]] = deque(maxlen=RECORD_LENGTH)
+        self._judged: deque[tuple[float, bool]] = deque(maxlen=RECORD_LENGTH)
+        self._levels: tuple[float, ...] = ()
         self._coverage: float | None = None
         self._stale = 0
 
     def add(self, estimate: WaitEstimate, waited_s: float, answered: bool) -> None:
-        self._recent.append((estimate.within(waited_s), answered))
+        raw = estimate.within(waited_s)
+        self._recent.append((raw, answered))
+        self._judged.append((_uncorrected(raw, estimate.corrections), answered))
         self._stale += 1
+        if self._stale >= REFRESH_AFTER or len(self._recent) == RECORD_MIN:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._stale = 0
+        if len(self._recent) < RECORD_MIN:
+            return
+        self._coverage = 1 - survival_at(kaplan_meier(self._judged), COVERAGE_AT)
+        curve = kaplan_meier(self._recent)
+        # Few observations move the estimate little: as if so many had come out as expected.
+        trust = len(self._recent) / (len(self._recent) + RECORD_MIN)
+        shares = [step / CORRECTION_POINTS for step in range(1, CORRECTION_POINTS)]
+        real = _levels(curve, shares)
+        self._levels = tuple(
+            trust * level + (1 - trust) * share for level, share in zip(real, shares, strict=True)
+        )
 
     def __len__(self) -> int:
         return len(self._recent)
 
     @property
+    def corrections(self) -> tuple[float, ...]:
+        """For new estimates."""
+        return self._levels
+
+    @property
     def coverage(self) -> float | None:
-        """Share of waits within their own 80 % quantile; None with too few on record."""
-        if len(self._recent) < RECORD_MIN:
-            return None
-        if self._coverage is None or self._stale >= 10:
-            curve = kaplan_meier(self._recent)
-            self._coverage = 1 - survival_at(curve, COVERAGE_AT)
-            self._stale = 0
-        return self._coverage
+        """Share of waits within the 80 % quantile told; None with too few on record."""
+        return self._coverage if len(self._recent) >= RECORD_MIN else None
 
     @property
     def calibrated(self) -> bool:
@@ -222,11 +260,40 @@ class CalibrationRecord:
         return coverage is not None and COVERAGE_RANGE[0] <= coverage <= COVERAGE_RANGE[1]
 
     def state(self) -> list[list[float]]:
-        return [[share, float(answered)] for share, answered in self._recent]
+        return [
+            [raw, told, float(answered)]
+            for (raw, answered), (told, _) in zip(self._recent, self._judged, strict=True)
+        ]
 
     def load(self, state: Iterable[Sequence[float]]) -> None:
-        self._recent.extend((share, bool(answered)) for share, answered in state)
-        self._coverage = None
+        for raw, told, answered in state:
+            self._recent.append((raw, bool(answered)))
+            self._judged.append((told, bool(answered)))
+        self._refresh()
+
+
+def _levels(curve: Sequence[tuple[float, float]], shares: Sequence[float]) -> list[float]:
+    """Where the survival curve has fallen by each of the ascending `shares`; past its end, as far
+    as is known."""
+    levels: list[float] = []
+    last = curve[-1][0] if curve else 0.0
+    at = 0
+    for share in shares:
+        while at < len(curve) and 1 - curve[at][1] < share:
+            at += 1
+        levels.append(curve[at][0] if at < len(curve) else max(share, last))
+    return levels
+
+
+def _uncorrected(raw: float, corrections: tuple[float, ...]) -> float:
+    """The inverse of `_corrected`: which share the corrected estimate gives to shorter waits."""
+    if not corrections:
+        return raw
+    points = (0.0, *corrections, 1.0)
+    above = min(bisect_left(points, raw, 1), len(points) - 1)
+    low, high = points[above - 1], points[above]
+    part = (raw - low) / (high - low) if high > low else 1.0
+    return (above - 1 + min(max(part, 0.0), 1.0)) / (len(points) - 1)
 
 
 class WaitModel:
@@ -259,7 +326,8 @@ class WaitModel:
 
     def estimate(self, ahead: int, agents: int) -> WaitEstimate:
         """For a contact with `ahead` others first, while `agents` are at work for the queue."""
-        return WaitEstimate(ahead, agents * self.share * self.handling.per_s, self.patience.per_s)
+        drain_per_s = agents * self.share * self.handling.per_s
+        return WaitEstimate(ahead, drain_per_s, self.patience.per_s, self.record.corrections)
 
     def finished(
         self, estimate: WaitEstimate | None, waited_s: float, *, answered: bool, gave_up: bool

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from routing.assignment import assign
 from routing.contact import Contact
 from routing.desk import Agent, Seat
-from routing.explain import Mode, Why
+from routing.explain import JointProblem, Mode, Why
 
 if TYPE_CHECKING:
     from routing.callbacks import Callbacks
@@ -134,10 +134,18 @@ class Matching:
         self._offer(contact, seat, pool, mode, now_s)
         return True
 
-    def _offer(self, contact: Contact, seat: Seat, pool: Pool, mode: Mode, now_s: float) -> None:
+    def _offer(
+        self,
+        contact: Contact,
+        seat: Seat,
+        pool: Pool,
+        mode: Mode,
+        now_s: float,
+        joint: JointProblem | None = None,
+    ) -> None:
         agent = seat.agent
         self._floor.hungry.pop(agent, None)
-        why = Why(contact, seat, pool, mode, now_s, agent.entries.get(pool), None)
+        why = Why(contact, seat, pool, mode, now_s, agent.entries.get(pool), None, joint)
         self.offering.offer(contact, agent, pool, why, now_s)
 
     def _ring_all(self, contact: Contact, pool: Pool, mode: Mode, now_s: float) -> bool:
@@ -150,10 +158,9 @@ class Matching:
         for entry in pool.ranked(contact, now_s):
             if len(chosen) >= room:
                 break
-            if entry[-1].agent not in ringing and entry[1] == (
-                entry[1] if scores is None else scores
-            ):
-                scores = entry[1]
+            if scores is None:
+                scores = entry[0]
+            if entry[-1].agent not in ringing and entry[0] <= scores:
                 chosen.append(entry[-1])
         for seat in chosen:
             self._offer(contact, seat, pool, mode, now_s)
@@ -219,7 +226,7 @@ class Matching:
             self._stand_free(agent, now_s)
         contacts = self._concerned(now_s)
         together = [c for c in contacts if c.pool is not None and c.pool.at_once == "one"]
-        chosen = self._pairs(together, now_s)
+        problem, chosen = self._pairs(together, now_s)
         if not chosen:
             self._settle_many(now_s)
             return
@@ -229,7 +236,7 @@ class Matching:
             if pool is None or pool not in seat.agent.entries:
                 floor.unserved[contact] = None
             elif self._ready(contact, seat.agent, now_s):
-                self._offer(contact, seat, pool, Mode.JOINT, now_s)
+                self._offer(contact, seat, pool, Mode.JOINT, now_s, problem)
 
     def _concerned(self, now_s: float) -> list[Contact]:
         limit = self._floor.config.joint_max
@@ -243,7 +250,9 @@ class Matching:
                         found[entry[-1]] = None
         return sorted(found, key=lambda contact: contact.standing(now_s))[:limit]
 
-    def _pairs(self, contacts: list[Contact], now_s: float) -> list[tuple[Contact, Seat]]:
+    def _pairs(
+        self, contacts: list[Contact], now_s: float
+    ) -> tuple[JointProblem | None, list[tuple[Contact, Seat]]]:
         """Costs are places in each contact's own order of agents."""
         limit = self._floor.config.joint_max
         columns: dict[Agent, int] = {}
@@ -257,9 +266,15 @@ class Matching:
                     row[columns.setdefault(entry[-1].agent, len(columns))] = (place, entry[-1])
             ranks.append(row)
         if not columns:
-            return []
-        costs = [
-            [float(row[column][0]) if column in row else math.inf for column in range(len(columns))]
+            return None, []
+        costs = tuple(
+            tuple(float(row[c][0]) if c in row else math.inf for c in range(len(columns)))
             for row in ranks
-        ]
-        return [(contacts[row], ranks[row][column][1]) for row, column in assign(costs)]
+        )
+        problem = JointProblem(
+            tuple(contact.id for contact in contacts),
+            tuple(agent.id for agent in columns),
+            costs,
+        )
+        pairs = [(contacts[row], ranks[row][column][1]) for row, column in assign(costs)]
+        return problem, pairs

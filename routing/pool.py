@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Pool:
-    """Entries of `free` are (contacts at hand, scores, rank, seat number, seat), lowest first."""
+    """Entries of `free` are (scores, contacts at hand, rank, seat number, seat), lowest first."""
 
     __slots__ = (
         "at_once",
@@ -32,6 +32,7 @@ class Pool:
         "free",
         "key",
         "kind",
+        "last_ranking",
         "lottery",
         "order",
         "queue",
@@ -54,6 +55,7 @@ class Pool:
         self.free = SortedLine()
         self.waiting = SortedLine()
         self.by_hand = False  # of one agent, member or not, for contacts assigned to him
+        self.last_ranking: list[tuple[Any, ...]] = []  # of an order that ranks anew each time
         self.draw = 0.0  # the lottery's clock
         self.used_s = 0.0
         order = queue.order
@@ -122,7 +124,7 @@ class Pool:
             rank = self.draw + self._ticket(seat, now_s)
         elif self.standing:
             rank = self.order.rank(seat, None, now_s)
-        return (load, self.seats[seat], rank, seat.seq, seat)
+        return (self.seats[seat], load, rank, seat.seq, seat)
 
     def _ticket(self, seat: Seat, now_s: float) -> float:
         """Exponential with the weight as rate: the lowest of such tickets wins in proportion to its
@@ -137,7 +139,8 @@ class Pool:
         if not self.free:
             return None
         if not self.standing:
-            return next((entry[-1] for entry in self.ranked(contact, now_s)), None)
+            self.last_ranking = list(self.ranked(contact, now_s))
+            return self.last_ranking[0][-1] if self.last_ranking else None
         if self.circular:
             seat = self._next_around(contact)
             if not contact.excludes(seat.agent.id, now_s):
@@ -159,9 +162,15 @@ class Pool:
                 self.enter(entry[-1], now_s)
         return chosen
 
+    def pointer(self, contact: Contact) -> Any:
+        """The rank offered last, after which a circular order goes on; None: from the top."""
+        if not self.circular:
+            return None
+        return self.queue.pointer if self.circular == "queue" else contact.pointer
+
     def _next_around(self, contact: Contact) -> Seat:
         first: Seat = self.free.first()[-1]
-        pointer = self.queue.pointer if self.circular == "queue" else contact.pointer
+        pointer = self.pointer(contact)
         if pointer is not None:
             head = self.free.first()[:2]
             after = self.free.after((*head, pointer, math.inf))
@@ -170,18 +179,18 @@ class Pool:
         return first
 
     def ranked(self, contact: Contact, now_s: float) -> Iterator[tuple[Any, ...]]:
-        """Free agents in the order they would be offered this contact, as (load, scores, rank, seat
+        """Free agents in the order they would be offered this contact, as (scores, load, rank, seat
         number, seat); the excluded are left out."""
         entries: Any = self.free
         if not self.standing:
             entries = sorted(
                 (
-                    (load, scores, self._rank(seat, contact, now_s), number, seat)
-                    for load, scores, _, number, seat in self.free
+                    (scores, load, self._rank(seat, contact, now_s), number, seat)
+                    for scores, load, _, number, seat in self.free
                 ),
             )
         elif self.circular:
-            pointer = self.queue.pointer if self.circular == "queue" else contact.pointer
+            pointer = self.pointer(contact)
             if pointer is not None:
                 entries = sorted(self.free, key=lambda e: (e[:2], e[2] <= pointer, e[2:4]))
         for entry in entries:
@@ -207,21 +216,22 @@ class Pool:
 
     def _joins(self, contact: Contact, agent: Agent) -> bool:
         """A contact that is ringing elsewhere takes one more in only under ring-all, and only one
-        who ranks with those who ring."""
+        who ranks no lower than those who ring."""
         if self.at_once != "all" or len(contact.offers) >= self.queue.config.ring_max:
             return False
         if any(offer.agent is agent for offer in contact.offers.values()):
             return False
         scores = self.ringing_scores(contact)
-        return scores is None or scores == self.seats[agent.pools[self]]
+        return scores is None or self.seats[agent.pools[self]] <= scores
 
     def ringing_scores(self, contact: Contact) -> tuple[float, ...] | None:
-        """The scores of those who ring for it now."""
-        for offer in contact.offers.values():
-            seat = offer.agent.pools.get(self)
-            if seat is not None:
-                return self.seats[seat]
-        return None
+        """The highest scores among those who ring for it now."""
+        seats = [offer.agent.pools.get(self) for offer in contact.offers.values()]
+        return max((self.seats[seat] for seat in seats if seat is not None), default=None)
+
+    def noted(self, count: int) -> list[tuple[Any, ...]]:
+        """The first free agents, as the decision just made saw them."""
+        return self.free.head(count) if self.standing else self.last_ranking[:count]
 
     def words(self) -> list[str]:
         """The demands in force, for people."""

@@ -159,7 +159,7 @@ def _contact_out(contact: Contact) -> dict[str, Any]:
         "visited": list(contact.visited),
         "estimate": None
         if estimate is None
-        else [estimate.ahead, estimate.drain_per_s, estimate.theta],
+        else [estimate.ahead, estimate.drain_per_s, estimate.theta, list(estimate.corrections)],
         "callback": None
         if callback is None
         else {
@@ -326,7 +326,8 @@ class _Reader:
         excluded = {a: self._time(until_s) for a, until_s in state["excluded"].items()}
         contact.excluded = excluded or None
         if state["estimate"] is not None:
-            contact.estimate = WaitEstimate(*state["estimate"])
+            ahead, drain_per_s, theta, corrections = state["estimate"]
+            contact.estimate = WaitEstimate(ahead, drain_per_s, theta, tuple(corrections))
         callback = state["callback"]
         if callback is not None:
             not_before_s = self._time(callback["not_before_s"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from routing.contact import Contact, Phase
 from routing.estimate import WaitEstimate
@@ -58,6 +59,7 @@ class ContactView:
     rule: tuple[str, ...]
     wait: WaitEstimate | None
     calibrated: bool
+    attributes: Mapping[str, Any]
 
 
 class Views:
@@ -119,4 +121,5 @@ class Views:
             tuple(contact.pool.words()) if contact.pool is not None else (),
             contact.queue.estimate(contact) if in_line else None,
             contact.queue.model.record.calibrated,
+            contact.attributes,
         )

@@ -347,7 +347,7 @@ class Waiting:
         contact.announce_due_s = now_s + rule.every_s if rule.every_s > 0 else math.inf
         position = contact.queue.position(contact) if rule.position else None
         wait = self._said(contact, contact.queue.estimate(contact)) if rule.wait else None
-        wait_s = wait.mean_s if wait is not None else None
+        wait_s = wait.median_s if wait is not None else None
         if position is not None or wait_s is not None:
             self._floor.say(AnnouncePosition(contact.id, contact.queue.id, position, wait_s))
 

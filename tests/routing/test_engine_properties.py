@@ -23,6 +23,7 @@ from routing.decisions import (
     Overflow,
 )
 from routing.engine import AcdEngine
+from routing.explain import chosen, words
 from routing.model import (
     AcdConfig,
     AgentConfig,
@@ -160,7 +161,9 @@ class Office(RuleBasedStateMachine):
                     assert decision.contact_id not in self.closed
                     assert decision.contact_id not in self.connected
                     self.ringing[decision.offer_id] = (decision.agent_id, decision.contact_id)
-                    assert decision.why.record()["agent_id"] == decision.agent_id
+                    record = json.loads(json.dumps(decision.why.record()))
+                    assert chosen(record) == (decision.contact_id, decision.agent_id), record
+                    assert words(record)
                     later = decisions[position + 1 :]
                     taken = {d.contact_id for d in later if isinstance(d, OfferTo | Overflow)}
                     behind = passed_over(
