@@ -36,9 +36,11 @@ from media.protocol import (
     MediaEvent,
     Monitor,
     OpenStream,
+    PauseRecording,
     PlayFinished,
     RecordingStopped,
     ReleaseStream,
+    ResumeRecording,
     SendDigits,
     SetEcho,
     Setup,
@@ -462,19 +464,45 @@ class MediaClient:
         self._send(self._get(stream_id).worker, SendDigits(stream_id, digits))
 
     def start_recording(
-        self, recording_id: int, *, left: int, right: int | None, name: str
+        self,
+        recording_id: int,
+        *,
+        left: int,
+        right: int | None,
+        name: str,
+        ulaw: bool = False,
+        beep: bool = False,
     ) -> None:
         """Record what `left` and `right` say into one stereo WAV `recordings_dir/name`.
 
-        `right` None records `left` alone (mono). `name`: a bare file name. Raises `BadName`.
+        `right` None records `left` alone (mono). `name`: a bare file name. `ulaw`: half the size of
+        PCM16; `beep`: both hear each 15 s that they are recorded. Raises `BadName`.
         """
         worker = self._get(left).worker if right is None else self._same_worker(left, right)
         checked_path(str(self._recordings_dir), name)
         if recording_id in self._recordings:
             return
-        command = StartRecording(recording_id, left, right, name)
+        command = StartRecording(recording_id, left, right, name, ulaw=ulaw, beep=beep)
         self._recordings[recording_id] = RecordingState(command, worker, self._loop.time())
         self._send(worker, command)
+
+    def pause_recording(self, recording_id: int) -> None:
+        """Keep what is said out of the file (a card number), from now on. Idempotent.
+
+        The file goes on with silence, so that its time stays the call's; marks "paused" and
+        "resumed" (a `cue ` chunk with labels) say from where to where once it is complete.
+        """
+        recording = self._recordings.get(recording_id)
+        if recording is not None and not recording.paused and not recording.stopping:
+            recording.paused = True
+            self._send(recording.worker, PauseRecording(recording_id))
+
+    def resume_recording(self, recording_id: int) -> None:
+        """Record again what is said, 0.2 s after this at the latest. Idempotent."""
+        recording = self._recordings.get(recording_id)
+        if recording is not None and recording.paused and not recording.stopping:
+            recording.paused = False
+            self._send(recording.worker, ResumeRecording(recording_id))
 
     def stop_recording(self, recording_id: int) -> None:
         """End a recording; `RecordingStopped` follows when the file is complete. Idempotent."""

@@ -15,6 +15,7 @@ from media.protocol import (
     JoinRoom,
     Monitor,
     OpenStream,
+    PauseRecording,
     SetEcho,
     StartPlay,
     StartRecording,
@@ -52,6 +53,7 @@ class RecordingState:
     command: StartRecording
     worker: int
     since_s: float
+    paused: bool = False
     stopping: bool = False
 
 
@@ -77,6 +79,8 @@ def told_again(
     for recording in recordings:
         elapsed_ms = max(1, round(1000 * (now_s - recording.since_s)))
         yield msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms)
+        if recording.paused:
+            yield PauseRecording(recording.command.recording_id)
         if recording.stopping:
             yield StopRecording(recording.command.recording_id)
 

@@ -205,13 +205,28 @@ class SendDigits(msgspec.Struct, frozen=True, tag=True):
 
 
 class StartRecording(msgspec.Struct, frozen=True, tag=True):
-    """`elapsed_ms` > 0 continues a file that an earlier worker left behind, silence in between."""
+    """`elapsed_ms` > 0 continues a file that an earlier worker left behind, silence in between.
+
+    `ulaw`: u-law samples instead of PCM16; `beep`: let both hear that they are recorded.
+    """
 
     recording_id: int
     left: int
     right: int | None
     name: str
     elapsed_ms: int = 0
+    ulaw: bool = False
+    beep: bool = False
+
+
+class PauseRecording(msgspec.Struct, frozen=True, tag=True):
+    """Write silence until `ResumeRecording`: the file keeps the time, but not what is said."""
+
+    recording_id: int
+
+
+class ResumeRecording(msgspec.Struct, frozen=True, tag=True):
+    recording_id: int
 
 
 class StopRecording(msgspec.Struct, frozen=True, tag=True):
@@ -240,6 +255,8 @@ Command = (
     | StopPlay
     | SendDigits
     | StartRecording
+    | PauseRecording
+    | ResumeRecording
     | StopRecording
     | Stop
 )

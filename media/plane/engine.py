@@ -46,9 +46,11 @@ from media.protocol import (
     MediaTimedOut,
     Monitor,
     OpenStream,
+    PauseRecording,
     PlayFinished,
     RecordingStopped,
     ReleaseStream,
+    ResumeRecording,
     SendDigits,
     SetEcho,
     Setup,
@@ -75,6 +77,7 @@ _RING_TICKS = 45
 _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
 _POLICE_S = 0.01
+_BEEP_S = 15.0
 _REPORTS_MAX = 256
 
 
@@ -157,6 +160,7 @@ class Engine:
         self._next_expire_s = start_s + _EXPIRE_S
         self._next_adapt_s = start_s + _ADAPT_S
         self._next_police_s = start_s
+        self._next_beep_s = start_s + _BEEP_S
         self._now_s = start_s
         self.packets_in = 0
 
@@ -253,7 +257,16 @@ class Engine:
         if streams:
             self._reports.send(streams, now_s)
 
+    def _beep(self) -> None:
+        for stream_id in self._recorder.beeping():
+            stream = self._by_id.get(stream_id)
+            if stream is not None:
+                self._prompter.beep(stream)
+
     def _each_second(self, now_s: float) -> None:
+        if now_s >= self._next_beep_s:
+            self._next_beep_s = now_s + _BEEP_S
+            self._beep()
         streams = self._streams
         used = slice(0, streams.high_water)
         streams.limit[used] = streams.received[used] + np.uint64(PACKETS_PER_S_MAX * PACKET)
@@ -333,6 +346,10 @@ class Engine:
                 self._prompter.send_digits(self._get(command.stream_id), command.digits)
             case StartRecording():
                 self._start_recording(command)
+            case PauseRecording():
+                self._recorder.pause(command.recording_id)
+            case ResumeRecording():
+                self._recorder.resume(command.recording_id)
             case StopRecording():
                 self._stop_recording(command.recording_id, "stopped")
             case DropPort():
@@ -474,9 +491,7 @@ class Engine:
         streams = [self._get(stream_id) for stream_id in wanted]
         slots = [self._wiring.tap(stream) for stream in streams]
         try:
-            self._recorder.start(
-                command.recording_id, wanted, slots, command.name, command.elapsed_ms
-            )
+            self._recorder.start(command, wanted, slots)
         except BadName:
             for stream in streams:
                 self._wiring.untap(stream)

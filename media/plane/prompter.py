@@ -18,6 +18,7 @@ from media.protocol import MediaEvent, PlayFinished, StartPlay
 
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
+_BEEP_HZ, _BEEP_S, _BEEP_PEAK = 1_400.0, 0.2, 3_000.0
 _OURS = -1
 """Play number of what nobody waits for the end of."""
 
@@ -79,6 +80,13 @@ class Prompter:
         self._wiring.rewire(stream)
         if play.play_id != _OURS:
             self._emit(PlayFinished(stream.stream_id, play.play_id, reason))
+
+    def beep(self, stream: Stream) -> None:
+        """Let one who is recorded hear it: 1,400 Hz for 0.2 s, unless something else is played."""
+        if stream not in self._mixer.plays and stream.sends:
+            at = np.arange(round(_BEEP_S * RATE_HZ)) / RATE_HZ
+            samples = tones.to_int16(_BEEP_PEAK * np.sin(2 * np.pi * _BEEP_HZ * at))
+            self._begin(stream, Play(_OURS, False, samples, over_call=True))
 
     def send_digits(self, stream: Stream, digits: str) -> None:
         """Send digits as events, or as sound where none are agreed; raises `ValueError`."""

@@ -2,6 +2,8 @@
 
 Half-second pieces are copied out of the timeline and written by a disk thread; after each piece the
 header says how much there is. What fails (full disk, slow disk) stops the recording, never the call.
+A paused recording goes on with silence, so that its time stays the call's; marks say from where to
+where. They stand behind the samples once the file is complete.
 """
 
 from __future__ import annotations
@@ -9,16 +11,17 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp import wav
+from media.dsp import g711, wav
 from media.errors import BadName
 from media.plane.disk import Disk
-from media.plane.timeline import AHEAD, HISTORY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
-from media.protocol import RecordingStopped
+from media.plane.timeline import AHEAD, DELAY, HISTORY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
+from media.protocol import RecordingStopped, StartRecording
 
 PIECE = 4_000
 """Samples written at once; with `LATE` it bounds what a killed worker can lose."""
@@ -27,6 +30,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODE = 0o640
 _DATA_OCTETS_MAX = (1 << 32) - 4096
 _GAP_S_MAX = 3_600.0
+PAUSED, RESUMED = "paused", "resumed"
+_ULAW_SILENCE = b"\xff"
+_MARKS_MAX = 1_000
 
 
 def checked_path(directory: str, name: str) -> str:
@@ -48,10 +54,10 @@ class RecordingFile:
 
     __slots__ = ("_descriptor", "_format", "_octets", "failed", "path")
 
-    def __init__(self, path: str, parties: int) -> None:
+    def __init__(self, path: str, parties: int, *, ulaw: bool = False) -> None:
         self.path = path
         self.failed = ""
-        self._format = wav.WavFormat(RATE_HZ, parties)
+        self._format = wav.WavFormat(RATE_HZ, parties, wav.ULAW if ulaw else wav.PCM)
         self._descriptor = -1
         self._octets = 0
 
@@ -70,12 +76,25 @@ class RecordingFile:
             os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
             missing = min(resumed_at - self.frames, int(_GAP_S_MAX * RATE_HZ))
             if missing > 0:
-                # Silence is zeros, and a hole in a file reads as zeros.
-                self._octets += missing * self._format.octets_per_frame
-                os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
+                self._fill(missing * self._format.octets_per_frame)
             self._write_header()
         except OSError as error:
             self._fail(error)
+
+    def _fill(self, octets: int) -> None:
+        """Append silence. In PCM it is zeros, and a hole in a file reads as zeros."""
+        if self._format.code == wav.ULAW:
+            self._append(memoryview(_ULAW_SILENCE * octets))
+            return
+        self._octets += octets
+        os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
+
+    def _append(self, data: memoryview) -> None:
+        while data:
+            at = self._format.header_octets + self._octets
+            written = os.pwrite(self._descriptor, data, at)
+            self._octets += written
+            data = data[written:]
 
     def _found(self) -> int:
         size = os.fstat(self._descriptor).st_size - self._format.header_octets
@@ -88,13 +107,10 @@ class RecordingFile:
         """Append (n, parties) int16."""
         if self.failed or self._descriptor < 0:
             return
-        data = memoryview(np.ascontiguousarray(samples, "<i2").data).cast("B")
+        stored = g711.encode_ulaw(samples) if self._format.code == wav.ULAW else samples
+        kind = "u1" if self._format.code == wav.ULAW else "<i2"
         try:
-            while data:
-                at = self._format.header_octets + self._octets
-                written = os.pwrite(self._descriptor, data, at)
-                self._octets += written
-                data = data[written:]
+            self._append(memoryview(np.ascontiguousarray(stored, kind).data).cast("B"))
             self._write_header()
         except OSError as error:
             self._octets -= self._octets % self._format.octets_per_frame
@@ -103,13 +119,20 @@ class RecordingFile:
     def _fail(self, error: OSError) -> None:
         self.failed = f"disk: {error.strerror}"
 
-    def close(self) -> None:
-        """Cut off half a frame, say how long it is, close."""
+    def close(self, marks: Sequence[wav.Mark] = ()) -> None:
+        """Cut off half a frame, add the marks, say how long it is, close."""
         if self._descriptor < 0:
             return
         try:
-            self._write_header()
-            os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
+            end = self._format.header_octets + self._octets
+            os.ftruncate(self._descriptor, end)
+            last = self.frames
+            trailer = wav.marks([wav.Mark(min(mark.frame, last), mark.label) for mark in marks])
+            pad = b"\0" * (self._octets & 1)
+            if pad or trailer:
+                os.pwrite(self._descriptor, pad + trailer, end)
+            header = wav.header(self._format, self._octets, len(trailer))
+            os.pwrite(self._descriptor, header, 0)
         except OSError as error:
             self._fail(error)
         os.close(self._descriptor)
@@ -124,6 +147,15 @@ class _Recording:
     start: int
     done: int
     streams: list[int] = field(default_factory=list)
+    resumed_at: int = 0
+    beep: bool = False
+    pauses: list[tuple[int, int | None]] = field(default_factory=list)
+    """Stretches of the timeline that are not written, the last one maybe without an end."""
+    marks: list[wav.Mark] = field(default_factory=list)
+
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses) and self.pauses[-1][1] is None
 
 
 class Recorder:
@@ -143,20 +175,65 @@ class Recorder:
     def __contains__(self, recording_id: int) -> bool:
         return recording_id in self._recordings
 
-    def start(
-        self, recording_id: int, streams: list[int], slots: list[int], name: str, elapsed_ms: int
-    ) -> None:
+    def start(self, command: StartRecording, streams: list[int], slots: list[int]) -> None:
         """Record `slots` (one or two, left and right) from now on; raises `BadName`."""
-        path = checked_path(self._directory, name)
-        file = RecordingFile(path, len(slots))
-        resumed_at = elapsed_ms * RATE_HZ // 1000
+        recording_id = command.recording_id
+        path = checked_path(self._directory, command.name)
+        file = RecordingFile(path, len(slots), ulaw=command.ulaw)
+        resumed_at = command.elapsed_ms * RATE_HZ // 1000
         start = self._timeline.arrival
-        recording = _Recording(recording_id, file, list(slots), start, start, streams)
+        recording = _Recording(
+            recording_id, file, list(slots), start, start, streams, resumed_at, command.beep
+        )
         self._recordings[recording_id] = recording
         self._disk.submit(lambda: file.open(resumed_at))
         # The first piece differs in length, so that many recordings do not all write in one tick.
         first = PIECE - (recording_id * TICK_SAMPLES) % (PIECE - PIECE % TICK_SAMPLES)
         self._schedule(recording, first, self._timeline.now)
+
+    def pause(self, recording_id: int) -> None:
+        """Write silence instead of what is said from now on. Idempotent."""
+        recording = self._recordings.get(recording_id)
+        if recording is None or recording.paused:
+            return
+        # Rather a packet too many unheard than one of a card number kept: what comes now may be
+        # laid as early as this.
+        start = max(self._timeline.arrival - DELAY, recording.done)
+        recording.pauses.append((start, None))
+        self._mark(recording, start, PAUSED)
+
+    def resume(self, recording_id: int) -> None:
+        """Write what is said again. Idempotent."""
+        recording = self._recordings.get(recording_id)
+        if recording is None or not recording.paused:
+            return
+        # A stream with much jitter is laid this much later.
+        end = self._timeline.arrival + LATE
+        recording.pauses[-1] = (recording.pauses[-1][0], end)
+        self._mark(recording, end, RESUMED)
+
+    @staticmethod
+    def _mark(recording: _Recording, position: int, label: str) -> None:
+        if len(recording.marks) < _MARKS_MAX:
+            frame = max(0, position - recording.start) + recording.resumed_at
+            recording.marks.append(wav.Mark(frame, label))
+
+    @staticmethod
+    def _blot_out(recording: _Recording, piece: NDArray[np.int16], start: int) -> None:
+        """Silence what of `piece`, which begins at `start`, was said during a pause."""
+        end = start + len(piece)
+        for first, last in recording.pauses:
+            piece[max(first - start, 0) : max((end if last is None else last) - start, 0)] = 0
+        recording.pauses = [each for each in recording.pauses if each[1] is None or each[1] > end]
+
+    def beeping(self) -> list[int]:
+        """Return the streams that are to hear that they are recorded, now."""
+        return [
+            stream_id
+            for recording in self._recordings.values()
+            if recording.beep and not recording.paused
+            for stream_id in recording.streams
+        ]
 
     def _schedule(self, recording: _Recording, samples: int, now: int) -> None:
         ready = recording.done + samples + LATE
@@ -205,6 +282,8 @@ class Recorder:
         for party, slot in enumerate(recording.slots):
             if slot is not None:
                 piece[:, party] = self._timeline.read(slot, start, end)
+        if recording.pauses:
+            self._blot_out(recording, piece, start)
         recording.done = end
         file = recording.file
         if (end - recording.start) * piece.itemsize * len(recording.slots) > _DATA_OCTETS_MAX:
@@ -238,7 +317,7 @@ class Recorder:
         file, finished = recording.file, self.finished
 
         def complete() -> None:
-            file.close()
+            file.close(recording.marks)
             finished.append(
                 RecordingStopped(
                     recording.recording_id, file.path, file.frames, file.failed or reason

@@ -258,6 +258,20 @@ class CallAudio:
             self.stop_recording_of(call.recording)
             call.recording = None
 
+    def pause_recording(self, call: Call) -> bool:
+        """Keep what is said out of the call's recording (silence and a mark); False if it has none."""
+        if call.recording is None:
+            return False
+        self._wiring.plane.pause_recording(call.recording)
+        return True
+
+    def resume_recording(self, call: Call) -> bool:
+        """Record again what is said; False if the call is not recorded."""
+        if call.recording is None:
+            return False
+        self._wiring.plane.resume_recording(call.recording)
+        return True
+
     def stop_recording_of(self, recording_id: int) -> None:
         self._wiring.plane.stop_recording(recording_id)
 

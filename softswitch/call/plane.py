@@ -70,8 +70,19 @@ class MediaPlane(Protocol):
     def send_digits(self, stream_id: int, digits: str) -> None: ...
 
     def start_recording(
-        self, recording_id: int, *, left: int, right: int | None, name: str
+        self,
+        recording_id: int,
+        *,
+        left: int,
+        right: int | None,
+        name: str,
+        ulaw: bool = False,
+        beep: bool = False,
     ) -> None: ...
+
+    def pause_recording(self, recording_id: int) -> None: ...
+
+    def resume_recording(self, recording_id: int) -> None: ...
 
     def stop_recording(self, recording_id: int) -> None: ...
 

@@ -75,6 +75,7 @@ class SimRecording:
     name: str
     started_at_s: float
     stopped_at_s: float | None = None
+    paused: bool = False
 
 
 class SimMediaPlane:
@@ -237,7 +238,14 @@ class SimMediaPlane:
         self._stream(stream_id, "send_digits").digits_sent += digits
 
     def start_recording(
-        self, recording_id: int, *, left: int, right: int | None, name: str
+        self,
+        recording_id: int,
+        *,
+        left: int,
+        right: int | None,
+        name: str,
+        ulaw: bool = False,
+        beep: bool = False,
     ) -> None:
         """Open the books of a recording; raises `UnknownStream`, `BadName`."""
         if not name or "/" in name or "\\" in name or name.startswith("."):
@@ -248,6 +256,16 @@ class SimMediaPlane:
         if recording_id in self.recordings:
             self.violations.append(f"recording {recording_id} started twice")
         self.recordings[recording_id] = SimRecording(recording_id, left, right, name, self._now_s())
+
+    def pause_recording(self, recording_id: int) -> None:
+        """Note that nothing is written now. Idempotent."""
+        if recording_id in self.recordings:
+            self.recordings[recording_id].paused = True
+
+    def resume_recording(self, recording_id: int) -> None:
+        """Note that it is written again. Idempotent."""
+        if recording_id in self.recordings:
+            self.recordings[recording_id].paused = False
 
     def stop_recording(self, recording_id: int) -> None:
         """End a recording; `RecordingStopped` follows. Idempotent."""

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from media.ledger import StreamState, told_again
-from media.protocol import Connect, Monitor, OpenStream, Prompts, StartPlay, Tone
+from media.ledger import RecordingState, StreamState, told_again
+from media.protocol import (
+    Connect,
+    Monitor,
+    OpenStream,
+    PauseRecording,
+    Prompts,
+    StartPlay,
+    StartRecording,
+    Tone,
+)
 
 
 def state(stream_id, **doings):
@@ -25,3 +34,9 @@ def test_an_announcement_goes_on_where_it_would_be_now():
     play = StartPlay(1, 7, Prompts((Tone("busy"),)), mix=True)
     (_, again) = told_again([state(1, play=play, play_since_s=3.0)], [], 5.5)
     assert again == StartPlay(1, 7, Prompts((Tone("busy"),)), False, 2500, True)
+
+
+def test_what_was_paused_stays_paused():
+    command = StartRecording(4, 1, 2, "a.wav", ulaw=True)
+    told = list(told_again([], [RecordingState(command, 0, 3.0, paused=True)], 5.5))
+    assert told == [StartRecording(4, 1, 2, "a.wav", 2500, True), PauseRecording(4)]

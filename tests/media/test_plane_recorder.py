@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from media.plane.timeline import LATE
 from media.protocol import (
     CommandRefused,
     Connect,
+    PauseRecording,
     RecordingStopped,
     ReleaseStream,
+    ResumeRecording,
     StartRecording,
     StopRecording,
 )
@@ -303,3 +306,121 @@ def test_a_link_out_of_the_directory_is_refused(tmp_path):
     with pytest.raises(BadName):
         checked_path(str(inside), "x.wav")
     assert checked_path(str(inside), "y.wav") == str(inside / "y.wav")
+
+
+def marks_of(path):
+    """Frames and labels of the marks, read by the letter of the RIFF specification."""
+    data = Path(path).read_bytes()
+    assert struct.unpack_from("<I", data, 4)[0] + 8 == len(data)
+    at, frames, labels = 12, {}, {}
+    while at < len(data):
+        name, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        body = data[at + 8 : at + 8 + size]
+        if name == b"cue ":
+            for number in range(struct.unpack_from("<I", body)[0]):
+                point, frame = struct.unpack_from("<II", body, 4 + 24 * number)
+                frames[point] = frame
+        elif name == b"LIST":
+            inner = 4
+            while inner < len(body):
+                length, point = struct.unpack_from("<II", body, inner + 4)
+                labels[point] = body[inner + 12 : inner + 8 + length].rstrip(b"\0").decode()
+                inner += 8 + length + (length & 1)
+        at += 8 + size + (size & 1)
+    return [(frames[point], labels[point]) for point in sorted(frames)]
+
+
+@pytest.mark.parametrize("ulaw", [False, True])
+def test_a_pause_is_silence_of_the_same_length_between_two_marks(world, make_talker, ulaw):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav", ulaw=ulaw))
+    talk(world, a, b, 77)
+    world.do(PauseRecording(5))
+    world.do(PauseRecording(5))
+    talk(world, a, b, 90)
+    world.do(ResumeRecording(5))
+    world.do(ResumeRecording(5))
+    more, more_b = talk(world, a, b, 73)
+    world.do(StopRecording(5))
+    world.engine.poll(world.now_s + 0.2)
+    done = stopped(world)
+    left, right = sides(done.path)
+    assert len(left) == done.frames == 160 * 240
+    (begun, first), (ended, second) = marks_of(done.path)
+    assert (first, second) == ("paused", "resumed")
+    assert 160 * 77 - 320 <= begun <= 160 * 77
+    assert 160 * 167 <= ended <= 160 * 167 + LATE
+    for side in (left, right):
+        assert side[:begun].any()
+        assert not np.abs(side[begun:ended]).any()
+    kept = 160 * 240 - ended
+    assert np.array_equal(left[ended:], samples_of(more)[-kept:])
+    assert np.array_equal(right[ended:], samples_of(more_b)[-kept:])
+    assert Path(done.path).stat().st_size < 160 * 240 * (2 if ulaw else 4) + 400
+
+
+def test_a_recording_may_end_while_it_pauses(world, make_talker):
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    world.do(PauseRecording(5))
+    talk(world, a, b, 60)
+    world.do(ResumeRecording(5))
+    world.do(StopRecording(5))
+    world.do(PauseRecording(5))
+    world.do(ResumeRecording(77))
+    world.engine.poll(world.now_s + 0.2)
+    left, right = sides(stopped(world).path)
+    assert len(left) == 160 * 60
+    assert not left.any()
+    assert not right.any()
+    assert marks_of(stopped(world).path) == [(0, "paused"), (160 * 60, "resumed")]
+
+
+def test_ulaw_keeps_the_octets_that_were_sent(world, make_talker):
+    world.open(1, A)
+    a = make_talker(A)
+    world.do(StartRecording(6, 1, None, "6.wav", ulaw=True))
+    said = samples_of(b"".join(world.run(1.0, a)))
+    world.do(StopRecording(6))
+    world.engine.poll(world.now_s + 0.2)
+    assert np.array_equal(sides(stopped(world).path)[0], said)
+
+
+def test_ulaw_goes_on_in_another_worker_with_silence_not_with_a_bang(tmp_path):
+    path = str(tmp_path / "x.wav")
+    first = RecordingFile(path, 1, ulaw=True)
+    first.open(0)
+    first.write(np.full((801, 1), 1000, np.int16))
+    second = RecordingFile(path, 1, ulaw=True)
+    second.open(1600)
+    second.write(np.full((401, 1), 1000, np.int16))
+    second.close([wav.Mark(5000, "paused")])
+    (samples,) = sides(path)
+    assert len(samples) == 2001
+    assert samples[:801].all()
+    assert not samples[801:1600].any()
+    assert samples[1600:].all()
+    assert marks_of(path) == [(2001, "paused")]
+
+
+def test_both_hear_a_beep_that_the_recording_does_not_hold(world, make_talker):
+    a, b = call(world, make_talker)
+    silence = b"\xff" * 160
+    world.do(StartRecording(5, 1, 2, "5.wav", beep=True))
+    for _ in range(50 * 32):
+        world.io.deliver(0, A, a.packet(silence))
+        world.io.deliver(2, B, b.packet(silence))
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    packets = world.sent()
+    for remote in (A, B):
+        own = [packet for packet in packets if packet.remote == remote]
+        beeping = [packet for packet in own if samples_of(packet.payload).any()]
+        assert len(beeping) == 2 * 10
+        spectrum = np.abs(np.fft.rfft(samples_of(beeping[4].payload)))
+        assert int(np.argmax(spectrum)) * 50 == 1400
+        assert len({(packet.sequence - own[0].sequence) & 0xFFFF for packet in own}) == len(own)
+    world.do(StopRecording(5))
+    world.engine.poll(world.now_s + 0.2)
+    assert not np.concatenate(sides(stopped(world).path)).any()
+    assert world.engine.snapshot()["feeds"] == 2

@@ -166,6 +166,11 @@ async def test_recordings_last_until_stopped_or_both_have_gone() -> None:
     with pytest.raises(BadName):
         plane.start_recording(1, left=a, right=b, name="../a.wav")
     plane.start_recording(1, left=a, right=b, name="a.wav")
+    plane.pause_recording(1)
+    assert plane.recordings[1].paused
+    plane.resume_recording(1)
+    plane.resume_recording(2)
+    assert not plane.recordings[1].paused
     await asyncio.sleep(10)
     plane.release(a)
     assert plane.snapshot()["recordings"] == 1
