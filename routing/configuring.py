@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from routing import events
@@ -9,6 +10,7 @@ from routing.contact import Contact, Phase
 from routing.errors import ExpressionError, RoutingConfigError
 from routing.line import Queue
 from routing.model import Outcome, QueueConfig
+from routing.regions import RegionTable
 
 if TYPE_CHECKING:
     from routing.callbacks import Callbacks
@@ -33,6 +35,20 @@ class Configuring:
     def set_customer(self, event: events.CustomerSet, now_s: float) -> None:
         self._floor.learn_customer(event.customer)
 
+    def remove_customer(self, event: events.CustomerRemoved, now_s: float) -> None:
+        if not self._floor.forget_customer(event.customer_id):
+            self._floor.ignore(event, "unknown customer")
+
+    def set_regions(self, event: events.RegionsSet, now_s: float) -> None:
+        self._floor.regions = RegionTable(event.regions)
+
+    def set_calendar(self, event: events.CalendarSet, now_s: float) -> None:
+        self._floor.calendars[event.name] = event.calendar
+        for queue in self._floor.queues.values():
+            if queue.config.hours == event.name:
+                queue.calendar = event.calendar
+                queue.hours_until_s = -math.inf
+
     def set_queue(self, event: events.QueueSet, now_s: float) -> None:
         self.configure(event.queue, now_s)
 
@@ -42,9 +58,9 @@ class Configuring:
         _check(config)
         calendar = None
         if config.hours:
-            calendar = floor.config.calendars.get(config.hours)
+            calendar = floor.calendars.get(config.hours)
             if calendar is None:
-                known = ", ".join(sorted(floor.config.calendars))
+                known = ", ".join(sorted(floor.calendars))
                 raise RoutingConfigError(f"queue {config.id}: hours", config.hours, known)
         try:
             config, criteria, order = floor.registry.pipeline(config, floor.rng)

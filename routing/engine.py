@@ -13,7 +13,7 @@ from routing.contact import Contact, Offer
 from routing.decisions import Decision
 from routing.desk import Agent
 from routing.errors import RoutingConfigError
-from routing.estimate import WaitEstimate
+from routing.estimate import WaitEstimate, WaitScore
 from routing.floor import Floor
 from routing.line import Queue
 from routing.matching import Batch, Matching
@@ -81,6 +81,9 @@ class AcdEngine:
             events.AgentSet: staffing.set_agent,
             events.AgentRemoved: staffing.remove_agent,
             events.CustomerSet: self._configuring.set_customer,
+            events.CustomerRemoved: self._configuring.remove_customer,
+            events.RegionsSet: self._configuring.set_regions,
+            events.CalendarSet: self._configuring.set_calendar,
             events.AgentLoggedIn: staffing.log_in,
             events.AgentLoggedOut: staffing.log_out,
             events.AgentStateSet: staffing.set_state,
@@ -182,6 +185,10 @@ class AcdEngine:
         """What was expected of a contact's wait when it joined the line, told to it or not."""
         contact = self._floor.contacts.get(contact_id)
         return contact.estimate if contact is not None else None
+
+    def take_wait_scores(self) -> dict[str, WaitScore]:
+        """How the estimates of each queue have done since this was last asked (daily, say)."""
+        return {q.id: q.model.take_score() for q in self._floor.queues.values()}
 
     @property
     def queue_ids(self) -> list[str]:

@@ -296,11 +296,31 @@ def _uncorrected(raw: float, corrections: tuple[float, ...]) -> float:
     return (above - 1 + min(max(part, 0.0), 1.0)) / (len(points) - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class WaitScore:
+    """Over `count` answered waits: mean absolute error and bias (positive: expected too much) of
+    the expected wait, and the share within the 80 % quantile told (None: too few)."""
+
+    count: int
+    error_s: float
+    bias_s: float
+    coverage: float | None
+
+
 class WaitModel:
     """What one queue has learned: handle time, patience, its share of its agents' time, and how
     well its estimates have done."""
 
-    __slots__ = ("_own_s", "_total_s", "handling", "patience", "record")
+    __slots__ = (
+        "_error_s",
+        "_off_s",
+        "_own_s",
+        "_scored",
+        "_total_s",
+        "handling",
+        "patience",
+        "record",
+    )
 
     def __init__(self, handle_guess_s: float, patience_guess_s: float) -> None:
         self.handling = CensoredRate(handle_guess_s)
@@ -308,6 +328,9 @@ class WaitModel:
         self.record = CalibrationRecord()
         self._own_s = 0.0
         self._total_s = 0.0
+        self._scored = 0
+        self._error_s = 0.0
+        self._off_s = 0.0
 
     def served(self, busy_s: float) -> None:
         """An agent was done with a contact of this queue after `busy_s`, wrap-up included."""
@@ -336,6 +359,19 @@ class WaitModel:
         self.patience.observe(waited_s, complete=gave_up)
         if estimate is not None and estimate.drain_per_s > 0:
             self.record.add(estimate, waited_s, answered)
+            if answered:
+                off_s = estimate.mean_s - waited_s
+                self._scored += 1
+                self._error_s += abs(off_s)
+                self._off_s += off_s
+
+    def take_score(self) -> WaitScore:
+        """The score so far; a new one starts."""
+        count = self._scored
+        mean = 1 / count if count else 0.0
+        score = WaitScore(count, self._error_s * mean, self._off_s * mean, self.record.coverage)
+        self._scored, self._error_s, self._off_s = 0, 0.0, 0.0
+        return score
 
     def state(self) -> dict[str, Any]:
         return {
@@ -343,6 +379,7 @@ class WaitModel:
             "patience": self.patience.state(),
             "record": self.record.state(),
             "share": [self._own_s, self._total_s],
+            "score": [self._scored, self._error_s, self._off_s],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -350,3 +387,4 @@ class WaitModel:
         self.patience.load(state["patience"])
         self.record.load(state["record"])
         self._own_s, self._total_s = state["share"]
+        self._scored, self._error_s, self._off_s = state["score"]

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from routing.model import AgentConfig, AgentState, CustomerConfig, Media, QueueConfig
+from routing.calendar import Calendar
+from routing.model import (
+    AgentConfig,
+    AgentState,
+    CustomerConfig,
+    Media,
+    QueueConfig,
+    RegionConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,26 @@ class AgentRemoved:
 @dataclass(frozen=True, slots=True)
 class CustomerSet:
     customer: CustomerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRemoved:
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionsSet:
+    """All regions anew; contacts that wait keep theirs."""
+
+    regions: tuple[RegionConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarSet:
+    """Opening hours of that name, for the queues that use them."""
+
+    name: str
+    calendar: Calendar
 
 
 # --- agents ---
@@ -311,6 +339,9 @@ Event = (
     | AgentSet
     | AgentRemoved
     | CustomerSet
+    | CustomerRemoved
+    | RegionsSet
+    | CalendarSet
     | AgentLoggedIn
     | AgentLoggedOut
     | AgentStateSet

@@ -45,6 +45,7 @@ class Floor:
         self.contacts: dict[str, Contact] = {}
         self.offers: dict[int, Offer] = {}
         self.regions = RegionTable(config.regions)
+        self.calendars = dict(config.calendars)
         self.customers: dict[str, CustomerConfig] = {}
         # Who served whom: customer -> (agent, time), oldest first.
         self.memory: OrderedDict[str, tuple[str, float]] = OrderedDict()
@@ -71,12 +72,16 @@ class Floor:
         self.decisions.append(Ignored(type(event).__name__, reason))
 
     def learn_customer(self, customer: CustomerConfig) -> None:
-        former = self.customers.get(customer.id)
-        for number in former.phones if former is not None else ():
-            self.customers.pop(number, None)
+        self.forget_customer(customer.id)
         self.customers[customer.id] = customer
         for number in customer.phones:
             self.customers[number] = customer
+
+    def forget_customer(self, customer_id: str) -> bool:
+        former = self.customers.pop(customer_id, None)
+        for number in former.phones if former is not None else ():
+            self.customers.pop(number, None)
+        return former is not None
 
     def remember(self, customer_key: str, agent_id: str, now_s: float) -> None:
         """`agent_id` has served this customer."""
