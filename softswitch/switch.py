@@ -19,6 +19,7 @@ from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
+from softswitch.apps.requests import PhoneRequests
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
 from softswitch.call.control import CallControl
@@ -206,6 +207,7 @@ class Switch:
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
+        undo.callback(self.phone_requests.close)
         if environment.admin():
             admin = AdminServer(
                 self.directory, {"status": self._status_command, "trace": self._trace_command}
@@ -282,7 +284,11 @@ class Switch:
             apps=self.catalogue.apps,
         )
 
+        self.phone_requests = PhoneRequests(
+            wiring, self.control, self.registrar, self.catalogue.mailboxes
+        )
         self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
+            **self.phone_requests.methods,
             "REGISTER": self.registrar.handle,
             "REFER": self.control.transfers.refer,
             "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
@@ -342,7 +348,7 @@ class Switch:
             case sip_events.InviteReceived(flow=flow) | sip_events.RequestReceived(flow=flow):
                 if flow.connection_id:
                     self.driver.prove(flow)  # the gate has let its sender in
-        if self.control.handle_sip(event, now_s):
+        if self.control.handle_sip(event, now_s) or self.phone_requests.handle(event, now_s):
             return
         if isinstance(event, sip_events.RequestReceived):
             answer = self._methods.get(event.request.method)
@@ -398,7 +404,7 @@ class Switch:
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
             "tables": self.control.snapshot(),
-            "apps": self.catalogue.snapshot(),
+            "apps": {**self.catalogue.snapshot(), **self.phone_requests.snapshot()},
             "sip": self.stack.snapshot(),
             "gate": self.gatekeeper.snapshot(),
             "media": self.plane.snapshot(),

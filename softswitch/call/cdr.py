@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
@@ -42,10 +43,19 @@ class CallRecorder:
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
         self._watchers: list[CallWatcher] = []
+        self._leg_watchers: list[Callable[[Leg], None]] = []
 
     def watch(self, watcher: CallWatcher) -> None:
         """Tell `watcher` too, from now on."""
         self._watchers.append(watcher)
+
+    def watch_legs(self, watcher: Callable[[Leg], None]) -> None:
+        """Tell `watcher` of each leg that begins, rings, is answered or is over, in the middle of it."""
+        self._leg_watchers.append(watcher)
+
+    def _tell(self, leg: Leg) -> None:
+        for watcher in self._leg_watchers:
+            watcher(leg)
 
     def _write(self, entry: str, call: Call, at_s: float, **data: Any) -> None:
         self._journal.append(entry, call.call_id, data, at_s)
@@ -79,19 +89,23 @@ class CallRecorder:
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
         self._write("leg-started", call, at_s, leg=leg.leg_id, role=role, endpoint=leg.label)
+        self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_started(call, leg)
 
     def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
         self._write("leg-ringing", call, at_s, leg=leg.leg_id)
+        self._tell(leg)
 
     def leg_answered(self, call: Call, leg: Leg, at_s: float) -> None:
         self._write("leg-answered", call, at_s, leg=leg.leg_id, codec=leg.codec or "")
+        self._tell(leg)
 
     def leg_ended(
         self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
     ) -> None:
         self._write("leg-ended", call, at_s, leg=leg.leg_id, by=by, status=status, cause=q850)
+        self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_ended(call, leg, by)
 
