@@ -546,8 +546,9 @@ def _checked(params: StreamParams) -> StreamParams:
         raise NotSupported(f"codec {params.codec!r}; allowed: {', '.join(CODECS)}")
     if params.direction not in DIRECTIONS:
         raise NotSupported(f"direction {params.direction!r}")
-    if not 0 <= params.payload_type <= 127:
-        raise NotSupported(f"payload type {params.payload_type}")
+    for number in (params.payload_type, params.receive_payload_type):
+        if number is not None and not 0 <= number <= 127:
+            raise NotSupported(f"payload type {number}")
     for key in (params.srtp_in, params.srtp_out):
         if key is not None:
             parse_crypto(key)

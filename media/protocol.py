@@ -26,7 +26,9 @@ class StreamParams(msgspec.Struct, frozen=True):
     """What SDP has agreed for one stream, seen from our side.
 
     `remote`: where the peer wants its RTP, None while its SDP is not known; `payload_type` and
-    `dtmf_payload_type` are used in both directions; `direction` is ours ("recvonly": we send
+    `dtmf_payload_type` are what we send, and what the peer sends unless `receive_payload_type` and
+    `receive_dtmf_payload_type` say otherwise (RFC 3264 5.1: each side numbers what it receives);
+    `ptime_ms`: 10 to 60, of the packets that we make; `direction` is ours ("recvonly": we send
     nothing); `nat`: the peer's packets may come from another port of the signalled host (symmetric
     RTP, RFC 4961); `signalled_host`: the address the peer's signalling comes from now, None: as
     before; `inband_dtmf`: report digits that come as sound; `srtp_in`, `srtp_out`: the `a=crypto`
@@ -50,6 +52,8 @@ class StreamParams(msgspec.Struct, frozen=True):
     srtp_in: str | None = None
     srtp_out: str | None = None
     remote_ssrc: int | None = None
+    receive_payload_type: int | None = None
+    receive_dtmf_payload_type: int | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):

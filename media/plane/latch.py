@@ -115,8 +115,8 @@ class Latch:
         plain = stream.locked is not None and stream.has_ssrc and not stream.unsynced
         plain = plain and not stream.timed_out
         head = 0
-        if plain and stream.params is not None:
-            head = 0x80000000 | (stream.params.payload_type << 16)
+        if plain and stream.audio_type is not None:
+            head = 0x80000000 | (stream.audio_type << 16)
         if stream.policed:
             head = POLICED_HEAD
         self._streams.route[stream.row, EXPECT] = head
@@ -155,9 +155,9 @@ class Latch:
         if params is None:
             self._streams.drops[row, SOURCE] += 1
             return DROP
-        if payload_type == params.payload_type:
+        if payload_type == stream.audio_type:
             return AUDIO
-        if payload_type == params.dtmf_payload_type:
+        if payload_type == stream.event_type:
             return EVENT
         if payload_type == _NOISE_TYPE and params.codec in ("PCMU", "PCMA"):
             return NOISE

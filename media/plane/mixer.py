@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp.mixer import Edge, MixPlan
+from media.plane.framing import Framer, frame_samples
 from media.plane.outlet import Outlet
 from media.plane.packet_io import BATCH
 from media.plane.player import Play
@@ -58,6 +59,11 @@ class Mixer:
         self._plan: MixPlan | None = None
         self._out: NDArray[np.int16] = np.zeros((0, TICK_SAMPLES), np.int16)
         self._types: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._framer = Framer(streams.capacity)
+        self._sizes: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._rows_framed: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._odd: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._even: NDArray[np.intp] = np.zeros(0, np.intp)
 
     @property
     def busy(self) -> bool:
@@ -94,6 +100,7 @@ class Mixer:
         self.plays.pop(stream, None)
         self._spelling.pop(stream, None)
         self._digits.stop(stream.row)
+        self._framer.reset(np.array([stream.row]))
         self._stale = True
 
     def _make_plan(self) -> None:
@@ -137,6 +144,25 @@ class Mixer:
             np.uint8,
         )
         self._out = np.zeros((len(senders), TICK_SAMPLES), np.int16)
+        self._plan_packets(senders)
+
+    def _plan_packets(self, senders: list[Stream]) -> None:
+        """Most packets are a tick long; the others are put together in the framer."""
+        before = self._rows_framed
+        self._sizes = np.array(
+            [
+                TICK_SAMPLES
+                if stream.params is None
+                else frame_samples(stream.params.codec, stream.params.ptime_ms)
+                for stream in senders
+            ],
+            np.int64,
+        )
+        self._odd = (self._sizes != TICK_SAMPLES).nonzero()[0]
+        self._even = (self._sizes == TICK_SAMPLES).nonzero()[0]
+        self._rows_framed = self._rows[self._odd]
+        # What waits for a stream that is fed by somebody else now is too old when it sends again.
+        self._framer.reset(np.setdiff1d(before, self._rows_framed))
 
     def _bridges(self, parties: list[Stream]) -> NDArray[np.int64]:
         """Number the rooms, and the pairs that are bridged by way of samples; -1 for the others."""
@@ -193,8 +219,10 @@ class Mixer:
             play.take(self._out[place])
         for place, _, play in self._announcing:
             play.lay_over(self._out[place])
-        for start in range(0, len(self._rows), BATCH):
-            self._send(slice(start, start + BATCH), now_s)
+        if len(self._odd):
+            self._send_odd(now_s)
+        else:
+            self._send(self._rows, self._types, self._out, now_s)
         self._advance_silent(now_s)
         if self._spelling:
             self._tick_digits(now_s)
@@ -214,16 +242,43 @@ class Mixer:
                 if play.over:
                     self._played(stream, play, "end")
 
-    def _send(self, part: slice, now_s: float) -> None:
-        rows, samples = self._rows[part], self._out[part]
+    def _send_odd(self, now_s: float) -> None:
+        even, odd = self._even, self._odd
+        self._send(self._rows[even], self._types[even], self._out[even], now_s)
+        last = np.zeros(len(self._rows), np.bool_)
+        last[[place for place, _, play in self._playing if play.over]] = True
+        framed, types = self._rows[odd], self._types[odd]
+        for part, samples in self._framer.push(framed, self._sizes[odd], self._out[odd], last[odd]):
+            self._send(framed[part], types[part], samples, now_s)
+
+    def _send(
+        self,
+        rows: NDArray[np.intp],
+        types: NDArray[np.uint8],
+        samples: NDArray[np.int16],
+        now_s: float,
+    ) -> None:
+        """Send one packet of `samples` (k, n) int16 to each of `rows`."""
+        for start in range(0, len(rows), BATCH):
+            part = slice(start, start + BATCH)
+            self._send_batch(rows[part], types[part], samples[part], now_s)
+
+    def _send_batch(
+        self,
+        rows: NDArray[np.intp],
+        types: NDArray[np.uint8],
+        samples: NDArray[np.int16],
+        now_s: float,
+    ) -> None:
         count = len(rows)
+        ticks = samples.shape[1] / TICK_SAMPLES
         streams, tx = self._streams, self._outlet.tx
         sizes = self._voices.encode(rows, samples, tx.octets[:count, HEADER:])
-        self._catch_up(rows, now_s)
+        self._catch_up(rows, now_s, ticks * TICK_S)
         # The first packet after a pause carries the marker bit (RFC 3551 4.1).
         marker = now_s - streams.sent_s[rows] > 0.1
         rtp.build(
-            self._types[part],
+            types,
             marker,
             streams.next_sequence[rows],
             streams.next_timestamp[rows],
@@ -231,19 +286,19 @@ class Mixer:
             tx.octets[:count, :HEADER],
         )
         streams.next_sequence[rows] += np.uint16(1)
-        streams.next_timestamp[rows] += self._steps(rows)
+        streams.next_timestamp[rows] += self._steps(rows, ticks)
         streams.sent_s[rows] = now_s
         streams.sent[rows] += sizes.astype(np.uint64) + np.uint64(PACKET)
         self._outlet.send(tx, None, sizes + HEADER, streams.port_id[rows], rows)
 
-    def _steps(self, rows: NDArray[np.intp]) -> NDArray[np.uint32]:
-        """Return by how much the timestamp of each row advances in a tick."""
-        return (self._streams.clock_hz[rows] * TICK_S).astype(np.uint32)
+    def _steps(self, rows: NDArray[np.intp], ticks: float = 1.0) -> NDArray[np.uint32]:
+        """Return by how much the timestamp of each row advances in so many ticks."""
+        return np.rint(self._streams.clock_hz[rows] * (TICK_S * ticks)).astype(np.uint32)
 
-    def _catch_up(self, rows: NDArray[np.intp], now_s: float) -> None:
+    def _catch_up(self, rows: NDArray[np.intp], now_s: float, frame_s: float = TICK_S) -> None:
         """Where nothing was sent for a while, the timestamp shows the time that passed."""
         streams = self._streams
-        pause = now_s - streams.sent_s[rows] - 0.02
+        pause = now_s - streams.sent_s[rows] - frame_s
         paused = np.flatnonzero((pause > 0.03) & (streams.sent_s[rows] > 0.0))
         if len(paused):
             ticks = np.rint(pause[paused] / TICK_S).astype(np.uint32)

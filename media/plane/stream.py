@@ -57,6 +57,20 @@ class Stream:
     """The next packet decides the offsets towards `feeds`."""
 
     @property
+    def audio_type(self) -> int | None:
+        """The payload type that the peer's audio comes with."""
+        if self.params is None or self.params.receive_payload_type is None:
+            return None if self.params is None else self.params.payload_type
+        return self.params.receive_payload_type
+
+    @property
+    def event_type(self) -> int | None:
+        """The payload type that the peer's telephone events come with."""
+        if self.params is None or self.params.receive_dtmf_payload_type is None:
+            return None if self.params is None else self.params.dtmf_payload_type
+        return self.params.receive_dtmf_payload_type
+
+    @property
     def receives(self) -> bool:
         """Our direction lets media come in."""
         return self.params is not None and self.params.direction in ("sendrecv", "recvonly")
