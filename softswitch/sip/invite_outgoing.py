@@ -358,6 +358,11 @@ class OutgoingInviteSession(InviteSession):
             self._emit(PassUp(request, event.transaction))
 
     @property
+    def early_dialog(self) -> Dialog | None:
+        forks = list(self._forks.values())
+        return forks[0].dialog if len(forks) == 1 else None
+
+    @property
     def _negotiated(self) -> bool:
         if self.state is State.CONFIRMED:
             return True

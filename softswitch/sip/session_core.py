@@ -146,6 +146,11 @@ class SessionCore:
         """The session's number in events."""
         return self.terms.session
 
+    @property
+    def early_dialog(self) -> Dialog | None:
+        """The one early dialog of a call of ours that rings; None where there are several."""
+        return None
+
     def _forbidden(self, command: object) -> None:
         # After the end a command is late, not wrong: its last event may still be in the queue.
         if self.state is not State.ENDED and not self._closed:

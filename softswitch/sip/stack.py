@@ -295,7 +295,8 @@ class SipStack:
     def dialog_of(self, session: int) -> dict[str, object] | None:
         """Call-ID, tags, targets and flow of a session's dialog, for journals and Replaces."""
         unit = self._sessions.units.get(session)
-        dialog = unit.machine.dialog if unit is not None else None
+        machine = unit.machine if unit is not None else None
+        dialog = (machine.dialog or machine.early_dialog) if machine is not None else None
         if dialog is None:
             return None
         return {
