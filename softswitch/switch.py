@@ -44,6 +44,7 @@ from softswitch.transport.interface import Transport
 from softswitch.transport.listeners import bind_listeners
 
 if TYPE_CHECKING:
+    from softswitch.api.server import HttpServer
     from softswitch.store import Store, StoreAlarm
 
 _log = logging.getLogger("softswitch")
@@ -92,6 +93,10 @@ class Environment(Protocol):
 
     def admin(self) -> bool:
         """Whether the admin socket is to be opened."""
+        ...
+
+    def http(self) -> bool:
+        """Whether ``[http]`` is to be served, where the office has that table."""
         ...
 
     def mail(self, office: Office) -> SendMail:
@@ -143,6 +148,9 @@ class Machine:
     def admin(self) -> bool:
         return True
 
+    def http(self) -> bool:
+        return True
+
     def mail(self, office: Office) -> SendMail:
         return smtp(office.mail)
 
@@ -163,6 +171,8 @@ class Switch:
         self._started_s = 0.0
         self._loads: dict[int, WorkerLoad] = {}
         self.alarms: dict[str, str] = {}
+        self.http: HttpServer | None = None
+        self.notice: Callable[[str], None] = print
         self.trace = Trace()
 
     @classmethod
@@ -214,6 +224,12 @@ class Switch:
             )
             undo.push_async_callback(admin.stop)
             await admin.start()
+        if store is not None and "http" in office.model_fields_set and environment.http():
+            from softswitch.api.server import HttpServer
+
+            self.http = HttpServer(office, store, environment.clock, self, self.notice)
+            undo.push_async_callback(self.http.stop)
+            await self.http.start()
         self._started_s = environment.clock.monotonic_s()
 
     async def _wire(self, journal: JournalWriter, transports: list[Transport]) -> None:
@@ -379,6 +395,11 @@ class Switch:
 
     async def _run_handler(self, call: Call, number: str) -> None:
         await self._handlers[number](call)
+
+    @property
+    def is_running(self) -> bool:
+        """Started, and not about to stop."""
+        return self._running
 
     # -- what it shows ---------------------------------------------------------------------------
 

@@ -188,6 +188,10 @@ class SimEnvironment:
         """No sockets here."""
         return False
 
+    def http(self) -> bool:
+        """No sockets here."""
+        return False
+
     def mail(self, office: Office) -> SendMail:
         """Mails are kept in `mails`; with `mail_fails` each is refused with those words."""
 

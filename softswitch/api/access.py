@@ -1,0 +1,183 @@
+"""Who may do what: one table from routes to the least role, and the scope that tokens need beside it.
+
+A route that is not in the table cannot be built, so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from softswitch.api.problem import Refused
+from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
+
+Role = Literal["agent", "supervisor", "admin"]
+ROLES: tuple[Role, ...] = ("agent", "supervisor", "admin")
+RANK: dict[str, int] = {"public": 0, "agent": 1, "supervisor": 2, "admin": 3}
+PREFIX = "/api/v1"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`role` "public" needs nobody; others need that rank or a higher one. `scope`: what a token must
+    have been given. `new_password`: also allowed to whoever has to choose another one first."""
+
+    role: str
+    scope: str = ""
+    new_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks. `scopes` None: all that the role may do (people); `agent_id` where he serves queues."""
+
+    name: str
+    role: str
+    kind: Literal["user", "agent", "token"]
+    scopes: frozenset[str] | None = None
+    session: Session | None = None
+    must_change: bool = False
+    agent_id: str = ""
+
+    @property
+    def actor(self) -> str:
+        """His name in the audit log."""
+        return f"{self.kind}:{self.name}"
+
+    def at_least(self, role: str) -> bool:
+        return RANK[self.role] >= RANK[role]
+
+    def may(self, access: Access) -> bool:
+        """Whether role and scopes suffice."""
+        if not self.at_least(access.role):
+            return False
+        return self.scopes is None or access.scope in self.scopes or "*" in self.scopes
+
+
+def _table(scope: str, rows: str) -> dict[str, Access]:
+    """Rows of "METHOD path role"; reading needs the scope SCOPE:read, the rest SCOPE:write."""
+    found = {}
+    for row in rows.strip().splitlines():
+        method, path, role = row.split()
+        kind = "read" if method in ("GET", "WS") else "write"
+        found[f"{method} {PREFIX}{path}"] = Access(role, f"{scope}:{kind}")
+    return found
+
+
+ACCESS: dict[str, Access] = {
+    f"GET {PREFIX}/health": Access("public"),
+    f"GET {PREFIX}/ready": Access("public"),
+    f"POST {PREFIX}/session": Access("public"),
+    f"GET {PREFIX}/session": Access("agent", "session:read", new_password=True),
+    f"DELETE {PREFIX}/session": Access("agent", "session:write", new_password=True),
+    f"PUT {PREFIX}/session/password": Access("agent", "session:write", new_password=True),
+    **_table(
+        "users",
+        """
+        GET /users admin
+        POST /users admin
+        GET /users/{user_id} admin
+        PATCH /users/{user_id} admin
+        DELETE /users/{user_id} admin
+        GET /tokens admin
+        POST /tokens admin
+        DELETE /tokens/{token_id} admin
+        GET /audit admin
+        """,
+    ),
+}
+"""Method and path -> what it takes."""
+
+
+def access_of(method: str, path: str) -> Access:
+    """The row of a route. Raises `KeyError` for one without."""
+    return ACCESS[f"{method} {path}"]
+
+
+class GuardedRoute(APIRoute):
+    """Asks the table before anything of the request's body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        rows = {method: access_of(method, self.path_format) for method in self.methods or ()}
+
+        async def guarded(request: Request) -> Response:
+            admit(request, rows[request.method], request.method)
+            return await handle(request)
+
+        return guarded
+
+
+def admit(connection: HTTPConnection, access: Access, method: str) -> None:
+    """Let an asker through, who is `connection.state.identity` then. Raises `Refused`."""
+    connection.state.identity = None
+    if access.role == "public":
+        if method not in _SAFE:
+            require_same_origin(connection)
+        return
+    identity = identify(connection)
+    if identity is None:
+        raise Refused(
+            401, "log in, or send a token", {"WWW-Authenticate": 'Bearer realm="softswitch"'}
+        )
+    if identity.session is not None and method not in _SAFE:
+        require_same_origin(connection)
+        sessions = connection.app.state.service.sessions
+        if not sessions.csrf_fits(identity.session, connection.headers.get(CSRF_HEADER, "")):
+            raise Refused(403, f"the header {CSRF_HEADER} is missing or wrong")
+    if identity.must_change and not access.new_password:
+        raise Refused(403, "choose another password first: PUT /api/v1/session/password")
+    if not identity.may(access):
+        raise Refused(403, f"this takes the role {access.role}" + _scope_words(identity, access))
+    connection.state.identity = identity
+
+
+def _scope_words(identity: Identity, access: Access) -> str:
+    return "" if identity.scopes is None else f" and the scope {access.scope}"
+
+
+def identify(connection: HTTPConnection) -> Identity | None:
+    """Whoever the request's token or cookie belongs to. A token that is sent and is no good is not made
+    up for by a cookie."""
+    accounts = connection.app.state.service.accounts
+    authorization = connection.headers.get("authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        found: Identity | None = None
+        if scheme.lower() == "bearer":
+            found = accounts.of_token(token.strip(" "))
+        return found
+    cookie = connection.cookies.get(COOKIE)
+    return accounts.of_cookie(cookie) if cookie else None
+
+
+def require_same_origin(connection: HTTPConnection) -> None:
+    """Refuse what a page of another site has sent on behalf of its visitor."""
+    origin = connection.headers.get("origin")
+    if origin is not None and not same_origin(origin, connection.headers.get("host", "")):
+        raise Refused(403, "this request comes from another site")
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Whether `origin` ("https://pbx:8080") is the host that was asked."""
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
+
+
+def _me(request: Request) -> Identity:
+    identity: Identity = request.state.identity
+    return identity
+
+
+Me = Annotated[Identity, Depends(_me)]
+"""Parameter of a route: who asks."""

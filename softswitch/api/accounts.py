@@ -1,0 +1,264 @@
+"""Everybody who may use the API: users of the database, agents of the office file, tokens of programs.
+
+All are kept in memory (there are few), so that a request costs no look-up; changes go through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from softswitch.api.access import Identity
+from softswitch.api.attempts import Attempts
+from softswitch.api.problem import Refused
+from softswitch.api.sessions import Session, Sessions
+from softswitch.store.ledger import Conflict
+from softswitch.store.tokens import Token, hash_of, split_token
+from softswitch.store.users import User
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+    from softswitch.clock import Clock
+    from softswitch.config import Agent, Office
+    from softswitch.store import Store
+
+T = TypeVar("T")
+
+PASSWORD_MAX = 128
+HASHING_MAX = 8
+"""Passwords being checked at once; each takes a core for a twentieth of a second, and 64 MiB."""
+FIRST_ADMIN = "admin"
+
+
+class Accounts:
+    """Parameters: `executor` runs the hashing; `hasher` other costs than argon2's defaults."""
+
+    def __init__(
+        self,
+        office: Office,
+        store: Store,
+        clock: Clock,
+        sessions: Sessions,
+        executor: ThreadPoolExecutor,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        from argon2 import PasswordHasher
+
+        self._agents: dict[str, Agent] = {agent.id: agent for agent in office.agents}
+        self._store = store
+        self._clock = clock
+        self._sessions = sessions
+        self._executor = executor
+        self._hasher = hasher if hasher is not None else PasswordHasher()
+        self._users: dict[str, User] = {}
+        self._tokens: dict[str, Token] = {}
+        self._hashing = 0
+        # What unknown names are checked against, so that they take as long as known ones.
+        self._nobody_hash = ""
+        self.attempts = Attempts()
+
+    async def load(self) -> None:
+        """Read users and tokens. Raises `StoreError`."""
+        self._users = {user.name: user for user in await self._store.users.all()}
+        self._tokens = {token.id: token for token in await self._store.tokens.all()}
+        self._nobody_hash = await self._run(self._hasher.hash, secrets.token_hex(16))
+
+    async def first_admin(self) -> str | None:
+        """Where there is nobody who may administrate, make one with a password good for choosing
+        another; that password, to be shown once. None where somebody is."""
+        if any(user.role == "admin" and user.active for user in self._users.values()):
+            return None
+        if any(agent.role == "admin" for agent in self._agents.values()):
+            return None
+        password = secrets.token_urlsafe(12)
+        known = self._users.get(FIRST_ADMIN)
+        values = {"role": "admin", "must_change": True, "password_hash": await self.hash(password)}
+        if known is None:
+            await self.add_user("switch:first start", name=FIRST_ADMIN, **values)
+        else:
+            await self.change_user("switch:first start", known.id, {**values, "active": True})
+        return password
+
+    # -- who is it ------------------------------------------------------------------------------
+
+    def of_cookie(self, cookie: str) -> Identity | None:
+        """Whoever began the session of a cookie, if it is still good."""
+        session = self._sessions.read(cookie, self._clock.wall_s())
+        if session is None:
+            return None
+        identity = self._identity(session.name, session)
+        if identity is None or not hmac.compare_digest(
+            self._epoch(session.name).encode(), session.epoch.encode()
+        ):
+            return None
+        return identity
+
+    def of_token(self, text: str) -> Identity | None:
+        """The program that a token belongs to."""
+        parts = split_token(text) if text.isascii() and len(text) < 256 else None
+        token = self._tokens.get(parts[0]) if parts is not None else None
+        # The same work for a token that does not exist.
+        known_hash = token.secret_hash if token is not None else hash_of("")
+        good = hmac.compare_digest(known_hash, hash_of(parts[1] if parts is not None else ""))
+        if token is None or not good:
+            return None
+        if token.expires_at_s is not None and self._clock.wall_s() >= token.expires_at_s:
+            return None
+        return Identity(token.id, token.role, "token", frozenset(token.scopes))
+
+    def _identity(self, name: str, session: Session | None) -> Identity | None:
+        agent = self._agents.get(name)
+        if agent is not None:
+            return Identity(name, agent.role, "agent", session=session, agent_id=name)
+        user = self._users.get(name)
+        if user is None or not user.active:
+            return None
+        return Identity(name, user.role, "user", session=session, must_change=user.must_change)
+
+    def _epoch(self, name: str) -> str:
+        agent = self._agents.get(name)
+        if agent is not None:
+            return self._sessions.epoch_of_password(agent.password)
+        user = self._users.get(name)
+        return str(user.epoch) if user is not None else ""
+
+    # -- passwords ------------------------------------------------------------------------------
+
+    async def log_in(self, source: str, name: str, password: str) -> tuple[Identity, str]:
+        """Check a password; who it is and his session's cookie. Raises `Refused`: 401 with the same
+        words for an unknown name and a wrong password, 429 for too many tries."""
+        now_s = self._clock.monotonic_s()
+        wait_s = self.attempts.wait_s(source, name, now_s)
+        if wait_s > 0 or self._hashing >= HASHING_MAX:
+            retry = {"Retry-After": str(int(max(1.0, wait_s)) + 1)}
+            raise Refused(429, "too many attempts", retry)
+        self.attempts.begin(source, name, now_s)
+        if not await self._password_fits(name, password):
+            raise Refused(401, "name or password is wrong")
+        self.attempts.succeeded(source, name)
+        session, cookie = self._sessions.begin(name, self._epoch(name), self._clock.wall_s())
+        identity = self._identity(name, session)
+        if identity is None:
+            raise Refused(401, "name or password is wrong")
+        return identity, cookie
+
+    async def _password_fits(self, name: str, password: str) -> bool:
+        agent, user = self._agents.get(name), self._users.get(name)
+        known_hash = user.password_hash if user is not None else self._nobody_hash
+        fits = await self._run(self._verify, known_hash, password)
+        if agent is not None:
+            return hmac.compare_digest(agent.password.encode(), password.encode())
+        return fits and user is not None and user.active
+
+    def _verify(self, known_hash: str, password: str) -> bool:
+        from argon2.exceptions import Argon2Error, InvalidHash
+
+        try:
+            return self._hasher.verify(known_hash, password)
+        except (Argon2Error, InvalidHash):
+            return False
+
+    async def hash(self, password: str) -> str:
+        """What is kept of a password."""
+        return await self._run(self._hasher.hash, password)
+
+    async def _run(self, function: Callable[..., T], *arguments: str) -> T:
+        self._hashing += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, function, *arguments)
+        finally:
+            self._hashing -= 1
+
+    async def choose_password(self, identity: Identity, old: str, new: str) -> None:
+        """Another password for oneself. Raises `Refused` for agents of the office file, `Conflict`."""
+        user = self._users.get(identity.name)
+        if identity.kind != "user" or user is None:
+            raise Refused(409, "this password is in the office file")
+        if not await self._run(self._verify, user.password_hash, old):
+            raise Refused(403, "the old password is wrong")
+        if old == new:
+            raise Conflict("the new password is the old one")
+        values = {"password_hash": await self.hash(new), "must_change": False}
+        await self.change_user(identity.actor, user.id, values)
+
+    # -- changes --------------------------------------------------------------------------------
+
+    def users(self) -> list[User]:
+        """By id."""
+        return sorted(self._users.values(), key=lambda user: user.id)
+
+    def user(self, user_id: int) -> User | None:
+        return next((user for user in self._users.values() if user.id == user_id), None)
+
+    def is_agent(self, name: str) -> bool:
+        """Whether the office file has an agent of this name."""
+        return name in self._agents
+
+    async def add_user(self, actor: str, **values: Any) -> User:
+        """As `Users.add`; also `Conflict` for the name of an agent of the office file."""
+        if values["name"] in self._agents:
+            raise Conflict(f"the office file has an agent {values['name']}")
+        user = await self._store.users.add(actor, **values)
+        self._users[user.name] = user
+        return user
+
+    async def change_user(
+        self, actor: str, user_id: int, values: dict[str, Any], version: int | None = None
+    ) -> User:
+        """As `Users.change`; `Conflict` if nobody could administrate afterwards."""
+        before = self.user(user_id)
+        loses = values.get("role", "admin") != "admin" or values.get("active", True) is False
+        if before is not None and loses:
+            self._require_other_admin(before)
+        user = await self._store.users.change(actor, user_id, values, version)
+        self._users[user.name] = user
+        return user
+
+    async def remove_user(self, actor: str, user_id: int, version: int | None = None) -> None:
+        """As `Users.remove`; `Conflict` for the last who may administrate."""
+        user = self.user(user_id)
+        if user is not None:
+            self._require_other_admin(user)
+        await self._store.users.remove(actor, user_id, version)
+        if user is not None:
+            self._users.pop(user.name, None)
+
+    def _require_other_admin(self, user: User) -> None:
+        if user.role != "admin" or not user.active:
+            return
+        others = [
+            u for u in self._users.values() if u.role == "admin" and u.active and u is not user
+        ]
+        if not others and not any(a.role == "admin" for a in self._agents.values()):
+            raise Conflict(f"{user.name} is the only one who may administrate")
+
+    def tokens(self) -> list[Token]:
+        """By time."""
+        return list(self._tokens.values())
+
+    async def add_token(
+        self,
+        actor: str,
+        *,
+        name: str,
+        role: str,
+        scopes: Iterable[str],
+        expires_at_s: float | None,
+    ) -> tuple[Token, str]:
+        """As `Tokens.add`."""
+        token, text = await self._store.tokens.add(
+            actor, name=name, role=role, scopes=scopes, expires_at_s=expires_at_s
+        )
+        self._tokens[token.id] = token
+        return token, text
+
+    async def remove_token(self, actor: str, token_id: str) -> None:
+        """As `Tokens.remove`."""
+        await self._store.tokens.remove(actor, token_id)
+        self._tokens.pop(token_id, None)

@@ -1,0 +1,159 @@
+"""The application: every route, every error, every header."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from softswitch import __version__
+from softswitch.api import problem
+from softswitch.api.access import PREFIX, access_of
+from softswitch.api.problem import Problem, Refused
+from softswitch.api.service import Service
+from softswitch.api.sessions import COOKIE, CSRF_HEADER
+
+ROUTES = ("health", "session", "users")
+"""Modules of `softswitch.api.routes`, in the order of the documentation."""
+
+BODY_BYTES_MAX = 1 << 20
+UPLOAD_BYTES_MAX = 64 << 20
+UPLOADS = frozenset({f"{PREFIX}/customers/import"})
+"""Routes that take files."""
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_DESCRIPTION = """Everything a call centre remembers and does.
+
+Log in with `POST /api/v1/session` (a cookie; requests that change something then carry `X-CSRF-Token`), or
+send a token as `Authorization: Bearer sst_...`. Errors are problems (RFC 9457). Lists are pages:
+follow `next`. What can be changed has an `ETag`; send it back as `If-Match`. Times are seconds since
+1970, durations are seconds.
+"""
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application of one exchange."""
+    app = FastAPI(
+        title="Softswitch",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.service = service
+    for name in ROUTES:
+        app.include_router(_router(name), responses=problem.RESPONSES)
+    problem.install(app)
+    app.add_middleware(Envelope)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _router(name: str) -> APIRouter:
+    router: APIRouter = import_module(f"softswitch.api.routes.{name}").router
+    return router
+
+
+def routes() -> list[BaseRoute]:
+    """Every route of the API."""
+    return [route for name in ROUTES for route in _router(name).routes]
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with what each operation takes to be allowed."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    _, own = models_json_schema(
+        [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
+    )
+    schemas.update(own["$defs"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "csrf": {"type": "apiKey", "in": "header", "name": CSRF_HEADER},
+    }
+    for route in routes():
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                operation = schema["paths"][route.path_format][method.lower()]
+                _describe(operation, method, route)
+    app.openapi_schema = schema
+    return schema
+
+
+def _describe(operation: dict[str, Any], method: str, route: APIRoute) -> None:
+    access = access_of(method, route.path_format)
+    operation["responses"]["422"] = problem.RESPONSES[422]
+    operation["x-role"] = access.role
+    if access.role == "public":
+        return
+    operation["x-scope"] = access.scope
+    cookie: dict[str, list[str]] = {"session": []}
+    if method != "GET":
+        cookie["csrf"] = []
+    operation["security"] = [{"token": []}, cookie]
+
+
+class Envelope:
+    """Around every answer: headers that keep browsers from guessing; before every request: its size,
+    whatever its head says."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+        limit = UPLOAD_BYTES_MAX if scope["path"] in UPLOADS else BODY_BYTES_MAX
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > limit:
+                    raise Refused(413, f"the body is larger than {limit} octets")
+            return message
+
+        async def decorated(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                present = {name for name, _ in headers}
+                headers += [pair for pair in _HEADERS if pair[0] not in present]
+                message = {**message, "headers": headers}
+                started = True
+            await send(message)
+
+        try:
+            await self._app(scope, bounded, decorated)
+        except Exception as error:
+            response = problem.broken(scope["method"], scope["path"], error)
+            if not started:
+                await response(scope, receive, decorated)

@@ -1,0 +1,55 @@
+"""Pages: a limit and an opaque cursor. A page is found by the last item of the one before, never by
+counting, so that what is added meanwhile neither doubles nor hides an item."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from softswitch.api.problem import Refused
+
+LIMIT_MAX = 200
+Item = TypeVar("Item")
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Items a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=512, description="`next` of the page before; none for the first page."),
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """Some items and where the rest are."""
+
+    items: list[Item]
+    next: str | None = Field(default=None, description="Cursor of the next page; null at the end.")
+
+
+def write_cursor(*values: int | float | str) -> str:
+    """The cursor after an item with these keys."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(values)).rstrip(b"=").decode()
+
+
+def read_cursor(cursor: str | None) -> list[int | float | str] | None:
+    """The keys of a cursor. Raises `Refused` (422) for a made-up one."""
+    if cursor is None:
+        return None
+    try:
+        data = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        return msgspec.json.decode(data, type=list[int | float | str])
+    except ValueError:
+        raise Refused(422, "the cursor is none of ours") from None
+
+
+def int_cursor(cursor: str | None) -> int | None:
+    """A cursor of one whole number."""
+    values = read_cursor(cursor)
+    if values is None:
+        return None
+    if len(values) != 1 or not isinstance(values[0], int) or not 0 <= values[0] < 1 << 62:
+        raise Refused(422, "the cursor is none of ours")
+    return values[0]

@@ -1,0 +1,1 @@
+"""The routes of the API, one noun a file. Each module has a `router`."""

@@ -1,0 +1,174 @@
+"""The HTTP server: uvicorn in the exchange's own loop.
+
+The port is taken at the start, so that a taken one is an error at once; what is heavy (a second of
+imports) is loaded in a thread afterwards, while calls are served already. Until then connections
+wait in the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from softswitch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+    from softswitch.api.service import Service
+    from softswitch.clock import Clock
+    from softswitch.config import Office
+    from softswitch.store import Store
+    from softswitch.switch import Switch
+
+_log = logging.getLogger(__name__)
+
+THREADS = 2
+CONNECTIONS_MAX = 1_000
+_BACKLOG = 128
+_STOP_S = 3
+
+
+class HttpServer:
+    """The API of one exchange at ``[http] listen``.
+
+    `notice` shows a line to whoever started the exchange: at the first start the administrator's
+    password, which is written nowhere.
+    """
+
+    def __init__(
+        self,
+        office: Office,
+        store: Store,
+        clock: Clock,
+        switch: Switch,
+        notice: Callable[[str], None],
+    ) -> None:
+        self._office = office
+        self._store = store
+        self._clock = clock
+        self._switch = switch
+        self._notice = notice
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+        self._socket: socket.socket | None = None
+        self._server: Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.service: Service | None = None
+        self.ready = asyncio.Event()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        assert self._socket is not None
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
+
+    async def start(self) -> None:
+        """Take the port and begin. Raises `ConfigError` for a port that cannot be had."""
+        host, port = self._office.http.listen
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            problem = f"{self._office.http.listen} cannot be listened on: {error.strerror}"
+            what = "an address of this machine and a free port"
+            raise ConfigError("http.listen", problem, what) from None
+        listener.setblocking(False)
+        self._socket = listener
+        self._task = asyncio.create_task(self._run(), name="http server")
+
+    async def stop(self) -> None:
+        """Finish the requests at hand and close."""
+        if self.service is not None:
+            self.service.stopping.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._task is not None:
+            if self._server is None:
+                self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    async def _make_service(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.service = await loop.run_in_executor(self._executor, self._service)
+        await self.service.accounts.load()
+        password = await self.service.accounts.first_admin()
+        if password is not None:
+            self._notice(
+                f"The API and console are at http://{self._office.http.listen}: log in as admin with "
+                f"{password} (shown this once), then choose another."
+            )
+
+    def _service(self) -> Service:
+        from softswitch.api.accounts import Accounts
+        from softswitch.api.service import Service
+        from softswitch.api.sessions import Sessions, load_key
+
+        sessions = Sessions(load_key(self._office.storage.directory))
+        return Service(
+            office=self._office,
+            store=self._store,
+            clock=self._clock,
+            switch=self._switch,
+            sessions=sessions,
+            accounts=Accounts(self._office, self._store, self._clock, sessions, self._executor),
+            executor=self._executor,
+        )
+
+    async def _run(self) -> None:
+        try:
+            await self._make_service()
+            loop = asyncio.get_running_loop()
+            self._server = await loop.run_in_executor(self._executor, self._uvicorn)
+            self.ready.set()
+            await self._server.serve(sockets=[self._socket] if self._socket is not None else [])
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # Calls go on without it.
+            _log.exception("the API has failed and is not served")
+
+    def _uvicorn(self) -> Server:
+        from uvicorn import Config, Server
+
+        from softswitch.api.app import build_app
+
+        assert self.service is not None
+        app = build_app(self.service)
+        app.openapi()
+
+        class InOurLoop(Server):
+            """Signals are the switch's."""
+
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield
+
+        options: dict[str, Any] = {
+            "lifespan": "off",
+            "log_config": None,
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": False,
+            "ws": "websockets-sansio",
+            "ws_max_size": 1 << 20,
+            "limit_concurrency": CONNECTIONS_MAX,
+            "timeout_keep_alive": 30,
+            "timeout_graceful_shutdown": _STOP_S,
+            "h11_max_incomplete_event_size": 64 * 1024,
+        }
+        config = Config(app, **options)
+        config.load()
+        return InOurLoop(config)

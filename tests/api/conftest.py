@@ -1,0 +1,215 @@
+"""An exchange without sound, on real time and a real database, and clients of its API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from media.protocol import MediaEvent
+from softswitch.api.accounts import Accounts
+from softswitch.api.app import build_app
+from softswitch.api.service import Service
+from softswitch.api.sessions import CSRF_HEADER, Sessions
+from softswitch.config import Office, parse_office
+from softswitch.sim.media import SimMediaPlane
+from softswitch.switch import Machine, Switch
+
+OFFICE = """
+[office]
+name = "Example Trading"
+timezone = "Asia/Shanghai"
+
+[sip]
+listen = ["udp://127.0.0.1:0"]
+
+[[extension]]
+number = "1001"
+name = "Li Lei"
+password = "a-long-secret-1001"
+permissions = ["internal", "local", "national"]
+voicemail = { pin = "4711" }
+
+[[extension]]
+number = "1002"
+password = "a-long-secret-1002"
+
+[[extension]]
+number = "1003"
+password = "a-long-secret-1003"
+
+[[trunk]]
+name = "carrier"
+uri = "sip:127.0.0.1:5990"
+username = "office"
+password = "trunk-secret"
+from_addresses = ["127.0.0.1:5990"]
+
+[[region]]
+name = "north"
+prefixes = ["+8610"]
+
+[[queue]]
+name = "support"
+number = "5000"
+service_level = { within_s = 20, target = 0.8 }
+
+[[queue]]
+name = "billing"
+number = "5001"
+service_level = { within_s = 60, target = 0.8 }
+
+[[agent]]
+id = "lilei"
+name = "Li Lei"
+extension = "1001"
+password = "console-secret-lilei"
+queues = ["support", "billing"]
+
+[[agent]]
+id = "mary"
+name = "Mary Smith"
+extension = "1003"
+password = "console-secret-mary"
+role = "supervisor"
+queues = ["support"]
+"""
+
+
+class QuietMachine(Machine):
+    """This machine, but for the sound and the sockets of the command line."""
+
+    def plane(
+        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
+    ) -> SimMediaPlane:
+        return SimMediaPlane(on_event=on_event, recordings_dir=directory / "recordings")
+
+    def admin(self) -> bool:
+        return False
+
+    def http(self) -> bool:
+        return False
+
+
+class Client:
+    """One program or browser. Answers are compared to what was expected at once."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def ask(self, method: str, path: str, expect: int = 200, **options: Any) -> Any:
+        answer = await self.http.request(method, f"/api/v1{path}", **options)
+        assert answer.status_code == expect, (method, path, answer.status_code, answer.text)
+        kind = answer.headers.get("content-type", "")
+        if answer.status_code >= 400:
+            assert kind == "application/problem+json"
+        return answer.json() if answer.content and "json" in kind else answer
+
+    async def get(self, path: str, expect: int = 200, **options: Any) -> Any:
+        return await self.ask("GET", path, expect, **options)
+
+    async def post(self, path: str, json: Any = None, expect: int = 201, **options: Any) -> Any:
+        return await self.ask("POST", path, expect, json=json, **options)
+
+    async def patch(self, path: str, json: Any, expect: int = 200, **options: Any) -> Any:
+        return await self.ask("PATCH", path, expect, json=json, **options)
+
+    async def delete(self, path: str, expect: int = 204, **options: Any) -> Any:
+        return await self.ask("DELETE", path, expect, **options)
+
+    async def log_in(self, name: str, password: str, expect: int = 201) -> Any:
+        """As a browser does it: the cookie is kept, the token against forgeries is sent from now on."""
+        found = await self.post("/session", {"name": name, "password": password}, expect)
+        if expect == 201:
+            self.http.headers[CSRF_HEADER] = found["csrf_token"]
+        return found
+
+
+class Api:
+    """A running exchange, its application, and clients for it."""
+
+    def __init__(self, switch: Switch, service: Service, directory: Path) -> None:
+        self.switch = switch
+        self.service = service
+        self.store = service.store
+        self.directory = directory
+        self.app = build_app(service)
+        self._clients: list[httpx.AsyncClient] = []
+
+    def client(self, token: str = "", **options: Any) -> Client:
+        """A new one; with `token`, a program."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app, raise_app_exceptions=True, **options),
+            base_url="http://pbx.example",
+            headers=headers,
+        )
+        self._clients.append(http)
+        return Client(http)
+
+    async def as_role(self, role: str, *scopes: str) -> Client:
+        """A program of this role, with these scopes or all."""
+        _, token = await self.service.accounts.add_token(
+            "test", name=f"{role} test", role=role, scopes=scopes or ("*",), expires_at_s=None
+        )
+        return self.client(token)
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.aclose()
+
+
+@asynccontextmanager
+async def running(directory: Path, more: str = "") -> AsyncIterator[Api]:
+    office = parse_office(OFFICE + more)
+    storage = office.storage.model_copy(update={"directory": directory})
+    office = office.model_copy(update={"storage": storage})
+    machine = QuietMachine()
+    switch = Switch(office, environment=machine)
+    await switch.start()
+    executor = ThreadPoolExecutor(2, thread_name_prefix="api")
+    sessions = Sessions(b"k" * 32)
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    accounts = Accounts(office, switch.store, machine.clock, sessions, executor, hasher)
+    await accounts.load()
+    service = Service(
+        office=office,
+        store=switch.store,
+        clock=machine.clock,
+        switch=switch,
+        sessions=sessions,
+        accounts=accounts,
+        executor=executor,
+    )
+    api = Api(switch, service, directory)
+    try:
+        yield api
+    finally:
+        await api.close()
+        await switch.stop()
+        executor.shutdown()
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    """An office with two agents and nobody in the database."""
+    async with running(tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+def running_api() -> Any:
+    """`running(directory, more)`, for tests that start an exchange themselves."""
+    return running
+
+
+@pytest.fixture
+def quiet_machine() -> type[Machine]:
+    """This machine without sound."""
+    return QuietMachine

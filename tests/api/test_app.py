@@ -1,0 +1,133 @@
+"""The application as a whole: every route guarded, every error a problem, nothing leaks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from softswitch.api.access import ACCESS, RANK, access_of
+from softswitch.api.app import BODY_BYTES_MAX, routes
+
+MISSING = "/api/v1/nothing"
+
+
+async def test_every_route_has_a_role_and_is_refused_without(api: Any) -> None:
+    stranger = api.client()
+    document = (await stranger.http.get("/api/v1/openapi.json")).json()
+    crawled = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            crawled += 1
+            access = access_of(method.upper(), path)
+            assert operation["x-role"] == access.role
+            assert access.role in RANK
+            if access.role == "public":
+                continue
+            assert operation["x-scope"] == access.scope
+            assert access.scope
+            url = path.format(**dict.fromkeys(_names(path), "1"))
+            answer = await stranger.http.request(method.upper(), url)
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            for role in ("agent", "supervisor"):
+                if RANK[role] < RANK[access.role]:
+                    client = await api.as_role(role)
+                    answer = await client.http.request(method.upper(), url)
+                    assert answer.status_code == 403, (method, path, role)
+            program = await api.as_role("admin", "nothing:read")
+            answer = await program.http.request(method.upper(), url)
+            assert answer.status_code == 403, (method, path, "scope")
+    assert crawled == len([key for key in ACCESS if not key.startswith("WS ")])
+    assert len(routes()) == len(ACCESS)
+
+
+def _names(path: str) -> list[str]:
+    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+async def test_errors_are_problems(api: Any) -> None:
+    admin = await api.as_role("admin")
+    for method, path, status in (
+        ("GET", MISSING, 404),
+        ("GET", "/elsewhere", 404),
+        ("PUT", "/api/v1/users", 405),
+        ("GET", "/api/v1/users/999999", 404),
+        ("GET", "/api/v1/users/x", 422),
+        ("GET", "/api/v1/users?limit=0", 422),
+        ("GET", "/api/v1/users?limit=201", 422),
+        ("GET", "/api/v1/users?limit=200", 200),
+        ("POST", "/api/v1/users", 422),
+    ):
+        answer = await admin.http.request(method, path)
+        assert answer.status_code == status, (method, path, answer.text)
+        if status >= 400:
+            found = answer.json()
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert found["status"] == status
+            assert found["title"]
+    found = await admin.post("/users", {"name": "a b", "password": "short", "x/y": 1}, 422)
+    assert {fault["pointer"] for fault in found["errors"]} == {"/name", "/password", "/x~1y"}
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "a\0b"])
+async def test_what_no_database_takes_is_refused(api: Any, text: str) -> None:
+    admin = await api.as_role("admin")
+    body = {"name": "a", "password": "0123456789", "full_name": text}
+    content = __import__("json").dumps(body).encode()
+    answer = await admin.http.post(
+        "/api/v1/users", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422
+
+
+async def test_a_body_has_a_limit_whatever_its_head_says(api: Any) -> None:
+    admin = await api.as_role("admin")
+    for size, status in ((BODY_BYTES_MAX, 422), (BODY_BYTES_MAX + 1, 413)):
+        content = b'"' + b"x" * (size - 2) + b'"'
+        answer = await admin.http.post(
+            "/api/v1/users", content=content, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == status
+
+    async def endless() -> Any:
+        for _ in range(64):
+            yield b"x" * 65_536
+
+    answer = await admin.http.post("/api/v1/users", content=endless())
+    assert answer.status_code == 413
+
+
+async def test_a_bug_says_nothing_to_the_asker(
+    api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(api.service.accounts, "users", fail)
+    admin = await api.as_role("admin")
+    with caplog.at_level(logging.CRITICAL):
+        answer = await admin.http.get("/api/v1/users")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.json()["title"] == "Internal Server Error"
+
+
+async def test_headers_keep_browsers_from_guessing(api: Any) -> None:
+    for path in ("/api/v1/health", MISSING, "/api/v1/session"):
+        headers = (await api.client().http.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["cache-control"] == "no-store"
+
+
+async def test_health(api: Any) -> None:
+    stranger = api.client()
+    assert (await stranger.get("/health"))["ok"] is True
+    assert (await stranger.get("/ready"))["ok"] is True
+    api.switch.alarms["store.log"] = "full"
+    assert (await stranger.get("/health"))["ok"] is False
+    api.service.stopping.set()
+    answer = await stranger.http.get("/api/v1/ready")
+    assert answer.status_code == 503
