@@ -458,6 +458,17 @@ class CallControl:
             call.caller.ring()
             self._wiring.pump()
 
+    def early_media(self, call: Call) -> None:
+        """Let a caller who has not been answered hear what is played to him (183, RFC 3960 3.2)."""
+        if not call.caller.answered:
+            codecs = call.caller.offered_codecs()
+            call.caller.ring(early_codec=codecs[0] if codecs else None)
+            self._wiring.pump()
+
+    def pump(self) -> None:
+        """Send what verbs of `office_calls` have left to be sent."""
+        self._wiring.pump()
+
     def answer_caller(self, call: Call, codec: str | None = None) -> None:
         """Answer the caller where that is still due."""
         if call.caller.answered:
@@ -585,6 +596,8 @@ class CallControl:
                     "lost": stats.lost,
                     "late": stats.late,
                     "jitter_ms": round(stats.jitter_ms, 2),
+                    "round_trip_ms": _rounded(stats.round_trip_ms),
+                    "mos": _rounded(stats.mos),
                 },
             )
 
@@ -630,3 +643,7 @@ def _cause(reason: ReasonHeader | None) -> int:
     if reason is not None and reason.protocol.upper() == "Q.850" and 0 < reason.cause < 128:
         return reason.cause
     return 16
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

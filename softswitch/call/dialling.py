@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from media.errors import MediaError
 from softswitch.call.dial import Dial
@@ -38,28 +38,35 @@ if TYPE_CHECKING:
     from softswitch.call.wiring import Wiring
 
 
+class Shown(NamedTuple):
+    """Who calls, as a telephone displays it."""
+
+    name: str
+    number: str
+
+
 class Attempt:
     """A `Dial` beside a call's own: somebody is rung while the caller hears something else, as an agent is
     for a caller who waits.
 
     `connected(leg)` is called when somebody has answered, `finished(outcome)` when it came to nothing
-    or that conversation is over; neither when the call itself ends. `shown_name` is what the phones
-    display.
+    or that conversation is over; neither when the call itself ends. `shown` are the name and
+    the number that phones display.
     """
 
-    __slots__ = ("connected", "dial", "finished", "shown_name")
+    __slots__ = ("connected", "dial", "finished", "shown")
 
     def __init__(
         self,
         dial: Dial,
         connected: Callable[[Leg], None],
         finished: Callable[[Outcome], None],
-        shown_name: str,
+        shown: Shown,
     ) -> None:
         self.dial = dial
         self.connected = connected
         self.finished = finished
-        self.shown_name = shown_name
+        self.shown = shown
 
 
 class Dialling:
@@ -104,11 +111,11 @@ class Dialling:
         *,
         connected: Callable[[Leg], None],
         finished: Callable[[Outcome], None],
-        shown_name: str = "",
+        shown: Shown | None = None,
     ) -> Attempt:
         """Begin an attempt beside the call's own; see `Attempt`."""
         dial = Dial(steps, self._wiring.next_number)
-        attempt = Attempt(dial, connected, finished, shown_name)
+        attempt = Attempt(dial, connected, finished, shown or _caller_of(call))
         self._perform_all(call, dial, dial.start(), attempt)
         return attempt
 
@@ -152,7 +159,7 @@ class Dialling:
     def _perform(self, call: Call, dial: Dial, effect: DialEffect) -> DialEvent | None:
         match effect:
             case StartLeg():
-                return self._start_leg(call, effect, call.caller_name)
+                return self._start_leg(call, effect, _caller_of(call))
             case EndLeg():
                 self._end_leg(call, effect)
             case RingCaller():
@@ -175,7 +182,7 @@ class Dialling:
         match effect:
             case StartLeg():
                 call.attempts[effect.leg] = attempt
-                return self._start_leg(call, effect, attempt.shown_name or call.caller_name)
+                return self._start_leg(call, effect, attempt.shown)
             case EndLeg():
                 self._end_leg(call, effect)
             case RingCaller():
@@ -230,11 +237,11 @@ class Dialling:
         else:
             call.caller.ring()
 
-    def _start_leg(self, call: Call, effect: StartLeg, shown_name: str) -> DialEvent | None:
+    def _start_leg(self, call: Call, effect: StartLeg, shown: Shown) -> DialEvent | None:
         endpoint = effect.endpoint
         try:
             if isinstance(endpoint, PhoneEndpoint):
-                plan = self._plan_phone(call, endpoint, shown_name)
+                plan = self._plan_phone(endpoint, shown)
             else:
                 plan = self._plan_trunk(call, endpoint)
             prefer = call.caller.offered_codecs()
@@ -246,15 +253,15 @@ class Dialling:
         self._adopt(call, leg)
         return None
 
-    def _plan_phone(self, call: Call, endpoint: PhoneEndpoint, shown_name: str) -> LegPlan:
+    def _plan_phone(self, endpoint: PhoneEndpoint, shown: Shown) -> LegPlan:
         office = self._wiring.office.office
-        caller = SipUri("sip", call.number_from or "anonymous", office.domain)
+        caller = SipUri("sip", shown.number or "anonymous", office.domain)
         callee = SipUri("sip", endpoint.extension, office.domain)
         return LegPlan(
             label=endpoint.label,
             target=endpoint.contact_uri,
             flow=Flow(*endpoint.flow_key),
-            from_=NameAddr(str(caller), shown_name or None),
+            from_=NameAddr(str(caller), shown.name or None),
             to=NameAddr(str(callee), None),
             media_by_source=True,
         )
@@ -286,6 +293,10 @@ class Dialling:
             permitted_hosts=self._trunks.hosts(trunk),
             follow_contact=True,
         )
+
+
+def _caller_of(call: Call) -> Shown:
+    return Shown(call.caller_name, call.number_from)
 
 
 def _forget(call: Call, attempt: Attempt) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from softswitch.call.dialplan import Dialplan, ToTrunks
+from softswitch.call.dialplan import Dialplan, Refused, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.identity import OfficeIdentity
 from softswitch.call.leg import Leg
@@ -17,7 +17,7 @@ from softswitch.sip.reason import ReasonHeader
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
-    from softswitch.call.dialling import Attempt, Dialling
+    from softswitch.call.dialling import Attempt, Dialling, Shown
     from softswitch.call.wiring import Wiring
 
 _EXTENSION = "extension:"
@@ -58,6 +58,10 @@ class OfficeCalls:
         """Whether a phone of this extension is registered."""
         return bool(self._registered(extension))
 
+    def can_call(self, number: str) -> bool:
+        """Whether the office's rights lead to this number."""
+        return not isinstance(self._dialplan.route(number, OfficeIdentity("")), Refused)
+
     def ring(
         self,
         call: Call,
@@ -66,7 +70,7 @@ class OfficeCalls:
         *,
         connected: Callable[[Leg], None],
         finished: Callable[[Outcome], None],
-        shown_name: str = "",
+        shown: Shown | None = None,
     ) -> Attempt:
         """Ring ``extension:NUMBER``, or a number with the rights of the office, beside whatever the
         caller of `call` hears; see `Attempt`. Nobody to ring is an outcome like any other."""
@@ -75,7 +79,7 @@ class OfficeCalls:
             self._steps(target, ring_s),
             connected=connected,
             finished=finished,
-            shown_name=shown_name,
+            shown=shown,
         )
 
     def _steps(self, target: str, ring_s: float) -> tuple[Step, ...]:

@@ -1,0 +1,262 @@
+"""Agents and queues by program: what feature codes, the console, an API and embedding programs use."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from routing import decisions as decided
+from routing import events
+from routing.model import AgentState
+from softswitch.apps.acd_host import OWN_CALL
+from softswitch.apps.acd_watch import UNREACHABLE
+from softswitch.errors import CallError, QueueUnavailable
+
+if TYPE_CHECKING:
+    from routing.views import AgentView
+    from softswitch.apps.acd import CallCentre
+    from softswitch.config import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What one agent is doing. `state` is one of logged-out, unavailable, available, offered, on-contact
+    and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none."""
+
+    agent: str
+    name: str
+    extension: str
+    role: str
+    state: str
+    reason: str
+    for_s: float
+    call: str
+    queues: tuple[str, ...]
+    calls: int
+    occupancy: float
+    reachable: bool
+
+
+class Agents:
+    """The agents of one exchange (``switch.agents``). All methods raise `CallError` for an agent that
+    does not exist. `by` names the supervisor who does it in the agent's stead."""
+
+    def __init__(self, centre: CallCentre) -> None:
+        self._centre = centre
+
+    # -- what agents do ----------------------------------------------------------------------------
+
+    def log_in(self, agent_id: str, *, available: bool = True, reason: str = "") -> None:
+        """Begin to work; `available` False: on a break at first, for `reason`."""
+        self._known(agent_id)
+        self._do(events.AgentLoggedIn(agent_id, available, reason))
+
+    def log_out(self, agent_id: str, *, by: str = "") -> None:
+        """End the shift, after the call at hand."""
+        self._known(agent_id)
+        if by:
+            self._do(events.AgentStateSet(agent_id, AgentState.LOGGED_OUT, forced_by=by))
+        else:
+            self._do(events.AgentLoggedOut(agent_id))
+
+    def pause(self, agent_id: str, reason: str = "", *, by: str = "") -> None:
+        """No calls for now; an offer that rings is withdrawn. Raises `CallError` for one who is logged
+        out."""
+        self._set(agent_id, AgentState.UNAVAILABLE, reason, by)
+
+    def resume(self, agent_id: str, *, by: str = "") -> None:
+        """Take calls again; wrap-up ends. Raises `CallError` for one who is logged out."""
+        self._set(agent_id, AgentState.AVAILABLE, "", by)
+
+    def end_wrap_up(self, agent_id: str) -> bool:
+        """Ready before the time; False: he was not in wrap-up."""
+        self._known(agent_id)
+        return self._do(events.WrapUpEnded(agent_id))
+
+    def extend_wrap_up(self, agent_id: str, extra_s: float) -> bool:
+        """More time after the call; False: he was not in wrap-up."""
+        self._known(agent_id)
+        return self._do(events.WrapUpExtended(agent_id, extra_s))
+
+    def _set(self, agent_id: str, state: AgentState, reason: str, by: str) -> None:
+        self._known(agent_id)
+        if not self._do(events.AgentStateSet(agent_id, state, reason, by)):
+            raise CallError(f"agent {agent_id} is logged out")
+
+    # -- what can be read --------------------------------------------------------------------------
+
+    def is_logged_in(self, agent_id: str) -> bool:
+        view = self._centre.host.engine.view_agent(agent_id)
+        return view is not None and view.wanted is not AgentState.LOGGED_OUT
+
+    def state(self, agent_id: str) -> AgentStatus:
+        """One agent."""
+        return self._status(self._known(agent_id))
+
+    def states(self) -> list[AgentStatus]:
+        """All agents, as the office file has them."""
+        return [self._status(agent) for agent in self._centre.desk.office.agents]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All agents as plain values, for `status`."""
+        return [asdict(status) for status in self.states()]
+
+    def view(self, agent_id: str) -> AgentView:
+        """What the engine knows of an agent."""
+        self._known(agent_id)
+        view = self._centre.host.engine.view_agent(agent_id)
+        assert view is not None
+        return view
+
+    def of_extension(self, extension: str) -> Agent | None:
+        """Whose telephone this is."""
+        return self._centre.agents_by_extension.get(extension)
+
+    def reachable(self, extension: str, reachable: bool) -> None:
+        """A telephone has registered: who was unavailable for want of it is available again."""
+        agent = self.of_extension(extension)
+        if agent is None or not reachable:
+            return
+        view = self._centre.host.engine.view_agent(agent.id)
+        if view is not None and (view.state, view.reason) == (AgentState.UNAVAILABLE, UNREACHABLE):
+            self._centre.host.tell(events.AgentStateSet(agent.id, AgentState.AVAILABLE))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _known(self, agent_id: str) -> Agent:
+        agent = self._centre.agents_by_id.get(agent_id)
+        if agent is None:
+            raise CallError(f"there is no agent {agent_id}")
+        return agent
+
+    def _do(self, event: events.Event) -> bool:
+        found = self._centre.host.do(event)
+        return not any(isinstance(decision, decided.Ignored) for decision in found)
+
+    def _status(self, agent: Agent) -> AgentStatus:
+        centre = self._centre
+        view = self.view(agent.id)
+        calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL))
+        return AgentStatus(
+            agent=agent.id,
+            name=agent.name,
+            extension=agent.extension,
+            role=agent.role,
+            state=view.state.value,
+            reason=view.reason,
+            for_s=max(0.0, centre.host.now_s() - view.since_s),
+            call=next(calls, ""),
+            queues=tuple(agent.queues),
+            calls=view.calls,
+            occupancy=view.occupancy,
+            reachable=centre.control.office_calls.can_ring(agent.extension),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What one queue is doing now, and what it has done today. `longest_wait_s` of those who wait;
+    `agents` counts its members by state; `service_level` None while there is nothing to divide."""
+
+    queue: str
+    number: str
+    waiting: int
+    longest_wait_s: float
+    agents: dict[str, int]
+    answered: int
+    abandoned: int
+    flowed_out: int
+    service_level: float | None
+    within_s: float
+    target: float
+    open: bool
+
+
+class Queues:
+    """The queues of one exchange (``switch.queues``), and what supervisors do with those who wait."""
+
+    def __init__(self, centre: CallCentre) -> None:
+        self._centre = centre
+
+    def states(self) -> list[QueueStatus]:
+        """All queues, as the office file has them."""
+        members: dict[str, dict[str, int]] = {name: {} for name in self._centre.queues}
+        for agent in self._centre.desk.office.agents:
+            state = self._centre.agents.view(agent.id).state.value
+            for name in agent.queues:
+                counts = members[name]
+                counts[state] = counts.get(state, 0) + 1
+        return [self._status(name, members[name]) for name in self._centre.queues]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All queues as plain values, for `status`."""
+        return [asdict(status) for status in self.states()]
+
+    def _status(self, name: str, agents: dict[str, int]) -> QueueStatus:
+        centre = self._centre
+        host, queue = centre.host, centre.queues[name]
+        view = host.engine.view_queue(name)
+        assert view is not None
+        now_s = host.now_s()
+        first_s = view.first_entered_s
+        unix_s = now_s + host.epoch_s
+        counts = host.counts.of(name, unix_s)
+        return QueueStatus(
+            queue=name,
+            number=queue.number or "",
+            waiting=view.in_line,
+            longest_wait_s=0.0 if first_s is None else max(0.0, now_s - first_s),
+            agents=agents,
+            answered=counts.answered,
+            abandoned=counts.abandoned,
+            flowed_out=counts.flowed_out,
+            service_level=host.counts.level(name, unix_s).value,
+            within_s=queue.service_level.within_s,
+            target=queue.service_level.target,
+            open=host.is_open(name),
+        )
+
+    # -- supervisors -------------------------------------------------------------------------------
+
+    def requeue(
+        self, call_id: str, queue: str = "", *, keep_place: bool = True, by: str = ""
+    ) -> None:
+        """Into a queue again, from the line or from an agent's hands; "": the same queue. Raises
+        `CallError` for a call that is in no queue."""
+        if queue and queue not in self._centre.queues:
+            raise QueueUnavailable(f"there is no queue {queue}")
+        self._do(
+            events.ContactRequeued(
+                contact_id=self._contact(call_id), queue_id=queue, keep_place=keep_place, by=by
+            )
+        )
+
+    def withdraw(self, call_id: str, to: str = "", *, by: str = "") -> None:
+        """Out of the line, to another destination (``extension:1003``); "": the call ends."""
+        contact_id = self._contact(call_id)
+        queue_call = self._centre.calls.get(call_id)
+        if queue_call is not None:
+            queue_call.withdrawn_to = to
+        self._do(events.ContactWithdrawn(contact_id, "withdrawn", by))
+
+    def assign(self, call_id: str, agent_id: str, *, by: str = "") -> None:
+        """To one agent, past every rule; he is rung as soon as he has room."""
+        self._do(events.ContactAssigned(self._contact(call_id), agent_id, by))
+
+    def set_priority(self, call_id: str, priority: float) -> None:
+        """Sooner or later in the line."""
+        contact_id = self._contact(call_id)
+        self._do(events.ContactUpdated(contact_id=contact_id, priority=priority))
+
+    def _contact(self, call_id: str) -> str:
+        queue_call = self._centre.calls.get(call_id)
+        if queue_call is not None and queue_call.open:
+            return queue_call.contact_id
+        if self._centre.host.engine.view_contact(call_id, self._centre.host.now_s()) is None:
+            raise CallError(f"call {call_id} is in no queue")
+        return call_id
+
+    def _do(self, event: events.Event) -> None:
+        for decision in self._centre.host.do(event):
+            if isinstance(decision, decided.Ignored):
+                raise CallError(f"not possible: {decision.reason}")

@@ -1,0 +1,296 @@
+"""Owner of the routing engine: events in, decisions out, one timer, and everything written down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from routing import decisions as decided
+from routing import events
+from routing.engine import AcdEngine
+from routing.errors import RoutingError
+from routing.regions import RegionTable
+from softswitch.apps.acd_config import acd_config_of
+from softswitch.apps.acd_counts import DayCounts
+from softswitch.apps.acd_journal import EVENT, AcdMemory, Snapshot, write_event
+from softswitch.store import acd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from softswitch.apps.catalogue import Desk
+
+_log = logging.getLogger("softswitch.acd")
+
+SNAPSHOT_AFTER = 5_000
+"""Events between two snapshots; more where the state is large, as writing it takes its time."""
+
+OWN_CALL = "leg-"
+"""How the engine's names of calls begin that no queue gave an agent."""
+
+Perform = Callable[[decided.Decision], None]
+
+
+class AcdHost:
+    """Feeds an `AcdEngine` and hands its decisions to `perform`.
+
+    `tell` is for whoever is in the middle of something: the event is taken when that is over. `do` is
+    for tasks and returns what was decided. `after` runs when decisions have been performed.
+    `story_of` gives the call that entries about a contact belong to.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        memory: AcdMemory,
+        *,
+        perform: Perform,
+        after: Callable[[], None],
+        story_of: Callable[[str], str],
+        seed: str,
+    ) -> None:
+        self._desk = desk
+        self._clock = desk.clock
+        self._journal = desk.journal
+        self._memory = memory
+        self._perform = perform
+        self._after = after
+        self._story_of = story_of
+        self._stands_at_s: float | None = None
+        self.epoch_s = self._clock.wall_s() - self._clock.monotonic_s()
+        config = acd_config_of(desk.office, self.epoch_s)
+        self.regions = RegionTable(config.regions)
+        self.customers = {phone: c for c in config.customers for phone in c.phones}
+        self.engine = AcdEngine(config, random.Random(seed), self.now_s())
+        within_s = {queue.name: queue.service_level.within_s for queue in desk.office.queues}
+        self.counts = DayCounts(within_s, desk.office.office.zone)
+        self._calendars = {
+            queue.id: config.calendars[queue.hours] for queue in config.queues if queue.hours
+        }
+        self._waiting: deque[events.Event] = deque()
+        self._scheduled = False
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s: float | None = None
+        self._seq = 0
+        self._since_snapshot = 0
+        self._snapshot_after = SNAPSHOT_AFTER
+        self._writing: asyncio.Task[None] | None = None
+        self._listeners: list[Perform] = []
+        self.events = 0
+        self.broken = 0
+
+    def now_s(self) -> float:
+        """The engine's clock; after `recall` it stands where the last run ended, until `go_on`."""
+        return self._clock.monotonic_s() if self._stands_at_s is None else self._stands_at_s
+
+    def go_on(self) -> None:
+        """What was cut has been settled: let the time pass that nobody was there."""
+        self._stands_at_s = None
+        self.do(events.TimerFired())
+
+    def is_open(self, queue_id: str) -> bool:
+        """Whether a queue takes callers at this hour."""
+        calendar = self._calendars.get(queue_id)
+        return calendar is None or calendar.is_open(self.now_s() + self.epoch_s)
+
+    def listen(self, listener: Perform) -> None:
+        """Tell `listener` of every decision, after it has been written down."""
+        self._listeners.append(listener)
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def tell(self, event: events.Event) -> None:
+        """Take an event as soon as what happens now is over."""
+        self._waiting.append(event)
+        if not self._scheduled and not self._pumping:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def do(self, event: events.Event) -> list[decided.Decision]:
+        """Take an event now, after those that wait; what it led to. Not to be called by `perform`."""
+        assert not self._pumping, "in the middle of decisions: tell the event instead"
+        self._pumping = True
+        try:
+            self._work_off()
+            found = self._handle(event)
+            self._work_off()
+        finally:
+            self._pumping = False
+        self._finish()
+        return found
+
+    def settle(self) -> None:
+        """Take the events that wait. Not to be called by `perform`."""
+        assert not self._pumping, "in the middle of decisions"
+        self._pump()
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._work_off()
+        finally:
+            self._pumping = False
+        self._finish()
+
+    def _work_off(self) -> None:
+        while self._waiting:
+            self._handle(self._waiting.popleft())
+
+    def _handle(self, event: events.Event) -> list[decided.Decision]:
+        now_s = self.now_s()
+        self._note_event(event, now_s)
+        try:
+            found = self.engine.handle(event, now_s)
+        except Exception:
+            self.broken += 1
+            _log.exception("the routing engine failed on %r", event)
+            return []
+        self._perform_all(found, now_s)
+        return found
+
+    def _note_event(self, event: events.Event, now_s: float) -> None:
+        self.events += 1
+        self._since_snapshot += 1
+        data = write_event(event, now_s, self.epoch_s)
+        seq = self._journal.append(EVENT, None, data, self._clock.wall_s())
+        if isinstance(seq, int):
+            self._seq = seq
+
+    def _perform_all(self, found: Iterable[decided.Decision], now_s: float) -> None:
+        found = list(found)
+        for decision in found:
+            self._note(decision, now_s)
+        for decision in found:
+            try:
+                self._perform(decision)
+            except Exception:
+                self.broken += 1
+                _log.exception("could not be carried out: %r", decision)
+                self._undo(decision)
+
+    def _undo(self, decision: decided.Decision) -> None:
+        """What could not be carried out must not leave anybody waiting for it."""
+        match decision:
+            case decided.OfferTo():
+                self.tell(events.OfferFailed(decision.offer_id, "failed"))
+            case decided.Connect():
+                self.tell(events.ConnectFailed(decision.contact_id, "failed"))
+            case decided.DialCallback():
+                self.tell(events.CallbackFailed(decision.contact_id, "failed", decision.attempt))
+
+    def _finish(self) -> None:
+        self._arm()
+        self._after()
+        if self._since_snapshot >= self._snapshot_after and self._memory.remembers:
+            self._begin_snapshot()
+
+    # -- the timer -----------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        due_s = self.engine.get_timer()
+        if due_s == self._timer_s:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_s = due_s
+        if due_s is not None:
+            delay_s = max(0.0, due_s - self.now_s())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = self._timer_s = None
+        self.tell(events.TimerFired())
+
+    # -- records -----------------------------------------------------------------------------------
+
+    def _note(self, decision: decided.Decision, now_s: float) -> None:
+        unix_s = now_s + self.epoch_s
+        self.counts.note(decision, unix_s)
+        for listener in self._listeners:
+            listener(decision)
+        entry = acd.entry_of(decision)
+        if entry is None:
+            if isinstance(decision, decided.Ignored):
+                _log.info("the routing engine left %s alone: %s", decision.event, decision.reason)
+            return
+        kind, data = entry
+        contact_id = data.get("contact", "")
+        if contact_id.startswith(OWN_CALL):
+            contact_id = data["contact"] = ""
+        if isinstance(decision, decided.OfferTo):
+            data["why"] = decision.why.record()
+        elif isinstance(decision, decided.ContactQueued):
+            data |= self._facts_of(contact_id, now_s)
+        story = self._story_of(contact_id) if contact_id else None
+        self._journal.append(kind, story, data, self._clock.wall_s())
+
+    def _facts_of(self, contact_id: str, now_s: float) -> dict[str, Any]:
+        view = self.engine.view_contact(contact_id, now_s)
+        if view is None:
+            return {}
+        return {"media": view.media.value, "priority": view.priority}
+
+    # -- life --------------------------------------------------------------------------------------
+
+    async def recall(self) -> bool:
+        """Bring the engine to where it was when the last run ended; False: there was none. Nothing is
+        performed: what is to be done follows from the events that the caller tells before `go_on`."""
+        snapshot, past = await self._memory.recall(self.epoch_s)
+        at_s = min(snapshot.unix_s - self.epoch_s, self.now_s()) if snapshot is not None else None
+        if snapshot is not None and at_s is not None:
+            self._seq = snapshot.seq
+            self.counts.restore(snapshot.counts)
+            try:
+                self.engine.restore(snapshot.engine, at_s)
+            except RoutingError as error:
+                _log.error("queues begin anew: %s", error)
+                return False
+        for event, event_s in past:
+            at_s = min(max(event_s, at_s if at_s is not None else event_s), self.now_s())
+            try:
+                for decision in self.engine.handle(event, at_s):
+                    self.counts.note(decision, at_s + self.epoch_s)
+            except Exception:
+                _log.exception("an event of the journal could not be repeated: %r", event)
+        self._stands_at_s = at_s
+        return at_s is not None
+
+    def take_snapshot(self) -> Snapshot:
+        """The state now, as it is kept."""
+        self._since_snapshot = 0
+        size = len(self.engine.contact_ids) + len(self.engine.agent_ids)
+        self._snapshot_after = max(SNAPSHOT_AFTER, 20 * size)
+        unix_s = self.now_s() + self.epoch_s
+        return Snapshot(self._seq, unix_s, self.engine.snapshot(), self.counts.snapshot())
+
+    def _begin_snapshot(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self.keep())
+
+    async def keep(self) -> None:
+        """Write a snapshot."""
+        if self._memory.remembers:
+            await self._memory.keep(self.take_snapshot())
+
+    async def stop(self) -> None:
+        """Take what still waits, write the last snapshot."""
+        self._pump()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._timer_s = None
+        if self._writing is not None:
+            await self._writing
+        await self.keep()
+
+    def snapshot(self) -> dict[str, int]:
+        """For `status`; `offers` and `live_contacts` are 0 at rest."""
+        return {"events": self.events, "broken": self.broken, "timer": self._timer is not None}
