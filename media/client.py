@@ -31,6 +31,7 @@ from media.protocol import (
     Connect,
     Disconnect,
     DropPort,
+    HearProgress,
     JoinRoom,
     LeaveRoom,
     MediaEvent,
@@ -457,6 +458,16 @@ class MediaClient:
         if stream is not None and stream.play is not None:
             stream.play_stopped = True
             self._send(stream.worker, StopPlay(stream_id))
+
+    def hear_progress(self, stream_id: int, country: str | None, *, answered: bool = False) -> None:
+        """Report by `ProgressHeard` what the line of a stream says, by the tones of `country`.
+
+        None: no longer. `answered`: the call is answered at this moment; whether a man or a machine
+        speaks is reported once. A country that is not known has the tones of most of Europe.
+        """
+        stream = self._get(stream_id)
+        stream.progress = country
+        self._send(stream.worker, HearProgress(stream_id, country, answered))
 
     def send_digits(self, stream_id: int, digits: str) -> None:
         """Send DTMF digits (0-9 * # A-D; ',' pauses) one after the other: as telephone events, or

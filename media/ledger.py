@@ -12,6 +12,7 @@ from media.protocol import (
     Command,
     ConfigureStream,
     Connect,
+    HearProgress,
     JoinRoom,
     Monitor,
     OpenStream,
@@ -41,6 +42,7 @@ class StreamState:
     echo: bool = False
     room: JoinRoom | None = None
     monitor: Monitor | None = None
+    progress: str | None = None
     play: StartPlay | None = None
     play_since_s: float = 0.0
     play_stopped: bool = False
@@ -92,6 +94,8 @@ def _doings(stream: StreamState, now_s: float) -> Iterator[Command]:
         yield SetEcho(stream.stream_id, True)
     if stream.room is not None:
         yield stream.room
+    if stream.progress is not None:
+        yield HearProgress(stream.stream_id, stream.progress)
     if stream.play is not None:
         passed_ms = round(1000 * (now_s - stream.play_since_s))
         yield msgspec.structs.replace(stream.play, at_ms=stream.play.at_ms + passed_ms)

@@ -203,6 +203,14 @@ class StopPlay(msgspec.Struct, frozen=True, tag=True):
     stream_id: int
 
 
+class HearProgress(msgspec.Struct, frozen=True, tag=True):
+    """Say what the line of a stream says; `country` None: no longer."""
+
+    stream_id: int
+    country: str | None
+    answered: bool = False
+
+
 class SendDigits(msgspec.Struct, frozen=True, tag=True):
     stream_id: int
     digits: str
@@ -257,6 +265,7 @@ Command = (
     | StopMonitor
     | StartPlay
     | StopPlay
+    | HearProgress
     | SendDigits
     | StartRecording
     | PauseRecording
@@ -282,6 +291,15 @@ class DigitReceived(msgspec.Struct, frozen=True, tag=True):
     stream_id: int
     digit: str
     duration_ms: int
+
+
+class ProgressHeard(msgspec.Struct, frozen=True, tag=True):
+    """`what` the peer's line says: `dial`, `ringback`, `busy`, `congestion`, `call-waiting`,
+    `unobtainable`, `sit` (special information tone), `cng` (a fax calls), `ced` (a fax answers),
+    `beep`; and once after an answer `person`, `machine` or `unsure`."""
+
+    stream_id: int
+    what: str
 
 
 class MediaTimedOut(msgspec.Struct, frozen=True, tag=True):
@@ -348,6 +366,7 @@ class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
 MediaEvent = (
     StreamLatched
     | DigitReceived
+    | ProgressHeard
     | MediaTimedOut
     | PlayFinished
     | RecordingStopped

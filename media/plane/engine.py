@@ -21,6 +21,7 @@ from media.plane.mixer import Mixer
 from media.plane.outlet import Outlet
 from media.plane.packet_io import PacketIo
 from media.plane.player import Library
+from media.plane.progress import Progress
 from media.plane.prompter import Prompter
 from media.plane.recorder import Recorder
 from media.plane.relay import Relay
@@ -40,6 +41,7 @@ from media.protocol import (
     DigitReceived,
     Disconnect,
     DropPort,
+    HearProgress,
     JoinRoom,
     LeaveRoom,
     MediaEvent,
@@ -48,6 +50,7 @@ from media.protocol import (
     OpenStream,
     PauseRecording,
     PlayFinished,
+    ProgressHeard,
     RecordingStopped,
     ReleaseStream,
     ResumeRecording,
@@ -133,6 +136,7 @@ class Engine:
             lambda stream: self._wiring.rewire(stream),
         )
         self._ears = Ears(self._streams, self._timeline, self._on_digits)
+        self._progress = Progress(self._streams, self._timeline, self._on_progress)
         self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(
             self._streams, self._timeline, self._relay, self._mixer, self._voices, self._ears
@@ -214,6 +218,7 @@ class Engine:
             self._timeline.conceal()
             self._mixer.tick(now_s)
             self._ears.tick()
+            self._progress.tick()
             self._timeline.advance()
             self._recorder.tick()
             self._ticks += 1
@@ -342,6 +347,8 @@ class Engine:
                 self._prompter.play(self._get(command.stream_id), command)
             case StopPlay():
                 self._prompter.stop(self._by_id.get(command.stream_id), "stopped")
+            case HearProgress():
+                self._hear_progress(self._get(command.stream_id), command)
             case SendDigits():
                 self._prompter.send_digits(self._get(command.stream_id), command.digits)
             case StartRecording():
@@ -465,6 +472,7 @@ class Engine:
         if stream is None:
             return
         self._prompter.stop(stream, "released")
+        self._progress.forget(stream)
         slot = self._mixer.slot_of(stream)
         if slot is not None:
             for recording_id in self._recorder.leave(slot):
@@ -529,6 +537,17 @@ class Engine:
             self._wiring.rewire(stream)
             self._reports.begin(stream, self._now_s)
             self._emit(StreamLatched(stream.stream_id, stream.locked))
+
+    def _hear_progress(self, stream: Stream, command: HearProgress) -> None:
+        if command.country is None:
+            self._progress.forget(stream)
+        else:
+            self._wiring.check_decodable(stream)
+            self._progress.listen(stream, command.country, answered=command.answered)
+        self._wiring.rewire(stream)
+
+    def _on_progress(self, stream: Stream, what: str) -> None:
+        self._emit(ProgressHeard(stream.stream_id, what))
 
     def _on_digits(self, reports: DigitReports) -> None:
         self._ingress.report(reports)

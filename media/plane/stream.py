@@ -43,6 +43,8 @@ class Stream:
     monitors: Stream | None = None
     """Whose call we hear, in `mode`; that stream has us among its `supervisors`."""
     mode: str = "listen"
+    progress: str | None = None
+    """The country by whose tones the line is listened to."""
     supervisors: list[Stream] = field(default_factory=list)
     by_mix: bool = False
     """What we hear is made by the tick, not relayed."""

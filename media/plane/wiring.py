@@ -171,10 +171,11 @@ class Wiring:
         """Decode a stream if somebody needs its samples, live or not."""
         mixed = stream.room is not None or self._differs(stream) or self._joined(stream)
         stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
-        hearing = stream.params is not None and stream.params.inband_dtmf
+        digits = stream.params is not None and stream.params.inband_dtmf
+        hearing = digits or stream.progress is not None
         self._set_slot(stream, mixed or hearing or stream.taps > 0)
         self._mixer.admit(stream, mixed)
-        self._ears.listen(stream, hearing)
+        self._ears.listen(stream, digits)
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
             self._timeline.play(slot, mixed or hearing)

@@ -67,6 +67,10 @@ class MediaPlane(Protocol):
 
     def stop_play(self, stream_id: int) -> None: ...
 
+    def hear_progress(
+        self, stream_id: int, country: str | None, *, answered: bool = False
+    ) -> None: ...
+
     def send_digits(self, stream_id: int, digits: str) -> None: ...
 
     def start_recording(

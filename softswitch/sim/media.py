@@ -23,6 +23,7 @@ from media.protocol import (
     MediaEvent,
     MediaTimedOut,
     PlayFinished,
+    ProgressHeard,
     Prompts,
     RecordingStopped,
     Source,
@@ -60,6 +61,7 @@ class SimStream:
     bridged_to: int | None = None
     room: int | None = None
     monitor: tuple[int, str] | None = None
+    progress: str | None = None
     playing: tuple[int, Source, bool] | None = None
     digits_sent: str = ""
     opened_at_s: float = 0.0
@@ -233,6 +235,10 @@ class SimMediaPlane:
         if stream is not None:
             self._end_play(stream, "stopped")
 
+    def hear_progress(self, stream_id: int, country: str | None, *, answered: bool = False) -> None:
+        """Remember that the line is listened to; raises `UnknownStream`."""
+        self._stream(stream_id, "hear_progress").progress = country
+
     def send_digits(self, stream_id: int, digits: str) -> None:
         """Remember the digits; raises `UnknownStream`."""
         self._stream(stream_id, "send_digits").digits_sent += digits
@@ -315,6 +321,11 @@ class SimMediaPlane:
         """The peer of a stream presses digits."""
         for digit in digits:
             self._emit(DigitReceived(stream_id, digit, duration_ms))
+
+    def hear(self, stream_id: int, what: str) -> None:
+        """The line of a stream says something; unheard unless it is listened to."""
+        if self.streams[stream_id].progress is not None:
+            self._emit(ProgressHeard(stream_id, what))
 
     def latch(self, stream_id: int, remote: tuple[str, int]) -> None:
         """Media of a stream has begun to come from `remote`."""

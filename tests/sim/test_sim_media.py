@@ -15,6 +15,7 @@ from media.protocol import (
     MediaEvent,
     MediaTimedOut,
     PlayFinished,
+    ProgressHeard,
     Prompts,
     RecordingStopped,
     StreamClosed,
@@ -186,6 +187,9 @@ async def test_scenarios_make_things_happen() -> None:
     local = plane.reserve(group=3, signalled_host="10.0.0.9")
     assert plane.stream_at(local.port).local is local
     plane.press(local.stream_id, "1#")
+    plane.hear(local.stream_id, "busy")
+    plane.hear_progress(local.stream_id, "us")
+    plane.hear(local.stream_id, "beep")
     plane.latch(local.stream_id, ("10.0.0.9", 4000))
     plane.fall_silent(local.stream_id)
     plane.kill_worker(local.worker, replaced_after_s=0.5)
@@ -194,6 +198,7 @@ async def test_scenarios_make_things_happen() -> None:
     assert events == [
         DigitReceived(local.stream_id, "1", 100),
         DigitReceived(local.stream_id, "#", 100),
+        ProgressHeard(local.stream_id, "beep"),
         StreamLatched(local.stream_id, ("10.0.0.9", 4000)),
         MediaTimedOut(local.stream_id),
         WorkerDied(1, [local.stream_id], []),
