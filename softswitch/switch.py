@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
+from softswitch.apps.acd import CallCentre
+from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.mailer import SendMail, smtp
@@ -45,6 +47,8 @@ from softswitch.transport.listeners import bind_listeners
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
+    from softswitch.apps.acd_agents import Agents, Queues
+    from softswitch.apps.acd_callback import Callbacks
     from softswitch.store import Store, StoreAlarm
 
 _log = logging.getLogger("softswitch")
@@ -214,10 +218,12 @@ class Switch:
             undo.callback(transport.close)
         await self._wire(journal, transports)
         undo.push_async_callback(self.catalogue.stop)
+        undo.push_async_callback(self.centre.stop)
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
         undo.callback(self.phone_requests.close)
+        await self.centre.start()
         if environment.admin():
             admin = AdminServer(
                 self.directory, {"status": self._status_command, "trace": self._trace_command}
@@ -239,17 +245,16 @@ class Switch:
             self.directory / "prompts",
             made=MadeSounds(self.directory / "sounds"),
         )
-        self.catalogue = Catalogue(
-            Desk(
-                office,
-                self.directory,
-                environment.clock,
-                journal,
-                prompts,
-                environment.token,
-                environment.mail(office),
-            )
+        desk = Desk(
+            office,
+            self.directory,
+            environment.clock,
+            journal,
+            prompts,
+            environment.token,
+            environment.mail(office),
         )
+        self.catalogue = Catalogue(desk)
         self.catalogue.add("handler", self._run_handler)
         await self.catalogue.start()
         records = [
@@ -299,6 +304,9 @@ class Switch:
             prompts=prompts,
             apps=self.catalogue.apps,
         )
+        self.centre = CallCentre(desk, self.catalogue, self._acd_memory())
+        self.centre.attach(self.control, self.registrar)
+        wiring.records.watch(self.centre.watch)
 
         self.phone_requests = PhoneRequests(
             wiring, self.control, self.registrar, self.catalogue.mailboxes
@@ -309,6 +317,26 @@ class Switch:
             "REFER": self.control.transfers.refer,
             "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
         }
+
+    def _acd_memory(self) -> AcdMemory:
+        if self.store is None:
+            return AcdMemory(self.directory)
+        return AcdMemory(self.directory, self.store.entries, self.store.journal.flush)
+
+    @property
+    def agents(self) -> Agents:
+        """The agents of the call centre, once started: log in, pause, states."""
+        return self.centre.agents
+
+    @property
+    def queues(self) -> Queues:
+        """The queues, once started: states, and what supervisors do with callers."""
+        return self.centre.queue_desk
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """Callbacks, once started: ask for one, cancel one."""
+        return self.centre.callbacks
 
     async def stop(self) -> None:
         """End all calls, finish the recordings and records, close everything. Idempotent."""
@@ -426,6 +454,9 @@ class Switch:
             "workers": self._worker_rows(),
             "tables": self.control.snapshot(),
             "apps": {**self.catalogue.snapshot(), **self.phone_requests.snapshot()},
+            "acd": self.centre.snapshot(),
+            "queues": self.centre.queue_desk.rows(),
+            "agents": self.centre.agents.rows(),
             "sip": self.stack.snapshot(),
             "gate": self.gatekeeper.snapshot(),
             "media": self.plane.snapshot(),

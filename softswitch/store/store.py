@@ -15,6 +15,7 @@ from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
 from softswitch.store.calls import CallRecords
 from softswitch.store.database import LOCK_WAIT_S, Database
+from softswitch.store.entries import JournalEntries
 from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
 from softswitch.store.log import EntryLog
@@ -46,6 +47,7 @@ class Store:
         self._opened_seq = journal.last_seq if journal is not None else 0
         self._closing: asyncio.Task[list[CallRecord]] | None = None
         self.calls = CallRecords(database)
+        self.entries = JournalEntries(database)
         self.statistics = Statistics(database)
         self.ledger = Ledger(database, journal, wall_s)
         self.users = Users(database, self.ledger)
