@@ -409,3 +409,22 @@ async def test_a_phone_behind_a_nat_is_called_on_its_flow_and_its_media_is_found
         back.hang_up()
         await back.ended()
         await world.settle()
+
+
+@simulated()
+async def test_an_extension_that_requires_srtp_takes_and_makes_no_plain_call():
+    more = '[[extension]]\nnumber = "1009"\npassword = "secret-1009"\nsrtp = "require"\n'
+    async with World(20, office=office(more=more)) as world:
+        plain = await world.phone("1001")
+        strict = await world.phone("1009")
+        out = await strict.call("1001")
+        await out.ended()
+        assert out.status == 488
+        inward = await plain.call("1009")
+        await inward.ended()
+        assert inward.status == 488
+        offered = (strict.past or [*strict.calls.values()])[-1]
+        assert offered.invite is not None
+        assert b"RTP/SAVP" in offered.invite.sdp
+        assert offered.invite.sdp.count(b"a=crypto:") == 2
+        await world.settle()
