@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from softswitch.call.identity import Identity, OfficeIdentity, PhoneIdentity, TrunkIdentity
+from softswitch.call.numbering import Numbering
 from softswitch.call.numbers import permission_for
 from softswitch.config import Destination
 
@@ -50,14 +52,40 @@ def number_matches(pattern: str, number: str) -> bool:
     return wanted == given
 
 
+def weighted_order(
+    names: tuple[str, ...], weights: tuple[int, ...], uniform: Callable[[], float]
+) -> tuple[str, ...]:
+    """`names` by chance: each place goes to one of those left, in proportion to weight; those of weight
+    0 come last, in the order given. `uniform` draws from [0, 1)."""
+    left = [(name, weight) for name, weight in zip(names, weights, strict=True) if weight]
+    last = [name for name, weight in zip(names, weights, strict=True) if not weight]
+    ordered: list[str] = []
+    while left:
+        mark = uniform() * sum(weight for _, weight in left)
+        for index, (_, weight) in enumerate(left):
+            mark -= weight
+            if mark < 0 or index == len(left) - 1:
+                ordered.append(left.pop(index)[0])
+                break
+    return (*ordered, *last)
+
+
 class Dialplan:
     """The routes of one office, prepared once so that a look-up costs a dictionary access.
 
     Parameters: `office`, the configuration; `handlers`, numbers that the embedding program answers
-    itself (they come before everything configured).
+    itself (they come before everything configured); `uniform` draws from [0, 1) for trunks that share
+    calls by weight.
     """
 
-    def __init__(self, office: Office, handlers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        office: Office,
+        handlers: frozenset[str] = frozenset(),
+        uniform: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._uniform = uniform
+        self.numbering = Numbering(office.office.country)
         self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
@@ -66,9 +94,10 @@ class Dialplan:
         self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
-            canonical_number(number): customer
+            form: customer
             for customer in office.customers
             for number in customer.phone
+            for form in self._forms(number)
         }
         self._known = {
             "extension": frozenset(e.number for e in office.extensions),
@@ -105,8 +134,15 @@ class Dialplan:
         return Destination(kind, name)
 
     def customer_of(self, number: str) -> Customer | None:
-        """The customer that a number belongs to."""
-        return self._customers.get(canonical_number(number))
+        """The customer that a number belongs to, however his carrier writes it."""
+        found = (self._customers.get(form) for form in self._forms(number))
+        return next((customer for customer in found if customer is not None), None)
+
+    def _forms(self, number: str) -> tuple[str, ...]:
+        """A number as it came and, where it can be told, as E.164; both without a plus."""
+        whole = self.numbering.e164(number)
+        given = canonical_number(number)
+        return (given,) if whole is None or whole[1:] == given else (given, whole[1:])
 
     def forward_rights(self, number: str, extension: str) -> Route:
         """A forward or transfer uses the rights of the extension that set it."""
@@ -126,13 +162,32 @@ class Dialplan:
         for rule in self._outbound:
             if not number.startswith(rule.prefix):
                 continue
-            if rule.permission not in permissions:
-                return Refused(403, f"no permission: {rule.permission}")
             outside = number[rule.strip :]
             if not outside:
                 return Refused(484, "nothing after the prefix")
-            return ToTrunks(tuple(rule.trunks), outside)
+            missing = self._needed(rule, outside) - permissions
+            if missing:
+                return Refused(403, f"no permission: {', '.join(sorted(missing))}")
+            return ToTrunks(self._trunks_of(rule), outside)
         return Refused(404, "unknown number")
+
+    def _needed(self, rule: Outbound, outside: str) -> set[str]:
+        """What a call by this rule takes. Where the rule does not say, the number does; and what a rule
+        says of numbers in general opens no foreign or premium ones, unless its prefix names them."""
+        dialled = self.numbering.permission(outside)
+        if dialled is None:
+            return set()  # an emergency
+        if rule.permission is None:
+            return {dialled}
+        named = self.numbering.names_country(rule.prefix[rule.strip :])
+        if dialled in ("international", "premium") and not named:
+            return {rule.permission, dialled}
+        return {rule.permission}
+
+    def _trunks_of(self, rule: Outbound) -> tuple[str, ...]:
+        if not rule.weights:
+            return tuple(rule.trunks)
+        return weighted_order(tuple(rule.trunks), tuple(rule.weights), self._uniform)
 
     def _from_office(self, number: str) -> Route:
         """Who asked to be called back said himself which number is his, as far as his carrier did not:
@@ -145,19 +200,21 @@ class Dialplan:
         if needed not in OFFICE_RIGHTS:
             return Refused(403, f"not called back: {needed or 'no telephone number'}")
         for rule in self._outbound:
-            if rule.permission not in OFFICE_RIGHTS:
+            if rule.permission is not None and rule.permission not in OFFICE_RIGHTS:
                 continue
             if rule.strip == len(rule.prefix):
-                return ToTrunks(tuple(rule.trunks), number)
+                return ToTrunks(self._trunks_of(rule), number)
             if number.startswith(rule.prefix):
-                return ToTrunks(tuple(rule.trunks), number[rule.strip :])
+                return ToTrunks(self._trunks_of(rule), number[rule.strip :])
         return Refused(404, "no outbound route")
 
     def _from_trunk(self, number: str, trunk: str) -> Route:
+        given = self._forms(number)
         for rule in self._inbound:
             if rule.from_trunk is not None and rule.from_trunk != trunk:
                 continue
-            if not number_matches(rule.number, number):
+            wanted = (rule.number,) if rule.number.endswith("*") else self._forms(rule.number)
+            if not any(number_matches(pattern, form) for pattern in wanted for form in given):
                 continue
             if rule.to.kind == "trunk":
                 return ToTrunks((rule.to.name,), number)

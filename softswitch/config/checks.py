@@ -223,6 +223,13 @@ def _routes(office: Office, known: _Known) -> Iterator[Problem]:
                 f"0 to {len(out.prefix)}",
                 out.prefix,
             )
+        if out.weights and len(out.weights) != len(out.trunks):
+            yield Problem(
+                f"outbound[{index}].weights",
+                f"has {len(out.weights)} entries for {len(out.trunks)} trunks",
+                "one for each trunk, or none",
+                out.prefix,
+            )
         for i, name in enumerate(out.trunks):
             yield from known.check(f"{path}.trunks[{i}]", out.prefix, "trunk", name)
     for index, inbound in enumerate(office.inbound):

@@ -62,6 +62,8 @@ class Extension(Section):
     name: str = Field(default="", max_length=128)
     password: Password
     permissions: Many[Permission] = ("internal",)
+    caller_id: Outside | None = None
+    hide_number: bool = False
     voicemail: Voicemail | None = None
     forward: Forward = Forward()
     srtp: Literal["off", "allow", "require"] = "allow"
@@ -152,6 +154,8 @@ class Trunk(Section):
     max_calls_per_s: float = Field(default=10.0, gt=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"
     health_check_s: float = Field(default=30.0, ge=0, le=86_400)
+    asserted_identity: bool = True
+    diversion: Literal["diversion", "history-info", "none"] = "diversion"
 
     @property
     def host(self) -> str:
@@ -174,8 +178,9 @@ class Outbound(Section):
 
     prefix: Annotated[str, text_like(r"[0-9*#+]{0,32}", 'keys in quotes, as in "9"')]
     strip: int = Field(default=0, ge=0, le=32)
-    permission: Permission = "national"
+    permission: Permission | None = None
     trunks: Annotated[Many[Name], Field(min_length=1, max_length=32)]
+    weights: Annotated[Many[Annotated[int, Field(ge=0, le=1000)]], Field(max_length=32)] = ()
 
 
 class Inbound(Section):
