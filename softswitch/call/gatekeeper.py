@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.overload import Overload, SourceClass
 from softswitch.call.trunks import Trunks, plain_host
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
@@ -32,11 +34,19 @@ class Gatekeeper:
     """
 
     def __init__(
-        self, office: Office, trunks: Trunks, secret: bytes, own_hosts: frozenset[str]
+        self,
+        office: Office,
+        trunks: Trunks,
+        secret: bytes,
+        own_hosts: frozenset[str],
+        guard: Guard | None = None,
+        overload: Overload | None = None,
     ) -> None:
         realm = office.office.domain
         self._trunks = trunks
         self._own_hosts = own_hosts
+        self.guard = guard or Guard()
+        self.overload = overload or Overload()
         self._ha1: dict[tuple[str, str], str] = {
             (extension.number, algorithm): ha1(
                 extension.number, realm, extension.password, algorithm
@@ -60,9 +70,15 @@ class Gatekeeper:
         if request.method in _FROM_TRUNK:
             trunk = self._trunks.of_flow(flow)
             if trunk is not None:
+                if request.method == "INVITE" and not self.overload.admits(SourceClass.TRUNK):
+                    return self._busy()
                 identity = TrunkIdentity(trunk.config.name)
                 return Admitted(identity, self._trunks.hosts(trunk), follow_contact=True)
         source = plain_host(flow.remote[0])
+        where = source, flow.remote[1]
+        turned_away = self._turned_away(request.method, where, now_s)
+        if turned_away is not None:
+            return turned_away
         result = self._authenticator.check(
             request.headers.get_all("Authorization"),
             request.method,
@@ -70,15 +86,37 @@ class Gatekeeper:
             now_s,
             source,
         )
-        if not result.ok:
+        username = result.username
+        # The password of an account that is being guessed counts no more than a wrong one, but the
+        # work was the same: neither the answer nor its time tells.
+        allowed = username is None or self.guard.may_guess(
+            where, username, now_s, answered=result.answered
+        )
+        if not result.ok or not allowed:
             self.refused += 1
-            if result.verdict is AuthVerdict.WRONG:
+            if result.verdict is AuthVerdict.WRONG and username is not None:
                 self.wrong += 1
-            stale = result.verdict is AuthVerdict.STALE
+                self.guard.wrong(where, username, now_s, answered=result.answered)
+            stale = result.verdict is AuthVerdict.STALE and allowed
             challenges = self._authenticator.challenges(now_s, source, stale=stale)
             return Refuse(401, [("WWW-Authenticate", challenge) for challenge in challenges])
-        assert result.username is not None
-        return self._owner(request, result.username)
+        assert username is not None
+        self.guard.proved(where, username, now_s)
+        return self._owner(request, username)
+
+    def _turned_away(self, method: str, where: tuple[str, int], now_s: float) -> Verdict | None:
+        """Bans and overload, before any work is done: strangers hear nothing, phones that have proven
+        themselves are asked to come back, and may always register."""
+        if self.guard.is_banned(where, now_s):
+            return Drop()
+        if not self.guard.is_proven(where, now_s):
+            return None if self.overload.admits(SourceClass.STRANGER) else Drop()
+        if method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
+            return None
+        return self._busy()
+
+    def _busy(self) -> Refuse:
+        return Refuse(503, [("Retry-After", str(self.overload.retry_after_s))])
 
     def _owner(self, request: SipRequest, username: str) -> Verdict:
         """The digest's user must be the one the request speaks for (RFC 3261 10.3 (4), 22.1)."""
@@ -94,4 +132,4 @@ class Gatekeeper:
         return Admitted(PhoneIdentity(username))
 
     def snapshot(self) -> dict[str, int]:
-        return {"refused": self.refused, "wrong_password": self.wrong}
+        return {"refused": self.refused, "wrong_password": self.wrong, **self.guard.snapshot()}

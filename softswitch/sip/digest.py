@@ -317,10 +317,12 @@ class AuthVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AuthResult:
-    """`username` is what was claimed, proven only with verdict OK."""
+    """`username` is what was claimed, proven only with verdict OK. `answered`: the nonce was given to
+    this very source and is fresh, so the sender is really there."""
 
     verdict: AuthVerdict
     username: str | None = None
+    answered: bool = False
 
     @property
     def ok(self) -> bool:
@@ -402,9 +404,9 @@ class Authenticator:
         right = hmac.compare_digest(expected, credentials.response)
         state = self._nonces.verify(credentials.nonce, now_s, source)
         if not (right and known is not None and _same_target(credentials.uri, uri)):
-            return AuthResult(AuthVerdict.WRONG, name)
+            return AuthResult(AuthVerdict.WRONG, name, state is NonceState.OK)
         if state is NonceState.OK and self._nonces.claim(credentials.nonce, credentials.nc, now_s):
-            return AuthResult(AuthVerdict.OK, name)
+            return AuthResult(AuthVerdict.OK, name, True)
         return AuthResult(AuthVerdict.STALE, name)
 
     def _fake_ha1(self, username: str, algorithm: str) -> str:

@@ -1,0 +1,157 @@
+"""Who has guessed too often: bans of sources and slow-down of accounts, with expiry. Pure.
+
+Only a wrong answer to a challenge that its source really received counts against the source, so nobody
+is banned for packets that somebody else has sent in his name. Whoever has proven a password from an
+address and port, and trunks, which are never asked, are heard through every ban.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Source = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPolicy:
+    """`tries` wrong passwords may come at once from a source or for an account, then one in
+    `refill_s`; a source that spends them is banned for `ban_s`. Tables hold `entries_max`, the longest
+    unheard go first. `proven_s` is how long a proof is remembered."""
+
+    tries: float = 10.0
+    refill_s: float = 120.0
+    ban_s: float = 1200.0
+    proven_s: float = 7200.0
+    entries_max: int = 20_000
+    events_per_s: float = 5.0
+
+
+class _Buckets:
+    """Token buckets by key, bounded."""
+
+    __slots__ = ("_levels", "_policy")
+
+    def __init__(self, policy: GuardPolicy) -> None:
+        self._policy = policy
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def level(self, key: str, now_s: float) -> float:
+        tokens, since_s = self._levels.get(key, (self._policy.tries, now_s))
+        return min(self._policy.tries, tokens + (now_s - since_s) / self._policy.refill_s)
+
+    def spend(self, key: str, now_s: float) -> bool:
+        """Take one; False when there was none."""
+        level = self.level(key, now_s)
+        self._levels.pop(key, None)
+        self._levels[key] = (max(0.0, level - 1.0), now_s)
+        if len(self._levels) > self._policy.entries_max:
+            self._levels.popitem(last=False)
+        return level >= 1.0
+
+    def forget(self, key: str) -> None:
+        self._levels.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+
+class Guard:
+    """Keeps the books of wrong passwords.
+
+    `report(kind, data)` gets what is worth writing down (``security-ban``), a few a second at most.
+    """
+
+    def __init__(
+        self,
+        policy: GuardPolicy | None = None,
+        report: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
+    ) -> None:
+        self._policy = policy or GuardPolicy()
+        self._report = report
+        self._sources = _Buckets(self._policy)
+        self._accounts = _Buckets(self._policy)
+        self._unanswered = _Buckets(self._policy)
+        self._bans: OrderedDict[str, float] = OrderedDict()
+        self._proven: OrderedDict[Source, float] = OrderedDict()
+        self._events = self._policy.events_per_s
+        self._events_at_s = 0.0
+
+    def proved(self, source: Source, username: str, now_s: float) -> None:
+        """A right password from there."""
+        self._proven.pop(source, None)
+        self._proven[source] = now_s + self._policy.proven_s
+        if len(self._proven) > self._policy.entries_max:
+            self._proven.popitem(last=False)
+
+    def is_proven(self, source: Source, now_s: float) -> bool:
+        """Whether somebody has proven himself from this address and port, and not too long ago."""
+        return self._proven.get(source, 0.0) > now_s
+
+    def wrong(self, source: Source, username: str, now_s: float, *, answered: bool) -> None:
+        """A wrong password. `answered`: to a challenge that this source was given, so it is really it."""
+        if not answered:
+            self._unanswered.spend(username, now_s)
+            return
+        self._accounts.spend(username, now_s)
+        host = source[0]
+        if self._sources.spend(host, now_s) and self._sources.level(host, now_s) >= 1.0:
+            return
+        self._bans.pop(host, None)
+        self._bans[host] = now_s + self._policy.ban_s
+        if len(self._bans) > self._policy.entries_max:
+            self._bans.popitem(last=False)
+        self._tell("security-ban", {"source": host, "account": _inert(username)}, now_s)
+
+    def is_banned(self, source: Source, now_s: float) -> bool:
+        """Whether nothing is to be heard from there."""
+        until_s = self._bans.get(source[0])
+        if until_s is None:
+            return False
+        if until_s <= now_s:
+            del self._bans[source[0]]
+            return False
+        return not self.is_proven(source, now_s)
+
+    def may_guess(self, source: Source, username: str, now_s: float, *, answered: bool) -> bool:
+        """Whether a password for this account is looked at at all when it comes from there."""
+        if self.is_proven(source, now_s):
+            return True
+        books = self._accounts if answered else self._unanswered
+        return books.level(username, now_s) >= 1.0
+
+    def unban(self, host: str) -> bool:
+        """Lift a ban by hand; False when there was none."""
+        self._sources.forget(host)
+        return self._bans.pop(host, None) is not None
+
+    def bans(self, now_s: float) -> list[dict[str, Any]]:
+        """Rows of (source, seconds left)."""
+        return [
+            {"source": host, "left_s": round(until_s - now_s)}
+            for host, until_s in self._bans.items()
+            if until_s > now_s
+        ]
+
+    def snapshot(self) -> dict[str, int]:
+        return {
+            "banned": len(self._bans),
+            "proven": len(self._proven),
+            "suspects": len(self._sources),
+            "slowed_accounts": len(self._accounts),
+        }
+
+    def _tell(self, kind: str, data: dict[str, Any], now_s: float) -> None:
+        rate = self._policy.events_per_s
+        self._events = min(rate, self._events + (now_s - self._events_at_s) * rate)
+        self._events_at_s = now_s
+        if self._events >= 1.0:
+            self._events -= 1.0
+            self._report(kind, data)
+
+
+def _inert(text: str) -> str:
+    """A stranger's text for a log: printable ASCII, and not much of it."""
+    return "".join(c if " " < c < "\x7f" else "?" for c in text[:64])

@@ -1,0 +1,187 @@
+"""Bans, slow-down and overload: who is turned away, who never is, and at which count."""
+
+from __future__ import annotations
+
+import pytest
+
+from softswitch.call.gatekeeper import Gatekeeper
+from softswitch.call.guard import Guard, GuardPolicy
+from softswitch.call.overload import Overload, SourceClass
+from softswitch.call.trunks import TrunkRecord, Trunks
+from softswitch.config import parse_office
+from softswitch.sip.credentials import Credentials
+from softswitch.sip.digest import answer_challenge
+from softswitch.sip.flow import Flow
+from softswitch.sip.gate import Admitted, Drop, Refuse
+from softswitch.sip.parser import parse_message
+
+OFFICE = parse_office(
+    """
+[office]
+domain = "office.example"
+[[extension]]
+number = "1001"
+password = "a-long-secret-1001"
+[[trunk]]
+name = "carrier"
+uri = "sip:192.0.2.10"
+from_addresses = ["192.0.2.10:5060"]
+""",
+    source="test",
+)
+LOCAL = ("192.0.2.1", 5060)
+PHONE, CRACKER = ("198.51.100.7", 40000), ("203.0.113.9", 5060)
+TRIES = int(GuardPolicy().tries)
+
+
+@pytest.fixture
+def reports():
+    return []
+
+
+@pytest.fixture
+def guard(reports):
+    return Guard(report=lambda kind, data: reports.append((kind, data)))
+
+
+@pytest.fixture
+def gate(guard):
+    trunks = Trunks([TrunkRecord(OFFICE.trunks[0], ("192.0.2.10", 5060))])
+    own = frozenset({"office.example", "192.0.2.1"})
+    return Gatekeeper(OFFICE, trunks, b"k" * 32, own, guard)
+
+
+def request(method="REGISTER", extra=""):
+    return parse_message(
+        f"{method} sip:office.example SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKx\r\n"
+        "From: <sip:1001@office.example>;tag=a\r\nTo: <sip:1001@office.example>\r\n"
+        f"Call-ID: abc\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n{extra}\r\n".encode()
+    )
+
+
+def attempt(gate, source, password, now_s, *, nonce_of=None, method="REGISTER"):
+    """Challenge and answer, as one phone does; the nonce may be somebody else's."""
+    flow = Flow("udp", LOCAL, source)
+    asked = gate.admit(request(method), Flow("udp", LOCAL, nonce_of or source), now_s)
+    if not isinstance(asked, Refuse) or asked.status != 401:
+        return asked
+    challenges = [value for _, value in asked.headers]
+    credentials = Credentials("1001", password)
+    value = answer_challenge(challenges, credentials, method, "sip:office.example", cnonce="c")
+    return gate.admit(request(method, f"Authorization: {value}\r\n"), flow, now_s)
+
+
+def test_a_source_that_guesses_is_banned_at_its_tenth_and_forgiven_in_time(gate, guard, reports):
+    for number in range(TRIES - 1):
+        assert attempt(gate, CRACKER, f"guess-{number}", 100.0).status == 401
+    assert not guard.is_banned(CRACKER, 100.0)
+    attempt(gate, CRACKER, "guess", 100.0)
+    assert guard.is_banned(CRACKER, 100.0)
+    assert isinstance(attempt(gate, CRACKER, "guess", 101.0), Drop)
+    assert isinstance(attempt(gate, ("203.0.113.9", 6000), "x", 101.0), Drop), "any port of it"
+    assert guard.bans(101.0) == [{"source": "203.0.113.9", "left_s": 1199}]
+    assert reports == [("security-ban", {"source": "203.0.113.9", "account": "1001"})]
+    assert not guard.is_banned(CRACKER, 1300.1)
+
+
+def test_guesses_an_hour_from_one_source_stay_below_the_bar(gate):
+    looked_at = 0
+    for second in range(0, 3600, 2):
+        verdict = attempt(gate, CRACKER, f"guess-{second}", 1000.0 + second)
+        looked_at += isinstance(verdict, Refuse)
+    print(f"svcrack: {looked_at} guesses looked at in an hour from one source (bar 30)")
+    assert looked_at <= 30
+
+
+def test_spoofed_packets_ban_nobody(gate, guard):
+    """The spoofer never sees the nonce that his victim is given."""
+    for number in range(1000):
+        attempt(gate, PHONE, f"guess-{number}", 100.0 + number / 10, nonce_of=CRACKER)
+    assert not guard.is_banned(PHONE, 201.0)
+    assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 201.0), Admitted)
+
+
+def test_a_trunk_cannot_be_banned(gate):
+    trunk = ("192.0.2.10", 5060)
+    for number in range(50):
+        attempt(gate, trunk, f"guess-{number}", 100.0)
+    verdict = gate.admit(request("INVITE"), Flow("udp", LOCAL, trunk), 100.0)
+    assert isinstance(verdict, Admitted)
+
+
+def test_a_phone_that_has_proven_itself_is_heard_through_a_ban_of_its_address(gate, guard):
+    assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 10.0), Admitted)
+    for number in range(TRIES):
+        attempt(gate, (PHONE[0], 50000), f"guess-{number}", 20.0)
+    assert guard.is_banned((PHONE[0], 50000), 21.0)
+    assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 22.0), Admitted)
+
+
+def test_an_account_that_many_sources_guess_is_slowed_down_for_strangers_only(gate):
+    assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 10.0), Admitted)
+    for number in range(500):
+        attempt(gate, (f"203.0.113.{number % 250}", 5060), f"guess-{number}", 20.0)
+    lucky = attempt(gate, ("203.0.114.1", 5060), "a-long-secret-1001", 21.0)
+    assert isinstance(lucky, Refuse), "even the right one: nobody looks any more"
+    assert lucky.status == 401
+    assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 22.0), Admitted)
+    later = attempt(gate, ("203.0.114.1", 5060), "a-long-secret-1001", 200.0)
+    assert isinstance(later, Admitted), "one more in two minutes"
+
+
+def test_a_ban_is_lifted_by_hand(gate, guard):
+    for number in range(TRIES):
+        attempt(gate, CRACKER, f"guess-{number}", 100.0)
+    assert guard.unban("203.0.113.9")
+    assert not guard.unban("203.0.113.9")
+    assert attempt(gate, CRACKER, "guess", 101.0).status == 401
+
+
+def test_tables_hold_so_many_and_no_more():
+    guard = Guard(GuardPolicy(entries_max=3, tries=1))
+    for number in range(10):
+        guard.wrong((f"10.0.0.{number}", 1), f"user{number}", 1.0, answered=True)
+        guard.proved((f"10.0.1.{number}", 1), "x", 1.0)
+    assert set(guard.snapshot().values()) == {3}
+
+
+def test_what_strangers_write_is_made_inert(guard, reports):
+    for _ in range(TRIES):
+        guard.wrong(
+            ("10.0.0.1", 1), "a\r\nforged line\x1b[31m\u202e" + "x" * 500, 1.0, answered=True
+        )
+    ((_, data),) = reports
+    assert data["account"].isprintable()
+    assert len(data["account"]) == 64
+
+
+def test_reports_are_few(reports):
+    guard = Guard(GuardPolicy(tries=1, events_per_s=5), lambda *event: reports.append(event))
+    for number in range(1000):
+        guard.wrong((f"10.{number // 250}.0.{number % 250}", 1), "x", 1.0, answered=True)
+    assert len(reports) == 5
+
+
+class TestOverload:
+    def test_strangers_first_then_phones_then_trunks_and_back(self):
+        overload = Overload()
+        seen = []
+        for lag_s in (0.0, 0.3, 0.8, 3.0, 0.6, 0.2, 0.0):
+            for _ in range(30):
+                overload.measured(lag_s)
+            seen.append("".join("01"[overload.admits(each)] for each in SourceClass))
+        assert seen == ["111", "110", "100", "000", "100", "110", "111"]
+
+    def test_what_each_hears(self, gate):
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        for _ in range(30):
+            gate.overload.measured(0.8)
+        assert isinstance(attempt(gate, CRACKER, "x", 11.0), Drop)
+        busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
+        assert (busy.status, busy.headers) == (503, [("Retry-After", "5")])
+        assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 11.0), Admitted), "REGISTER"
+        flow = Flow("udp", LOCAL, ("192.0.2.10", 5060))
+        assert isinstance(gate.admit(request("INVITE"), flow, 11.0), Admitted)
+        for _ in range(30):
+            gate.overload.measured(5.0)
+        assert gate.admit(request("INVITE"), flow, 12.0).status == 503
