@@ -25,7 +25,7 @@ from softswitch.apps.agent_offer import AgentOffer, told
 from softswitch.apps.queue_call import KEY, Departure, QueueCall, State
 from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
-from softswitch.call.numbers import to_e164
+from softswitch.call.numbering import Numbering
 from softswitch.errors import CallError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class CallCentre:
         office = desk.office
         self.desk = desk
         self.catalogue = catalogue
+        self._numbering = Numbering(office.office.country)
         self.queues: dict[str, Queue] = {queue.name: queue for queue in office.queues}
         self.agents_by_id: dict[str, Agent] = {agent.id: agent for agent in office.agents}
         self.agents_by_extension = {agent.extension: agent for agent in office.agents}
@@ -195,7 +196,11 @@ class CallCentre:
         """By which the caller is known: an extension's own number, or E.164."""
         if isinstance(call.identity, PhoneIdentity):
             return call.number_from
-        return to_e164(call.number_from, self.desk.office.office.country)
+        return self.written(call.number_from)
+
+    def written(self, number: str) -> str:
+        """A number as E.164, or as it is where it is none."""
+        return self._numbering.e164(number) or number
 
     # -- applications ------------------------------------------------------------------------------
 
@@ -311,12 +316,8 @@ class CallCentre:
         view = self.host.engine.view_contact(contact_id, self.host.now_s())
         if view is None:
             return ""
-        customer = self.host.customers.get(str(view.attributes.get("customer", "")))
-        if customer is None:
-            country = self.desk.office.office.country
-            customer = self.host.customers.get(
-                to_e164(str(view.attributes.get("number", "")), country)
-            )
+        number = str(view.attributes.get("number", ""))
+        customer = self.host.customers.get(self.written(number))
         return customer.name if customer is not None else str(view.attributes.get("name", ""))
 
     def _cancel_offer(self, decision: decided.CancelOffer) -> None:

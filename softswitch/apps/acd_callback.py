@@ -15,7 +15,6 @@ from media.errors import MediaError
 from routing import events
 from softswitch.apps.agent_offer import told
 from softswitch.apps.queue_call import QueueCall
-from softswitch.call.numbers import to_e164
 from softswitch.config import Destination
 from softswitch.errors import CallEnded, CallError, QueueUnavailable
 
@@ -127,7 +126,7 @@ class Callbacks:
         centre.host.do(
             events.CallbackRequested(
                 contact_id=contact_id,
-                number=to_e164(number, centre.desk.office.office.country),
+                number=centre.written(number),
                 queue_id=queue,
                 agent_id=agent_id,
                 not_before_s=due_s,

@@ -14,7 +14,7 @@ from routing.calendar import Calendar
 from routing.errors import ExpressionError, RoutingConfigError
 from routing.expressions import parse_skill
 from routing.registry import ENTRY_POINT_GROUP, Registry
-from softswitch.call.numbers import to_e164
+from softswitch.call.numbering import Numbering
 from softswitch.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def registry() -> Registry:
 
 def acd_config_of(office: Office, epoch_s: float) -> model.AcdConfig:
     """The engine's configuration; `epoch_s` is Unix time where its clock shows 0."""
-    country = office.office.country
+    numbering = Numbering(office.office.country)
     return model.AcdConfig(
         queues=tuple(queue_config_of(queue) for queue in office.queues),
         agents=tuple(agent_config_of(agent) for agent in office.agents),
@@ -51,7 +51,7 @@ def acd_config_of(office: Office, epoch_s: float) -> model.AcdConfig:
             model.RegionConfig(name=r.name, prefixes=tuple(map(_prefix, r.prefixes)))
             for r in office.regions
         ),
-        customers=tuple(customer_config_of(customer, country) for customer in office.customers),
+        customers=tuple(customer_config_of(customer, numbering) for customer in office.customers),
         calendars={h.name: calendar_of(h, office) for h in office.hours},
         registry=registry(),
         epoch_s=epoch_s,
@@ -122,9 +122,9 @@ def agent_config_of(agent: Agent) -> model.AgentConfig:
     )
 
 
-def customer_config_of(customer: Customer, country: str) -> model.CustomerConfig:
+def customer_config_of(customer: Customer, numbering: Numbering) -> model.CustomerConfig:
     """One ``[[customer]]``; known by the first of his numbers."""
-    phones = tuple(to_e164(number, country) for number in customer.phone)
+    phones = tuple(numbering.e164(number) or number for number in customer.phone)
     return model.CustomerConfig(
         id=phones[0],
         phones=phones,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from softswitch.call.identity import Identity, OfficeIdentity, PhoneIdentity, TrunkIdentity
 from softswitch.call.numbering import Numbering
-from softswitch.call.numbers import permission_for
 from softswitch.config import Destination
 
 if TYPE_CHECKING:
@@ -89,7 +88,6 @@ class Dialplan:
         self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
-        self._country = office.office.country
         self._listen = office.codes.listen
         self._handlers = handlers
         self._local = _local_numbers(office)
@@ -196,9 +194,11 @@ class Dialplan:
         code (a prefix that would be stripped whole) left out."""
         if number in self._permissions:
             return Destination("extension", number)
-        needed = permission_for(number, self._country)
+        if self.numbering.e164(number) is None:
+            return Refused(404, "not called back: no telephone number")
+        needed = self.numbering.permission(number)
         if needed not in OFFICE_RIGHTS:
-            return Refused(403, f"not called back: {needed or 'no telephone number'}")
+            return Refused(403, f"not called back: {needed or 'emergency'}")
         for rule in self._outbound:
             if rule.permission is not None and rule.permission not in OFFICE_RIGHTS:
                 continue
