@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,8 +28,9 @@ from softswitch.call.cdr import CallRecorder, JournalWriter
 from softswitch.call.control import CallControl
 from softswitch.call.dialplan import Dialplan
 from softswitch.call.gatekeeper import Gatekeeper
+from softswitch.call.guard import Guard
 from softswitch.call.plane import MediaPlane
-from softswitch.call.trunks import TrunkRecord, Trunks
+from softswitch.call.trunks import TrunkRecord, Trunks, plain_host
 from softswitch.call.wiring import Wiring
 from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
@@ -43,6 +45,7 @@ from softswitch.trace import Trace, TracedMessage
 from softswitch.transport.address import own_address
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
+from softswitch.transport.lag import LagSensor
 from softswitch.transport.listeners import bind_listeners
 
 if TYPE_CHECKING:
@@ -226,7 +229,12 @@ class Switch:
         await self.centre.start()
         if environment.admin():
             admin = AdminServer(
-                self.directory, {"status": self._status_command, "trace": self._trace_command}
+                self.directory,
+                {
+                    "status": self._status_command,
+                    "trace": self._trace_command,
+                    "unban": self._unban_command,
+                },
             )
             undo.push_async_callback(admin.stop)
             await admin.start()
@@ -267,7 +275,8 @@ class Switch:
         advertised = anywhere[0] if anywhere else None
         reached_at = (*addresses, *anywhere)
         own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in reached_at)})
-        self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts)
+        guard = Guard(report=partial(self._note_security, journal))
+        self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts, guard)
         config = StackConfig(
             local_addresses=reached_at, advertised=advertised, max_sessions=_SESSIONS_MAX
         )
@@ -353,11 +362,14 @@ class Switch:
             loop.add_signal_handler(number, stopped.set)
         collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
         collector.start()
+        lag = LagSensor(loop, self.gatekeeper.overload.measured)
+        lag.start()
         try:
             if on_ready is not None:
                 on_ready()
             await stopped.wait()
         finally:
+            lag.stop()
             collector.stop()
             await self.stop()
 
@@ -459,6 +471,8 @@ class Switch:
             "agents": self.centre.agents.rows(),
             "sip": self.stack.snapshot(),
             "gate": self.gatekeeper.snapshot(),
+            "bans": self.gatekeeper.guard.bans(now_s),
+            "overload": self.gatekeeper.overload.snapshot(),
             "media": self.plane.snapshot(),
             "counters": {
                 "received": counters.received,
@@ -477,6 +491,14 @@ class Switch:
 
     async def _status_command(self, _: dict[str, Any]) -> dict[str, Any]:
         return self.snapshot()
+
+    async def _unban_command(self, request: dict[str, Any]) -> dict[str, Any]:
+        address = plain_host(str(request.get("address") or ""))
+        return {"lifted": self.gatekeeper.guard.unban(address)}
+
+    def _note_security(self, journal: JournalWriter, kind: str, data: dict[str, Any]) -> None:
+        _log.warning("%s: %s", kind, data)
+        journal.append(kind, None, data, self._environment.clock.wall_s())
 
     async def _trace_command(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         wanted = self._sip_call_ids(str(request.get("call") or ""))

@@ -15,7 +15,7 @@ import typer
 
 from softswitch.errors import SoftswitchError
 
-COMMANDS = ("init", "check", "serve", "status", "trace", "demo", "doctor")
+COMMANDS = ("init", "check", "serve", "status", "trace", "unban", "demo", "doctor")
 """Modules of this package, in the order of `--help`."""
 
 

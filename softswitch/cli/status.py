@@ -114,7 +114,10 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         workers.add_row(
             str(entry["worker"]), str(entry["pid"]), str(entry["streams"]), f"{entry['cpu']:.0%}"
         )
-    return [*tables, *(t for t in (live, phones, trunks, workers) if t.row_count)]
+    bans = Table("banned address", "for", title="Bans (softswitch unban)", title_justify="left")
+    for entry in answer.get("bans", ()):
+        bans.add_row(entry["source"], f"{entry['left_s']} s")
+    return [*tables, *(t for t in (live, phones, trunks, workers, bans) if t.row_count)]
 
 
 def records_table(records: list[dict[str, Any]]) -> Any:
