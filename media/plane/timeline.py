@@ -29,6 +29,8 @@ _ASTRAY_MAX = 3
 _HEARD = 320
 _SAMPLED_FROM = 16
 _GAP_MAX = 480
+_BLENDED = 40
+"""Samples in which a concealed gap turns into what comes after it: 5 ms."""
 _COLUMNS = (
     "ring",
     "_base_timestamp",
@@ -216,6 +218,7 @@ class Timeline:
         if bool(self._played[slot]) == played:
             return
         self._played[slot] = played
+        self._gap[slot] = 0
         self._latest[slot] = 0 if played else -LATE
         self._any_played = bool(self._played.any())
         if played:
@@ -236,23 +239,34 @@ class Timeline:
         self._earliest[:] = -_FAR
 
     def conceal(self) -> None:
-        """Before a tick: continue live slots whose packet for it has not come."""
+        """Before a tick: continue live slots whose packet for it has not come, and let those whose
+        packet has come again turn into it smoothly."""
         if not self._any_played:
             return
-        block = self.now % RING // TICK_SAMPLES
-        lost = self._played & self._anchored & ~self._filled[:, block]
+        filled = self._filled[:, self.now % RING // TICK_SAMPLES]
+        place = self.now % RING
+        back = (filled & (self._gap > 0)).nonzero()[0]
+        if len(back):
+            sound = plc.conceal(self._heard(back), self._gap[back], _BLENDED, RATE_HZ)
+            # What begins anew begins as it is.
+            loud = sound.any(axis=1) | (self._gap[back] >= _GAP_MAX)
+            self._gap[back] = 0
+            back, sound = back[loud], sound[loud]
+            real = self.ring[back, place : place + _BLENDED]
+            self.ring[back, place : place + _BLENDED] = plc.blend(sound, real)
+        lost = self._played & self._anchored & ~filled
         lost &= self._gap < _GAP_MAX
         slots = lost.nonzero()[0]
-        self._gap[self._filled[:, block]] = 0
         if not len(slots):
             return
-        start = self.now - _HEARD
-        columns = np.arange(start, self.now) % RING
-        history = self.ring[slots[:, None], columns]
-        place = self.now % RING
-        sound = plc.conceal(history, self._gap[slots], TICK_SAMPLES, RATE_HZ)
+        sound = plc.conceal(self._heard(slots), self._gap[slots], TICK_SAMPLES, RATE_HZ)
         self.ring[slots, place : place + TICK_SAMPLES] = sound
         self._gap[slots] += TICK_SAMPLES
+
+    def _heard(self, slots: NDArray[np.intp]) -> NDArray[np.int16]:
+        """Return (k, `_HEARD`) int16: what these slots said last."""
+        columns = np.arange(self.now - _HEARD, self.now) % RING
+        return self.ring[slots[:, None], columns]
 
     def note_time(self, position: int) -> None:
         """It is `position` samples on the time axis: what arrives now is laid a delay after it."""

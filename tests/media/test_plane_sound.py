@@ -387,3 +387,23 @@ def test_a_long_stall_is_not_made_up_for(world, make_talker, tmp_path):
     say_all(world, talkers, [0xC0, 0xB8], 20)
     levels = last_level(world)
     assert levels["10.0.1.0"] == g711.decode_ulaw(np.array([0xB8], np.uint8))[0]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+@pytest.mark.parametrize("hz", [210.0, 437.0])
+def test_what_comes_after_a_gap_comes_without_a_click(world, make_talker, lost, hz):
+    talkers = room(world, make_talker, 2)
+    sound = tones.to_int16(8000 * np.sin(2 * np.pi * hz * np.arange(160 * 60) / 8000))
+    codes = g711.encode_ulaw(sound).reshape(60, 160)
+    for number in range(60):
+        packet = talkers[0].packet(codes[number].tobytes())
+        if not 30 <= number < 30 + lost:
+            world.io.deliver(0, talkers[0].address, packet)
+        world.io.deliver(0, talkers[1].address, talkers[1].packet(b"\xff" * 160))
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    packets = [packet for packet in world.sent() if packet.remote == talkers[1].address]
+    told = heard(packets).astype(int)
+    steady_step = np.abs(np.diff(told[160 * 10 : 160 * 25])).max()
+    assert np.abs(np.diff(told[160 * 10 : 160 * 58])).max() <= 1.6 * steady_step
+    assert np.abs(told[160 * 45 : 160 * 55]).max() > 7500
