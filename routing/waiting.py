@@ -54,8 +54,10 @@ class Waiting:
             floor.ignore(event, "already known")
             return
         queue = floor.queues.get(event.queue_id)
-        reason = "no-queue" if queue is None else ""
-        if len(floor.contacts) >= floor.config.contacts_max:
+        reason = ""
+        if queue is None:
+            reason = "no-queue"
+        elif len(floor.contacts) >= floor.config.contacts_max:
             reason = "too-many"
         if queue is None or reason:
             target = queue.config.overflow if queue is not None else ""
