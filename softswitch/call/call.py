@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softswitch.call.identity import Identity
     from softswitch.call.leg import Leg
     from softswitch.call.transfer import Transfer
+    from softswitch.call.trunk_calls import TrunkLeg
     from softswitch.config import Customer
 
 DIGITS_MAX = 256
@@ -58,6 +59,7 @@ class Call:
         "ended",
         "forwarded_by",
         "forwards",
+        "hidden",
         "hides_digits",
         "identity",
         "language",
@@ -82,6 +84,7 @@ class Call:
         "started_at_s",
         "timers",
         "to_be_recorded",
+        "trunk_legs",
         "trunks_taken",
     )
 
@@ -126,6 +129,8 @@ class Call:
         )
         self.recording_name: str | None = None
         self.trunks_taken: list[str] = []
+        self.trunk_legs: dict[int, TrunkLeg] = {}
+        self.hidden = False  # the caller does not want his number shown outside
         self.referral: Transfer | None = None
         self.forwards = 0
         self.forwarded_by: str | None = None
@@ -243,6 +248,12 @@ class Call:
         done = self.conversation()
         self._control.dial_destinations(self, targets, ring_s, ringback=ringback)
         return await self._wait(done)
+
+    async def pick_up(self, extension: str | None = None) -> bool:
+        """Let the caller have the call that rings at `extension`, by default at those who share a ring
+        group with him; this call is then over. False when there is none."""
+        self._check()
+        return self._control.pick_ups.take(self, extension)
 
     async def transfer(self, destination: str) -> NoReturn:
         """Send the call on for good: ``queue:support``, ``voicemail:1001``, ``ivr:main``,

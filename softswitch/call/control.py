@@ -17,6 +17,7 @@ from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
 from softswitch.call.leg import Leg
 from softswitch.call.office_calls import OfficeCalls
+from softswitch.call.pick_up import PickUps
 from softswitch.call.running import APOLOGY, Apps, Running
 from softswitch.call.steps import (
     RING_S_DEFAULT,
@@ -26,6 +27,7 @@ from softswitch.call.steps import (
     steps_to_trunks,
 )
 from softswitch.call.transfer import Transfers
+from softswitch.call.trunk_identity import Caller, called_of, caller_of, wants_privacy
 from softswitch.config import Destination
 from softswitch.errors import CallError, RemoteProtocolError
 from softswitch.sip import events as sip_events
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
     from softswitch.config import Customer
+    from softswitch.sip.message import SipRequest
 
 _log = logging.getLogger("softswitch.call")
 
@@ -79,6 +82,7 @@ class CallControl:
         )
         self.transfers = Transfers(wiring, self, dialplan)
         self.office_calls = OfficeCalls(wiring, self, self._dialling, dialplan, registered)
+        self.pick_ups = PickUps(wiring, self, self._dialling)
         self.broken = 0
         self.total = 0
 
@@ -116,20 +120,17 @@ class CallControl:
         assert isinstance(identity, PhoneIdentity | TrunkIdentity)
         leg_id = wiring.next_number()
         try:
-            number_to = request.request_uri.username or ""
-            from_ = request.from_
-            number_from = from_.uri.username or ""
+            number_to, caller = self._parties(request, identity)
         except RemoteProtocolError as error:
             wiring.stack.reject(event.session, error.status_hint or 400, now_s=wiring.now_s())
             return
-        if isinstance(identity, PhoneIdentity):
-            number_from = identity.extension
-        elif not self._take_trunk(identity.trunk):
+        if isinstance(identity, TrunkIdentity) and not self._take_trunk(identity.trunk):
             wiring.stack.reject(
                 event.session, 503, headers=(("Retry-After", "5"),), now_s=wiring.now_s()
             )
             return
-        call = self.new_call(identity, number_from, number_to, from_.display_name or "")
+        call = self.new_call(identity, caller.number, number_to, caller.name)
+        call.hidden = caller.hidden
         if isinstance(identity, TrunkIdentity):
             call.trunks_taken.append(identity.trunk)
         leg = Leg.incoming(wiring, call, leg_id, event, label=_label(identity))
@@ -141,6 +142,19 @@ class CallControl:
             self._refuse(call, problem, "offer")
             return
         self.route(call, self._dialplan.route(number_to, identity))
+
+    def _parties(
+        self, request: SipRequest, identity: PhoneIdentity | TrunkIdentity
+    ) -> tuple[str, Caller]:
+        """The number called, and who calls as far as it is proven. Raises `RemoteProtocolError`."""
+        if isinstance(identity, TrunkIdentity):
+            trunk = self._trunks.named(identity.trunk)
+            if trunk is not None:
+                return called_of(request, trunk.config), caller_of(request, trunk.config)
+        name = request.from_.display_name or ""
+        number = identity.extension if isinstance(identity, PhoneIdentity) else ""
+        caller = Caller(number, name, wants_privacy(request))
+        return request.request_uri.username or "", caller
 
     def new_call(
         self, identity: Identity, number_from: str, number_to: str, caller_name: str

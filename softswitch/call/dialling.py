@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from media.errors import MediaError
 from softswitch.call.dial import Dial
-from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step, TrunkEndpoint
+from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step
 from softswitch.call.events import (
     CallerEnded,
     ConnectCaller,
@@ -23,10 +23,9 @@ from softswitch.call.events import (
     StartTimer,
     TimerExpired,
 )
-from softswitch.call.identity import TrunkIdentity
 from softswitch.call.leg import Leg, LegPlan
+from softswitch.call.trunk_calls import TrunkCalls
 from softswitch.errors import SoftswitchError
-from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.uri import NameAddr, SipUri
@@ -90,6 +89,7 @@ class Dialling:
     ) -> None:
         self._wiring = wiring
         self._trunks = trunks
+        self._trunk_calls = TrunkCalls(wiring, trunks)
         self._adopt = adopt
         self._drop = drop
         self._connected = connected
@@ -100,7 +100,7 @@ class Dialling:
         """Begin an attempt on behalf of `call`'s caller; with `ringback` he hears it ring even if he
         has been answered already."""
         call.ringback_wanted = ringback
-        dial = Dial(steps, self._wiring.next_number)
+        dial = Dial(self._trunks.spread(steps), self._wiring.next_number)
         call.dial_machine = dial
         self._perform_all(call, dial, dial.start())
 
@@ -114,7 +114,7 @@ class Dialling:
         shown: Shown | None = None,
     ) -> Attempt:
         """Begin an attempt beside the call's own; see `Attempt`."""
-        dial = Dial(steps, self._wiring.next_number)
+        dial = Dial(self._trunks.spread(steps), self._wiring.next_number)
         attempt = Attempt(dial, connected, finished, shown or _caller_of(call))
         self._perform_all(call, dial, dial.start(), attempt)
         return attempt
@@ -135,8 +135,15 @@ class Dialling:
         """Whoever answered is no longer followed as an attempt: what becomes of his leg is his own."""
         _forget(call, attempt)
 
+    def take_over(self, call: Call, leg: int) -> None:
+        """A leg of the call that has answered already wins its attempt (pick-up)."""
+        dial = call.dial_machine
+        if dial is not None:
+            self._perform_all(call, dial, dial.take_over(leg))
+
     def feed(self, call: Call, event: DialEvent) -> None:
         """One event for the attempt it is about: the call's own, unless its leg is of one beside."""
+        self._trunk_calls.follow(call, event)
         attempt = call.attempts.get(getattr(event, "leg", 0))
         dial = attempt.dial if attempt is not None else call.dial_machine
         if dial is not None:
@@ -221,6 +228,7 @@ class Dialling:
         else:
             cause = ReasonHeader("Q.850", effect.q850)
         leg.hang_up(cause)
+        self._trunk_calls.give_back(call, effect.leg)
         self._drop(call, leg, "switch", 200 if leg.answered else 487, effect.q850)
 
     def _ring_caller(self, call: Call, effect: RingCaller) -> None:
@@ -243,12 +251,13 @@ class Dialling:
             if isinstance(endpoint, PhoneEndpoint):
                 plan = self._plan_phone(endpoint, shown)
             else:
-                plan = self._plan_trunk(call, endpoint)
+                plan = self._trunk_calls.plan(call, effect.leg, endpoint)
             prefer = call.caller.offered_codecs()
             leg = Leg.outgoing(
                 self._wiring, call, effect.leg, plan, prefer=prefer, silence_s=effect.silence_s
             )
         except (SoftswitchError, MediaError) as error:
+            self._trunk_calls.give_back(call, effect.leg)
             return LegFailed(effect.leg, 503, str(error))
         self._adopt(call, leg)
         return None
@@ -264,34 +273,6 @@ class Dialling:
             from_=NameAddr(str(caller), shown.name or None),
             to=NameAddr(str(callee), None),
             media_by_source=True,
-        )
-
-    def _plan_trunk(self, call: Call, endpoint: TrunkEndpoint) -> LegPlan:
-        trunk = self._trunks.named(endpoint.trunk)
-        if trunk is None:
-            raise SoftswitchError(f"trunk {endpoint.trunk} does not exist")
-        if not trunk.load.take(self._wiring.now_s()):
-            raise SoftswitchError(f"trunk {endpoint.trunk} is full")
-        call.trunks_taken.append(endpoint.trunk)
-        host, port = trunk.remote
-        # The identity shown outside is one that the office owns (configuration), never what a
-        # phone wrote; a call in transit keeps the number its trunk vouched for.
-        shown = call.number_from or "anonymous"
-        if not isinstance(call.identity, TrunkIdentity) and trunk.config.caller_id:
-            shown = trunk.config.caller_id
-        own = self._wiring.office.office.domain
-        credentials = None
-        if trunk.config.username:
-            credentials = Credentials(trunk.config.username, trunk.config.password or "")
-        return LegPlan(
-            label=endpoint.label,
-            target=str(SipUri("sip", endpoint.number, host, port)),
-            flow=self._wiring.flow_to(trunk.remote, trunk.config.transport),
-            from_=NameAddr(str(SipUri("sip", shown, own)), call.caller_name or None),
-            to=NameAddr(str(SipUri("sip", endpoint.number, host, port)), None),
-            credentials=credentials,
-            permitted_hosts=self._trunks.hosts(trunk),
-            follow_contact=True,
         )
 
 

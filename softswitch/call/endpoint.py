@@ -24,11 +24,22 @@ class PhoneEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class TrunkTarget:
+    """One address of a trunk. `server_name` is what the certificate there must be for (TLS)."""
+
+    transport: str
+    address: tuple[str, int]
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TrunkEndpoint:
-    """A number to be reached through a trunk, as it is to be dialled there."""
+    """A number to be reached through a trunk, as it is to be dialled there; `target` names one of the
+    trunk's addresses, None the first that is well."""
 
     trunk: str
     number: str
+    target: TrunkTarget | None = None
 
     @property
     def label(self) -> str:

@@ -1,16 +1,24 @@
-"""The trunks of an office: who they are by address, and how much they may carry at once."""
+"""The trunks of an office: who they are by address, how much they carry, and which of their servers
+are well."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from softswitch.call.endpoint import Step, TrunkEndpoint, TrunkTarget
+from softswitch.call.trunk_health import Condition, HealthEvent, TargetHealth
 from softswitch.errors import CallError
 from softswitch.sip.flow import Flow
+from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
     from softswitch.config import Trunk
+
+_SIP_PORT = 5060
 
 
 @lru_cache(maxsize=4096)
@@ -65,20 +73,77 @@ class TrunkLoad:
         self.calls -= 1
 
 
-class TrunkRecord:
-    """One trunk: its configuration, the address it is reached at and its load."""
+class TargetState:
+    """One address of a trunk and how it fares."""
 
-    __slots__ = ("config", "load", "remote")
+    __slots__ = ("health", "target")
 
-    def __init__(self, config: Trunk, remote: tuple[str, int]) -> None:
-        self.config = config
-        self.remote = remote
-        self.load = TrunkLoad(config.max_calls, config.max_calls_per_s)
+    def __init__(self, target: TrunkTarget, health: TargetHealth) -> None:
+        self.target = target
+        self.health = health
 
     def snapshot(self) -> dict[str, object]:
+        host, port = self.target.address
+        return {
+            "address": write_host(host, port),
+            "transport": self.target.transport,
+            "state": self.health.condition.value,
+            "why": self.health.why,
+        }
+
+
+class TrunkRecord:
+    """One trunk: its configuration, its load and the addresses it is reached at now.
+
+    Parameters: `remote`, where that is known already. Attributes: `problem`, why there is no address,
+    or only an old one; `registration`, in a word.
+    """
+
+    __slots__ = ("config", "load", "order", "problem", "registration", "targets")
+
+    def __init__(self, config: Trunk, remote: tuple[str, int] | None = None) -> None:
+        self.config = config
+        self.load = TrunkLoad(config.max_calls, config.max_calls_per_s)
+        self.targets: list[TargetState] = []
+        # SRV weights want another order for each call; by default that of the list.
+        self.order: Callable[[], Iterable[TrunkTarget]] = lambda: [s.target for s in self.targets]
+        self.problem = ""
+        self.registration = "off"
+        if remote is not None:
+            self.set_targets([TrunkTarget(config.transport, remote)])
+
+    def set_targets(self, targets: Iterable[TrunkTarget]) -> list[TargetState]:
+        """Take these addresses from now on; those known already keep their health. Returns the new
+        ones."""
+        known = {state.target: state for state in self.targets}
+        self.targets = [
+            known.get(target) or TargetState(target, TargetHealth(self.config.health_check_s))
+            for target in dict.fromkeys(targets)
+        ]
+        return [state for state in self.targets if state.target not in known]
+
+    def state_of(self, target: TrunkTarget) -> TargetState | None:
+        return next((state for state in self.targets if state.target == target), None)
+
+    @property
+    def condition(self) -> Condition:
+        """DOWN when no target is left to try."""
+        if not self.targets:
+            return Condition.DOWN
+        found = {state.health.condition for state in self.targets}
+        order = (Condition.UP, Condition.UNKNOWN, Condition.DOWN)
+        return next(condition for condition in order if condition in found)
+
+    def snapshot(self) -> dict[str, object]:
+        first = self.targets[0].target.address if self.targets else (self.config.host, _SIP_PORT)
+        why = self.problem or next((s.health.why for s in self.targets if s.health.why), "")
         return {
             "name": self.config.name,
-            "address": f"{self.remote[0]}:{self.remote[1]}",
+            "address": f"{first[0]}:{first[1]}",
+            "state": self.condition.value,
+            "why": why,
+            "registration": self.registration,
+            "targets": [state.snapshot() for state in self.targets],
             "calls": self.load.calls,
             "calls_max": self.config.max_calls,
             "refused": self.load.refused,
@@ -86,14 +151,21 @@ class TrunkRecord:
 
 
 class Trunks:
-    """All trunks, found by name or by the exact address that a packet came from."""
+    """All trunks, found by name or by the exact address that a packet came from.
+
+    `on_health(record, state, event)` is called with what calls tell of a target's health.
+    """
 
     def __init__(self, records: list[TrunkRecord]) -> None:
+        self.on_health: Callable[[TrunkRecord, TargetState, HealthEvent], None] | None = None
         self._by_name = {record.config.name: record for record in records}
         self._by_address: dict[tuple[str, int | None], TrunkRecord] = {}
         for record in records:
             for host, port in record.config.from_addresses:
                 self._by_address[plain_host(host), port] = record
+
+    def __iter__(self) -> Iterator[TrunkRecord]:
+        return iter(self._by_name.values())
 
     def named(self, name: str) -> TrunkRecord | None:
         return self._by_name.get(name)
@@ -107,7 +179,48 @@ class Trunks:
     def hosts(self, record: TrunkRecord) -> frozenset[str]:
         """The addresses that may speak inside this trunk's dialogs."""
         listed = {plain_host(host) for host, _ in record.config.from_addresses}
-        return frozenset({*listed, plain_host(record.remote[0])})
+        reached = {plain_host(state.target.address[0]) for state in record.targets}
+        return frozenset(listed | reached)
+
+    def spread(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """One step for each address of a trunk; where all steps are trunks, those that are down come
+        last: they are tried when nothing else is left, for who is down may only be slow to answer
+        OPTIONS."""
+        spread = [each for step in steps for each in self._of_step(step)]
+        if not all(_leads_out(step) for step in steps):
+            return tuple(spread)
+        return tuple(sorted(spread, key=self._is_down))
+
+    def _of_step(self, step: Step) -> list[Step]:
+        if not _leads_out(step) or len(step.endpoints) != 1:
+            return [step]
+        (endpoint,) = step.endpoints
+        assert isinstance(endpoint, TrunkEndpoint)
+        record = self._by_name.get(endpoint.trunk)
+        if record is None or endpoint.target is not None:
+            return [step]
+        ordered = [replace(endpoint, target=target) for target in record.order()]
+        return [replace(step, endpoints=(each,)) for each in ordered or [endpoint]]
+
+    def _is_down(self, step: Step) -> bool:
+        endpoint = step.endpoints[0] if step.endpoints else None
+        if not isinstance(endpoint, TrunkEndpoint):
+            return False
+        record = self._by_name.get(endpoint.trunk)
+        if record is None or endpoint.target is None:
+            return True
+        state = record.state_of(endpoint.target)
+        return state is None or state.health.down
+
+    def note(self, record: TrunkRecord, target: TrunkTarget, event: HealthEvent) -> None:
+        """What became of a call to a target."""
+        state = record.state_of(target)
+        if state is not None and self.on_health is not None:
+            self.on_health(record, state, event)
 
     def snapshot(self) -> list[dict[str, object]]:
         return [record.snapshot() for record in self._by_name.values()]
+
+
+def _leads_out(step: Step) -> bool:
+    return bool(step.endpoints) and all(isinstance(e, TrunkEndpoint) for e in step.endpoints)

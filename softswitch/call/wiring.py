@@ -22,7 +22,8 @@ class Wiring:
     """Handed to every leg and machine adapter by the composition root.
 
     `pump` sends what the stack wants sent after a command from outside one of its events; `flow_to`
-    gives the flow to an address over a transport; `random(octets)` is for keys; `srtp` is the policy by
+    gives the flow to an address over a transport, where a server of a name is (TLS); `why_unreachable`
+    says what the last connection there failed by; `random(octets)` is for keys; `srtp` is the policy by
     endpoint label ("off", "allow", "require").
     """
 
@@ -33,9 +34,10 @@ class Wiring:
     records: CallRecorder
     token: Callable[[], str]
     pump: Callable[[], None]
-    flow_to: Callable[[tuple[str, int], str], Flow]
+    flow_to: Callable[[tuple[str, int], str, str], Flow]
     random: Callable[[int], bytes]
     srtp: Mapping[str, str] = field(default_factory=dict)
+    why_unreachable: Callable[[Flow], str] = field(default=lambda _: "")
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -158,6 +158,16 @@ class Trunk(Section):
     diversion: Literal["diversion", "history-info", "none"] = "diversion"
 
     @property
+    def transport_given(self) -> bool:
+        """Whether the office says which transport; else RFC 3263 decides for a host name."""
+        return "transport" in self.model_fields_set
+
+    @property
+    def secure(self) -> bool:
+        """A ``sips:`` URI: TLS and nothing else."""
+        return self.uri.startswith("sips:")
+
+    @property
     def host(self) -> str:
         """The next hop's host name or address."""
         return self._target()[0]

@@ -1,0 +1,139 @@
+"""Calls out over trunks: what is sent, whose place they take, and what they tell of a trunk's health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softswitch.call.endpoint import TrunkEndpoint, TrunkTarget
+from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, LegRang
+from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.leg import LegPlan
+from softswitch.call.trunk_health import CallFailed, CallTaken
+from softswitch.call.trunk_identity import present
+from softswitch.errors import SoftswitchError
+from softswitch.sip.credentials import Credentials
+from softswitch.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.trunks import TrunkRecord, Trunks
+    from softswitch.call.wiring import Wiring
+    from softswitch.sip.flow import Flow
+
+
+@dataclass(slots=True)
+class TrunkLeg:
+    """A leg over a trunk: `heard` once there was any sign of life."""
+
+    record: TrunkRecord
+    target: TrunkTarget
+    flow: Flow
+    heard: bool = False
+
+
+class TrunkCalls:
+    """Plans legs over trunks and follows them."""
+
+    def __init__(self, wiring: Wiring, trunks: Trunks) -> None:
+        self._wiring = wiring
+        self._trunks = trunks
+        self._extensions = {e.number: e for e in wiring.office.extensions}
+
+    def plan(self, call: Call, leg_id: int, endpoint: TrunkEndpoint) -> LegPlan:
+        """How to call this endpoint; takes one place of the trunk. Raises `SoftswitchError`."""
+        record = self._trunks.named(endpoint.trunk)
+        if record is None:
+            raise SoftswitchError(f"trunk {endpoint.trunk} does not exist")
+        target = endpoint.target or next(iter(record.order()), None)
+        if target is None:
+            raise SoftswitchError(f"trunk {endpoint.trunk}: {record.problem or 'no address'}")
+        flow = self._wiring.flow_to(target.address, target.transport, target.server_name)
+        if not record.load.take(self._wiring.now_s()):
+            raise SoftswitchError(f"trunk {endpoint.trunk} is full")
+        call.trunks_taken.append(endpoint.trunk)
+        call.trunk_legs[leg_id] = TrunkLeg(record, target, flow)
+        return self._plan(call, endpoint, record, flow)
+
+    def _plan(
+        self, call: Call, endpoint: TrunkEndpoint, record: TrunkRecord, flow: Flow
+    ) -> LegPlan:
+        trunk = record.config
+        # A name where the office has one: carriers know their own domain, not the address behind it.
+        host, port = trunk.host, trunk.port
+        to = SipUri("sip", endpoint.number, host, port)
+        number, hidden = self._shown_number(call, record)
+        shown = present(
+            trunk,
+            self._wiring.office.office.domain,
+            number,
+            "" if hidden else call.caller_name,
+            hidden=hidden,
+            diverted_by=self._diverted_by(call, record),
+        )
+        credentials = None
+        if trunk.username:
+            credentials = Credentials(trunk.username, trunk.password or "")
+        return LegPlan(
+            label=endpoint.label,
+            target=str(to),
+            flow=flow,
+            from_=shown.from_,
+            to=NameAddr(str(to), None),
+            credentials=credentials,
+            permitted_hosts=self._trunks.hosts(record),
+            follow_contact=True,
+            headers=shown.headers,
+        )
+
+    def _shown_number(self, call: Call, record: TrunkRecord) -> tuple[str, bool]:
+        """The number that the office vouches for: one that it owns by its configuration, never what a
+        phone wrote; a call in transit keeps the number its trunk vouched for."""
+        trunk = record.config
+        if isinstance(call.identity, TrunkIdentity):
+            return call.number_from, call.hidden
+        if isinstance(call.identity, PhoneIdentity):
+            extension = self._extensions.get(call.identity.extension)
+            if extension is not None:
+                number = extension.caller_id or trunk.caller_id or call.number_from
+                return number, call.hidden or extension.hide_number
+        return trunk.caller_id or call.number_from, call.hidden
+
+    def _diverted_by(self, call: Call, record: TrunkRecord) -> str:
+        if call.forwarded_by is None:
+            return ""
+        extension = self._extensions.get(call.forwarded_by)
+        own = extension.caller_id if extension is not None else None
+        return own or record.config.caller_id or call.forwarded_by
+
+    def follow(self, call: Call, event: DialEvent) -> None:
+        """What has become of a leg; those that are over give their place back."""
+        leg = call.trunk_legs.get(getattr(event, "leg", 0))
+        if leg is None:
+            return
+        match event:
+            case LegRang() | LegAnswered():
+                if not leg.heard:
+                    leg.heard = True
+                    self._trunks.note(leg.record, leg.target, CallTaken())
+            case LegFailed():
+                if not leg.heard:
+                    why = self._wiring.why_unreachable(leg.flow) if event.status == 503 else ""
+                    failed = CallFailed(event.status, why or _words(event.status))
+                    self._trunks.note(leg.record, leg.target, failed)
+                self.give_back(call, event.leg)
+            case LegEnded():
+                self.give_back(call, event.leg)
+            case _:
+                pass
+
+    def give_back(self, call: Call, leg_id: int) -> None:
+        """The leg is over though its call may go on: its place is free."""
+        leg = call.trunk_legs.pop(leg_id, None)
+        if leg is not None and leg.record.config.name in call.trunks_taken:
+            call.trunks_taken.remove(leg.record.config.name)
+            leg.record.load.give_back()
+
+
+def _words(status: int) -> str:
+    return "silent" if status == 408 else f"calls answered {status}"

@@ -1,0 +1,134 @@
+"""Who calls and who is called, as trunks write it: P-Asserted-Identity, Privacy, Diversion. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from softswitch.errors import RemoteProtocolError
+from softswitch.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from softswitch.config import Trunk
+    from softswitch.sip.message import SipRequest
+
+ANONYMOUS = "anonymous"
+_ANONYMOUS_HOST = "anonymous.invalid"
+_HIDING = frozenset({"id", "user"})
+_IDENTITIES_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: `hidden` when he does not want to be shown."""
+
+    number: str
+    name: str
+    hidden: bool = False
+
+
+def wants_privacy(request: SipRequest) -> bool:
+    """Whether the caller asks for his number to be kept from the callee (RFC 3323, RFC 3325 7)."""
+    words = (request.headers.get("Privacy") or "").lower().replace(" ", "").split(";")
+    return not _HIDING.isdisjoint(words)
+
+
+def caller_of(request: SipRequest, trunk: Trunk) -> Caller:
+    """The caller of a call that a trunk brings: its P-Asserted-Identity where it is believed, else
+    From. One who hides himself is nobody.
+
+    Raises `RemoteProtocolError` where From cannot be read.
+    """
+    from_ = request.from_
+    number, name = from_.uri.username or "", from_.display_name or ""
+    hidden = wants_privacy(request)
+    if trunk.asserted_identity:
+        asserted = _asserted(request)
+        if asserted is not None:
+            number, name = asserted
+    if hidden or number == ANONYMOUS or from_.uri.host == _ANONYMOUS_HOST:
+        return Caller(ANONYMOUS, "", True)
+    return Caller(number, name)
+
+
+def _asserted(request: SipRequest) -> tuple[str, str] | None:
+    """Number and name of the first P-Asserted-Identity that has a number (RFC 3325 9.1)."""
+    for value in request.headers.values("P-Asserted-Identity")[:_IDENTITIES_MAX]:
+        try:
+            identity = NameAddr.parse(value)
+            scheme, _, rest = identity.uri_text.partition(":")
+            if scheme.lower() == "tel":
+                number = rest.partition(";")[0]
+            else:
+                number = identity.uri.username or ""
+        except RemoteProtocolError:
+            continue
+        number = number.replace("-", "").replace(".", "")
+        if number:
+            return number, identity.display_name or ""
+    return None
+
+
+def called_of(request: SipRequest, trunk: Trunk) -> str:
+    """The number that a trunk wants to reach.
+
+    The Request-URI's; but a carrier that we are registered at sends calls to our contact, and then the
+    number stands in P-Called-Party-ID or To. Raises `RemoteProtocolError`.
+    """
+    called = request.request_uri.username or ""
+    if not trunk.registers or called != trunk.username:
+        return called
+    party = request.headers.get("P-Called-Party-ID")
+    if party is not None:
+        return NameAddr.parse(party).uri.username or ""
+    return request.to.uri.username or called
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a trunk is told: From, and further header lines."""
+
+    from_: NameAddr
+    headers: tuple[tuple[str, str], ...]
+
+
+def present(
+    trunk: Trunk,
+    domain: str,
+    number: str,
+    name: str,
+    *,
+    hidden: bool = False,
+    diverted_by: str = "",
+) -> Presented:
+    """How a caller is shown to a trunk.
+
+    Parameters: `number` and `name` are what the office vouches for; `hidden` keeps them out of From
+    (RFC 3323 4.1) and tells only a trunk that is trusted with identities; `diverted_by` is the number
+    that has forwarded the call, "" where none has.
+    """
+    anonymous = hidden or not number or number == ANONYMOUS
+    headers: list[tuple[str, str]] = []
+    if anonymous:
+        from_ = NameAddr(f"sip:{ANONYMOUS}@{_ANONYMOUS_HOST}", "Anonymous")
+    else:
+        from_ = NameAddr(str(SipUri("sip", number, domain)), name or None)
+    if trunk.asserted_identity and number and number != ANONYMOUS:
+        identity = NameAddr(str(SipUri("sip", number, domain)), (name or None))
+        headers.append(("P-Asserted-Identity", str(identity)))
+        if anonymous:
+            headers.append(("Privacy", "id"))
+    elif anonymous and hidden:
+        headers.append(("Privacy", "user"))
+    if diverted_by:
+        headers += _diversion(trunk.diversion, str(SipUri("sip", diverted_by, domain)))
+    return Presented(from_, tuple(headers))
+
+
+def _diversion(how: str, uri: str) -> list[tuple[str, str]]:
+    if how == "diversion":
+        return [("Diversion", f"<{uri}>;reason=unknown;counter=1")]  # RFC 5806
+    if how == "history-info":
+        # RFC 7044: where the call was meant to go, then this request itself.
+        return [("History-Info", f"<{uri}>;index=1"), ("Supported", "histinfo")]
+    return []
