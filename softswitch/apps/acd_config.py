@@ -25,6 +25,8 @@ _log = logging.getLogger("softswitch.acd")
 RONA_REASON = "rona"
 """Why an agent is unavailable who did not answer."""
 CALLBACK_DIAL_S = 45.0
+# Who is to be served at once has an agent ringing by then, and is told nothing.
+_FIRST_ANNOUNCEMENT_S = 1.0
 _SKILL_FORM = 'as in "billing >= 2 & (lang.zh | lang.en)"'
 
 
@@ -92,7 +94,10 @@ def _announce_rule(queue: Queue) -> model.AnnounceRule | None:
     if not (announce.position or announce.wait):
         return None
     return model.AnnounceRule(
-        position=announce.position, wait=announce.wait, every_s=announce.every_s
+        position=announce.position,
+        wait=announce.wait,
+        every_s=announce.every_s,
+        first_s=_FIRST_ANNOUNCEMENT_S,
     )
 
 

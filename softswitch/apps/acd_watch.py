@@ -109,6 +109,8 @@ class CallWatch:
         host, partner = self._centre.host, queue_call.call.partner
         if queue_call.bound_for_queue:
             return  # he has transferred the caller into a queue, which takes him over
+        if queue_call.customer_leg.leg_id not in queue_call.call.legs:
+            return  # the customer has left, and this is what follows
         if by in _LOST:
             lost = AgentState.UNAVAILABLE
             host.tell(events.AgentStateSet(queue_call.agent_id, lost, UNREACHABLE))
