@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,8 +13,52 @@ from softswitch.store.projection import record_of
 from softswitch.store.reading import reading
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import calls
+from softswitch.store.schema_centre import queue_visits
 
 LIST_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls are asked for; None and empty mean any. `number`: either end's, as it was dialled;
+    `queue` and `agent`: calls that waited there or were answered by him."""
+
+    number: tuple[str, ...] = ()
+    status: str | None = None
+    direction: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    since_s: float | None = None
+    until_s: float | None = None
+    recorded: bool = False
+
+    def clauses(self) -> builtins.list[Any]:
+        """As conditions of a query of `calls`."""
+        table, found = calls.c, []
+        if self.number:
+            found.append(
+                sa.or_(table.number_from.in_(self.number), table.number_to.in_(self.number))
+            )
+        for column, value in ((table.status, self.status), (table.direction, self.direction)):
+            if value is not None:
+                found.append(column == value)
+        for visited, value in (
+            (queue_visits.c.queue_id, self.queue),
+            (queue_visits.c.agent_id, self.agent),
+        ):
+            if value is not None:
+                visits = sa.select(queue_visits.c.call_id).where(visited == value)
+                found.append(table.call_id.in_(visits))
+        if self.since_s is not None:
+            found.append(table.started_at_s >= self.since_s)
+        if self.until_s is not None:
+            found.append(table.started_at_s < self.until_s)
+        if self.recorded:
+            found.append(table.recordings != "[]")
+        return found
+
+
+ANY = CallFilter()
 
 
 class CallRecords:
@@ -30,9 +76,12 @@ class CallRecords:
             row = (await connection.execute(query)).first()
             return None if row is None else record_of(row)
 
-    async def list(self, limit: int = 50, before: int | None = None) -> list[CallRecord]:
+    async def list(
+        self, limit: int = 50, before: int | None = None, which: CallFilter = ANY
+    ) -> list[CallRecord]:
         """Records, newest first; `before` is the `seq` of the last one of the page before."""
         query = sa.select(calls).order_by(calls.c.seq.desc()).limit(max(0, min(limit, LIST_MAX)))
+        query = query.where(*which.clauses())
         if before is not None:
             query = query.where(calls.c.seq < before)
         async with reading(self._database) as connection:

@@ -46,5 +46,8 @@ calls = sa.Table(
     sa.Column("recordings", sa.Text, nullable=False),
     sa.Index("calls_seq", "seq", unique=True),
     sa.Index("calls_open", "ended_at_s"),
+    sa.Index("calls_from", "number_from", "seq"),
+    sa.Index("calls_to", "number_to", "seq"),
+    sa.Index("calls_started", "started_at_s"),
 )
 """One row a call, read from the journal; `legs` and `recordings` are JSON arrays."""

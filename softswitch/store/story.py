@@ -29,6 +29,7 @@ ROWS_MAX = 500
 
 CALL_KINDS = frozenset(
     {
+        "call-started",
         "leg-started",
         "leg-answered",
         "leg-ended",
@@ -151,6 +152,7 @@ class _Teller:
         self._open: dict[tuple[str, str], Segment] = {}  # by kind and leg
         self._endpoints: dict[str, tuple[str, str]] = {}  # leg -> role, endpoint
         self._ended_at_s: float | None = None
+        self._number_from = ""
 
     def hear(self, entry: Entry) -> None:
         data = entry.data()
@@ -209,7 +211,7 @@ class _Teller:
             visit.reason = text_of(data.get("reason"))
 
     def _enter(self, entry: Entry, contact: str, queue: str) -> Visit:
-        visit = Visit(entry.seq, contact, queue, entry.at_s)
+        visit = Visit(entry.seq, contact, queue, entry.at_s, caller=self._number_from)
         former = self._visits.get(contact)
         if former is not None:
             if former.outcome == "waiting":
@@ -335,6 +337,8 @@ class _Teller:
     def _hear_call(self, entry: Entry, data: dict[str, Any]) -> None:
         leg, at_s = text_of(data.get("leg")), entry.at_s
         match entry.kind:
+            case "call-started":
+                self._number_from = text_of(data.get("number_from"))
             case "leg-started":
                 role, endpoint = text_of(data.get("role")), text_of(data.get("endpoint"))
                 self._endpoints[leg] = (role, endpoint)
