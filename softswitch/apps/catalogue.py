@@ -15,6 +15,7 @@ from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
 from softswitch.apps.mailbox_menu import MailboxMenu
 from softswitch.apps.mailer import Mailer, SendMail
+from softswitch.apps.pick_up import PickUp
 from softswitch.apps.sound_checks import make_sounds
 from softswitch.apps.survey import Surveys
 from softswitch.apps.voicemail import Voicemail
@@ -64,6 +65,7 @@ class Catalogue:
         self.surveys = Surveys(desk)
         self._codes: dict[str, App] = {
             "voicemail": MailboxMenu(desk, self.mailboxes).run,
+            "pick_up": PickUp(desk).run,
         }
         self.apps = Apps(
             {

@@ -106,6 +106,13 @@ class Dial:
         self.state = DialState.HUNTING
         return self._next_step()
 
+    def take_over(self, leg: int) -> list[DialEffect]:
+        """A leg that is no step's has come to take the call, as if it had rung and answered."""
+        if self.state is not DialState.HUNTING:
+            return []
+        self._alive.append(leg)
+        return self._leg_answered(LegAnswered(leg))
+
     def handle(self, event: DialEvent) -> list[DialEffect]:
         """One event of a leg, of the caller or of a timer; events out of season change nothing."""
         if self.state in (DialState.IDLE, DialState.OVER):

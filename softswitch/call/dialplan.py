@@ -89,6 +89,7 @@ class Dialplan:
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._listen = office.codes.listen
+        self._pick_up = office.codes.pick_up
         self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
@@ -155,6 +156,8 @@ class Dialplan:
             if "internal" not in permissions:
                 return Refused(403, "no permission: internal")
             return local
+        if number.startswith(self._pick_up) and number[len(self._pick_up) :] in self._permissions:
+            return Destination("code", "pick_up")
         if number.startswith(self._listen):
             return Destination("code", "listen")
         for rule in self._outbound:
