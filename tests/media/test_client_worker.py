@@ -344,3 +344,47 @@ async def test_ipv6(tmp_path):
     phone.close()
     for other in bench.phones:
         other.close()
+
+
+async def test_supervision_and_a_paused_recording_outlive_the_worker(bench, tmp_path):
+    client, (left, right) = bench.client, await bench.call()
+    boss = Phone(3)
+    stream = client.reserve(group=1, signalled_host="127.0.0.1")
+    client.configure(stream.stream_id, StreamParams(boss.address))
+    client.monitor(stream.stream_id, left.stream_id, mode="whisper")
+    client.start_recording(9, left=left.stream_id, right=right.stream_id, name="9.wav", ulaw=True)
+    client.pause_recording(9)
+    client.pause_recording(9)
+    await bench.talk([left, right], 20)
+    os.kill(client.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+    await bench.until(WorkerReplaced)
+    boss.listen()
+    boss.heard.clear()
+    await bench.talk([left, right], 30, start=20, pace_s=0.02)
+    sound = [packet for packet in boss.listen() if len(packet) == 172]
+    assert len(sound) >= 10
+    assert any(set(packet[12:]) != {0xFF} for packet in sound)
+    client.stop_recording(9)
+    done = await bench.until(RecordingStopped)
+    rate_hz, samples = read_wav(done.path)
+    assert (rate_hz, len(samples)) == (8000, 2)
+    assert samples.shape[1] > 4000
+    assert not samples.any()
+    boss.close()
+
+
+async def test_supervision_that_cannot_be_is_refused(bench):
+    client = bench.client
+    a, b = (client.reserve(group=1, signalled_host=None).stream_id for _ in range(2))
+    with pytest.raises(NotSupported):
+        client.monitor(a, b, mode="shout")
+    with pytest.raises(MediaError):
+        client.monitor(a, a)
+    with pytest.raises(UnknownStream):
+        client.monitor(a, 99)
+    client.stop_monitor(a)
+    client.stop_monitor(99)
+    client.pause_recording(99)
+    client.resume_recording(99)
+    with pytest.raises(UnknownStream):
+        client.hear_progress(99, "us")
