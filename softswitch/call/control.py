@@ -141,6 +141,12 @@ class CallControl:
         if problem is not None:
             self._refuse(call, problem, "offer")
             return
+        replaces = request.headers.get("Replaces")
+        if replaces is not None:
+            status = self.pick_ups.replace(call, replaces)
+            if status is not None:
+                self._refuse(call, status, "Replaces")
+            return
         self.route(call, self._dialplan.route(number_to, identity))
 
     def _parties(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.dial import DialState
 from softswitch.call.identity import PhoneIdentity
+from softswitch.call.transfer import Replaces
+from softswitch.sip.reason import ReasonHeader
 
 if TYPE_CHECKING:
     from softswitch.call.call import Call
@@ -65,6 +67,57 @@ class PickUps:
         self._dialling.take_over(ringing, leg.leg_id)
         self._control.end_call(picker, by="switch", q850=16)
         return True
+
+    def replace(self, newcomer: Call, value: str) -> int | None:
+        """An INVITE with Replaces: its caller takes the place of the leg that `value` names. A call that
+        still rings may be taken by any phone of the office, one that is up only by its own extension,
+        from another device. The status to refuse with, or None when it is done."""
+        identity, replaces = newcomer.identity, Replaces.parse(value)
+        if replaces is None:
+            return 400
+        find = self._wiring.stack.find_session
+        session = find(replaces.call_id, replaces.to_tag, replaces.from_tag)
+        known = self._control.leg_of(session)
+        if known is None:
+            return 481
+        call, old = known
+        if not isinstance(identity, PhoneIdentity) or call is newcomer:
+            return 403
+        if not old.answered:
+            if old is call.caller or not self.take_call(newcomer, call):
+                return 481  # RFC 3891 3: an early dialog only where we began it
+            return None
+        if "early-only" in value.lower():
+            return 486
+        if old.label != _EXTENSION + identity.extension or call.partner is None:
+            return 403
+        self._swap(newcomer, call, old)
+        return None
+
+    def _swap(self, newcomer: Call, call: Call, old: Leg) -> None:
+        control = self._control
+        control.answer_caller(newcomer, old.codec)
+        leg = newcomer.caller
+        if not leg.answered:
+            return
+        control.audio.stop_recording(call)
+        a, b = call.caller, call.partner
+        if a.stream is not None and b is not None and b.stream is not None:
+            self._wiring.plane.disconnect(a.stream.stream_id, b.stream.stream_id)
+        number = old.label.removeprefix(_EXTENSION)
+        self._wiring.records.transferred(call, self._wiring.wall_s(), "replaced", old.label, number)
+        control.move_leg(leg, newcomer, call)
+        if old is call.caller:
+            call.caller = leg
+        else:
+            call.partner = leg
+        call.dial_machine = None
+        control.end_call(newcomer, by="switch", q850=16)
+        old.hang_up(ReasonHeader("SIP", 200, "Replaced"))
+        partner = call.partner
+        control.drop_leg(call, old, "switch", 200, 16)
+        call.partner = partner
+        control.join(call)
 
     @staticmethod
     def _rings_at(call: Call, extensions: frozenset[str]) -> Leg | None:
