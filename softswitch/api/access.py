@@ -80,6 +80,52 @@ ACCESS: dict[str, Access] = {
     f"DELETE {PREFIX}/session": Access("agent", "session:write", new_password=True),
     f"PUT {PREFIX}/session/password": Access("agent", "session:write", new_password=True),
     **_table(
+        "calls",
+        """
+        GET /calls supervisor
+        GET /calls/live supervisor
+        GET /calls/{call_id} supervisor
+        GET /calls/{call_id}/journal supervisor
+        DELETE /calls/live/{call_id} supervisor
+        PUT /calls/live/{call_id}/recording supervisor
+        POST /calls/live/{call_id}/requeue supervisor
+        POST /calls/live/{call_id}/assign supervisor
+        """,
+    ),
+    **_table(
+        "recordings",
+        """
+        GET /calls/{call_id}/recordings/{number} supervisor
+        GET /calls/{call_id}/recordings/{number}/peaks supervisor
+        """,
+    ),
+    **_table(
+        "agents",
+        """
+        GET /queues agent
+        GET /agents agent
+        GET /agents/{agent_id} agent
+        PUT /agents/{agent_id}/state agent
+        """,
+    ),
+    **_table(
+        "office",
+        """
+        GET /office agent
+        GET /extensions supervisor
+        GET /trunks supervisor
+        GET /status supervisor
+        """,
+    ),
+    **_table(
+        "reports",
+        """
+        GET /reports/queues supervisor
+        GET /reports/agents supervisor
+        GET /reports/visits supervisor
+        """,
+    ),
+    **_table(
         "users",
         """
         GET /users admin

@@ -19,7 +19,16 @@ from softswitch.api.problem import Problem, Refused
 from softswitch.api.service import Service
 from softswitch.api.sessions import COOKIE, CSRF_HEADER
 
-ROUTES = ("health", "session", "users")
+ROUTES = (
+    "health",
+    "session",
+    "calls",
+    "recordings",
+    "agents",
+    "office",
+    "reports",
+    "users",
+)
 """Modules of `softswitch.api.routes`, in the order of the documentation."""
 
 BODY_BYTES_MAX = 1 << 20

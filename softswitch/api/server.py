@@ -96,6 +96,8 @@ class HttpServer:
             if self._server is None:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self.service is not None:
+            await self.service.finish_notes()
         if self._socket is not None:
             self._socket.close()
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
+from softswitch.api.access import Identity
 from softswitch.api.accounts import Accounts
 from softswitch.api.sessions import Sessions
+from softswitch.call.numbering import Numbering
+from softswitch.errors import StoreError
 
 if TYPE_CHECKING:
     from softswitch.clock import Clock
     from softswitch.config import Office
     from softswitch.store import Store
     from softswitch.switch import Switch
+
+_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +42,34 @@ class Service:
     accounts: Accounts
     executor: ThreadPoolExecutor
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    numbering: Numbering = field(init=False)
+    _notes: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.numbering = Numbering(self.office.office.country)
+
+    def spellings(self, number: str) -> tuple[str, ...]:
+        """A number as it was written and as the world writes it."""
+        e164 = self.numbering.e164(number)
+        return (number,) if e164 is None or e164 == number else (number, e164)
+
+    def noted(self, me: Identity, action: str, thing: str, **details: Any) -> None:
+        """Put into the audit log what was done to a live call or agent. Does not wait: a database that
+        is locked must not keep anybody from hanging up."""
+        task = asyncio.create_task(self._note(me.actor, action, thing, details))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _note(self, actor: str, action: str, thing: str, details: dict[str, Any]) -> None:
+        try:
+            async with self.store.ledger.change(actor) as change:
+                change.note(action, thing, **details)
+        except StoreError as error:
+            _log.error("not in the audit log: %s by %s on %s: %s", action, actor, thing, error)
+
+    async def finish_notes(self) -> None:
+        """Wait for what `noted` has begun."""
+        await asyncio.gather(*self._notes)
 
     async def in_thread(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run what would hold up the loop."""

@@ -23,6 +23,7 @@ from softswitch.store.schema_centre import agent_offers, agent_states, handlings
 Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")
 WITHIN_S = 20.0
+_PAGE_MAX = 1_000
 _WORKING = ("available", "offered", "on-contact", "wrap-up", "unavailable")
 
 
@@ -140,6 +141,37 @@ class Statistics:
         ):
             found.setdefault(key, VisitCounts()).add(VisitCounts(*row))
         return found
+
+    async def list_visits(
+        self,
+        span: Span,
+        chosen: Chosen,
+        *,
+        outcome: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[Any]:
+        """The contacts behind a figure, newest first, as rows of `queue_visits`."""
+        table = queue_visits.c
+        query = (
+            sa.select(queue_visits)
+            .where(
+                table.entered_at_s >= span.start_s,
+                table.entered_at_s < span.end_s,
+                *_among(table.queue_id, chosen.queues),
+                *_among(table.agent_id, chosen.agents),
+                *_among(table.media, chosen.media),
+                *_among(table.region, chosen.regions),
+            )
+            .order_by(table.seq.desc())
+            .limit(max(0, min(limit, _PAGE_MAX)))
+        )
+        if outcome is not None:
+            query = query.where(table.outcome == outcome)
+        if before is not None:
+            query = query.where(table.seq < before)
+        async with reading(self._database) as connection:
+            return list((await connection.execute(query)).all())
 
     async def handled(self, span: Span, chosen: Chosen, per: Per) -> dict[Key, AgentTimes]:
         """Talk, hold and wrap-up of handled contacts by the period they were done in."""

@@ -1,0 +1,150 @@
+"""Queues and agents: what they are and what they do now."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api.models import Input, Line, NamePath, Output
+from softswitch.api.paging import Page
+from softswitch.api.problem import Refused
+from softswitch.api.service import Served, Service
+from softswitch.apps.acd_agents import AgentStatus
+from softswitch.store.ledger import Missing
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["agents"])
+
+
+class AgentShown(Output):
+    """One agent: of the office file, and what he does now."""
+
+    id: str = Field(examples=["lilei"])
+    name: str
+    extension: str
+    role: str
+    queues: list[str]
+    skills: dict[str, int]
+    regions: list[str]
+    state: str = Field(
+        description="logged-out, unavailable, available, offered, on-contact or wrap-up."
+    )
+    reason: str
+    for_s: float = Field(description="How long he has been in it.")
+    call: str = Field(description='The call at hand; "" for none.')
+    reachable: bool = Field(description="Whether his phone could be rung.")
+
+
+class AgentChange(Input):
+    """What an agent is to do. "available" ends a break or a wrap-up, and logs in."""
+
+    state: Literal["available", "unavailable", "logged-out"]
+    reason: Line = ""
+
+
+class QueueShown(Output):
+    """One queue: of the office file, what it does now and has done today."""
+
+    name: str = Field(examples=["support"])
+    number: str
+    waiting: int
+    longest_wait_s: float
+    agents: dict[str, int] = Field(description="Its members by state.")
+    answered: int
+    abandoned: int
+    flowed_out: int
+    service_level: float | None
+    within_s: float
+    target: float
+    open: bool
+
+
+@router.get("/queues")
+async def list_queues(service: Served) -> Page[QueueShown]:
+    """All queues, in the order of the file."""
+    states = service.switch.centre.queue_desk.states()
+    return Page(
+        items=[
+            QueueShown(
+                name=state.queue,
+                number=state.number,
+                waiting=state.waiting,
+                longest_wait_s=state.longest_wait_s,
+                agents=state.agents,
+                answered=state.answered,
+                abandoned=state.abandoned,
+                flowed_out=state.flowed_out,
+                service_level=state.service_level,
+                within_s=state.within_s,
+                target=state.target,
+                open=state.open,
+            )
+            for state in states
+        ]
+    )
+
+
+@router.get("/agents")
+async def list_agents(service: Served) -> Page[AgentShown]:
+    """All agents, in the order of the file."""
+    return Page(items=[_shown(service, s) for s in service.switch.centre.agents.states()])
+
+
+@router.get("/agents/{agent_id}")
+async def show_agent(agent_id: NamePath, service: Served) -> AgentShown:
+    """One agent."""
+    _require_known(service, agent_id)
+    return _shown(service, service.switch.centre.agents.state(agent_id))
+
+
+@router.put("/agents/{agent_id}/state")
+async def set_state(agent_id: NamePath, body: AgentChange, me: Me, service: Served) -> AgentShown:
+    """Log in, take a break, come back, log out. Others' states are for supervisors to change."""
+    by = _on_behalf(me, agent_id)
+    _require_known(service, agent_id)
+    agents = service.switch.centre.agents
+    if body.state == "logged-out":
+        agents.log_out(agent_id, by=by)
+    elif not agents.is_logged_in(agent_id):
+        agents.log_in(agent_id, available=body.state == "available", reason=body.reason)
+    elif body.state == "available":
+        agents.resume(agent_id, by=by)
+    else:
+        agents.pause(agent_id, body.reason, by=by)
+    if by:
+        service.noted(me, "agent-state-forced", f"agent:{agent_id}", state=body.state)
+    return _shown(service, agents.state(agent_id))
+
+
+def _on_behalf(me: Identity, agent_id: str) -> str:
+    """Who forces another's state; "" for one's own. Raises `Refused`."""
+    if me.agent_id == agent_id:
+        return ""
+    if not me.at_least("supervisor"):
+        raise Refused(403, "the states of others are for supervisors to change")
+    return me.name
+
+
+def _require_known(service: Service, agent_id: str) -> None:
+    if agent_id not in service.switch.centre.agents_by_id:
+        raise Missing(f"there is no agent {agent_id}")
+
+
+def _shown(service: Service, status: AgentStatus) -> AgentShown:
+    agent = service.switch.centre.agents_by_id[status.agent]
+    return AgentShown(
+        id=status.agent,
+        name=status.name,
+        extension=status.extension,
+        role=status.role,
+        queues=list(status.queues),
+        skills=dict(agent.skills),
+        regions=list(agent.regions),
+        state=status.state,
+        reason=status.reason,
+        for_s=status.for_s,
+        call=status.call,
+        reachable=status.reachable,
+    )

@@ -1,0 +1,230 @@
+"""Calls: those that go on, with what may be done to them, and the records of those that were."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.models import Epoch, Input, Line, Output
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.service import Served, Service
+from softswitch.call.call import Call
+from softswitch.store.calls import CallFilter
+from softswitch.store.ledger import Missing
+from softswitch.store.story import tell
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["calls"])
+
+CallId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,256}$", examples=["c-0f3a"])]
+_NORMAL_CLEARING = 16
+
+
+class RecordingShown(Output):
+    """A recording of a call; its sound is at `/calls/{call_id}/recordings/{number}`."""
+
+    name: str
+    started_at_s: float | None = None
+    stopped_at_s: float | None = None
+    frames: int | None = None
+    reason: str | None = None
+
+
+class CallShown(Output):
+    """The record of one call. `status` "open": it goes on."""
+
+    call_id: str = Field(examples=["c-0f3a"])
+    number_from: str = Field(examples=["+8613800000001"])
+    number_to: str = Field(examples=["5000"])
+    caller_name: str
+    direction: str = Field(examples=["inbound"])
+    origin: str = Field(examples=["trunk:carrier"])
+    destination: str = Field(examples=["queue:support"])
+    started_at_s: float
+    ringing_at_s: float | None
+    answered_at_s: float | None
+    ended_at_s: float | None
+    duration_s: float = Field(description="Of the conversation.")
+    status: str = Field(examples=["answered"])
+    cause: str
+    q850: int | None
+    sip_status: int | None
+    ended_by: str
+    recordings: list[RecordingShown]
+    legs: list[dict[str, Any]] = Field(description="Each leg with its times and quality.")
+
+
+class CallStory(CallShown):
+    """A call with all that happened in it."""
+
+    segments: list[dict[str, Any]] = Field(description="Ringing, talking, holding, waiting, menus.")
+    visits: list[dict[str, Any]] = Field(description="Each stay in a queue.")
+    offers: list[dict[str, Any]] = Field(description="Each time an agent was rung.")
+    handlings: list[dict[str, Any]] = Field(description="Talk, hold and wrap-up of each agent.")
+
+
+class LiveCall(Output):
+    """A call that goes on."""
+
+    call_id: str
+    number_from: str
+    number_to: str
+    caller_name: str
+    state: str = Field(description='"ringing", "answered" or "talking".')
+    started_at_s: float
+    answered_at_s: float | None
+    recording: str | None
+    legs: list[dict[str, Any]]
+
+
+class EntryShown(Output):
+    """One entry of the journal."""
+
+    seq: int
+    at_s: float
+    kind: str = Field(examples=["call-started"])
+    data: dict[str, Any]
+
+
+class RecordingState(Input):
+    """Whether what is said is kept out of the recording (card numbers)."""
+
+    paused: bool
+
+
+class Requeue(Input):
+    """Into a queue (again); `queue` "" is the same one."""
+
+    queue: Line = ""
+    keep_place: bool = True
+
+
+class Assignment(Input):
+    """To one agent, past every rule."""
+
+    agent: Line = Field(examples=["lilei"])
+
+
+@router.get("/calls")
+async def list_calls(
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    number: Annotated[str | None, Query(max_length=64, examples=["+8613800000001"])] = None,
+    status: Annotated[str | None, Query(max_length=32, examples=["answered"])] = None,
+    direction: Annotated[str | None, Query(max_length=32, examples=["inbound"])] = None,
+    queue: Annotated[str | None, Query(max_length=64)] = None,
+    agent: Annotated[str | None, Query(max_length=64)] = None,
+    since_s: Epoch | None = None,
+    until_s: Epoch | None = None,
+    recorded: bool = False,
+) -> Page[CallShown]:
+    """Records of calls, newest first. `number` is either end's, as it was dialled or in E.164."""
+    which = CallFilter(
+        number=service.spellings(number) if number is not None else (),
+        status=status,
+        direction=direction,
+        queue=queue,
+        agent=agent,
+        since_s=since_s,
+        until_s=until_s,
+        recorded=recorded,
+    )
+    found = await service.store.calls.list(limit + 1, int_cursor(cursor), which)
+    items = [CallShown.model_validate(record) for record in found[:limit]]
+    more = write_cursor(found[limit - 1].seq) if len(found) > limit else None
+    return Page(items=items, next=more)
+
+
+@router.get("/calls/live")
+async def list_live(service: Served) -> Page[LiveCall]:
+    """Calls that go on now, oldest first."""
+    return Page(items=[_live(call) for call in service.switch.control.calls])
+
+
+@router.get("/calls/{call_id}")
+async def show_call(call_id: CallId, service: Served) -> CallStory:
+    """One call with its segments, waits, offers and handling."""
+    record = await service.store.calls.get(call_id)
+    if record is None:
+        raise Missing(f"there is no call {call_id}")
+    story = tell(await service.store.entries.of_call(call_id))
+    shown = CallShown.model_validate(record).model_dump()
+    return CallStory(**shown, **asdict(story))
+
+
+@router.get("/calls/{call_id}/journal")
+async def show_journal(call_id: CallId, service: Served) -> Page[EntryShown]:
+    """All that was journaled of a call, in order: the truth that records are read from."""
+    entries = await service.store.entries.of_call(call_id)
+    if not entries:
+        raise Missing(f"there is no call {call_id}")
+    return Page(
+        items=[
+            EntryShown(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
+            for entry in entries
+        ]
+    )
+
+
+@router.delete("/calls/live/{call_id}", status_code=204)
+async def hang_up(call_id: CallId, me: Me, service: Served) -> None:
+    """End a call."""
+    call = live_call(service, call_id)
+    service.noted(me, "call-hung-up", f"call:{call_id}")
+    service.switch.control.end_call(call, by=me.actor, q850=_NORMAL_CLEARING)
+
+
+@router.put("/calls/live/{call_id}/recording", status_code=204)
+async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service: Served) -> None:
+    """Pause the recording of a call, or go on with it."""
+    call = live_call(service, call_id)
+    audio = service.switch.control.audio
+    done = audio.pause_recording(call) if body.paused else audio.resume_recording(call)
+    if not done:
+        raise Missing(f"call {call_id} is not recorded")
+    service.noted(me, "recording-paused" if body.paused else "recording-resumed", f"call:{call_id}")
+
+
+@router.post("/calls/live/{call_id}/requeue", status_code=204)
+async def requeue(call_id: CallId, body: Requeue, me: Me, service: Served) -> None:
+    """Put a call into a queue (again)."""
+    desk = service.switch.centre.queue_desk
+    desk.requeue(call_id, body.queue, keep_place=body.keep_place, by=me.name)
+    service.noted(me, "call-requeued", f"call:{call_id}")
+
+
+@router.post("/calls/live/{call_id}/assign", status_code=204)
+async def assign(call_id: CallId, body: Assignment, me: Me, service: Served) -> None:
+    """Give a waiting call to one agent."""
+    service.switch.centre.queue_desk.assign(call_id, body.agent, by=me.name)
+    service.noted(me, "call-assigned", f"call:{call_id}")
+
+
+def live_call(service: Service, call_id: str) -> Call:
+    """A call that goes on. Raises `Missing`."""
+    found = next((c for c in service.switch.control.calls if c.call_id == call_id), None)
+    if found is None:
+        raise Missing(f"no call {call_id} goes on now")
+    return found
+
+
+def _live(call: Call) -> LiveCall:
+    if call.answered_at_s is None:
+        state = "ringing"
+    else:
+        state = "talking" if call.partner is not None else "answered"
+    return LiveCall(
+        call_id=call.call_id,
+        number_from=call.number_from,
+        number_to=call.number_to,
+        caller_name=call.caller_name,
+        state=state,
+        started_at_s=call.started_at_s,
+        answered_at_s=call.answered_at_s,
+        recording=call.recording_name,
+        legs=[leg.snapshot() for leg in call.legs.values()],
+    )

@@ -1,0 +1,197 @@
+"""Reports: the statistics as JSON, CSV or XLSX, and the contacts behind a figure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute
+from softswitch.api.models import Epoch, Output
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.problem import Refused
+from softswitch.api.service import Served, Service
+from softswitch.store.periods import By, Span
+from softswitch.store.report import Report, agent_report, queue_report
+from softswitch.store.sheet import to_csv, to_xlsx
+from softswitch.store.statistics import Chosen, Per
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
+
+Format = Literal["json", "csv", "xlsx"]
+Formula = Literal[
+    "answered",
+    "short-abandons-good",
+    "short-abandons-out",
+    "offered",
+    "offered-and-flowed-out",
+    "all",
+]
+Names = Annotated[list[Annotated[str, Field(max_length=64)]], Query(max_length=100)]
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The report, in the format asked for.",
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            _XLSX: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+class ReportShown(Output):
+    """Rows with the same keys. A ratio is an object of value, numerator and denominator; its value is
+    null where there is nothing to divide by."""
+
+    name: str = Field(examples=["queues"])
+    start_s: float
+    end_s: float
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+class VisitShown(Output):
+    """One contact's stay in one queue: what the figures count."""
+
+    seq: int
+    call_id: str
+    contact_id: str
+    queue_id: str
+    media: str
+    caller: str
+    customer_id: str
+    region: str
+    priority: float
+    entered_at_s: float
+    answered_at_s: float | None
+    left_at_s: float | None
+    waited_s: float
+    outcome: str = Field(examples=["answered"])
+    reason: str
+    agent_id: str
+    offers: int
+
+
+def span_of(service: Service, start_s: float | None, end_s: float | None, by: By) -> Span:
+    """The time asked for; today in the office's zone where it is left open. Raises `Refused`."""
+    zone = service.office.office.zone
+    now = datetime.fromtimestamp(service.clock.wall_s(), zone)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if start_s is None:
+        start_s = midnight.timestamp()
+    if end_s is None:
+        end_s = max((midnight + timedelta(days=1)).timestamp(), start_s + 1)
+    try:
+        return Span(start_s, end_s, zone, by)
+    except ValueError as error:
+        raise Refused(422, str(error)) from None
+
+
+def chosen_of(
+    service: Service,
+    queue: list[str],
+    agent: list[str],
+    media: list[str],
+    region: list[str],
+    within_s: float | None,
+) -> Chosen:
+    """What is counted; T is each queue's own unless one is given for all."""
+    own = {q.name: q.service_level.within_s for q in service.office.queues}
+    return Chosen(
+        queues=tuple(queue),
+        agents=tuple(agent),
+        media=tuple(media),
+        regions=tuple(region),
+        within_s=own if within_s is None else {},
+        default_s=20.0 if within_s is None else within_s,
+    )
+
+
+@router.get("/reports/queues", response_model=ReportShown, responses=_FILES)
+async def report_queues(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+    per: Per = "queue",
+    formula: Formula = "offered",
+    within_s: Annotated[float | None, Query(gt=0, le=86_400)] = None,
+    queue: Names = [],  # noqa: B006
+    agent: Names = [],  # noqa: B006
+    media: Names = [],  # noqa: B006
+    region: Names = [],  # noqa: B006
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """Volume, waits, service level and handle time. Without `start_s`, of today. `within_s` is the
+    service level's T; each queue's own where it is left out."""
+    span = span_of(service, start_s, end_s, by)
+    chosen = chosen_of(service, queue, agent, media, region, within_s)
+    report = await queue_report(service.store.statistics, span, chosen, per, formula)
+    return await _answer(service, report, span, format)
+
+
+@router.get("/reports/agents", response_model=ReportShown, responses=_FILES)
+async def report_agents(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+    agent: Names = [],  # noqa: B006
+    paid_reason: Names = [],  # noqa: B006
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """What agents did: contacts, times in each state, occupancy. `paid_reason`: breaks that count as
+    work in the utilisation (training)."""
+    span = span_of(service, start_s, end_s, by)
+    report = await agent_report(
+        service.store.statistics,
+        span,
+        Chosen(agents=tuple(agent)),
+        min(service.clock.wall_s(), span.end_s),
+        paid_reason,
+    )
+    return await _answer(service, report, span, format)
+
+
+@router.get("/reports/visits")
+async def list_visits(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    queue: Names = [],  # noqa: B006
+    agent: Names = [],  # noqa: B006
+    media: Names = [],  # noqa: B006
+    region: Names = [],  # noqa: B006
+    outcome: Annotated[str | None, Query(max_length=32, examples=["abandoned"])] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[VisitShown]:
+    """The contacts behind a figure, newest first."""
+    span = span_of(service, start_s, end_s, "all")
+    chosen = chosen_of(service, queue, agent, media, region, None)
+    found = await service.store.statistics.list_visits(
+        span, chosen, outcome=outcome, limit=limit + 1, before=int_cursor(cursor)
+    )
+    items = [VisitShown.model_validate(row) for row in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)
+
+
+async def _answer(service: Service, report: Report, span: Span, form: Format) -> Any:
+    if form == "json":
+        return ReportShown(
+            name=report.name,
+            start_s=span.start_s,
+            end_s=span.end_s,
+            columns=list(report.columns),
+            rows=report.plain(),
+        )
+    sheet = report.sheet()
+    if form == "csv":
+        data, kind = await service.in_thread(to_csv, sheet), "text/csv; charset=utf-8"
+    else:
+        data, kind = await service.in_thread(to_xlsx, [sheet]), _XLSX
+    disposition = f'attachment; filename="{report.name}.{form}"'
+    return Response(data, media_type=kind, headers={"Content-Disposition": disposition})
