@@ -195,6 +195,7 @@ class Callbacks:
         callback.attempts += 1
         callback.holds_line = True
         self._floor.numbers_dialled.add(callback.number)
+        self._set_aside_others(contact, callback.number, now_s)
         queue = contact.queue
         contact.phase = Phase.DIALING
         if contact.entry is not None and contact.pool is not None:
@@ -206,6 +207,15 @@ class Callbacks:
         self._floor.say(
             DialCallback(contact.id, queue.id, callback.number, agent_id, callback.attempts, dial_s)
         )
+
+    def _set_aside_others(self, contact: Contact, number: str, now_s: float) -> None:
+        """Other callbacks to the line just taken wait for it; agents rung for them are released."""
+        for other in list(self._floor.callbacks.get(number, {}).values()):
+            rival = other.callback
+            if rival is None or rival.number != number or other is contact:
+                continue
+            if other.phase in (Phase.WAITING, Phase.OFFERED):
+                self._suspend(other, now_s)
 
     def answered(self, event: events.CallbackAnswered, now_s: float) -> None:
         contact = self._dialling(event, event.contact_id, event.attempt)
