@@ -193,8 +193,11 @@ class CallAudio:
         """Let the caller of `call` hear `target`, beside its `leg` (by default its caller).
 
         `mode`: "listen"; "whisper", that leg alone hears him; "barge", both do. May be called again
-        with another mode. The two calls are of one media worker: `bring_beside` comes first.
+        with another mode. Ends by itself with either call. Raises `CallError` where one of them has
+        no audio yet.
         """
+        self._stream(target, leg)
+        self.bring_beside(call, target)
         self._wiring.plane.monitor(self._stream(call, None), self._stream(target, leg), mode=mode)
 
     def stop_supervising(self, call: Call) -> None:
