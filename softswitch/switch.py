@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from zlib import crc32
 
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
@@ -23,6 +24,7 @@ from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
+from softswitch.apps.trunk_care import TrunkCare
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
 from softswitch.call.control import CallControl
@@ -43,10 +45,12 @@ from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.trace import Trace, TracedMessage
 from softswitch.transport.address import own_address
+from softswitch.transport.dns_lookup import DnsLookup, Lookup
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.listeners import bind_listeners
+from softswitch.transport.resolver import Resolver
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
@@ -57,7 +61,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch")
 
 Handler = Callable[[Call], Awaitable[None]]
-_SIP_PORT = 5060
 _SESSIONS_MAX = 20_000
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 _SECRET_NAME = "secret"
@@ -92,7 +95,9 @@ class Environment(Protocol):
         fails and when it works again."""
         ...
 
-    async def resolve(self, host: str, port: int) -> tuple[str, int]: ...
+    def lookup(self) -> Lookup:
+        """The DNS."""
+        ...
 
     def token(self) -> str:
         """64 random bits or more as letters and digits."""
@@ -143,11 +148,8 @@ class Machine:
         store = await Store.open(directory, database=office.storage.database, on_alarm=on_alarm)
         return store.journal, store
 
-    async def resolve(self, host: str, port: int) -> tuple[str, int]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=2)
-        address = found[0][4]
-        return str(address[0]), int(address[1])
+    def lookup(self) -> Lookup:
+        return DnsLookup()
 
     def token(self) -> str:
         return secrets.token_hex(10)
@@ -226,6 +228,8 @@ class Switch:
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
         undo.callback(self.phone_requests.close)
+        undo.push_async_callback(self.trunk_care.stop)
+        await self.trunk_care.start()
         await self.centre.start()
         if environment.admin():
             admin = AdminServer(
@@ -265,11 +269,7 @@ class Switch:
         self.catalogue = Catalogue(desk)
         self.catalogue.add("handler", self._run_handler)
         await self.catalogue.start()
-        records = [
-            TrunkRecord(trunk, await environment.resolve(trunk.host, trunk.port or _SIP_PORT))
-            for trunk in office.trunks
-        ]
-        self.trunks = Trunks(records)
+        self.trunks = Trunks([TrunkRecord(trunk) for trunk in office.trunks])
         addresses = tuple(transport.local for transport in transports)
         anywhere = tuple((own_address(), port) for host, port in addresses if host in _WILDCARDS)
         advertised = anywhere[0] if anywhere else None
@@ -302,12 +302,24 @@ class Switch:
             token=environment.token,
             pump=self.driver.pump,
             flow_to=self.driver.flow_to,
+            why_unreachable=self.driver.why_unreachable,
             random=_key_source(environment.token),
             srtp=_srtp_policies(office),
         )
+        uniform = _chance(environment.token)
+        self.trunk_care = TrunkCare(
+            self.trunks,
+            self.stack,
+            self.driver,
+            environment.clock,
+            _resolver(environment, transports),
+            office.office.domain,
+            uniform,
+            environment.token,
+        )
         self.control = CallControl(
             wiring,
-            dialplan=Dialplan(office, frozenset(self._handlers)),
+            dialplan=Dialplan(office, frozenset(self._handlers), uniform),
             registered=self.registrar.endpoints,
             trunks=self.trunks,
             prompts=prompts,
@@ -404,6 +416,10 @@ class Switch:
             case sip_events.InviteReceived(flow=flow) | sip_events.RequestReceived(flow=flow):
                 if flow.connection_id:
                     self.driver.prove(flow)  # the gate has let its sender in
+        match event:
+            case sip_events.ResponseReceived() | sip_events.RequestFailed():
+                if self.trunk_care.handle(event, now_s):
+                    return
         if self.control.handle_sip(event, now_s) or self.phone_requests.handle(event, now_s):
             return
         if isinstance(event, sip_events.RequestReceived):
@@ -522,6 +538,22 @@ class Switch:
                     if dialog:
                         found.add(str(dialog["call_id"]))
         return frozenset(found)
+
+
+def _chance(token: Callable[[], str]) -> Callable[[], float]:
+    """Numbers from [0, 1), from tokens: the only randomness a simulated exchange has."""
+    return lambda: crc32(token().encode()) / 2**32
+
+
+def _resolver(environment: Environment, transports: list[Transport]) -> Resolver:
+    """Asks only for what the listeners can send to."""
+    six = any(":" in transport.local[0] for transport in transports)
+    four = any(":" not in transport.local[0] for transport in transports) or any(
+        transport.local[0] == "::" for transport in transports
+    )
+    kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
+    names = [transport.name for transport in transports]
+    return Resolver(environment.lookup(), environment.clock.monotonic_s, names, kinds)
 
 
 def _key_source(token: Callable[[], str]) -> Callable[[int], bytes]:

@@ -37,6 +37,7 @@ from softswitch.sim.checkers import (
     require,
 )
 from softswitch.sim.datagram import Address, PhoneNetwork
+from softswitch.sim.dns import SimDns
 from softswitch.sim.link import Link
 from softswitch.sim.loop import SimulationError, VirtualClock, virtual_loop
 from softswitch.sim.media import SimMediaPlane
@@ -63,6 +64,7 @@ def small_office(
     extensions: int = 4,
     trunks: int = 1,
     recording: str = "none",
+    health_check_s: float = 0.0,
     more: str = "",
 ) -> str:
     """The text of an office file for simulations.
@@ -87,6 +89,7 @@ def small_office(
         lines.append(
             f'[[trunk]]\nname = "{name}"\nuri = "sip:{address}"\n'
             f'from_addresses = ["{address}"]\ncaller_id = "+861000"\n'
+            f"health_check_s = {health_check_s:g}\n"
         )
     if names:
         chosen = ", ".join(f'"{name}"' for name in names)
@@ -133,14 +136,14 @@ class MemoryJournal:
 class SimEnvironment:
     """What a `softswitch.switch.Switch` stands on in a world: nothing real.
 
-    Host names are looked up in `hosts`; `media` is the plane that the switch was given last.
+    Host names are looked up in `dns`; `media` is the plane that the switch was given last.
     """
 
     def __init__(self, network: SimNetwork, seed: int) -> None:
         self.virtual_clock = VirtualClock(virtual_loop())
         self.clock: Clock = self.virtual_clock
         self.journal = MemoryJournal()
-        self.hosts: dict[str, str] = {}
+        self.dns = SimDns()
         self.mails: list[EmailMessage] = []
         self.mail_fails = ""
         self.media: SimMediaPlane | None = None
@@ -173,12 +176,9 @@ class SimEnvironment:
         """The journal in memory, and no database."""
         return self.journal, None
 
-    async def resolve(self, host: str, port: int) -> Address:
-        """Literals and what `hosts` knows; raises `OSError` for others, as the system does."""
-        found = self.hosts.get(host, host)
-        if not found.replace(".", "").isdecimal() and ":" not in found:
-            raise OSError(f"{host}: name not known")
-        return found, port
+    def lookup(self) -> SimDns:
+        """A DNS in memory."""
+        return self.dns
 
     def token(self) -> str:
         """80 bits from the seed."""
