@@ -15,6 +15,7 @@ from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
 from softswitch.apps.mailbox_menu import MailboxMenu
 from softswitch.apps.mailer import Mailer, SendMail
+from softswitch.apps.parking import Parking
 from softswitch.apps.pick_up import PickUp
 from softswitch.apps.sound_checks import make_sounds
 from softswitch.apps.survey import Surveys
@@ -63,8 +64,10 @@ class Catalogue:
         self.mailer = Mailer(desk, self.mailboxes, desk.send_mail)
         self.conferences = Conferences(desk)
         self.surveys = Surveys(desk)
+        self.parking = Parking(desk)
         self._codes: dict[str, App] = {
             "voicemail": MailboxMenu(desk, self.mailboxes).run,
+            "park": self.parking.run,
             "pick_up": PickUp(desk).run,
         }
         self.apps = Apps(
@@ -110,4 +113,5 @@ class Catalogue:
             "voicemail": self.mailboxes.snapshot(),
             "mail": self.mailer.snapshot(),
             "conferences": self.conferences.snapshot(),
+            "parking": self.parking.snapshot(),
         }

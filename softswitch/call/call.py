@@ -84,6 +84,7 @@ class Call:
         "started_at_s",
         "timers",
         "to_be_recorded",
+        "transferred_by",
         "trunk_legs",
         "trunks_taken",
     )
@@ -115,6 +116,7 @@ class Call:
         self.hides_digits = False
         self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
+        self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
@@ -254,6 +256,16 @@ class Call:
         group with him; this call is then over. False when there is none."""
         self._check()
         return self._control.pick_ups.take(self, extension)
+
+    async def retrieve(self, parked: Call) -> bool:
+        """Let the caller talk to the one of `parked`; this call is then over. False when he has gone."""
+        self._check()
+        return self._control.pick_ups.retrieve(self, parked)
+
+    @property
+    def has_partner(self) -> bool:
+        """Whether the caller talks to somebody."""
+        return self.partner is not None
 
     async def transfer(self, destination: str) -> NoReturn:
         """Send the call on for good: ``queue:support``, ``voicemail:1001``, ``ivr:main``,

@@ -19,6 +19,10 @@ OFFICE_RIGHTS = frozenset({"local", "national"})
 _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
+# What may follow the code for parking: the slot to take a call from.
+_SLOTS = frozenset(str(number) for number in range(1, 100))
+
+
 @dataclass(frozen=True, slots=True)
 class ToTrunks:
     """Out, over the first of these trunks that takes the number."""
@@ -90,6 +94,7 @@ class Dialplan:
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._listen = office.codes.listen
         self._pick_up = office.codes.pick_up
+        self._park = office.codes.park
         self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
@@ -156,6 +161,8 @@ class Dialplan:
             if "internal" not in permissions:
                 return Refused(403, "no permission: internal")
             return local
+        if number.startswith(self._park) and number[len(self._park) :] in _SLOTS:
+            return Destination("code", "park")
         if number.startswith(self._pick_up) and number[len(self._pick_up) :] in self._permissions:
             return Destination("code", "pick_up")
         if number.startswith(self._listen):

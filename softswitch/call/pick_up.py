@@ -68,6 +68,24 @@ class PickUps:
         self._control.end_call(picker, by="switch", q850=16)
         return True
 
+    def retrieve(self, fetcher: Call, parked: Call) -> bool:
+        """Join `fetcher`'s caller to the one who waits in `parked`; False: he has gone, or was fetched."""
+        if parked.ended or parked.partner is not None or fetcher is parked:
+            return False
+        self._control.answer_caller(fetcher, parked.caller.codec)
+        leg = fetcher.caller
+        if not leg.answered:
+            return True
+        self._control.audio.silence(parked)
+        self._wiring.records.transferred(
+            parked, self._wiring.wall_s(), "retrieved", leg.label, fetcher.number_to
+        )
+        self._control.move_leg(leg, fetcher, parked)
+        parked.partner = leg
+        self._control.end_call(fetcher, by="switch", q850=16)
+        self._control.join(parked)
+        return True
+
     def replace(self, newcomer: Call, value: str) -> int | None:
         """An INVITE with Replaces: its caller takes the place of the leg that `value` names. A call that
         still rings may be taken by any phone of the office, one that is up only by its own extension,

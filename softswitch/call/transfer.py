@@ -113,6 +113,7 @@ class Transfers:
         call.dial_machine = None
         call.leave_conversation()
         call.referral = transfer
+        call.transferred_by = transferor.label
         self._wiring.records.transferred(
             call, self._wiring.wall_s(), "blind", transferor.label, transfer.number
         )
