@@ -129,6 +129,7 @@ async def test_last_agent_within_h_and_wait_s():
         world.switch.agents.pause("hanmeimei")
         absent = await arrive(world)
         assert (await served_by(world, phones))[0] == "lilei", "who is away is not waited for"
+        await asyncio.sleep(15)
         await finish(world, absent)
         world.switch.agents.resume("hanmeimei")
 
