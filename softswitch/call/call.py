@@ -76,6 +76,7 @@ class Call:
         "recording",
         "recording_name",
         "recordings_made",
+        "redirected_to",
         "referral",
         "ringback_heard",
         "ringback_wanted",
@@ -116,6 +117,7 @@ class Call:
         self.hides_digits = False
         self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
+        self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
         self.answered_at_s: float | None = None

@@ -12,7 +12,13 @@ from softswitch.call.dialling import Dialling
 from softswitch.call.dialplan import Dialplan, Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
-from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
+from softswitch.call.forwarding import (
+    FORWARDS_MAX,
+    forward_after,
+    forward_at_once,
+    redirection_of,
+    ring_s_of,
+)
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
 from softswitch.call.leg import Leg
@@ -200,6 +206,7 @@ class CallControl:
             case sip_events.Answered():
                 self._callee_answered(call, leg, event)
             case sip_events.Failed():
+                call.redirected_to = redirection_of(event.response)
                 self._drop(call, leg, "remote", event.status, q850_of_status(event.status))
                 self._dialling.feed(call, LegFailed(leg.leg_id, event.status, event.reason))
             case sip_events.Cancelled():
@@ -449,7 +456,11 @@ class CallControl:
             return
         rung, call.ringing_extension = call.ringing_extension, None
         if rung is not None and outcome.result not in ("answered", "cancelled"):
+            redirected, call.redirected_to = call.redirected_to, None
             onward = forward_after(self._extensions[rung], outcome)
+            if redirected is not None:
+                # Not where it says, but the number it names: dialled with that extension's rights.
+                onward = Destination("number", redirected)
             if onward is not None and self._forward(call, rung, onward):
                 return
         if not outcome.answered and self.transfers.failed(call, outcome):

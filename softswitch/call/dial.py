@@ -229,6 +229,13 @@ class Dial:
         return [Finish(outcome)]
 
 
+def _shown(status: int) -> int:
+    """What a caller may be told: a challenge was meant for us, and so was a redirection."""
+    if status in (401, 407):
+        return 500
+    return 480 if 300 <= status < 400 else status
+
+
 def best_status(failures: list[int]) -> int:
     """The one status that tells the caller most, of all that the legs ended with (RFC 3261 16.7 (6)).
 
@@ -237,7 +244,7 @@ def best_status(failures: list[int]) -> int:
     """
     if not failures:
         return 480
-    shown = [500 if status in (401, 407) else status for status in failures]
+    shown = [_shown(status) for status in failures]
 
     def rank(status: int) -> tuple[int, int]:
         if status >= 600:

@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from softswitch.call.steps import RING_S_DEFAULT
+from softswitch.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from softswitch.call.endpoint import Outcome
     from softswitch.config import Destination, Extension
+    from softswitch.sip.message import SipResponse
 
 # Two extensions that forward to each other would hunt for ever (RFC 5359 2.9 leaves the bound to us).
 FORWARDS_MAX = 5
+
+
+def redirection_of(response: SipResponse | None) -> str | None:
+    """The number that a phone's 301 or 302 names; its host is not ours to go to. None for any other
+    answer."""
+    if response is None or response.status not in (301, 302):
+        return None
+    try:
+        contacts = response.contacts
+        return (contacts[0].uri.username or None) if contacts else None
+    except RemoteProtocolError:
+        return None
 
 
 def forward_at_once(extension: Extension) -> Destination | None:

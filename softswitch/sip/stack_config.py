@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
 
+SUBSCRIPTIONS_MAX = 20_000
+TRANSACTIONS_MAX = 100_000
 DEFAULT_ALLOW = (
     "INVITE",
     "ACK",
@@ -52,10 +54,10 @@ class StackConfig:
     session_expires_s: int = 1800
     min_se_s: int = 90
     max_sessions: int = 10_000
-    max_transactions: int = 100_000
+    max_transactions: int = TRANSACTIONS_MAX
     max_forks: int = 12
     max_events: int = 100_000
-    max_subscriptions: int = 20_000
+    max_subscriptions: int = SUBSCRIPTIONS_MAX
     subscription_min_s: int = 60
     subscription_max_s: int = 3600
 
