@@ -268,8 +268,8 @@ class CallCentre:
             case decided.ContactMoved():
                 queue_call = self._contacts.get(decision.contact_id)
                 if queue_call is not None and queue_call.state is State.TALKING:
+                    queue_call.taken_back()  # first: what follows is no agent who hangs up
                     self.control.office_calls.part(queue_call.call)
-                    queue_call.taken_back()
             case decided.AnnouncePosition():
                 if (queue_call := self._contacts.get(decision.contact_id)) is not None:
                     queue_call.announce(decision.position, decision.wait_s)
