@@ -298,6 +298,8 @@ class CallCentre:
         else:
             self.host.tell(events.OfferFailed(decision.offer_id, "gone"))
             return
+        if call.ended:
+            return  # it has ended at this very moment: that is told, and takes the offer back
         offer = AgentOffer(self, decision.offer_id, decision.contact_id, agent, call)
         self.offers[decision.offer_id] = offer
         offer.ring(decision.ring_s, self._shown(decision))
