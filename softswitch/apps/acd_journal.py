@@ -122,6 +122,8 @@ class AcdMemory:
         `epoch_s`."""
         if self._entries is None:
             return None, []
+        if self._flush is not None:
+            await self._flush()  # what the last run wrote may still be on its way to the database
         snapshot = self._read()
         seq = snapshot.seq if snapshot is not None else 0
         try:
