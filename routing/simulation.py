@@ -120,6 +120,7 @@ class Simulation:
     callers: dict[str, Caller] = field(default_factory=dict)
     _agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _entries: int = 0
+    _open: bool = False
     _ghosts: list[Caller] = field(default_factory=list)
     _offers: set[int] = field(default_factory=set)
     _waiting: set[str] = field(default_factory=set)
@@ -136,7 +137,8 @@ class Simulation:
 
     def run(self, *, until_s: float = math.inf, calls: int | None = None) -> None:
         """Until a time, or so many callers have come and all have gone."""
-        if not self._agenda:
+        if not self._open:
+            self._open = True
             self._plan_arrival()
         while self._agenda or self.engine.get_timer() is not None:
             if (
