@@ -118,6 +118,24 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "customers",
+        """
+        GET /customers agent
+        POST /customers agent
+        GET /customers/lookup agent
+        GET /customers/export supervisor
+        POST /customers/import supervisor
+        GET /customers/{customer_id} agent
+        PATCH /customers/{customer_id} agent
+        DELETE /customers/{customer_id} supervisor
+        GET /customers/{customer_id}/duplicates agent
+        POST /customers/{customer_id}/merge supervisor
+        GET /customers/{customer_id}/notes agent
+        POST /customers/{customer_id}/notes agent
+        GET /customers/{customer_id}/timeline agent
+        """,
+    ),
+    **_table(
         "reports",
         """
         GET /reports/queues supervisor

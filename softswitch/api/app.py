@@ -26,6 +26,7 @@ ROUTES = (
     "recordings",
     "agents",
     "office",
+    "customers",
     "reports",
     "users",
 )

@@ -20,6 +20,7 @@ users = sa.Table(
     sa.Column("created_at_s", sa.Double, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
     sa.Index("users_name", "name", unique=True),
+    sqlite_autoincrement=True,
 )
 """People beside the agents of the office file. A higher `epoch` ends all sessions begun before."""
 
@@ -49,6 +50,7 @@ audit = sa.Table(
     sa.Column("details", sa.Text, nullable=False),
     sa.Index("audit_object", "object", "id"),
     sa.Index("audit_actor", "actor", "id"),
+    sqlite_autoincrement=True,
 )
 """Who changed what: written in the transaction of the change. `details` is a JSON object; of secrets it
 says that they were changed, never what they are."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
 from softswitch.store.calls import CallRecords
+from softswitch.store.customers import Customers
 from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.entries import JournalEntries
 from softswitch.store.journal import Journal, StoreAlarm
@@ -50,6 +51,7 @@ class Store:
         self.entries = JournalEntries(database)
         self.statistics = Statistics(database)
         self.ledger = Ledger(database, journal, wall_s)
+        self.customers = Customers(database, self.ledger)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softswitch.store import schema, schema_centre, schema_people
+from softswitch.store import schema, schema_centre, schema_customers, schema_people
 from softswitch.store.schema import metadata
 
-__all__ = ["metadata", "schema", "schema_centre", "schema_people"]
+__all__ = ["metadata", "schema", "schema_centre", "schema_customers", "schema_people"]

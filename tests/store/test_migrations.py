@@ -38,7 +38,10 @@ def test_the_newest_revision_is_known_without_alembic() -> None:
 
 def test_the_history_ends_in_the_schema(connection: sa.Connection) -> None:
     migrate(connection)
-    assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    # The words of full-text search are virtual tables, which no metadata describe.
+    options = {"include_name": lambda name, kind, _: kind != "table" or "_words" not in name}
+    context = MigrationContext.configure(connection, opts=options)
+    assert compare_metadata(context, metadata) == []
     indexes = sa.inspect(connection).get_indexes
     for table in metadata.tables.values():
         found = {

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer, nullable=False),
         sa.Column("created_at_s", sa.Double, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_index("users_name", "users", ["name"], unique=True)
     op.create_table(
@@ -48,6 +49,7 @@ def upgrade() -> None:
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("object", sa.Text, nullable=False),
         sa.Column("details", sa.Text, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_index("audit_object", "audit", ["object", "id"])
     op.create_index("audit_actor", "audit", ["actor", "id"])

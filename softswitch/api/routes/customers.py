@@ -1,0 +1,347 @@
+"""Customers: who calls, and everything that is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.customer_import import import_customers
+from softswitch.api.models import (
+    Body,
+    Id,
+    IfMatch,
+    Input,
+    Line,
+    Output,
+    Tag,
+    Text,
+    given,
+    tag,
+    version_of,
+)
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, read_cursor, write_cursor
+from softswitch.api.problem import Refused
+from softswitch.api.service import Served, Service
+from softswitch.api.timeline import timeline
+from softswitch.store.customer_files import write_customers
+from softswitch.store.customers import (
+    PHONES_MAX,
+    TAGS_MAX,
+    CustomerFilter,
+    CustomerRecord,
+    Profile,
+)
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["customers"])
+
+EXPORT_MAX = 100_000
+_EXPORT_PAGE = 500
+Phone = Annotated[str, Field(pattern=r"^[+0-9][0-9 ().-]{1,40}$")]
+_CSV: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"text/csv": {"schema": {"type": "string"}}}}
+}
+
+
+class CustomerShown(Output):
+    """One customer. `merged_into`: he turned out to be another one."""
+
+    id: int = Field(examples=[12])
+    name: str = Field(examples=["Wang Wei"])
+    phones: list[str] = Field(examples=[["+8613800000001"]])
+    addresses: list[str]
+    region: str
+    priority: int
+    tags: list[str] = Field(examples=[["vip"]])
+    fields: dict[str, str]
+    merged_into: int | None
+    created_at_s: float
+    changed_at_s: float
+    version: int
+
+
+class NewCustomer(Input):
+    """A customer to be. Numbers are kept in E.164, however they are written here."""
+
+    name: Line = Field(default="", examples=["Wang Wei"])
+    phones: list[Phone] = Field(
+        default_factory=list, max_length=PHONES_MAX, examples=[["138 0000 0001"]]
+    )
+    addresses: list[Line] = Field(default_factory=list, max_length=PHONES_MAX)
+    region: Tag | Literal[""] = ""
+    priority: int = Field(default=0, ge=0, le=100)
+    tags: list[Tag] = Field(default_factory=list, max_length=TAGS_MAX)
+    fields: dict[Tag, Annotated[Text, Field(max_length=1_024)]] = Field(
+        default_factory=dict, max_length=64
+    )
+
+
+class CustomerChange(Input):
+    """What is to be different; what is left out stays. Lists are replaced as a whole."""
+
+    name: Line | None = None
+    phones: list[Phone] | None = Field(default=None, max_length=PHONES_MAX)
+    addresses: list[Line] | None = Field(default=None, max_length=PHONES_MAX)
+    region: Tag | Literal[""] | None = None
+    priority: int | None = Field(default=None, ge=0, le=100)
+    tags: list[Tag] | None = Field(default=None, max_length=TAGS_MAX)
+    fields: dict[Tag, Annotated[Text, Field(max_length=1_024)]] | None = Field(
+        default=None, max_length=64
+    )
+
+
+class NewNote(Input):
+    """Something to be remembered."""
+
+    text: Body = Field(min_length=1, examples=["Prefers to be called in the morning."])
+
+
+class NoteShown(Output):
+    """What somebody wrote."""
+
+    id: int
+    at_s: float
+    author: str
+    text: str
+
+
+class Merge(Input):
+    """Who turned out to be this customer."""
+
+    other: int = Field(ge=1, le=(1 << 53) - 1)
+
+
+class Moment(Output):
+    """One thing that happened with a customer. `thing` is what it is kept as."""
+
+    at_s: float
+    kind: str = Field(examples=["call"])
+    thing: str = Field(examples=["call:c-0f3a"])
+    summary: str = Field(examples=["inbound to 5000: answered"])
+    details: dict[str, Any]
+
+
+class LineMistake(Output):
+    """What is wrong in a file."""
+
+    line: int
+    column: str
+    detail: str
+
+
+class ImportResult(Output):
+    """What an import did, or would do."""
+
+    dry_run: bool
+    rows: int
+    bad: int
+    added: int
+    changed: int
+    skipped: int
+    mistakes: list[LineMistake]
+
+
+@router.get("/customers")
+async def list_customers(
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    text: Annotated[str, Query(max_length=200, description="In all that is known.")] = "",
+    phone: Annotated[str, Query(max_length=64)] = "",
+    region: Annotated[str, Query(max_length=64)] = "",
+    tag: Annotated[str, Query(max_length=64)] = "",
+) -> Page[CustomerShown]:
+    """Customers by id."""
+    if phone:
+        phone = service.numbering.e164(phone) or phone
+    which = CustomerFilter(text=text, phone=phone, region=region, tag=tag)
+    found = await service.store.customers.page(which, limit + 1, int_cursor(cursor) or 0)
+    items = [shown(record) for record in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+
+
+@router.post("/customers", status_code=201)
+async def add_customer(
+    body: NewCustomer, response: Response, me: Me, service: Served
+) -> CustomerShown:
+    """Add a customer."""
+    values = body.model_dump()
+    values["phones"] = _e164(service, body.phones)
+    record = await service.store.customers.add(me.actor, Profile(**values))
+    tag(response, record.version)
+    return shown(record)
+
+
+@router.get("/customers/lookup")
+async def look_up(
+    service: Served, number: Annotated[str, Query(max_length=64)]
+) -> Page[CustomerShown]:
+    """Whose number this is, the most important first; for a screen that pops up."""
+    e164 = service.numbering.e164(number) or number
+    return Page(items=[shown(r) for r in await service.store.customers.find_by_phone(e164)])
+
+
+@router.get("/customers/export", response_class=Response, responses=_CSV)
+async def export_customers(service: Served) -> Response:
+    """All customers as CSV (the first hundred thousand), as `import` takes it."""
+    records: list[CustomerRecord] = []
+    after = 0
+    while len(records) < EXPORT_MAX:
+        page = await service.store.customers.page(CustomerFilter(), _EXPORT_PAGE, after)
+        records += page
+        if len(page) < _EXPORT_PAGE:
+            break
+        after = page[-1].id
+    data = await service.in_thread(write_customers, records)
+    headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
+    return Response(data, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.post(
+    "/customers/import",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def import_file(
+    request: Request,
+    me: Me,
+    service: Served,
+    dry_run: Annotated[bool, Query(description="Only say what would be done.")] = True,
+    existing: Annotated[
+        Literal["skip", "change", "add"],
+        Query(description="What is done with a row whose number a customer has already."),
+    ] = "skip",
+    skip_bad: Annotated[bool, Query(description="Import the good rows of a bad file.")] = False,
+) -> ImportResult:
+    """Import a CSV file with the columns name, phone, address, region, priority, tags (several values
+    in a cell by ;) and field:NAME."""
+    result = await import_customers(
+        service.store,
+        await request.body(),
+        me.actor,
+        service.numbering.e164,
+        service.in_thread,
+        dry_run=dry_run,
+        existing=existing,
+        skip_bad=skip_bad,
+    )
+    return ImportResult.model_validate(result)
+
+
+@router.get("/customers/{customer_id}")
+async def show_customer(customer_id: Id, response: Response, service: Served) -> CustomerShown:
+    """One customer."""
+    record = await service.store.customers.get(customer_id)
+    tag(response, record.version)
+    return shown(record)
+
+
+@router.patch("/customers/{customer_id}")
+async def change_customer(
+    customer_id: Id,
+    body: CustomerChange,
+    response: Response,
+    me: Me,
+    service: Served,
+    if_match: IfMatch = None,
+) -> CustomerShown:
+    """Change a customer."""
+    values = {name: value for name, value in given(body).items() if value is not None}
+    if body.phones is not None:
+        values["phones"] = _e164(service, body.phones)
+    record = await service.store.customers.change(
+        me.actor, customer_id, values, version_of(if_match)
+    )
+    tag(response, record.version)
+    return shown(record)
+
+
+@router.delete("/customers/{customer_id}", status_code=204)
+async def remove_customer(
+    customer_id: Id, me: Me, service: Served, if_match: IfMatch = None
+) -> None:
+    """Delete a customer and the notes about him."""
+    await service.store.customers.remove(me.actor, customer_id, version_of(if_match))
+
+
+@router.get("/customers/{customer_id}/duplicates")
+async def list_duplicates(customer_id: Id, service: Served) -> Page[CustomerShown]:
+    """Others who may be the same."""
+    return Page(items=[shown(r) for r in await service.store.customers.duplicates(customer_id)])
+
+
+@router.post("/customers/{customer_id}/merge")
+async def merge_customers(
+    customer_id: Id, body: Merge, response: Response, me: Me, service: Served
+) -> CustomerShown:
+    """Take over another customer's numbers, addresses, tags, fields and notes; he stays as a link."""
+    record = await service.store.customers.merge(me.actor, customer_id, body.other)
+    tag(response, record.version)
+    return shown(record)
+
+
+@router.get("/customers/{customer_id}/notes")
+async def list_notes(
+    customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[NoteShown]:
+    """What was written about a customer, newest first."""
+    await service.store.customers.get(customer_id)
+    found = await service.store.customers.notes(customer_id, limit + 1, int_cursor(cursor))
+    items = [NoteShown.model_validate(note) for note in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+
+
+@router.post("/customers/{customer_id}/notes", status_code=201)
+async def add_note(customer_id: Id, body: NewNote, me: Me, service: Served) -> NoteShown:
+    """Write something about a customer."""
+    note = await service.store.customers.add_note(me.actor, customer_id, body.text)
+    return NoteShown.model_validate(note)
+
+
+@router.get("/customers/{customer_id}/timeline")
+async def show_timeline(
+    customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Moment]:
+    """Everything that happened with a customer, newest first: calls with their recordings, notes."""
+    keys = read_cursor(cursor)
+    if keys is not None and (
+        len(keys) != 2 or not isinstance(keys[0], int | float) or not isinstance(keys[1], str)
+    ):
+        raise Refused(422, "the cursor is none of ours")
+    before = None if keys is None else (float(keys[0]), str(keys[1]))
+    found = await timeline(service, customer_id, limit + 1, before)
+    items = [Moment.model_validate(moment) for moment in found[:limit]]
+    last = items[-1] if items else None
+    more = write_cursor(last.at_s, last.thing) if last and len(found) > limit else None
+    return Page(items=items, next=more)
+
+
+def shown(record: CustomerRecord) -> CustomerShown:
+    """A customer as the API shows him."""
+    return CustomerShown(
+        **asdict(record.profile),
+        id=record.id,
+        merged_into=record.merged_into,
+        created_at_s=record.created_at_s,
+        changed_at_s=record.changed_at_s,
+        version=record.version,
+    )
+
+
+def _e164(service: Service, phones: list[str]) -> list[str]:
+    """Numbers in E.164. Raises `Refused` for what is no number."""
+    found: dict[str, None] = {}
+    for phone in phones:
+        digits = phone.translate({ord(c): None for c in " ().-"})
+        number = service.numbering.e164(digits)
+        if number is None:
+            raise Refused(422, f"{phone} is no telephone number")
+        found[number] = None
+    return list(found)

@@ -1,0 +1,103 @@
+"""Everything that happened with one customer, in one list."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import phonenumbers
+
+from softswitch.store.calls import CallFilter
+from softswitch.store.record import CallRecord
+
+if TYPE_CHECKING:
+    from softswitch.api.service import Service
+    from softswitch.store.customers import CustomerRecord
+
+_READ_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One thing that happened."""
+
+    at_s: float
+    kind: str
+    thing: str
+    summary: str
+    details: dict[str, Any]
+
+
+Source = Callable[
+    ["Service", "CustomerRecord", int, float | None], Coroutine[Any, Any, list[Happening]]
+]
+"""What there is of one kind at or before a time, newest first, at most so many."""
+
+
+async def timeline(
+    service: Service, customer_id: int, limit: int, before: tuple[float, str] | None
+) -> list[Happening]:
+    """What happened before (time, thing) of the page before, newest first. Raises `Missing`."""
+    customer = await service.store.customers.get(customer_id)
+    until_s = None if before is None else before[0]
+    found: list[list[Happening]] = []
+    for source in SOURCES:
+        # Several things may have the time of the cursor: they are read again and left out below.
+        found.append(await source(service, customer, min(limit + 64, _READ_MAX), until_s))
+    merged = heapq.merge(*(sorted(f, key=_order) for f in found), key=_order)
+    wanted = (h for h in merged if before is None or _order(h) > (-before[0], before[1]))
+    return [happening for happening, _ in zip(wanted, range(limit), strict=False)]
+
+
+def _order(happening: Happening) -> tuple[float, str]:
+    return (-happening.at_s, happening.thing)
+
+
+async def _calls(
+    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+) -> list[Happening]:
+    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
+    if not numbers:
+        return []
+    # `until_s` itself is wanted too, and the filter leaves it out.
+    after = None if until_s is None else until_s + 1e-3
+    which = CallFilter(number=tuple(sorted(numbers)), until_s=after)
+    return [_call(record) for record in await service.store.calls.list(limit, None, which)]
+
+
+def _call(record: CallRecord) -> Happening:
+    way = f"{record.direction} {record.number_from} to {record.number_to}".strip()
+    details = {
+        "duration_s": record.duration_s,
+        "recordings": len(record.recordings),
+        "status": record.status,
+    }
+    thing = f"call:{record.call_id}"
+    return Happening(record.started_at_s, "call", thing, f"{way}: {record.status}", details)
+
+
+async def _notes(
+    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+) -> list[Happening]:
+    notes = await service.store.customers.notes(customer.id, _READ_MAX)
+    wanted = [note for note in notes if until_s is None or note.at_s <= until_s][:limit]
+    return [
+        Happening(n.at_s, "note", f"note:{n.id}", n.text[:200], {"author": n.author})
+        for n in wanted
+    ]
+
+
+SOURCES: list[Source] = [_calls, _notes]
+
+
+def spellings(phone: str) -> list[str]:
+    """How calls may show a number in E.164: whole, without the plus, and as its own country dials it."""
+    forms = [phone, phone.removeprefix("+")]
+    try:
+        parsed = phonenumbers.parse(phone, None)
+    except phonenumbers.NumberParseException:
+        return forms
+    national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+    return list(dict.fromkeys([*forms, "".join(c for c in national if c.isdigit())]))

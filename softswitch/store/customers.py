@@ -1,0 +1,369 @@
+"""Customers: who calls, by which numbers, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store import words
+from softswitch.store.database import Database
+from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
+from softswitch.store.reading import reading
+from softswitch.store.schema_customers import customer_notes, customer_phones, customers
+
+LIST_MAX = 1_000
+PHONES_MAX = 32
+TAGS_MAX = 64
+_encode = msgspec.json.encode
+
+
+@dataclass(slots=True)
+class Profile:
+    """What people say of a customer. `phones` in E.164, the first is the one to call; `addresses` are
+    e-mail and postal ones; `fields` are the office's own."""
+
+    name: str = ""
+    phones: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    region: str = ""
+    priority: int = 0
+    tags: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CustomerRecord:
+    """A customer as he is kept. `merged_into`: he turned out to be another one."""
+
+    id: int
+    profile: Profile
+    merged_into: int | None
+    created_at_s: float
+    changed_at_s: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody wrote about a customer."""
+
+    id: int
+    customer_id: int
+    at_s: float
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFilter:
+    """Which customers are asked for; "" means any. `text` is searched in all that is known of them."""
+
+    text: str = ""
+    phone: str = ""
+    region: str = ""
+    tag: str = ""
+
+
+class Customers:
+    """The customers of one office. Raises `StoreError` while the database cannot be used."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def get(self, customer_id: int) -> CustomerRecord:
+        """One customer. Raises `Missing`."""
+        async with reading(self._database) as connection:
+            return await _one(connection, customer_id)
+
+    async def find_by_phone(self, phone: str) -> list[CustomerRecord]:
+        """Whose number (E.164) this is, the most important first."""
+        query = (
+            sa.select(customers)
+            .join(customer_phones, customer_phones.c.customer_id == customers.c.id)
+            .where(customer_phones.c.phone == phone, customers.c.merged_into.is_(None))
+            .order_by(customers.c.priority.desc(), customers.c.id)
+            .limit(LIST_MAX)
+        )
+        async with reading(self._database) as connection:
+            return [_record(row) for row in (await connection.execute(query)).all()]
+
+    async def page(
+        self, which: CustomerFilter, limit: int = 50, after: int = 0
+    ) -> list[CustomerRecord]:
+        """Customers by id, after that of the page before."""
+        query = sa.select(customers).where(customers.c.merged_into.is_(None))
+        if which.text:
+            matching = words.matching(words.CUSTOMERS, which.text, self._database.dialect)
+            query = query.where(sa.false() if matching is None else customers.c.id.in_(matching))
+        if which.phone:
+            owners = sa.select(customer_phones.c.customer_id)
+            query = query.where(
+                customers.c.id.in_(owners.where(customer_phones.c.phone == which.phone))
+            )
+        if which.region:
+            query = query.where(customers.c.region == which.region)
+        if which.tag:
+            query = query.where(_holds(customers.c.tags, which.tag))
+        query = query.where(customers.c.id > after).order_by(customers.c.id)
+        async with reading(self._database) as connection:
+            query = query.limit(max(0, min(limit, LIST_MAX)))
+            return [_record(row) for row in (await connection.execute(query)).all()]
+
+    async def count(self) -> int:
+        """How many there are."""
+        query = sa.select(sa.func.count()).select_from(customers)
+        async with reading(self._database) as connection:
+            found = await connection.execute(query.where(customers.c.merged_into.is_(None)))
+            return int(found.scalar_one())
+
+    async def duplicates(self, customer_id: int, limit: int = 20) -> list[CustomerRecord]:
+        """Others who may be the same: they share a number or the name. Raises `Missing`."""
+        async with reading(self._database) as connection:
+            one = await _one(connection, customer_id)
+            sharing = sa.select(customer_phones.c.customer_id).where(
+                customer_phones.c.phone.in_(one.profile.phones)
+            )
+            same: Any = customers.c.id.in_(sharing)
+            if one.profile.name:
+                same = sa.or_(same, customers.c.name == one.profile.name)
+            query = (
+                sa.select(customers)
+                .where(same, customers.c.id != customer_id, customers.c.merged_into.is_(None))
+                .order_by(customers.c.id)
+                .limit(max(0, min(limit, LIST_MAX)))
+            )
+            return [_record(row) for row in (await connection.execute(query)).all()]
+
+    async def notes(
+        self, customer_id: int, limit: int = 50, before: int | None = None
+    ) -> list[Note]:
+        """What was written about a customer, newest first."""
+        query = sa.select(customer_notes).where(customer_notes.c.customer_id == customer_id)
+        if before is not None:
+            query = query.where(customer_notes.c.id < before)
+        query = query.order_by(customer_notes.c.id.desc()).limit(max(0, min(limit, LIST_MAX)))
+        async with reading(self._database) as connection:
+            return [_note(row) for row in (await connection.execute(query)).all()]
+
+    # -- writing --------------------------------------------------------------------------------
+
+    async def add(self, actor: str, profile: Profile) -> CustomerRecord:
+        """A new customer."""
+        async with self._ledger.change(actor) as change:
+            (customer_id,) = await self.add_all(change, [profile])
+            told = {name: value for name, value in asdict(profile).items() if value}
+            change.note("customer-added", f"customer:{customer_id}", **told)
+            return await _one(change.connection, customer_id)
+
+    async def add_all(self, change: Change, profiles: Sequence[Profile]) -> list[int]:
+        """Several new customers in somebody's change, who notes it; their ids."""
+        fresh = {
+            "merged_into": None,
+            "created_at_s": change.at_s,
+            "changed_at_s": change.at_s,
+            "version": 1,
+        }
+        query = sa.insert(customers).returning(customers.c.id, sort_by_parameter_order=True)
+        rows = [_columns(profile) | fresh for profile in profiles]
+        ids = [int(row[0]) for row in (await change.connection.execute(query, rows)).all()]
+        pairs = list(zip(ids, profiles, strict=True))
+        await _put_phones(change.connection, pairs)
+        await words.index(
+            change.connection, words.CUSTOMERS, [(i, _words(p)) for i, p in pairs], new=True
+        )
+        return ids
+
+    async def change(
+        self, actor: str, customer_id: int, values: dict[str, Any], version: int | None = None
+    ) -> CustomerRecord:
+        """Other values for some parts of the profile. Raises `Missing`, `Stale`, `Conflict` for one who
+        was merged."""
+        async with self._ledger.change(actor) as change:
+            before = await _current(change, customer_id, version)
+            after = await self.put(change, before, values)
+            told = difference(asdict(before.profile), asdict(after.profile))
+            change.note("customer-changed", f"customer:{customer_id}", **told)
+        return after
+
+    async def put(
+        self, change: Change, before: CustomerRecord, values: dict[str, Any]
+    ) -> CustomerRecord:
+        """Other values for parts of a profile, in somebody's change, who notes it."""
+        profile = Profile(**{**asdict(before.profile), **values})
+        columns = _columns(profile) | {
+            "changed_at_s": change.at_s,
+            "version": before.version + 1,
+        }
+        here = customers.c.id == before.id
+        await change.connection.execute(sa.update(customers).where(here).values(columns))
+        if profile.phones != before.profile.phones:
+            mine = customer_phones.c.customer_id == before.id
+            await change.connection.execute(sa.delete(customer_phones).where(mine))
+            await _put_phones(change.connection, [(before.id, profile)])
+        await words.index(change.connection, words.CUSTOMERS, [(before.id, _words(profile))])
+        return await _one(change.connection, before.id)
+
+    async def remove(self, actor: str, customer_id: int, version: int | None = None) -> None:
+        """Delete a customer and all that was written about him. Raises `Missing`, `Stale`."""
+        async with self._ledger.change(actor) as change:
+            await _current(change, customer_id, version, merged=True)
+            for table in (customer_phones, customer_notes):
+                mine = table.c.customer_id == customer_id
+                await change.connection.execute(sa.delete(table).where(mine))
+            await words.forget(change.connection, words.CUSTOMERS, [customer_id])
+            here = customers.c.id == customer_id
+            await change.connection.execute(sa.delete(customers).where(here))
+            change.note("customer-removed", f"customer:{customer_id}")
+
+    async def add_note(self, actor: str, customer_id: int, text: str) -> Note:
+        """Write something about a customer. Raises `Missing`, `Conflict` for one who was merged."""
+        async with self._ledger.change(actor) as change:
+            await _current(change, customer_id, None)
+            values = {
+                "customer_id": customer_id,
+                "at_s": change.at_s,
+                "author": actor,
+                "text": text,
+            }
+            query = sa.insert(customer_notes).values(values).returning(customer_notes)
+            note = _note((await change.connection.execute(query)).one())
+            change.note("customer-noted", f"customer:{customer_id}", note=note.id)
+        return note
+
+    async def merge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
+        """`other_id` turned out to be `customer_id`: his numbers, addresses, tags, fields and notes come
+        over, what both say stays as it was. Raises `Missing`, `Conflict`."""
+        if customer_id == other_id:
+            raise Conflict("a customer is himself already")
+        async with self._ledger.change(actor) as change:
+            kept = await _current(change, customer_id, None)
+            gone = await _current(change, other_id, None)
+            mine, his = kept.profile, gone.profile
+            values = {
+                "name": mine.name or his.name,
+                "phones": _union(mine.phones, his.phones)[:PHONES_MAX],
+                "addresses": _union(mine.addresses, his.addresses)[:PHONES_MAX],
+                "region": mine.region or his.region,
+                "priority": max(mine.priority, his.priority),
+                "tags": _union(mine.tags, his.tags)[:TAGS_MAX],
+                "fields": {**his.fields, **mine.fields},
+            }
+            connection = change.connection
+            theirs = customer_phones.c.customer_id == other_id
+            await connection.execute(sa.delete(customer_phones).where(theirs))
+            await words.forget(connection, words.CUSTOMERS, [other_id])
+            await connection.execute(
+                sa.update(customer_notes)
+                .where(customer_notes.c.customer_id == other_id)
+                .values(customer_id=customer_id)
+            )
+            await connection.execute(
+                sa.update(customers)
+                .where(sa.or_(customers.c.id == other_id, customers.c.merged_into == other_id))
+                .values(merged_into=customer_id, version=customers.c.version + 1)
+            )
+            after = await self.put(change, kept, values)
+            told = difference(asdict(mine), asdict(after.profile))
+            change.note("customer-merged", f"customer:{customer_id}", other=other_id, **told)
+        return after
+
+    def changing(self, actor: str) -> Any:
+        """A change for several customers: `Ledger.change`."""
+        return self._ledger.change(actor)
+
+
+async def _current(
+    change: Change, customer_id: int, version: int | None, *, merged: bool = False
+) -> CustomerRecord:
+    found = await _one(change.connection, customer_id)
+    if version is not None and found.version != version:
+        raise Stale(f"customer {customer_id} was changed meanwhile")
+    if found.merged_into is not None and not merged:
+        raise Conflict(f"customer {customer_id} was merged into {found.merged_into}")
+    return found
+
+
+async def _one(connection: AsyncConnection, customer_id: int) -> CustomerRecord:
+    query = sa.select(customers).where(customers.c.id == customer_id)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise Missing(f"there is no customer {customer_id}")
+    return _record(row)
+
+
+def _record(row: Any) -> CustomerRecord:
+    profile = Profile(
+        name=row.name,
+        phones=msgspec.json.decode(row.phones),
+        addresses=msgspec.json.decode(row.addresses),
+        region=row.region,
+        priority=row.priority,
+        tags=msgspec.json.decode(row.tags),
+        fields=msgspec.json.decode(row.fields),
+    )
+    return CustomerRecord(
+        id=row.id,
+        profile=profile,
+        merged_into=row.merged_into,
+        created_at_s=row.created_at_s,
+        changed_at_s=row.changed_at_s,
+        version=row.version,
+    )
+
+
+def _note(row: Any) -> Note:
+    return Note(row.id, row.customer_id, row.at_s, row.author, row.text)
+
+
+def _columns(profile: Profile) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "phones": _encode(list(dict.fromkeys(profile.phones))).decode(),
+        "region": profile.region,
+        "priority": profile.priority,
+        "tags": _encode(profile.tags).decode(),
+        "addresses": _encode(profile.addresses).decode(),
+        "fields": _encode(profile.fields).decode(),
+    }
+
+
+async def _put_phones(connection: AsyncConnection, pairs: Iterable[tuple[int, Profile]]) -> None:
+    rows = [
+        {"phone": phone, "customer_id": customer_id}
+        for customer_id, profile in pairs
+        for phone in dict.fromkeys(profile.phones)
+    ]
+    if rows:
+        await connection.execute(sa.insert(customer_phones), rows)
+
+
+def _words(profile: Profile) -> str:
+    # A number is found by its end as well: people read out the last digits.
+    ends = [phone[-4:] for phone in profile.phones]
+    return words.words_of(
+        [
+            profile.name,
+            *profile.phones,
+            *ends,
+            *profile.addresses,
+            *profile.tags,
+            *profile.fields.values(),
+        ]
+    )
+
+
+def _holds(column: sa.Column[str], text: str) -> sa.ColumnElement[bool]:
+    """Whether a JSON array of texts holds one."""
+    return column.contains(_encode(text).decode(), autoescape=True)
+
+
+def _union(first: list[str], second: list[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))

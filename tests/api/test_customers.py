@@ -1,0 +1,121 @@
+"""Customers over the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WANG = {"name": "Wang Wei", "phones": ["138 0000 0001"], "tags": ["vip"], "priority": 5}
+CSV = {"Content-Type": "text/csv"}
+
+
+async def import_csv(client: Any, text: str, expect: int = 200, **params: Any) -> Any:
+    return await client.ask(
+        "POST", "/customers/import", expect, content=text.encode(), headers=CSV, params=params
+    )
+
+
+async def test_from_birth_to_removal(api: Any) -> None:
+    agent, supervisor = await api.as_role("agent"), await api.as_role("supervisor")
+    made = await agent.post("/customers", WANG)
+    assert made["phones"] == ["+8613800000001"]
+    path = f"/customers/{made['id']}"
+    answer = await agent.http.get(f"/api/v1{path}")
+    etag = answer.headers["etag"]
+    await agent.patch(path, {"region": "north"}, headers={"If-Match": etag})
+    await agent.patch(path, {"region": "east"}, 412, headers={"If-Match": etag})
+    for number in ("13800000001", "+8613800000001"):
+        found = await agent.get("/customers/lookup", params={"number": number})
+        assert [customer["id"] for customer in found["items"]] == [made["id"]]
+    found = await agent.get("/customers", params={"text": "wang", "phone": "13800000001"})
+    assert len(found["items"]) == 1
+    await agent.post("/customers", {"phones": ["1"]}, 422)
+    note = await agent.post(f"{path}/notes", {"text": "likes tea"})
+    assert (await agent.get(f"{path}/notes"))["items"] == [note]
+    await agent.delete(path, 403)
+    await supervisor.delete(path)
+    for what in ("", "/notes", "/duplicates", "/timeline"):
+        await agent.get(path + what, 404)
+
+
+async def test_merging(api: Any) -> None:
+    supervisor = await api.as_role("supervisor")
+    one = await supervisor.post("/customers", WANG)
+    other = await supervisor.post("/customers", {"phones": ["13800000001", "13800000002"]})
+    path = f"/customers/{one['id']}"
+    found = await supervisor.get(f"{path}/duplicates")
+    assert [customer["id"] for customer in found["items"]] == [other["id"]]
+    merged = await supervisor.post(f"{path}/merge", {"other": other["id"]}, 200)
+    assert merged["phones"] == ["+8613800000001", "+8613800000002"]
+    await supervisor.post(f"{path}/merge", {"other": other["id"]}, 409)
+    await supervisor.post(f"{path}/merge", {"other": 999}, 404)
+    gone = await supervisor.get(f"/customers/{other['id']}")
+    assert gone["merged_into"] == one["id"]
+
+
+async def test_the_timeline_has_calls_and_notes_by_page(api: Any) -> None:
+    agent = await api.as_role("agent")
+    made = await agent.post("/customers", WANG)
+    append = api.store.journal.append
+    for number in range(6):
+        spelling = ("+8613800000001", "8613800000001", "13800000001")[number % 3]
+        append("call-started", f"c{number}", {"number_from": spelling}, 1_000.0 + number // 2)
+    append("call-started", "stranger", {"number_from": "+8613800000002"}, 1_000.0)
+    await api.store.journal.flush()
+    path = f"/customers/{made['id']}"
+    await agent.post(f"{path}/notes", {"text": "likes tea"})
+    seen: list[str] = []
+    cursor = None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = await agent.get(f"{path}/timeline", params=params)
+        seen += [moment["thing"] for moment in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+    assert seen == ["note:1", "call:c4", "call:c5", "call:c2", "call:c3", "call:c0", "call:c1"]
+    for bad in ("WzFd", "WyJhIiwiYiJd"):
+        await agent.get(f"{path}/timeline", 422, params={"cursor": bad})
+
+
+async def test_a_file_is_tried_then_imported(api: Any) -> None:
+    supervisor = await api.as_role("supervisor")
+    await supervisor.post("/customers", WANG)
+    good = "name,phone,tags\nWang,13800000001,new\nLi,13800000002,\nLi again,13800000002,\n"
+    tried = await import_csv(supervisor, good)
+    assert (tried["dry_run"], tried["rows"], tried["added"], tried["skipped"]) == (True, 3, 1, 2)
+    assert await api.store.customers.count() == 1
+    done = await import_csv(supervisor, good, dry_run=False, existing="change")
+    assert (done["added"], done["changed"], done["skipped"]) == (1, 1, 1)
+    found = await supervisor.get("/customers/lookup", params={"number": "13800000001"})
+    assert found["items"][0]["tags"] == ["vip", "new"]
+    assert await api.store.customers.count() == 2
+    bad = "name,phone\nZhao,13800000003\nQian,nonsense\n"
+    refused = await import_csv(supervisor, bad, dry_run=False)
+    assert refused["added"] == 0
+    assert refused["mistakes"] == [
+        {"line": 3, "column": "phone", "detail": "nonsense is no telephone number"}
+    ]
+    assert await api.store.customers.count() == 2
+    partly = await import_csv(supervisor, bad, dry_run=False, skip_bad=True)
+    assert (partly["added"], partly["bad"]) == (1, 1)
+    many = "phone\n" + "\n".join(f"139{n:08d}" for n in range(350))
+    done = await import_csv(supervisor, many, dry_run=False, existing="add")
+    assert done["added"] == 350
+    await import_csv(await api.as_role("agent"), good, 403)
+
+
+async def test_what_is_exported_is_imported_again_and_executes_nothing(api: Any) -> None:
+    supervisor = await api.as_role("supervisor")
+    evil = {"name": "=cmd|' /C calc'!A0", "phones": ["13800000001"], "fields": {"City": "@x"}}
+    await supervisor.post("/customers", evil)
+    file = (await supervisor.get("/customers/export")).content
+    text = file.decode("utf-8-sig")
+    assert "\"'=cmd" in text
+    assert "\"'@x" in text
+    done = await import_csv(supervisor, text, dry_run=False, existing="add")
+    assert done["added"] == 1
+    one, two = (await supervisor.get("/customers"))["items"]
+    assert (
+        (one["name"], one["fields"])
+        == (two["name"], two["fields"])
+        == (evil["name"], {"City": "@x"})
+    )

@@ -1,0 +1,273 @@
+"""Customers: found by number among many, searched, merged, written to files and read from them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softswitch.call.numbering import Numbering
+from softswitch.store import words
+from softswitch.store.customer_files import ERRORS_MAX, read_customers, write_customers
+from softswitch.store.customers import CustomerFilter, CustomerRecord, Profile
+from softswitch.store.ledger import Conflict, Missing, Stale
+
+E164 = Numbering("CN").e164
+WANG = Profile(
+    name="王伟 Wang Wei",
+    phones=["+8613800000001", "+861065551000"],
+    addresses=["wang@example.com", "1 Road"],
+    region="north",
+    priority=5,
+    tags=["vip"],
+    fields={"Contract": "A-17"},
+)
+
+
+async def test_what_is_written_is_read(tmp_path: Path, store_tools: Any) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        customers = tools.store.customers
+        added = await customers.add("user:a", WANG)
+        assert added.profile == WANG
+        assert await customers.get(added.id) == added
+        assert await customers.find_by_phone("+861065551000") == [added]
+        changed = await customers.change("user:b", added.id, {"phones": ["+8613800000009"]}, 1)
+        assert changed.version == 2
+        assert await customers.find_by_phone("+861065551000") == []
+        with pytest.raises(Stale):
+            await customers.change("user:b", added.id, {"name": "x"}, 1)
+        note = await customers.add_note("user:b", added.id, "called")
+        assert await customers.notes(added.id) == [note]
+        await customers.remove("user:b", added.id)
+        with pytest.raises(Missing):
+            await customers.get(added.id)
+        assert await customers.notes(added.id) == []
+        assert (await customers.add("user:a", Profile(name="x"))).id > added.id
+        lines = await tools.store.ledger.lines(thing=f"customer:{added.id}")
+        assert [line.action.removeprefix("customer-") for line in lines] == [
+            "removed",
+            "noted",
+            "changed",
+            "added",
+        ]
+        assert lines[2].details == {"phones": [WANG.phones, ["+8613800000009"]]}
+        await tools.journal.flush()
+        told = [kind for (kind,) in store_tools.sql(tmp_path, "SELECT kind FROM journal")]
+        assert told == [
+            f"customer-{what}" for what in ("added", "changed", "noted", "removed", "added")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("wang", True),
+        ("WANG wei", True),
+        ("we", True),  # the last word by its beginning
+        ("we wang", False),
+        ("王伟", True),
+        ("伟王", False),  # characters are found in their order
+        ("王", True),
+        ("wang@example.com", True),
+        ("example", True),
+        ("13800000001", False),
+        ("8613800000001", True),
+        ("0001", True),
+        ("a-17", True),
+        ("vip", True),
+        ('"wang', True),
+        ("wang* OR nobody", False),
+        ("NEAR(wang wei)", False),
+        ("!!!", False),
+        ("", True),
+    ],
+)
+async def test_search(tmp_path: Path, store_tools: Any, text: str, found: bool) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        await tools.store.customers.add("test", WANG)
+        page = await tools.store.customers.page(CustomerFilter(text=text))
+        assert bool(page) is found
+
+
+async def test_filters_and_pages(tmp_path: Path, store_tools: Any) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        customers = tools.store.customers
+        for number in range(5):
+            profile = Profile(name=f"n{number}", tags=["a"] if number % 2 else ["aa"], region="r")
+            await customers.add("test", profile)
+        first = await customers.page(CustomerFilter(), limit=3)
+        rest = await customers.page(CustomerFilter(), limit=3, after=first[-1].id)
+        assert [c.profile.name for c in first + rest] == ["n0", "n1", "n2", "n3", "n4"]
+        assert len(await customers.page(CustomerFilter(tag="a"))) == 2
+        assert len(await customers.page(CustomerFilter(tag="%"))) == 0
+        assert len(await customers.page(CustomerFilter(region="r"))) == 5
+        assert await customers.count() == 5
+
+
+async def test_merging(tmp_path: Path, store_tools: Any) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        customers = tools.store.customers
+        one = await customers.add("test", WANG)
+        other = await customers.add(
+            "test", Profile(phones=["+861065551000", "+8613900000000"], tags=["b"], priority=9)
+        )
+        third = await customers.add("test", Profile(name="third"))
+        await customers.add_note("test", other.id, "his")
+        assert [c.id for c in await customers.duplicates(one.id)] == [other.id]
+        merged = await customers.merge("test", one.id, other.id)
+        assert merged.profile.phones == [*WANG.phones, "+8613900000000"]
+        assert (merged.profile.tags, merged.profile.priority) == (["vip", "b"], 9)
+        assert [c.id for c in await customers.find_by_phone("+8613900000000")] == [one.id]
+        assert [n.text for n in await customers.notes(one.id)] == ["his"]
+        gone = await customers.get(other.id)
+        assert gone.merged_into == one.id
+        assert await customers.count() == 2
+        assert await customers.duplicates(one.id) == []
+        for wrong in (
+            customers.merge("test", one.id, one.id),
+            customers.merge("test", one.id, other.id),
+            customers.change("test", other.id, {"name": "x"}),
+            customers.add_note("test", other.id, "x"),
+        ):
+            with pytest.raises(Conflict):
+                await wrong
+        await customers.merge("test", third.id, one.id)
+        assert (await customers.get(other.id)).merged_into == third.id  # links do not form chains
+
+
+def fill(directory: Path, count: int) -> None:
+    """Many customers, past the repository: it would take minutes."""
+    rows = [(n, f"customer {n}", f"+86138{n:08d}") for n in range(count)]
+    with closing(sqlite3.connect(directory / "softswitch.db")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO customers (id, name, phones, region, priority, tags, addresses, fields,"
+            " created_at_s, changed_at_s, version)"
+            """ VALUES (?, ?, '["' || ? || '"]', '', 0, '[]', '[]', '{}', 0, 0, 1)""",
+            rows,
+        )
+        connection.executemany(
+            "INSERT INTO customer_phones (phone, customer_id) VALUES (?, ?)",
+            [(phone, number) for number, _, phone in rows],
+        )
+
+
+async def test_a_number_is_found_among_a_hundred_thousand(tmp_path: Path, store_tools: Any) -> None:
+    """By an index, whatever the number of customers; the time is printed, not judged."""
+    async with store_tools.opened(tmp_path) as tools:
+        customers = tools.store.customers
+        fill(tmp_path, 100_000)
+        await customers.find_by_phone("+8613800000000")
+        began_s = time.perf_counter()
+        for number in range(0, 100_000, 1_000):
+            (found,) = await customers.find_by_phone(f"+86138{number:08d}")
+            assert found.profile.name == f"customer {number}"
+        print(f"{(time.perf_counter() - began_s) * 10:.2f} ms a look-up among 100,000")
+        plan = store_tools.sql(
+            tmp_path,
+            "EXPLAIN QUERY PLAN SELECT * FROM customers JOIN customer_phones"
+            " ON customer_id = customers.id WHERE phone = '+8613800000001'",
+        )
+        assert all("SEARCH" in row[3] for row in plan), plan
+
+
+def record(profile: Profile) -> CustomerRecord:
+    return CustomerRecord(1, profile, None, 0.0, 0.0, 1)
+
+
+_texts = st.text(
+    st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters=";\u00a0"), max_size=12
+).map(str.strip)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=_texts.filter(bool),
+    tags=st.lists(_texts.filter(bool), max_size=3, unique=True),
+    city=_texts,
+    priority=st.integers(0, 100),
+)
+def test_a_file_written_is_read_again(name: str, tags: list[str], city: str, priority: int) -> None:
+    profile = Profile(
+        name=name,
+        phones=["+8613800000001"],
+        tags=tags,
+        priority=priority,
+        fields={"City": city} if city else {},
+    )
+    rows = read_customers(write_customers([record(profile)]), E164)
+    assert rows.mistakes == []
+    assert [asdict(p) for _, p in rows.profiles] == [asdict(profile)]
+
+
+def test_every_mistake_has_its_line() -> None:
+    text = (
+        "name,phone,priority,tags\r\n"
+        "Wang,138 0000 0001,5,vip;old\r\n"
+        "Li,nonsense,5,\r\n"
+        ",,5,\r\n"
+        "Zhao,13800000002,high,\r\n"
+        '"Two\nlines",13800000003;13800000004,,\r\n'
+        "short\r\n"
+        "\r\n"
+        "=cmd,13800000005,1,\r\n"
+    )
+    rows = read_customers(text.encode(), E164)
+    assert [(m.line, m.column) for m in rows.mistakes] == [
+        (3, "phone"),
+        (4, ""),
+        (5, "priority"),
+        (8, ""),
+    ]
+    assert (rows.rows, rows.bad) == (7, 4)
+    found = dict(rows.profiles)
+    assert found[2].phones == ["+8613800000001"]
+    assert found[2].tags == ["vip", "old"]
+    assert found[7].phones == ["+8613800000003", "+8613800000004"]
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"name\n\xff", 2, "UTF-8"),
+        (b"name\na\0", 2, "NUL"),
+        (b"name,name\na,b", 1, "twice"),
+        (b"name,colour\na,b", 1, "no column"),
+        (b"region\na", 1, "neither"),
+        (b"", 1, "neither"),
+        (b'name\n"open', 2, "no CSV"),
+    ],
+)
+def test_files_that_cannot_be_read(data: bytes, line: int, words: str) -> None:
+    (mistake,) = read_customers(data, E164).mistakes
+    assert mistake.line == line
+    assert words in mistake.detail
+
+
+def test_mistakes_are_bounded() -> None:
+    for count in (ERRORS_MAX, ERRORS_MAX + 1):
+        rows = read_customers(b"phone\n" + b"x\n" * count, E164)
+        assert len(rows.mistakes) == ERRORS_MAX
+        assert rows.bad == count
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=40))
+def test_questions_are_words_only(text: str) -> None:
+    for dialect in ("sqlite", "postgresql"):
+        asked = words.question(text, dialect)
+        if asked is not None:
+            assert not set(asked) & set("'\\;^+{}")
+
+
+def test_words_of_any_script() -> None:
+    assert (
+        words.words_of(["Été naïve", "订单 ABC订单123", "a_b"])
+        == "ete naive 订 单 abc 订 单 123 a b"
+    )
