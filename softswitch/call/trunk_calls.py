@@ -45,7 +45,7 @@ class TrunkCalls:
         record = self._trunks.named(endpoint.trunk)
         if record is None:
             raise SoftswitchError(f"trunk {endpoint.trunk} does not exist")
-        target = endpoint.target or next(iter(record.order()), None)
+        target = endpoint.target or next(iter(record.in_order()), None)
         if target is None:
             raise SoftswitchError(f"trunk {endpoint.trunk}: {record.problem or 'no address'}")
         flow = self._wiring.flow_to(target.address, target.transport, target.server_name)

@@ -122,6 +122,10 @@ class TrunkRecord:
         ]
         return [state for state in self.targets if state.target not in known]
 
+    def in_order(self) -> list[TrunkTarget]:
+        """The addresses in the order to try them for one call."""
+        return [target for target in self.order() if self.state_of(target) is not None]
+
     def state_of(self, target: TrunkTarget) -> TargetState | None:
         return next((state for state in self.targets if state.target == target), None)
 
@@ -199,7 +203,7 @@ class Trunks:
         record = self._by_name.get(endpoint.trunk)
         if record is None or endpoint.target is not None:
             return [step]
-        ordered = [replace(endpoint, target=target) for target in record.order()]
+        ordered = [replace(endpoint, target=target) for target in record.in_order()]
         return [replace(step, endpoints=(each,)) for each in ordered or [endpoint]]
 
     def _is_down(self, step: Step) -> bool:

@@ -1,0 +1,416 @@
+"""Trunks that fail, come back, move, ask for passwords and want callers shown: on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from softswitch.call.trunk_health import Condition
+from softswitch.sim.behaviour import answer, reject
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World, small_office
+from softswitch.sip.digest import Authenticator, ha1
+from softswitch.sip.gate import Admitted, Refuse
+from softswitch.transport.targets import Srv
+
+NUMBER = "901065551234"
+
+
+def record(world, name="carrier-1"):
+    return world.switch.trunks.named(name)
+
+
+async def dial(world, caller, number=NUMBER):
+    call = await caller.call(number)
+    await call.answered()
+    call.hang_up()
+    await asyncio.sleep(0.5)
+    return call.times["up"] - call.times["calling"]
+
+
+@simulated()
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+async def test_a_sick_trunk_costs_nothing_and_is_passed_over_after_three(status):
+    async with World(1, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        first = await world.trunk("carrier-1", behaviour=reject(status))
+        second = await world.trunk("carrier-2")
+        for _ in range(3):
+            assert await dial(world, caller) < 0.2
+        assert record(world).condition is Condition.DOWN
+        assert len(first.past) == 3
+        await dial(world, caller)
+        assert len(first.past) == 3, "the circuit is open"
+        assert len(second.past) == 4
+        first.behaviour = answer()
+        await asyncio.sleep(31)
+        await dial(world, caller)
+        assert record(world).condition is Condition.UP
+        assert record(world).load.calls == record(world, "carrier-2").load.calls == 0
+        await world.settle()
+
+
+@simulated()
+async def test_silence_costs_two_seconds_three_times_and_then_none():
+    async with World(2, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        await world.trunk("carrier-2")
+        world.network.cut("10.0.1.1")
+        took = [await dial(world, caller) for _ in range(5)]
+        assert all(1.5 < each < 2.0 for each in took[:3])
+        assert all(each < 0.2 for each in took[3:])
+        assert record(world).snapshot()["why"] == "silent"
+        await world.settle(silent=[("10.0.1.1", 5060)])
+
+
+@simulated()
+async def test_a_port_where_nobody_listens_costs_nothing():
+    async with World(3, office=small_office(trunks=2)) as world:
+        world.network._icmp = True
+        caller = await world.phone("1001")
+        gone = await world.trunk("carrier-1")
+        world.network.bind("10.0.1.1", 9)
+        await gone.close()
+        world._agents.remove(gone)
+        await world.trunk("carrier-2")
+        assert await dial(world, caller) < 0.2
+        await world.settle(silent=[("10.0.1.1", 5060)])
+
+
+@simulated()
+async def test_when_all_are_down_they_are_tried_all_the_same():
+    async with World(4, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        first = await world.trunk("carrier-1", behaviour=reject(503))
+        second = await world.trunk("carrier-2", behaviour=reject(503))
+        for _ in range(3):
+            call = await caller.call(NUMBER)
+            await call.ended()
+            assert call.status == 503
+        assert {record(world, f"carrier-{n}").condition for n in (1, 2)} == {Condition.DOWN}
+        first.behaviour = second.behaviour = answer()
+        await dial(world, caller)
+        await world.settle()
+
+
+@simulated()
+async def test_options_find_a_dead_trunk_before_any_call_does():
+    async with World(5, office=small_office(trunks=2, health_check_s=20)) as world:
+        caller = await world.phone("1001")
+        first = await world.trunk("carrier-1")
+        await world.trunk("carrier-2")
+        await asyncio.sleep(30)
+        assert record(world).condition is Condition.UP
+        asked = [e for e in first.received if e.request.method == "OPTIONS"]
+        assert len(asked) == 2
+        world.network.cut("10.0.1.1")
+        await asyncio.sleep(20 + 3 * 11)
+        assert record(world).condition is Condition.DOWN
+        assert record(world).snapshot()["why"] == "no answer"
+        assert await dial(world, caller) < 0.2
+        world.network.mend("10.0.1.1")
+        await asyncio.sleep(12)
+        assert record(world).condition is Condition.UP
+        first.available = False
+        await asyncio.sleep(40)
+        assert record(world).condition is Condition.DOWN
+        rows = {row["name"]: row for row in world.switch.snapshot()["trunks"]}
+        assert rows["carrier-1"]["why"] == "OPTIONS answered 503"
+        assert rows["carrier-2"]["state"] == "up"
+
+
+NAMED = """
+[[trunk]]
+name = "named"
+uri = "sip:carrier.example"
+from_addresses = ["10.0.1.7", "10.0.1.8"]
+health_check_s = 0
+
+[[outbound]]
+prefix = "8"
+strip = 1
+trunks = ["named"]
+"""
+
+
+async def server(world, host):
+    from softswitch.sim.trunk import VirtualTrunk
+
+    carrier = VirtualTrunk(
+        world.network, name=host, server=("10.0.0.1", 5060), host=host, port=5060, sound=False
+    )
+    await carrier.open()
+    world._agents.append(carrier)
+    return carrier
+
+
+def zone(world, *records, ttl_s=30.0):
+    world.environment.dns.set("_sip._udp.carrier.example", "SRV", *records, ttl_s=ttl_s)
+    world.environment.dns.set("a.carrier.example", "A", "10.0.1.7", ttl_s=ttl_s)
+    world.environment.dns.set("b.carrier.example", "A", "10.0.1.8", ttl_s=ttl_s)
+
+
+A, B = Srv(10, 0, 5060, "a.carrier.example"), Srv(20, 0, 5060, "b.carrier.example")
+
+
+def named_world(seed):
+    world = World(seed, office=small_office(more=NAMED))
+    zone(world, A, B)
+    return world
+
+
+@simulated()
+async def test_the_servers_of_a_name_are_tried_in_the_order_of_their_records():
+    async with named_world(6) as world:
+        caller = await world.phone("1001")
+        first, second = await server(world, "10.0.1.7"), await server(world, "10.0.1.8")
+        await dial(world, caller, "801065551234")
+        first.behaviour = reject(503)
+        await dial(world, caller, "801065551234")
+        assert (len(first.past), len(second.past)) == (2, 1)
+        assert record(world, "named").load.calls == 0
+        zone(world, B)
+        await asyncio.sleep(31)
+        await dial(world, caller, "801065551234")
+        assert (len(first.past), len(second.past)) == (2, 2), "the records have changed"
+        (row,) = [r for r in world.switch.snapshot()["trunks"] if r["name"] == "named"]
+        assert [t["address"] for t in row["targets"]] == ["10.0.1.8:5060"]
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("fault", ["missing", "failing", "stall"])
+async def test_calls_go_on_while_the_dns_is_ill(fault):
+    async with named_world(7) as world:
+        caller = await world.phone("1001")
+        await server(world, "10.0.1.7")
+        if fault == "stall":
+            world.environment.dns.delay_s = 10.0
+        else:
+            getattr(world.environment.dns, fault).add("*")
+        for _ in range(20):
+            await asyncio.sleep(300)
+            assert await dial(world, caller, "801065551234") < 0.2
+        assert record(world, "named").problem
+        await asyncio.sleep(24 * 3600)
+        call = await caller.call("801065551234")
+        await call.ended()
+        assert call.status == 503, "an address older than a day is not used"
+
+
+@simulated()
+async def test_an_office_starts_without_dns_and_its_trunk_comes_up_later():
+    world = World(8, office=small_office(more=NAMED))
+    world.environment.dns.delay_s = 60.0
+    async with world:
+        caller = await world.phone("1001")
+        await server(world, "10.0.1.7")
+        call = await caller.call("801065551234")
+        await call.ended()
+        assert call.status == 503
+        world.environment.dns.delay_s = 0.0
+        zone(world, A)
+        await asyncio.sleep(70)
+        await dial(world, caller, "801065551234")
+
+
+# -- registration -----------------------------------------------------------------------------------
+
+REGISTERED = """
+[[trunk]]
+name = "registrar"
+uri = "sip:10.0.1.9:5060"
+username = "office"
+password = "trunk-secret"
+register = true
+from_addresses = ["10.0.1.9:5060"]
+caller_id = "+861065551000"
+health_check_s = 0
+
+[[outbound]]
+prefix = "8"
+strip = 1
+trunks = ["registrar"]
+
+[[inbound]]
+number = "+861065551777"
+to = "extension:1001"
+"""
+
+
+class CarrierGate:
+    """Asks for the password of every request, as carriers do."""
+
+    def __init__(self, password="trunk-secret", realm="10.0.1.9"):
+        secret = {"office": password}
+        self.authenticator = Authenticator(
+            realm,
+            b"c" * 32,
+            lambda user, algorithm: (
+                ha1(user, realm, secret[user], algorithm) if user in secret else None
+            ),
+        )
+        self.admitted = []
+
+    def admit(self, request, flow, now_s):
+        result = self.authenticator.check(
+            request.headers.get_all("Authorization"), request.method, request.uri, now_s, "x"
+        )
+        if not result.ok:
+            challenges = self.authenticator.challenges(now_s, "x")
+            return Refuse(401, [("WWW-Authenticate", each) for each in challenges])
+        self.admitted.append(request.method)
+        return Admitted("office")
+
+
+@simulated()
+async def test_registration_refresh_and_calls_with_digest():
+    async with World(9, office=small_office(more=REGISTERED)) as world:
+        gate = CarrierGate()
+        carrier = await world.trunk("registrar", gate=gate)
+        await asyncio.sleep(60)
+        caller = await world.phone("1001")
+        row = next(r for r in world.switch.snapshot()["trunks"] if r["name"] == "registrar")
+        assert row["registration"] == "registered"
+        await dial(world, caller, "801065551234")
+        assert "INVITE" in gate.admitted
+        await asyncio.sleep(3600)
+        registers = [e.request for e in carrier.received if e.request.method == "REGISTER"]
+        assert len(registers) == 2
+        assert len({request.call_id for request in registers}) == 1
+        numbers = [request.cseq.number for request in registers]
+        assert numbers == sorted(set(numbers))
+        contact = registers[0].contacts[0].uri
+        assert (contact.user, contact.host) == ("office", "10.0.0.1")
+        # A carrier sends calls to our contact, and names the number elsewhere.
+        party = (("P-Called-Party-ID", "<sip:+861065551777@10.0.1.9>"),)
+        inward = await carrier.call("sip:office@10.0.0.1", headers=party)
+        await inward.answered()
+        inward.hang_up()
+        await inward.ended()
+        await world.switch.trunk_care.stop()
+        await asyncio.sleep(1)
+        last = [e.request for e in carrier.received if e.request.method == "REGISTER"][-1]
+        assert last.expires == 0, "leaving, we say good-bye"
+
+
+@simulated()
+async def test_a_wrong_password_is_shown_and_not_hammered():
+    async with World(10, office=small_office(more=REGISTERED)) as world:
+        gate = CarrierGate(password="another-secret")
+        await world.trunk("registrar", gate=gate)
+        await asyncio.sleep(3600)
+        assert record(world, "registrar").registration == "refused: answered 401"
+        tries = [e for e in world.arrived.requests("REGISTER") if e.destination[0] == "10.0.1.9"]
+        assert len(tries) <= 2 * 8
+
+
+@simulated()
+async def test_a_challenge_of_another_host_gets_no_digest():
+    """A trunk without a password, and a phone that challenges us: no credentials leave the house."""
+    office = small_office(trunks=2, more=REGISTERED)
+    async with World(11, office=office) as world:
+        caller = await world.phone("1001")
+        gate = CarrierGate()
+        await world.trunk("carrier-1", gate=gate)
+        await world.trunk("carrier-2")
+        await dial(world, caller)
+        sent = [entry for entry in world.trace.requests() if entry.source[0] == "10.0.0.1"]
+        answered = [e for e in sent if b"Authorization:" in e.data]
+        assert {entry.destination[0] for entry in answered} <= {"10.0.1.9"}
+
+
+# -- who calls ---------------------------------------------------------------------------------------
+
+SHOWN = """
+[[extension]]
+number = "3001"
+password = "secret-3001"
+permissions = ["internal", "national"]
+caller_id = "+861065553001"
+
+[[extension]]
+number = "3002"
+password = "secret-3002"
+permissions = ["internal", "national"]
+hide_number = true
+
+[[extension]]
+number = "3003"
+password = "secret-3003"
+permissions = ["internal", "national"]
+forward = { always = "901065559999" }
+
+[[inbound]]
+number = "+861065553003"
+to = "extension:3003"
+"""
+
+
+async def outside(world, number_of_caller, headers=()):
+    caller = await world.phone(number_of_caller)
+    call = await caller.call(NUMBER, headers=headers)
+    await call.answered()
+    leg = await world.trunks["carrier-1"].incoming()
+    call.hang_up()
+    return leg.invite.request
+
+
+@simulated()
+async def test_numbers_shown_outside_are_owned_and_privacy_is_kept():
+    async with World(12, office=small_office(more=SHOWN)) as world:
+        await world.trunk("carrier-1")
+        plain = await outside(world, "1001", [("P-Asserted-Identity", "<sip:+44999@evil>")])
+        assert plain.from_.uri.user == "+861000"
+        assert plain.headers.get_all("P-Asserted-Identity") == ["<sip:+861000@office.example>"]
+        own = await outside(world, "3001")
+        assert own.from_.uri.user == "+861065553001"
+        hidden = await outside(world, "3002")
+        assert hidden.from_.uri_text == "sip:anonymous@anonymous.invalid"
+        assert hidden.headers.get("Privacy") == "id"
+        assert hidden.headers.get("P-Asserted-Identity") == "<sip:+861000@office.example>"
+        assert b"3002" not in hidden.serialise()
+        asked = await outside(world, "1002", [("Privacy", "id")])
+        assert asked.from_.uri_text == "sip:anonymous@anonymous.invalid"
+        await world.settle()
+
+
+@simulated()
+async def test_a_forwarded_call_says_who_forwarded_it():
+    async with World(13, office=small_office(more=SHOWN)) as world:
+        carrier = await world.trunk("carrier-1")
+        call = await carrier.call("+861065553003", from_user="+8613800000001")
+        onward = await carrier.incoming()
+        request = onward.invite.request
+        assert request.from_.uri.user == "+8613800000001"
+        assert request.headers.get("Diversion", "").startswith("<sip:+861000@office.example>")
+        call.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize(
+    ("headers", "shown"),
+    [
+        ((), "+8613800000001"),
+        ((("P-Asserted-Identity", '"Li" <sip:+8613900000009@c>'),), "+8613900000009"),
+        ((("P-Asserted-Identity", "<tel:+86-139-0000-0009>"),), "+8613900000009"),
+        ((("P-Asserted-Identity", "nonsense <<<"),), "+8613800000001"),
+        (
+            (("P-Asserted-Identity", "<sip:+8613900000009@c>"), ("Privacy", "id")),
+            "anonymous",
+        ),
+    ],
+)
+async def test_the_number_that_a_trunk_asserts_is_the_callers(headers, shown):
+    async with World(14, office=small_office()) as world:
+        phone = await world.phone("1001")
+        carrier = await world.trunk("carrier-1")
+        call = await carrier.call("+861000", from_user="+8613800000001", headers=headers)
+        await call.answered()
+        assert (await phone.incoming()).invite.request.from_.uri.user == shown
+        call.hang_up()
+        await call.ended()
+        await world.settle()
