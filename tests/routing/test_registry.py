@@ -35,6 +35,7 @@ def test_the_documented_example_works(desk, agent):
     office.arrive("c2", attributes={"floor": 9})
     office.arrive("c3")
     assert [office.offered(c) for c in ("c1", "c2", "c3")] == [["high"], [], ["low"]]
+    office.accept("c1")
     office.accept("c3")
     office.end("c3")
     assert office.offered("c2") == []
