@@ -1,0 +1,103 @@
+"""`softswitch queues` and `softswitch agents`: the call centre of the running server, as tables or JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_Place = Annotated[Path, typer.Argument(help="office.toml or the storage directory.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
+_HERE = Path("office.toml")
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def queues(place: _Place = _HERE, as_json: _AsJson = False) -> None:
+        """Show the queues: who waits, who is at work, today's service level."""
+        _show(place, "queues", as_json, queue_table)
+
+    @app.command()
+    def agents(place: _Place = _HERE, as_json: _AsJson = False) -> None:
+        """Show the agents and what they are doing."""
+        _show(place, "agents", as_json, agent_table)
+
+
+def _show(place: Path, what: str, as_json: bool, table: Any) -> None:
+    from softswitch.api.admin import ask
+    from softswitch.cli.place import storage_directory
+
+    rows = next(ask(storage_directory(place), "status"))[what]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(table(rows))
+
+
+def queue_table(rows: list[dict[str, Any]]) -> Any:
+    """One row a queue."""
+    from rich.table import Table
+
+    table = Table(title="Queues", title_justify="left")
+    for name in ("queue", "number"):
+        table.add_column(name)
+    for name in ("waiting", "longest", "free", "busy", "away", "answered", "abandoned", "level"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        agents = row["agents"]
+        busy = sum(agents.get(state, 0) for state in ("offered", "on-contact", "wrap-up"))
+        level = row["service_level"]
+        shown = "-" if level is None else f"{level:.0%} of {row['target']:.0%}"
+        table.add_row(
+            row["queue"] if row["open"] else f"{row['queue']} (closed)",
+            row["number"],
+            str(row["waiting"]),
+            duration(row["longest_wait_s"]),
+            str(agents.get("available", 0)),
+            str(busy),
+            str(agents.get("unavailable", 0)),
+            str(row["answered"]),
+            str(row["abandoned"]),
+            shown,
+        )
+    return table
+
+
+def agent_table(rows: list[dict[str, Any]]) -> Any:
+    """One row an agent."""
+    from rich.table import Table
+
+    table = Table(title="Agents", title_justify="left")
+    for name in ("agent", "extension", "state", "since", "call", "queues"):
+        table.add_column(name)
+    for name in ("calls", "occupancy"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        state = f"{row['state']} ({row['reason']})" if row["reason"] else row["state"]
+        if not row["reachable"] and row["state"] != "logged-out":
+            state += ", no telephone"
+        table.add_row(
+            row["agent"],
+            row["extension"],
+            state,
+            duration(row["for_s"]),
+            row["call"],
+            ", ".join(row["queues"]),
+            str(row["calls"]),
+            f"{row['occupancy']:.0%}",
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``3:20`` or ``2:03:20``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
