@@ -15,7 +15,18 @@ import typer
 
 from softswitch.errors import SoftswitchError
 
-COMMANDS = ("init", "check", "serve", "status", "trace", "unban", "demo", "doctor")
+COMMANDS = (
+    "init",
+    "check",
+    "serve",
+    "status",
+    "queues",
+    "why",
+    "trace",
+    "unban",
+    "demo",
+    "doctor",
+)
 """Modules of this package, in the order of `--help`."""
 
 

@@ -72,8 +72,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status_tables(answer: dict[str, Any]) -> list[Any]:
-    """The tables of `status`: the switch, its calls, registrations, trunks and workers."""
+    """The tables of `status`: the switch, its calls, queues, agents, registrations, trunks and workers."""
     from rich.table import Table
+
+    from softswitch.cli.queues import agent_table, queue_table
 
     head = Table(title=f"{answer['office']}  (up {answer['uptime_s']:.0f} s)", title_justify="left")
     for name in (
@@ -105,10 +107,20 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
     phones = Table("extension", "contact", "expires", title="Registrations", title_justify="left")
     for entry in answer["registrations"]:
         phones.add_row(entry["extension"], entry["contact"], f"{entry['expires_s']:.0f} s")
-    trunks = Table("trunk", "address", "calls", "refused", title="Trunks", title_justify="left")
+    trunks = Table(title="Trunks", title_justify="left")
+    for name in ("trunk", "address", "state", "registration", "calls", "refused"):
+        trunks.add_column(name)
     for entry in answer["trunks"]:
         calls = f"{entry['calls']}/{entry['calls_max']}"
-        trunks.add_row(entry["name"], entry["address"], calls, str(entry["refused"]))
+        state = f"{entry['state']}: {entry['why']}" if entry["why"] else entry["state"]
+        trunks.add_row(
+            entry["name"],
+            entry["address"],
+            state,
+            entry["registration"],
+            calls,
+            str(entry["refused"]),
+        )
     workers = Table("worker", "pid", "streams", "cpu", title="Media workers", title_justify="left")
     for entry in answer["workers"]:
         workers.add_row(
@@ -117,7 +129,8 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
     bans = Table("banned address", "for", title="Bans (softswitch unban)", title_justify="left")
     for entry in answer.get("bans", ()):
         bans.add_row(entry["source"], f"{entry['left_s']} s")
-    return [*tables, *(t for t in (live, phones, trunks, workers, bans) if t.row_count)]
+    centre = (queue_table(answer.get("queues", [])), agent_table(answer.get("agents", [])))
+    return [*tables, *(t for t in (live, *centre, phones, trunks, workers, bans) if t.row_count)]
 
 
 def records_table(records: list[dict[str, Any]]) -> Any:
