@@ -40,6 +40,9 @@ class StreamLimits:
     messages: Limits = DEFAULT_LIMITS
 
 
+DEFAULT_STREAM_LIMITS = StreamLimits()
+
+
 @dataclass(slots=True)
 class StreamCounters:
     """`refused`: beyond a source's limit; `displaced`: strangers' connections closed to make room;
