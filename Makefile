@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit interop soak bench docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak bench docs lock format clean
 
 setup: $(STAMP)
 
@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/setup
 demo: setup
 	$(BIN)/softswitch demo
 
-test: lint unit interop
+test: lint unit realtime interop
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -24,7 +24,10 @@ lint: setup
 	$(BIN)/lint-imports --no-logo
 
 unit: setup
-	$(BIN)/pytest -q -m "not interop and not soak" -n 2
+	$(BIN)/pytest -q -m "not interop and not soak and not realtime" -n 2
+
+realtime: setup
+	$(BIN)/pytest -q -m "realtime and not interop and not soak"
 
 interop: setup
 	$(BIN)/pytest -q -m "interop and not soak" -n 2

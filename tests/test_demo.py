@@ -13,6 +13,8 @@ from softswitch.cli.trace import ladder
 from softswitch.demo import Demo
 from softswitch.errors import SoftswitchError
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.mark.slow
 async def test_demo_call_is_heard_recorded_and_shown(tmp_path):

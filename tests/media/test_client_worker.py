@@ -29,6 +29,8 @@ from media.protocol import (
     WorkerReplaced,
 )
 
+pytestmark = pytest.mark.realtime
+
 
 def read_wav(path: str):
     return wav.read(io.BytesIO(Path(path).read_bytes()))
