@@ -367,3 +367,22 @@ def _holds(column: sa.Column[str], text: str) -> sa.ColumnElement[bool]:
 
 def _union(first: list[str], second: list[str]) -> list[str]:
     return list(dict.fromkeys([*first, *second]))
+
+
+async def reindex_customers(connection: AsyncConnection) -> None:
+    """Make the words of all customers anew, in the caller's transaction."""
+    after = 0
+    while True:
+        query = (
+            sa.select(customers)
+            .where(customers.c.id > after, customers.c.merged_into.is_(None))
+            .order_by(customers.c.id)
+            .limit(LIST_MAX)
+        )
+        found = [_record(row) for row in (await connection.execute(query)).all()]
+        if not found:
+            return
+        await words.index(
+            connection, words.CUSTOMERS, [(record.id, _words(record.profile)) for record in found]
+        )
+        after = found[-1].id

@@ -25,6 +25,9 @@ LOCK_WAIT_S = 5.0
 _JOIN_S = 1.0
 _QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
 _SALVAGE_ROWS = 256
+_SALVAGE = (
+    "SELECT seq, at_s, kind, call_id, data FROM journal WHERE seq BETWEEN ? AND ? ORDER BY seq"
+)
 _CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -295,16 +298,15 @@ def salvage(path: Path) -> Iterator[list[Entry]]:
             last = connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0
         except sqlite3.Error:
             return
-        query = "SELECT seq, at_s, kind, call_id, data FROM journal WHERE seq BETWEEN ? AND ?"
         for start in range(1, last + 1, _SALVAGE_ROWS):
             end = start + _SALVAGE_ROWS - 1
             try:
-                rows = connection.execute(f"{query} ORDER BY seq", (start, end)).fetchall()
+                rows = connection.execute(_SALVAGE, (start, end)).fetchall()
             except sqlite3.Error:
                 rows = []
                 for seq in range(start, end + 1):
                     with contextlib.suppress(sqlite3.Error):
-                        rows += connection.execute(query, (seq, seq)).fetchall()
+                        rows += connection.execute(_SALVAGE, (seq, seq)).fetchall()
             yield [entry for row in rows if (entry := _salvaged(row)) is not None]
 
 

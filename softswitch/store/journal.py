@@ -29,6 +29,7 @@ from softswitch.store.database import Corrupt, Database, is_corruption, is_lock,
 from softswitch.store.entry import Entry, make_entry
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
+from softswitch.store.rescue import KEPT, put_rows, reindex, rows_of
 from softswitch.store.schema import journal
 
 _log = logging.getLogger(__name__)
@@ -405,6 +406,13 @@ class Journal:
             while batch := await self._in_thread(_some, entries):
                 async with fresh.writer.begin():
                     await projection.write(fresh.writer, batch)
+            for table in KEPT:
+                saved = rows_of(path, table)
+                while (rows := await self._in_thread(next, saved, None)) is not None:
+                    async with fresh.writer.begin():
+                        await put_rows(fresh.writer, table, rows)
+            async with fresh.writer.begin():
+                await reindex(fresh.writer)
         finally:
             await fresh.close()
         aside = self._database.replace_by(fresh)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.store.database import Database, reason_of
 from softswitch.store.entry import clean
-from softswitch.store.journal import Journal
 from softswitch.store.reading import reading
 from softswitch.store.schema_people import audit
+
+if TYPE_CHECKING:
+    from softswitch.store.journal import Journal
 
 DETAIL_CHARACTERS_MAX = 16_384
 _PAGE_MAX = 1_000
