@@ -16,7 +16,7 @@ from softswitch.sim import audio
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
 OFFICE = """
 [sip]
