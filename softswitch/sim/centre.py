@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from media.protocol import File
+from media.protocol import File, Prompts
 from softswitch.sim.world import small_office
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def heard(world: World, call: PhoneCall) -> str:
     if stream is None or stream.playing is None:
         return ""
     source = stream.playing[1]
+    if isinstance(source, Prompts):
+        source = source.parts[0]
     if isinstance(source, File):
         path = Path(source.path)
         return f"music:{path.stem}" if path.parent.name == "music" else path.stem
