@@ -19,6 +19,7 @@ from routing.line import Queue
 from routing.matching import Batch, Matching
 from routing.model import AcdConfig, Rng
 from routing.offering import Offering
+from routing.redirecting import Redirecting
 from routing.registry import Registry
 from routing.snapshot import restore_chance, restore_floor, snapshot_floor
 from routing.staffing import Staffing
@@ -45,6 +46,7 @@ class AcdEngine:
         self._callbacks = Callbacks(floor)
         self._matching = Matching(floor)
         self._configuring = Configuring(floor)
+        self._redirecting = Redirecting(floor)
         self._views = Views(floor)
         self._introduce()
         self._by_event = self._handlers()
@@ -66,7 +68,7 @@ class AcdEngine:
             "callbacks": self._callbacks,
             "matching": self._matching,
         }
-        for owner in (*parts.values(), self._configuring):
+        for owner in (*parts.values(), self._configuring, self._redirecting):
             for name, part in parts.items():
                 if part is not owner:
                     setattr(owner, name, part)
@@ -94,9 +96,9 @@ class AcdEngine:
             events.ContactArrived: waiting.arrive,
             events.ContactAbandoned: waiting.abandon,
             events.ContactWithdrawn: waiting.withdraw,
-            events.ContactUpdated: waiting.update,
-            events.ContactRequeued: waiting.requeue,
-            events.ContactAssigned: waiting.assign,
+            events.ContactUpdated: self._redirecting.update,
+            events.ContactRequeued: self._redirecting.requeue,
+            events.ContactAssigned: self._redirecting.assign,
             events.ContactTransferred: offering.transfer,
             events.HoldStarted: offering.hold,
             events.HoldEnded: offering.resume,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from routing import events
 from routing.contact import Contact, Phase
@@ -94,7 +94,7 @@ class Waiting:
         contact.region = event.region or floor.regions.region_of(event.caller)
         contact.attributes = event.attributes
         if event.skill:
-            self._demand_skill(contact, event.skill)
+            self.demand_skill(contact, event.skill)
         if event.last_agent_id:
             contact.last_agent_id, contact.last_served_s = event.last_agent_id, now_s
         else:
@@ -105,7 +105,7 @@ class Waiting:
             contact.place_s = min(now_s, event.started_s)
         return contact
 
-    def _demand_skill(self, contact: Contact, skill: str) -> None:
+    def demand_skill(self, contact: Contact, skill: str) -> None:
         """A broken expression must not lose the contact: it is served without it, and says so."""
         try:
             contact.skill_node = parse_skill(skill)
@@ -449,7 +449,7 @@ class Waiting:
         self._floor.say(ContactClosed(contact.id, queue_id, outcome, reason, agent_id, waited_s))
 
     def abandon(self, event: events.ContactAbandoned, now_s: float) -> None:
-        contact = self._known(event, event.contact_id)
+        contact = self.known(event, event.contact_id)
         if contact is None:
             return
         if contact.is_pending_callback:
@@ -468,7 +468,7 @@ class Waiting:
         self.close(contact, Outcome.ABANDONED, "", now_s)
 
     def withdraw(self, event: events.ContactWithdrawn, now_s: float) -> None:
-        contact = self._known(event, event.contact_id)
+        contact = self.known(event, event.contact_id)
         if contact is None:
             return
         if contact.phase is Phase.CONNECTED:
@@ -481,26 +481,9 @@ class Waiting:
         self.take_out(contact, now_s, "withdrawn")
         self.close(contact, Outcome.WITHDRAWN, event.reason, now_s)
 
-    # --- changes by hand ---
+    # --- places anew ---
 
-    def update(self, event: events.ContactUpdated, now_s: float) -> None:
-        contact = self._known(event, event.contact_id)
-        if contact is None:
-            return
-        self._change(contact, event.priority, event.skill, event.attributes)
-        self._replace(contact, now_s)
-
-    def _change(
-        self, contact: Contact, priority: float | None, skill: str | None, attributes: Any
-    ) -> None:
-        if priority is not None:
-            contact.priority = priority
-        if skill is not None:
-            self._demand_skill(contact, skill)
-        if attributes is not None:
-            contact.attributes = {**contact.attributes, **attributes}
-
-    def _replace(self, contact: Contact, now_s: float) -> None:
+    def replace(self, contact: Contact, now_s: float) -> None:
         """Its place or its demands have changed while it is in line."""
         if contact.line_entry is None:
             return
@@ -537,52 +520,6 @@ class Waiting:
             contact.wait_due_s = due_s
         self.arm(contact)
 
-    def requeue(self, event: events.ContactRequeued, now_s: float) -> None:
-        contact = self._known(event, event.contact_id)
-        if contact is None:
-            return
-        queue = self._floor.queues.get(event.queue_id) if event.queue_id else contact.queue
-        if queue is None or queue.removed:
-            self._floor.ignore(event, "unknown queue")
-            return
-        former, waited_s = contact.queue, now_s - contact.entered_s
-        if contact.phase is Phase.CONNECTED:
-            waited_s = contact.answered_s - contact.entered_s
-            self.offering.let_go(contact, "requeued", now_s)
-        elif contact.phase is Phase.DIALING:
-            self.callbacks.hang_up(contact, "requeued", now_s)
-        self.take_out(contact, now_s, "requeued")
-        contact.agent_id = contact.assigned_to = ""
-        contact.owner_due_s = math.inf
-        contact.visited = ()
-        if not event.keep_place:
-            contact.place_s = now_s
-            contact.seq = self._floor.next_seq()
-        self._change(contact, event.priority, event.skill, event.attributes)
-        self._floor.say(ContactMoved(contact.id, former.id, queue.id, "requeued", waited_s))
-        self.enter(contact, queue, now_s, "requeued", kept=event.keep_place)
-
-    def assign(self, event: events.ContactAssigned, now_s: float) -> None:
-        contact = self._known(event, event.contact_id)
-        if contact is None:
-            return
-        agent = self._floor.agents.get(event.agent_id)
-        if agent is None or not agent.present:
-            self._floor.ignore(event, "unknown agent" if agent is None else "agent not at work")
-            return
-        if contact.phase in (Phase.CONNECTED, Phase.DIALING, Phase.DORMANT):
-            self._floor.ignore(event, "not waiting")
-            return
-        for offer in list(contact.offers.values()):
-            self.offering.cancel(offer, "assigned", now_s)
-        contact.assigned_to = agent.id
-        contact.owner_due_s = math.inf
-        if contact.excluded is not None:
-            contact.excluded.pop(agent.id, None)
-        if contact.line_entry is not None:
-            self.offering.return_to_line(contact, now_s)
-        self._replace(contact, now_s)
-
     def _assigned_in_vain(self, contact: Contact) -> bool:
         """The agent it was given to by hand has left or gone on a break."""
         if not contact.assigned_to or contact.owner_due_s != math.inf:
@@ -591,9 +528,9 @@ class Waiting:
 
     def unassign(self, contact: Contact, now_s: float) -> None:
         contact.assigned_to = ""
-        self._replace(contact, now_s)
+        self.replace(contact, now_s)
 
-    def _known(self, event: events.Event, contact_id: str) -> Contact | None:
+    def known(self, event: events.Event, contact_id: str) -> Contact | None:
         contact = self._floor.contacts.get(contact_id)
         if contact is None:
             self._floor.ignore(event, "unknown contact")
