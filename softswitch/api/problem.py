@@ -13,7 +13,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from softswitch.errors import CallError, SoftswitchError, StoreError
+from softswitch.errors import (
+    CallError,
+    MediaUnavailable,
+    QueueUnavailable,
+    SoftswitchError,
+    StoreError,
+)
 from softswitch.store.ledger import Conflict, Missing, Stale
 
 _log = logging.getLogger(__name__)
@@ -26,6 +32,8 @@ STATUS_OF: Mapping[type[SoftswitchError], int] = {
     Stale: 412,
     Conflict: 409,
     CallError: 409,
+    QueueUnavailable: 409,
+    MediaUnavailable: 503,
     StoreError: 503,
 }
 """The first that fits, in this order."""

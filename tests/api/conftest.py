@@ -213,3 +213,9 @@ def running_api() -> Any:
 def quiet_machine() -> type[Machine]:
     """This machine without sound."""
     return QuietMachine
+
+
+@pytest.fixture(scope="module")
+def running_api_module() -> Any:
+    """As `running_api`, for what many tests share."""
+    return running

@@ -141,6 +141,7 @@ async def test_live_calls_that_are_none(api: Any) -> None:
     await supervisor.delete("/calls/live/c1", 404)
     await supervisor.ask("PUT", "/calls/live/c1/recording", 404, json={"paused": True})
     await supervisor.post("/calls/live/c1/requeue", {}, 409)
+    await supervisor.post("/calls/live/c1/requeue", {"queue": "nowhere"}, 409)
     await supervisor.post("/calls/live/c1/assign", {"agent": "lilei"}, 409)
 
 

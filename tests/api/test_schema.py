@@ -1,0 +1,109 @@
+"""Requests made up from the OpenAPI document, good and bad: no 500, and no answer that the document does
+not describe. Against the real server, over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import (
+    content_type_conformance,
+    not_a_server_error,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from softswitch.api.app import build_app, document
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+SCHEMA = schemathesis.openapi.from_dict(document(build_app(None)))  # type: ignore[arg-type]
+
+
+class Server:
+    """An exchange with its API in a thread of its own."""
+
+    def __init__(self, running_api: Any, directory: Any) -> None:
+        self.url = ""
+        self.token = ""
+        self._running_api = running_api
+        self._directory = directory
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.should_exit = True
+        self._thread.join(30)
+
+    async def _serve(self) -> None:
+        async with self._running_api(self._directory) as api:
+            _, self.token = await api.service.accounts.add_token(
+                "test", name="fuzz", role="admin", scopes=("*",), expires_at_s=None
+            )
+            await fill(api)
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                listener.listen()
+                self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                config = uvicorn.Config(api.app, lifespan="off", log_config=None, ws="none")
+                self._server = uvicorn.Server(config)
+                self._ready.set()
+                await self._server._serve(sockets=[listener])
+            await api.service.finish_notes()
+
+
+async def fill(api: Any) -> None:
+    """Something of each kind with the numbers that examples ask for."""
+    from softswitch.store.customers import Profile
+
+    append = api.store.journal.append
+    append("call-started", "c-0f3a", {"number_from": "+861065551000"}, 1_000.0)
+    append("acd-queued", "c-0f3a", {"contact": "c-0f3a", "queue": "support"}, 1_001.0)
+    append("recording-started", "c-0f3a", {"name": "c-0f3a.wav"}, 1_002.0)
+    append("call-ended", "c-0f3a", {}, 1_060.0)
+    for number in range(12):
+        await api.store.customers.add("test", Profile(name=f"customer {number}"))
+    await api.store.journal.flush()
+
+
+@pytest.fixture(scope="module")
+def server(running_api_module: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(running_api_module, tmp_path_factory.mktemp("office"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@SCHEMA.exclude(path_regex="/session").parametrize()
+@settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@pytest.mark.slow
+def test_every_answer_is_described(case: Any, server: Server) -> None:
+    headers = {"Authorization": f"Bearer {server.token}"}
+    response = case.call(base_url=server.url, headers=headers)
+    case.validate_response(response, checks=CHECKS)
