@@ -23,6 +23,7 @@ from softswitch.apps.acd_watch import CallWatch
 from softswitch.apps.agent_codes import AgentCodes
 from softswitch.apps.agent_offer import AgentOffer, told
 from softswitch.apps.queue_call import KEY, Departure, QueueCall, State
+from softswitch.apps.supervisor import Supervision
 from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.numbering import Numbering
@@ -77,6 +78,8 @@ class CallCentre:
         catalogue.add("queued-callback", self._run_callback)
         catalogue.add_code("agent_log_in_out", self._codes.log_in_or_out)
         catalogue.add_code("agent_pause", self._codes.pause_or_go_on)
+        self.supervision = Supervision(self)
+        catalogue.add_code("listen", self.supervision.run)
         catalogue.apps.enqueue = self._enqueue
 
     def attach(self, control: CallControl, registrar: Registrar) -> None:
@@ -442,6 +445,7 @@ class CallCentre:
             "tasks": len(self._tasks),
             **self.callbacks.snapshot(),
             **self.watch.snapshot(),
+            **self.supervision.snapshot(),
         }
 
 

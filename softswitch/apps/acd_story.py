@@ -112,8 +112,8 @@ def _contact_line(kind: str, data: dict[str, Any]) -> str:
                 f"wrap-up {_seconds(data.get('wrap_up_s'))}."
             )
         case acd.CLOSED:
-            because = f", {data['reason']}" if data.get("reason") else ""
-            return f"{queue} is done with it: {data.get('outcome')}{because}."
+            ends = [str(part) for part in (data.get("outcome"), data.get("reason")) if part]
+            return f"{queue} is done with it: {', '.join(ends)}."
         case acd.AGENT_STATE if data.get("contact"):
             reason = f" ({data['reason']})" if data.get("reason") else ""
             return f"{agent} is {data.get('new')}{reason}."

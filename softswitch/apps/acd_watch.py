@@ -58,6 +58,7 @@ class CallWatch:
     def leg_ended(self, call: Call, leg: Leg, by: str) -> None:
         if by != "transfer":
             self._end_own(leg)
+        self._centre.supervision.leg_ended(leg)
         queue_call = self._centre.calls.get(call.call_id)
         if queue_call is None or queue_call.state is not State.TALKING or call.ended:
             return

@@ -186,6 +186,11 @@ class CallAudio:
     def join_room(self, call: Call, room: int, *, mute: bool = False, deaf: bool = False) -> None:
         self._wiring.plane.join_room(room, self._stream(call, None), mute=mute, deaf=deaf)
 
+    def monitor(self, call: Call, target: int, mode: str) -> None:
+        """Let the caller hear the call of a stream: "listen"; "whisper", that stream hears him too;
+        "barge", everybody does."""
+        self._wiring.plane.monitor(self._stream(call, None), target, mode=mode)
+
     def leave_room(self, call: Call) -> None:
         self._wiring.plane.leave_room(self._stream(call, None))
 

@@ -124,6 +124,22 @@ class OfficeCalls:
         call.partner, call.caller = call.caller, leg
         self._control.join(call)
 
+    def take_over(self, call: Call, source: Call) -> None:
+        """The caller of `source` takes the place of the partner in `call`, who is hung up; `source` is
+        over."""
+        control, leg, former = self._control, source.caller, call.partner
+        assert former is not None
+        control.audio.stop_recording(call)
+        if call.caller.stream is not None and former.stream is not None:
+            self._wiring.plane.disconnect(call.caller.stream.stream_id, former.stream.stream_id)
+        control.move_leg(leg, source, call)
+        call.partner, call.dial_machine = leg, None
+        call.leave_conversation()
+        control.end_call(source, by="switch", q850=16)
+        control.join(call)
+        former.hang_up(ReasonHeader("Q.850", 16))
+        control.drop_leg(call, former, "switch", 200, 16)
+
     def part(self, call: Call) -> None:
         """Take the caller back from his partner, who is hung up."""
         partner, call.dial_machine = call.partner, None
