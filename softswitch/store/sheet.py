@@ -28,8 +28,10 @@ class Sheet:
 
 def defused(text: str) -> str:
     """`text` as a spreadsheet shows and never computes it: what begins like a formula gets an
-    apostrophe in front. Numbers (telephone numbers among them) are harmless and stay."""
-    if text.startswith(_DANGEROUS) and not _NUMBER.fullmatch(text):
+    apostrophe in front, one more where it has some already, so that `armed` can tell. Numbers
+    (telephone numbers among them) are harmless and stay."""
+    formula = text.lstrip("'")
+    if formula.startswith(_DANGEROUS) and not _NUMBER.fullmatch(formula):
         return f"'{text}"
     return text
 
