@@ -81,10 +81,12 @@ class Staffing:
         agent.seats[queue.id] = seat
         queue.seat_down(seat, self._code(agent, -math.inf))
         if agent.present:
-            queue.note_present(seat, 1)
+            queue.present += 1
             if queue.present == 1:
                 self.waiting.staffed_again(queue)
         self._note_size(queue, now_s)
+        # All of it: with the number of members the verdicts on others may change too.
+        self.waiting.deserted(queue, queue.recount(), now_s)
 
     def _note_size(self, queue: Queue, now_s: float) -> None:
         """Levels begin or cease to matter with the number of members: all are judged anew."""
