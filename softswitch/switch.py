@@ -144,8 +144,12 @@ class Machine:
         self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
     ) -> tuple[JournalWriter, Store | None]:
         from softswitch.store import Store
+        from softswitch.store.sla import OpenTime, always
 
-        store = await Store.open(directory, database=office.storage.database, on_alarm=on_alarm)
+        hours = OpenTime(office.office.zone, office.hours[0].periods if office.hours else always)
+        store = await Store.open(
+            directory, database=office.storage.database, on_alarm=on_alarm, open_time=hours
+        )
         return store.journal, store
 
     def lookup(self) -> Lookup:
@@ -293,6 +297,7 @@ class Switch:
             self.driver.attach(transport)
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
         self.driver.on_flow_lost = self.registrar.flow_lost
+        self.stack.use_streams(self._stream_for)
         wiring = Wiring(
             office=office,
             stack=self.stack,
@@ -428,6 +433,10 @@ class Switch:
                 self.stack.respond(event.handle, 501, now_s=now_s)
             else:
                 answer(event, now_s)
+
+    def _stream_for(self, flow: Flow) -> Flow | None:
+        """For large requests. Not to phones: those behind a NAT are reached by their own flow only."""
+        return self.driver.stream_to(flow.remote) if self.trunks.reach(flow.remote) else None
 
     def _on_broken(self, event: sip_events.SipEvent, error: Exception) -> None:
         session = getattr(event, "session", None)

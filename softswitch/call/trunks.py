@@ -186,6 +186,10 @@ class Trunks:
         reached = {plain_host(state.target.address[0]) for state in record.targets}
         return frozenset(listed | reached)
 
+    def reach(self, address: tuple[str, int]) -> bool:
+        """Whether this is an address of one of the trunks."""
+        return any(state.target.address == address for record in self for state in record.targets)
+
     def spread(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """One step for each address of a trunk; where all steps are trunks, those that are down come
         last: they are tried when nothing else is left, for who is down may only be slow to answer

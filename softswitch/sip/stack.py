@@ -115,6 +115,11 @@ class SipStack:
             self._terms_for,
         )
 
+    def use_streams(self, stream_for: Callable[[Flow], Flow | None]) -> None:
+        """Let requests of more than 1,300 octets leave by the stream that `stream_for` gives for their UDP
+        flow (RFC 3261 18.1.1); where it leads nowhere they leave by UDP after all."""
+        self._transactions.stream_for = stream_for
+
     # -- the I/O four (only the driver calls these) ------------------------------------------
 
     def receive_datagram(self, data: bytes, flow: Flow, now_s: float) -> None:

@@ -50,6 +50,15 @@ MergeKey = tuple[str, str, int]
 
 _ANSWERED = SipRequest("ANSWERED", "")
 
+LARGE_OCTETS = 1300
+"""Requests beyond this go by a stream where the peer takes one: else they might be cut into IP fragments
+that get lost (RFC 3261 18.1.1)."""
+_STREAM_TIMER = "stream"
+
+
+def _stream_is_dead(event: TransactionInput) -> bool:
+    return event is TRANSPORT_FAILED or (type(event) is TimerFired and event.name == _STREAM_TIMER)
+
 
 class TransactionUser(Protocol):
     """What stands above a transaction (RFC 3261 section 5 calls it TU)."""
@@ -106,9 +115,10 @@ class _Transaction:
 
 
 class ClientTransaction(_Transaction):
-    """One request of ours. `purpose` is the user's note of what it was for."""
+    """One request of ours. `purpose` is the user's note of what it was for; `fallback` the flow to take
+    when the stream chosen for its size leads nowhere."""
 
-    __slots__ = ("key", "machine", "purpose", "user")
+    __slots__ = ("fallback", "key", "machine", "purpose", "user")
 
     def __init__(
         self,
@@ -124,13 +134,24 @@ class ClientTransaction(_Transaction):
         self.machine = machine
         self.user = user
         self.purpose = purpose
+        self.fallback: Flow | None = None
 
     @property
     def request(self) -> SipRequest:
         return self.machine.request
 
+    def wait_for_stream(self, now_s: float) -> None:
+        """A firewall may swallow connections without a word: then UDP has its turn soon."""
+        self._arm(SetTimer(_STREAM_TIMER, 2 * self.layer.clocking.t1_s), now_s)
+
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer
+        if self.fallback is not None and type(event) is ResponseArrived:
+            self.fallback = None  # the stream works
+            self._clear(_STREAM_TIMER)
+        if self.fallback is not None and _stream_is_dead(event):
+            layer.fall_back(self, now_s)
+            return
         trouble: SipError | None = None
         for effect in self.machine.handle(event, now_s):
             kind = type(effect)
@@ -204,7 +225,8 @@ class TransactionLayer:
     """Tables of client and server transactions, bounded by `limit` together.
 
     `outbox` collects what is to be sent; `heap` is the stack's timer heap; `token` gives branches;
-    `written` the address that Via tells of a flow.
+    `written` the address that Via tells of a flow; `stream_for`, where set, the stream to use instead of
+    a UDP flow for large requests, None where the peer is not known to take one.
     """
 
     __slots__ = (
@@ -217,6 +239,7 @@ class TransactionLayer:
         "merged",
         "outbox",
         "servers",
+        "stream_for",
     )
 
     def __init__(
@@ -237,6 +260,7 @@ class TransactionLayer:
         self.merged: dict[MergeKey, ServerTransaction] = {}
         self._token = token
         self._written = written
+        self.stream_for: Callable[[Flow], Flow | None] | None = None
 
     def __len__(self) -> int:
         return len(self.clients) + len(self.servers)
@@ -251,12 +275,12 @@ class TransactionLayer:
     def add_via(self, request: SipRequest, flow: Flow) -> str:
         """Put our Via on top with a fresh branch and rport (RFC 3581); returns the branch."""
         branch = MAGIC_COOKIE + self._token()
-        host, port = self._written(flow)
-        request.headers.prepend(
-            "Via",
-            f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}",
-        )
+        request.headers.prepend("Via", self._via(flow, branch))
         return branch
+
+    def _via(self, flow: Flow, branch: str) -> str:
+        host, port = self._written(flow)
+        return f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}"
 
     def send_request(
         self,
@@ -270,20 +294,46 @@ class TransactionLayer:
         its INVITE). Raises LocalProtocolError at the limit."""
         if self.full:
             raise LocalProtocolError("too many transactions")
+        stream: Flow | None = None
         if request.method == "CANCEL":
             branch = request.top_via.branch or ""
+            invite = self.clients.get((branch, "INVITE"))
+            if invite is not None:
+                flow = invite.flow  # where its INVITE went (9.1)
+            machine = self._machine(request, flow)
         else:
             branch = self.add_via(request, flow)
-        machine: ClientMachine
-        if request.method == "INVITE":
-            machine = InviteClientTransaction(request, flow.reliable, self.clocking)
-        else:
-            machine = NonInviteClientTransaction(request, flow.reliable, self.clocking)
+            machine = self._machine(request, flow)
+            if machine.size > LARGE_OCTETS and flow.transport == "udp" and self.stream_for:
+                stream = self.stream_for(flow)
+        if stream is not None:
+            request.headers.replace_first("Via", self._via(stream, branch))
+            machine = self._machine(request, stream)
         key = (branch, request.method)
-        transaction = ClientTransaction(self, flow, key, machine, user, purpose)
+        transaction = ClientTransaction(self, stream or flow, key, machine, user, purpose)
         self.clients[key] = transaction
         transaction.feed(STARTED, now_s)
+        if stream is not None:
+            transaction.fallback = flow
+            transaction.wait_for_stream(now_s)
         return transaction
+
+    def _machine(self, request: SipRequest, flow: Flow) -> ClientMachine:
+        if request.method == "INVITE":
+            return InviteClientTransaction(request, flow.reliable, self.clocking)
+        return NonInviteClientTransaction(request, flow.reliable, self.clocking)
+
+    def fall_back(self, transaction: ClientTransaction, now_s: float) -> None:
+        """Send over UDP what was too large for it, for the peer takes no stream (18.1.1)."""
+        flow = transaction.fallback
+        assert flow is not None
+        request = transaction.request
+        request.headers.replace_first("Via", self._via(flow, transaction.key[0]))
+        transaction.clear_timers()
+        transaction.fallback = None
+        transaction.flow = flow
+        transaction.machine = self._machine(request, flow)
+        transaction.feed(STARTED, now_s)
 
     def client_of(self, request: SipRequest) -> ClientTransaction | None:
         """The client transaction that sent this very request of ours, while it lives."""

@@ -112,6 +112,16 @@ class Driver:
         fitting = [local for local in found if _is_loopback(local[0]) == inside]
         return Flow(transport, (fitting or found)[0], remote, 0, server_name)
 
+    def stream_to(self, remote: tuple[str, int]) -> Flow | None:
+        """A TCP flow to `remote`; None without a listener of ours, or when it refused the last one."""
+        try:
+            flow = self.flow_to(remote, "tcp")
+        except SoftswitchError:
+            return None
+        transport = self._transports[flow.transport, flow.local]
+        refused = isinstance(transport, StreamTransport) and transport.refused(flow)
+        return None if refused else flow
+
     def prove(self, flow: Flow) -> None:
         """The sender of this flow has shown who he is: his connection comes before strangers'."""
         transport = self._transports.get((flow.transport, flow.local))

@@ -31,6 +31,7 @@ _ACCEPTS_PER_WAKE = 16
 _BACKLOG = 256
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FAILURES_MAX = 256
+_REFUSED_S = 3600.0
 
 Peer = tuple[tuple[str, int], str]
 """Address and, for TLS, the name its certificate must be for."""
@@ -68,6 +69,7 @@ class StreamTransport:
         self._ours: dict[Peer, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: OrderedDict[Peer, str] = OrderedDict()
+        self._refused: OrderedDict[Peer, float] = OrderedDict()
         self._last_id = 0
         self._accepting = False
         self._resume: asyncio.TimerHandle | None = None
@@ -133,6 +135,11 @@ class StreamTransport:
     def why_unreachable(self, flow: Flow) -> str:
         """What the last connection to this peer failed by, "" when it did not."""
         return self._failures.get((flow.remote, flow.server_name), "")
+
+    def refused(self, flow: Flow) -> bool:
+        """Whether this peer let no connection of ours be made within the last hour."""
+        at_s = self._refused.get((flow.remote, flow.server_name))
+        return at_s is not None and self.loop.time() - at_s < _REFUSED_S
 
     def close(self) -> None:
         """Stop listening and drop all connections. May be called twice."""
@@ -289,12 +296,16 @@ class StreamTransport:
                 )
         except (OSError, TimeoutError) as error:
             self.counters.connect_failed += 1
+            self._refused[peer] = self.loop.time()
+            if len(self._refused) > _FAILURES_MAX:
+                self._refused.popitem(last=False)
             connection.task = None
             connection.abort(_words(error))
         else:
             self.counters.connected += 1
             connection.task = None
             self._failures.pop(peer, None)
+            self._refused.pop(peer, None)
 
     def _register(self, flow: Flow, *, ours: bool) -> Connection:
         self._last_id += 1

@@ -52,6 +52,11 @@ class InviteClientTransaction:
         self._interval_s = clocking.t1_s
         self._ack = b""
 
+    @property
+    def size(self) -> int:
+        """Octets of the request."""
+        return len(self._data)
+
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
         match self.state:
