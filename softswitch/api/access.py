@@ -136,6 +136,21 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "tickets",
+        """
+        GET /tickets agent
+        POST /tickets agent
+        GET /tickets/{ticket_id} agent
+        PATCH /tickets/{ticket_id} agent
+        GET /tickets/{ticket_id}/comments agent
+        POST /tickets/{ticket_id}/comments agent
+        GET /tickets/{ticket_id}/links agent
+        POST /tickets/{ticket_id}/links agent
+        DELETE /tickets/{ticket_id}/links agent
+        POST /tickets/{ticket_id}/merge agent
+        """,
+    ),
+    **_table(
         "reports",
         """
         GET /reports/queues supervisor

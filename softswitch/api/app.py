@@ -27,6 +27,7 @@ ROUTES = (
     "agents",
     "office",
     "customers",
+    "tickets",
     "reports",
     "users",
 )

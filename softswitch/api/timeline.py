@@ -11,6 +11,7 @@ import phonenumbers
 
 from softswitch.store.calls import CallFilter
 from softswitch.store.record import CallRecord
+from softswitch.store.tickets import TicketFilter
 
 if TYPE_CHECKING:
     from softswitch.api.service import Service
@@ -89,7 +90,25 @@ async def _notes(
     ]
 
 
-SOURCES: list[Source] = [_calls, _notes]
+async def _tickets(
+    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+) -> list[Happening]:
+    which = TicketFilter(customer_id=customer.id)
+    found = await service.store.tickets.page(which, _READ_MAX)
+    wanted = [t for t in found if until_s is None or t.life.created_at_s <= until_s][:limit]
+    return [
+        Happening(
+            ticket.life.created_at_s,
+            "ticket",
+            f"ticket:{ticket.id}",
+            f"{ticket.matter.subject}: {ticket.life.status}",
+            {"priority": ticket.life.priority, "assignee": ticket.matter.assignee},
+        )
+        for ticket in wanted
+    ]
+
+
+SOURCES: list[Source] = [_calls, _notes, _tickets]
 
 
 def spellings(phone: str) -> list[str]:

@@ -48,7 +48,7 @@ class Change:
     at_s: float
     notes: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    def note(self, action: str, thing: str, **details: Any) -> None:
+    def note(self, action: str, thing: str, /, **details: Any) -> None:
         """`action` as "customer-changed", `thing` as "customer:12"; `details` as JSON can say them."""
         self.notes.append((action, thing, details))
 

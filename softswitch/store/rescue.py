@@ -19,6 +19,7 @@ from softswitch.store.projection_centre import STORY_TABLES
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import agent_states, facts
 from softswitch.store.tables import metadata
+from softswitch.store.tickets import reindex_tickets
 
 _log = logging.getLogger(__name__)
 
@@ -91,3 +92,4 @@ async def put_rows(
 async def reindex(connection: AsyncConnection) -> None:
     """Make the words of full-text search anew."""
     await reindex_customers(connection)
+    await reindex_tickets(connection)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,7 +23,9 @@ from softswitch.store.ledger import Ledger
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import journal as journal_table
+from softswitch.store.sla import OpenTime
 from softswitch.store.statistics import Statistics
+from softswitch.store.tickets import Tickets
 from softswitch.store.tokens import Tokens
 from softswitch.store.users import Users
 
@@ -40,6 +43,7 @@ class Store:
         log: EntryLog | None,
         executor: ThreadPoolExecutor | None,
         wall_s: Callable[[], float],
+        open_time: OpenTime | None = None,
     ) -> None:
         self._database = database
         self._log = log
@@ -52,6 +56,7 @@ class Store:
         self.statistics = Statistics(database)
         self.ledger = Ledger(database, journal, wall_s)
         self.customers = Customers(database, self.ledger)
+        self.tickets = Tickets(database, self.ledger, open_time or OpenTime(ZoneInfo("UTC")))
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 
@@ -65,13 +70,15 @@ class Store:
         lock_wait_s: float = LOCK_WAIT_S,
         on_alarm: Callable[[StoreAlarm], None] | None = None,
         wall_s: Callable[[], float] | None = None,
+        open_time: OpenTime | None = None,
     ) -> Store:
         """Open the store of `directory` (`[storage] directory`), making what is missing.
 
         Parameters: `database`, "sqlite" (a file in the directory) or a PostgreSQL URL; `read_only`
         reads beside a running server, makes nothing and has no journal; `lock_wait_s`, how long a
         write waits while another program locks the database; `on_alarm` is told when something
-        fails and when it works again; `wall_s` stamps what people change.
+        fails and when it works again; `wall_s` stamps what people change;
+        `open_time` counts what tickets promise (round the clock unless it is given).
 
         Raises `StoreError` where the directory cannot be used, another server uses it, or the
         database is of a newer version. A database that is locked or full now is no error: entries
@@ -82,7 +89,7 @@ class Store:
         opened = Database(folder, database, lock_wait_s=lock_wait_s)
         if read_only:
             await opened.open_for_reading()
-            return cls(opened, None, None, None, wall_s)
+            return cls(opened, None, None, None, wall_s, open_time)
         log = EntryLog(folder / "journal")
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         journal = Journal(log, opened, executor, on_alarm or _ignore)
@@ -93,7 +100,7 @@ class Store:
             executor.shutdown()
             log.close()
             raise
-        return cls(opened, journal, log, executor, wall_s)
+        return cls(opened, journal, log, executor, wall_s, open_time)
 
     @property
     def journal(self) -> Journal:

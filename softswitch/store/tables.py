@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from softswitch.store import schema, schema_centre, schema_customers, schema_people
+from softswitch.store import (
+    schema,
+    schema_centre,
+    schema_customers,
+    schema_people,
+    schema_tickets,
+)
 from softswitch.store.schema import metadata
 
-__all__ = ["metadata", "schema", "schema_centre", "schema_customers", "schema_people"]
+__all__ = [
+    "metadata",
+    "schema",
+    "schema_centre",
+    "schema_customers",
+    "schema_people",
+    "schema_tickets",
+]

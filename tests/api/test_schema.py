@@ -75,6 +75,7 @@ class Server:
 async def fill(api: Any) -> None:
     """Something of each kind with the numbers that examples ask for."""
     from softswitch.store.customers import Profile
+    from softswitch.store.tickets import Matter
 
     append = api.store.journal.append
     append("call-started", "c-0f3a", {"number_from": "+861065551000"}, 1_000.0)
@@ -83,6 +84,7 @@ async def fill(api: Any) -> None:
     append("call-ended", "c-0f3a", {}, 1_060.0)
     for number in range(12):
         await api.store.customers.add("test", Profile(name=f"customer {number}"))
+        await api.store.tickets.add("test", Matter(subject=f"ticket {number}"))
     await api.store.journal.flush()
 
 

@@ -1,0 +1,408 @@
+"""Tickets: what is still to be done for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store import ticket_rules as rules
+from softswitch.store import words
+from softswitch.store.database import Database
+from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
+from softswitch.store.reading import reading
+from softswitch.store.schema_customers import customers
+from softswitch.store.schema_tickets import ticket_comments, ticket_links, tickets
+from softswitch.store.sla import OpenTime, SlaClock
+
+LIST_MAX = 1_000
+COMMENTS_MAX = 10_000
+LINKS_MAX = 256
+WATCHERS_MAX = 64
+_COMMENTS_INDEXED = 200
+_encode = msgspec.json.encode
+_PLAIN = ("kind", "subject", "description", "assignee", "department", "customer_id", "source")
+_LISTS = ("tags", "fields", "watchers")
+
+
+@dataclass(slots=True)
+class Matter:
+    """What people say of a ticket. `assignee` is who works on it, `department` where it belongs;
+    `source` where it came from ("call", "voicemail", "email", "api")."""
+
+    subject: str = ""
+    description: str = ""
+    kind: str = "request"
+    assignee: str = ""
+    department: str = ""
+    customer_id: int | None = None
+    source: str = "api"
+    tags: list[str] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    watchers: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A ticket as it is kept. `answer_due_s` and `solve_due_s`: when the promises are broken, None where
+    they are kept or the clock stands."""
+
+    id: int
+    matter: Matter
+    life: rules.Life
+    merged_into: int | None
+    created_by: str
+    changed_at_s: float
+    answer_due_s: float | None
+    solve_due_s: float | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What somebody wrote; `public` ones are for the customer to read."""
+
+    id: int
+    ticket_id: int
+    at_s: float
+    author: str
+    text: str
+    public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFilter:
+    """Which tickets are asked for; "" and None mean any. `late_at_s`: whose promises are broken then."""
+
+    text: str = ""
+    status: tuple[str, ...] = ()
+    priority: str = ""
+    assignee: str | None = None
+    department: str = ""
+    customer_id: int | None = None
+    thing: str = ""
+    late_at_s: float | None = None
+
+
+class Tickets:
+    """The tickets of one office. `office` counts the time of promises.
+
+    Raises `StoreError` while the database cannot be used.
+    """
+
+    def __init__(self, database: Database, ledger: Ledger, office: OpenTime) -> None:
+        self._database = database
+        self._ledger = ledger
+        self.office = office
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def get(self, ticket_id: int) -> Ticket:
+        """One ticket. Raises `Missing`."""
+        async with reading(self._database) as connection:
+            return await _one(connection, ticket_id)
+
+    async def page(
+        self, which: TicketFilter, limit: int = 50, before: int | None = None
+    ) -> list[Ticket]:
+        """Tickets, newest first."""
+        query = sa.select(tickets).where(*self._clauses(which))
+        if before is not None:
+            query = query.where(tickets.c.id < before)
+        query = query.order_by(tickets.c.id.desc()).limit(max(0, min(limit, LIST_MAX)))
+        async with reading(self._database) as connection:
+            return [_ticket(row) for row in (await connection.execute(query)).all()]
+
+    def _clauses(self, which: TicketFilter) -> list[Any]:
+        found: list[Any] = [tickets.c.merged_into.is_(None)]
+        if which.text:
+            matching = words.matching(words.TICKETS, which.text, self._database.dialect)
+            found.append(sa.false() if matching is None else tickets.c.id.in_(matching))
+        if which.status:
+            found.append(tickets.c.status.in_(which.status))
+        if which.priority:
+            found.append(tickets.c.priority == which.priority)
+        if which.assignee is not None:
+            found.append(tickets.c.assignee == which.assignee)
+        if which.department:
+            found.append(tickets.c.department == which.department)
+        if which.customer_id is not None:
+            found.append(tickets.c.customer_id == which.customer_id)
+        if which.thing:
+            linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing == which.thing)
+            found.append(tickets.c.id.in_(linked))
+        if which.late_at_s is not None:
+            late = which.late_at_s
+            found.append(sa.or_(tickets.c.solve_due_s < late, tickets.c.answer_due_s < late))
+        return found
+
+    async def comments(self, ticket_id: int, limit: int = 50, after: int = 0) -> list[Comment]:
+        """What was written, oldest first."""
+        query = (
+            sa.select(ticket_comments)
+            .where(ticket_comments.c.ticket_id == ticket_id, ticket_comments.c.id > after)
+            .order_by(ticket_comments.c.id)
+            .limit(max(0, min(limit, LIST_MAX)))
+        )
+        async with reading(self._database) as connection:
+            return [_comment(row) for row in (await connection.execute(query)).all()]
+
+    async def links(self, ticket_id: int) -> list[str]:
+        """What a ticket is about."""
+        query = sa.select(ticket_links.c.thing).where(ticket_links.c.ticket_id == ticket_id)
+        async with reading(self._database) as connection:
+            found = await connection.execute(query.order_by(ticket_links.c.thing))
+            return [str(thing) for (thing,) in found.all()]
+
+    # -- writing --------------------------------------------------------------------------------
+
+    async def add(
+        self, actor: str, matter: Matter, *, priority: str = "normal", links: Iterable[str] = ()
+    ) -> Ticket:
+        """A new ticket; "open" if somebody works on it already. Raises `Missing` for a customer who
+        does not exist."""
+        async with self._ledger.change(actor) as change:
+            await _require_customer(change.connection, matter.customer_id)
+            life = rules.begin(priority, change.at_s)
+            if matter.assignee:
+                life = rules.to_status(life, "open", change.at_s, self.office)
+            values = _columns(matter) | self._lived(life)
+            values |= {"created_by": actor, "created_at_s": change.at_s}
+            values |= {"changed_at_s": change.at_s, "version": 1}
+            query = sa.insert(tickets).values(values).returning(tickets.c.id)
+            ticket_id = int((await change.connection.execute(query)).scalar_one())
+            await self._link(change, ticket_id, links)
+            await _index(change.connection, ticket_id)
+            told = {"subject": matter.subject, "priority": priority, "assignee": matter.assignee}
+            change.note("ticket-added", f"ticket:{ticket_id}", **told)
+            return await _one(change.connection, ticket_id)
+
+    async def change(
+        self, actor: str, ticket_id: int, values: dict[str, Any], version: int | None = None
+    ) -> Ticket:
+        """Other values for parts of the matter, ``status`` or ``priority``. Who is given to somebody is
+        open from then on. Raises `Missing`, `Stale`, `Conflict` for what cannot follow."""
+        values = dict(values)
+        async with self._ledger.change(actor) as change:
+            before = await _current(change, ticket_id, version)
+            status, priority = values.pop("status", None), values.pop("priority", None)
+            await _require_customer(change.connection, values.get("customer_id"))
+            life = before.life
+            if priority is not None:
+                life = rules.to_priority(life, priority)
+            if status is None and values.get("assignee") and life.status == "new":
+                status = "open"
+            if status is not None:
+                life = rules.to_status(life, status, change.at_s, self.office)
+            matter = _replaced(before.matter, values)
+            await self._put(change, before, matter, life)
+            after = await _one(change.connection, ticket_id)
+            told = difference(_told(before), _told(after))
+            change.note("ticket-changed", f"ticket:{ticket_id}", **told)
+        return after
+
+    async def comment(self, actor: str, ticket_id: int, text: str, *, public: bool) -> Comment:
+        """Write something; the first public comment is the answer that was promised. Raises `Missing`,
+        `Conflict` for a ticket that was merged or has too many comments."""
+        async with self._ledger.change(actor) as change:
+            ticket = await _current(change, ticket_id, None)
+            count = sa.select(sa.func.count()).where(ticket_comments.c.ticket_id == ticket_id)
+            if (await change.connection.execute(count)).scalar_one() >= COMMENTS_MAX:
+                raise Conflict(f"ticket {ticket_id} has {COMMENTS_MAX} comments already")
+            values = {
+                "ticket_id": ticket_id,
+                "at_s": change.at_s,
+                "author": actor,
+                "text": text,
+                "public": public,
+            }
+            query = sa.insert(ticket_comments).values(values).returning(ticket_comments)
+            found = _comment((await change.connection.execute(query)).one())
+            life = rules.answer(ticket.life, change.at_s) if public else ticket.life
+            await self._put(change, ticket, ticket.matter, life)
+            change.note("ticket-commented", f"ticket:{ticket_id}", comment=found.id, public=public)
+        return found
+
+    async def link(self, actor: str, ticket_id: int, thing: str) -> None:
+        """Say what a ticket is about. Raises `Missing`, `Conflict`."""
+        async with self._ledger.change(actor) as change:
+            await _current(change, ticket_id, None)
+            await self._link(change, ticket_id, [thing])
+            change.note("ticket-linked", f"ticket:{ticket_id}", thing=thing)
+
+    async def unlink(self, actor: str, ticket_id: int, thing: str) -> None:
+        """Take a link away. Raises `Missing` for one that is not there."""
+        async with self._ledger.change(actor) as change:
+            here = sa.and_(ticket_links.c.ticket_id == ticket_id, ticket_links.c.thing == thing)
+            gone = await change.connection.execute(
+                sa.delete(ticket_links).where(here).returning(ticket_links.c.thing)
+            )
+            if gone.first() is None:
+                raise Missing(f"ticket {ticket_id} has no link to {thing}")
+            change.note("ticket-unlinked", f"ticket:{ticket_id}", thing=thing)
+
+    async def merge(self, actor: str, ticket_id: int, other_id: int) -> Ticket:
+        """`other_id` is about the same: its comments, links and watchers come over, it is closed and
+        leads here. Raises `Missing`, `Conflict`."""
+        if ticket_id == other_id:
+            raise Conflict("a ticket is itself already")
+        async with self._ledger.change(actor) as change:
+            kept = await _current(change, ticket_id, None)
+            gone = await _current(change, other_id, None)
+            connection = change.connection
+            theirs = ticket_comments.c.ticket_id == other_id
+            await connection.execute(
+                sa.update(ticket_comments).where(theirs).values(ticket_id=ticket_id)
+            )
+            found = await connection.execute(
+                sa.delete(ticket_links)
+                .where(ticket_links.c.ticket_id == other_id)
+                .returning(ticket_links.c.thing)
+            )
+            things = [str(thing) for (thing,) in found.all()]
+            await self._link(change, ticket_id, things)
+            await connection.execute(
+                sa.update(tickets)
+                .where(sa.or_(tickets.c.id == other_id, tickets.c.merged_into == other_id))
+                .values(merged_into=ticket_id)
+            )
+            await self._put(
+                change, gone, gone.matter, rules.merged(gone.life, change.at_s, self.office)
+            )
+            await words.forget(connection, words.TICKETS, [other_id])
+            watchers = list(dict.fromkeys([*kept.matter.watchers, *gone.matter.watchers]))
+            matter = _replaced(kept.matter, {"watchers": watchers[:WATCHERS_MAX]})
+            await self._put(change, kept, matter, kept.life)
+            change.note("ticket-merged", f"ticket:{ticket_id}", other=other_id)
+            change.note("ticket-changed", f"ticket:{other_id}", merged_into=[None, ticket_id])
+            return await _one(connection, ticket_id)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _put(self, change: Change, before: Ticket, matter: Matter, life: rules.Life) -> None:
+        values = _columns(matter) | self._lived(life)
+        values |= {"changed_at_s": change.at_s, "version": before.version + 1}
+        here = tickets.c.id == before.id
+        await change.connection.execute(sa.update(tickets).where(here).values(values))
+        await _index(change.connection, before.id)
+
+    def _lived(self, life: rules.Life) -> dict[str, Any]:
+        return {
+            "status": life.status,
+            "priority": life.priority,
+            "answered_at_s": life.answered_at_s,
+            "solved_at_s": life.solved_at_s,
+            "closed_at_s": life.closed_at_s,
+            "answer_target_s": life.answer_target_s,
+            "answer_due_s": rules.answer_due_s(life, self.office),
+            "solve_target_s": life.solve.target_s,
+            "solve_spent_s": life.solve.spent_s,
+            "solve_since_s": life.solve.since_s,
+            "solve_due_s": life.solve.due_s(self.office),
+        }
+
+    async def _link(self, change: Change, ticket_id: int, things: Iterable[str]) -> None:
+        query = sa.select(ticket_links.c.thing).where(ticket_links.c.ticket_id == ticket_id)
+        known = {thing for (thing,) in (await change.connection.execute(query)).all()}
+        new = [thing for thing in dict.fromkeys(things) if thing not in known]
+        if len(known) + len(new) > LINKS_MAX:
+            raise Conflict(f"a ticket has at most {LINKS_MAX} links")
+        if new:
+            rows = [{"ticket_id": ticket_id, "thing": thing} for thing in new]
+            await change.connection.execute(sa.insert(ticket_links), rows)
+
+
+async def reindex_tickets(connection: AsyncConnection) -> None:
+    """Make the words of all tickets anew, in the caller's transaction."""
+    query = sa.select(tickets.c.id).where(tickets.c.merged_into.is_(None)).order_by(tickets.c.id)
+    for (ticket_id,) in (await connection.execute(query)).all():
+        await _index(connection, ticket_id)
+
+
+async def _index(connection: AsyncConnection, ticket_id: int) -> None:
+    ticket = await _one(connection, ticket_id)
+    if ticket.merged_into is not None:
+        return
+    query = (
+        sa.select(ticket_comments.c.text)
+        .where(ticket_comments.c.ticket_id == ticket_id)
+        .order_by(ticket_comments.c.id.desc())
+        .limit(_COMMENTS_INDEXED)
+    )
+    comments = [str(text) for (text,) in (await connection.execute(query)).all()]
+    matter = ticket.matter
+    texts = [matter.subject, matter.description, *matter.tags, *matter.fields.values(), *comments]
+    await words.index(connection, words.TICKETS, [(ticket_id, words.words_of(texts))])
+
+
+async def _require_customer(connection: AsyncConnection, customer_id: int | None) -> None:
+    if customer_id is None:
+        return
+    query = sa.select(customers.c.id).where(customers.c.id == customer_id)
+    if (await connection.execute(query)).first() is None:
+        raise Missing(f"there is no customer {customer_id}")
+
+
+async def _current(change: Change, ticket_id: int, version: int | None) -> Ticket:
+    found = await _one(change.connection, ticket_id)
+    if version is not None and found.version != version:
+        raise Stale(f"ticket {ticket_id} was changed meanwhile")
+    if found.merged_into is not None:
+        raise Conflict(f"ticket {ticket_id} was merged into {found.merged_into}")
+    return found
+
+
+async def _one(connection: AsyncConnection, ticket_id: int) -> Ticket:
+    query = sa.select(tickets).where(tickets.c.id == ticket_id)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise Missing(f"there is no ticket {ticket_id}")
+    return _ticket(row)
+
+
+def _replaced(matter: Matter, values: dict[str, Any]) -> Matter:
+    parts = {name: getattr(matter, name) for name in (*_PLAIN, *_LISTS)}
+    return Matter(**{**parts, **values})
+
+
+def _columns(matter: Matter) -> dict[str, Any]:
+    plain = {name: getattr(matter, name) for name in _PLAIN}
+    return plain | {name: _encode(getattr(matter, name)).decode() for name in _LISTS}
+
+
+def _ticket(row: Any) -> Ticket:
+    parts = {name: getattr(row, name) for name in _PLAIN}
+    parts |= {name: msgspec.json.decode(getattr(row, name)) for name in _LISTS}
+    life = rules.Life(
+        status=row.status,
+        priority=row.priority,
+        created_at_s=row.created_at_s,
+        solve=SlaClock(row.solve_target_s, row.solve_spent_s, row.solve_since_s),
+        answered_at_s=row.answered_at_s,
+        solved_at_s=row.solved_at_s,
+        closed_at_s=row.closed_at_s,
+    )
+    return Ticket(
+        id=row.id,
+        matter=Matter(**parts),
+        life=life,
+        merged_into=row.merged_into,
+        created_by=row.created_by,
+        changed_at_s=row.changed_at_s,
+        answer_due_s=row.answer_due_s,
+        solve_due_s=row.solve_due_s,
+        version=row.version,
+    )
+
+
+def _comment(row: Any) -> Comment:
+    return Comment(row.id, row.ticket_id, row.at_s, row.author, row.text, row.public)
+
+
+def _told(ticket: Ticket) -> dict[str, Any]:
+    parts = {name: getattr(ticket.matter, name) for name in (*_PLAIN, *_LISTS)}
+    return {**parts, "status": ticket.life.status, "priority": ticket.life.priority}
