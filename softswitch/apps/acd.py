@@ -370,6 +370,7 @@ class CallCentre:
         assert offer.attempt is not None
         call = queue_call.call
         call.outlives_partner = True
+        self.host.connected(queue_call.contact_id)
         queue_call.joining(offer.agent.id, offer.leg)
         self.control.office_calls.connect(call, offer.attempt, offer.leg)
 

@@ -298,6 +298,7 @@ class Callbacks:
         assert dialled.attempt is not None
         dialled.state = State.OVER
         queue_call = self._queue_call(dialled)
+        centre.host.connected(queue_call.contact_id)
         queue_call.joining(offer.agent.id, offer.leg)
         queue_call.customer_leg = dialled.leg
         call.outlives_partner = True

@@ -74,6 +74,7 @@ class AcdHost:
         self._waiting: deque[events.Event] = deque()
         self._scheduled = False
         self._pumping = False
+        self._connecting: dict[str, decided.Connect] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s: float | None = None
         self._seq = 0
@@ -147,6 +148,8 @@ class AcdHost:
     def _handle(self, event: events.Event) -> list[decided.Decision]:
         now_s = self.now_s()
         self._note_event(event, now_s)
+        if isinstance(event, events.ConnectFailed):
+            self._connecting.pop(event.contact_id, None)  # as if it had not been
         try:
             found = self.engine.handle(event, now_s)
         except Exception:
@@ -167,7 +170,8 @@ class AcdHost:
     def _perform_all(self, found: Iterable[decided.Decision], now_s: float) -> None:
         found = list(found)
         for decision in found:
-            self._note(decision, now_s)
+            for due in self._due(decision):
+                self._note(due, now_s)
         for decision in found:
             try:
                 self._perform(decision)
@@ -211,6 +215,36 @@ class AcdHost:
         self.tell(events.TimerFired())
 
     # -- records -----------------------------------------------------------------------------------
+
+    def connected(self, contact_id: str) -> None:
+        """Caller and agent have been joined: only now the call counts as answered."""
+        decision = self._connecting.pop(contact_id, None)
+        if decision is not None:
+            self._note(decision, self.now_s())
+
+    def _due(self, decision: decided.Decision) -> list[decided.Decision]:
+        """What is to be written down now. A connection waits until the agent has been told and the two
+        are joined, or until what follows shows that he had the contact."""
+        if isinstance(decision, decided.Connect):
+            self._connecting[decision.contact_id] = decision
+            return []
+        if not isinstance(
+            decision, decided.ContactClosed | decided.ContactMoved | decided.ContactHandled
+        ):
+            return [decision]
+        connect = self._connecting.get(decision.contact_id)
+        if connect is None:
+            return [decision]
+        if isinstance(decision, decided.ContactHandled) and decision.agent_id != connect.agent_id:
+            return [decision]  # wrap-up of another agent, who had the contact before
+        del self._connecting[decision.contact_id]
+        return [connect, decision]
+
+    def note_offer_ended(self, offer_id: int, contact_id: str, agent_id: str, reason: str) -> None:
+        """Write down an offer that the agent's telephone has ended; the engine's own it tells itself."""
+        data = {"contact": contact_id, "agent": agent_id, "offer": offer_id, "reason": reason}
+        story = self._story_of(contact_id)
+        self._journal.append(acd.OFFER_ENDED, story, data, self._clock.wall_s())
 
     def _note(self, decision: decided.Decision, now_s: float) -> None:
         unix_s = now_s + self.epoch_s
@@ -256,9 +290,12 @@ class AcdHost:
                 return False
         for event, event_s in past:
             at_s = min(max(event_s, at_s if at_s is not None else event_s), self.now_s())
+            if isinstance(event, events.ConnectFailed):
+                self._connecting.pop(event.contact_id, None)
             try:
                 for decision in self.engine.handle(event, at_s):
-                    self.counts.note(decision, at_s + self.epoch_s)
+                    for due in self._due(decision):
+                        self.counts.note(due, at_s + self.epoch_s)
             except Exception:
                 _log.exception("an event of the journal could not be repeated: %r", event)
         self._stands_at_s = at_s

@@ -19,6 +19,11 @@ _OFFER_ENDS = {
     "callback": "was no longer needed: the caller is called back instead",
     "overflow": "was no longer needed: the caller went elsewhere",
     "late": "answered too late",
+    "busy": "was busy",
+    "rejected": "declined",
+    "unreachable": "could not be reached",
+    "failed": "could not be reached",
+    "agent hung up": "answered, and hung up again",
 }
 _REFUSALS = {
     "full": "as many wait as may",

@@ -104,6 +104,8 @@ class AgentOffer:
         answered = self.leg is not None
         self._end()
         self._centre.offer_over(self)
+        reason = "agent hung up" if answered else outcome.result
+        self._centre.host.note_offer_ended(self.offer_id, self.contact_id, self.agent.id, reason)
         if answered:
             # He hung up while he was told whom he would get.
             self._centre.host.tell(events.ConnectFailed(self.contact_id, "agent hung up"))
