@@ -1,7 +1,7 @@
 """One TLS session without a socket: records in and out, plain octets in between.
 
 Not asyncio's own TLS: that keeps 256 KiB for each connection and gives no say in when a connection
-that never finishes its handshake is dropped (docs/adr/0013-tls-without-asyncio.md).
+that never finishes its handshake is dropped (docs/adr/0014-tls-without-asyncio.md).
 """
 
 from __future__ import annotations
