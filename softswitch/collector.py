@@ -8,6 +8,7 @@ calls a second, and for so long no message is answered. What a call leaves behin
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 from collections.abc import Callable
 
@@ -55,5 +56,14 @@ class QuietCollector:
         due = now_s - self._collected_s > _AT_LATEST_S or gc.get_count()[0] > _GROWN_OBJECTS
         if due or self._transactions() < _BUSY_TRANSACTIONS:
             gc.collect()
+            _give_back()
             self._collected_s = now_s
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
+
+
+def _give_back() -> None:
+    """Return freed memory to the system where the C library can (glibc keeps it otherwise): the
+    high-water mark of a busy hour is not to stay for the night."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from softswitch.sip.flow import Flow
 
-_MESSAGES_MAX = 4_096
+_MESSAGES_MAX = 2_048
 _FOLLOWERS_MAX = 8
 _FOLLOW_QUEUE_MAX = 1_024
 

@@ -17,7 +17,7 @@ from softswitch.store.record import KINDS, CallRecord, apply
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 
-_ENDED_KEPT = 1024
+_ENDED_KEPT = 128
 _IDS_A_QUERY = 500
 _REBUILD_ROWS = 5_000
 _TELL_ROWS = 500
