@@ -38,6 +38,9 @@ soak: setup
 bench: setup
 	$(BIN)/python bench/callgen.py --save
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
