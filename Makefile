@@ -36,6 +36,7 @@ soak: setup
 	$(BIN)/pytest -q -m soak
 
 bench: setup
+	$(BIN)/python bench/whole.py
 	$(BIN)/python bench/callgen.py --save
 
 docs: setup
