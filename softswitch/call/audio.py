@@ -138,10 +138,6 @@ class CallAudio:
             self._wiring.plane.stop_play(call.caller.stream.stream_id)
         call.ringback_heard = False
 
-    def pump(self) -> None:
-        """Send what the stack has been told outside one of its events."""
-        self._wiring.pump()
-
     def silence(self, call: Call) -> None:
         """End whatever a handler has left running towards the caller."""
         stream = call.caller.stream

@@ -497,7 +497,7 @@ class CallControl:
             self._wiring.pump()
 
     def pump(self) -> None:
-        """Send what verbs of `office_calls` have left to be sent."""
+        """Send what the stack has been told outside one of its events."""
         self._wiring.pump()
 
     def answer_caller(self, call: Call, codec: str | None = None) -> None:

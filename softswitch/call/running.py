@@ -115,7 +115,7 @@ class Running:
         try:
             self._control.route(call, onward)
             # We come from a timer or a task, not from an event of the stack: nobody else sends.
-            self._control.audio.pump()
+            self._control.pump()
         except Exception:
             self.broken += 1
             _log.exception("call %s could not be sent on to %s", call.call_id, onward)
