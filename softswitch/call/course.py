@@ -1,0 +1,173 @@
+"""The course of a call: where the dial plan sends it, and where it goes when nobody has answered there."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from softswitch.call.dialplan import Refused, Route, ToTrunks
+from softswitch.call.endpoint import Outcome, Step
+from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
+from softswitch.call.running import APOLOGY
+from softswitch.call.steps import (
+    RING_S_DEFAULT,
+    Registered,
+    steps_to_extension,
+    steps_to_ring_group,
+    steps_to_trunks,
+)
+from softswitch.config import Destination
+from softswitch.errors import CallError
+from softswitch.sip.causes import q850_of_status
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.control import CallControl
+    from softswitch.call.dialling import Dialling
+    from softswitch.call.dialplan import Dialplan
+    from softswitch.call.wiring import Wiring
+
+_log = logging.getLogger("softswitch.call")
+
+
+class Courses:
+    """Sends the calls of a `CallControl` where they are to go."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        control: CallControl,
+        dialling: Dialling,
+        dialplan: Dialplan,
+        registered: Registered,
+    ) -> None:
+        self._wiring = wiring
+        self._control = control
+        self._dialling = dialling
+        self._dialplan = dialplan
+        self._registered = registered
+        self._extensions = {e.number: e for e in wiring.office.extensions}
+
+    def route(self, call: Call, route: Route) -> None:
+        """Send a fresh call where the dialplan says."""
+        match route:
+            case Refused():
+                self.refuse(call, route.status, route.why)
+            case ToTrunks():
+                self._record(call, "trunk", route.number)
+                self._dialling.start(call, steps_to_trunks(route))
+            case Destination("extension"):
+                self._record(call, route.kind, route.name)
+                self._ring_extension(call, route.name)
+            case Destination("ring_group"):
+                self._record(call, route.kind, route.name)
+                self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
+            case Destination("hangup") if call.caller.answered:
+                self._control.end_call(call, by="switch", q850=16)
+            case Destination("hangup"):
+                self.refuse(call, 480, "hang up")
+            case Destination("number"):
+                rights = call.forwarded_by or ""
+                self.route(call, self._dialplan.forward_rights(route.name, rights))
+            case Destination():
+                self._record(call, route.kind, route.name)
+                self._start_app(call, route)
+
+    def refuse(self, call: Call, status: int, why: str) -> None:
+        """End a call that goes nowhere; who has been answered already is told in words."""
+        _log.info("call %s refused: %s (%d)", call.call_id, why, status)
+        if call.caller.answered and self._control.running.has(APOLOGY):
+            self._control.running.start(call, Destination(APOLOGY, "unreachable"))
+            return
+        q850 = q850_of_status(status)
+        self._control.end_call(call, by="switch", q850=q850, status=status, outcome="rejected")
+
+    def dial(
+        self, call: Call, targets: tuple[str, ...], ring_s: float, *, ringback: bool = True
+    ) -> None:
+        """For `Call.dial`: destinations that ring together on behalf of the caller."""
+        steps: list[Step] = []
+        for target in targets:
+            kind, colon, name = target.partition(":")
+            if colon and kind in ("extension", "ring_group"):
+                steps.extend(self._steps(Destination(kind, name), ring_s))
+                continue
+            route = self._dialplan.route(target, call.identity)
+            if isinstance(route, ToTrunks):
+                steps.extend(steps_to_trunks(route))
+            elif isinstance(route, Destination) and route.kind in ("extension", "ring_group"):
+                steps.extend(self._steps(route, ring_s))
+            else:
+                raise CallError(f"{target} is not something that can be rung")
+        together = tuple(e for step in steps for e in step.endpoints)
+        merged = (Step(together, ring_s),) if together and len(targets) > 1 else tuple(steps)
+        self._dialling.start(call, merged, ringback=ringback)
+
+    def dialled(self, call: Call, outcome: Outcome) -> None:
+        """An attempt to reach somebody, or the conversation that came of it, is over."""
+        if call.dial_finished(outcome) or call.ended:
+            return
+        rung, call.ringing_extension = call.ringing_extension, None
+        if rung is not None and self._goes_on(call, rung, outcome):
+            return
+        if not outcome.answered and self._control.transfers.failed(call, outcome):
+            return
+        if not outcome.answered and self._apologises(call, outcome):
+            self._control.running.start(call, Destination(APOLOGY, outcome.result))
+            return
+        status, by = (200, outcome.by) if outcome.answered else (outcome.status, "callee")
+        self._control.end_call(
+            call, by=outcome.by or by, q850=outcome.q850, status=status, outcome=outcome.result
+        )
+
+    def _ring_extension(self, call: Call, number: str) -> None:
+        extension = self._extensions[number]
+        at_once = forward_at_once(extension)
+        if at_once is not None and self._forward(call, number, at_once):
+            return
+        call.ringing_extension = number
+        steps = steps_to_extension(self._registered, number, ring_s_of(extension))
+        self._dialling.start(call, steps)
+
+    def _goes_on(self, call: Call, rung: str, outcome: Outcome) -> bool:
+        """Whether the call is forwarded, since the extension that was rung did not take it."""
+        if outcome.result in ("answered", "cancelled"):
+            return False
+        redirected, call.redirected_to = call.redirected_to, None
+        onward = forward_after(self._extensions[rung], outcome)
+        if redirected is not None:
+            # Not where it says, but the number it names: dialled with that extension's rights.
+            onward = Destination("number", redirected)
+        return onward is not None and self._forward(call, rung, onward)
+
+    def _forward(self, call: Call, by: str, to: Destination) -> bool:
+        """Send the call on with the rights of the extension that forwards; False: too many times."""
+        if call.forwards >= FORWARDS_MAX:
+            return False
+        call.forwards += 1
+        call.forwarded_by = by
+        call.ringing_extension = None
+        self._wiring.records.forwarded(call, self._wiring.wall_s(), by, str(to))
+        self.route(call, to)
+        return True
+
+    def _apologises(self, call: Call, outcome: Outcome) -> bool:
+        """Whether the caller is to be told in words: no status can tell him who was answered before,
+        by a menu for one."""
+        unheard = call.caller.answered and outcome.result != "cancelled"
+        return unheard and self._control.running.has(APOLOGY)
+
+    def _start_app(self, call: Call, route: Destination) -> None:
+        if not self._control.running.has(route.kind):
+            self.refuse(call, 501, f"no application for {route.kind}")
+            return
+        self._control.transfers.reached(call)
+        self._control.running.start(call, route)
+
+    def _steps(self, destination: Destination, ring_s: float) -> tuple[Step, ...]:
+        if destination.kind == "ring_group":
+            return steps_to_ring_group(self._wiring.office, self._registered, destination.name)
+        return steps_to_extension(self._registered, destination.name, ring_s)
+
+    def _record(self, call: Call, kind: str, name: str) -> None:
+        self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)

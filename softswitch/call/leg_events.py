@@ -1,0 +1,123 @@
+"""What the legs of a call report: ringing, answers, refusals, holds and hang-ups of either side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
+from softswitch.call.forwarding import redirection_of
+from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
+from softswitch.sip import events as sip_events
+from softswitch.sip.causes import q850_of_status
+from softswitch.sip.reason import ReasonHeader
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.control import CallControl
+    from softswitch.call.dialling import Dialling
+    from softswitch.call.leg import Leg
+    from softswitch.call.table import CallTable
+    from softswitch.call.wiring import Wiring
+
+
+class LegEvents:
+    """Turns what one leg's session says into what happens to its call."""
+
+    def __init__(
+        self, wiring: Wiring, control: CallControl, table: CallTable, dialling: Dialling
+    ) -> None:
+        self._wiring = wiring
+        self._control = control
+        self._table = table
+        self._dialling = dialling
+
+    def handle(self, call: Call, leg: Leg, event: sip_events.SipEvent) -> None:
+        """One event of the stack about this leg."""
+        match event:
+            case sip_events.Progressed():
+                self._progressed(call, leg, event)
+            case sip_events.Answered():
+                self._answered(call, leg, event)
+            case sip_events.Failed():
+                call.redirected_to = redirection_of(event.response)
+                self._table.drop(call, leg, "remote", event.status, q850_of_status(event.status))
+                self._dialling.feed(call, LegFailed(leg.leg_id, event.status, event.reason))
+            case sip_events.Cancelled():
+                self._caller_left(call, "caller", _cause(event.cause), status=487)
+            case sip_events.Ended():
+                self._ended(call, leg, event)
+            case sip_events.Confirmed():
+                if event.sdp is not None and not leg.take_answer(event.sdp):
+                    self._control.end_call(call, by="switch", q850=65, status=488, outcome="failed")
+            case sip_events.ReofferReceived():
+                self._reoffered(call, leg, event)
+            case sip_events.ReofferAnswered():
+                if event.sdp is not None:
+                    leg.take_answer(event.sdp)
+            case sip_events.InfoReceived():
+                digit = digit_of_info(event.content_type, event.body)
+                if digit:
+                    self.digit(call, leg, digit)
+            case _:
+                pass
+
+    def digit(self, call: Call, leg: Leg, digit: str) -> None:
+        """A key was pressed, told by whatever means."""
+        shown = HIDDEN_DIGIT if call.hides_digits and leg is call.caller else digit
+        self._wiring.records.digit(call, leg, self._wiring.wall_s(), shown)
+        if leg is call.caller:
+            call.digit_pressed(digit)
+
+    def _progressed(self, call: Call, leg: Leg, event: sip_events.Progressed) -> None:
+        early = leg.take_early_media(event.sdp) if event.sdp else False
+        if not leg.rang:
+            leg.rang = True
+            self._wiring.records.leg_ringing(call, leg, self._wiring.wall_s())
+        self._dialling.feed(call, LegRang(leg.leg_id, early))
+
+    def _answered(self, call: Call, leg: Leg, event: sip_events.Answered) -> None:
+        if event.sdp is None or not leg.take_answer(event.sdp):
+            leg.hang_up(ReasonHeader("Q.850", 65, "No common codec"))
+            self._table.drop(call, leg, "switch", 488, 65)
+            self._dialling.feed(call, LegFailed(leg.leg_id, 488))
+            return
+        leg.answered = True
+        self._wiring.records.leg_answered(call, leg, self._wiring.wall_s())
+        self._dialling.feed(call, LegAnswered(leg.leg_id))
+
+    def _ended(self, call: Call, leg: Leg, event: sip_events.Ended) -> None:
+        q850 = _cause(event.cause)
+        by = "timer" if event.by == "timer" else "remote"
+        if leg is call.caller:
+            self._caller_left(call, "caller" if by == "remote" else by, q850)
+            return
+        was_partner = leg is call.partner
+        self._table.drop(call, leg, by, 200, q850)
+        if call.dial_machine is not None or leg.leg_id in call.attempts:
+            self._dialling.feed(call, LegEnded(leg.leg_id, by, q850))
+        elif was_partner:
+            self._control.end_call(call, by="callee", q850=q850)
+
+    def _caller_left(self, call: Call, by: str, q850: int, status: int = 200) -> None:
+        self._table.drop(call, call.caller, by, status, q850)
+        if call.dial_machine is not None:
+            self._dialling.feed(call, CallerEnded(by, q850))
+        if not call.ended:
+            answered = call.answered_at_s is not None
+            outcome = "answered" if answered else "cancelled"
+            self._control.end_call(call, by=by, q850=q850, status=status, outcome=outcome)
+
+    def _reoffered(self, call: Call, leg: Leg, event: sip_events.ReofferReceived) -> None:
+        was_held = leg.held
+        if not leg.answer_reoffer(event.sdp):
+            return
+        if leg.held != was_held:
+            self._wiring.records.held(call, leg, self._wiring.wall_s(), on=leg.held)
+            self._control.audio.entertain(call, leg)
+
+
+def _cause(reason: ReasonHeader | None) -> int:
+    """The Q.850 cause that a Reason header names, 16 (normal) where it names none."""
+    if reason is not None and reason.protocol.upper() == "Q.850" and 0 < reason.cause < 128:
+        return reason.cause
+    return 16
