@@ -188,6 +188,11 @@ class Contact:
         """Nobody is on the line yet."""
         return self.callback is not None and not self.callback.live
 
+    @property
+    def is_patient(self) -> bool:
+        """Nobody waits on a line: it is neither refused, nor sent on, nor told anything."""
+        return self.media is Media.TICKET or self.is_pending_callback
+
     def standing(self, now_s: float) -> tuple[float, float, int]:
         """Sorts contacts in line, of any queues, at this moment, first served first. Made from the
         entry in line, so that rounding cannot make the two orders differ."""

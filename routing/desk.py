@@ -127,6 +127,7 @@ class Agent:
         "state_since_s",
         "talk_s",
         "text_load",
+        "tickets",
         "timer_s",
         "voice_load",
         "wanted",
@@ -149,6 +150,7 @@ class Agent:
         self.works: dict[int, Work] = {}
         self.voice_load = 0
         self.text_load = 0
+        self.tickets = 0  # of the texts; they lie on the desk and keep nobody from anything
         self.free_kinds: tuple[str, ...] = ()
         self.rest_until_s = NEVER
         self.missed = 0
@@ -205,6 +207,7 @@ class Agent:
             self.voice_load += 1
         else:
             self.text_load += 1
+            self.tickets += work.media is Media.TICKET
 
     def work_on(self, contact_id: str) -> Work | None:
         """What he is doing with this contact, wrap-up of an earlier turn left aside."""
@@ -219,12 +222,19 @@ class Agent:
             self.voice_load -= 1
         else:
             self.text_load -= 1
+            self.tickets -= work.media is Media.TICKET
+
+    def load_beside(self, kind: str) -> int:
+        """Contacts at hand that count when one more of this kind is to be given away: of two agents the
+        one with fewer comes first. Tickets count among themselves only."""
+        return len(self.works) if kind == "ticket" else len(self.works) - self.tickets
 
     def visible_state(self) -> AgentState:
-        """The most engaging of his works, or what he asked for."""
-        if not self.works:
+        """The most engaging of his works, or what he asked for. A ticket waits on his desk for days: it
+        neither engages him nor keeps him at work."""
+        if len(self.works) == self.tickets:
             return self.wanted
-        phases = [work.phase for work in self.works.values()]
+        phases = [w.phase for w in self.works.values() if w.media is not Media.TICKET]
         if WorkPhase.TALKING in phases or WorkPhase.DIALING in phases:
             return AgentState.ON_CONTACT
         return AgentState.OFFERED if WorkPhase.OFFERED in phases else AgentState.WRAP_UP

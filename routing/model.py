@@ -32,6 +32,7 @@ SLOT_OF = {
     Media.TICKET: "text",
     Media.CHAT: "text",
 }
+TEXT = frozenset(media for media, slot in SLOT_OF.items() if slot == "text")
 DEFAULT_CAPACITIES: Mapping[str, int] = {"voice": 1, "text": 3}
 
 

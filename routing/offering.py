@@ -9,7 +9,7 @@ from routing import events
 from routing.contact import Contact, Offer, Phase
 from routing.decisions import CancelOffer, Connect, OfferTo
 from routing.desk import Agent, Work, WorkPhase
-from routing.model import SLOT_OF, Outcome
+from routing.model import SLOT_OF, Media, Outcome
 
 if TYPE_CHECKING:
     from routing.callbacks import Callbacks
@@ -175,7 +175,8 @@ class Offering:
     def _start_talking(self, contact: Contact, agent: Agent, work: Work, now_s: float) -> None:
         work.phase = WorkPhase.TALKING
         work.answered_s = now_s
-        agent.calls += 1
+        if work.media is not Media.TICKET:
+            agent.calls += 1
         seat = agent.seats.get(work.queue_id)
         if seat is not None:
             seat.calls += 1
@@ -257,7 +258,8 @@ class Offering:
         pair = self._agent_of(contact)
         if pair is not None:
             agent, work = pair
-            agent.calls -= 1
+            if work.media is not Media.TICKET:
+                agent.calls -= 1
             seat = agent.seats.get(work.queue_id)
             if seat is not None:
                 seat.calls -= 1

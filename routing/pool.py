@@ -118,7 +118,7 @@ class Pool:
         self.free.add(entry)
 
     def _entry(self, seat: Seat, now_s: float) -> tuple[Any, ...]:
-        load = len(seat.agent.works)
+        load = seat.agent.load_beside(self.kind)
         rank: Any = 0
         if self.lottery:
             rank = self.draw + self._ticket(seat, now_s)

@@ -10,7 +10,7 @@ from routing import events
 from routing.decisions import AgentStateChanged, ContactHandled
 from routing.desk import Agent, Seat, Work, WorkPhase
 from routing.line import RESTING
-from routing.model import AgentConfig, AgentState, Media, Membership
+from routing.model import TEXT, AgentConfig, AgentState, Media, Membership
 
 if TYPE_CHECKING:
     from routing.floor import Floor
@@ -289,17 +289,9 @@ class Staffing:
             work.held_since_s = None
         work.ended_s = now_s
         work.outcome = outcome
-        talk_s = now_s - work.answered_s - work.hold_s
-        agent.talk_s += talk_s
-        agent.last_end_s = now_s
-        seat = agent.seats.get(work.queue_id)
-        if seat is not None:
-            seat.talk_s += talk_s
-            seat.last_end_s = now_s
-        wrap_s = agent.config.wrap_up_s
-        if wrap_s is None:
-            queue = self._floor.queues.get(work.queue_id)
-            wrap_s = queue.config.wrap_up_s if queue is not None else 0.0
+        if work.media is not Media.TICKET:
+            self._note_talk(agent, work, now_s)
+        wrap_s = self._wrap_up_s(agent, work)
         if wrap_s > 0:
             work.phase = WorkPhase.WRAP_UP
             work.wrap_until_s = now_s + wrap_s
@@ -308,10 +300,29 @@ class Staffing:
         if not agent.removed or agent.works:
             self.refresh(agent, now_s, contact_id=work.contact_id)
 
+    @staticmethod
+    def _note_talk(agent: Agent, work: Work, now_s: float) -> None:
+        talk_s = now_s - work.answered_s - work.hold_s
+        agent.talk_s += talk_s
+        agent.last_end_s = now_s
+        seat = agent.seats.get(work.queue_id)
+        if seat is not None:
+            seat.talk_s += talk_s
+            seat.last_end_s = now_s
+
+    def _wrap_up_s(self, agent: Agent, work: Work) -> float:
+        if work.media is Media.TICKET:
+            return 0.0
+        if agent.config.wrap_up_s is not None:
+            return agent.config.wrap_up_s
+        queue = self._floor.queues.get(work.queue_id)
+        return queue.config.wrap_up_s if queue is not None else 0.0
+
     def finish(self, agent: Agent, work: Work, now_s: float) -> None:
         """The last of it: counted once, for the queue and for every other queue of this agent."""
         agent.drop(work)
-        agent.idle_since_s = now_s
+        if work.media is not Media.TICKET:
+            agent.idle_since_s = now_s
         wrap_up_s = now_s - work.ended_s
         talk_s = max(0.0, work.ended_s - work.answered_s - work.hold_s)
         self._floor.say(
@@ -327,6 +338,9 @@ class Staffing:
                 work.outcome,
             )
         )
+        if work.media in TEXT:
+            self._forget_if_done(agent)
+            return
         busy_s = now_s - work.answered_s
         for queue_id, seat in agent.seats.items():
             seat.queue.model.agent_busy(busy_s, queue_id == work.queue_id)

@@ -21,7 +21,7 @@ from routing.errors import ExpressionError
 from routing.estimate import WaitEstimate
 from routing.expressions import parse_skill
 from routing.floor import HeldPlace
-from routing.model import Media, Outcome
+from routing.model import TEXT, Media, Outcome
 from routing.strategies.base import Demand
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Waiting:
         self._set_dues(contact, now_s)
         self._floor.unserved[contact] = None
         contact.estimate = None
-        if not pool.free and not self._floor.hungry:
+        if not pool.free and not self._floor.hungry and contact.media not in TEXT:
             contact.estimate = queue.estimate(contact)
         wait = self._said(contact, contact.estimate)
         self._floor.say(
@@ -154,7 +154,7 @@ class Waiting:
 
     def _refusal(self, contact: Contact, pool: Pool, kept: bool, now_s: float) -> str:
         queue, config = contact.queue, contact.queue.config
-        if contact.is_pending_callback:
+        if contact.is_patient:
             return ""
         if not queue.is_open(self._floor.unix_s(now_s)):
             return "closed"
@@ -170,7 +170,7 @@ class Waiting:
     def _set_dues(self, contact: Contact, now_s: float) -> None:
         config = contact.queue.config
         contact.wait_due_s = contact.announce_due_s = contact.callback_due_s = math.inf
-        if contact.is_pending_callback:
+        if contact.is_patient:
             return
         if config.max_wait_s is not None:
             contact.wait_due_s = now_s + config.max_wait_s
@@ -288,7 +288,7 @@ class Waiting:
             return
         for entry in list(queue.line):
             contact: Contact = entry[-1]
-            if not contact.is_pending_callback and contact.phase is Phase.WAITING:
+            if not contact.is_patient and contact.phase is Phase.WAITING:
                 self.overflow(contact, "empty", now_s)
 
     # --- waking ---
@@ -402,15 +402,16 @@ class Waiting:
         """Back from an agent's hands to the same place, the time waited counting on."""
         rule_s = contact.queue.config.max_wait_s
         self.put_back(contact, now_s)
-        if rule_s is not None:
+        if rule_s is not None and not contact.is_patient:
             contact.wait_due_s = max(now_s, contact.entered_s + rule_s)
-        if contact.queue.config.announce is not None:
+        if contact.queue.config.announce is not None and contact.media not in TEXT:
             contact.announce_due_s = now_s
         self.arm(contact)
 
     def learn(self, contact: Contact, now_s: float, *, answered: bool, gave_up: bool) -> None:
-        """What this wait teaches; a callback's customer does not wait on the line."""
-        if not contact.is_pending_callback:
+        """What this wait teaches; a callback's customer does not wait on the line, and texts keep other
+        times than calls."""
+        if not contact.is_pending_callback and contact.media not in TEXT:
             waited_s = max(0.0, now_s - contact.entered_s)
             model = contact.queue.model
             model.finished(contact.estimate, waited_s, answered=answered, gave_up=gave_up)
@@ -515,7 +516,7 @@ class Waiting:
             contact.pool.waiting.add(contact.line_entry)
             self._floor.unserved[contact] = None
         rule_s = contact.queue.config.max_wait_s
-        if not contact.is_pending_callback:
+        if not contact.is_patient:
             due_s = math.inf if rule_s is None else max(now_s, contact.entered_s + rule_s)
             contact.wait_due_s = due_s
         self.arm(contact)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
     from softswitch.apps.acd_agents import Agents, Queues
     from softswitch.apps.acd_callback import Callbacks
+    from softswitch.apps.acd_contacts import Contacts
     from softswitch.store import Store, StoreAlarm
 
 _log = logging.getLogger("softswitch")
@@ -358,6 +359,11 @@ class Switch:
     def queues(self) -> Queues:
         """The queues, once started: states, and what supervisors do with callers."""
         return self.centre.queue_desk
+
+    @property
+    def contacts(self) -> Contacts:
+        """Tickets and chats in the queues, once started."""
+        return self.centre.contacts
 
     @property
     def callbacks(self) -> Callbacks:

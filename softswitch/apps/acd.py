@@ -16,6 +16,7 @@ from routing import events
 from routing.model import Media, Outcome
 from softswitch.apps.acd_agents import Agents, Queues
 from softswitch.apps.acd_callback import Callbacks
+from softswitch.apps.acd_contacts import Contacts
 from softswitch.apps.acd_host import AcdHost
 from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.acd_recovery import recover
@@ -70,6 +71,7 @@ class CallCentre:
         self._tasks: set[asyncio.Task[None]] = set()
         self._contact_counts: dict[str, int] = {}
         self.callbacks = Callbacks(self)
+        self.contacts = Contacts(self)
         self.watch = CallWatch(self)
         self.agents = Agents(self)
         self.queue_desk = Queues(self)
@@ -258,6 +260,8 @@ class CallCentre:
     # -- decisions ---------------------------------------------------------------------------------
 
     def _perform(self, decision: decided.Decision) -> None:
+        if self.contacts.take(decision):
+            return
         match decision:
             case decided.OfferTo():
                 self._offer(decision)
@@ -445,6 +449,7 @@ class CallCentre:
             "offers": len(self.offers),
             "tasks": len(self._tasks),
             **self.callbacks.snapshot(),
+            **self.contacts.snapshot(),
             **self.watch.snapshot(),
             **self.supervision.snapshot(),
         }

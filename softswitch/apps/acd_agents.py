@@ -136,7 +136,8 @@ class Agents:
     def _status(self, agent: Agent) -> AgentStatus:
         centre = self._centre
         view = self.view(agent.id)
-        calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL))
+        texts = centre.contacts
+        calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL) and not texts.is_text(c))
         return AgentStatus(
             agent=agent.id,
             name=agent.name,

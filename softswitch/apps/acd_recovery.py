@@ -24,6 +24,7 @@ async def recover(centre: CallCentre) -> None:
     host, engine = centre.host, centre.host.engine
     if not await host.recall():
         return
+    centre.contacts.recall()
     for agent_id in engine.agent_ids:
         _end_calls_of(centre, agent_id)
     lost = sum(_settle_contact(centre, contact_id) for contact_id in engine.contact_ids)
@@ -51,10 +52,15 @@ def _end_calls_of(centre: CallCentre, agent_id: str) -> None:
 
 
 def _settle_contact(centre: CallCentre, contact_id: str) -> bool:
-    """End a contact whose call was cut, put a callback back into the line; whether it was a call."""
+    """End a contact whose call was cut, put a callback back into the line, leave a ticket where it is;
+    whether it was a call."""
     host = centre.host
     view = host.engine.view_contact(contact_id, host.now_s())
     if view is None:
+        return False
+    if view.media is Media.TICKET:
+        if view.phase == "offered":
+            host.do(events.ContactRequeued(contact_id=contact_id, by=LOST))
         return False
     if view.phase == "connected":
         host.do(events.ContactEnded(contact_id, LOST))

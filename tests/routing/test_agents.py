@@ -20,7 +20,7 @@ from routing.events import (
     WrapUpEnded,
     WrapUpExtended,
 )
-from routing.model import AgentState, Media, Membership, QueueConfig, RonaRule
+from routing.model import AgentState, EmptyRule, Media, Membership, QueueConfig, RonaRule
 
 
 def state(office, agent_id: str = "a") -> AgentState:
@@ -179,6 +179,41 @@ def test_the_less_loaded_come_first(desk):
         office.arrive(f"t{number}", media=Media.TICKET)
         office.accept(f"t{number}")
     assert [office.offered(f"t{n}")[0] for n in range(4)] == ["a", "b", "a", "b"]
+
+
+def test_tickets_neither_engage_an_agent_nor_count_among_his_calls(desk):
+    office = desk(QueueConfig(id="q", wrap_up_s=30, max_wait_s=60, max_waiting=1), ["a", "b"])
+    for number in range(3):
+        office.arrive(f"t{number}", media=Media.TICKET)
+        office.accept(f"t{number}")
+    assert [office.offered(f"t{n}")[0] for n in range(3)] == ["a", "b", "a"]
+    assert (state(office), state(office, "b")) == (AgentState.AVAILABLE, AgentState.AVAILABLE)
+    assert office.serve("c1") == "a", "free for longest; what lies on his desk does not count"
+    assert state(office) is AgentState.WRAP_UP
+    office.end("t0")
+    (handled,) = office.all("ContactHandled", contact_id="t0")
+    assert handled.wrap_up_s == 0
+    assert office.engine.view_agent("a").calls == 1
+    office.tell(AgentLoggedOut("b"))
+    assert state(office, "b") is AgentState.LOGGED_OUT, "t1 is still his, and he may go"
+
+
+def test_tickets_wait_where_calls_would_be_refused_or_sent_on(desk):
+    office = desk(
+        QueueConfig(
+            id="q", max_wait_s=60, max_waiting=0, empty=EmptyRule(join="present", leave="present")
+        ),
+        ["a"],
+        logged_in=False,
+    )
+    office.arrive("t1", media=Media.TICKET)
+    office.arrive("t2", media=Media.TICKET)
+    office.arrive("c1")
+    office.wait(7 * 86_400)
+    assert [d.contact_id for d in office.all("Overflow")] == ["c1"]
+    assert office.all("AnnouncePosition") == []
+    office.log_in("a")
+    assert (office.offered("t1"), office.offered("t2")) == (["a"], ["a"])
 
 
 def test_a_call_of_his_own_takes_the_place(desk):
