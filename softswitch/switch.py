@@ -185,6 +185,7 @@ class Switch:
         self._started_s = 0.0
         self._loads: dict[int, WorkerLoad] = {}
         self.alarms: dict[str, str] = {}
+        self.store: Store | None = None
         self.http: HttpServer | None = None
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
@@ -456,10 +457,19 @@ class Switch:
             self.control.handle_media(event)
 
     def _store_alarmed(self, alarm: StoreAlarm) -> None:
-        if alarm.active:
-            self.alarms[f"store.{alarm.source}"] = alarm.reason
+        self.alarm(f"store.{alarm.source}", alarm.reason if alarm.active else "")
+
+    def alarm(self, name: str, reason: str) -> None:
+        """Raise an alarm, seen in `status` until it is taken back with the reason ""."""
+        before = self.alarms.get(name, "")
+        if reason:
+            self.alarms[name] = reason
         else:
-            self.alarms.pop(f"store.{alarm.source}", None)
+            self.alarms.pop(name, None)
+        if bool(before) != bool(reason) and self.store is not None:
+            kind = "alarm-raised" if reason else "alarm-cleared"
+            data = {"alarm": name, "reason": reason or before}
+            self.store.journal.append(kind, None, data, self._environment.clock.wall_s())
 
     def _tap(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
         self.trace.note(now_s, direction == "in", flow, data)
@@ -485,13 +495,12 @@ class Switch:
     def snapshot(self) -> dict[str, Any]:
         """Everything `status` shows, as plain values."""
         now_s = self._environment.clock.monotonic_s()
-        wall_s = self._environment.clock.wall_s()
         counters = self.driver.counters
         return {
             "office": self.office.office.name,
             "alarms": dict(self.alarms),
             "uptime_s": now_s - self._started_s,
-            "calls": [_call_row(call, wall_s) for call in self.control.calls],
+            "calls": self.call_rows(),
             "registrations": self.registrar.rows(now_s),
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
@@ -511,6 +520,11 @@ class Switch:
                 "exceptions": counters.exceptions + counters.stack_exceptions,
             },
         }
+
+    def call_rows(self) -> list[dict[str, Any]]:
+        """The calls that go on, as plain values."""
+        wall_s = self._environment.clock.wall_s()
+        return [_call_row(call, wall_s) for call in self.control.calls]
 
     def _worker_rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

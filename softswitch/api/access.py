@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
+from softswitch.transport.ws_framing import OriginList
 
 Role = Literal["agent", "supervisor", "admin"]
 ROLES: tuple[Role, ...] = ("agent", "supervisor", "admin")
@@ -106,6 +107,12 @@ ACCESS: dict[str, Access] = {
         GET /agents agent
         GET /agents/{agent_id} agent
         PUT /agents/{agent_id}/state agent
+        """,
+    ),
+    **_table(
+        "events",
+        """
+        WS /events agent
         """,
     ),
     **_table(
@@ -217,6 +224,26 @@ def admit(connection: HTTPConnection, access: Access, method: str) -> None:
     if not identity.may(access):
         raise Refused(403, f"this takes the role {access.role}" + _scope_words(identity, access))
     connection.state.identity = identity
+
+
+def admit_socket(connection: HTTPConnection, access: Access) -> Identity:
+    """Who opens a WebSocket. A browser sends its user's cookie along whatever page asks, and no header
+    can be added: the page must be ours, or of an origin that ``[http] origins`` allows. Raises `Refused`.
+    """
+    origin = connection.headers.get("origin")
+    allowed = connection.app.state.service.switch.office.http.origins
+    if origin is not None and not OriginList(allowed)(origin, connection.headers.get("host", "")):
+        raise Refused(403, "pages of this origin may not listen: see [http] origins")
+    identity = identify(connection)
+    if identity is None:
+        raise Refused(
+            401, "log in, or send a token", {"WWW-Authenticate": 'Bearer realm="softswitch"'}
+        )
+    if identity.must_change:
+        raise Refused(403, "choose another password first: PUT /api/v1/session/password")
+    if not identity.may(access):
+        raise Refused(403, f"this takes the role {access.role}" + _scope_words(identity, access))
+    return identity
 
 
 def _scope_words(identity: Identity, access: Access) -> str:

@@ -25,6 +25,7 @@ ROUTES = (
     "calls",
     "recordings",
     "agents",
+    "events",
     "office",
     "customers",
     "tickets",

@@ -64,6 +64,10 @@ class Refused(HTTPException):
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
 
+    def answer(self) -> JSONResponse:
+        """The problem itself, where nobody catches."""
+        return problem(self.status_code, self.detail, headers=self.headers)
+
 
 def problem(
     status: int,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from softswitch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from uvicorn import Server
+    from uvicorn import Config, Server
 
     from softswitch.api.service import Service
     from softswitch.clock import Clock
@@ -90,6 +90,7 @@ class HttpServer:
         """Finish the requests at hand and close."""
         if self.service is not None:
             self.service.stopping.set()
+            self.service.events.stop()
         if self._server is not None:
             self._server.should_exit = True
         if self._task is not None:
@@ -97,7 +98,7 @@ class HttpServer:
                 self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.service is not None:
-            await self.service.finish_notes()
+            await self.service.stop()
         if self._socket is not None:
             self._socket.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -105,6 +106,7 @@ class HttpServer:
     async def _make_service(self) -> None:
         loop = asyncio.get_running_loop()
         self.service = await loop.run_in_executor(self._executor, self._service)
+        self.service.start()
         await self.service.accounts.load()
         password = await self.service.accounts.first_admin()
         if password is not None:
@@ -143,7 +145,7 @@ class HttpServer:
             _log.exception("the API has failed and is not served")
 
     def _uvicorn(self) -> Server:
-        from uvicorn import Config, Server
+        from uvicorn import Server
 
         from softswitch.api.app import build_app
 
@@ -158,19 +160,27 @@ class HttpServer:
             def capture_signals(self) -> Iterator[None]:
                 yield
 
-        options: dict[str, Any] = {
-            "lifespan": "off",
-            "log_config": None,
-            "access_log": False,
-            "server_header": False,
-            "proxy_headers": False,
-            "ws": "websockets-sansio",
-            "ws_max_size": 1 << 20,
-            "limit_concurrency": CONNECTIONS_MAX,
-            "timeout_keep_alive": 30,
-            "timeout_graceful_shutdown": _STOP_S,
-            "h11_max_incomplete_event_size": 64 * 1024,
-        }
-        config = Config(app, **options)
+        config = server_options(app)
         config.load()
         return InOurLoop(config)
+
+
+def server_options(app: Any) -> Config:
+    """How uvicorn serves `app`: bounded, silent, and without the signals, which are the switch's."""
+    from uvicorn import Config
+
+    return Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=1 << 16,
+        ws_per_message_deflate=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_STOP_S,
+        h11_max_incomplete_event_size=64 * 1024,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from fastapi import Depends, Request
 
 from softswitch.api.access import Identity
 from softswitch.api.accounts import Accounts
+from softswitch.api.events.desk import EventDesk
 from softswitch.api.sessions import Sessions
 from softswitch.call.numbering import Numbering
 from softswitch.errors import StoreError
@@ -42,11 +44,23 @@ class Service:
     accounts: Accounts
     executor: ThreadPoolExecutor
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    run: str = field(default_factory=lambda: secrets.token_hex(6))
     numbering: Numbering = field(init=False)
+    events: EventDesk = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.numbering = Numbering(self.office.office.country)
+        self.events = EventDesk(self)
+
+    def start(self) -> None:
+        """Begin to listen to what happens."""
+        self.events.start()
+
+    async def stop(self) -> None:
+        """Let go of those who listen; finish what was begun."""
+        self.events.stop()
+        await self.finish_notes()
 
     def spellings(self, number: str) -> tuple[str, ...]:
         """A number as it was written and as the world writes it."""

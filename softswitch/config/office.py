@@ -136,6 +136,7 @@ class Http(Section):
     """``[http]``: API and web console."""
 
     listen: HttpAddress = HostPort("127.0.0.1", 8080)
+    origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
 
 
 class Storage(Section):

@@ -106,6 +106,8 @@ class Journal:
         self.caught_up = asyncio.Event()
         # Set once what an older version journaled is in the tables that it did not have.
         self.told_all = asyncio.Event()
+        # Told of every entry, in the middle of what happens: must return at once.
+        self.on_entry: Callable[[str, str | None, dict[str, Any], float], None] | None = None
         self.lost = 0
         self.refused = 0
         self.commits = 0
@@ -119,6 +121,8 @@ class Journal:
         or None; `data`, particulars as JSON can say them (at most 64 KiB); `at_s`, wall time.
         """
         self._seq += 1
+        if self.on_entry is not None:
+            self.on_entry(kind, call_id, data, at_s)
         if self._closed or len(self._waiting) >= self._waiting_max:
             self.lost += 1
             self._alarm("memory", "entries are lost: neither log nor database takes them")

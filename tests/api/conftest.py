@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -10,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from argon2 import PasswordHasher
 
 from media.protocol import MediaEvent
 from softswitch.api.accounts import Accounts
 from softswitch.api.app import build_app
+from softswitch.api.server import server_options
 from softswitch.api.service import Service
 from softswitch.api.sessions import CSRF_HEADER, Sessions
 from softswitch.config import Office, parse_office
@@ -187,11 +191,13 @@ async def running(directory: Path, more: str = "") -> AsyncIterator[Api]:
         accounts=accounts,
         executor=executor,
     )
+    service.start()
     api = Api(switch, service, directory)
     try:
         yield api
     finally:
         await api.close()
+        await service.stop()
         await switch.stop()
         executor.shutdown()
 
@@ -201,6 +207,30 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     """An office with two agents and nobody in the database."""
     async with running(tmp_path) as api:
         yield api
+
+
+class Served:
+    """An exchange whose API is served over loopback."""
+
+    def __init__(self, api: Api, url: str) -> None:
+        self.api = api
+        self.url = url
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """As `api`, with a real server in the same loop."""
+    more = '[http]\norigins = ["https://wallboard.example"]\n'
+    async with running(tmp_path, more) as api:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            config = server_options(api.app)
+            server = uvicorn.Server(config)
+            task = asyncio.create_task(server._serve(sockets=[listener]))
+            yield Served(api, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            server.should_exit = True
+            await task
 
 
 @pytest.fixture

@@ -1,0 +1,110 @@
+"""The events of a running exchange: taps its journal, keeps states fresh while somebody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from softswitch.api.events.hub import Event, Filter, Hub
+
+if TYPE_CHECKING:
+    from softswitch.api.events.reader import Reader
+    from softswitch.api.service import Service
+
+READERS_MAX = 200
+READERS_MAX_EACH = 16
+"""Connections of one user or token."""
+
+_REFRESH_S = 0.25
+
+
+class EventDesk:
+    """One for an exchange. `start` begins to listen to the journal."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.hub = Hub(service.run, self._agent_at)
+        self.readers: dict[Reader, None] = {}
+        self._dirty: set[tuple[str, str]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._service.store.journal.on_entry = self._noted
+
+    def stop(self) -> None:
+        """Tell every reader that it is over."""
+        from softswitch.api.events.reader import STOPPING
+
+        self._service.store.journal.on_entry = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for reader in list(self.readers):
+            reader.close(STOPPING)
+
+    def _agent_at(self, extension: str) -> str | None:
+        agent = self._service.switch.centre.agents_by_extension.get(extension)
+        return agent.id if agent is not None else None
+
+    # -- states --------------------------------------------------------------------------------------
+
+    def _noted(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
+        self.hub.note(kind, call_id, data, at_s)
+        if self.hub.listeners and kind.startswith("acd-"):
+            for what in ("queue", "agent"):
+                name = data.get(what)
+                if isinstance(name, str) and name:
+                    self._dirty.add((what, name))
+            self._refresh_soon()
+
+    def refresh_all(self) -> None:
+        """Say the states of all queues and agents anew: somebody resumes who has missed some."""
+        centre = self._service.switch.centre
+        self._dirty |= {("queue", name) for name in centre.queues}
+        self._dirty |= {("agent", name) for name in centre.agents_by_id}
+        self._refresh_soon()
+
+    def _refresh_soon(self) -> None:
+        if self._dirty and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_REFRESH_S, self._refresh)
+
+    def _refresh(self) -> None:
+        self._timer = None
+        dirty, self._dirty = self._dirty, set()
+        if not self.hub.listeners:
+            return
+        centre, now_s = self._service.switch.centre, self._service.clock.wall_s()
+        agents = {name for what, name in dirty if what == "agent"} & centre.agents_by_id.keys()
+        queues = {name for what, name in dirty if what == "queue"} & centre.queues.keys()
+        queues |= {queue for name in agents for queue in centre.agents_by_id[name].queues}
+        for name in sorted(agents):
+            self.hub.note("agent-state", None, asdict(centre.agents.state(name)), now_s)
+        for state in centre.queue_desk.states():
+            if state.queue in queues:
+                self.hub.note("queue-state", None, asdict(state), now_s)
+
+    def state(self, wanted: Filter) -> dict[str, Any]:
+        """What a new reader begins with: rows of the topics that have a state now."""
+        switch, found = self._service.switch, {}
+        centre = switch.centre
+        if "queues" in wanted.topics:
+            rows = (s for s in centre.queue_desk.states() if wanted.queue in ("", s.queue))
+            found["queues"] = [asdict(row) for row in rows]
+        if "agents" in wanted.topics:
+            states = centre.agents.states()
+            found["agents"] = [
+                asdict(s)
+                for s in states
+                if wanted.agent in ("", s.agent) and (not wanted.queue or wanted.queue in s.queues)
+            ]
+        if "calls" in wanted.topics:
+            found["calls"] = [row for row in switch.call_rows() if self._call_fits(row, wanted)]
+        if "alarms" in wanted.topics:
+            found["alarms"] = [{"alarm": k, "reason": v} for k, v in switch.alarms.items()]
+        return found
+
+    def _call_fits(self, row: dict[str, Any], wanted: Filter) -> bool:
+        call_id = str(row["call_id"])
+        queues, agents = self.hub.met(call_id)
+        return wanted.fits(Event(0, 0.0, "calls", "", call_id, queues, agents, {}))

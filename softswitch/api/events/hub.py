@@ -1,0 +1,201 @@
+"""Where events come by: numbered, kept for a while, handed to those whose filter they fit. Pure.
+
+While nobody listens an event costs a few comparisons and a place in the replay buffer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from softswitch.api.events.topics import topic_of
+
+KEPT_MAX = 4_096
+"""Events that can be had again after a connection broke."""
+
+CALLS_MAX = 20_000
+_EXTENSION = "extension:"
+_CALL = "call:"
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `number` counts from 1 since this start; `queues` and `agents` are those
+    that the call has met so far, this entry included."""
+
+    number: int
+    at_s: float
+    topic: str
+    kind: str
+    call_id: str
+    queues: frozenset[str]
+    agents: frozenset[str]
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are wanted: of one of `topics`, and of that queue, agent and call where they are
+    named."""
+
+    topics: frozenset[str]
+    queue: str = ""
+    agent: str = ""
+    call: str = ""
+
+    def fits(self, event: Event) -> bool:
+        return (
+            event.topic in self.topics
+            and (not self.queue or self.queue in event.queues)
+            and (not self.agent or self.agent in event.agents)
+            and (not self.call or self.call == event.call_id)
+        )
+
+
+class Listener(Protocol):
+    """Whoever wants events. Told in the middle of what happens: must return at once."""
+
+    def take(self, event: Event) -> None: ...
+
+
+class TooOld(Exception):
+    """The position is not of this run, or what came after it is no longer kept."""
+
+
+@dataclass(slots=True)
+class _Met:
+    """Whom a call has met."""
+
+    queues: frozenset[str] = frozenset()
+    agents: frozenset[str] = frozenset()
+
+
+_NOBODY = _Met()
+
+
+@dataclass(slots=True)
+class Hub:
+    """Parameters: `run`, a text that no other run of the exchange has; `agent_at` gives the agent of an
+    extension, None for none."""
+
+    run: str
+    agent_at: Callable[[str], str | None] = lambda _: None
+    kept_max: int = KEPT_MAX
+    last: int = 0
+    _kept: deque[Event] = field(default_factory=deque)
+    _met: OrderedDict[str, _Met] = field(default_factory=OrderedDict)
+    _listeners: dict[Listener, None] = field(default_factory=dict)
+    _encoded: tuple[int, str] = (0, "")
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
+        """An entry of the journal."""
+        thing = str(data.get("object", ""))
+        topic = topic_of(kind, call_id, thing)
+        if not topic:
+            return
+        if call_id is None and thing.startswith(_CALL):
+            call_id = thing.removeprefix(_CALL)
+        met = self._meeting(kind, call_id, data)
+        self.last += 1
+        event = Event(
+            self.last, at_s, topic, kind, call_id or "", met.queues, met.agents, _told(data)
+        )
+        self._kept.append(event)
+        if len(self._kept) > self.kept_max:
+            self._kept.popleft()
+        for listener in list(self._listeners):
+            listener.take(event)
+
+    def _meeting(self, kind: str, call_id: str | None, data: dict[str, Any]) -> _Met:
+        queue, agent = data.get("queue"), data.get("agent")
+        endpoint = data.get("endpoint")
+        if isinstance(endpoint, str) and endpoint.startswith(_EXTENSION):
+            agent = self.agent_at(endpoint.removeprefix(_EXTENSION))
+        if call_id is None:
+            if not queue and not agent:
+                return _NOBODY
+            return _Met(_plus(frozenset(), queue), _plus(frozenset(), agent))
+        met = self._met.pop(call_id, None) or _Met()
+        met = _Met(_plus(met.queues, queue), _plus(met.agents, agent))
+        if kind != "call-ended":
+            self._met[call_id] = met
+            if len(self._met) > CALLS_MAX:
+                self._met.popitem(last=False)
+        return met
+
+    def met(self, call_id: str) -> tuple[frozenset[str], frozenset[str]]:
+        """The queues and agents that a call has met so far."""
+        met = self._met.get(call_id, _NOBODY)
+        return met.queues, met.agents
+
+    # -- who listens -------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of every event from now on."""
+        self._listeners[listener] = None
+
+    def leave(self, listener: Listener) -> None:
+        """Tell it no more."""
+        self._listeners.pop(listener, None)
+
+    @property
+    def listeners(self) -> int:
+        return len(self._listeners)
+
+    def position(self, number: int | None = None) -> str:
+        """The position after an event, by default after the last one."""
+        return f"{self.run}.{self.last if number is None else number}"
+
+    def since(self, position: str) -> Iterator[Event]:
+        """The events after a position, oldest first. Raises `TooOld`."""
+        run, _, digits = position.rpartition(".")
+        if run != self.run or not (digits.isascii() and digits.isdecimal() and len(digits) < 16):
+            raise TooOld
+        number = int(digits)
+        oldest = self._kept[0].number if self._kept else self.last + 1
+        if not oldest - 1 <= number <= self.last:
+            raise TooOld
+        return (event for event in list(self._kept) if event.number > number)
+
+    def encode(self, event: Event) -> str:
+        """An event as readers and webhooks get it: the inside of a JSON object, without its braces."""
+        if self._encoded[0] == event.number:
+            return self._encoded[1]  # one event goes to many readers
+        text = _encoder.encode(
+            {
+                "position": self.position(event.number),
+                "topic": event.topic,
+                "kind": event.kind,
+                "at_s": event.at_s,
+                "call_id": event.call_id or None,
+                "queues": sorted(event.queues),
+                "agents": sorted(event.agents),
+                "data": event.data,
+            }
+        )
+        self._encoded = event.number, text[1:-1].decode()
+        return self._encoded[1]
+
+    def snapshot(self) -> dict[str, int]:
+        return {
+            "events": self.last,
+            "kept": len(self._kept),
+            "calls": len(self._met),
+            "listeners": len(self._listeners),
+        }
+
+
+def _plus(names: frozenset[str], name: object) -> frozenset[str]:
+    return names | {name} if isinstance(name, str) and name and name not in names else names
+
+
+def _told(data: dict[str, Any]) -> dict[str, Any]:
+    """Without the explanation of a decision, which is large: `GET /calls/{id}/journal` has it."""
+    return {k: v for k, v in data.items() if k != "why"} if "why" in data else data
