@@ -146,8 +146,8 @@ class Storage(Section):
     database: Annotated[
         str,
         text_like(
-            r"sqlite|postgresql://[^\s/@]{1,200}@?[^\s/]{0,200}/[^\s/]{1,64}",
-            '"sqlite" or "postgresql://user@host/name"',
+            r"sqlite|postgresql://[^\s/@]{1,200}@?[^\s/]{0,200}/[^\s/?]{1,64}(\?host=/[^\s?&]{1,100})?",
+            '"sqlite", "postgresql://user@host/name" or ...@/name?host=/run/postgresql',
         ),
         Field(repr=False),
     ] = "sqlite"

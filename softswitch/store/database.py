@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -28,6 +29,12 @@ _SALVAGE_ROWS = 256
 _SALVAGE = (
     "SELECT seq, at_s, kind, call_id, data FROM journal WHERE seq BETWEEN ? AND ? ORDER BY seq"
 )
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A
+_CONNECT_S = 5.0
+_COMMAND_S = 120.0  # a server that has vanished without a word is given up then
+_POLL_S = 0.1
+_ADVISORY_LOCK = 0x50F75317C4
+"""One server writes: numbers of entries would be given twice. PostgreSQL drops it with the connection."""
 _CORRUPT = re.compile(r"malformed|not a database|corrupt", re.IGNORECASE)
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -44,6 +51,10 @@ class Corrupt(StoreError):
     """The database file is damaged."""
 
 
+class Unreachable(StoreError):
+    """The database's server does not answer now."""
+
+
 def is_corruption(error: BaseException) -> bool:
     """Whether an error of the driver says that the file is damaged (not locked, full, read-only)."""
     original = getattr(error, "orig", error)
@@ -53,6 +64,8 @@ def is_corruption(error: BaseException) -> bool:
 def is_lock(error: BaseException) -> bool:
     """Whether an error of the driver says that another program holds the database just now."""
     original = getattr(error, "orig", error)
+    if getattr(original, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+        return True
     return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
 
 
@@ -139,20 +152,41 @@ class Database:
         except SQLAlchemyError as error:
             await self.close()
             raise StoreError(f"the database cannot be read: {reason_of(error)}") from None
+        except StoreError:
+            await self.close()
+            raise
         if revision != HEAD:
             await self.close()
             raise StoreError("the database is of another version; run `softswitch serve` once")
 
     def _new_engine(self) -> AsyncEngine:
         options: dict[str, Any] = {"pool_size": 4, "max_overflow": 4}
-        if self.path is not None:
-            options["connect_args"] = {"async_creator_fn": self._connect_file}
+        connect = self._connect_server if self.path is None else self._connect_file
+        options["connect_args"] = {"async_creator_fn": connect}
         try:
             return create_async_engine(self._url, **options)
         except ModuleNotFoundError as error:
             raise StoreError(
                 f"PostgreSQL needs the package {error.name}; run: pip install {error.name}"
             ) from None
+
+    async def _connect_server(self, *arguments: Any, **options: Any) -> Any:
+        import asyncpg
+
+        # A lock is waited for as long as SQLite's would be, then it is an alarm.
+        settings = {"lock_timeout": f"{int(self._lock_wait_s * 1000)}ms"}
+        settings["application_name"] = "softswitch"
+        try:
+            return await asyncpg.connect(
+                *arguments,
+                timeout=_CONNECT_S,
+                command_timeout=_COMMAND_S,
+                server_settings=settings,
+                **options,
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = getattr(error, "strerror", None) or reason_of(error)
+            raise Unreachable(f"PostgreSQL cannot be reached: {reason}") from error
 
     async def _connect_file(self, *arguments: Any, **options: Any) -> aiosqlite.Connection:
         """A connection with its pragmas set; one that fails leaves no thread behind. (aiosqlite tells
@@ -211,7 +245,24 @@ class Database:
         if self.path is not None:
             await connection.execute(sa.text(_JOURNAL_PRAGMA))
             await connection.rollback()
+            return connection
+        try:
+            await self._claim(connection)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
+
+    async def _claim(self, connection: AsyncConnection) -> None:
+        """Be the only server that writes this database; raises `StoreError` if there is another."""
+        claim = sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_LOCK))
+        deadline_s = asyncio.get_running_loop().time() + self._lock_wait_s
+        while not (await connection.execute(claim)).scalar():
+            await connection.rollback()
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise StoreError("the database is in use by another server")
+            await asyncio.sleep(_POLL_S)
+        await connection.rollback()
 
     def vanished(self) -> bool:
         """Whether the file was deleted or replaced under the open connection."""

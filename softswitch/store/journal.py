@@ -25,7 +25,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
 
 from softswitch.errors import StoreError
-from softswitch.store.database import Corrupt, Database, is_corruption, is_lock, reason_of, salvage
+from softswitch.store.database import (
+    Corrupt,
+    Database,
+    Unreachable,
+    is_corruption,
+    is_lock,
+    reason_of,
+    salvage,
+)
 from softswitch.store.entry import Entry, make_entry
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
@@ -183,9 +191,9 @@ class Journal:
         try:
             await self._catch_up()
             self.caught_up.set()
-        except StoreError:
-            raise
         except _FAILURES as error:
+            if isinstance(error, StoreError) and not isinstance(error, Unreachable):
+                raise
             if self._entry_log.last_seq == 0 and self._database.holds_something:
                 # Numbers would start at 1 again, below those the database holds.
                 raise StoreError(f"the database cannot be used: {reason_of(error)}") from None

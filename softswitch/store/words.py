@@ -9,9 +9,12 @@ import unicodedata
 from collections.abc import Iterable
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _WORDS_MAX = 5_000
+_WORD_MAX = 64
+"""Characters of a word that are looked at. PostgreSQL refuses words of 2 KiB, and a row's of 1 MiB."""
 _QUESTION_MAX = 16
 _WORD = re.compile(r"[^\W_]+")
 _ALONE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -62,22 +65,18 @@ def cut(text: str) -> list[list[str]]:
 
 def words_of(texts: Iterable[str]) -> str:
     """What is indexed of some texts."""
-    words = [word for text in texts for run in cut(text) for word in run]
+    words = [word[:_WORD_MAX] for text in texts for run in cut(text) for word in run]
     return " ".join(words[:_WORDS_MAX])
 
 
 def question(text: str, dialect: str) -> str | None:
     """A question in the database's own language, made of words only; None for a text without any."""
-    runs = cut(text)[:_QUESTION_MAX]
+    runs = [[word[:_WORD_MAX] for word in run] for run in cut(text)[:_QUESTION_MAX]]
     if not runs:
         return None
     if dialect == "postgresql":
-        parts = [" <-> ".join(run) for run in runs]
-        return (
-            " & ".join(f"({part})" for part in parts[:-1])
-            + (" & " if len(parts) > 1 else "")
-            + f"({parts[-1]}:*)"
-        )
+        phrases = [" <-> ".join(f"'{word}'" for word in run) for run in runs]
+        return " & ".join(f"({phrase})" for phrase in [*phrases[:-1], f"{phrases[-1]}:*"])
     quoted = ['"' + " ".join(run) + '"' for run in runs]
     return " AND ".join(quoted) + "*"
 
@@ -93,14 +92,18 @@ async def index(
         await forget(connection, table, [row_id for row_id, _ in pairs])
     if connection.dialect.name == "postgresql":
         target = _BY_NAME[table]
-        vector = sa.func.to_tsvector(
-            sa.literal_column("'simple'"), sa.bindparam("text", type_=sa.Text)
-        )
+        vector = sa.cast(sa.bindparam("text", type_=sa.Text), TSVECTOR)
         query = sa.insert(target).values(id=sa.bindparam("row"), words=vector)
+        pairs = [(row_id, _vector(words)) for row_id, words in pairs]
     else:
         fts = _FTS[table]
         query = sa.insert(fts).values(rowid=sa.bindparam("row"), words=sa.bindparam("text"))
     await connection.execute(query, [{"row": row_id, "text": words} for row_id, words in pairs])
+
+
+def _vector(words: str) -> str:
+    """Words as PostgreSQL takes them as they are: its own parser would cut some of them again."""
+    return " ".join(f"'{word}':{place}" for place, word in enumerate(words.split(), 1))
 
 
 async def forget(connection: AsyncConnection, table: str, ids: list[int]) -> None:
@@ -120,7 +123,7 @@ def matching(table: str, text: str, dialect: str) -> sa.Select[tuple[int]] | Non
         return None
     if dialect == "postgresql":
         target = _BY_NAME[table]
-        vector = sa.func.to_tsquery(sa.literal_column("'simple'"), asked)
+        vector = sa.cast(sa.bindparam(None, asked, type_=sa.Text), TSQUERY)
         return sa.select(target.c.id).where(target.c.words.op("@@")(vector))
     fts = _FTS[table]
     return sa.select(fts.c.rowid).where(fts.c[table].op("MATCH")(asked))

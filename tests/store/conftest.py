@@ -87,6 +87,14 @@ def sql(directory: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+def write(directory: Path, *statements: str) -> None:
+    """What a stranger does to the database."""
+    with closing(sqlite3.connect(directory / "softswitch.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
 @contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
     """No file of this process grows beyond `size`: what a full disk does to a write."""
@@ -107,14 +115,58 @@ def locked(directory: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-@pytest.fixture
-def store_tools() -> Any:
+class Tools:
     """The builders of this file as one value."""
 
-    class Tools:
-        pass
+    dialect = "sqlite"
+    Calls = Calls
+    opened = staticmethod(opened)
+    sql = staticmethod(sql)
+    write = staticmethod(write)
+    locked = staticmethod(locked)
+    files_limited_to = staticmethod(files_limited_to)
 
-    tools: Any = Tools()
-    tools.opened, tools.sql, tools.Calls = opened, sql, Calls
-    tools.locked, tools.files_limited_to = locked, files_limited_to
-    return tools
+
+class PostgresTools(Tools):
+    """The same over PostgreSQL: each directory has a database of its own."""
+
+    dialect = "postgresql"
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self._urls: dict[Path, str] = {}
+
+    def url(self, directory: Path) -> str:
+        if directory not in self._urls:
+            self._urls[directory] = self.server.new_database()
+        return self._urls[directory]
+
+    def opened(self, directory: Path, **options: Any) -> Any:  # type: ignore[override]
+        return opened(directory, database=self.url(directory), **options)
+
+    def sql(self, directory: Path, query: str) -> list[tuple[Any, ...]]:  # type: ignore[override]
+        return self.server.sql(self.url(directory), query)  # type: ignore[no-any-return]
+
+    def write(self, directory: Path, *statements: str) -> None:  # type: ignore[override]
+        for statement in statements:
+            self.server.sql(self.url(directory), statement)
+
+
+@pytest.fixture
+def store_tools() -> Tools:
+    """Stores in files, for tests of what files do."""
+    return Tools()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_store(request: pytest.FixtureRequest) -> Tools:
+    """Stores on either database: what holds must hold on both."""
+    if request.param == "sqlite":
+        return Tools()
+    return PostgresTools(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def postgres_store(postgres: Any) -> PostgresTools:
+    """Stores on PostgreSQL, for tests of what a server does."""
+    return PostgresTools(postgres)

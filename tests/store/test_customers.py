@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -31,8 +32,8 @@ WANG = Profile(
 )
 
 
-async def test_what_is_written_is_read(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_what_is_written_is_read(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         customers = tools.store.customers
         added = await customers.add("user:a", WANG)
         assert added.profile == WANG
@@ -59,45 +60,48 @@ async def test_what_is_written_is_read(tmp_path: Path, store_tools: Any) -> None
         ]
         assert lines[2].details == {"phones": [WANG.phones, ["+8613800000009"]]}
         await tools.journal.flush()
-        told = [kind for (kind,) in store_tools.sql(tmp_path, "SELECT kind FROM journal")]
+        told = [kind for (kind,) in any_store.sql(tmp_path, "SELECT kind FROM journal")]
         assert told == [
             f"customer-{what}" for what in ("added", "changed", "noted", "removed", "added")
         ]
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("wang", True),
-        ("WANG wei", True),
-        ("we", True),  # the last word by its beginning
-        ("we wang", False),
-        ("王伟", True),
-        ("伟王", False),  # characters are found in their order
-        ("王", True),
-        ("wang@example.com", True),
-        ("example", True),
-        ("13800000001", False),
-        ("8613800000001", True),
-        ("0001", True),
-        ("a-17", True),
-        ("vip", True),
-        ('"wang', True),
-        ("wang* OR nobody", False),
-        ("NEAR(wang wei)", False),
-        ("!!!", False),
-        ("", True),
-    ],
-)
-async def test_search(tmp_path: Path, store_tools: Any, text: str, found: bool) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+QUESTIONS: dict[str, bool] = {
+    "wang": True,
+    "WANG wei": True,
+    "we": True,  # the last word by its beginning
+    "we wang": False,
+    "王伟": True,
+    "伟王": False,  # characters are found in their order
+    "王": True,
+    "wang@example.com": True,
+    "example": True,
+    "13800000001": False,
+    "8613800000001": True,
+    "0001": True,
+    "a-17": True,
+    "vip": True,
+    '"wang': True,
+    "wang* OR nobody": False,
+    "NEAR(wang wei)": False,
+    "!!!": False,
+    "": True,
+}
+"""What is asked for -> whether Wang is found."""
+
+
+async def test_search(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         await tools.store.customers.add("test", WANG)
-        page = await tools.store.customers.page(CustomerFilter(text=text))
-        assert bool(page) is found
+        found = {
+            text: bool(await tools.store.customers.page(CustomerFilter(text=text)))
+            for text in QUESTIONS
+        }
+        assert found == QUESTIONS
 
 
-async def test_filters_and_pages(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_filters_and_pages(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         customers = tools.store.customers
         for number in range(5):
             profile = Profile(name=f"n{number}", tags=["a"] if number % 2 else ["aa"], region="r")
@@ -111,8 +115,8 @@ async def test_filters_and_pages(tmp_path: Path, store_tools: Any) -> None:
         assert await customers.count() == 5
 
 
-async def test_merging(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_merging(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         customers = tools.store.customers
         one = await customers.add("test", WANG)
         other = await customers.add(
@@ -263,7 +267,8 @@ def test_questions_are_words_only(text: str) -> None:
     for dialect in ("sqlite", "postgresql"):
         asked = words.question(text, dialect)
         if asked is not None:
-            assert not set(asked) & set("'\\;^+{}")
+            rest = re.sub(r"\'[^\W_]+\'" if dialect == "postgresql" else r"[^\W_]+", "", asked)
+            assert not set(rest) - set("()<->&:* " if dialect == "postgresql" else '"* ')
 
 
 def test_words_of_any_script() -> None:

@@ -47,15 +47,13 @@ def last_number(tools: Any, directory: Path) -> tuple[int, int]:
     return tools.sql(directory, "SELECT count(*), max(seq) FROM journal")[0]  # type: ignore[no-any-return]
 
 
-async def test_entries_keep_their_order_and_come_in_groups(
-    tmp_path: Path, store_tools: Any
-) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_entries_keep_their_order_and_come_in_groups(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         numbers = [tools.journal.append("digit", "c1", {"n": n}, float(n)) for n in range(1_000)]
         assert numbers == list(range(1, 1_001))
         assert await tools.journal.flush()
         assert tools.journal.snapshot()["commits"] <= 2
-        rows = store_tools.sql(tmp_path, "SELECT seq, at_s, kind, call_id, data FROM journal")
+        rows = any_store.sql(tmp_path, "SELECT seq, at_s, kind, call_id, data FROM journal")
         assert rows == [(n + 1, float(n), "digit", "c1", f'{{"n":{n}}}') for n in range(1_000)]
         assert tools.alarms == []
 
@@ -69,11 +67,11 @@ async def test_an_entry_is_committed_without_being_asked_for(
         assert store_tools.sql(tmp_path, "PRAGMA integrity_check") == [("ok",)]
 
 
-async def test_numbers_and_records_go_on_after_a_restart(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_numbers_and_records_go_on_after_a_restart(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         tools.calls.start("c1")
         tools.calls.answer("c1")
-    async with store_tools.opened(tmp_path) as tools:
+    async with any_store.opened(tmp_path) as tools:
         first = tools.journal.append("digit", "c1", {}, 1.0)
         assert first == 10
         tools.calls.end("c1")
@@ -82,14 +80,14 @@ async def test_numbers_and_records_go_on_after_a_restart(tmp_path: Path, store_t
         assert (record.status, record.duration_s, len(record.legs)) == ("answered", 60.0, 2)
 
 
-async def test_nothing_new_needs_no_commit(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_nothing_new_needs_no_commit(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         assert await tools.journal.flush()
         assert tools.journal.snapshot()["commits"] == 0
 
 
-async def test_many_may_wait_for_the_same_commit(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_many_may_wait_for_the_same_commit(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         tools.calls.whole("c1")
         done = await asyncio.gather(*(tools.journal.flush() for _ in range(50)))
         assert done == [True] * 50
@@ -441,14 +439,15 @@ async def test_an_older_copy_of_the_database_is_brought_up_to_date(
         await holds(store_tools, tools.store, NAMES)
 
 
-async def test_records_are_rebuilt_from_the_journal(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_records_are_rebuilt_from_the_journal(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         for name in NAMES:
             tools.calls.whole(name)
         assert await tools.journal.flush()
-        with closing(sqlite3.connect(tmp_path / "softswitch.db")) as stranger:
-            stranger.execute("UPDATE calls SET status = 'busy' WHERE call_id < 'c5'")
-            stranger.execute("DELETE FROM calls WHERE call_id > 'c5'")
-            stranger.commit()
+        any_store.write(
+            tmp_path,
+            "UPDATE calls SET status = 'busy' WHERE call_id < 'c5'",
+            "DELETE FROM calls WHERE call_id > 'c5'",
+        )
         assert await tools.store.rebuild() == len(NAMES)
-        await holds(store_tools, tools.store, NAMES)
+        await holds(any_store, tools.store, NAMES)

@@ -22,9 +22,9 @@ def record_of(*notes: tuple[str, float, dict[str, Any]]) -> CallRecord:
     return record
 
 
-async def test_a_whole_call(store_tools: Any) -> None:
+async def test_a_whole_call(any_store: Any) -> None:
     store = MemoryStore()
-    store_tools.Calls(store.journal.append).whole("c1")
+    any_store.Calls(store.journal.append).whole("c1")
     record = await store.calls.get("c1")
     assert record is not None
     assert record.as_dict() == {
@@ -189,8 +189,8 @@ async def test_any_entries_give_the_same_records_at_once_later_and_rebuilt(
         await store.close()
 
 
-async def test_pages(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_pages(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         for number in range(7):
             tools.calls.start(f"c{number}")
         await tools.journal.flush()

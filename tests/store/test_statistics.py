@@ -51,9 +51,9 @@ class Writer:
         return contact
 
 
-async def test_one_day_six_answers(tmp_path: Path, store_tools: Any) -> None:
+async def test_one_day_six_answers(tmp_path: Path, any_store: Any) -> None:
     """90 answered (80 in T), 10 abandoned (6 in T), 3 flowed out: one day, every formula."""
-    async with store_tools.opened(tmp_path) as tools:
+    async with any_store.opened(tmp_path) as tools:
         writer = Writer(tools.journal.append)
         plan = [("answered", 15.0)] * 80 + [("answered", 45.0)] * 10
         plan += [("abandoned", 5.0)] * 6 + [("abandoned", 50.0)] * 4 + [("overflowed", 60.0)] * 3
@@ -310,26 +310,37 @@ def tools_of(tools: Any) -> Any:
     return tools.tools
 
 
-@pytest.mark.parametrize(
-    "calls", [600, pytest.param(20_000, marks=pytest.mark.slow)], ids=["600", "20000"]
-)
-async def test_a_simulated_day_equals_a_count_by_hand(
-    tmp_path: Path, store_tools: Any, calls: int
-) -> None:
-    async with store_tools.opened(tmp_path) as tools:
-        tools.tools = store_tools
-        office = Office(tools.journal.append, seed=7, calls=calls, agents=2 + calls // 300)
-        await office.run(tools.journal.flush)
-        assert await tools.journal.flush()
-        await check_office(tmp_path, tools, office, within_s=20.0)
-        before = await tools.store.statistics.visits(whole_day("hour"), Chosen(), "queue")
-        await tools.store.rebuild()
-        assert await tools.store.statistics.visits(whole_day("hour"), Chosen(), "queue") == before
-        await check_office(tmp_path, tools, office, within_s=45.0)
+async def check_day(tmp_path: Path, tools: Any, builders: Any, calls: int) -> None:
+    tools.tools = builders
+    office = Office(tools.journal.append, seed=7, calls=calls, agents=2 + calls // 300)
+    await office.run(tools.journal.flush)
+    assert await tools.journal.flush()
+    await check_office(tmp_path, tools, office, within_s=20.0)
+    before = await tools.store.statistics.visits(whole_day("hour"), Chosen(), "queue")
+    await tools.store.rebuild()
+    assert await tools.store.statistics.visits(whole_day("hour"), Chosen(), "queue") == before
+    await check_office(tmp_path, tools, office, within_s=45.0)
 
 
-async def test_filters(tmp_path: Path, store_tools: Any) -> None:
+async def test_a_simulated_hour_equals_a_count_by_hand(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        await check_day(tmp_path, tools, any_store, 600)
+
+
+@pytest.mark.slow
+async def test_a_simulated_day_equals_a_count_by_hand(tmp_path: Path, store_tools: Any) -> None:
     async with store_tools.opened(tmp_path) as tools:
+        await check_day(tmp_path, tools, store_tools, 20_000)
+
+
+@pytest.mark.soak
+async def test_a_simulated_day_on_postgresql(tmp_path: Path, postgres_store: Any) -> None:
+    async with postgres_store.opened(tmp_path) as tools:
+        await check_day(tmp_path, tools, postgres_store, 20_000)
+
+
+async def test_filters(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         writer = Writer(tools.journal.append)
         for queue in ("support", "billing", "it's; DROP TABLE calls --"):
             writer.contact("answered", DAY_S + 60, 5.0, queue)
@@ -347,8 +358,8 @@ async def test_filters(tmp_path: Path, store_tools: Any) -> None:
             assert sum(counts.entered for counts in found.values()) == entered
 
 
-async def test_the_report_of_agents(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_the_report_of_agents(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         append = tools.journal.append
 
         def state(at_s: float, new: str, reason: str = "") -> None:
@@ -381,8 +392,8 @@ async def test_the_report_of_agents(tmp_path: Path, store_tools: Any) -> None:
         ]
 
 
-async def test_what_still_lasts_lasts_until_now(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_what_still_lasts_lasts_until_now(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         data = {"agent": "mary", "new": "available"}
         tools.journal.append("acd-agent-state", None, data, DAY_S + 3_600)
         await tools.journal.flush()

@@ -15,15 +15,15 @@ from softswitch.store import MemoryStore, Store
 
 
 async def test_calls_open_at_a_crash_are_closed_at_the_next_start(
-    tmp_path: Path, store_tools: Any
+    tmp_path: Path, any_store: Any
 ) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+    async with any_store.opened(tmp_path) as tools:
         tools.calls.whole("done")
         tools.calls.start("ringing", 2_000.0)
         tools.calls.start("talking", 2_000.0)
         tools.calls.answer("talking", 2_010.0)
         tools.journal.append("digit", "talking", {"digit": "1"}, 2_070.0)
-    async with store_tools.opened(tmp_path) as tools:
+    async with any_store.opened(tmp_path) as tools:
         tools.calls.start("new", 5_000.0)
         cut = await tools.store.close_open_calls("crashed", 5_000.0)
         assert [(r.call_id, r.status, r.cause) for r in cut] == [
@@ -52,8 +52,8 @@ async def test_calls_open_at_a_crash_are_closed_at_the_next_start(
         assert await tools.store.calls.list() == before
 
 
-async def test_nothing_open_nothing_closed(tmp_path: Path, store_tools: Any) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+async def test_nothing_open_nothing_closed(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
         tools.calls.whole("done")
         assert await tools.store.close_open_calls("crashed", 9_000.0) == []
         assert await MemoryStore().close_open_calls("crashed", 9_000.0) == []
@@ -118,9 +118,9 @@ async def test_the_records_of_a_closed_store_are_not_to_be_had(tmp_path: Path) -
 
 
 async def test_readers_and_the_writer_do_not_wait_for_each_other(
-    tmp_path: Path, store_tools: Any
+    tmp_path: Path, any_store: Any
 ) -> None:
-    async with store_tools.opened(tmp_path) as tools:
+    async with any_store.opened(tmp_path) as tools:
 
         async def read() -> int:
             seen = 0

@@ -48,8 +48,8 @@ def times(clock: Clock) -> dict[str, Any]:
     return {"wall_s": clock, "open_time": OFFICE}
 
 
-async def test_a_ticket_from_call_to_close(tmp_path: Path, store_tools: Any, clock: Clock) -> None:
-    async with store_tools.opened(tmp_path, **times(clock)) as tools:
+async def test_a_ticket_from_call_to_close(tmp_path: Path, any_store: Any, clock: Clock) -> None:
+    async with any_store.opened(tmp_path, **times(clock)) as tools:
         tickets = tools.store.tickets
         ticket = await tickets.add(
             "agent:lilei", Matter(subject="No dial tone", source="call"), links=["call:c1"]
@@ -90,8 +90,8 @@ async def test_a_ticket_from_call_to_close(tmp_path: Path, store_tools: Any, clo
         assert lines[0].details == {"status": ["solved", "closed"]}
 
 
-async def test_filters_search_and_links(tmp_path: Path, store_tools: Any, clock: Clock) -> None:
-    async with store_tools.opened(tmp_path, **times(clock)) as tools:
+async def test_filters_search_and_links(tmp_path: Path, any_store: Any, clock: Clock) -> None:
+    async with any_store.opened(tmp_path, **times(clock)) as tools:
         tickets, customers = tools.store.tickets, tools.store.customers
         wang = await customers.add("test", Profile(name="Wang"))
         one = await tickets.add(
@@ -139,8 +139,8 @@ async def test_filters_search_and_links(tmp_path: Path, store_tools: Any, clock:
                 await wrong
 
 
-async def test_merging(tmp_path: Path, store_tools: Any, clock: Clock) -> None:
-    async with store_tools.opened(tmp_path, **times(clock)) as tools:
+async def test_merging(tmp_path: Path, any_store: Any, clock: Clock) -> None:
+    async with any_store.opened(tmp_path, **times(clock)) as tools:
         tickets = tools.store.tickets
         one = await tickets.add("test", Matter(subject="one", watchers=["a"]), links=["call:1"])
         two = await tickets.add(

@@ -1,0 +1,153 @@
+"""A private PostgreSQL of Debian's package, for tests of what is kept on either database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from softswitch.store.migrate import migrate
+
+_START_S = 30.0
+_STOP_S = 20.0
+_QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
+_TEMPLATE = "made_before"
+
+
+def _programs() -> Path | None:
+    """Where initdb is: in the path, or where Debian hides it."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3])
+    )
+    return versions[-1].parent if versions else None
+
+
+class Postgres:
+    """One running cluster, reached by a socket in its own directory; nobody else can."""
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        self._programs = programs
+        self.directory = directory
+        self._account: dict[str, Any] = {}
+        if os.getuid() == 0:  # the server refuses to be root
+            self._account = {"user": "postgres", "group": "postgres", "extra_groups": []}
+            shutil.chown(directory, "postgres", "postgres")
+        self._server: subprocess.Popen[bytes] | None = None
+        self._made = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="postgresql")
+
+    def make(self) -> None:
+        """A new cluster, running."""
+        command = [self._programs / "initdb", "-D", self.directory / "data", "-U", "softswitch"]
+        command += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._account)
+        self.start()
+        self.run(self._make_template())
+
+    def start(self, *options: str) -> None:
+        """Start the server and wait until it answers."""
+        command = [self._programs / "postgres", "-D", self.directory / "data"]
+        command += ["-k", self.directory, "-c", "listen_addresses="]
+        for option in (*_QUICK, *options):
+            command += ["-c", option]
+        with (self.directory / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd="/", start_new_session=True, **self._account
+            )
+        self.run(self._answers())
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends it quickly and cleanly, SIGQUIT as if the power went."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait(_STOP_S)
+            self._server = None
+
+    def close(self) -> None:
+        self.stop()
+        self._thread.shutdown()
+
+    def run(self, coroutine: Any) -> Any:
+        """Await something in a loop of its own, from where another may be running."""
+        return self._thread.submit(asyncio.run, coroutine).result()
+
+    def url(self, name: str) -> str:
+        return f"postgresql://softswitch@/{name}?host={self.directory}"
+
+    def new_database(self) -> str:
+        """The URL of a database with the tables of this version and nothing in them."""
+        self._made += 1
+        name = f"office{self._made}"
+        self.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        return self.url(name)
+
+    def empty_database(self) -> str:
+        """The URL of a database without any table."""
+        self._made += 1
+        self.sql("postgres", f"CREATE DATABASE office{self._made}")
+        return self.url(f"office{self._made}")
+
+    def sql(self, name: str, query: str) -> list[tuple[Any, ...]]:
+        """What an independent reader sees. `name` is a database's, or its URL."""
+        return self.run(
+            self._sql(name.rpartition("/")[2] if "?" not in name else _name(name), query)
+        )
+
+    async def _sql(self, name: str, query: str) -> list[tuple[Any, ...]]:
+        connection = await self._connect(name)
+        try:
+            return [tuple(row) for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    async def _connect(self, name: str) -> Any:
+        return await asyncpg.connect(host=str(self.directory), user="softswitch", database=name)
+
+    async def _answers(self) -> None:
+        async with asyncio.timeout(_START_S):
+            while True:
+                try:
+                    await (await self._connect("postgres")).close()
+                    return
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(0.05)
+
+    async def _make_template(self) -> None:
+        await self._sql("postgres", f"CREATE DATABASE {_TEMPLATE}")
+        url = sa.make_url(self.url(_TEMPLATE)).set(drivername="postgresql+asyncpg")
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            await connection.run_sync(migrate)
+        await engine.dispose()
+
+
+def _name(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of our own; the test is skipped where Debian's package is missing."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with tempfile.TemporaryDirectory(prefix="softswitch-pg-") as directory:
+        server = Postgres(programs, Path(directory))
+        server.make()
+        yield server
+        server.close()
