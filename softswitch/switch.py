@@ -21,6 +21,7 @@ from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
+from softswitch.apps.line_codes import LineCodes
 from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
@@ -31,12 +32,15 @@ from softswitch.call.control import CallControl
 from softswitch.call.dialplan import Dialplan
 from softswitch.call.gatekeeper import Gatekeeper
 from softswitch.call.guard import Guard
+from softswitch.call.identity import PhoneIdentity
+from softswitch.call.line import LINE_CHANGED, Lines
 from softswitch.call.plane import MediaPlane
 from softswitch.call.trunks import TrunkRecord, Trunks, plain_host
 from softswitch.call.wiring import Wiring
 from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
 from softswitch.config import Office, load_office
+from softswitch.errors import StoreError
 from softswitch.prompts import Prompts
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
@@ -324,20 +328,29 @@ class Switch:
             uniform,
             environment.token,
         )
+        dialplan = Dialplan(office, frozenset(self._handlers), uniform)
+        self.lines = Lines(
+            office.extensions,
+            lambda data: journal.append(LINE_CHANGED, None, data, environment.clock.wall_s()),
+            lambda text, extension: dialplan.onward(text, PhoneIdentity(extension)),
+        )
+        await self._recall_lines()
+        self.catalogue.add_codes(LineCodes(desk, self.lines).apps())
         self.control = CallControl(
             wiring,
-            dialplan=Dialplan(office, frozenset(self._handlers), uniform),
+            dialplan=dialplan,
             registered=self.registrar.endpoints,
             trunks=self.trunks,
             prompts=prompts,
             apps=self.catalogue.apps,
+            lines=self.lines,
         )
         self.centre = CallCentre(desk, self.catalogue, self._acd_memory())
         self.centre.attach(self.control, self.registrar)
         wiring.records.watch(self.centre.watch)
 
         self.phone_requests = PhoneRequests(
-            wiring, self.control, self.registrar, self.catalogue.mailboxes
+            wiring, self.control, self.registrar, self.catalogue.mailboxes, self.lines
         )
         self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
             **self.phone_requests.methods,
@@ -345,6 +358,16 @@ class Switch:
             "REFER": self.control.transfers.refer,
             "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
         }
+
+    async def _recall_lines(self) -> None:
+        """Take up what extensions have set by feature codes before this start."""
+        if self.store is None:
+            return
+        try:
+            await self.store.journal.flush()
+            self.lines.recall(await self.store.lines.all())
+        except StoreError as error:
+            _log.error("what extensions have set by feature codes cannot be read: %s", error)
 
     def _acd_memory(self) -> AcdMemory:
         if self.store is None:
@@ -502,6 +525,7 @@ class Switch:
             "uptime_s": now_s - self._started_s,
             "calls": self.call_rows(),
             "registrations": self.registrar.rows(now_s),
+            "lines": self.lines.rows(),
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
             "tables": self.control.snapshot(),

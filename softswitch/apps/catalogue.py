@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +84,10 @@ class Catalogue:
     def add(self, kind: str, app: App) -> None:
         """One more application, for destinations of `kind`."""
         self.apps.by_kind[kind] = app
+
+    def add_codes(self, apps: Mapping[str, App]) -> None:
+        """More feature codes, by their keys in ``[codes]``."""
+        self._codes.update(apps)
 
     def add_code(self, name: str, app: App) -> None:
         """One more feature code, by its key in ``[codes]``."""

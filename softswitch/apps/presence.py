@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from softswitch.apps.mailbox import Mailboxes
     from softswitch.call.call import Call
     from softswitch.call.leg import Leg
+    from softswitch.call.line import Lines
     from softswitch.call.wiring import Wiring
 
 MESSAGES, DIALOG, PRESENCE = "message-summary", "dialog", "presence"
@@ -75,11 +76,14 @@ class Presence:
         *,
         calls: Callable[[], list[Call]],
         reachable: Callable[[str], bool],
+        lines: Lines,
     ) -> None:
         self._wiring = wiring
         self._mailboxes = mailboxes
         self._calls = calls
         self._reachable = reachable
+        self._lines = lines
+        lines.listen(self.changed)
         self._extensions = {e.number: e for e in wiring.office.extensions}
         self._watches: dict[int, _Watch] = {}
         self._watched: dict[tuple[str, str], set[int]] = {}
@@ -308,8 +312,12 @@ class Presence:
 
     def _pidf(self, extension: str) -> bytes:
         published = self._published.get(extension)
+        quiet = self._lines.of(extension).do_not_disturb
         is_open = self._reachable(extension) and (published is None or published.is_open)
+        is_open = is_open and not quiet
         note = published.note if published is not None else ""
+        if quiet:
+            note = note or "Do not disturb"
         if any(leg.answered for _, leg in self._legs(extension)):
             note = note or "On the phone"
         noted = f"<note>{escape(note)}</note>" if note else ""

@@ -132,4 +132,4 @@ class Registrar:
 def _endpoint(extension: str, binding: Binding) -> PhoneEndpoint:
     flow = binding.flow
     key = (flow.transport, flow.local, flow.remote, flow.connection_id)
-    return PhoneEndpoint(extension, binding.contact, key)
+    return PhoneEndpoint(extension, binding.contact, key, binding.q)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softswitch.apps.mailbox import Mailboxes
     from softswitch.apps.registrar import Registrar
     from softswitch.call.control import CallControl
+    from softswitch.call.line import Lines
     from softswitch.call.wiring import Wiring
 
 Method = Callable[[RequestReceived, float], None]
@@ -28,13 +29,19 @@ class PhoneRequests:
     """The table of these methods, wired to what they follow; one line a method."""
 
     def __init__(
-        self, wiring: Wiring, control: CallControl, registrar: Registrar, mailboxes: Mailboxes
+        self,
+        wiring: Wiring,
+        control: CallControl,
+        registrar: Registrar,
+        mailboxes: Mailboxes,
+        lines: Lines,
     ) -> None:
         self.presence = Presence(
             wiring,
             mailboxes,
             calls=lambda: control.calls,
             reachable=lambda extension: bool(registrar.endpoints(extension)),
+            lines=lines,
         )
         self.messages = Messages(wiring, registrar.endpoints)
         self.methods: dict[str, Method] = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from media.protocol import MediaEvent
     from softswitch.call.identity import Identity
     from softswitch.call.leg import Leg
+    from softswitch.call.line import Lines
     from softswitch.call.steps import Registered
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
@@ -35,7 +36,8 @@ class CallControl:
     """Owns every call of the exchange.
 
     Parameters: `dialplan` says where a number goes, `registered` where an extension's phones are;
-    `apps` answer destinations by kind (``echo``, ``ivr``, ``queue``...).
+    `apps` answer destinations by kind (``echo``, ``ivr``, ``queue``...); `lines` are the settings of the
+    extensions.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CallControl:
         trunks: Trunks,
         prompts: PromptShelf,
         apps: Apps,
+        lines: Lines,
     ) -> None:
         self._wiring = wiring
         self._dialplan = dialplan
@@ -63,12 +66,16 @@ class CallControl:
             finished=lambda call, outcome: self._courses.dialled(call, outcome),
             audio=self.audio,
         )
-        self._courses = Courses(wiring, self, self._dialling, dialplan, registered)
+        self._courses = Courses(
+            wiring, self, self._dialling, dialplan, registered, lines, self._table
+        )
         self._arrivals = Arrivals(wiring, self, self._table, trunks, dialplan, self._courses.refuse)
         self._leg_events = LegEvents(wiring, self, self._table, self._dialling)
         self._media_events = MediaEvents(self, self._table, self._dialling, self._leg_events)
         self.transfers = Transfers(wiring, self, dialplan)
-        self.office_calls = OfficeCalls(wiring, self, self._dialling, dialplan, registered)
+        self.office_calls = OfficeCalls(
+            wiring, self, self._dialling, dialplan, self._courses.registered
+        )
         self.pick_ups = PickUps(wiring, self, self._dialling)
         self.broken = 0
 

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from softswitch.call.dialplan import Refused, Route, ToTrunks
-from softswitch.call.endpoint import Outcome, Step
-from softswitch.call.forwarding import FORWARDS_MAX, forward_after, forward_at_once, ring_s_of
+from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step
+from softswitch.call.forwarding import FORWARDS_MAX, forward_after, ring_s_of
 from softswitch.call.running import APOLOGY
 from softswitch.call.steps import (
     RING_S_DEFAULT,
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from softswitch.call.control import CallControl
     from softswitch.call.dialling import Dialling
     from softswitch.call.dialplan import Dialplan
+    from softswitch.call.line import Line, Lines
+    from softswitch.call.table import CallTable
     from softswitch.call.wiring import Wiring
+
+# What a caller hears of who does not want to be disturbed, or talks and wants no second call.
+_BUSY = Outcome("busy", 486, 17, by="switch")
 
 _log = logging.getLogger("softswitch.call")
 
@@ -40,12 +45,16 @@ class Courses:
         dialling: Dialling,
         dialplan: Dialplan,
         registered: Registered,
+        lines: Lines,
+        table: CallTable,
     ) -> None:
         self._wiring = wiring
         self._control = control
         self._dialling = dialling
         self._dialplan = dialplan
-        self._registered = registered
+        self._all_phones = registered
+        self._lines = lines
+        self._table = table
         self._extensions = {e.number: e for e in wiring.office.extensions}
 
     def route(self, call: Call, route: Route) -> None:
@@ -121,21 +130,36 @@ class Courses:
         )
 
     def _ring_extension(self, call: Call, number: str) -> None:
-        extension = self._extensions[number]
-        at_once = forward_at_once(extension)
+        line = self._lines.of(number)
+        at_once = line.forward_always
         if at_once is not None and self._forward(call, number, at_once):
             return
         call.ringing_extension = number
-        steps = steps_to_extension(self._registered, number, ring_s_of(extension))
+        if self._wants_no_call(number, line):
+            self.dialled(call, _BUSY)
+            return
+        in_order = self._extensions[number].ring == "in-order"
+        steps = steps_to_extension(self._all_phones, number, ring_s_of(line), in_order=in_order)
         self._dialling.start(call, steps)
+
+    def registered(self, extension: str) -> tuple[PhoneEndpoint, ...]:
+        """The phones of an extension that may be rung now."""
+        if self._wants_no_call(extension, self._lines.of(extension)):
+            return ()
+        return self._all_phones(extension)
+
+    def _wants_no_call(self, extension: str, line: Line) -> bool:
+        if line.do_not_disturb:
+            return True
+        return not line.call_waiting and self._table.has_leg(f"extension:{extension}")
 
     def _goes_on(self, call: Call, rung: str, outcome: Outcome) -> bool:
         """Whether the call is forwarded, since the extension that was rung did not take it."""
         if outcome.result in ("answered", "cancelled"):
             return False
         redirected, call.redirected_to = call.redirected_to, None
-        onward = forward_after(self._extensions[rung], outcome)
-        if redirected is not None:
+        onward = forward_after(self._lines.of(rung), outcome)
+        if redirected is not None and self._extensions[rung].redirects:
             # Not where it says, but the number it names: dialled with that extension's rights.
             onward = Destination("number", redirected)
         return onward is not None and self._forward(call, rung, onward)
@@ -166,8 +190,8 @@ class Courses:
 
     def _steps(self, destination: Destination, ring_s: float) -> tuple[Step, ...]:
         if destination.kind == "ring_group":
-            return steps_to_ring_group(self._wiring.office, self._registered, destination.name)
-        return steps_to_extension(self._registered, destination.name, ring_s)
+            return steps_to_ring_group(self._wiring.office, self.registered, destination.name)
+        return steps_to_extension(self.registered, destination.name, ring_s)
 
     def _record(self, call: Call, kind: str, name: str) -> None:
         self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)

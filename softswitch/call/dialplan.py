@@ -14,6 +14,9 @@ from softswitch.config import Destination
 if TYPE_CHECKING:
     from softswitch.config import Customer, Inbound, Office, Outbound
 
+FORWARDS = ("forward_always", "forward_busy", "forward_no_answer", "forward_unreachable")
+"""Settings of a line that lead elsewhere; most of them have a feature code of the same name."""
+
 OFFICE_RIGHTS = frozenset({"local", "national"})
 """The permissions that the office itself has when it calls somebody back."""
 _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -92,9 +95,7 @@ class Dialplan:
         self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
-        self._listen = office.codes.listen
-        self._pick_up = office.codes.pick_up
-        self._park = office.codes.park
+        self._codes = office.codes
         self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
@@ -161,12 +162,9 @@ class Dialplan:
             if "internal" not in permissions:
                 return Refused(403, "no permission: internal")
             return local
-        if number.startswith(self._park) and number[len(self._park) :] in _SLOTS:
-            return Destination("code", "park")
-        if number.startswith(self._pick_up) and number[len(self._pick_up) :] in self._permissions:
-            return Destination("code", "pick_up")
-        if number.startswith(self._listen):
-            return Destination("code", "listen")
+        code = self._code_and_more(number)
+        if code is not None:
+            return code
         for rule in self._outbound:
             if not number.startswith(rule.prefix):
                 continue
@@ -178,6 +176,21 @@ class Dialplan:
                 return Refused(403, f"no permission: {', '.join(sorted(missing))}")
             return ToTrunks(self._trunks_of(rule), outside)
         return Refused(404, "unknown number")
+
+    def _code_and_more(self, number: str) -> Destination | None:
+        """A feature code that something follows: a slot, an extension, the number to forward to."""
+        codes = self._codes
+        if number.startswith(codes.park) and number[len(codes.park) :] in _SLOTS:
+            return Destination("code", "park")
+        if number.startswith(codes.pick_up) and number[len(codes.pick_up) :] in self._permissions:
+            return Destination("code", "pick_up")
+        if number.startswith(codes.listen):
+            return Destination("code", "listen")
+        for name in FORWARDS:
+            code = getattr(codes, name, None)
+            if code is not None and number.startswith(code):
+                return Destination("code", name)
+        return None
 
     def _needed(self, rule: Outbound, outside: str) -> set[str]:
         """What a call by this rule takes. Where the rule does not say, the number does; and what a rule
@@ -248,8 +261,7 @@ def _local_numbers(office: Office) -> dict[str, Destination]:
         local[room.number] = Destination("conference", room.number)
     codes = office.codes
     local[codes.echo_test] = Destination("echo", "")
-    for name in ("voicemail", "agent_log_in_out", "agent_pause", "park", "pick_up", "record_pause"):
-        code = getattr(codes, name, None)
-        if code:
-            local[code] = Destination("code", name)
+    for name in type(codes).model_fields:
+        if name not in ("echo_test", "listen"):
+            local[getattr(codes, name)] = Destination("code", name)
     return local

@@ -11,12 +11,14 @@ class PhoneEndpoint:
     """One registered contact of an extension.
 
     `contact_uri` is the Request-URI to use; `flow_key` names the flow the registration came on
-    (transport, local address, remote address), because a phone behind NAT is reached only there.
+    (transport, local address, remote address), because a phone behind NAT is reached only there;
+    `q` is the preference that the phone registered with (RFC 3261 10.2.1.2).
     """
 
     extension: str
     contact_uri: str
     flow_key: tuple[str, tuple[str, int], tuple[str, int], int]
+    q: float = 1.0
 
     @property
     def label(self) -> str:

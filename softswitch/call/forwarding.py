@@ -9,7 +9,8 @@ from softswitch.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from softswitch.call.endpoint import Outcome
-    from softswitch.config import Destination, Extension
+    from softswitch.call.line import Line
+    from softswitch.config import Destination
     from softswitch.sip.message import SipResponse
 
 # Two extensions that forward to each other would hunt for ever (RFC 5359 2.9 leaves the bound to us).
@@ -28,25 +29,19 @@ def redirection_of(response: SipResponse | None) -> str | None:
         return None
 
 
-def forward_at_once(extension: Extension) -> Destination | None:
-    """Where every call to this extension goes, if it forwards always."""
-    return extension.forward.always
-
-
-def ring_s_of(extension: Extension) -> float:
+def ring_s_of(line: Line) -> float:
     """How long its phones ring: until its forwarding on no answer, if it has one."""
-    return extension.forward.after_s if extension.forward.no_answer else RING_S_DEFAULT
+    return line.after_s if line.forward_no_answer else RING_S_DEFAULT
 
 
-def forward_after(extension: Extension, outcome: Outcome) -> Destination | None:
+def forward_after(line: Line, outcome: Outcome) -> Destination | None:
     """Where a call goes that ended unanswered with `outcome`; None: the caller is told so."""
-    forward = extension.forward
     match outcome.result:
         case "busy" | "rejected":
-            return forward.busy
+            return line.forward_busy
         case "no-answer" if outcome.q850 != 20:
-            return forward.no_answer
+            return line.forward_no_answer
         case "no-answer" | "unreachable" | "failed":
             # Nobody registered: whoever wants calls on no answer wants them then, too.
-            return forward.unreachable or forward.no_answer
+            return line.forward_unreachable or line.forward_no_answer
     return None

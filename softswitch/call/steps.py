@@ -27,11 +27,20 @@ def steps_to_trunks(route: ToTrunks) -> tuple[Step, ...]:
 
 
 def steps_to_extension(
-    registered: Registered, number: str, ring_s: float = RING_S_DEFAULT
+    registered: Registered, number: str, ring_s: float = RING_S_DEFAULT, *, in_order: bool = False
 ) -> tuple[Step, ...]:
-    """All registered contacts of the extension at once; no step when there is none."""
+    """All registered contacts of the extension at once, or `in_order` of the preference that they
+    registered with, equals together, `ring_s` in all (RFC 3261 16.6); no step when there is none."""
     endpoints = registered(number)
-    return (Step(endpoints, ring_s),) if endpoints else ()
+    if not endpoints:
+        return ()
+    if not in_order:
+        return (Step(endpoints, ring_s),)
+    preferences = sorted({endpoint.q for endpoint in endpoints}, reverse=True)
+    return tuple(
+        Step(tuple(e for e in endpoints if e.q == preference), ring_s / len(preferences))
+        for preference in preferences
+    )
 
 
 def steps_to_ring_group(office: Office, registered: Registered, number: str) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class CallTable:
         self._sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
+        self._of_endpoint: Counter[str] = Counter()
         self.total = 0
 
     # -- what is in it ---------------------------------------------------------------------------
@@ -41,6 +43,10 @@ class CallTable:
     def of_stream(self, stream_id: int) -> tuple[Call, Leg] | None:
         """The call and leg that a stream of the media plane belongs to."""
         return self._streams.get(stream_id)
+
+    def has_leg(self, endpoint: str) -> bool:
+        """Whether a phone of ``extension:NUMBER``, or a trunk by its label, is in any call."""
+        return self._of_endpoint[endpoint] > 0
 
     def snapshot(self) -> dict[str, int]:
         return {
@@ -67,6 +73,7 @@ class CallTable:
     def adopt(self, call: Call, leg: Leg) -> None:
         """A leg of `call` begins."""
         call.legs[leg.leg_id] = leg
+        self._of_endpoint[leg.label] += 1
         self._index(call, leg)
         leg.on_stream = self._stream_opened
         leg.on_stream_closed = self._forget_stream
@@ -76,6 +83,9 @@ class CallTable:
         """Forget a leg whose session has been ended; its stream and its record are closed."""
         if call.legs.pop(leg.leg_id, None) is None:
             return
+        self._of_endpoint[leg.label] -= 1
+        if not self._of_endpoint[leg.label]:
+            del self._of_endpoint[leg.label]
         if leg.session is not None:
             self._sessions.pop(leg.session, None)
         if leg is call.caller or leg is call.partner:

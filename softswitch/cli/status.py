@@ -129,8 +129,21 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
     bans = Table("banned address", "for", title="Bans (softswitch unban)", title_justify="left")
     for entry in answer.get("bans", ()):
         bans.add_row(entry["source"], f"{entry['left_s']} s")
+    lines = Table("extension", "set by telephone", title="Lines", title_justify="left")
+    for entry in answer.get("lines", ()):
+        words = [f"{name} {_shown(entry[name])}" for name in entry["changed"]]
+        lines.add_row(entry["extension"], ", ".join(words))
     centre = (queue_table(answer.get("queues", [])), agent_table(answer.get("agents", [])))
-    return [*tables, *(t for t in (live, *centre, phones, trunks, workers, bans) if t.row_count)]
+    return [
+        *tables,
+        *(t for t in (live, *centre, phones, lines, trunks, workers, bans) if t.row_count),
+    ]
+
+
+def _shown(value: bool | str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value or "off"
 
 
 def records_table(records: list[dict[str, Any]]) -> Any:

@@ -55,6 +55,7 @@ from softswitch.config.values import (
     PortRange,
     Prompt,
     Source,
+    parse_forward,
 )
 
 __all__ = [
@@ -100,5 +101,6 @@ __all__ = [
     "Trunk",
     "Voicemail",
     "load_office",
+    "parse_forward",
     "parse_office",
 ]

@@ -122,19 +122,25 @@ def _doubled_numbers(office: Office) -> Iterator[Problem]:
     yield from _doubled(numbered, lambda first: f"is the same number as {first}")
 
 
+# Anything may follow these, an extension or a number: no other code may begin with one of them.
+_OPEN_CODES = ("listen", "forward_always", "forward_busy", "forward_no_answer")
+
+
 def _doubled_codes(office: Office) -> Iterator[Problem]:
     codes = [(name, getattr(office.codes, name)) for name in type(office.codes).model_fields]
     yield from _doubled(
         ((code, f"codes.{name}", "") for name, code in codes),
         lambda first: f"is the same code as {first}",
     )
-    listen = office.codes.listen
-    for name, code in codes:
-        # `listen` is followed by an extension: nothing else may begin with it.
-        if name != "listen" and code != listen and code.startswith(listen):
-            yield Problem(
-                f"codes.{name}", f"begins with codes.listen ({listen})", "a code of its own"
-            )
+    for open_name in _OPEN_CODES:
+        begins = getattr(office.codes, open_name)
+        for name, code in codes:
+            if name != open_name and code != begins and code.startswith(begins):
+                yield Problem(
+                    f"codes.{name}",
+                    f"begins with codes.{open_name} ({begins})",
+                    "a code of its own",
+                )
 
 
 def _doubled_listeners(office: Office) -> Iterator[Problem]:

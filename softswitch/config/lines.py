@@ -66,6 +66,10 @@ class Extension(Section):
     hide_number: bool = False
     voicemail: Voicemail | None = None
     forward: Forward = Forward()
+    do_not_disturb: bool = False
+    call_waiting: bool = True
+    ring: Literal["all", "in-order"] = "all"
+    redirects: bool = True
     srtp: Literal["off", "allow", "require"] = "allow"
 
     @model_validator(mode="before")

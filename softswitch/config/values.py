@@ -266,7 +266,8 @@ def _parse_destination(text: str) -> Destination:
     return Destination(kind, name)
 
 
-def _parse_forward(text: str) -> Destination:
+def parse_forward(text: str) -> Destination:
+    """A destination as `forward` of an extension takes it; raises `ValueError`."""
     if _DIALLED.fullmatch(text):
         return Destination("number", text)
     if text == "voicemail":
@@ -276,7 +277,7 @@ def _parse_forward(text: str) -> Destination:
 
 To = Annotated[Destination, one_text(_DESTINATIONS, _parse_destination)]
 ForwardTo = Annotated[
-    Destination, one_text('"voicemail", a number or a destination', _parse_forward)
+    Destination, one_text('"voicemail", a number or a destination', parse_forward)
 ]
 HANG_UP = Destination("hangup")
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store.entry import Entry
+from softswitch.store.lines import LineProjection
 from softswitch.store.projection_centre import CentreProjection
 from softswitch.store.record import KINDS, CallRecord, apply
 from softswitch.store.schema import calls, journal
@@ -56,6 +57,7 @@ class Projection:
     def __init__(self, dialect: str) -> None:
         self._upsert = _upsert(dialect)
         self._centre = CentreProjection()
+        self._lines = LineProjection()
         self._open: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
 
@@ -71,6 +73,7 @@ class Projection:
         )
         await self._write_records(connection, entries)
         await self._centre.write(connection, entries)
+        await self._lines.write(connection, entries)
 
     async def _write_records(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         telling = [e for e in entries if e.call_id is not None and e.kind in KINDS]
@@ -127,6 +130,7 @@ class Projection:
         while entries := await _entries_after(connection, seq, _REBUILD_ROWS):
             await self._write_records(connection, entries)
             await self._centre.write(connection, entries)
+            await self._lines.write(connection, entries)
             seq = entries[-1].seq
         await connection.execute(sa.delete(facts).where(facts.c.name == STORIES_TOLD_TO))
         counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))

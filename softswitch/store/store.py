@@ -20,6 +20,7 @@ from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.entries import JournalEntries
 from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
+from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import journal as journal_table
@@ -57,6 +58,7 @@ class Store:
         self.ledger = Ledger(database, journal, wall_s)
         self.customers = Customers(database, self.ledger)
         self.tickets = Tickets(database, self.ledger, open_time or OpenTime(ZoneInfo("UTC")))
+        self.lines = LineSettings(database)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 

@@ -6,6 +6,7 @@ from softswitch.store import (
     schema,
     schema_centre,
     schema_customers,
+    schema_lines,
     schema_people,
     schema_tickets,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "schema",
     "schema_centre",
     "schema_customers",
+    "schema_lines",
     "schema_people",
     "schema_tickets",
 ]
