@@ -1,7 +1,8 @@
 """The control plane's hold on the media plane: reserve, configure, bridge, play, record, release.
 
 Every method but `start` and `stop` is synchronous and never waits: it changes the state kept here
-and queues one command to the worker that has the stream. That state is all there is to know about a
+and queues one command to the worker that has the stream; they leave together at the end of the loop's
+turn, or with `flush`. That state is all there is to know about a
 worker, so a dead one is replaced with the same ports and everything is sent again.
 """
 
@@ -161,6 +162,11 @@ class MediaClient:
         self._running = False
         await self._supervisor.stop()
         self._sockets.close()
+
+    def flush(self) -> None:
+        """Tell the workers now what this turn of the loop has brought so far, rather than at its end: call
+        it before the peer hears where to send."""
+        self._supervisor.flush()
 
     def _introduce(self, worker: int) -> Introduction:
         """All that a new process of `worker` must know."""

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import media
 from media.errors import MediaError, ProtocolViolation
-from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, decode_event, encode
+from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, encode, pack, unpack_events
 
-_EVENTS_PER_TURN = 256
+_PACKETS_PER_TURN = 64
 _SEND_BUFFER_OCTETS = 1 << 20
 _REAP_EVERY_S = 0.02
 _REAP_PATIENCE_S = 2.0
@@ -47,7 +48,8 @@ class WorkerProcess:
     """A worker process and our end of its control socket.
 
     `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
-    the reason. Sending never waits: what the socket does not take now is queued in order.
+    the reason. Sending never waits: what one turn of the loop brings leaves at its end in one packet,
+    for each wakes the worker; what the socket does not take then is queued in order.
     """
 
     def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
@@ -55,6 +57,7 @@ class WorkerProcess:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self._gathering = False
         self._writing = False
         self.ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,12 +97,24 @@ class WorkerProcess:
         if self.ended:
             return
         self._outbox.append((encode(command), descriptors))
-        if not self._writing:
+        if not self._writing and not self._gathering:
+            self._gathering = True
+            self._loop.call_soon(self._write)
+
+    def flush(self) -> None:
+        """Send what has gathered in this turn now."""
+        if self._gathering and not self._writing:
             self._write()
 
     def _write(self) -> None:
+        self._gathering = False
         while self._outbox:
-            data, descriptors = self._outbox[0]
+            descriptors = self._outbox[0][1]
+            if descriptors:
+                data, count = pack((self._outbox[0][0],))
+            else:
+                alike = takewhile(lambda waiting: not waiting[1], self._outbox)
+                data, count = pack(encoded for encoded, _ in alike)
             try:
                 socket.send_fds(self._sock, [data], descriptors)
             except BlockingIOError:
@@ -110,13 +125,14 @@ class WorkerProcess:
             except OSError:
                 self._outbox.clear()
                 break  # the reader will see the end
-            self._outbox.popleft()
+            for _ in range(count):
+                self._outbox.popleft()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
 
     def _read(self) -> None:
-        for _ in range(_EVENTS_PER_TURN):
+        for _ in range(_PACKETS_PER_TURN):
             try:
                 data = self._sock.recv(MESSAGE_OCTETS_MAX)
             except BlockingIOError:
@@ -127,13 +143,14 @@ class WorkerProcess:
                 self._finish()
                 return
             try:
-                event = decode_event(data)
+                events = unpack_events(data)
             except ProtocolViolation:
                 self.kill()
                 return
-            self._on_event(event)
-            if self.ended:
-                return
+            for event in events:
+                self._on_event(event)
+                if self.ended:
+                    return
 
     def _finish(self) -> None:
         if self.ended:

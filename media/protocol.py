@@ -1,12 +1,15 @@
 """What the control plane and a media worker say to each other: frozen commands, events, one codec.
 
-Each message is one msgpack map tagged with its class name and travels as one packet of a
-`SOCK_SEQPACKET` pair. No pickle: a worker that was taken over can lie, it cannot run code here.
+Each message is one msgpack map tagged with its class name; a packet of a `SOCK_SEQPACKET` pair is an
+array of those that came about in one turn of a loop. No pickle: a worker that was taken over can lie, it
+cannot run code here.
 Commands are idempotent, so that the whole state of a worker can be sent again to its replacement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,6 +20,9 @@ Address = tuple[str, int]
 """An IP address in text and a port."""
 
 MESSAGE_OCTETS_MAX = 65_536
+PACKED_MAX = 64
+"""Messages in one packet of the control socket."""
+_PACKET_OCTETS = MESSAGE_OCTETS_MAX - 16
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 MONITOR_MODES = ("listen", "whisper", "barge")
@@ -378,28 +384,43 @@ MediaEvent = (
 )
 
 _encoder = msgspec.msgpack.Encoder()
-_command_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Command)
-_event_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(MediaEvent)
+_command_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[Command])
+_event_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[MediaEvent])
 
 
 def encode(message: Command | MediaEvent) -> bytes:
-    """One message as msgpack."""
+    """One command or event as msgpack, for `pack`."""
     return _encoder.encode(message)
 
 
-def decode_command(data: bytes) -> Command:
-    """Inverse of `encode` for commands; raises `ProtocolViolation`."""
-    try:
-        command: Command = _command_decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ProtocolViolation(str(error)) from error
-    return command
+def pack(encoded: Iterable[bytes]) -> tuple[bytes, int]:
+    """As many of the first of `encoded` as fit into one packet of the control socket, and how many: what
+    comes about in one turn of a loop wakes the other side once."""
+    packed: list[msgspec.Raw] = []
+    octets = 0
+    for message in islice(encoded, PACKED_MAX):
+        octets += len(message)
+        if packed and octets > _PACKET_OCTETS:
+            break
+        packed.append(msgspec.Raw(message))
+    return _encoder.encode(packed), len(packed)
 
 
-def decode_event(data: bytes) -> MediaEvent:
-    """Inverse of `encode` for events; raises `ProtocolViolation`."""
+def unpack_commands(data: bytes) -> list[Command]:
+    """Inverse of `pack` for commands; raises `ProtocolViolation`."""
     try:
-        event: MediaEvent = _event_decoder.decode(data)
+        commands: list[Command] = _command_decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ProtocolViolation(str(error)) from error
-    return event
+    if not commands:
+        raise ProtocolViolation("a packet without a command")
+    return commands
+
+
+def unpack_events(data: bytes) -> list[MediaEvent]:
+    """Inverse of `pack` for events; raises `ProtocolViolation`."""
+    try:
+        events: list[MediaEvent] = _event_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ProtocolViolation(str(error)) from error
+    return events

@@ -113,6 +113,12 @@ class Supervisor:
         if process is not None:
             process.send(command, descriptors)
 
+    def flush(self) -> None:
+        """Have all workers hear now what they were to hear at the end of this turn of the loop."""
+        for post in self._posts:
+            if post.process is not None:
+                post.process.flush()
+
     def alive(self) -> list[int]:
         """Return the workers that have a process now."""
         return [post.worker for post in self._posts if post.process is not None]

@@ -79,6 +79,10 @@ class RunningPlane(MediaPlane, Protocol):
 
     async def stop(self) -> None: ...
 
+    def flush(self) -> None:
+        """Carry out what was asked for so far before anything else happens."""
+        ...
+
 
 class Environment(Protocol):
     """What a switch stands on. The default is this machine; `softswitch.sim` has a virtual one."""
@@ -298,6 +302,7 @@ class Switch:
             self._on_sip,
             on_broken=self._on_broken,
             tap=self._tap,
+            before_sending=self.plane.flush,
         )
         for transport in transports:
             self.driver.attach(transport)

@@ -32,8 +32,9 @@ from media.protocol import (
     Setup,
     Stop,
     WorkerLoad,
-    decode_command,
     encode,
+    pack,
+    unpack_commands,
 )
 
 _COMMANDS_PER_TURN = 256
@@ -68,21 +69,33 @@ class ControlSocket:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.closed = False
+        self._commands: deque[tuple[Command, list[int]]] = deque()
         self._waiting: deque[bytes] = deque()
+
+    @property
+    def unread(self) -> bool:
+        """Whether commands have been fetched that `receive` has not returned yet."""
+        return bool(self._commands)
 
     def receive(self) -> tuple[Command, list[int]] | None:
         """Return the next command and the descriptors beside it; None if there is none now."""
+        if not self._commands:
+            self._fetch()
+        return self._commands.popleft() if self._commands else None
+
+    def _fetch(self) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(self.sock, MESSAGE_OCTETS_MAX, 2)
         except BlockingIOError:
-            return None
+            return
         except OSError:
-            self.closed = True
-            return None
+            data = b""
         if not data:
             self.closed = True
-            return None
-        return decode_command(data), list(descriptors)
+            return
+        # Descriptors travel with the only command of their packet.
+        self._commands.extend((command, []) for command in unpack_commands(data))
+        self._commands[-1][1].extend(descriptors)
 
     def emit(self, event: MediaEvent) -> None:
         """Queue an event; what nobody fetches is bounded."""
@@ -92,14 +105,16 @@ class ControlSocket:
     def flush(self) -> None:
         """Send what the other end takes now."""
         while self._waiting and not self.closed:
+            data, count = pack(self._waiting)
             try:
-                self.sock.send(self._waiting[0])
+                self.sock.send(data)
             except BlockingIOError:
                 return
             except OSError:
                 self.closed = True
                 return
-            self._waiting.popleft()
+            for _ in range(count):
+                self._waiting.popleft()
 
 
 class Worker:
@@ -142,7 +157,7 @@ class Worker:
                 commanded = io.wait(0.0)
             else:
                 commanded = io.wait(max(0.0, engine.deadline_s() - clock()))
-            if commanded:
+            if commanded or control.unread:
                 self._take_commands(clock())
             self._poll(clock())
             control.flush()

@@ -133,6 +133,9 @@ class SimMediaPlane:
 
     # -- the method set of MediaClient -----------------------------------------------------------
 
+    def flush(self) -> None:
+        """Nothing waits here."""
+
     def reserve(self, *, group: int, signalled_host: str | None) -> LocalStream:
         """A new stream on a port of its own. Raises `NoCapacity`."""
         if not self._free_ports:

@@ -45,6 +45,8 @@ class Driver:
     an exception out of it is caught, counted and logged, then `on_broken(event, error)` decides,
     by default by hanging up the session of the event: a broken call dies alone.
 
+    `before_sending()`, when set, is called before messages leave: a media plane must know what they will
+    bring before their receiver does.
     `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
     `on_flow_lost(flow)`, when set, hears of connections that have closed: what was registered over
     them cannot be reached any more (RFC 5626).
@@ -59,6 +61,7 @@ class Driver:
         *,
         on_broken: Callable[[SipEvent, Exception], None] | None = None,
         tap: Tap | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> None:
         self.stack = stack
         self.counters = DriverCounters()
@@ -67,6 +70,7 @@ class Driver:
         self._clock = clock
         self._loop = loop
         self._on_event = on_event
+        self._before_sending = before_sending
         self._on_broken = on_broken if on_broken is not None else self._end_session
         self._transports: dict[tuple[str, tuple[str, int]], Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -180,6 +184,8 @@ class Driver:
                 outgoing = stack.datagrams_to_send()
                 if not outgoing:
                     break
+                if self._before_sending is not None:
+                    self._before_sending()
                 for message in outgoing:
                     self._send(message.data, message.flow)
         finally:

@@ -86,6 +86,7 @@ class Bench:
             self.client.configure(stream.stream_id, StreamParams(phone.address))
             streams.append(stream)
         self.client.connect(streams[0].stream_id, streams[1].stream_id)
+        self.client.flush()
         return streams
 
     async def talk(self, streams, packets, *, start=0, pace_s=0.005):
@@ -307,6 +308,7 @@ async def test_two_workers_share_the_load_and_one_death_is_not_the_others(tmp_pa
     for phone, stream in zip(bench.phones, near, strict=True):
         bench.client.configure(stream.stream_id, StreamParams(phone.address))
     bench.client.connect(near[0].stream_id, near[1].stream_id)
+    bench.client.flush()
     os.kill(bench.client.snapshot()["workers"][far[0].worker]["pid"], signal.SIGKILL)
     await bench.talk(near, 20)
     died = await bench.until(WorkerDied)
@@ -336,6 +338,7 @@ async def test_ipv6(tmp_path):
     stream = bench.client.reserve(group=1, signalled_host="::1")
     bench.client.configure(stream.stream_id, StreamParams(phone.getsockname()[:2]))
     bench.client.echo(stream.stream_id, True)
+    bench.client.flush()
     for number in range(10):
         head = struct.pack(">BBHII", 0x80, 0, number, 160 * number, 5)
         phone.sendto(head + bytes([number]) * 160, (stream.host, stream.port))

@@ -7,6 +7,8 @@ import pytest
 
 from media.errors import ProtocolViolation
 from media.protocol import (
+    MESSAGE_OCTETS_MAX,
+    PACKED_MAX,
     ConfigureStream,
     File,
     HearProgress,
@@ -20,9 +22,10 @@ from media.protocol import (
     StopMonitor,
     StreamParams,
     Tone,
-    decode_command,
-    decode_event,
     encode,
+    pack,
+    unpack_commands,
+    unpack_events,
 )
 
 
@@ -41,19 +44,19 @@ from media.protocol import (
     ],
 )
 def test_commands_arrive_as_they_were_sent(command):
-    assert decode_command(encode(command)) == command
+    assert unpack_commands(pack([encode(command)])[0]) == [command]
 
 
 def test_events_arrive_as_they_were_sent():
     event = ProgressHeard(3, "busy")
-    assert decode_event(encode(event)) == event
+    assert unpack_events(pack([encode(event)])[0]) == [event]
 
 
 def test_what_is_not_said_has_its_usual_meaning():
     short = msgspec.msgpack.encode(
         {"type": "StartRecording", "recording_id": 1, "left": 2, "right": None, "name": "a.wav"}
     )
-    assert decode_command(short) == StartRecording(1, 2, None, "a.wav")
+    assert unpack_commands(pack([short])[0]) == [StartRecording(1, 2, None, "a.wav")]
 
 
 @pytest.mark.parametrize(
@@ -75,4 +78,23 @@ def test_what_is_not_said_has_its_usual_meaning():
 )
 def test_anything_else_is_refused(data):
     with pytest.raises(ProtocolViolation):
-        decode_command(data)
+        unpack_commands(b"\x91" + data)
+    with pytest.raises(ProtocolViolation):
+        unpack_commands(data)
+
+
+def test_a_packet_holds_as_many_messages_as_fit_in_their_order():
+    small = [encode(StopMonitor(number)) for number in range(PACKED_MAX + 1)]
+    data, count = pack(small)
+    assert count == PACKED_MAX
+    assert unpack_commands(data) == [StopMonitor(number) for number in range(PACKED_MAX)]
+
+    large = [encode(StartRecording(1, 2, None, "x" * 30_000)) for _ in range(3)]
+    data, count = pack(large)
+    assert count == 2
+    assert len(data) <= MESSAGE_OCTETS_MAX
+
+
+def test_a_packet_without_a_message_is_refused():
+    with pytest.raises(ProtocolViolation):
+        unpack_commands(b"\x90")
