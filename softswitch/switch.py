@@ -19,6 +19,7 @@ from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
 from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
+from softswitch.apps.ask import Asker, GuardedAsker
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
@@ -49,7 +50,7 @@ from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.trace import Trace, TracedMessage
 from softswitch.transport.address import own_address
-from softswitch.transport.dns_lookup import DnsLookup, Lookup
+from softswitch.transport.dns_lookup import DnsLookup, Lookup, addresses_of
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
@@ -124,6 +125,10 @@ class Environment(Protocol):
         """How mail is sent."""
         ...
 
+    def asker(self, office: Office) -> Asker:
+        """How flows ask other programs."""
+        ...
+
 
 class Machine:
     """The real world: sockets, worker processes, SQLite, the system's clocks and randomness."""
@@ -175,6 +180,9 @@ class Machine:
 
     def mail(self, office: Office) -> SendMail:
         return smtp(office.mail)
+
+    def asker(self, office: Office) -> Asker:
+        return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))
 
 
 class Switch:
@@ -279,6 +287,7 @@ class Switch:
             prompts,
             environment.token,
             environment.mail(office),
+            environment.asker(office),
         )
         self.catalogue = Catalogue(desk)
         self.catalogue.add("handler", self._run_handler)

@@ -31,7 +31,7 @@ def models() -> dict[str, type[BaseModel]]:
             sub = _model_in(inner.annotation)
             if sub is not None:
                 article = "an" if section[0] in "aeiou" else "a"
-                found[f"{key} of {article} {section}"] = sub
+                found[f"{inner.alias or key} of {article} {section}"] = sub
     return found
 
 

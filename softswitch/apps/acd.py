@@ -148,10 +148,24 @@ class CallCentre:
                 caller=self.number_of(call),
                 priority=None if call.priority is None else float(call.priority),
                 skill=call.skill or "",
-                attributes={"number": call.number_from, "name": call.caller_name},
+                customer_id=self._customer_id(call),
+                attributes=self._facts(call),
             )
         )
         return queue_call
+
+    def _facts(self, call: Call) -> dict[str, str]:
+        facts = {"number": call.number_from, "name": call.caller_name}
+        if call.customer_number:
+            facts["customer_number"] = call.customer_number
+        return facts
+
+    def _customer_id(self, call: Call) -> str:
+        """Of a customer who has proved to be calling from another telephone."""
+        if not call.customer_number:
+            return ""
+        customer = self.host.customers.get(self.written(call.customer_number))
+        return customer.id if customer is not None else ""
 
     def _adopt(self, queue_call: QueueCall) -> None:
         self.calls[queue_call.call.call_id] = queue_call
@@ -325,7 +339,7 @@ class CallCentre:
         view = self.host.engine.view_contact(contact_id, self.host.now_s())
         if view is None:
             return ""
-        number = str(view.attributes.get("number", ""))
+        number = str(view.attributes.get("customer_number") or view.attributes.get("number", ""))
         customer = self.host.customers.get(self.written(number))
         return customer.name if customer is not None else str(view.attributes.get("name", ""))
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softswitch.apps.apology import apologise
+from softswitch.apps.ask import Asker
 from softswitch.apps.conference import Conferences
 from softswitch.apps.echo import echo_test
+from softswitch.apps.flow import Flows
 from softswitch.apps.ivr import Menus
 from softswitch.apps.mailbox import Mailboxes
 from softswitch.apps.mailbox_menu import MailboxMenu
@@ -35,7 +37,7 @@ _log = logging.getLogger("softswitch.apps")
 @dataclass(slots=True)
 class Desk:
     """What applications stand on: the office, its folder, time, the journal, its prompts, a source of
-    random text (64 bits or more), and how mail is sent."""
+    random text (64 bits or more), how mail is sent, and how other programs are asked."""
 
     office: Office
     directory: Path
@@ -44,6 +46,7 @@ class Desk:
     prompts: Prompts
     token: Callable[[], str]
     send_mail: SendMail
+    ask: Asker
 
 
 class Catalogue:
@@ -77,6 +80,7 @@ class Catalogue:
                 "code": self._run_code,
                 "conference": self.conferences.run,
                 "ivr": Menus(desk).run,
+                "flow": Flows(desk, self.surveys).run,
                 "voicemail": Voicemail(desk, self.mailboxes).run,
             }
         )

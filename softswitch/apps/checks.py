@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from softswitch.apps.acd_config import check_routing
+from softswitch.config.flow_checks import automatic_exits
 from softswitch.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def _circles(office: Office) -> Iterator[Problem]:
     """
     ways = _automatic_ways(office)
     seen: set[frozenset[_Node]] = set()
+    for index, flow in enumerate(office.flows):
+        for number, key, to in automatic_exits(flow):
+            start = ("flow", flow.name)
+            circle = _way_back(ways, start, (to.kind, to.name))
+            if circle and frozenset(circle) not in seen:
+                seen.add(frozenset(circle))
+                yield _circle(f"flow[{index}].step[{number}].{key}", circle, flow.name)
     for index, ivr in enumerate(office.ivrs):
         for key in ("otherwise", "closed"):
             start, to = ("ivr", ivr.name), getattr(ivr, key)
@@ -49,13 +57,13 @@ def _circles(office: Office) -> Iterator[Problem]:
             circle = _way_back(ways, start, (to.kind, to.name))
             if circle and frozenset(circle) not in seen:
                 seen.add(frozenset(circle))
-                names = " -> ".join(f"{kind}:{name}" for kind, name in [*circle, circle[0]])
-                yield Problem(
-                    f"ivr[{index}].{key}",
-                    f"sends callers round in a circle: {names}",
-                    "a destination outside of it",
-                    ivr.name,
-                )
+                yield _circle(f"ivr[{index}].{key}", circle, ivr.name)
+
+
+def _circle(path: str, circle: list[_Node], entry: str) -> Problem:
+    names = " -> ".join(f"{kind}:{name}" for kind, name in [*circle, circle[0]])
+    problem = f"sends callers round in a circle: {names}"
+    return Problem(path, problem, "a destination outside of it", entry)
 
 
 def _itself(ivr: Ivr) -> Destination:
@@ -69,6 +77,8 @@ def _automatic_ways(office: Office) -> dict[_Node, list[_Node]]:
     for ivr in office.ivrs:
         found = [ivr.otherwise, *([ivr.closed] if ivr.hours is not None else [])]
         ways["ivr", ivr.name] = [(to.kind, to.name) for to in found]
+    for flow in office.flows:
+        ways["flow", flow.name] = [(to.kind, to.name) for _, _, to in automatic_exits(flow)]
     for queue in office.queues:
         ways["queue", queue.name] = [(queue.overflow.kind, queue.overflow.name)]
     for extension in office.extensions:

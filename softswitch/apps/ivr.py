@@ -52,6 +52,30 @@ def menu_of(office: Office, ivr: Ivr) -> Menu:
     )
 
 
+async def play_until_key(call: Call, prompts: tuple[str, ...]) -> DigitPressed | PlayEnded:
+    """Play prompts one after the other; the first key stops them. Words that are missing are passed over:
+    a menu still works for those who know it."""
+    for prompt in prompts:
+        try:
+            playing = await call.start_play(prompt)
+        except CallError as error:
+            if call.ended:
+                raise
+            _log.error("call %s: prompt %s: %s", call.call_id, prompt, error)
+            continue
+        digit = await call.next_digit(None, until=playing)
+        if digit:
+            await call.stop_play()
+            return DigitPressed(digit)
+    return PlayEnded()
+
+
+async def next_key(call: Call, timeout_s: float) -> DigitPressed | TimedOut:
+    """Await a key."""
+    digit = await call.next_digit(timeout_s)
+    return DigitPressed(digit) if digit else TimedOut()
+
+
 class Menus:
     """The application of ``ivr:NAME`` destinations."""
 
@@ -74,10 +98,9 @@ class Menus:
             match effect:
                 case Play():
                     await call.answer()
-                    event = await self._play(call, effect.prompts)
+                    event = await play_until_key(call, effect.prompts)
                 case Await():
-                    digit = await call.next_digit(effect.timeout_s)
-                    event = DigitPressed(digit) if digit else TimedOut()
+                    event = await next_key(call, effect.timeout_s)
                 case Announce():
                     await call.answer()
                     await call.play(effect.prompt)
@@ -86,22 +109,6 @@ class Menus:
                 case Leave():
                     await self._leave(call, name, effect)
         return event
-
-    async def _play(self, call: Call, prompts: tuple[str, ...]) -> Event:
-        for prompt in prompts:
-            try:
-                playing = await call.start_play(prompt)
-            except CallError as error:
-                if call.ended:
-                    raise
-                # A menu whose words are missing still works for those who know it.
-                _log.error("menu prompt %s: %s", prompt, error)
-                continue
-            digit = await call.next_digit(None, until=playing)
-            if digit:
-                await call.stop_play()
-                return DigitPressed(digit)
-        return PlayEnded()
 
     async def _leave(self, call: Call, name: str, leave: Leave) -> None:
         self._desk.journal.append(

@@ -46,6 +46,7 @@ class Menu:
     timeout_s: float = 6.0
     otherwise: Destination = _HANG_UP
     closed: Destination = _HANG_UP
+    more: tuple[str, ...] = ()  # after the greeting, until a key is pressed
 
     @property
     def asks(self) -> bool:
@@ -181,7 +182,7 @@ class MenuMachine:
     def _greet(self, *before: str) -> list[Effect]:
         self.state = MenuState.GREETING
         self.pressed = ""
-        return [Play((*before, self._menu.greeting))]
+        return [Play((*before, self._menu.greeting, *self._menu.more))]
 
     def _play_ended(self) -> list[Effect]:
         if self.state is not MenuState.GREETING:

@@ -10,26 +10,36 @@ from softswitch.config.problems import InvalidOffice, Problem, nearest
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
-    from softswitch.config import Office
+    from softswitch.config import Office, Prompt
     from softswitch.prompts import Prompts
 
 
 async def make_sounds(office: Office, prompts: Prompts) -> None:
-    """Speak the texts and convert the files of all menus; raises `InvalidOffice` with every sound
+    """Speak the texts and convert the files of all menus and flows; raises `InvalidOffice` with every sound
     that is missing or cannot be played."""
     problems = [*_missing_music(office, prompts)]
-    for index, ivr in enumerate(office.ivrs):
-        path, prompt = f"ivr[{index}].greeting", spoken_as(ivr.greeting)
+    for path, entry, wanted in _sounds(office):
+        prompt = spoken_as(wanted)
         try:
             if prompts.needs_making(prompt):
                 await prompts.make(prompt)
             prompts.find(prompt)
         except CallError as error:
-            hint = nearest(prompt, prompts.names()) if ivr.greeting.kind == "prompt" else ""
+            hint = nearest(prompt, prompts.names()) if wanted.kind == "prompt" else ""
             allowed = "a prompt's id, a WAV file, or a text where espeak-ng is installed"
-            problems.append(Problem(path, f"{error}{hint}", allowed, ivr.name))
+            problems.append(Problem(path, f"{error}{hint}", allowed, entry))
     if problems:
         raise InvalidOffice(problems)
+
+
+def _sounds(office: Office) -> Iterator[tuple[str, str, Prompt]]:
+    """Path, entry and prompt of all that menus and flows say."""
+    for index, ivr in enumerate(office.ivrs):
+        yield f"ivr[{index}].greeting", ivr.name, ivr.greeting
+    for index, flow in enumerate(office.flows):
+        for number, step in enumerate(flow.steps):
+            for each in step.prompt:
+                yield f"flow[{index}].step[{number}].prompt", flow.name, each
 
 
 def _missing_music(office: Office, prompts: Prompts) -> Iterator[Problem]:

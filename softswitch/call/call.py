@@ -36,7 +36,8 @@ class Call:
     `number_from` and `number_to` as dialled; `caller_name`. Set by whoever knows better: `language`
     ("en" or "zh", at first the office's), in which prompts are spoken; `priority` and `skill`, with
     which the call enters queues (None: as the queue and the customer say); `hides_digits`, while a PIN
-    is asked for, so that it is not written down.
+    is asked for, so that it is not written down; `customer_number`, the number of the customer who has
+    proved to be calling (from another telephone, say); `variables`, what flows remember of the call.
 
     Every awaited verb raises `CallEnded` when the caller has gone; leaving the handler releases all
     legs and streams.
@@ -55,6 +56,7 @@ class Call:
         "call_id",
         "caller",
         "caller_name",
+        "customer_number",
         "dial_machine",
         "ended",
         "forwarded_by",
@@ -88,6 +90,7 @@ class Call:
         "transferred_by",
         "trunk_legs",
         "trunks_taken",
+        "variables",
     )
 
     def __init__(
@@ -115,6 +118,8 @@ class Call:
         self.priority: int | None = None
         self.skill: str | None = None
         self.hides_digits = False
+        self.customer_number: str | None = None
+        self.variables: dict[str, str] = {}
         self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
@@ -315,8 +320,9 @@ class Call:
 
     @property
     def customer(self) -> Customer | None:
-        """The customer whose number this call comes from, if the office knows one."""
-        return self._control.customer_of(self.number_from)
+        """The customer who is calling, if the office knows one: whose number this call comes from, or who
+        has said another (`customer_number`)."""
+        return self._control.customer_of(self.customer_number or self.number_from)
 
     async def echo(self, on: bool = True) -> None:
         """Send the caller his own voice back."""

@@ -109,6 +109,7 @@ class Dialplan:
             "ring_group": frozenset(g.number for g in office.ring_groups),
             "queue": frozenset(q.name for q in office.queues),
             "ivr": frozenset(i.name for i in office.ivrs),
+            "flow": frozenset(f.name for f in office.flows),
             "conference": frozenset(c.number for c in office.conferences),
             "voicemail": frozenset(e.number for e in office.extensions if e.voicemail),
         }
@@ -254,6 +255,9 @@ def _local_numbers(office: Office) -> dict[str, Destination]:
     for ivr in office.ivrs:
         if ivr.number:
             local[ivr.number] = Destination("ivr", ivr.name)
+    for flow in office.flows:
+        if flow.number:
+            local[flow.number] = Destination("flow", flow.name)
     for queue in office.queues:
         if queue.number:
             local[queue.number] = Destination("queue", queue.name)

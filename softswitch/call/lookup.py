@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -15,10 +16,18 @@ _HEAD_OCTETS_MAX = 16_384
 
 
 async def look_up(url: str, *, timeout_s: float = 2.0, **query: object) -> Any | None:
+    """`fetch` with the query as keyword arguments."""
+    return await fetch(url, query, timeout_s=timeout_s)
+
+
+async def fetch(
+    url: str, query: Mapping[str, object], *, timeout_s: float, connect_to: str = ""
+) -> Any | None:
     """What `url` answers, read as JSON; None where it does not answer 200 with JSON within `timeout_s`.
 
     Parameters: `query`, added to the URL, percent-encoded: a caller's number cannot change where the
-    question goes. Neither redirects nor answers above `ANSWER_OCTETS_MAX` are followed. A look-up that
+    question goes; `connect_to`, an address to use instead of asking the DNS (the certificate is still the
+    host's). Neither redirects nor answers above `ANSWER_OCTETS_MAX` are followed. A look-up that
     fails is logged, and never ends a call: raises `ValueError` only for a URL that is none.
     """
     parts = urlsplit(url)
@@ -30,7 +39,9 @@ async def look_up(url: str, *, timeout_s: float = 2.0, **query: object) -> Any |
         target += f"?{full}"
     try:
         async with asyncio.timeout(timeout_s):
-            status, body = await _get(parts.scheme, parts.hostname, parts.port, target)
+            status, body = await _get(
+                parts.scheme, parts.hostname, parts.port, target, connect_to or parts.hostname
+            )
         if status == 200:
             return json.loads(body)
         _log.warning("look-up at %s: answered with %d", parts.hostname, status)
@@ -41,12 +52,18 @@ async def look_up(url: str, *, timeout_s: float = 2.0, **query: object) -> Any |
     return None
 
 
-async def _get(scheme: str, host: str, port: int | None, target: str) -> tuple[int, bytes]:
+async def _get(
+    scheme: str, host: str, port: int | None, target: str, address: str
+) -> tuple[int, bytes]:
     """One GET in HTTP/1.0, whose answer ends with the connection: no chunks to be put together."""
     tls = scheme == "https"
     where = port if port is not None else (443 if tls else 80)
     reader, writer = await asyncio.open_connection(
-        host, where, ssl=tls or None, limit=_HEAD_OCTETS_MAX
+        address,
+        where,
+        ssl=tls or None,
+        server_hostname=host if tls else None,
+        limit=_HEAD_OCTETS_MAX,
     )
     try:
         name = f"[{host}]" if ":" in host else host

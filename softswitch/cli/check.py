@@ -20,6 +20,7 @@ _ARRAYS = (
     ("inbound", "inbound"),
     ("hours", "hours"),
     ("ivr", "ivrs"),
+    ("flow", "flows"),
     ("region", "regions"),
     ("queue", "queues"),
     ("conference", "conferences"),

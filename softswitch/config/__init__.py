@@ -20,6 +20,7 @@ from softswitch.config.centre import (
     Relax,
     ServiceLevel,
 )
+from softswitch.config.flows import Case, Flow, LookUp, Step
 from softswitch.config.lines import (
     Conference,
     Extension,
@@ -63,12 +64,14 @@ __all__ = [
     "Agent",
     "Announce",
     "Callback",
+    "Case",
     "Check",
     "Codes",
     "Conference",
     "Customer",
     "Destination",
     "Extension",
+    "Flow",
     "Forward",
     "HostPort",
     "Hours",
@@ -78,6 +81,7 @@ __all__ = [
     "Ivr",
     "LastAgent",
     "Listen",
+    "LookUp",
     "Mail",
     "Media",
     "Office",
@@ -96,6 +100,7 @@ __all__ = [
     "ServiceLevel",
     "Sip",
     "Source",
+    "Step",
     "Storage",
     "Tls",
     "Trunk",

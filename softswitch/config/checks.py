@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from softswitch.config.flow_checks import check_flows
 from softswitch.config.problems import Problem, nearest, quoted
 from softswitch.config.values import Destination, HostPort, plain_ip
 
@@ -17,12 +18,14 @@ _NUMBERED = (
     ("ring_group", "ring_groups"),
     ("conference", "conferences"),
     ("ivr", "ivrs"),
+    ("flow", "flows"),
     ("queue", "queues"),
 )
 _NAMED = (
     ("trunk", "trunks", "name"),
     ("hours", "hours", "name"),
     ("ivr", "ivrs", "name"),
+    ("flow", "flows", "name"),
     ("region", "regions", "name"),
     ("queue", "queues", "name"),
     ("agent", "agents", "id"),
@@ -37,18 +40,19 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _doubled_listeners(office)
     yield from _doubled_digests(office)
     yield from _tls(office)
-    known = _Known(office)
+    known = Known(office)
     yield from _extensions(office, known)
     yield from _trunks(office)
     yield from _routes(office, known)
     yield from _menus(office, known)
+    yield from check_flows(office, known)
     yield from _regions(office)
     yield from _queues(office, known)
     yield from _agents(office, known)
     yield from _customers(office)
 
 
-class _Known:
+class Known:
     """The names that may be referred to, by kind."""
 
     def __init__(self, office: Office) -> None:
@@ -57,6 +61,7 @@ class _Known:
             "ring_group": frozenset(g.number for g in office.ring_groups),
             "queue": frozenset(q.name for q in office.queues),
             "ivr": frozenset(i.name for i in office.ivrs),
+            "flow": frozenset(f.name for f in office.flows),
             "conference": frozenset(c.number for c in office.conferences),
             "voicemail": frozenset(e.number for e in office.extensions if e.voicemail),
             "trunk": frozenset(t.name for t in office.trunks),
@@ -172,7 +177,7 @@ def _doubled_digests(office: Office) -> Iterator[Problem]:
     )
 
 
-def _extensions(office: Office, known: _Known) -> Iterator[Problem]:
+def _extensions(office: Office, known: Known) -> Iterator[Problem]:
     for index, extension in enumerate(office.extensions):
         path, entry = f"extension[{index}]", extension.number
         for key in ("always", "busy", "no_answer", "unreachable"):
@@ -219,7 +224,7 @@ def _trunks(office: Office) -> Iterator[Problem]:
             taken.append((port, entry, here))
 
 
-def _routes(office: Office, known: _Known) -> Iterator[Problem]:
+def _routes(office: Office, known: Known) -> Iterator[Problem]:
     for index, out in enumerate(office.outbound):
         path = f"outbound[{index}]"
         if out.strip > len(out.prefix):
@@ -259,7 +264,7 @@ def _routes(office: Office, known: _Known) -> Iterator[Problem]:
     )
 
 
-def _menus(office: Office, known: _Known) -> Iterator[Problem]:
+def _menus(office: Office, known: Known) -> Iterator[Problem]:
     for index, ivr in enumerate(office.ivrs):
         path, entry = f"ivr[{index}]", ivr.name
         if ivr.hours is not None:
@@ -283,7 +288,7 @@ def _regions(office: Office) -> Iterator[Problem]:
     )
 
 
-def _queues(office: Office, known: _Known) -> Iterator[Problem]:
+def _queues(office: Office, known: Known) -> Iterator[Problem]:
     for index, queue in enumerate(office.queues):
         path, entry = f"queue[{index}]", queue.name
         if queue.hours is not None:
@@ -307,7 +312,7 @@ def _queues(office: Office, known: _Known) -> Iterator[Problem]:
                 )
 
 
-def _agents(office: Office, known: _Known) -> Iterator[Problem]:
+def _agents(office: Office, known: Known) -> Iterator[Problem]:
     for index, agent in enumerate(office.agents):
         path, entry = f"agent[{index}]", agent.id
         yield from known.check(f"{path}.extension", entry, "extension", agent.extension)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from softswitch.config.checks import check_office
+from softswitch.config.flows import Flow
 from softswitch.config.lines import Ivr
 from softswitch.config.locate import Locator
 from softswitch.config.model import Office
@@ -63,15 +64,31 @@ def load_office(path: str | Path, *, checks: Iterable[Check] = ()) -> Office:
     files = {name: getattr(office.tls, name) for name in type(office.tls).model_fields}
     placed = {name: (file.parent / path).absolute() for name, path in files.items() if path}
     tls = office.tls.model_copy(update=placed)
-    ivrs = tuple(_with_file_from(file.parent, ivr) for ivr in office.ivrs)
-    return office.model_copy(update={"storage": storage, "tls": tls, "ivrs": ivrs})
+    placed_sounds = {
+        "ivrs": tuple(_with_file_from(file.parent, ivr) for ivr in office.ivrs),
+        "flows": tuple(_with_files_from(file.parent, flow) for flow in office.flows),
+    }
+    return office.model_copy(update={"storage": storage, "tls": tls, **placed_sounds})
 
 
 def _with_file_from(directory: Path, ivr: Ivr) -> Ivr:
-    if ivr.greeting.kind != "file":
-        return ivr
-    path = str((directory / ivr.greeting.value).absolute())
-    return ivr.model_copy(update={"greeting": Prompt("file", path)})
+    return ivr.model_copy(update={"greeting": _placed(directory, ivr.greeting)})
+
+
+def _with_files_from(directory: Path, flow: Flow) -> Flow:
+    steps = tuple(
+        step.model_copy(update={"prompt": tuple(_placed(directory, p) for p in step.prompt)})
+        if step.prompt
+        else step
+        for step in flow.steps
+    )
+    return flow.model_copy(update={"steps": steps})
+
+
+def _placed(directory: Path, prompt: Prompt) -> Prompt:
+    if prompt.kind != "file":
+        return prompt
+    return Prompt("file", str((directory / prompt.value).absolute()))
 
 
 def parse_office(text: str, source: str = "", *, checks: Iterable[Check] = ()) -> Office:

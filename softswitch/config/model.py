@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from softswitch.config.centre import Agent, Customer, Queue, Region
+from softswitch.config.flows import Flow, LookUp
 from softswitch.config.lines import (
     Conference,
     Extension,
@@ -46,6 +47,8 @@ class Office(Section):
     inbound: Many[Inbound] = Field(default=(), max_length=100_000)
     hours: Many[Hours] = Field(default=(), max_length=1_000)
     ivrs: Many[Ivr] = Field(default=(), alias="ivr", max_length=1_000)
+    flows: Many[Flow] = Field(default=(), alias="flow", max_length=1_000)
+    look_up: LookUp = LookUp()
     regions: Many[Region] = Field(default=(), alias="region", max_length=10_000)
     queues: Many[Queue] = Field(default=(), alias="queue", max_length=1_000)
     conferences: Many[Conference] = Field(default=(), alias="conference", max_length=10_000)

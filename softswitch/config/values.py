@@ -28,6 +28,7 @@ DESTINATION_KINDS = (
     "ring_group",
     "queue",
     "ivr",
+    "flow",
     "conference",
     "voicemail",
     "trunk",
@@ -257,7 +258,8 @@ class Destination:
 _DESTINATIONS = '"hangup" or one of ' + ", ".join(f"{kind}:..." for kind in DESTINATION_KINDS)
 
 
-def _parse_destination(text: str) -> Destination:
+def parse_destination(text: str) -> Destination:
+    """``queue:support``, ``hangup``...; raises the refusal that says what is allowed."""
     if text == "hangup":
         return Destination("hangup")
     kind, separator, name = text.partition(":")
@@ -272,10 +274,10 @@ def parse_forward(text: str) -> Destination:
         return Destination("number", text)
     if text == "voicemail":
         return Destination("voicemail")
-    return _parse_destination(text)
+    return parse_destination(text)
 
 
-To = Annotated[Destination, one_text(_DESTINATIONS, _parse_destination)]
+To = Annotated[Destination, one_text(_DESTINATIONS, parse_destination)]
 ForwardTo = Annotated[
     Destination, one_text('"voicemail", a number or a destination', parse_forward)
 ]

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from media.protocol import MediaEvent
+from softswitch.apps.ask import Asker
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.mailer import SendMail
 from softswitch.clock import Clock
@@ -145,6 +146,9 @@ class SimEnvironment:
         self.journal = MemoryJournal()
         self.dns = SimDns()
         self.mails: list[EmailMessage] = []
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.answers: dict[str, Any] = {}
+        self.answer_after_s = 0.0
         self.mail_fails = ""
         self.media: SimMediaPlane | None = None
         self._network = network
@@ -201,6 +205,16 @@ class SimEnvironment:
             self.mails.append(message)
 
         return send
+
+    def asker(self, office: Office) -> Asker:
+        """Questions are kept in `asked` and answered from `answers`, by URL, after `answer_after_s`."""
+
+        async def ask(url: str, *, timeout_s: float, query: Mapping[str, str]) -> Any | None:
+            self.asked.append((url, dict(query)))
+            await asyncio.sleep(min(self.answer_after_s, timeout_s))
+            return self.answers.get(url) if self.answer_after_s < timeout_s else None
+
+        return ask
 
     def secret(self) -> bytes:
         """The key of the exchange's nonces, from the seed."""

@@ -45,7 +45,14 @@ KINDS = CALL_KINDS | acd.CONTACT_KINDS
 TELLING = acd.CONTACT_KINDS | {"call-ended"}
 """The kinds after which it is told anew: no call needs its segments in a table before its end."""
 
-_APPS = {"ivr": "ivr", "voicemail": "voicemail", "queue": "", "extension": "", "ring_group": ""}
+_APPS = {
+    "ivr": "ivr",
+    "flow": "ivr",
+    "voicemail": "voicemail",
+    "queue": "",
+    "extension": "",
+    "ring_group": "",
+}
 
 
 @dataclass(slots=True)

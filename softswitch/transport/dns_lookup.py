@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,6 +126,20 @@ class DnsLookup:
             if wanted in words[1:] and (":" in words[0]) == (kind == "AAAA"):
                 found.append(words[0])
         return tuple(found[:RECORDS_MAX])
+
+
+def addresses_of(lookup: Lookup) -> Callable[[str], Awaitable[list[str]]]:
+    """A function that gives the addresses of a name, IPv4 first, none where nothing is known."""
+
+    async def addresses(name: str) -> list[str]:
+        found: list[str] = []
+        for kind in ("A", "AAAA"):
+            with contextlib.suppress(NoRecords, LookupFailed):
+                answer = await lookup.query(name, kind)
+                found += [record for record in answer.records if isinstance(record, str)]
+        return found
+
+    return addresses
 
 
 def _server(host: str, port: int) -> Any:
