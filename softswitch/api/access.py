@@ -158,6 +158,41 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "quality",
+        """
+        GET /scorecards agent
+        POST /scorecards supervisor
+        GET /scorecards/{scorecard_id} agent
+        PATCH /scorecards/{scorecard_id} supervisor
+        GET /evaluations agent
+        POST /evaluations supervisor
+        GET /evaluations/{evaluation_id} agent
+        PATCH /evaluations/{evaluation_id} supervisor
+        POST /evaluations/{evaluation_id}/publish supervisor
+        POST /evaluations/{evaluation_id}/acknowledge agent
+        POST /evaluations/{evaluation_id}/appeal agent
+        POST /evaluations/{evaluation_id}/decision supervisor
+        GET /evaluations/{evaluation_id}/comments agent
+        POST /evaluations/{evaluation_id}/comments agent
+        GET /calibrations supervisor
+        POST /calibrations supervisor
+        GET /calibrations/{calibration_id} supervisor
+        POST /calibrations/{calibration_id}/evaluation supervisor
+        POST /calibrations/{calibration_id}/close supervisor
+        GET /quality/agreement supervisor
+        GET /sampling-rules supervisor
+        POST /sampling-rules supervisor
+        PATCH /sampling-rules/{rule_id} supervisor
+        DELETE /sampling-rules/{rule_id} supervisor
+        GET /samples supervisor
+        POST /samples supervisor
+        DELETE /samples/{sample_id} supervisor
+        GET /agents/{agent_id}/coaching agent
+        POST /agents/{agent_id}/coaching supervisor
+        POST /agents/{agent_id}/coaching/{note_id}/acknowledge agent
+        """,
+    ),
+    **_table(
         "reports",
         """
         GET /reports/queues supervisor

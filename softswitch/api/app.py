@@ -29,6 +29,9 @@ ROUTES = (
     "office",
     "customers",
     "tickets",
+    "scorecards",
+    "evaluations",
+    "inspection",
     "reports",
     "users",
 )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import acd
-from softswitch.store.entry import Entry, text_of
+from softswitch.store.entry import Entry, integer_of, text_of
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
     agent_offers,
@@ -24,6 +24,7 @@ from softswitch.store.schema_centre import (
     handlings,
     queue_visits,
     segments,
+    surveys,
 )
 from softswitch.store.story import KINDS, TELLING, tell
 
@@ -37,7 +38,8 @@ _TABLES = {
     "offers": agent_offers,
     "handlings": handlings,
 }
-STORY_TABLES = tuple(_TABLES.values())
+STORY_TABLES = (*_TABLES.values(), surveys)
+SURVEY = "survey"
 
 
 class CentreProjection:
@@ -61,6 +63,8 @@ class CentreProjection:
 
     async def retell(self, connection: AsyncConnection, entries: Iterable[Entry]) -> None:
         """Tell the stories that `entries` change; may be repeated at will."""
+        entries = list(entries)
+        await self._write_surveys(connection, entries)
         changed = dict.fromkeys(
             entry.call_id for entry in entries if entry.call_id and entry.kind in TELLING
         )
@@ -86,6 +90,22 @@ class CentreProjection:
             await connection.execute(sa.delete(table).where(table.c.call_id.in_(ids)))
             if rows[name]:
                 await connection.execute(sa.insert(table), rows[name])
+
+    async def _write_surveys(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        rows = []
+        for entry in entries:
+            if entry.kind != SURVEY:
+                continue
+            data = entry.data()
+            names = {"queue_id": "queue", "agent_id": "agent", "survey": "survey"}
+            names |= {"caller": "caller", "customer": "customer"}
+            texts = {column: text_of(data.get(name)) for column, name in names.items()}
+            row = {"seq": entry.seq, "call_id": entry.call_id or "", "at_s": entry.at_s}
+            rows.append({**row, **texts, "score": integer_of(data.get("score"))})
+        if rows:
+            numbers = [row["seq"] for row in rows]
+            await connection.execute(sa.delete(surveys).where(surveys.c.seq.in_(numbers)))
+            await connection.execute(sa.insert(surveys), rows)
 
     # -- agents ---------------------------------------------------------------------------------
 

@@ -115,3 +115,21 @@ agent_states = sa.Table(
     sa.Index("agent_states_ended", "ended_at_s", "started_at_s"),
 )
 """What an agent was doing from when to when; the end is null while it lasts."""
+
+surveys = sa.Table(
+    "surveys",
+    metadata,
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=False),
+    sa.Column("call_id", sa.Text, nullable=False),
+    sa.Column("survey", sa.Text, nullable=False),
+    sa.Column("queue_id", sa.Text, nullable=False),
+    sa.Column("agent_id", sa.Text, nullable=False),
+    sa.Column("caller", sa.Text, nullable=False),
+    sa.Column("customer", sa.Text, nullable=False),
+    sa.Column("score", sa.Integer),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Index("surveys_call", "call_id"),
+    sa.Index("surveys_report", "at_s", "queue_id", "agent_id", "score"),
+    sa.Index("surveys_caller", "caller", "at_s"),
+)
+"""What callers were asked after a call; the score is null where they did not answer."""

@@ -27,7 +27,7 @@ class OpenTime:
     """Time as an office counts it. `periods` in order, without overlaps; `zone` says when a day is."""
 
     def __init__(self, zone: ZoneInfo, periods: Periods = always) -> None:
-        self._zone = zone
+        self.zone = zone
         self._periods = periods
 
     def between(self, start_s: float, end_s: float) -> float:
@@ -54,7 +54,7 @@ class OpenTime:
 
     def _open_from(self, start_s: float) -> Iterator[tuple[float, float]]:
         """Open intervals that end after an instant, in order, for at most `DAYS_MAX` days."""
-        day = datetime.fromtimestamp(start_s, UTC).astimezone(self._zone).date()
+        day = datetime.fromtimestamp(start_s, UTC).astimezone(self.zone).date()
         for number in range(DAYS_MAX):
             today = day + timedelta(days=number)
             for opens, closes in self._periods(today):
@@ -65,7 +65,7 @@ class OpenTime:
     def _instant(self, day: date, minutes: int) -> float:
         if minutes >= _MINUTES_A_DAY:
             day, minutes = day + timedelta(days=1), minutes - _MINUTES_A_DAY
-        at = datetime.combine(day, time(minutes // 60, minutes % 60), self._zone)
+        at = datetime.combine(day, time(minutes // 60, minutes % 60), self.zone)
         return at.timestamp()
 
 

@@ -14,16 +14,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
+from softswitch.store.calibrations import Calibrations
 from softswitch.store.calls import CallRecords
+from softswitch.store.coaching import Coaching
 from softswitch.store.customers import Customers
 from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.entries import JournalEntries
+from softswitch.store.evaluations import Evaluations
 from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
 from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
 from softswitch.store.record import CallRecord
+from softswitch.store.samples import Samples
 from softswitch.store.schema import journal as journal_table
+from softswitch.store.scorecards import Scorecards
 from softswitch.store.sla import OpenTime
 from softswitch.store.statistics import Statistics
 from softswitch.store.tickets import Tickets
@@ -59,6 +64,11 @@ class Store:
         self.customers = Customers(database, self.ledger)
         self.tickets = Tickets(database, self.ledger, open_time or OpenTime(ZoneInfo("UTC")))
         self.lines = LineSettings(database)
+        self.scorecards = Scorecards(database, self.ledger)
+        self.evaluations = Evaluations(database, self.ledger)
+        self.calibrations = Calibrations(database, self.ledger, self.evaluations)
+        self.samples = Samples(database, self.ledger, self.tickets.office.zone)
+        self.coaching = Coaching(database, self.ledger)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 

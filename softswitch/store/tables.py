@@ -8,6 +8,7 @@ from softswitch.store import (
     schema_customers,
     schema_lines,
     schema_people,
+    schema_quality,
     schema_tickets,
 )
 from softswitch.store.schema import metadata
@@ -19,5 +20,6 @@ __all__ = [
     "schema_customers",
     "schema_lines",
     "schema_people",
+    "schema_quality",
     "schema_tickets",
 ]

@@ -1,0 +1,107 @@
+"""Quality inspection over the API: who sees what, from the scorecard to the decided appeal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CARD = {
+    "name": "Support call",
+    "sections": [
+        {
+            "name": "Opening",
+            "items": [
+                {"key": "greeting", "question": "Greeted?", "points": 2},
+                {"key": "identity", "question": "Asked?", "critical": True},
+            ],
+        }
+    ],
+}
+
+
+async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
+    append = api.store.journal.append
+    append("call-started", "c1", {"number_from": "+861065551000"}, 1_000.0)
+    append("call-ended", "c1", {}, 1_060.0)
+    await api.store.journal.flush()
+    boss, mary, lilei = await api.as_role("supervisor"), api.client(), api.client()
+    await mary.log_in("mary", "console-secret-mary")
+    await lilei.log_in("lilei", "console-secret-lilei")
+    card = await boss.post("/scorecards", CARD)
+    assert card["pass_percent"] == 80.0
+    await lilei.post("/scorecards", CARD, 403)
+    await boss.post("/scorecards", {"name": "x", "sections": []}, 422)
+    two = CARD["sections"] * 2  # type: ignore[operator]
+    await boss.post("/scorecards", {"name": "x", "sections": two}, 409)
+    body = {"scorecard_id": card["id"], "call_id": "c1", "agent_id": "lilei"}
+    one = await mary.post("/evaluations", body)
+    path = f"/evaluations/{one['id']}"
+    await lilei.get(path, 404)
+    answers = [{"key": "greeting", "points": 2}, {"key": "identity", "points": 0}]
+    await boss.patch(path, {"answers": answers}, 409)
+    judged = await mary.patch(path, {"answers": answers}, headers={"If-Match": '"1"'})
+    assert (judged["score"], judged["raw_score"], judged["failed"]) == (0.0, 50.0, ["identity"])
+    await mary.patch(path, {"summary": "x"}, 412, headers={"If-Match": '"1"'})
+    await mary.post(f"{path}/comments", {"text": "Here", "second": 42.5})
+    await mary.post(f"{path}/publish", expect=200)
+    await mary.patch(path, {"summary": "late"}, 409)
+    assert (await lilei.get(path))["status"] == "published"
+    assert len((await lilei.get("/evaluations"))["items"]) == 1
+    assert [c["second"] for c in (await lilei.get(f"{path}/comments"))["items"]] == [42.5]
+    await mary.post(f"{path}/acknowledge", expect=404)
+    await boss.post(f"{path}/appeal", {"text": "not mine"}, 403)
+    await lilei.post(f"{path}/acknowledge", expect=200)
+    await lilei.post(f"{path}/appeal", {"text": "I did, at 0:42"}, 200)
+    await lilei.post(f"{path}/appeal", {"text": "again"}, 409)
+    await mary.post(f"{path}/decision", {"upheld": True}, 409)
+    right = [{"key": "identity", "points": 1}]
+    done = await boss.post(f"{path}/decision", {"upheld": False, "answers": right}, 200)
+    assert (done["status"], done["score"], done["upheld"]) == ("decided", 100.0, False)
+    other = api.client()
+    await other.log_in("mary", "console-secret-mary")
+    coached = await other.post(
+        "/agents/lilei/coaching", {"text": "Ask first.", "evaluation_id": one["id"]}
+    )
+    assert len((await lilei.get("/agents/lilei/coaching"))["items"]) == 1
+    await lilei.get("/agents/mary/coaching", 404)
+    await lilei.post(f"/agents/lilei/coaching/{coached['id']}/acknowledge", expect=200)
+    await boss.post("/agents/nobody/coaching", {"text": "x"}, 404)
+
+
+async def test_calibration_and_sampling(api: Any) -> None:
+    now_s = api.service.clock.wall_s()
+    append = api.store.journal.append
+    append("call-started", "c1", {}, now_s - 60)
+    handled = {"contact": "c1", "queue": "support", "agent": "lilei", "talk_s": 30.0}
+    append("acd-handled", "c1", handled, now_s - 1)
+    append("call-ended", "c1", {}, now_s - 1)
+    await api.store.journal.flush()
+    first, second = await api.as_role("supervisor"), api.client()
+    await second.log_in("mary", "console-secret-mary")
+    card = await first.post("/scorecards", CARD)
+    body = {"scorecard_id": card["id"], "call_id": "c1", "agent_id": "lilei"}
+    calibration = await first.post("/calibrations", body)
+    path = f"/calibrations/{calibration['id']}"
+    for inspector, points in ((first, 2), (second, 1)):
+        mine = await inspector.post(f"{path}/evaluation", expect=200)
+        answers = [{"key": "greeting", "points": points}, {"key": "identity", "points": 1}]
+        await inspector.patch(f"/evaluations/{mine['id']}", {"answers": answers})
+        await inspector.post(f"/evaluations/{mine['id']}/publish", expect=200)
+    await first.get(f"/evaluations/{mine['id']}", 404)
+    assert (await first.get(path))["comparison"] is None
+    closed = await first.post(f"{path}/close", expect=200)
+    assert closed["comparison"]["overall"]["equal"] == 0.5
+    assert closed["comparison"]["items"]["greeting"]["difference"] == 50.0
+    await first.get(f"/evaluations/{mine['id']}")
+    params = {"scorecard_id": card["id"]}
+    found = await first.get("/quality/agreement", params=params)
+    assert found["overall"] == closed["comparison"]["overall"]
+    rule = await first.post("/sampling-rules", {"name": "any", "scorecard_id": card["id"]})
+    await first.post("/sampling-rules", {"name": "x", "kind": "ticket-keyword"}, 409)
+    await first.post("/sampling-rules", {"name": "x", "scorecard_id": 999}, 404)
+    drawn = (await first.post("/samples", expect=200))["items"]
+    assert [(s["call_id"], s["agent_id"]) for s in drawn] == [("c1", "lilei")]
+    await first.patch(f"/sampling-rules/{rule['id']}", {"enabled": False, "queues": ["support"]})
+    assert (await first.get("/sampling-rules"))["items"][0]["enabled"] is False
+    await first.delete(f"/samples/{drawn[0]['id']}")
+    assert (await first.get("/samples", params={"status": "dismissed"}))["items"]
+    await first.delete(f"/sampling-rules/{rule['id']}")
