@@ -25,6 +25,7 @@ COMMANDS = (
     "trace",
     "unban",
     "demo",
+    "load",
     "doctor",
 )
 """Modules of this package, in the order of `--help`."""

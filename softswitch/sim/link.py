@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+_HEADERS = 28
+"""Octets of IPv4 and UDP before each datagram."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -14,7 +17,8 @@ class Link:
     `loss_burst` above 1 makes losses come in bursts of that mean length at the same rate (Gilbert's
     model). `delay_s` is added to every datagram, and up to `jitter_s` more, uniformly, without
     changing the order; a reordered datagram (or the copy of a doubled one) is held back by up to
-    `reorder_s` more, so that later ones overtake it.
+    `reorder_s` more, so that later ones overtake it. `bandwidth_bps` above 0 lets so many bits a
+    second pass; what would wait longer than `queue_s` is lost.
     """
 
     loss: float = 0.0
@@ -24,12 +28,14 @@ class Link:
     jitter_s: float = 0.0
     reorder_s: float = 0.03
     loss_burst: float = 1.0
+    bandwidth_bps: float = 0.0
+    queue_s: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicate", "reorder"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is a probability, 0 to 1")
-        if min(self.delay_s, self.jitter_s, self.reorder_s) < 0.0:
+        if min(self.delay_s, self.jitter_s, self.reorder_s, self.bandwidth_bps, self.queue_s) < 0.0:
             raise ValueError("delays are not negative")
         if self.loss_burst > 1.0 and self.loss >= 1.0:
             raise ValueError("bursts of a total loss do not end")
@@ -59,21 +65,31 @@ class Direction:
     fates.
     """
 
-    __slots__ = ("_bursting", "_last_s", "_random")
+    __slots__ = ("_bursting", "_free_s", "_last_s", "_random")
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
         self._last_s = float("-inf")
+        self._free_s = float("-inf")
         self._bursting = False
 
-    def deliveries(self, link: Link, now_s: float, counters: LinkCounters) -> list[float]:
-        """When a datagram sent at `now_s` arrives: no, one or two times, in seconds."""
+    def deliveries(
+        self, link: Link, now_s: float, counters: LinkCounters, octets: int = 0
+    ) -> list[float]:
+        """When a datagram of `octets` sent at `now_s` arrives: no, one or two times, in seconds."""
         chance = self._random
         counters.sent += 1
         if self._is_lost(link):
             counters.lost += 1
             return []
         at_s = now_s + link.delay_s
+        if link.bandwidth_bps:
+            begins_s = max(self._free_s, now_s)
+            if begins_s - now_s > link.queue_s:
+                counters.lost += 1
+                return []
+            self._free_s = begins_s + 8.0 * (octets + _HEADERS) / link.bandwidth_bps
+            at_s += self._free_s - now_s
         if link.jitter_s:
             at_s += chance.random() * link.jitter_s
         at_s = max(at_s, self._last_s)

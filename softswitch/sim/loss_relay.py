@@ -152,7 +152,7 @@ class _Client:
     ) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        for at_s in direction.deliveries(link, now_s, counters):
+        for at_s in direction.deliveries(link, now_s, counters, len(data)):
             if at_s <= now_s:
                 self._relay.deliver(self, way, data)
             else:

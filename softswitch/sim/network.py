@@ -165,7 +165,7 @@ class SimNetwork:
             text = f"{self._seed} {source[0]}:{source[1]} {destination[0]}:{destination[1]}"
             direction = self._directions[(source, destination)] = Direction(text)
         link = self.link_between(source[0], destination[0])
-        for at_s in direction.deliveries(link, now_s, self.counters):
+        for at_s in direction.deliveries(link, now_s, self.counters, len(data)):
             self._in_flight += 1
             self._loop.call_at(at_s, self._arrive, bytes(data), source, destination)
 

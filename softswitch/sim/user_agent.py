@@ -29,7 +29,7 @@ from softswitch.sip.gate import Gate, OpenGate
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.stack import Credentials, SipStack, StackConfig
 from softswitch.sip.uri import NameAddr
-from softswitch.transport.driver import Driver
+from softswitch.transport.driver import Driver, Tap
 from softswitch.transport.interface import Transport
 
 _log = logging.getLogger("softswitch.sim")
@@ -42,7 +42,8 @@ class UserAgent:
     Parameters: `user` and `domain` make its address of record; `peer` is where its requests go
     (the exchange under test); `host` and `port` its own address; `behaviour` how it takes calls;
     `codecs` among PCMA and PCMU, best first; with `sound` every call has a `PhoneAudio`, without
-    it SDP names ports where nobody listens; `seed` fixes its tags, SSRCs and branches.
+    it SDP names ports where nobody listens; `seed` fixes its tags, SSRCs and branches; `tap`, when
+    given, sees every message instead of `history`.
 
     After `await open()`: `call`, `incoming`, `request`; `history` holds every SIP message it sent
     or received; `failures` every exception of its own, which is a bug of the test kit or the stack.
@@ -67,6 +68,7 @@ class UserAgent:
         calls_max: int = 16,
         config: StackConfig | None = None,
         gate: Gate | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.user = user
         self.domain = domain
@@ -87,6 +89,7 @@ class UserAgent:
         self._credentials = credentials
         self._sound = sound
         self._calls_max = calls_max
+        self._tap = tap if tap is not None else self.history.tap_flow
         self._random = random.Random(f"user agent {user} {seed}")
         self.session_number = self._random.getrandbits(31)
         self._silent_port = _SILENT_PORT_FIRST
@@ -117,7 +120,7 @@ class UserAgent:
             loop,
             self._take,
             on_broken=self._note_failure,
-            tap=self.history.tap_flow,
+            tap=self._tap,
         )
         self._driver.attach(self._transport)
 

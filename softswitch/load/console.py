@@ -1,0 +1,132 @@
+"""What is shown on the terminal: progress while it runs, and the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from softswitch.load.result import Result
+
+
+def progress_view(workers: list[dict[str, Any]], title: str) -> Any:
+    """One line of figures from the newest words of all generators."""
+    table = Table(title=title, title_justify="left")
+    for column in (
+        "seconds", "calls", "answered", "failed", "live", "set-up p50/p99", "delay p50",
+        "packets lost", "findings", "generator",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    told = [worker for worker in workers if worker]
+    if told:
+        counts: Counter[str] = Counter()
+        findings: Counter[str] = Counter()
+        for worker in told:
+            counts.update(worker["counts"])
+            findings.update(worker["findings"])
+        p50 = max(worker["setup_p50_ms"] for worker in told)
+        p99 = max(worker["setup_p99_ms"] for worker in told)
+        table.add_row(
+            f"{max(worker['at_s'] for worker in told):.0f}",
+            str(counts["attempted"]),
+            str(counts["answered"]),
+            str(counts["failed"]),
+            str(sum(worker["live"] for worker in told)),
+            f"{p50:.1f} / {p99:.1f} ms",
+            f"{max(worker['delay_p50_ms'] for worker in told):.2f} ms",
+            str(counts["packets_lost"]),
+            ", ".join(f"{code} {many}" for code, many in findings.most_common(3)) or "none",
+            f"{max(worker['cpu'] for worker in told):.0%}",
+        )
+    return table
+
+
+def summary_view(result: Result) -> Any:
+    """The summary of a run."""
+    figures = result.figures
+    parts: list[Any] = []
+    head = Table(title=f"{result.scenario} against {result.target}", title_justify="left")
+    for column in ("calls", "answered", "completed", "failed", "calls/s", "most at once", "resent"):
+        head.add_column(column, justify="right")
+    head.add_row(
+        f"{figures['attempted']:.0f}",
+        f"{figures['answered']:.0f}",
+        f"{figures['completed']:.0f}",
+        f"{figures['failed']:.0f}",
+        f"{figures['rate']:.1f}",
+        f"{figures['live_max']:.0f}",
+        f"{figures['resent']:.0f}",
+    )
+    parts.append(head)
+    times = Table("ms", "p50", "p90", "p99", "most", title="Times", title_justify="left")
+    for key, words in TIMES.items():
+        if f"{key}_p50_ms" in figures and figures[f"{key}_max_ms"]:
+            row = [f"{figures[f'{key}_{p}_ms']:.2f}" for p in ("p50", "p90", "p99", "max")]
+            times.add_row(words, *row)
+    if times.row_count:
+        parts.append(times)
+    if figures["packets_received"]:
+        sound = Table(title="Sound", title_justify="left")
+        for column in ("streams", "packets", "lost", "MOS p50", "MOS p5", "parties known"):
+            sound.add_column(column, justify="right")
+        share = figures["packets_stamped"] / figures["packets_received"]
+        sound.add_row(
+            f"{figures['streams_heard']:.0f} of {figures['streams']:.0f}",
+            f"{figures['packets_received']:.0f}",
+            f"{figures['packets_lost']:.0f} ({figures['loss']:.3%})",
+            f"{figures.get('mos_p50', 0):.2f}",
+            f"{figures.get('mos_p5', 0):.2f}",
+            f"by notes in {share:.0%} of the packets",
+        )
+        parts.append(sound)
+    if "target_cpu_s" in figures:
+        target = Table("CPU", "a call", "memory at most", title="Target", title_justify="left")
+        target.add_row(
+            f"{figures['target_cpu_s']:.1f} s",
+            f"{figures['target_cpu_ms_per_call']:.2f} ms",
+            f"{figures['target_rss_kb_max'] / 1024:.0f} MB",
+        )
+        parts.append(target)
+    if result.causes:
+        causes = Table("calls", "failed because", title="Failures", title_justify="left")
+        for cause, many in list(result.causes.items())[:10]:
+            causes.add_row(str(many), cause)
+        parts.append(causes)
+    parts.append(_findings(result))
+    parts.extend(Text(f"note: {note}", style="dim") for note in result.notes)
+    if result.saturated:
+        words = f"GENERATOR SATURATED: {result.saturated}. Do not blame the target: "
+        words += "more --processes or less --rate."
+        parts.append(Text(words, style="bold red"))
+    for entry in result.failed_if:
+        style = "red" if entry["failed"] else "green"
+        state = "FAILED" if entry["failed"] else "passed"
+        parts.append(Text(f"{state}: {entry['text']}", style=style))
+    return Group(*parts)
+
+
+TIMES = {
+    "setup": "set-up (due to 200)",
+    "ring": "ringing (due to 180)",
+    "bye": "hang-up (BYE to 200)",
+    "register": "registration",
+    "answer_wait": "wait for an agent",
+    "options": "OPTIONS",
+    "delay": "sound, one way",
+    "jitter": "jitter",
+    "late": "generator's own lateness",
+}
+
+
+def _findings(result: Result) -> Any:
+    if not result.findings:
+        return Text("No fault found.", style="green")
+    table = Table("times", "finding", "what it means", "for example", title="Findings")
+    table.title_justify = "left"
+    for entry in result.findings:
+        example = entry["examples"][0] if entry["examples"] else ""
+        table.add_row(str(entry["count"]), f"[red]{entry['code']}[/]", entry["words"], example)
+    return table

@@ -1,0 +1,199 @@
+"""A switch of our own to try the lab on: `softswitch serve` on a made-up office, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from softswitch.errors import SoftswitchError
+from softswitch.load.plan import Plan
+
+_READY_S = 60.0
+_SERVER, _CALLER, _CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+FIRST_EXTENSION, FIRST_AGENT = 1001, 2001
+
+_OFFICE = """\
+[office]
+name = "Load lab"
+domain = "load.example"
+
+[sip]
+listen = ["udp://{server}:{sip}"]
+
+[media]
+address = "{server}"
+ports = "{low}-{high}"
+workers = 1
+
+[http]
+listen = "{server}:{http}"
+
+[storage]
+directory = "var"
+
+[recording]
+calls = "none"
+
+[[trunk]]
+name = "gen"
+uri = "sip:{caller}:5999"
+from_addresses = ["{caller}"]
+max_calls = 10000
+max_calls_per_s = 10000
+health_check_s = 0
+
+[[conference]]
+number = "8000"
+max_participants = 1000
+
+[[inbound]]
+from = "gen"
+number = "8000"
+to = "conference:8000"
+"""
+_SINK = """
+[[trunk]]
+name = "sink{index}"
+uri = "sip:{called}:{port}"
+from_addresses = ["{called}:{port}"]
+max_calls = 10000
+max_calls_per_s = 10000
+health_check_s = 0
+
+[[inbound]]
+from = "gen"
+number = "9{index:02d}*"
+to = "trunk:sink{index}"
+"""
+_EXTENSION = """
+[[extension]]
+number = "{number}"
+password = "{password}"
+"""
+
+
+class DemoSwitch:
+    """The switch of a demonstration, as an async context manager; `adapt` fits a plan to it."""
+
+    def __init__(self, processes: int, extensions: int = 60) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="softswitch-load-")
+        self._password = secrets.token_hex(8)
+        self._extensions = extensions
+        self._sip = _free_port(_SERVER)
+        self._sinks = [_free_port(_CALLED) for _ in range(processes)]
+        self._process: asyncio.subprocess.Process | None = None
+        self._file = Path(self._folder.name) / "office.toml"
+        low = 20_000 + 2 * secrets.randbelow(8_000)
+        http = _free_port(_SERVER, socket.SOCK_STREAM)
+        text = _OFFICE.format(
+            server=_SERVER, caller=_CALLER, sip=self._sip, http=http, low=low, high=low + 3999
+        )
+        for index, port in enumerate(self._sinks):
+            text += _SINK.format(index=index, called=_CALLED, port=port)
+        for number in range(extensions):
+            text += _EXTENSION.format(number=FIRST_EXTENSION + number, password=self._password)
+        self._file.write_text(text)
+
+    async def __aenter__(self) -> Self:
+        """Start it. Raises `SoftswitchError` with its last words when it does not come up."""
+        self._process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("softswitch")),
+            "serve",
+            str(self._file),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._folder.name,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        said = b""
+        try:
+            async with asyncio.timeout(_READY_S):
+                while b"ready on" not in said:
+                    line = await self._process.stdout.readline()
+                    said += line
+                    if not line:
+                        break
+        except TimeoutError:
+            pass
+        if b"ready on" not in said:
+            await self.__aexit__()
+            words = said.decode(errors="replace").strip().splitlines()
+            raise SoftswitchError(f"the switch does not start: {(words or ['no word'])[-1]}")
+        self._drain = asyncio.create_task(self._process.stdout.read())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        process = self._process
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(20.0):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        self._folder.cleanup()
+
+    @property
+    def pids(self) -> list[int]:
+        """The switch and its media workers, as far as the system tells."""
+        assert self._process is not None
+        return [self._process.pid, *_children(self._process.pid)]
+
+    def adapt(self, plan: Plan) -> Plan:
+        """`plan` against this switch."""
+        accounts = [(str(FIRST_EXTENSION + n), self._password) for n in range(self._extensions)]
+        changes: dict[str, object] = {
+            "target": (_SERVER, self._sip),
+            "domain": "load.example",
+            "pids": self.pids,
+        }
+        through = {
+            "host": _CALLER,
+            "callee_host": _CALLED,
+            "callee_ports": self._sinks,
+            "dial": plan.dial or "9{process2}{call}",
+            "callers": plan.callers or [("load", None)],
+        }
+        half = len(accounts) // 2
+        match plan.scenario:
+            case "uac" | "register" | "ivr":
+                changes |= {"callers": accounts, "dial": plan.dial or "*43"}
+            case "conference":
+                changes |= {**through, "dial": plan.dial or "8000"}
+            case "transfer" | "queue":
+                changes |= {
+                    "callers": accounts[:half],
+                    "callees": accounts[half:],
+                    "register": True,
+                }
+            case _:
+                changes |= through
+        return msgspec.structs.replace(plan, **changes)
+
+
+def _free_port(host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(entry.name))
+    return found

@@ -1,0 +1,202 @@
+"""Who is heard where notes do not get through: sound is kept for 2.5 s and searched for signatures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.dsp import g711
+from media.wire.rtp import timestamp_delta
+from softswitch.load import signature
+from softswitch.load.streams import StreamBook
+
+RING = 20_480
+"""Samples kept of a stream: 2.56 s."""
+ROWS_MAX = 2048
+_EVERY_SAMPLES = 16_000
+_AT_ONCE = 16
+_SEARCH_US = 1_500_000
+_FRAME = 160
+_CLIPPED = 31_000
+_CLIPPED_SHARE = 0.02
+_AUDIBLE = 3e-5  # -45 dBFS
+
+
+class Listener:
+    """Rings for the streams of `book` that carry no notes, given out when they are needed."""
+
+    def __init__(self, book: StreamBook) -> None:
+        self.directory = signature.Directory([])
+        self.mixed = False
+        self.unheard = 0
+        """Packets that no ring was left for."""
+        self._book = book
+        capacity = book.capacity
+        self._rings: NDArray[np.int16] = np.zeros((64, RING), np.int16)
+        self._free = list(range(63, -1, -1))
+        self._row = np.full(capacity, -1, np.int32)
+        self._base = np.zeros(capacity, np.uint32)
+        self._end = np.zeros(capacity, np.int64)
+        self._transit = np.zeros(capacity, np.float64)
+        self._searched = np.zeros(capacity, np.int64)
+        self._facts: dict[int, dict[str, float]] = {}
+        self._due: list[int] = []
+
+    def reset(self, slot: int) -> None:
+        """Forget a slot's sound."""
+        row = int(self._row[slot])
+        if row >= 0:
+            self._free.append(row)
+            self._row[slot] = -1
+        self._facts.pop(slot, None)
+
+    def _open(self, slots: NDArray[np.intp], timestamp: NDArray[np.uint32]) -> None:
+        for slot, first in zip(slots.tolist(), timestamp.tolist(), strict=True):
+            if not self._free:
+                have = len(self._rings)
+                if have >= ROWS_MAX:
+                    return
+                more = min(have, ROWS_MAX - have)
+                self._rings = np.concatenate([self._rings, np.zeros((more, RING), np.int16)])
+                self._free = list(range(have + more - 1, have - 1, -1))
+            row = self._free.pop()
+            self._rings[row] = 0
+            self._row[slot], self._base[slot] = row, first
+            self._end[slot] = self._searched[slot] = 0
+            self._transit[slot] = np.nan
+
+    def hear(
+        self,
+        slots: NDArray[np.intp],
+        codes: NDArray[np.uint8],
+        alaw: NDArray[np.bool_],
+        timestamp: NDArray[np.uint32],
+        at_us: NDArray[np.int64],
+    ) -> None:
+        """Keep (n, 160) G.711 codes, at most one packet of each stream."""
+        new = self._row[slots] < 0
+        if new.any():
+            self._open(slots[new], timestamp[new])
+        kept = np.flatnonzero(self._row[slots] >= 0)
+        self.unheard += len(slots) - len(kept)
+        slots, timestamp, at_us = slots[kept], timestamp[kept], at_us[kept]
+        pcm = np.where(
+            alaw[kept, None], g711.decode_alaw(codes[kept]), g711.decode_ulaw(codes[kept])
+        )
+        at = timestamp_delta(timestamp, self._base[slots])
+        end = self._end[slots]
+        # A clock that jumps, or another source, begins a new recording.
+        broken = (at < end - RING) | (at > end + RING)
+        if broken.any():
+            again = slots[broken]
+            self._base[again] = timestamp[broken]
+            self._end[again] = self._searched[again] = 0
+            self._transit[again] = np.nan
+            at, end = np.where(broken, 0, at), np.where(broken, 0, end)
+        for place in np.flatnonzero(at > end).tolist():
+            self._silence(int(slots[place]), int(end[place]), int(at[place]))
+        rows = self._row[slots][:, None]
+        self._rings[rows, (at[:, None] + np.arange(_FRAME)) % RING] = pcm
+        self._end[slots] = np.maximum(end, at + _FRAME)
+        transit = at_us - at * 125.0
+        before = self._transit[slots]
+        self._transit[slots] = np.where(np.isnan(before), transit, before + (transit - before) / 16)
+        due = slots[self._end[slots] - self._searched[slots] >= _EVERY_SAMPLES + slots % 4096]
+        if due.size:
+            self._searched[due] = self._end[due]
+            self._due.extend(due[self._end[due] >= _EVERY_SAMPLES].tolist())
+
+    def _silence(self, slot: int, start: int, end: int) -> None:
+        places = np.arange(start, min(end, start + RING)) % RING
+        self._rings[self._row[slot], places] = 0
+
+    def work(self, now_us: int) -> None:
+        """Search some of the recordings that are ready; what is left has its turn next time."""
+        if self._due:
+            some, self._due = self._due[:_AT_ONCE], self._due[_AT_ONCE:]
+            self._search([slot for slot in some if self._row[slot] >= 0])
+
+    def _search(self, slots: list[int]) -> None:
+        if not slots:
+            return
+        where = np.array(slots, np.intp)
+        length = int(min(RING, self._end[where].min()))
+        first = self._end[where] - length
+        places = (first[:, None] + np.arange(length)) % RING
+        pcm = self._rings[self._row[where][:, None], places]
+        share, level = signature.spectrogram(pcm)
+        first_us = (self._transit[where] + first * 125.0).astype(np.int64)
+        expects = self._book.expects[where]
+        scores, delays = signature.align(
+            share, signature.hops(np.maximum(expects, 0)), first_us, _SEARCH_US
+        )
+        clipped = (np.abs(pcm.astype(np.int32)) >= _CLIPPED).mean(axis=1)
+        for number, slot in enumerate(slots):
+            facts = self._facts.setdefault(slot, dict.fromkeys(_FACTS, 0.0))
+            facts["listened"] += 1
+            facts["clipped"] = max(facts["clipped"], float(clipped[number]))
+            audible = float((level[number] > _AUDIBLE).mean()) > 0.1
+            least = signature.SCORE_MIXED if self.mixed else signature.SCORE_ALONE
+            if not audible:
+                facts["silent"] += 1
+            elif expects[number] and scores[number] >= least:
+                self._book.expected[slot] += 1
+                speaker_us = int(expects[number]) % 4 * (signature.FRAME_US // 4)
+                self._note_delay(facts, int(delays[number]) - speaker_us)
+                if self.mixed:
+                    self._others(slot, share[number], facts, first_us[number], least)
+            else:
+                self._others(slot, share[number], facts, first_us[number], least)
+
+    def _others(
+        self,
+        slot: int,
+        share: signature.Power,
+        facts: dict[str, float],
+        first_us: int,
+        least: float,
+    ) -> None:
+        """Somebody else is heard, or nobody that we know."""
+        own, expects = int(self._book.identity[slot]), int(self._book.expects[slot])
+        found = self.directory.who(share, least)
+        for heard in found[:8]:
+            if heard.identity == own:
+                self._book.own[slot] += 1
+                delay = signature.delay_us(int(first_us), heard.said_us)
+                self._note_delay(facts, delay - own % 4 * (signature.FRAME_US // 4))
+            elif expects == 0:
+                self._book.expected[slot] += 1
+            elif heard.identity != expects:
+                self._book.other[slot] += 1
+                self._book.note_other(slot, heard.identity)
+        if not found:
+            facts["unknown"] += 1
+
+    @staticmethod
+    def _note_delay(facts: dict[str, float], delay_us: int) -> None:
+        facts["delays"] += 1
+        facts["delay_sum_us"] += delay_us
+        facts["delay_max_us"] = max(facts["delay_max_us"], delay_us)
+
+    def heard_others(self, slot: int) -> bool:
+        """Whether there is a recording of this slot at all."""
+        return bool(self._row[slot] >= 0)
+
+    def facts(self, slot: int) -> dict[str, object]:
+        """What listening adds to a stream's facts."""
+        facts = self._facts.get(slot)
+        if facts is None:
+            return {}
+        found: dict[str, object] = {
+            "listened": int(facts["listened"]),
+            "unknown": int(facts["unknown"]),
+            "silent": int(facts["silent"]),
+            "clipped": facts["clipped"] if facts["clipped"] >= _CLIPPED_SHARE else 0.0,
+        }
+        if facts["delays"] and not self._book.stamped[slot]:
+            found["delay_ms"] = facts["delay_sum_us"] / facts["delays"] / 1000
+            found["delay_max_ms"] = facts["delay_max_us"] / 1000
+        return found
+
+
+_FACTS = ("listened", "unknown", "silent", "clipped", "delays", "delay_sum_us", "delay_max_us")

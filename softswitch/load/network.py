@@ -1,0 +1,112 @@
+"""The machine's own network for the lab: the exchange's fast transports, worsened where it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+from softswitch.errors import SoftswitchError
+from softswitch.load.faults import Faults
+from softswitch.sim.datagram import DatagramSocket
+from softswitch.sim.link import Direction, Link, LinkCounters
+from softswitch.sim.real_network import RealNetwork, RealSocket
+from softswitch.sip.flow import Flow
+from softswitch.transport.interface import Receive, Transport, Unreachable
+from softswitch.transport.udp import UdpTransport
+
+
+class LoadNetwork:
+    """A `PhoneNetwork`; `transport` is "udp", "tcp", "tls" or "ws"."""
+
+    def __init__(self, transport: str, faults: Faults, seed: int = 0) -> None:
+        self._transport = transport
+        self._faults = faults
+        self._seed = seed
+
+    async def open_transport(self, host: str, port: int = 0) -> Transport:
+        """A SIP transport. Raises `SoftswitchError` when it cannot be bound."""
+        made: Transport
+        match self._transport:
+            case "udp":
+                made = UdpTransport.bind(host, port)
+            case "tcp":
+                made = await RealNetwork("tcp").open_transport(host, port)
+            case "tls":
+                made = await RealNetwork("tls").open_transport(host, port)
+            case "ws":
+                made = await RealNetwork("ws").open_transport(host, port)
+            case other:
+                raise SoftswitchError(f"transport {other}: udp, tcp, tls or ws")
+        if self._transport == "udp" and self._faults.any:
+            return FaultyTransport(made, self._faults, f"{self._seed} sip {port}")
+        return made
+
+    async def open_socket(self, host: str, port: int = 0) -> DatagramSocket:
+        """A UDP socket."""
+        return await RealSocket.open(host, port)
+
+
+class FaultyTransport:
+    """A transport whose messages meet the fates of a `Link` each way."""
+
+    def __init__(self, inner: Transport, faults: Faults, seed: str) -> None:
+        self.counters_up, self.counters_down = LinkCounters(), LinkCounters()
+        self._inner = inner
+        self._faults = faults
+        self._up, self._down = Direction(f"{seed} up"), Direction(f"{seed} down")
+        self._receive: Receive | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """As of the transport inside."""
+        return self._inner.name
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """As of the transport inside."""
+        return self._inner.local
+
+    def start(self, receive: Receive, unreachable: Unreachable) -> None:
+        """Begin to receive."""
+        self._receive = receive
+        self._inner.start(self._come, unreachable)
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send one message, or not."""
+        for wait_s in self._fates(self._up, self._faults.up, self.counters_up, len(data)):
+            if wait_s <= 0:
+                self._inner.send(data, flow)
+            else:
+                self._loop.call_later(wait_s, self._inner.send, data, flow)
+
+    def _come(self, data: bytes, flow: Flow) -> None:
+        for wait_s in self._fates(self._down, self._faults.down, self.counters_down, len(data)):
+            if wait_s <= 0:
+                self._deliver(data, flow)
+            else:
+                self._loop.call_later(wait_s, self._deliver, data, flow)
+
+    def _deliver(self, data: bytes, flow: Flow) -> None:
+        if self._receive is not None and not self._closed:
+            self._receive(data, flow)
+
+    def _fates(
+        self, direction: Direction, link: Link, counters: LinkCounters, octets: int
+    ) -> list[float]:
+        now_s = self._loop.time()
+        return [at_s - now_s for at_s in direction.deliveries(link, now_s, counters, octets)]
+
+    def prove(self, flow: Flow) -> None:
+        """Passed on."""
+        self._inner.prove(flow)
+
+    def close(self) -> None:
+        """Stop."""
+        self._closed = True
+        self._inner.close()
+
+    def snapshot(self) -> dict[str, int]:
+        """That of the transport inside, and what was `lost_up` and `lost_down`."""
+        lost = {"lost_up": self.counters_up.lost, "lost_down": self.counters_down.lost}
+        return {**self._inner.snapshot(), **lost}

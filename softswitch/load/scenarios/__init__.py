@@ -1,0 +1,61 @@
+"""The scenarios that come with the lab, and the loading of others."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from softswitch.errors import ConfigError
+from softswitch.load.lab import Lab, Scenario
+
+BUILT_IN = ("uac", "uac-uas")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario ready to run: its coroutine, what it does beforehand, and its first line of help."""
+
+    name: str
+    run: Scenario
+    prepare: Callable[[Lab], Awaitable[None]] | None
+    about: str
+
+
+def load(name: str) -> Loaded:
+    """A built-in scenario, or a Python file with `async def scenario(caller)`.
+
+    Raises `ConfigError`.
+    """
+    if name in BUILT_IN:
+        return _of_module(name, import_module(f"{__name__}.{name.replace('-', '_')}"))
+    path = Path(name)
+    if path.suffix == ".py":
+        return _of_module(path.stem, _imported(path))
+    raise ConfigError("scenario", f"{name!r}", f"{', '.join(BUILT_IN)}, a .py or a SIPp .xml file")
+
+
+def _of_module(name: str, module: object) -> Loaded:
+    run = getattr(module, "scenario", None)
+    if not inspect.iscoroutinefunction(run):
+        raise ConfigError("scenario", f"{name} has no `async def scenario(caller)`")
+    prepare = getattr(module, "prepare", None)
+    about = (inspect.getdoc(run) or inspect.getdoc(module) or name).partition("\n")[0]
+    return Loaded(name, run, prepare, about)
+
+
+def _imported(path: Path) -> object:
+    if not path.is_file():
+        raise ConfigError("scenario", f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(f"load_scenario_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError("scenario", f"{path}: {type(error).__name__}: {error}") from error
+    return module

@@ -1,0 +1,460 @@
+"""The sound of thousands of calls in one event loop: a pacer over numpy columns, no task a stream.
+
+Every stream has a UDP port of its own, as real telephones have, so that any target can tell them
+apart and nothing that arrives is ever booked to the wrong stream. Each 5 ms a quarter of the streams
+sends its frame of 20 ms; what has arrived is taken in batches with the kernel's times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.wire import rtp
+from softswitch.errors import SoftswitchError
+from softswitch.load import signature, stamp
+from softswitch.load.faults import HeldPackets, PacketFaults
+from softswitch.load.histogram import Histogram
+from softswitch.load.listener import Listener
+from softswitch.load.overlay import Overlay
+from softswitch.load.stamped_io import StampedIo, clock_us
+from softswitch.load.streams import Arrived, StreamBook, StreamFacts, rounds
+from softswitch.sim.datagram import Address
+from softswitch.sip.sdp import AudioNegotiated
+
+PHASES = 4
+TICK_US = signature.FRAME_US // PHASES
+STREAMS_MAX = 16_000
+_CODECS = ("PCMU", "PCMA")
+_CHUNK = 64
+_REST_S = 0.5
+_BEHIND_US_MAX = 400_000
+_HEADER = 12
+
+
+@dataclass(slots=True)
+class SoundCounters:
+    """What a plane has done; `pacer_late` in us (of each tick), `delay` in us (of packets with a note)."""
+
+    sent: int = 0
+    received: int = 0
+    skipped_frames: int = 0
+    strange: int = 0
+    pacer_late: Histogram = field(default_factory=Histogram)
+    delay: Histogram = field(default_factory=Histogram)
+
+
+class SoundStream:
+    """One party's sound; what `PhoneCall` wants of its `audio`. Made by `SoundPlane.open_stream`."""
+
+    def __init__(self, plane: SoundPlane, slot: int, local: Address) -> None:
+        self.local = local
+        self.codec = ""
+        self.facts: StreamFacts | None = None
+        self._plane: SoundPlane | None = plane
+        self._slot = slot
+
+    @property
+    def slot(self) -> int:
+        """Its row in the plane's columns."""
+        return self._slot
+
+    def configure(self, agreed: AudioNegotiated) -> None:
+        """Take what SDP has agreed; sending begins or stops accordingly."""
+        if self._plane is not None:
+            self.codec = agreed.codec
+            self._plane.configure(self._slot, agreed)
+
+    def expect(self, identity: int) -> None:
+        """Say who is to be heard; 0 for anybody but ourselves."""
+        if self._plane is not None:
+            self._plane.book.expects[self._slot] = identity
+
+    def mute(self, on: bool = True) -> None:
+        """Send silence instead of the signature."""
+        if self._plane is not None:
+            self._plane.muted[self._slot] = on
+
+    def press(self, digits: str, by: str = "rfc4733") -> float:
+        """Send digits as events (`rfc4733`) or as tones (`inband`); returns the seconds it takes."""
+        return self._plane.press(self._slot, digits, by) if self._plane is not None else 0.0
+
+    def heard_expected(self) -> int:
+        """How often the expected party has been heard so far, in packets or in stretches of sound."""
+        return int(self._plane.book.expected[self._slot]) if self._plane is not None else 0
+
+    def received(self) -> int:
+        """Audio packets received so far."""
+        if self._plane is None:
+            return self.facts.received if self.facts is not None else 0
+        return int(self._plane.book.received[self._slot])
+
+    def close(self) -> None:
+        """Stop; `facts` is what is known of the stream."""
+        if self._plane is not None:
+            self.facts = self._plane.close_stream(self._slot, self.codec)
+            self._plane = None
+
+
+class SoundPlane:
+    """Streams on `host`; up to `capacity` at once. `run` tells our own notes from other runs'.
+
+    `faults`, when given, decides what becomes of each packet on its way out and in.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        capacity: int = 4096,
+        run: int = 0,
+        faults: PacketFaults | None = None,
+    ) -> None:
+        if not 0 < capacity <= STREAMS_MAX:
+            raise SoftswitchError(f"streams: 1 to {STREAMS_MAX} in one process")
+        self.counters = SoundCounters()
+        self.book = StreamBook(capacity)
+        self.listener = Listener(self.book)
+        self.muted = np.zeros(capacity, np.bool_)
+        self.live = 0
+        self._host, self._run, self._faults = host, run, faults
+        self._io = StampedIo(capacity)
+        self._overlays: dict[int, Overlay] = {}
+        self._free: deque[tuple[float, int]] = deque()
+        self._made = 0
+        self._locals: dict[int, Address] = {}
+        self._active = np.zeros(capacity, np.bool_)
+        self._sending = np.zeros(capacity, np.bool_)
+        self._phase = np.zeros(capacity, np.int8)
+        self._codec = np.zeros(capacity, np.int8)
+        self._payload_type = np.zeros(capacity, np.int16)
+        self._receive_type = np.full(capacity, -1, np.int16)
+        self._event_type = np.full(capacity, -1, np.int16)
+        self._sequence = np.zeros(capacity, np.int64)
+        self._timestamp = np.zeros(capacity, np.int64)
+        self._ssrc = np.zeros(capacity, np.int64)
+        self._sent = np.zeros(capacity, np.int64)
+        self._strange = np.zeros(capacity, np.int64)
+        self._elsewhere = np.zeros(capacity, np.int64)
+        self._remote_key = np.zeros(capacity, np.uint64)
+        self._hops = np.zeros((capacity, signature.PERIOD_SYMBOLS), np.uint8)
+        frames = np.stack([signature.coded_frames(codec) for codec in _CODECS])
+        quiet = np.array([[[0xFF]], [[0xD5]]], np.uint8) * np.ones((1, 1, 160), np.uint8)
+        self._frames: NDArray[np.uint8] = np.concatenate([frames, quiet], axis=1)
+        self._held = HeldPackets() if faults is not None else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_us = 0
+        self._epoch_us = 0
+        self._closed = False
+
+    @property
+    def precise(self) -> bool:
+        """Whether arrival times are the kernel's own."""
+        return self._io.precise
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    def open_stream(self, identity: int, expects: int = 0) -> SoundStream:
+        """A stream that says `identity`. Raises `SoftswitchError` when all are in use."""
+        loop = asyncio.get_running_loop()
+        slot = self._take_slot(loop.time())
+        self.book.reset(slot, identity, expects)
+        self.listener.reset(slot)
+        self._hops[slot] = signature.hops([identity])[0]
+        self._phase[slot] = identity % PHASES
+        self._ssrc[slot] = (identity * 2654435761 + self._run) & 0xFFFFFFFF
+        self._sequence[slot] = (identity * 40503) & 0x7FFF
+        self._timestamp[slot] = (identity * 160) & 0xFFFFFFFF
+        for column in (self._sent, self._strange, self._elsewhere, self._remote_key, self.muted):
+            column[slot] = 0
+        self._active[slot] = True
+        self._receive_type[slot] = self._event_type[slot] = -1
+        self.live += 1
+        if self._timer is None and not self._closed:
+            self._next_us = clock_us() // TICK_US * TICK_US + TICK_US
+            self._arm()
+        return SoundStream(self, slot, self._locals[slot])
+
+    def _take_slot(self, now_s: float) -> int:
+        # A port rests before its next call, so that what still comes for the last one is not its own.
+        rested = bool(self._free) and self._free[0][0] <= now_s
+        if rested or (self._free and self._made == self.book.capacity):
+            return self._free.popleft()[1]
+        if self._made == self.book.capacity:
+            raise SoftswitchError(f"more than {self.book.capacity} streams at once")
+        slot = self._made
+        sock = socket.socket(
+            socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        try:
+            sock.bind((self._host, 0))
+        except OSError as error:
+            sock.close()
+            raise SoftswitchError(f"rtp {self._host}: {error.strerror}") from error
+        self._locals[slot] = sock.getsockname()[:2]
+        self._io.packets.open_port(slot, sock)
+        self._made += 1
+        return slot
+
+    def configure(self, slot: int, agreed: AudioNegotiated) -> None:
+        """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that are not G.711."""
+        if agreed.codec not in _CODECS:
+            raise SoftswitchError(f"no sound in {agreed.codec} here")
+        self._codec[slot] = _CODECS.index(agreed.codec)
+        self._payload_type[slot] = agreed.payload_type
+        self._receive_type[slot] = agreed.receive_payload_type
+        if agreed.receive_dtmf_payload_type is not None:
+            self._event_type[slot] = agreed.receive_dtmf_payload_type
+        remote = agreed.remote
+        sends = remote is not None and agreed.direction in ("sendrecv", "sendonly")
+        if remote is not None:
+            self._io.packets.set_destination(slot, remote)
+            self._remote_key[slot] = self._io.packets.source_key(slot, remote)
+        overlay = self._overlays.setdefault(slot, Overlay())
+        overlay.payload_type = agreed.dtmf_payload_type
+        self._sending[slot] = sends
+
+    def press(self, slot: int, digits: str, by: str) -> float:
+        """See `SoundStream.press`."""
+        overlay = self._overlays.setdefault(slot, Overlay())
+        codec = _CODECS[self._codec[slot]]
+        return overlay.press(digits, inband=by == "inband", codec=codec)
+
+    def close_stream(self, slot: int, codec: str) -> StreamFacts:
+        """End a stream and tell what is known of it."""
+        self._active[slot] = self._sending[slot] = False
+        self._overlays.pop(slot, None)
+        self.live -= 1
+        found = {**self.book.facts(slot), **self.listener.facts(slot)}
+        self._free.append((asyncio.get_running_loop().time() + _REST_S, slot))
+        return StreamFacts(
+            **found,  # type: ignore[arg-type]
+            sent=int(self._sent[slot]),
+            strange=int(self._strange[slot]),
+            elsewhere=int(self._elsewhere[slot]),
+            codec=codec,
+        )
+
+    def identities(self) -> list[int]:
+        """Of all streams that are live."""
+        found: list[int] = self.book.identity[self._active].tolist()
+        return found
+
+    def close(self) -> None:
+        """Stop everything and free the ports."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._io.packets.close()
+
+    # -- the pacer ---------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s = max(0, self._next_us - clock_us()) / 1e6
+        self._timer = loop.call_later(wait_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._closed:
+            return
+        now_us = clock_us()
+        self.counters.pacer_late.add(now_us - self._next_us)
+        if now_us - self._next_us > _BEHIND_US_MAX:
+            missed = (now_us - self._next_us) // TICK_US
+            self.counters.skipped_frames += missed * int(self._sending.sum()) // PHASES
+            self._next_us += missed * TICK_US
+        while self._next_us <= now_us:
+            self._send_phase(self._next_us)
+            self._next_us += TICK_US
+        self._receive_all()
+        self.listener.work(clock_us())
+        self._arm()
+
+    def _send_phase(self, due_us: int) -> None:
+        phase = (due_us // TICK_US) % PHASES
+        frame = due_us // signature.FRAME_US
+        slots = np.flatnonzero(self._sending & (self._phase == phase))
+        for start in range(0, len(slots), _CHUNK):
+            self._send_frames(slots[start : start + _CHUNK], frame)
+        if self._held is not None:
+            self._send_held()
+
+    def _send_frames(self, slots: NDArray[np.intp], frame: int) -> None:
+        count = len(slots)
+        packets = self._io.packets.tx.octets[:count]
+        symbol = (frame // 2) % signature.PERIOD_SYMBOLS
+        tones = np.where(self.muted[slots], signature.TONES, self._hops[slots, symbol])
+        payload = self._frames[self._codec[slots], tones]
+        first = self._sent[slots] == 0
+        rtp.build(
+            self._payload_type[slots],
+            first,
+            self._sequence[slots],
+            self._timestamp[slots],
+            self._ssrc[slots],
+            out=packets[:, :_HEADER],
+        )
+        numbers = np.full(count, frame, np.int64)
+        octets = np.full(count, _HEADER + signature.FRAME_SAMPLES, np.int32)
+        identities = self.book.identity[slots]
+        stamp.write(payload, identities, numbers, clock_us(), self._run)
+        packets[:, _HEADER : _HEADER + signature.FRAME_SAMPLES] = payload
+        if self._overlays:
+            self._lay_over(slots, packets, octets)
+        self._sequence[slots] += 1
+        self._timestamp[slots] += signature.FRAME_SAMPLES
+        self._sent[slots] += 1
+        self.counters.sent += count
+        self._put(packets, octets, slots)
+
+    def _lay_over(
+        self, slots: NDArray[np.intp], packets: NDArray[np.uint8], octets: NDArray[np.int32]
+    ) -> None:
+        """Digits take the place of the frames of those who press some."""
+        for row, slot in enumerate(slots.tolist()):
+            overlay = self._overlays.get(slot)
+            if overlay is not None and overlay.busy:
+                made = overlay.frame(int(self._timestamp[slot]), packets[row, :_HEADER].tobytes())
+                if made is not None:
+                    packets[row, : len(made)] = np.frombuffer(made, np.uint8)
+                    octets[row] = len(made)
+
+    def _put(
+        self, packets: NDArray[np.uint8], octets: NDArray[np.int32], slots: NDArray[np.intp]
+    ) -> None:
+        if self._faults is None:
+            self._io.packets.send(self._io.packets.tx, None, octets, slots, slots)
+            return
+        assert self._held is not None
+        now_us = clock_us()
+        for row, slot in enumerate(slots.tolist()):
+            data = packets[row, : octets[row]].tobytes()
+            for at_us in self._faults.outgoing(slot, now_us, len(data)):
+                self._held.out(at_us, slot, data)
+
+    def _send_held(self) -> None:
+        assert self._held is not None
+        due = self._held.due_out(clock_us())
+        tx = self._io.packets.tx
+        for start in range(0, len(due), _CHUNK):
+            some = due[start : start + _CHUNK]
+            for row, (_, data) in enumerate(some):
+                tx.octets[row, : len(data)] = np.frombuffer(data, np.uint8)
+            slots = np.array([slot for slot, _ in some], np.intp)
+            octets = np.array([len(data) for _, data in some], np.int32)
+            self._io.packets.send(tx, None, octets, slots, slots)
+
+    # -- what comes ----------------------------------------------------------------------------------
+
+    def _receive_all(self) -> None:
+        while True:
+            count, at_us = self._io.receive()
+            if count:
+                io = self._io.packets
+                slots = (io.keys[:count] & np.uint64(0xFFFF)).astype(np.intp)
+                taken = io.rx.octets[:count, : rtp.HEADER_OCTETS + 640], io.lengths[:count].copy()
+                self._arrive(slots, *taken, at_us, io.keys[:count].copy())
+            if count < self._io.batch // 2:
+                return
+
+    def _arrive(
+        self,
+        slots: NDArray[np.intp],
+        packets: NDArray[np.uint8],
+        lengths: NDArray[np.int32],
+        at_us: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+    ) -> None:
+        self.counters.received += len(slots)
+        if self._faults is not None:
+            slots, packets, lengths, at_us, keys = self._faults.incoming(
+                slots, packets, lengths, at_us, keys
+            )
+            if not len(slots):
+                return
+        columns = rtp.parse(packets, np.minimum(lengths, packets.shape[1]))
+        known = self._active[slots] & columns.ok
+        sound = known & (columns.payload_type == self._receive_type[slots])
+        events = known & (columns.payload_type == self._event_type[slots])
+        strange = known & ~sound & ~events
+        if strange.any():
+            np.add.at(self._strange, slots[strange], 1)
+        moved = sound & (keys != self._remote_key[slots])
+        if moved.any():
+            np.add.at(self._elsewhere, slots[moved], 1)
+        for number in np.flatnonzero(events).tolist():
+            at = int(columns.payload_at[number])
+            body = packets[number, at : at + 4].tobytes()
+            self._hear_digit(int(slots[number]), body, int(columns.timestamp[number]))
+        there = np.flatnonzero(sound)
+        for part in rounds(slots[there]):
+            self._take(there[part], slots, packets, columns, at_us)
+
+    def _take(
+        self,
+        rows: NDArray[np.intp],
+        slots: NDArray[np.intp],
+        packets: NDArray[np.uint8],
+        columns: rtp.RtpColumns,
+        at_us: NDArray[np.int64],
+    ) -> None:
+        payload = rtp.gather_payload(packets[rows], columns.payload_at[rows], stamp.OCTETS)
+        notes = stamp.read(payload, self._run)
+        whole = columns.payload_octets[rows] == stamp.OCTETS
+        notes.ok &= whole
+        arrived = Arrived(
+            slots=slots[rows],
+            sequence=columns.sequence[rows],
+            timestamp=columns.timestamp[rows],
+            ssrc=columns.ssrc[rows],
+            at_us=at_us[rows],
+            stamped=notes.ok,
+            identity=notes.identity,
+            frame=notes.frame,
+            said_us=notes.time_us,
+        )
+        self.counters.delay.add_many(self.book.take(arrived))
+        blurred = np.flatnonzero(~notes.ok & whole)
+        if blurred.size:
+            codes, alaw = payload[blurred], self._codec[slots[rows[blurred]]] == 1
+            self.listener.hear(
+                slots[rows[blurred]], codes, alaw, arrived.timestamp[blurred], at_us[rows[blurred]]
+            )
+
+    def _hear_digit(self, slot: int, body: bytes, timestamp: int) -> None:
+        overlay = self._overlays.get(slot)
+        if overlay is not None:
+            overlay.hear(body, timestamp)
+
+    def digits(self, slot: int) -> str:
+        """The digits that a stream has been sent by RFC 4733."""
+        overlay = self._overlays.get(slot)
+        return overlay.heard if overlay is not None else ""
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process open `wanted` sockets, as far as the system allows."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
+def codecs_offered(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The codecs to offer, in capitals. Raises `SoftswitchError` for those without sound here."""
+    found = tuple(codec.upper() for codec in wanted)
+    for codec in found:
+        if codec not in _CODECS:
+            raise SoftswitchError(f"codec {codec}: one of {', '.join(_CODECS)}")
+    return found

@@ -1,0 +1,145 @@
+"""From what is known of the streams of a call to what is wrong with it, by name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from media.dsp import emodel
+from softswitch.load.streams import StreamFacts
+
+_PACKETS_MIN = 10
+"""Streams with fewer packets (0.2 s) are judged on silence only."""
+_SHARE = 0.1
+_PLAYOUT_MS = 40.0
+_PTIME_MS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is a fault. Times in ms, `loss` a share."""
+
+    delay_ms: float = 30.0
+    loss: float = 0.005
+    jitter_ms: float = 20.0
+    gap_ms: float = 200.0
+    bye_ms: float = 500.0
+    hanging_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of one call: `code` is one of `CODES`, `detail` says more in a few words."""
+
+    code: str
+    detail: str
+
+
+CODES = {
+    "no audio": "neither party received a packet",
+    "one-way audio": "one party received nothing while it was being sent to",
+    "silence": "packets came, but nothing was audible in them",
+    "wrong party": "somebody of another call was heard",
+    "swapped legs": "two calls have exchanged a party",
+    "own voice": "a party heard itself",
+    "swapped channels": "both parties heard themselves and not each other",
+    "unknown sound": "sound came that no party of this run has made",
+    "gaps": "the sound was interrupted",
+    "clipping": "the sound was driven to full scale",
+    "delay": "the sound arrived late",
+    "loss": "packets were lost",
+    "duplicates": "packets came more than once",
+    "jitter": "packets came unevenly",
+    "dialog leak": "a party was left in a dialog that should have ended",
+    "slow BYE": "hanging up was answered late",
+}
+
+
+def mos(facts: StreamFacts) -> float:
+    """The mean opinion score of a stream by the E-model (ITU-T G.107): play-out of 40 ms assumed."""
+    one_way_ms = (facts.delay_ms or 0.0) + _PTIME_MS + _PLAYOUT_MS + 2 * facts.jitter_ms
+    rating = emodel.rating(facts.loss, one_way_ms, facts.codec or "PCMU")
+    return float(emodel.mos(rating))
+
+
+def judge_stream(facts: StreamFacts, limits: Limits, *, own_allowed: bool = False) -> list[Finding]:
+    """What is wrong with a stream that has received something."""
+    if facts.received < _PACKETS_MIN:
+        return []
+    return [*_party(facts, own_allowed), *_quality(facts, limits)]
+
+
+def _party(facts: StreamFacts, own_allowed: bool) -> list[Finding]:
+    found = []
+    heard = facts.expected + facts.own + facts.other
+    total = heard + facts.unknown
+    if facts.listened and facts.silent == facts.listened and not heard:
+        return [Finding("silence", f"{facts.listened} stretches of sound without any")]
+    if facts.other > _SHARE * max(total, 1):
+        found.append(Finding("wrong party", f"heard {', '.join(map(name, facts.others[:3]))}"))
+    if facts.own > _SHARE * max(total, 1) and not own_allowed:
+        found.append(Finding("own voice", f"{facts.own} of {total} times"))
+    if facts.unknown > 0.5 * max(total, 1) and facts.expects:
+        found.append(Finding("unknown sound", f"{facts.unknown} of {total} stretches of sound"))
+    return found
+
+
+def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
+    found = []
+    if facts.loss > limits.loss and facts.lost > 1:
+        found.append(Finding("loss", f"{facts.loss:.1%} of the packets"))
+    if facts.duplicates > 1 + limits.loss * facts.received:
+        found.append(Finding("duplicates", f"{facts.duplicates} of {facts.received} packets"))
+    if facts.delay_ms is not None and facts.delay_ms > limits.delay_ms:
+        found.append(Finding("delay", f"{facts.delay_ms:.0f} ms one way"))
+    if facts.jitter_ms > limits.jitter_ms:
+        found.append(Finding("jitter", f"{facts.jitter_ms:.0f} ms"))
+    if facts.gap_ms_max > limits.gap_ms:
+        found.append(Finding("gaps", f"nothing for {facts.gap_ms_max:.0f} ms"))
+    if facts.clipped:
+        found.append(Finding("clipping", f"{facts.clipped:.0%} of the samples"))
+    return found
+
+
+def judge_call(
+    caller: StreamFacts,
+    callee: StreamFacts | None,
+    limits: Limits,
+    *,
+    own_allowed: bool = False,
+    talk_s: float = 1.0,
+) -> list[Finding]:
+    """What is wrong with a call that was up for `talk_s`; `callee` None: the other end is not ours."""
+    if talk_s < 0.5:
+        return []
+    if callee is None:
+        if not caller.received:
+            return [
+                Finding("one-way audio" if caller.sent else "no audio", "the caller heard nothing")
+            ]
+        return judge_stream(caller, limits, own_allowed=own_allowed)
+    deaf = [facts.received < 1 for facts in (caller, callee)]
+    if all(deaf):
+        return [Finding("no audio", "neither party received a packet")]
+    if any(deaf):
+        who = "caller" if deaf[0] else "callee"
+        other = callee if deaf[0] else caller
+        return [Finding("one-way audio", f"the {who} heard nothing"), *judge_stream(other, limits)]
+    found = [*judge_stream(caller, limits), *judge_stream(callee, limits)]
+    if sum(finding.code == "own voice" for finding in found) == 2:
+        found = [finding for finding in found if finding.code != "own voice"]
+        found.append(Finding("swapped channels", "both parties heard themselves"))
+    return list({(finding.code): finding for finding in found}.values())
+
+
+def name(identity: int) -> str:
+    """An identity in words."""
+    call, side = divmod(identity - 2, 2)
+    return f"the {'callee' if side else 'caller'} of call {call}" if identity >= 2 else "nobody"
+
+
+def swapped(wrong: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Pairs of parties that were exchanged, from (expected, heard) of every listener who heard a wrong
+    one."""
+    pairs = set(wrong)
+    return sorted((a, b) for a, b in pairs if a < b and (b, a) in pairs)

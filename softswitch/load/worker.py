@@ -1,0 +1,101 @@
+"""A generator process: reads its plan from standard input, tells what it does in lines of JSON.
+
+Lines out: {"ready": true}, then once a second {"progress": {...}}, at the end {"meter": {...}}; a
+failure is {"error": "..."}. Lines in: the plan, then "start", and perhaps "stop".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import sys
+import threading
+import traceback
+from typing import Any
+
+from softswitch.errors import SoftswitchError
+from softswitch.load.lab import Lab
+from softswitch.load.plan import Plan, decode
+from softswitch.load.scenarios import load
+
+_LEAD_S = 0.05
+
+
+def main() -> None:
+    """Entry point of the process; the argument is its number."""
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    index = int(sys.argv[1])
+    plan = decode(sys.stdin.buffer.readline())
+    try:
+        asyncio.run(_run(plan, index))
+    except SoftswitchError as error:
+        _say(error=str(error))
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        _say(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+
+
+def _say(**what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+async def _run(plan: Plan, index: int) -> None:
+    scenario = load(plan.scenario)
+    lab = Lab(plan, scenario.run, index=index, prepare=scenario.prepare)
+    commands: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(commands.put_nowait, line.decode().strip())
+        loop.call_soon_threadsafe(commands.put_nowait, "stop")
+
+    async with lab:
+        threading.Thread(target=read, daemon=True).start()
+        _say(ready=True)
+        if await commands.get() != "start":
+            return
+        # What is alive now lives to the end; looking at it again and again would cost pauses.
+        gc.collect()
+        gc.freeze()
+        progress = asyncio.create_task(_progress(lab))
+        listen = asyncio.create_task(_listen(lab, commands))
+        try:
+            meter = await lab.run(lab.now_s() + _LEAD_S)
+        finally:
+            progress.cancel()
+            listen.cancel()
+        _say(meter=meter.as_dict())
+
+
+async def _listen(lab: Lab, commands: asyncio.Queue[str]) -> None:
+    while await commands.get() != "stop":
+        pass
+    lab.stop()
+
+
+async def _progress(lab: Lab) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        meter = lab.meter
+        _say(
+            progress={
+                "at_s": lab.at_s(),
+                "live": lab.live,
+                "streams": lab.sound.live if lab.sound is not None else 0,
+                "counts": dict(meter.counts),
+                "setup_p50_ms": meter.times["setup"].percentile(50) / 1000,
+                "setup_p99_ms": meter.times["setup"].percentile(99) / 1000,
+                "delay_p50_ms": meter.delay.percentile(50) / 1000,
+                "findings": dict(meter.findings),
+                "cpu": meter.cpu_peak,
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()
