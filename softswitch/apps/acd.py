@@ -138,9 +138,9 @@ class CallCentre:
     def _arrive(self, call: Call, queue: Queue, *, answer: bool) -> QueueCall:
         contact_id = self._new_contact_id(call.call_id)
         queue_call = QueueCall(self, call, contact_id, queue)
-        queue_call.early_media = not answer
+        queue_call.early_media = not (answer and queue.answer)
         self._adopt(queue_call)
-        call.to_be_recorded = self.desk.office.recording.calls in ("queue", "all")
+        call.to_be_recorded = self._records(queue)
         self.host.do(
             events.ContactArrived(
                 contact_id=contact_id,
@@ -148,6 +148,7 @@ class CallCentre:
                 caller=self.number_of(call),
                 priority=None if call.priority is None else float(call.priority),
                 skill=call.skill or "",
+                started_s=call.started_at_s - self.host.epoch_s,
                 customer_id=self._customer_id(call),
                 attributes=self._facts(call),
             )
@@ -167,13 +168,19 @@ class CallCentre:
         customer = self.host.customers.get(self.written(call.customer_number))
         return customer.id if customer is not None else ""
 
+    def _records(self, queue: Queue) -> bool:
+        """Whether a queue's conversations are recorded: as it says, or else as the office does."""
+        if queue.record is not None:
+            return queue.record
+        return self.desk.office.recording.calls in ("queue", "all")
+
     def _adopt(self, queue_call: QueueCall) -> None:
         self.calls[queue_call.call.call_id] = queue_call
         self._contacts[queue_call.contact_id] = queue_call
 
     def adopt(self, queue_call: QueueCall) -> None:
         """A callback has brought a caller."""
-        queue_call.call.to_be_recorded = self.desk.office.recording.calls in ("queue", "all")
+        queue_call.call.to_be_recorded = self._records(queue_call.queue)
         self._adopt(queue_call)
 
     def release(self, contact_id: str) -> None:
@@ -286,6 +293,7 @@ class CallCentre:
             case decided.ContactQueued():
                 if (queue_call := self._contacts.get(decision.contact_id)) is not None:
                     queue_call.queued(self.queues[decision.queue_id])
+                    queue_call.call.to_be_recorded = self._records(queue_call.queue)
             case decided.ContactMoved():
                 queue_call = self._contacts.get(decision.contact_id)
                 if queue_call is not None and queue_call.state is State.TALKING:

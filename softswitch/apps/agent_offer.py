@@ -148,12 +148,15 @@ class AgentOffer:
 def told(
     centre: CallCentre, queue: str, waited_s: float, customer: str, language: str
 ) -> list[str]:
-    """What an agent is told: the queue, how long the caller has waited, who he is. Names are said where
+    """What an agent is told, as far as ``tell_agent`` of the queue says: the queue, how long the caller has
+    waited, who he is. Names are said where
     the office has recorded them (``queue-<name>``), or where texts have been spoken in time."""
-    prompts = ["agent-call-from"]
-    prompts += centre.name_prompts(queue, language)
-    if waited_s >= 1.0:
+    tells = centre.queues[queue].tell_agent
+    prompts: list[str] = []
+    if "queue" in tells:
+        prompts += ["agent-call-from", *centre.name_prompts(queue, language)]
+    if "wait" in tells and waited_s >= 1.0:
         prompts += saying.phrase("duration", round(waited_s), language)
-    if customer:
+    if "customer" in tells and customer:
         prompts += centre.text_prompts(customer, language)
     return prompts

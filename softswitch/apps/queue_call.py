@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from media.errors import MediaError
 from routing import events
 from softswitch import saying
+from softswitch.apps.ivr import spoken_as
 from softswitch.call.endpoint import Outcome
 from softswitch.errors import CallError
 
@@ -105,6 +106,8 @@ class QueueCall:
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._talk: asyncio.Future[Outcome] | None = None
         self._turn = 0
+        self._messages: asyncio.TimerHandle | None = None
+        self._next_message = 0
 
     def snapshot(self) -> dict[str, str]:
         return {
@@ -124,10 +127,30 @@ class QueueCall:
         if self.state is State.ENTERING:
             self.state = State.WAITING
         self._signal(Queued())
+        self._plan_message()
 
     def announce(self, position: int | None, wait_s: float | None) -> None:
         """Tell him his place and the expected wait."""
         self._signal(Say(announcement(position, wait_s, self.call.language)))
+
+    def _plan_message(self) -> None:
+        """The queue's own announcements, in turn, as long as he waits in it."""
+        if self._messages is not None:
+            self._messages.cancel()
+            self._messages = None
+        announce = self.queue.announce
+        if announce.messages and self.state is State.WAITING:
+            loop = asyncio.get_running_loop()
+            self._messages = loop.call_later(announce.messages_every_s, self._message)
+
+    def _message(self) -> None:
+        self._messages = None
+        if self.state is not State.WAITING or self.call.ended:
+            return
+        messages = self.queue.announce.messages
+        self._signal(Say((spoken_as(messages[self._next_message % len(messages)]),)))
+        self._next_message += 1
+        self._plan_message()
 
     def offer_callback(self, key: str) -> None:
         """From now on `key` has him called back."""
@@ -140,6 +163,7 @@ class QueueCall:
     def joining(self, agent_id: str, leg: Leg) -> None:
         """An agent is about to be joined: what follows is a conversation."""
         self.state = State.TALKING
+        self._plan_message()
         self.agent_id = self.served_by = agent_id
         self.agent_leg = leg
         self.customer_leg = self.call.caller
@@ -150,12 +174,14 @@ class QueueCall:
         """Out of the queue without an agent."""
         if self.state is not State.GONE:
             self.state = State.GONE
+            self._plan_message()
             self._signal(Departure(reason, target, queue=self.queue.name))
 
     def taken_back(self) -> None:
         """From the agent into the line: by a supervisor, or because the agent's phone is lost."""
         self._turn += 1
         self.state = State.WAITING
+        self._plan_message()
         self.agent_id, self.agent_leg = "", None
         talk, self._talk = self._talk, None
         self.call.leave_conversation()
@@ -166,6 +192,7 @@ class QueueCall:
         """A customer who has been called back, and waits for an agent."""
         self.state = State.WAITING
         self._signal(Queued())
+        self._plan_message()
         self._signal(Say((welcome,)))
 
     def handed_over(self, queue: Queue) -> None:
@@ -194,6 +221,13 @@ class QueueCall:
 
     async def run(self) -> Departure:
         """Keep the caller company until he leaves; raises `CallEnded` when he hangs up."""
+        try:
+            return await self._keep_company()
+        finally:
+            if self._messages is not None:
+                self._messages.cancel()
+
+    async def _keep_company(self) -> Departure:
         while True:
             match await self._next():
                 case Queued():

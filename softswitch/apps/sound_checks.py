@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 async def make_sounds(office: Office, prompts: Prompts) -> None:
-    """Speak the texts and convert the files of all menus and flows; raises `InvalidOffice` with every sound
-    that is missing or cannot be played."""
+    """Speak the texts and convert the files of all menus, flows and queues; raises `InvalidOffice` with
+    every sound that is missing or cannot be played."""
     problems = [*_missing_music(office, prompts)]
     for path, entry, wanted in _sounds(office):
         prompt = spoken_as(wanted)
@@ -40,6 +40,9 @@ def _sounds(office: Office) -> Iterator[tuple[str, str, Prompt]]:
         for number, step in enumerate(flow.steps):
             for each in step.prompt:
                 yield f"flow[{index}].step[{number}].prompt", flow.name, each
+    for index, queue in enumerate(office.queues):
+        for each in queue.announce.messages:
+            yield f"queue[{index}].announce.messages", queue.name, each
 
 
 def _missing_music(office: Office, prompts: Prompts) -> Iterator[Problem]:

@@ -146,7 +146,8 @@ class Call:
         self.ringing_extension: str | None = None
         self.timers: set[asyncio.TimerHandle] = set()
         self.attempts: dict[int, Attempt] = {}  # by leg: who is rung beside `dial_machine`
-        self.to_be_recorded = False  # whenever caller and partner talk, whatever else is recorded
+        # Whenever caller and partner talk; None: as the office does with all calls.
+        self.to_be_recorded: bool | None = None
         self.outlives_partner = False  # a partner whose phone is lost does not end the call
         self.ended = False
         self._digits: deque[str] = deque(maxlen=DIGITS_MAX)

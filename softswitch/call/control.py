@@ -184,7 +184,8 @@ class CallControl:
             partner.rehome()
         caller.tune()
         self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
-        if call.to_be_recorded or self._wiring.office.recording.calls == "all":
+        wanted = call.to_be_recorded
+        if wanted if wanted is not None else self._wiring.office.recording.calls == "all":
             self.audio.start_recording(call)
 
     # -- verbs used by handlers --------------------------------------------------------------------

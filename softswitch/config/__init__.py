@@ -8,18 +8,7 @@ The tables are described in ``docs/configuration.md``.
 
 from __future__ import annotations
 
-from softswitch.config.centre import (
-    Agent,
-    Announce,
-    Callback,
-    Customer,
-    LastAgent,
-    Queue,
-    Region,
-    RegionWait,
-    Relax,
-    ServiceLevel,
-)
+from softswitch.config.centre import Agent, Capacities, Customer, Membership, Region
 from softswitch.config.flows import Case, Flow, LookUp, Step
 from softswitch.config.lines import (
     Conference,
@@ -47,6 +36,15 @@ from softswitch.config.office import (
     Tls,
 )
 from softswitch.config.problems import InvalidOffice, Problem
+from softswitch.config.queues import (
+    Announce,
+    Callback,
+    LastAgent,
+    Queue,
+    RegionWait,
+    Relax,
+    ServiceLevel,
+)
 from softswitch.config.values import (
     PERMISSIONS,
     Destination,
@@ -64,6 +62,7 @@ __all__ = [
     "Agent",
     "Announce",
     "Callback",
+    "Capacities",
     "Case",
     "Check",
     "Codes",
@@ -84,6 +83,7 @@ __all__ = [
     "LookUp",
     "Mail",
     "Media",
+    "Membership",
     "Office",
     "OfficeInfo",
     "Outbound",

@@ -302,6 +302,11 @@ def _queues(office: Office, known: Known) -> Iterator[Problem]:
             ((name, f"{path}.route[{i}]", entry) for i, name in enumerate(queue.route)),
             lambda first: f"is the same as {first}",
         )
+        given = [key for key in ("tiers", "penalties") if getattr(queue, key) is not None]
+        given += ["levels"] if "levels" in queue.model_fields_set else []
+        if len(given) > 1:
+            problem = f"stands beside {given[1]}, which says the same in another way"
+            yield Problem(f"{path}.{given[0]}", problem, "one of the two", entry)
         for i, (before, after) in enumerate(pairwise(queue.relax)):
             if after.after_s <= before.after_s:
                 yield Problem(
@@ -318,6 +323,14 @@ def _agents(office: Office, known: Known) -> Iterator[Problem]:
         yield from known.check(f"{path}.extension", entry, "extension", agent.extension)
         for i, name in enumerate(agent.queues):
             yield from known.check(f"{path}.queues[{i}]", entry, "queue", name)
+        for name in agent.membership:
+            if name not in agent.queues:
+                yield Problem(
+                    f"{path}.membership.{name}",
+                    "is a queue that this agent does not serve",
+                    quoted(sorted(agent.queues)) if agent.queues else "none; he serves no queue",
+                    entry,
+                )
         for i, name in enumerate(agent.regions):
             yield from known.check(f"{path}.regions[{i}]", entry, "region", name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from softswitch.config.centre import Agent, Customer, Queue, Region
+from softswitch.config.centre import Agent, Customer, Region
 from softswitch.config.flows import Flow, LookUp
 from softswitch.config.lines import (
     Conference,
@@ -23,10 +23,12 @@ from softswitch.config.office import (
     Media,
     OfficeInfo,
     Recording,
+    Routing,
     Sip,
     Storage,
     Tls,
 )
+from softswitch.config.queues import Queue
 from softswitch.config.values import Many, Section
 
 
@@ -49,6 +51,7 @@ class Office(Section):
     ivrs: Many[Ivr] = Field(default=(), alias="ivr", max_length=1_000)
     flows: Many[Flow] = Field(default=(), alias="flow", max_length=1_000)
     look_up: LookUp = LookUp()
+    routing: Routing = Routing()
     regions: Many[Region] = Field(default=(), alias="region", max_length=10_000)
     queues: Many[Queue] = Field(default=(), alias="queue", max_length=1_000)
     conferences: Many[Conference] = Field(default=(), alias="conference", max_length=10_000)

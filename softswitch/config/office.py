@@ -153,6 +153,14 @@ class Storage(Section):
     ] = "sqlite"
 
 
+class Routing(Section):
+    """``[routing]``: how contacts and agents are brought together."""
+
+    assignment: Literal["greedy", "joint"] = "greedy"
+    batch_s: float = Field(default=0.0, ge=0, le=60)
+    joint_max: int = Field(default=64, ge=2, le=1_000)
+
+
 class Recording(Section):
     """``[recording]``: which calls are recorded."""
 
