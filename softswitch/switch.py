@@ -26,6 +26,7 @@ from softswitch.apps.line_codes import LineCodes
 from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
+from softswitch.apps.sound_checks import make_sounds
 from softswitch.apps.trunk_care import TrunkCare
 from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
@@ -41,7 +42,8 @@ from softswitch.call.wiring import Wiring
 from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
 from softswitch.config import Office, load_office
-from softswitch.errors import StoreError
+from softswitch.errors import SoftswitchError, StoreError
+from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.prompts import Prompts
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
@@ -202,6 +204,8 @@ class Switch:
         self._loads: dict[int, WorkerLoad] = {}
         self.alarms: dict[str, str] = {}
         self.store: Store | None = None
+        self.read_file: Callable[[], Office] | None = None
+        self.book: OfficeBook
         self.http: HttpServer | None = None
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
@@ -209,7 +213,9 @@ class Switch:
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
         """A switch as a configuration file describes it. Raises `ConfigError`."""
-        return cls(load_office(path, checks=OFFICE_CHECKS))
+        made = cls(load_office(path, checks=OFFICE_CHECKS))
+        made.read_file = partial(load_office, path, checks=OFFICE_CHECKS)
+        return made
 
     def extension(self, number: str) -> Callable[[Handler], Handler]:
         """Decorator: calls from our phones to `number` are answered by the function below."""
@@ -237,6 +243,15 @@ class Switch:
         if store is not None:
             undo.push_async_callback(store.close)
             await self._close_cut_calls(store)
+        self.book = OfficeBook(
+            office,
+            store,
+            read_file=self.read_file,
+            prepare=lambda wanted: make_sounds(wanted, self.desk.prompts),
+            use=self.use_office,
+            alarm=self.alarm,
+        )
+        office = self.office = await self.book.load()
         self.plane = environment.plane(office, self.directory, self._on_media)
         undo.push_async_callback(self.plane.stop)
         await self.plane.start()
@@ -260,6 +275,7 @@ class Switch:
                     "status": self._status_command,
                     "trace": self._trace_command,
                     "unban": self._unban_command,
+                    "reload": self._reload_command,
                 },
             )
             undo.push_async_callback(admin.stop)
@@ -279,7 +295,7 @@ class Switch:
             self.directory / "prompts",
             made=MadeSounds(self.directory / "sounds"),
         )
-        desk = Desk(
+        desk = self.desk = Desk(
             office,
             self.directory,
             environment.clock,
@@ -318,7 +334,7 @@ class Switch:
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
-        wiring = Wiring(
+        wiring = self.wiring = Wiring(
             office=office,
             stack=self.stack,
             plane=self.plane,
@@ -342,7 +358,7 @@ class Switch:
             uniform,
             environment.token,
         )
-        dialplan = Dialplan(office, frozenset(self._handlers), uniform)
+        dialplan = self.dialplan = Dialplan(office, frozenset(self._handlers), uniform)
         self.lines = Lines(
             office.extensions,
             lambda data: journal.append(LINE_CHANGED, None, data, environment.clock.wall_s()),
@@ -383,6 +399,34 @@ class Switch:
         except StoreError as error:
             _log.error("what extensions have set by feature codes cannot be read: %s", error)
 
+    def use_office(self, office: Office) -> None:
+        """Go on with another office. What is only read is read from the new one at once (`FromOffice`);
+        told are those that keep something of their own: what a call stands on stays until it ends."""
+        self.office = self.wiring.office = self.desk.office = office
+        self.wiring.srtp = _srtp_policies(office)
+        self.dialplan.use_office(office)
+        self.lines.use_office(office)
+        for extension in self.gatekeeper.use_office(office):
+            self.registrar.revoke(extension)
+        self.trunk_care.use_trunks(*self.trunks.use_office(office))
+        self.centre.use_office(office)
+        self.driver.pump()
+        if self.store is not None:
+            self.store.journal.append("office-changed", None, {}, self._environment.clock.wall_s())
+
+    async def reload(self) -> Reloaded:
+        """Read the office file again. Raises `InvalidOffice` where something is wrong with it: nothing
+        has changed then."""
+        try:
+            done = await self.book.reload()
+        except SoftswitchError as error:
+            _log.error("the office file is not taken, the office stays as it was: %s", error)
+            raise
+        _log.warning("the office file was read again; changed: %s", ", ".join(done.changed) or "-")
+        if done.restart:
+            _log.warning("changed, but only read at a start: %s", ", ".join(done.restart))
+        return done
+
     def _acd_memory(self) -> AcdMemory:
         if self.store is None:
             return AcdMemory(self.directory)
@@ -421,6 +465,7 @@ class Switch:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
         collector.start()
         lag = LagSensor(loop, self.gatekeeper.overload.measured)
@@ -574,6 +619,17 @@ class Switch:
 
     async def _status_command(self, _: dict[str, Any]) -> dict[str, Any]:
         return self.snapshot()
+
+    def _reload_soon(self) -> None:
+        async def reload() -> None:
+            with contextlib.suppress(SoftswitchError):  # it is in the log
+                await self.reload()
+
+        self._reloading = asyncio.create_task(reload())
+
+    async def _reload_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        done = await self.reload()
+        return {"changed": done.changed, "restart": done.restart}
 
     async def _unban_command(self, request: dict[str, Any]) -> dict[str, Any]:
         address = plain_host(str(request.get("address") or ""))

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from softswitch.api.idempotency import IDEMPOTENCY_HEADER, once
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
 from softswitch.transport.ws_framing import OriginList
@@ -125,6 +126,18 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "config",
+        """
+        GET /config admin
+        POST /config/reload admin
+        GET /config/{section} admin
+        POST /config/{section} admin
+        GET /config/{section}/{name} admin
+        PATCH /config/{section}/{name} admin
+        DELETE /config/{section}/{name} admin
+        """,
+    ),
+    **_table(
         "customers",
         """
         GET /customers agent
@@ -229,10 +242,14 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         rows = {method: access_of(method, self.path_format) for method in self.methods or ()}
+        creates = self.status_code == 201 and rows.get("POST", Access("public")).role != "public"
 
         async def guarded(request: Request) -> Response:
             admit(request, rows[request.method], request.method)
-            return await handle(request)
+            key = request.headers.get(IDEMPOTENCY_HEADER) if creates else None
+            if key is None:
+                return await handle(request)
+            return await once(request, key, handle)
 
         return guarded
 

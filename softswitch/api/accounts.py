@@ -16,6 +16,7 @@ from softswitch.api.access import Identity
 from softswitch.api.attempts import Attempts
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import Session, Sessions
+from softswitch.config.derived import FromOffice
 from softswitch.store.ledger import Conflict
 from softswitch.store.tokens import Token, hash_of, split_token
 from softswitch.store.users import User
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from softswitch.clock import Clock
     from softswitch.config import Agent, Office
+    from softswitch.config.derived import HasOffice
     from softswitch.store import Store
 
 T = TypeVar("T")
@@ -36,11 +38,12 @@ FIRST_ADMIN = "admin"
 
 
 class Accounts:
-    """Parameters: `executor` runs the hashing; `hasher` other costs than argon2's defaults."""
+    """Parameters: `holder` has the office of now; `executor` runs the hashing; `hasher` other costs than
+    argon2's defaults."""
 
     def __init__(
         self,
-        office: Office,
+        holder: HasOffice,
         store: Store,
         clock: Clock,
         sessions: Sessions,
@@ -49,7 +52,7 @@ class Accounts:
     ) -> None:
         from argon2 import PasswordHasher
 
-        self._agents: dict[str, Agent] = {agent.id: agent for agent in office.agents}
+        self._agents = FromOffice(holder, _agents_of)
         self._store = store
         self._clock = clock
         self._sessions = sessions
@@ -73,7 +76,7 @@ class Accounts:
         another; that password, to be shown once. None where somebody is."""
         if any(user.role == "admin" and user.active for user in self._users.values()):
             return None
-        if any(agent.role == "admin" for agent in self._agents.values()):
+        if any(agent.role == "admin" for agent in self._agents().values()):
             return None
         password = secrets.token_urlsafe(12)
         known = self._users.get(FIRST_ADMIN)
@@ -112,7 +115,7 @@ class Accounts:
         return Identity(token.id, token.role, "token", frozenset(token.scopes))
 
     def _identity(self, name: str, session: Session | None) -> Identity | None:
-        agent = self._agents.get(name)
+        agent = self._agents().get(name)
         if agent is not None:
             return Identity(name, agent.role, "agent", session=session, agent_id=name)
         user = self._users.get(name)
@@ -121,7 +124,7 @@ class Accounts:
         return Identity(name, user.role, "user", session=session, must_change=user.must_change)
 
     def _epoch(self, name: str) -> str:
-        agent = self._agents.get(name)
+        agent = self._agents().get(name)
         if agent is not None:
             return self._sessions.epoch_of_password(agent.password)
         user = self._users.get(name)
@@ -148,7 +151,7 @@ class Accounts:
         return identity, cookie
 
     async def _password_fits(self, name: str, password: str) -> bool:
-        agent, user = self._agents.get(name), self._users.get(name)
+        agent, user = self._agents().get(name), self._users.get(name)
         known_hash = user.password_hash if user is not None else self._nobody_hash
         fits = await self._run(self._verify, known_hash, password)
         if agent is not None:
@@ -198,11 +201,11 @@ class Accounts:
 
     def is_agent(self, name: str) -> bool:
         """Whether the office file has an agent of this name."""
-        return name in self._agents
+        return name in self._agents()
 
     async def add_user(self, actor: str, **values: Any) -> User:
         """As `Users.add`; also `Conflict` for the name of an agent of the office file."""
-        if values["name"] in self._agents:
+        if values["name"] in self._agents():
             raise Conflict(f"the office file has an agent {values['name']}")
         user = await self._store.users.add(actor, **values)
         self._users[user.name] = user
@@ -235,7 +238,7 @@ class Accounts:
         others = [
             u for u in self._users.values() if u.role == "admin" and u.active and u is not user
         ]
-        if not others and not any(a.role == "admin" for a in self._agents.values()):
+        if not others and not any(a.role == "admin" for a in self._agents().values()):
             raise Conflict(f"{user.name} is the only one who may administrate")
 
     def tokens(self) -> list[Token]:
@@ -262,3 +265,7 @@ class Accounts:
         """As `Tokens.remove`."""
         await self._store.tokens.remove(actor, token_id)
         self._tokens.pop(token_id, None)
+
+
+def _agents_of(office: Office) -> dict[str, Agent]:
+    return {agent.id: agent for agent in office.agents}

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from softswitch import __version__
 from softswitch.api import problem
 from softswitch.api.access import PREFIX, access_of
+from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
 from softswitch.api.service import Service
 from softswitch.api.sessions import COOKIE, CSRF_HEADER
@@ -27,6 +28,7 @@ ROUTES = (
     "agents",
     "events",
     "office",
+    "config",
     "customers",
     "tickets",
     "scorecards",
@@ -49,11 +51,20 @@ _HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_IDEMPOTENCY = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A text of your own for this creation: asked for again, it gets the first answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+    "example": "5f0c9d0e-import-17",
+}
 _DESCRIPTION = """Everything a call centre remembers and does.
 
 Log in with `POST /api/v1/session` (a cookie; requests that change something then carry `X-CSRF-Token`), or
 send a token as `Authorization: Bearer sst_...`. Errors are problems (RFC 9457). Lists are pages:
-follow `next`. What can be changed has an `ETag`; send it back as `If-Match`. Times are seconds since
+follow `next`. What can be changed has an `ETag`; send it back as `If-Match`. Creations take an
+`Idempotency-Key`: the same key and body within a day get the first answer again. Times are seconds since
 1970, durations are seconds.
 """
 
@@ -130,6 +141,8 @@ def _describe(operation: dict[str, Any], method: str, route: APIRoute) -> None:
     if method != "GET":
         cookie["csrf"] = []
     operation["security"] = [{"token": []}, cookie]
+    if route.status_code == 201:
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY)
 
 
 class Envelope:

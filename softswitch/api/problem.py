@@ -15,11 +15,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from softswitch.errors import (
     CallError,
+    ConfigError,
     MediaUnavailable,
     QueueUnavailable,
     SoftswitchError,
     StoreError,
 )
+from softswitch.office_book import BadEntry
 from softswitch.store.ledger import Conflict, Missing, Stale
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ STATUS_OF: Mapping[type[SoftswitchError], int] = {
     Conflict: 409,
     CallError: 409,
     QueueUnavailable: 409,
+    ConfigError: 409,
     MediaUnavailable: 503,
     StoreError: 503,
 }
@@ -100,6 +103,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def install(app: FastAPI) -> None:
     """Answer every error of `app` with a problem."""
     app.add_exception_handler(SoftswitchError, _ours)
+    app.add_exception_handler(BadEntry, _bad_entry)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _http)
 
@@ -108,6 +112,17 @@ async def _ours(_: Request, error: Exception) -> JSONResponse:
     status = next((s for kind, s in STATUS_OF.items() if isinstance(error, kind)), 500)
     headers = {"Retry-After": "5"} if status == 503 else {}
     return problem(status, str(error), headers=headers)
+
+
+async def _bad_entry(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BadEntry)
+    errors = []
+    for fault in error.problems[:_ERRORS_MAX]:
+        allowed = f"; allowed: {fault.allowed}" if fault.allowed else ""
+        path = fault.key_path.replace("[", ".").replace("]", "")
+        pointer = "".join(f"/{part}" for part in path.split(".") if part)
+        errors.append({"pointer": f"/values{pointer}", "detail": f"{fault.problem}{allowed}"})
+    return problem(422, "the entry is not usable", errors=errors)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -122,12 +122,11 @@ class HttpServer:
 
         sessions = Sessions(load_key(self._office.storage.directory))
         return Service(
-            office=self._office,
             store=self._store,
             clock=self._clock,
             switch=self._switch,
             sessions=sessions,
-            accounts=Accounts(self._office, self._store, self._clock, sessions, self._executor),
+            accounts=Accounts(self._switch, self._store, self._clock, sessions, self._executor),
             executor=self._executor,
         )
 

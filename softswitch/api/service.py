@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from softswitch.api.access import Identity
 from softswitch.api.accounts import Accounts
 from softswitch.api.events.desk import EventDesk
+from softswitch.api.idempotency import Answers
 from softswitch.api.sessions import Sessions
 from softswitch.call.numbering import Numbering
 from softswitch.errors import StoreError
@@ -36,7 +37,6 @@ class Service:
     """One exchange as the API sees it. `switch` is the running one; work that takes long is done in
     `executor`'s threads, so that no call waits for a report."""
 
-    office: Office
     store: Store
     clock: Clock
     switch: Switch
@@ -47,11 +47,18 @@ class Service:
     run: str = field(default_factory=lambda: secrets.token_hex(6))
     numbering: Numbering = field(init=False)
     events: EventDesk = field(init=False)
+    answers: Answers = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.numbering = Numbering(self.office.office.country)
         self.events = EventDesk(self)
+        self.answers = Answers(self.store.answers)
+
+    @property
+    def office(self) -> Office:
+        """The office of now."""
+        return self.switch.office
 
     def start(self) -> None:
         """Begin to listen to what happens."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
     from softswitch.call.endpoint import Outcome as CallOutcome
-    from softswitch.config import Agent, Queue
+    from softswitch.config import Agent, Office, Queue
 
 _log = logging.getLogger("softswitch.acd")
 
@@ -53,9 +53,10 @@ class CallCentre:
         self.desk = desk
         self.catalogue = catalogue
         self._numbering = Numbering(office.office.country)
-        self.queues: dict[str, Queue] = {queue.name: queue for queue in office.queues}
-        self.agents_by_id: dict[str, Agent] = {agent.id: agent for agent in office.agents}
-        self.agents_by_extension = {agent.extension: agent for agent in office.agents}
+        self.queues: dict[str, Queue] = {}
+        self.agents_by_id: dict[str, Agent] = {}
+        self.agents_by_extension: dict[str, Agent] = {}
+        self._know(office)
         self.host = AcdHost(
             desk,
             memory,
@@ -83,6 +84,23 @@ class CallCentre:
         self.supervision = Supervision(self)
         catalogue.add_code("listen", self.supervision.run)
         catalogue.apps.enqueue = self._enqueue
+
+    def _know(self, office: Office) -> None:
+        self.queues = {queue.name: queue for queue in office.queues}
+        self.agents_by_id = {agent.id: agent for agent in office.agents}
+        self.agents_by_extension = {agent.extension: agent for agent in office.agents}
+
+    def use_office(self, office: Office) -> None:
+        """Go on with another office: callers keep their places in queues that stay, and leave those that
+        are gone by their overflow; agents who are gone finish the call at hand."""
+        queues, agents = self.queues, self.agents_by_id
+        self._know(office)
+        # What is gone is known until nobody is told of it any more.
+        self.queues, self.agents_by_id = queues | self.queues, agents | self.agents_by_id
+        self.host.use_office(office)
+        self._know(office)
+        for name in self.queues.keys() - queues.keys():
+            self.prepare_text(name, office.office.language)
 
     def attach(self, control: CallControl, registrar: Registrar) -> None:
         """From now on these are the calls and the telephones."""
@@ -256,7 +274,8 @@ class CallCentre:
 
     async def _survey(self, call: Call, departure: Departure) -> None:
         outcome = departure.outcome
-        survey = self.queues[departure.queue].survey
+        queue = self.queues.get(departure.queue)
+        survey = queue.survey if queue is not None else None
         if survey is None or outcome is None or outcome.by == "caller":
             return
         call.forget_digits()

@@ -23,6 +23,10 @@ class DayCounts:
         self._day = ""
         self._counts: dict[str, ServiceCounts] = {}
 
+    def promise(self, within_s: Mapping[str, float]) -> None:
+        """Other promises from now on; what is counted stays counted."""
+        self._within_s = within_s
+
     def note(self, decision: Decision, unix_s: float) -> None:
         """Count one decision."""
         if not isinstance(decision, _COUNTED):

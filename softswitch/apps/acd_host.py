@@ -14,6 +14,7 @@ from routing import events
 from routing.engine import AcdEngine
 from routing.errors import RoutingError
 from routing.regions import RegionTable
+from softswitch.apps.acd_change import changes_between
 from softswitch.apps.acd_config import acd_config_of
 from softswitch.apps.acd_counts import DayCounts
 from softswitch.apps.acd_journal import EVENT, AcdMemory, Snapshot, write_event
@@ -22,7 +23,9 @@ from softswitch.store import acd
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from routing.model import AcdConfig
     from softswitch.apps.catalogue import Desk
+    from softswitch.config import Office
 
 _log = logging.getLogger("softswitch.acd")
 
@@ -63,14 +66,9 @@ class AcdHost:
         self._stands_at_s: float | None = None
         self.epoch_s = self._clock.wall_s() - self._clock.monotonic_s()
         config = acd_config_of(desk.office, self.epoch_s)
-        self.regions = RegionTable(config.regions)
-        self.customers = {phone: c for c in config.customers for phone in c.phones}
         self.engine = AcdEngine(config, random.Random(seed), self.now_s())
-        within_s = {queue.name: queue.service_level.within_s for queue in desk.office.queues}
-        self.counts = DayCounts(within_s, desk.office.office.zone)
-        self._calendars = {
-            queue.id: config.calendars[queue.hours] for queue in config.queues if queue.hours
-        }
+        self.counts = DayCounts(_within_s(desk.office), desk.office.office.zone)
+        self._know(config)
         self._waiting: deque[events.Event] = deque()
         self._scheduled = False
         self._pumping = False
@@ -93,6 +91,34 @@ class AcdHost:
         """What was cut has been settled: let the time pass that nobody was there."""
         self._stands_at_s = None
         self.do(events.TimerFired())
+
+    def _know(self, config: AcdConfig) -> None:
+        self._config = config
+        self.regions = RegionTable(config.regions)
+        self.customers = {phone: c for c in config.customers for phone in c.phones}
+        self._calendars = {
+            queue.id: config.calendars[queue.hours] for queue in config.queues if queue.hours
+        }
+
+    def use_office(self, office: Office) -> None:
+        """Lead the engine to another office. Not journaled: whoever replays the journal begins with the
+        office of his own time; the snapshot that follows is of the new one."""
+        assert not self._pumping, "in the middle of decisions"
+        config = acd_config_of(office, self.epoch_s)
+        changes = changes_between(self._config, config)
+        self._know(config)
+        self.counts.promise(_within_s(office))
+        self._pumping = True
+        try:
+            self._work_off()
+            for event in changes:
+                self._feed(event, self.now_s())
+            self._work_off()
+        finally:
+            self._pumping = False
+        self._finish()
+        if changes and self._memory.remembers:
+            self._begin_snapshot()
 
     def is_open(self, queue_id: str) -> bool:
         """Whether a queue takes callers at this hour."""
@@ -150,6 +176,9 @@ class AcdHost:
         self._note_event(event, now_s)
         if isinstance(event, events.ConnectFailed):
             self._connecting.pop(event.contact_id, None)  # as if it had not been
+        return self._feed(event, now_s)
+
+    def _feed(self, event: events.Event, now_s: float) -> list[decided.Decision]:
         try:
             found = self.engine.handle(event, now_s)
         except Exception:
@@ -331,3 +360,7 @@ class AcdHost:
     def snapshot(self) -> dict[str, int]:
         """For `status`; `offers` and `live_contacts` are 0 at rest."""
         return {"events": self.events, "broken": self.broken, "timer": self._timer is not None}
+
+
+def _within_s(office: Office) -> dict[str, float]:
+    return {queue.name: queue.service_level.within_s for queue in office.queues}

@@ -11,6 +11,7 @@ from routing.model import AgentState
 from softswitch.apps.acd_host import OWN_CALL
 from softswitch.apps.queue_call import QueueCall, State
 from softswitch.call.identity import OfficeIdentity
+from softswitch.config.derived import FromOffice
 
 if TYPE_CHECKING:
     from softswitch.apps.acd import CallCentre
@@ -30,8 +31,9 @@ class CallWatch:
         self._centre = centre
         self._own: dict[int, tuple[str, str]] = {}  # leg -> agent, its name for the engine
         self._seen: dict[str, str] = {}  # call -> number that is calling in
-        office = centre.desk.office
-        self._sees_callers = any(queue.callback is not None for queue in office.queues)
+        self._sees_callers = FromOffice(
+            centre.desk, lambda office: any(queue.callback is not None for queue in office.queues)
+        )
 
     def snapshot(self) -> dict[str, int]:
         return {"agents_telephoning": len(self._own), "callers_seen": len(self._seen)}
@@ -39,7 +41,7 @@ class CallWatch:
     # -- CallWatcher -------------------------------------------------------------------------------
 
     def call_started(self, call: Call) -> None:
-        if self._sees_callers and not isinstance(call.identity, OfficeIdentity):
+        if self._sees_callers() and not isinstance(call.identity, OfficeIdentity):
             number = self._centre.number_of(call)
             if number:
                 self._seen[call.call_id] = number

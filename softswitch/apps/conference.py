@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from softswitch.apps.pin_guard import PinGuard
+from softswitch.config.derived import FromOffice
 from softswitch.errors import CallEnded, CallError
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
     from softswitch.call.call import Call
-    from softswitch.config import Conference
+    from softswitch.config import Conference, Office
 
 TRIES = 3
 TONES_MAX = 30
@@ -55,14 +56,14 @@ class Conferences:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._configured = {room.number: room for room in desk.office.conferences}
-        self._ids = {number: _ROOMS_FROM + n for n, number in enumerate(self._configured)}
+        self._configured = FromOffice(desk, _rooms_of)
+        self._ids: dict[str, int] = {}
         self._rooms: dict[str, Room] = {}
         self._guard = PinGuard()
 
     async def run(self, call: Call, number: str) -> None:
         """Let the caller into the room, until he or a moderator ends it."""
-        configured = self._configured[number]
+        configured = self._configured()[number]
         room = self._rooms.get(number)
         if room is not None:
             room.draw_in(call)  # before the answer it costs nothing
@@ -117,13 +118,17 @@ class Conferences:
     def _enter(self, call: Call, number: str) -> Room:
         room = self._rooms.get(number)
         if room is None:
-            room = Room(self._ids[number], self._desk.clock.wall_s())
+            room = Room(self._id_of(number), self._desk.clock.wall_s())
             self._rooms[number] = room
         room.draw_in(call)
         removed = asyncio.get_running_loop().create_future()
         room.participants[call.call_id] = Participant(call, removed)
         self._note(call, "conference-entered", number, participants=len(room.participants))
         return room
+
+    def _id_of(self, number: str) -> int:
+        """The room's number for the media plane; the same for as long as we run."""
+        return self._ids.setdefault(number, _ROOMS_FROM + len(self._ids))
 
     async def _leave(self, call: Call, number: str, room: Room) -> None:
         del room.participants[call.call_id]
@@ -183,3 +188,7 @@ class Conferences:
                 for number, room in self._rooms.items()
             ]
         }
+
+
+def _rooms_of(office: Office) -> dict[str, Conference]:
+    return {room.number: room for room in office.conferences}

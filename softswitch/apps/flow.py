@@ -34,17 +34,25 @@ from softswitch.apps.ivr_machine import (
     Play,
     TimedOut,
 )
+from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
     from softswitch.apps.survey import Surveys
     from softswitch.call.call import Call
+    from softswitch.config import Office
 
 _log = logging.getLogger("softswitch.apps")
 LEFT = "flow-left"
 ASKED = "flow-asked"
 BEEP = "beep"
+
+
+def _scripts_of(office: Office) -> dict[str, Script]:
+    hours = {each.name: each for each in office.hours}
+    extensions = frozenset(each.number for each in office.extensions)
+    return {flow.name: Script(flow, hours, extensions, spoken_as) for flow in office.flows}
 
 
 class Flows:
@@ -55,19 +63,18 @@ class Flows:
         self._surveys = surveys
         self._zone = desk.office.office.zone
         self._numbers = itertools.count(1)
-        hours = {each.name: each for each in desk.office.hours}
-        extensions = frozenset(each.number for each in desk.office.extensions)
         # Of all flows: variables go along from one to the other.
-        self._secrets = frozenset(
-            step.into for flow in desk.office.flows for step in flow.steps if step.secret
+        self._secrets = FromOffice(
+            desk,
+            lambda office: frozenset(
+                step.into for flow in office.flows for step in flow.steps if step.secret
+            ),
         )
-        self._scripts = {
-            flow.name: Script(flow, hours, extensions, spoken_as) for flow in desk.office.flows
-        }
+        self._scripts = FromOffice(desk, _scripts_of)
 
     async def run(self, call: Call, name: str) -> None:
         """Lead the caller through; leaves by `Call.transfer`."""
-        machine = FlowMachine(self._scripts[name])
+        machine = FlowMachine(self._scripts()[name])
         event: Event = Entered(self._facts(call), call.language)
         try:
             while True:
@@ -187,7 +194,7 @@ class Flows:
         return recorded.name
 
     def _note_left(self, call: Call, name: str, machine: FlowMachine, to: str, why: str) -> None:
-        variables = {k: v for k, v in machine.variables.items() if k not in self._secrets}
+        variables = {k: v for k, v in machine.variables.items() if k not in self._secrets()}
         data = {
             "flow": name,
             "to": to,

@@ -21,6 +21,7 @@ from softswitch.apps.ivr_machine import (
     PlayEnded,
     TimedOut,
 )
+from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
@@ -76,17 +77,21 @@ async def next_key(call: Call, timeout_s: float) -> DigitPressed | TimedOut:
     return DigitPressed(digit) if digit else TimedOut()
 
 
+def _menus_of(office: Office) -> dict[str, Menu]:
+    return {ivr.name: menu_of(office, ivr) for ivr in office.ivrs}
+
+
 class Menus:
     """The application of ``ivr:NAME`` destinations."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._zone = desk.office.office.zone
-        self._menus = {ivr.name: menu_of(desk.office, ivr) for ivr in desk.office.ivrs}
+        self._menus = FromOffice(desk, _menus_of)
 
     async def run(self, call: Call, name: str) -> None:
         """Let the caller choose; leaves by `Call.transfer`."""
-        machine = MenuMachine(self._menus[name])
+        machine = MenuMachine(self._menus()[name])
         local = datetime.fromtimestamp(self._desk.clock.wall_s(), self._zone)
         event: Event = Entered(local)
         while True:

@@ -13,11 +13,13 @@ from softswitch.apps.mailbox import MESSAGE_S_MIN, Mailboxes, Message
 from softswitch.apps.pin_guard import PinGuard
 from softswitch.apps.voicemail import BEEP
 from softswitch.call.identity import PhoneIdentity
+from softswitch.config.derived import FromOffice
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
     from softswitch.call.audio import Recorded
     from softswitch.call.call import Call
+    from softswitch.config import Office
 
 TRIES = 3
 GREETING_S_MAX = 120.0
@@ -34,7 +36,7 @@ class MailboxMenu:
     def __init__(self, desk: Desk, mailboxes: Mailboxes) -> None:
         self._desk = desk
         self._mailboxes = mailboxes
-        self._pins = {e.number: e.voicemail.pin for e in desk.office.extensions if e.voicemail}
+        self._pins = FromOffice(desk, _pins_of)
         self._guard = PinGuard()
         self._zone = desk.office.office.zone
         self._numbers = itertools.count(1)
@@ -57,12 +59,12 @@ class MailboxMenu:
         """The box whose PIN the caller knows: his own, or with ``*`` another."""
         identity = call.identity
         own = identity.extension if isinstance(identity, PhoneIdentity) else ""
-        wanted = own if own in self._pins else ""
+        wanted = own if own in self._pins() else ""
         for _ in range(TRIES):
             box = wanted or await self._number(call)
             source, owner, now_s = call.caller.label, box == own, self._desk.clock.monotonic_s()
             # What does not exist is asked for a PIN all the same, and counted as one thing.
-            thing = box if box in self._pins else ""
+            thing = box if box in self._pins() else ""
             if self._guard.is_locked(thing, source, now_s, owner=owner):
                 self._note(call, box, "locked")
                 await call.play("mailbox-locked")
@@ -71,7 +73,7 @@ class MailboxMenu:
             if pin.startswith(_OTHER_BOX):
                 wanted = ""
                 continue
-            if thing and hmac.compare_digest(pin.encode(), self._pins[thing].encode()):
+            if thing and hmac.compare_digest(pin.encode(), self._pins()[thing].encode()):
                 self._guard.right(thing, source)
                 self._note(call, box, "opened")
                 return box
@@ -85,7 +87,7 @@ class MailboxMenu:
         return await call.collect("mailbox-number", max_digits=_NUMBER_MAX, timeout_s=_ENTRY_S)
 
     def _note(self, call: Call, box: str, what: str) -> None:
-        known = box if box in self._pins else ""
+        known = box if box in self._pins() else ""
         self._desk.journal.append(
             "mailbox-entered", call.call_id, {"box": known, "what": what}, self._desk.clock.wall_s()
         )
@@ -198,3 +200,7 @@ class MailboxMenu:
             return "2"
         path = str(self._mailboxes.recording_path(name))
         return await call.collect((path, "mailbox-greeting-menu"), terminator="")
+
+
+def _pins_of(office: Office) -> dict[str, str]:
+    return {e.number: e.voicemail.pin for e in office.extensions if e.voicemail}

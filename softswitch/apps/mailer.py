@@ -11,12 +11,13 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING, TypeAlias
 
+from softswitch.config.derived import FromOffice
 from softswitch.errors import MailError
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
     from softswitch.apps.mailbox import Mailboxes, Message
-    from softswitch.config import Mail
+    from softswitch.config import Mail, Office
 
 _log = logging.getLogger("softswitch.apps")
 
@@ -47,22 +48,16 @@ class Mailer:
         self._desk = desk
         self._mailboxes = mailboxes
         self._send = send
-        self._addresses = {
-            e.number: e.voicemail.email
-            for e in desk.office.extensions
-            if e.voicemail and e.voicemail.email
-        }
+        self._addresses = FromOffice(desk, _addresses_of)
         self._waiting: deque[Message] = deque()
         self._sending: asyncio.Task[None] | None = None
         self.sent = self.failed = 0
 
     def start(self) -> None:
         """Take up what the last run did not send; from now on every new message is sent."""
-        if not self._addresses:
-            return
         self._mailboxes.on_message.append(self.take)
         since_s = self._desk.clock.wall_s() - _AGAIN_AFTER_START_S
-        for box in self._addresses:
+        for box in self._addresses():
             for message in self._mailboxes.messages(box):
                 if not message.mailed and message.at_s > since_s:
                     self.take(message)
@@ -75,7 +70,7 @@ class Mailer:
 
     def take(self, message: Message) -> None:
         """A new message; nothing happens if its box has no address."""
-        if message.box not in self._addresses:
+        if message.box not in self._addresses():
             return
         self._waiting.append(message)
         if len(self._waiting) > WAITING_MAX:
@@ -100,6 +95,8 @@ class Mailer:
                 self._waiting.popleft()
 
     async def _send_one(self, message: Message) -> None:
+        if message.box not in self._addresses():
+            return  # the address was taken away meanwhile
         path = self._mailboxes.path_of(message)
         loop = asyncio.get_running_loop()
         try:
@@ -123,7 +120,7 @@ class Mailer:
         }
         mail = EmailMessage()
         mail["From"] = office.mail.sender or f"softswitch@{office.office.domain}"
-        mail["To"] = self._addresses[message.box]
+        mail["To"] = self._addresses()[message.box]
         mail["Subject"] = subject.format(**words)
         mail["Date"] = format_datetime(local)
         mail["Message-ID"] = make_msgid(message.message_id, office.office.domain)
@@ -174,3 +171,8 @@ def smtp(mail: Mail) -> SendMail:
             raise MailError(f"{mail.server}: {error}") from None
 
     return send
+
+
+def _addresses_of(office: Office) -> dict[str, str]:
+    boxes = ((e.number, e.voicemail) for e in office.extensions if e.voicemail is not None)
+    return {number: box.email for number, box in boxes if box.email}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.dial import best_status
 from softswitch.call.identity import PhoneIdentity
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import RemoteProtocolError, SipError
 from softswitch.sip.events import RequestFailed, RequestReceived, ResponseReceived
 from softswitch.sip.flow import Flow
@@ -46,7 +47,7 @@ class Messages:
     ) -> None:
         self._wiring = wiring
         self._registered = registered
-        self._extensions = frozenset(e.number for e in wiring.office.extensions)
+        self._extensions = FromOffice(wiring, extensions_by_number)
         self._passing: dict[int, _Passing] = {}
         self._rates: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -105,7 +106,7 @@ class Messages:
             name = request.from_.display_name
         except RemoteProtocolError as error:
             return error.status_hint or 400
-        if target not in self._extensions:
+        if target not in self._extensions():
             return 404
         endpoints = self._registered(target)
         domain = self._wiring.office.office.domain

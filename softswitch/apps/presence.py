@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from softswitch.call.identity import PhoneIdentity
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.events import RequestReceived, SubscriptionEnded
 from softswitch.sip.subscription import EventId
@@ -84,7 +85,7 @@ class Presence:
         self._reachable = reachable
         self._lines = lines
         lines.listen(self.changed)
-        self._extensions = {e.number: e for e in wiring.office.extensions}
+        self._extensions = FromOffice(wiring, extensions_by_number)
         self._watches: dict[int, _Watch] = {}
         self._watched: dict[tuple[str, str], set[int]] = {}
         self._held: Counter[str] = Counter()
@@ -147,7 +148,7 @@ class Presence:
             package, target = self._wanted(event)
         except RemoteProtocolError as error:
             return error.status_hint or 400
-        extension = self._extensions.get(target)
+        extension = self._extensions().get(target)
         if extension is None or (package == MESSAGES and extension.voicemail is None):
             return 404
         if "Accept" in request.headers and not accepts(request, _TYPES[package]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from softswitch.call.endpoint import PhoneEndpoint
@@ -19,6 +19,7 @@ from softswitch.sip.registration import (
     Bound,
     FlowLost,
     RegisterArrived,
+    RegistrationEffect,
     RegistrationInput,
     RegistrationPolicy,
     Unbound,
@@ -91,8 +92,17 @@ class Registrar:
             for binding in self._bindings.contacts(aor, now_s)
         ]
 
+    def revoke(self, extension: str) -> None:
+        """Its password is no longer good, or it is gone: its phones must register anew."""
+        self._perform(self._bindings.revoke(extension), self._clock.monotonic_s(), None)
+
     def _feed(self, event: RegistrationInput, now_s: float, handle: int | None) -> None:
-        for effect in self._bindings.handle(event, now_s):
+        self._perform(self._bindings.handle(event, now_s), now_s, handle)
+
+    def _perform(
+        self, effects: Iterable[RegistrationEffect], now_s: float, handle: int | None
+    ) -> None:
+        for effect in effects:
             match effect:
                 case Answer():
                     if handle is not None:

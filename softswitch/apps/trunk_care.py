@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -94,16 +94,36 @@ class TrunkCare:
         self._domain = domain
         self._uniform = uniform
         self._trunks = trunks
-        self._cared = {record.config.name: _Cared(record) for record in trunks}
-        for cared in self._cared.values():
-            if cared.record.config.registers:
-                cared.registration = OutgoingRegistration(uniform)
-                cared.call_id = token()
+        self._token = token
+        self._cared = {record.config.name: self._care_of(record) for record in trunks}
         self._asked: dict[int, tuple[_Cared, TargetState | None, Flow]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         self._closed = False
         trunks.on_health = self._on_health
+
+    def _care_of(self, record: TrunkRecord) -> _Cared:
+        cared = _Cared(record)
+        if record.config.registers:
+            cared.registration = OutgoingRegistration(self._uniform)
+            cared.call_id = self._token()
+        return cared
+
+    def use_trunks(self, new: Iterable[TrunkRecord], old: Iterable[TrunkRecord]) -> None:
+        """Care for the `new` from now on; take leave of the `old`."""
+        for record in old:
+            cared = self._cared.pop(record.config.name, None)
+            if cared is None:
+                continue
+            self._feed_registration(cared, Leave())
+            cared.registration = None
+            record.set_targets([])
+            for what in list(cared.timers):
+                self._cancel(cared, what)
+        for record in new:
+            cared = self._cared[record.config.name] = self._care_of(record)
+            self._resolve_soon(cared)
+        self._driver.pump()
 
     async def start(self) -> None:
         """Resolve, begin to watch and to register."""
@@ -170,13 +190,22 @@ class TrunkCare:
 
     async def _resolve(self, cared: _Cared) -> None:
         record = cared.record
+        if self._cared.get(record.config.name) is not cared:
+            return  # the trunk is gone, or another one now
         trunk = record.config
         transport = trunk.transport if trunk.transport_given or trunk.port is not None else None
         hop = NextHop(trunk.host, trunk.port, transport, trunk.secure)
+        problem = ""
+        found: Resolution | None
         try:
             found = await self._resolver.resolve(hop, private=True)
         except ResolveFailed as error:
-            self._lost_addresses(cared, str(error))
+            found = None
+            problem = str(error)
+        if self._cared.get(record.config.name) is not cared:
+            return
+        if found is None:
+            self._lost_addresses(cared, problem)
             return
         if found.problem and found.problem != record.problem:
             _log.warning("trunk %s keeps its last address: %s", trunk.name, found.problem)
@@ -214,7 +243,9 @@ class TrunkCare:
     # -- health ------------------------------------------------------------------------------------
 
     def _on_health(self, record: TrunkRecord, state: TargetState, event: HealthEvent) -> None:
-        self._feed_health(self._cared[record.config.name], state, event)
+        cared = self._cared.get(record.config.name)
+        if cared is not None and cared.record is record:
+            self._feed_health(cared, state, event)
 
     def _feed_health(self, cared: _Cared, state: TargetState, event: HealthEvent) -> None:
         if self._closed or cared.record.state_of(state.target) is not state:

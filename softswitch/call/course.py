@@ -17,6 +17,7 @@ from softswitch.call.steps import (
     steps_to_trunks,
 )
 from softswitch.config import Destination
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import CallError
 from softswitch.sip.causes import q850_of_status
 
@@ -55,7 +56,7 @@ class Courses:
         self._all_phones = registered
         self._lines = lines
         self._table = table
-        self._extensions = {e.number: e for e in wiring.office.extensions}
+        self._extensions = FromOffice(wiring, extensions_by_number)
 
     def route(self, call: Call, route: Route) -> None:
         """Send a fresh call where the dialplan says."""
@@ -130,6 +131,10 @@ class Courses:
         )
 
     def _ring_extension(self, call: Call, number: str) -> None:
+        extension = self._extensions().get(number)
+        if extension is None:
+            self.refuse(call, 404, "the extension was removed")
+            return
         line = self._lines.of(number)
         at_once = line.forward_always
         if at_once is not None and self._forward(call, number, at_once):
@@ -138,7 +143,7 @@ class Courses:
         if self._wants_no_call(number, line):
             self.dialled(call, _BUSY)
             return
-        in_order = self._extensions[number].ring == "in-order"
+        in_order = extension.ring == "in-order"
         steps = steps_to_extension(self._all_phones, number, ring_s_of(line), in_order=in_order)
         self._dialling.start(call, steps)
 
@@ -158,8 +163,11 @@ class Courses:
         if outcome.result in ("answered", "cancelled"):
             return False
         redirected, call.redirected_to = call.redirected_to, None
+        extension = self._extensions().get(rung)
+        if extension is None:
+            return False  # it was removed while it rang
         onward = forward_after(self._lines.of(rung), outcome)
-        if redirected is not None and self._extensions[rung].redirects:
+        if redirected is not None and extension.redirects:
             # Not where it says, but the number it names: dialled with that extension's rights.
             onward = Destination("number", redirected)
         return onward is not None and self._forward(call, rung, onward)

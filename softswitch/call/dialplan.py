@@ -91,12 +91,16 @@ class Dialplan:
         uniform: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._uniform = uniform
+        self._handlers = handlers
+        self.use_office(office)
+
+    def use_office(self, office: Office) -> None:
+        """Route by this office from now on; calls that have been routed go on."""
         self.numbering = Numbering(office.office.country)
         self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._codes = office.codes
-        self._handlers = handlers
         self._local = _local_numbers(office)
         self._customers = {
             form: customer

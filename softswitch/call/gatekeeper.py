@@ -47,18 +47,31 @@ class Gatekeeper:
         self._own_hosts = own_hosts
         self.guard = guard or Guard()
         self.overload = overload or Overload()
-        self._ha1: dict[tuple[str, str], str] = {
-            (extension.number, algorithm): ha1(
-                extension.number, realm, extension.password, algorithm
-            )
-            for extension in office.extensions
-            for algorithm in office.sip.digest
-        }
+        self._realm, self._algorithms = realm, office.sip.digest
+        self._passwords: dict[str, str] = {}
+        self._ha1: dict[tuple[str, str], str] = {}
+        self.use_office(office)
         self._authenticator = Authenticator(
             realm, secret, self._ha1_of, algorithms=office.sip.digest
         )
         self.refused = 0
         self.wrong = 0
+
+    def use_office(self, office: Office) -> list[str]:
+        """Take these extensions and their passwords from now on. Returns those that are gone or have
+        another password: whoever registered for them must prove himself anew."""
+        passwords = {e.number: e.password for e in office.extensions}
+        known = self._passwords
+        lost = [number for number in known if passwords.get(number) != known[number]]
+        for number in lost:
+            for algorithm in self._algorithms:
+                self._ha1.pop((number, algorithm), None)
+        for number, password in passwords.items():
+            if known.get(number) != password:
+                for algorithm in self._algorithms:
+                    self._ha1[number, algorithm] = ha1(number, self._realm, password, algorithm)
+        self._passwords = passwords
+        return lost
 
     def _ha1_of(self, username: str, algorithm: str) -> str | None:
         return self._ha1.get((username, algorithm))

@@ -12,7 +12,7 @@ from softswitch.config import Destination, parse_forward
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
-    from softswitch.config import Extension
+    from softswitch.config import Extension, Office
 
 LINE_CHANGED = "line-changed"
 """The kind of journal entry: `extension`, `setting`, `value` (None: as in the office file), `by`."""
@@ -84,6 +84,19 @@ class Lines:
         self._note = note
         self._find_route = find_route
         self._listeners: list[Callable[[str], None]] = []
+
+    def use_office(self, office: Office) -> None:
+        """Take these extensions from now on; what was changed stays changed."""
+        self._configured = {e.number: Line.configured(e) for e in office.extensions}
+        before, self._lines = self._lines, dict(self._configured)
+        for number in list(self._changed):
+            if number in self._lines:
+                kept: dict[str, Any] = {
+                    n: getattr(before[number], n) for n in self._changed[number]
+                }
+                self._lines[number] = replace(self._lines[number], **kept)
+            else:
+                del self._changed[number]
 
     def listen(self, on_change: Callable[[str], None]) -> None:
         """Tell `on_change` of extensions whose settings change."""

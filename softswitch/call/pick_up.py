@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from softswitch.call.dial import DialState
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.transfer import Replaces
+from softswitch.config.derived import FromOffice
 from softswitch.sip.reason import ReasonHeader
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from softswitch.call.dialling import Dialling
     from softswitch.call.leg import Leg
     from softswitch.call.wiring import Wiring
+    from softswitch.config import Office
 
 _EXTENSION = "extension:"
 
@@ -30,11 +32,7 @@ class PickUps:
         self._wiring = wiring
         self._control = control
         self._dialling = dialling
-        self._members: dict[str, frozenset[str]] = {}
-        for group in wiring.office.ring_groups:
-            for member in group.members:
-                known = self._members.get(member, frozenset())
-                self._members[member] = known | frozenset(group.members)
+        self._members = FromOffice(wiring, _members_of)
 
     def take(self, picker: Call, extension: str | None = None) -> bool:
         """Let `picker`'s caller have the call that has rung longest at `extension`, by default at those
@@ -45,7 +43,7 @@ class PickUps:
         if extension is not None:
             wanted = frozenset({extension})
         else:
-            wanted = self._members.get(identity.extension, frozenset()) - {identity.extension}
+            wanted = self._members().get(identity.extension, frozenset()) - {identity.extension}
         for ringing in self._control.calls:
             if ringing is not picker and self._rings_at(ringing, wanted) is not None:
                 return self.take_call(picker, ringing)
@@ -148,3 +146,12 @@ class PickUps:
                 if leg.label.startswith(_EXTENSION) and name in extensions and not leg.answered:
                     return leg
         return None
+
+
+def _members_of(office: Office) -> dict[str, frozenset[str]]:
+    """Extension -> all who share a ring group with it."""
+    found: dict[str, frozenset[str]] = {}
+    for group in office.ring_groups:
+        for member in group.members:
+            found[member] = found.get(member, frozenset()) | frozenset(group.members)
+    return found

@@ -11,6 +11,7 @@ from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import LegPlan
 from softswitch.call.trunk_health import CallFailed, CallTaken
 from softswitch.call.trunk_identity import present
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import SoftswitchError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.uri import NameAddr, SipUri
@@ -38,7 +39,7 @@ class TrunkCalls:
     def __init__(self, wiring: Wiring, trunks: Trunks) -> None:
         self._wiring = wiring
         self._trunks = trunks
-        self._extensions = {e.number: e for e in wiring.office.extensions}
+        self._extensions = FromOffice(wiring, extensions_by_number)
 
     def plan(self, call: Call, leg_id: int, endpoint: TrunkEndpoint) -> LegPlan:
         """How to call this endpoint; takes one place of the trunk. Raises `SoftswitchError`."""
@@ -93,7 +94,7 @@ class TrunkCalls:
         if isinstance(call.identity, TrunkIdentity):
             return call.number_from, call.hidden
         if isinstance(call.identity, PhoneIdentity):
-            extension = self._extensions.get(call.identity.extension)
+            extension = self._extensions().get(call.identity.extension)
             if extension is not None:
                 number = extension.caller_id or trunk.caller_id or call.number_from
                 return number, call.hidden or extension.hide_number
@@ -102,7 +103,7 @@ class TrunkCalls:
     def _diverted_by(self, call: Call, record: TrunkRecord) -> str:
         if call.forwarded_by is None:
             return ""
-        extension = self._extensions.get(call.forwarded_by)
+        extension = self._extensions().get(call.forwarded_by)
         own = extension.caller_id if extension is not None else None
         return own or record.config.caller_id or call.forwarded_by
 

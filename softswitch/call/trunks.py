@@ -16,7 +16,7 @@ from softswitch.sip.flow import Flow
 from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
-    from softswitch.config import Trunk
+    from softswitch.config import Office, Trunk
 
 _SIP_PORT = 5060
 
@@ -55,6 +55,11 @@ class TrunkLoad:
         self._updated_s = 0.0
         self.calls = 0
         self.refused = 0
+
+    def limit(self, calls_max: int, calls_per_s_max: float) -> None:
+        """Other limits from now on; what is counted stays."""
+        self._calls_max = calls_max
+        self._rate_per_s = calls_per_s_max
 
     def take(self, now_s: float) -> bool:
         """Count one more call, or say no."""
@@ -162,11 +167,35 @@ class Trunks:
 
     def __init__(self, records: list[TrunkRecord]) -> None:
         self.on_health: Callable[[TrunkRecord, TargetState, HealthEvent], None] | None = None
-        self._by_name = {record.config.name: record for record in records}
+        self._by_name: dict[str, TrunkRecord] = {}
         self._by_address: dict[tuple[str, int | None], TrunkRecord] = {}
-        for record in records:
-            for host, port in record.config.from_addresses:
-                self._by_address[plain_host(host), port] = record
+        self._use(records)
+
+    def _use(self, records: list[TrunkRecord]) -> None:
+        self._by_name = {record.config.name: record for record in records}
+        self._by_address = {
+            (plain_host(host), port): record
+            for record in records
+            for host, port in record.config.from_addresses
+        }
+
+    def use_office(self, office: Office) -> tuple[list[TrunkRecord], list[TrunkRecord]]:
+        """Take these trunks from now on; those that are as before keep their health. Returns (new or
+        changed, gone or changed). Calls over one that is gone go on; it is told no more of them."""
+        records, new = [], []
+        for trunk in office.trunks:
+            record = self._by_name.get(trunk.name)
+            if record is None or record.config != trunk:
+                before = record
+                record = TrunkRecord(trunk)
+                if before is not None:
+                    record.load = before.load  # calls that go on give their places back to it
+                    record.load.limit(trunk.max_calls, trunk.max_calls_per_s)
+                new.append(record)
+            records.append(record)
+        old = [record for record in self._by_name.values() if record not in records]
+        self._use(records)
+        return new, old
 
     def __iter__(self) -> Iterator[TrunkRecord]:
         return iter(self._by_name.values())

@@ -24,6 +24,7 @@ COMMANDS = (
     "why",
     "trace",
     "unban",
+    "reload",
     "demo",
     "load",
     "doctor",

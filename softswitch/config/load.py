@@ -101,7 +101,7 @@ def parse_office(text: str, source: str = "", *, checks: Iterable[Check] = ()) -
     try:
         office = Office.model_validate(table, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = [_problem(table, details) for details in error.errors(include_url=False)]
+        problems = [problem_of(table, details) for details in error.errors(include_url=False)]
         raise InvalidOffice(_located(text, problems), source) from None
     found = [problem for check in (check_office, *checks) for problem in check(office)]
     if found:
@@ -134,7 +134,7 @@ def _syntax_problem(text: str, message: str) -> Problem:
     return Problem(f"line {line}, column {column}", f"is not TOML: {words}", line=line)
 
 
-def _problem(table: Mapping[str, Any], details: Mapping[str, Any]) -> Problem:
+def problem_of(table: Mapping[str, Any], details: Mapping[str, Any]) -> Problem:
     """One pydantic error in the user's words. The value itself is never shown: it may be a secret."""
     location = tuple(part for part in details["loc"] if part != "[key]")
     kind, context = details["type"], details.get("ctx", {})

@@ -66,6 +66,7 @@ class UnboundBecause(Enum):
     EXPIRED = "expired"
     REPLACED = "replaced"
     FLOW_LOST = "flow lost"
+    REVOKED = "its password is no longer good"
 
 
 # -- inputs ------------------------------------------------------------------------------------------
@@ -160,6 +161,13 @@ class Bindings:
             case _:
                 assert_never(event)
         self._arm(now_s, effects)
+        return effects
+
+    def revoke(self, aor: str) -> list[RegistrationEffect]:
+        """Forget all bindings of an address of record: its owner must register anew."""
+        effects: list[RegistrationEffect] = []
+        for binding in list(self._by_aor.get(aor, ())):
+            self._drop(aor, binding, UnboundBecause.REVOKED, effects)
         return effects
 
     def contacts(self, aor: str, now_s: float) -> list[Binding]:

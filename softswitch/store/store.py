@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
+from softswitch.store.answers import KeptAnswers
 from softswitch.store.calibrations import Calibrations
 from softswitch.store.calls import CallRecords
 from softswitch.store.coaching import Coaching
@@ -25,6 +26,7 @@ from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
 from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
+from softswitch.store.office_entries import OfficeEntries
 from softswitch.store.record import CallRecord
 from softswitch.store.samples import Samples
 from softswitch.store.schema import journal as journal_table
@@ -49,6 +51,7 @@ class Store:
         log: EntryLog | None,
         executor: ThreadPoolExecutor | None,
         wall_s: Callable[[], float],
+        directory: Path,
         open_time: OpenTime | None = None,
     ) -> None:
         self._database = database
@@ -69,6 +72,8 @@ class Store:
         self.calibrations = Calibrations(database, self.ledger, self.evaluations)
         self.samples = Samples(database, self.ledger, self.tickets.office.zone)
         self.coaching = Coaching(database, self.ledger)
+        self.office_entries = OfficeEntries(database, self.ledger, directory)
+        self.answers = KeptAnswers(database, self.ledger, directory)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 
@@ -101,7 +106,7 @@ class Store:
         opened = Database(folder, database, lock_wait_s=lock_wait_s)
         if read_only:
             await opened.open_for_reading()
-            return cls(opened, None, None, None, wall_s, open_time)
+            return cls(opened, None, None, None, wall_s, folder, open_time)
         log = EntryLog(folder / "journal")
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         journal = Journal(log, opened, executor, on_alarm or _ignore)
@@ -112,7 +117,7 @@ class Store:
             executor.shutdown()
             log.close()
             raise
-        return cls(opened, journal, log, executor, wall_s, open_time)
+        return cls(opened, journal, log, executor, wall_s, folder, open_time)
 
     @property
     def journal(self) -> Journal:

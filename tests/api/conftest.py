@@ -180,10 +180,9 @@ async def running(directory: Path, more: str = "") -> AsyncIterator[Api]:
     executor = ThreadPoolExecutor(2, thread_name_prefix="api")
     sessions = Sessions(b"k" * 32)
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    accounts = Accounts(office, switch.store, machine.clock, sessions, executor, hasher)
+    accounts = Accounts(switch, switch.store, machine.clock, sessions, executor, hasher)
     await accounts.load()
     service = Service(
-        office=office,
         store=switch.store,
         clock=machine.clock,
         switch=switch,

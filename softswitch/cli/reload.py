@@ -1,0 +1,35 @@
+"""`softswitch reload`: have the running server read its office file again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def reload(
+        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
+            "office.toml"
+        ),
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
+        """Have the running server read its office file again, calls going on.
+
+        A file with a mistake is refused, with every problem and its line; nothing has changed then.
+        """
+        from softswitch.api.admin import ask
+        from softswitch.cli.place import storage_directory
+
+        answer = next(ask(storage_directory(place), "reload"))
+        if as_json:
+            typer.echo(json.dumps(answer))
+            return
+        typer.echo(f"changed: {', '.join(answer['changed']) or 'nothing'}")
+        if answer["restart"]:
+            typer.echo(
+                f"changed in the file, but only read at a start: {', '.join(answer['restart'])}"
+            )

@@ -1,0 +1,250 @@
+"""The office of now: the file, and what was added through the API. It changes while calls go on, whole or
+not at all: what is wrong is refused, with the reason, and the office stays as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from softswitch.apps.checks import OFFICE_CHECKS
+from softswitch.config.overlay import (
+    SECTIONS,
+    OverlayEntry,
+    compose,
+    entry_at,
+    merged,
+    name_in,
+    plain,
+    read_entry,
+)
+from softswitch.config.problems import InvalidOffice, Problem
+from softswitch.errors import SoftswitchError
+from softswitch.store.ledger import Conflict, Missing
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
+    from softswitch.store import Store
+    from softswitch.store.office_entries import OfficeEntry
+
+_log = logging.getLogger("softswitch.office")
+
+ALARM = "office.entries"
+FIXED = ("office", "sip", "tls", "media", "http", "storage", "mail", "look_up", "codes")
+"""Tables that are read once, at the start."""
+
+_ROUNDS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One table of the office. `entry` None: of the file, and not to be changed here."""
+
+    section: str
+    name: str
+    values: dict[str, Any]
+    entry: OfficeEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload has changed, by section; and the tables that wait for a restart."""
+
+    changed: list[str]
+    restart: list[str]
+
+
+class BadEntry(SoftswitchError):
+    """An entry is refused. `problems` have key paths inside it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class OfficeBook:
+    """Parameters: `file`, the office of the file; `prepare` is awaited with an office that is about to be
+    used and may still refuse it (`InvalidOffice`); `use` takes it; `alarm(name, reason)` is told of
+    entries that cannot be used at the start.
+    """
+
+    def __init__(
+        self,
+        file: Office,
+        store: Store | None,
+        *,
+        read_file: Callable[[], Office] | None,
+        prepare: Callable[[Office], Awaitable[None]],
+        use: Callable[[Office], None],
+        alarm: Callable[[str, str], None],
+    ) -> None:
+        self.file = file
+        self.office = file
+        self._store = store
+        self._read_file = read_file
+        self._prepare = prepare
+        self._use = use
+        self._alarm = alarm
+        self._entries: list[OfficeEntry] = []
+        self._lock = asyncio.Lock()
+
+    # -- the start -----------------------------------------------------------------------------------
+
+    async def load(self) -> Office:
+        """The office to begin with. Entries that no longer fit the file are left out, with an alarm:
+        the exchange must start."""
+        if self._store is None:
+            return self.office
+        entries, problems = await self._store.office_entries.all()
+        left = _overlay(entries)
+        for _ in range(_ROUNDS_MAX):
+            try:
+                self.office = compose(self.file, left, OFFICE_CHECKS)
+                break
+            except InvalidOffice as error:
+                found = (entry_at(self.file, left, problem)[0] for problem in error.problems)
+                bad = [entry for entry in found if entry is not None] or left
+                problems.append(str(error))
+                left = [entry for entry in left if entry not in bad]
+        self._entries = entries
+        if problems:
+            reason = f"{len(entries) - len(left)} entries are not used: {problems[0]}"
+            _log.error("%s", reason)
+            self._alarm(ALARM, reason[:512])
+        return self.office
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def listed(self, section: str) -> list[Listed]:
+        """All tables of a section: the file's in their order, then the others in theirs."""
+        attribute, key = SECTIONS[section]
+        found = [
+            Listed(section, getattr(table, key) if key else f"file-{number}", plain(table))
+            for number, table in enumerate(getattr(self.file, attribute), 1)
+        ]
+        own = [entry for entry in self._entries if entry.section == section]
+        return found + [Listed(section, entry.name, entry.values, entry) for entry in own]
+
+    def find(self, section: str, name: str) -> Listed:
+        """Raises `Missing`."""
+        found = next((each for each in self.listed(section) if each.name == name), None)
+        if found is None:
+            raise Missing(f"there is no {section.replace('_', ' ')} {name}")
+        return found
+
+    # -- changing ------------------------------------------------------------------------------------
+
+    async def add(self, actor: str, section: str, values: dict[str, Any]) -> Listed:
+        """A new entry, used at once. Raises `BadEntry`, `Conflict`, `StoreError`."""
+        async with self._lock:
+            name = name_in(section, values)
+            if name and any(each.name == name for each in self.listed(section)):
+                raise Conflict(f"there is a {section.replace('_', ' ')} {name} already")
+            fresh = OverlayEntry(section, name, values)
+            office = await self._checked(self.file, [*_overlay(self._entries), fresh], fresh)
+            entry = await self._opened().office_entries.add(actor, section, name, values)
+            self._entries = [*self._entries, entry]
+            self._take(self.file, office)
+            return Listed(section, entry.name, values, entry)
+
+    async def change(
+        self, actor: str, section: str, name: str, patch: dict[str, Any], version: int | None
+    ) -> Listed:
+        """Other values for an entry: a merge patch. Raises as `add`, and `Missing`, `Stale`."""
+        async with self._lock:
+            entry = self._own(section, name)
+            values = merged(entry.values, patch)
+            key = SECTIONS[section][1]
+            if key and values.get(key) != name:
+                raise BadEntry([Problem(key, "cannot be changed", "make another one")])
+            fresh = OverlayEntry(section, name, values)
+            entries = [fresh if e is entry else _as_overlay(e) for e in self._entries]
+            office = await self._checked(self.file, entries, fresh)
+            changed = await self._opened().office_entries.change(actor, entry, values, version)
+            self._entries = [changed if e is entry else e for e in self._entries]
+            self._take(self.file, office)
+            return Listed(section, name, values, changed)
+
+    async def remove(self, actor: str, section: str, name: str, version: int | None) -> None:
+        """Take an entry away. Raises `Conflict` where something refers to it, `Missing`, `Stale`."""
+        async with self._lock:
+            entry = self._own(section, name)
+            left = [each for each in self._entries if each is not entry]
+            office = await self._checked(self.file, _overlay(left), None)
+            await self._opened().office_entries.remove(actor, entry, version)
+            self._entries = left
+            self._take(self.file, office)
+
+    async def reload(self) -> Reloaded:
+        """Read the file again. Raises `InvalidOffice` with every problem, by line; the office stays as
+        it was then."""
+        async with self._lock:
+            if self._read_file is None:
+                raise Conflict("this exchange has no file: it was made by a program")
+            read = await asyncio.get_running_loop().run_in_executor(None, self._read_file)
+            restart = [name for name in FIXED if getattr(read, name) != getattr(self.file, name)]
+            # What waits for a restart stays as it is, so that all parts agree until then.
+            kept = {name: getattr(self.file, name) for name in FIXED}
+            file = read.model_copy(update=kept)
+            office = compose(file, _overlay(self._entries), OFFICE_CHECKS)
+            await self._prepare(office)
+            changed = [
+                name
+                for name in type(office).model_fields
+                if getattr(office, name) != getattr(self.office, name)
+            ]
+            self._take(file, office)
+            self._alarm(ALARM, "")
+            return Reloaded(changed, restart)
+
+    # -- inside --------------------------------------------------------------------------------------
+
+    def _take(self, file: Office, office: Office) -> None:
+        self.file, self.office = file, office
+        self._use(office)
+
+    async def _checked(
+        self, file: Office, entries: list[OverlayEntry], fresh: OverlayEntry | None
+    ) -> Office:
+        """The office with these entries. What is wrong in `fresh` is a `BadEntry`, what is wrong
+        elsewhere, because of it or of what is gone, a `Conflict`."""
+        if fresh is not None:
+            try:
+                read_entry(fresh.section, fresh.values)
+            except InvalidOffice as error:
+                raise BadEntry(error.problems) from None
+        try:
+            office = compose(file, entries, OFFICE_CHECKS)
+            await self._prepare(office)
+        except InvalidOffice as error:
+            own = []
+            for problem in error.problems:
+                entry, path = entry_at(file, entries, problem)
+                if fresh is not None and entry is fresh:
+                    own.append(Problem(path, problem.problem, problem.allowed, problem.entry))
+            if own:
+                raise BadEntry(own) from None
+            raise Conflict("; ".join(str(problem) for problem in error.problems)) from None
+        return office
+
+    def _own(self, section: str, name: str) -> OfficeEntry:
+        found = self.find(section, name)
+        if found.entry is None:
+            words = section.replace("_", " ")
+            raise Conflict(f"the {words} {name} is in the office file, which is read-only here")
+        return found.entry
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            raise Conflict("this exchange has no database")
+        return self._store
+
+
+def _overlay(entries: Iterable[OfficeEntry]) -> list[OverlayEntry]:
+    return [_as_overlay(entry) for entry in entries]
+
+
+def _as_overlay(entry: OfficeEntry) -> OverlayEntry:
+    return OverlayEntry(entry.section, entry.name, entry.values)
