@@ -23,7 +23,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "greeting": "main-menu",
         "otherwise": "queue:support",
     },
-    "flow": {"name": "hello", "number": "7100", "step": [{"do": "play", "prompt": "goodbye"}]},
+    "flow": {"name": "hello", "number": "7100", "step": [{"do": "hang-up"}]},
     "region": {"name": "south", "prefixes": ["+8620"]},
     "queue": {"name": "sales", "number": "5010", "skill": "sales >= 1"},
     "conference": {"number": "8000", "pin": "1234"},
