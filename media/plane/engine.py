@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from media.errors import BadName, MediaError
+from media.plane.backlog import Backlog
 from media.plane.disk import Disk
 from media.plane.ears import Ears
 from media.plane.ingress import Ingress
@@ -115,6 +116,7 @@ class Engine:
         self._sources = Sources(streams_max)
         self._timeline = Timeline()
         self._voices = Voices(streams_max)
+        self._backlog = Backlog(self._streams, self._voices, self._timeline)
         self._srtp = SrtpTable(streams_max)
         self._outlet = Outlet(io, self._srtp, streams_max)
         self._latch = Latch(
@@ -150,7 +152,7 @@ class Engine:
             self._latch,
             self._relay,
             self._timeline,
-            self._voices,
+            self._backlog,
             self._srtp,
             self._outlet,
             self._on_digit,
@@ -214,6 +216,7 @@ class Engine:
 
     def _tick(self, now_s: float) -> None:
         while now_s >= self._tick_s(self._ticks):
+            self._backlog.flush()
             self._library.poll()
             self._timeline.conceal()
             self._mixer.tick(now_s)
@@ -237,6 +240,7 @@ class Engine:
         due = int((now_s - self._start_s) / TICK_S)
         if due - self._ticks <= most:
             return
+        self._backlog.flush()
         self._ticks = due
         position = self._origin + due * TICK_SAMPLES
         self._recorder.skip_to(position)
@@ -244,6 +248,7 @@ class Engine:
 
     def _keep_house(self, now_s: float) -> None:
         self._next_expire_s = now_s + _EXPIRE_S
+        self._backlog.flush()
         self._ingress.report(self._ingress.events.expire(now_s))
         self._library.poll()
         while self._recorder.finished:
@@ -294,6 +299,7 @@ class Engine:
     def handle(self, command: Command, now_s: float) -> None:
         """Carry out one command; what cannot be done becomes a `CommandRefused` event."""
         self._now_s = now_s
+        self._backlog.flush()
         self._note_time(now_s)
         try:
             self._carry_out(command, now_s)
@@ -522,6 +528,7 @@ class Engine:
 
     def finish(self) -> None:
         """End every recording, as the process is about to end."""
+        self._backlog.flush()
         for recording_id in list(self._recorded):
             self._stop_recording(recording_id, "worker")
 

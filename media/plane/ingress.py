@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711
+from media.plane.backlog import Backlog
 from media.plane.latch import DROP, EVENT, NOISE, Latch
 from media.plane.outlet import Outlet
 from media.plane.packet_io import PACKET_OCTETS_MAX, PacketIo
@@ -39,7 +40,6 @@ from media.plane.streams import (
     Streams,
 )
 from media.plane.timeline import Timeline
-from media.plane.voices import Voices
 from media.wire import rtp, telephone_event
 from media.wire.srtp import SrtpTable
 
@@ -79,7 +79,7 @@ class Ingress:
         latch: Latch,
         relay: Relay,
         timeline: Timeline,
-        voices: Voices,
+        backlog: Backlog,
         srtp: SrtpTable,
         outlet: Outlet,
         digit_heard: DigitHeard,
@@ -93,7 +93,7 @@ class Ingress:
         self._latch = latch
         self._relay = relay
         self._timeline = timeline
-        self._voices = voices
+        self._backlog = backlog
         self._srtp = srtp
         self._outlet = outlet
         self.sealed = False
@@ -125,6 +125,7 @@ class Ingress:
         if np.count_nonzero(good) == count:
             self._accept(None, words, lengths, rows, route, now_s)
             return
+        self._backlog.flush()
         if np.count_nonzero(known) != count:
             if not self.sealed:
                 self._sources.settle(rows, known, io.keys[:count], words[:, 2])
@@ -159,7 +160,8 @@ class Ingress:
         if self._timeline.active:
             listened = (route[:, SLOT] != NONE).nonzero()[0]
             if len(listened):
-                self._decode(
+                self._backlog.take(
+                    self._io.rx.octets,
                     listened if index is None else index[listened],
                     words[listened, 1],
                     lengths[listened],
@@ -244,24 +246,6 @@ class Ingress:
                 places = index[chosen]
                 octets = self._io.rx.octets[places, HEADER:end]
                 self._io.rx.octets[places, HEADER:end] = np.take(table, octets)
-
-    def _decode(
-        self,
-        places: NDArray[np.intp],
-        timestamps: NDArray[np.uint32],
-        lengths: NDArray[np.int32],
-        rows: NDArray[np.intp],
-        slots: NDArray[np.intp],
-        now_s: float,
-    ) -> None:
-        voices, timeline = self._voices, self._timeline
-        for part, samples in voices.decode(rows, self._io.rx.octets, places, lengths, HEADER):
-            whole = len(part) == len(rows)
-            own, when = (slots, timestamps) if whole else (slots[part], timestamps[part])
-            ratio = voices.ratio(int(voices.kind[rows[part[0]]]))
-            late = timeline.write(own, when, samples, now_s, ratio)
-            if late.any():
-                np.add.at(self._streams.late, rows[part][late], 1)
 
     def _unseal(
         self, rows: NDArray[np.intp], known: NDArray[np.bool_], lengths: NDArray[np.int32]

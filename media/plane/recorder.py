@@ -26,6 +26,10 @@ from media.protocol import RecordingStopped, StartRecording
 PIECE = 4_000
 """Samples written at once; with `LATE` it bounds what a killed worker can lose."""
 
+_EVERY_TICKS = 3
+"""Pieces of many recordings go to the disk together, so that its thread wakes up less often; `HISTORY`
+must hold a piece, `LATE` and what waits for this."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODE = 0o640
 _DATA_OCTETS_MAX = (1 << 32) - 4096
@@ -238,6 +242,7 @@ class Recorder:
     def _schedule(self, recording: _Recording, samples: int, now: int) -> None:
         ready = recording.done + samples + LATE
         tick = max(-(-ready // TICK_SAMPLES), now // TICK_SAMPLES + 1)
+        tick = -(-tick // _EVERY_TICKS) * _EVERY_TICKS
         self._due.setdefault(tick, []).append(recording.recording_id)
 
     def tick(self) -> None:

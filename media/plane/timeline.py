@@ -96,6 +96,10 @@ class Timeline:
         self._free.append(slot)
         self.active -= 1
 
+    def anchored(self, slots: NDArray[np.integer]) -> bool:
+        """Tell whether each of these slots has a time scale: its first packet has come."""
+        return bool(self._anchored[slots].all())
+
     def forget_anchor(self, slot: int) -> None:
         """The next packet of this slot starts a new time scale (another SSRC)."""
         self._anchored[slot] = False
@@ -114,10 +118,11 @@ class Timeline:
         slots: NDArray[np.integer],
         timestamps: NDArray[np.uint32],
         samples: NDArray[np.int16],
-        now_s: float,
+        now_s: NDArray[np.float64] | float,
         ratio: int = 1,
     ) -> NDArray[np.bool_]:
-        """Lay `samples` (k, m) of k packets at their `timestamps` (k,), `ratio` units a sample.
+        """Lay `samples` (k, m) of k packets at their `timestamps` (k,), `ratio` units a sample;
+        `now_s`: when they came, one time for all or (k,).
 
         Returns (k,) bools: True where a packet came too late (of a live slot: to be played, it may
         still be recorded) or lies outside the ring. Later packets overwrite earlier ones.
@@ -137,6 +142,7 @@ class Timeline:
             self._note_astray(slots, late)
             slots, timestamps, samples = slots[inside], timestamps[inside], samples[inside]
             at, margin = at[inside], margin[inside]
+            now_s = now_s[inside] if isinstance(now_s, np.ndarray) else now_s
             if not len(slots):
                 return late
         else:
@@ -153,7 +159,7 @@ class Timeline:
         slots: NDArray[np.integer],
         at: NDArray[np.int64],
         margin: NDArray[np.int64],
-        now_s: float,
+        now_s: NDArray[np.float64] | float,
     ) -> None:
         if len(slots) > _SAMPLED_FROM:
             # Of many streams one packet in three tells as much. By lot, not by turns: a stream
@@ -164,7 +170,8 @@ class Timeline:
         chosen = self._played[slots].nonzero()[0]
         if len(chosen):
             np.maximum.at(self._earliest, slots[chosen], margin[chosen])
-            self._playout.receive(slots[chosen], at[chosen], now_s)
+            came_s = now_s[chosen] if isinstance(now_s, np.ndarray) else now_s
+            self._playout.receive(slots[chosen], at[chosen], came_s)
 
     def _scatter(
         self, slots: NDArray[np.integer], at: NDArray[np.int64], samples: NDArray[np.int16]

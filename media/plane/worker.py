@@ -43,20 +43,21 @@ _LOAD_EVERY_S = 1.0
 _NICE = -10
 _FAILURES_MAX = 10
 """Failed polls within a second; a worker that fails more often is better replaced."""
-_GATHERING = ((400.0, 0.0), (4_000.0, 0.0015), (10_000.0, 0.002))
-"""(packets a second, seconds to let datagrams gather before they are fetched): with few streams each
-packet is served at once, with many a batch costs little more than a packet."""
+_CYCLES = ((400.0, 0.0), (4_000.0, 0.002), (10_000.0, 0.003), (80_000.0, 0.002))
+"""(packets a second, seconds from one fetch of datagrams to the next): with few streams each packet
+is served at once; with some a batch costs little more than a packet; with many the work itself takes
+its time, and what waits must not wait for that as well."""
 
-_TICK_GATHER_S = 0.01
+_TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
 
 
-def gather_s(rate: float) -> float:
-    """Return how long to let datagrams gather at `rate` packets a second."""
-    low_rate, low_s = _GATHERING[0]
+def cycle_s(rate: float) -> float:
+    """Return how long after one fetch the next is due at `rate` packets a second."""
+    low_rate, low_s = _CYCLES[0]
     if rate <= low_rate:
         return 0.0
-    for high_rate, high_s in _GATHERING[1:]:
+    for high_rate, high_s in _CYCLES[1:]:
         if rate <= high_rate:
             return low_s + (high_s - low_s) * (rate - low_rate) / (high_rate - low_rate)
         low_rate, low_s = high_rate, high_s
@@ -150,16 +151,19 @@ class Worker:
         self._report(0.0)  # says that we are ready
         next_load_s = clock() + _LOAD_EVERY_S
         cpu_s, packets = time.process_time(), 0
+        fetched_s = clock()
         while not self._stopping and not control.closed:
-            pause = min(self._patience_s(), engine.deadline_s() - clock())
+            now_s = clock()
+            pause = min(fetched_s + self._cycle_s(), engine.deadline_s()) - now_s
             if pause > 0.0002:
                 time.sleep(pause)
                 commanded = io.wait(0.0)
             else:
                 commanded = io.wait(max(0.0, engine.deadline_s() - clock()))
+            fetched_s = clock()
             if commanded or control.unread:
-                self._take_commands(clock())
-            self._poll(clock())
+                self._take_commands(fetched_s)
+            self._poll(fetched_s)
             control.flush()
             now_s = clock()
             if now_s >= next_load_s:
@@ -182,11 +186,11 @@ class Worker:
                 raise
             traceback.print_exc()
 
-    def _patience_s(self) -> float:
-        """How long datagrams may gather before they are fetched."""
+    def _cycle_s(self) -> float:
+        """How long datagrams may gather between two fetches."""
         if self.engine.relaying:
-            return gather_s(self._rate)
-        return _TICK_GATHER_S if self.engine.ticking else 0.0
+            return cycle_s(self._rate)
+        return _TICK_CYCLE_S if self.engine.ticking else 0.0
 
     def _take_commands(self, now_s: float) -> None:
         for _ in range(_COMMANDS_PER_TURN):

@@ -1,0 +1,92 @@
+"""Packets that wait for the tick are heard as if they had been decoded at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from media.dsp import g711
+from media.plane.backlog import KEPT_MAX, WIDTH, Backlog
+from media.plane.streams import Streams
+from media.plane.timeline import DELAY, TICK_SAMPLES, Timeline
+from media.plane.voices import Voices
+
+
+@pytest.fixture
+def parts():
+    streams, voices, timeline = Streams(8), Voices(8), Timeline()
+    slots = [timeline.take(), timeline.take()]
+    return streams, timeline, slots, Backlog(streams, voices, timeline)
+
+
+def take(backlog, slots, number, *, octets=160, arrival_s=0.0):
+    """One packet of each slot: what slot s says in packet n is the code 16 s + n."""
+    count = len(slots)
+    packets = np.zeros((count, 1536), np.uint8)
+    for place in range(count):
+        packets[place, 12 : 12 + octets] = 16 * place + number
+    backlog.take(
+        packets,
+        np.arange(count),
+        np.full(count, number * octets, np.uint32),
+        np.full(count, 12 + octets, np.int32),
+        np.arange(count),
+        np.array(slots),
+        arrival_s,
+    )
+    packets[:] = 0xEE  # the receive buffer is used again at once
+
+
+def heard(timeline, slot, number):
+    start = timeline.now + DELAY + number * TICK_SAMPLES
+    return set(timeline.read(slot, start, start + TICK_SAMPLES).tolist())
+
+
+def value(code):
+    return int(g711.decode_ulaw(np.array([code, code], np.uint8))[0])
+
+
+def test_the_first_packet_is_laid_at_once_and_the_next_at_the_flush(parts):
+    _, timeline, slots, backlog = parts
+    take(backlog, slots, 0)
+    assert [heard(timeline, slot, 0) for slot in slots] == [{value(0)}, {value(16)}]
+    assert len(backlog) == 0
+    take(backlog, slots, 1)
+    take(backlog, slots, 2)
+    assert len(backlog) == 4
+    assert heard(timeline, slots[0], 1) == {0}
+    backlog.flush()
+    assert len(backlog) == 0
+    for number in (1, 2):
+        found = [heard(timeline, slot, number) for slot in slots]
+        assert found == [{value(number)}, {value(16 + number)}]
+
+
+@pytest.mark.parametrize(("octets", "waiting"), [(WIDTH - 12, 2), (WIDTH - 10, 0)])
+def test_what_is_too_long_to_wait_is_decoded_at_once(parts, octets, waiting):
+    _, _, slots, backlog = parts
+    take(backlog, slots, 0)
+    take(backlog, slots, 1, octets=octets)
+    assert len(backlog) == waiting
+
+
+def test_a_full_backlog_is_emptied_before_it_takes_more(parts):
+    _, _, slots, backlog = parts
+    take(backlog, slots, 0)
+    for _ in range(KEPT_MAX // 2):
+        take(backlog, slots, 1)
+    assert len(backlog) == KEPT_MAX
+    take(backlog, slots, 2)
+    assert len(backlog) == 2
+
+
+def test_a_late_packet_is_counted_when_it_is_decoded(parts):
+    streams, timeline, slots, backlog = parts
+    timeline.play(slots[0], True)
+    take(backlog, slots, 0)
+    for _ in range(6):
+        timeline.advance()
+    take(backlog, slots[:1], 1)
+    assert int(streams.late[0]) == 0
+    backlog.flush()
+    assert int(streams.late[0]) == 1
