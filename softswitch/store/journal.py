@@ -47,6 +47,10 @@ GATHER_S = 0.02
 REST_S = 0.1
 """Between two commits of the database under load: a commit costs the event loop about a millisecond,
 whatever it holds, and the log has the entries. The first after a rest, and a flush, need not wait."""
+REST_MAX_S = 1.0
+_REST_OF_WORK = 20.0
+"""The rest lasts so many times as long as the commit took, up to `REST_MAX_S`: the busier, the more there
+is in one, and the less each entry costs."""
 WAITING_MAX = 200_000
 """Entries in memory while not even the log can be written; more are counted as lost."""
 PENDING_MAX = 20_000
@@ -270,6 +274,7 @@ class Journal:
             if self._database_timer is not None:
                 self._database_timer.cancel()
                 self._database_timer = None
+            began_s = self._loop.time()
             try:
                 await self._catch_up()
             except _FAILURES as error:
@@ -281,7 +286,9 @@ class Journal:
             else:
                 self._clear_alarm("database")
                 self.caught_up.set()
-                self._rest_until_s = self._loop.time() + REST_S
+                ended_s = self._loop.time()
+                rest_s = min(REST_MAX_S, max(REST_S, _REST_OF_WORK * (ended_s - began_s)))
+                self._rest_until_s = ended_s + rest_s
                 await self._prune()
                 await self._tell_more()
             self._finish_flushes()

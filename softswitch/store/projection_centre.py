@@ -1,14 +1,14 @@
 """Keeping the tables about queues and agents up to date with the journal, in its transactions.
 
-A contact's rows are made anew from all its entries whenever one comes that tells something. That costs
-one look-up more than carrying state along, and is right whatever happened in between: a crash, a
-restart, entries that come after the end.
+A contact's rows are made anew from all its entries whenever one comes that tells something. That is
+right whatever happened in between: a crash, a restart, entries that come after the end. Entries of calls
+that began while we watched are at hand; those of others are read from the journal's table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -26,7 +26,7 @@ from softswitch.store.schema_centre import (
     segments,
     surveys,
 )
-from softswitch.store.story import KINDS, TELLING, tell
+from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell
 
 ENTRIES_MAX = 5_000
 """Of one story; what comes later than that is only journaled."""
@@ -40,6 +40,17 @@ _TABLES = {
 }
 STORY_TABLES = (*_TABLES.values(), surveys)
 SURVEY = "survey"
+AT_HAND_MAX = 50_000
+"""Entries kept in memory for stories that are not over; of more, the oldest are read from the table."""
+_COLUMNS = {kind: tuple(field.name for field in fields(kind)) for kind in ROW_KINDS}
+
+
+@dataclass(slots=True)
+class _AtHand:
+    """All entries of a call so far; `told`: it has rows in the tables."""
+
+    entries: list[Entry]
+    told: bool = False
 
 
 class CentreProjection:
@@ -48,13 +59,19 @@ class CentreProjection:
 
     def __init__(self) -> None:
         self._states: dict[str, int] | None = None  # agent -> seq of his open row
+        self._at_hand: dict[str, _AtHand] = {}
+        self._kept = 0
 
     def forget(self) -> None:
         self._states = None
+        self._at_hand.clear()
+        self._kept = 0
 
     async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """Bring the tables up to date with `entries`, which are in the journal's table already."""
+        self._remember(entries)
         await self.retell(connection, entries)
+        self._let_go(entries)
         changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
         if changes:
             await self._write_states(connection, changes)
@@ -72,8 +89,52 @@ class CentreProjection:
         for start in range(0, len(ids), _IDS_A_QUERY):
             await self._retell(connection, ids[start : start + _IDS_A_QUERY])
 
+    def _remember(self, entries: Sequence[Entry]) -> None:
+        """Keep the entries of calls from their beginning on."""
+        for entry in entries:
+            if entry.call_id is None or entry.kind not in KINDS:
+                continue
+            known = self._at_hand.get(entry.call_id)
+            if known is None:
+                if entry.kind != "call-started":
+                    continue
+                known = self._at_hand[entry.call_id] = _AtHand([])
+            known.entries.append(entry)
+            self._kept += 1
+
+    def _let_go(self, entries: Sequence[Entry]) -> None:
+        """Of the entries of calls that are over, and of the oldest where there are too many."""
+        for entry in entries:
+            if entry.kind == "call-ended" and entry.call_id in self._at_hand:
+                self._kept -= len(self._at_hand.pop(entry.call_id).entries)
+        while self._kept > AT_HAND_MAX:
+            self._kept -= len(self._at_hand.pop(next(iter(self._at_hand))).entries)
+
     async def _retell(self, connection: AsyncConnection, ids: list[str]) -> None:
+        unknown = [call_id for call_id in ids if call_id not in self._at_hand]
+        stories = await self._read(connection, unknown) if unknown else {}
+        told = unknown
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
+        for call_id in ids:
+            known = self._at_hand.get(call_id)
+            if known is None:
+                entries = stories.get(call_id, [])
+            else:
+                entries = known.entries
+                if known.told:
+                    told.append(call_id)
+                known.told = True
+            story = tell(entries[:ENTRIES_MAX])
+            for name, of_story in rows.items():
+                of_story.extend(_row(row, call_id) for row in getattr(story, name))
+        for name, table in _TABLES.items():
+            if told:
+                await connection.execute(sa.delete(table).where(table.c.call_id.in_(told)))
+            if rows[name]:
+                await connection.execute(sa.insert(table), rows[name])
+
+    async def _read(self, connection: AsyncConnection, ids: list[str]) -> dict[str, list[Entry]]:
+        """The entries of these calls from the journal's table."""
         query = (
             sa.select(
                 journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data
@@ -82,14 +143,8 @@ class CentreProjection:
             .order_by(journal.c.call_id, journal.c.seq)
         )
         found = (Entry(*row) for row in (await connection.execute(query)).all())
-        for call_id, entries in groupby(found, key=lambda entry: entry.call_id):
-            story = tell(list(entries)[:ENTRIES_MAX])
-            for name, of_story in rows.items():
-                of_story.extend({**asdict(row), "call_id": call_id} for row in getattr(story, name))
-        for name, table in _TABLES.items():
-            await connection.execute(sa.delete(table).where(table.c.call_id.in_(ids)))
-            if rows[name]:
-                await connection.execute(sa.insert(table), rows[name])
+        grouped = groupby(found, key=lambda entry: entry.call_id or "")
+        return {call_id: list(entries) for call_id, entries in grouped}
 
     async def _write_surveys(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         rows = []
@@ -154,3 +209,9 @@ class CentreProjection:
         self.forget()
         for table in (*STORY_TABLES, agent_states):
             await connection.execute(sa.delete(table))
+
+
+def _row(row: Any, call_id: str) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _COLUMNS[type(row)]}
+    values["call_id"] = call_id
+    return values

@@ -141,6 +141,9 @@ class Story:
     segments: list[Segment] = field(default_factory=list)
 
 
+ROW_KINDS: tuple[type[Any], ...] = (Visit, AgentOffer, Handling, Segment)
+
+
 def tell(entries: Iterable[Entry]) -> Story:
     """The story that entries of one `call_id`, in order, tell."""
     teller = _Teller()

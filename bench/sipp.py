@@ -1,0 +1,113 @@
+"""SIPp (Debian's sip-tester) as caller and called party of the measurements, and what it counted."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving import free_port, need
+
+SCENARIOS = Path(__file__).parent / "sipp"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run of a calling SIPp. `took_s` is its whole run, `setup_ms` the sorted times from INVITE to
+    200 of the calls that came about, `refused` those that got a 503."""
+
+    calls: int
+    successful: int
+    failed: int
+    refused: int
+    resent: int
+    took_s: float
+    setup_ms: list[float]
+
+    def percentile(self, part: float) -> float:
+        """A percentile of the set-up times, milliseconds; 0 without calls."""
+        if not self.setup_ms:
+            return 0.0
+        return self.setup_ms[min(len(self.setup_ms) - 1, int(part * len(self.setup_ms)))]
+
+    @property
+    def p50(self) -> float:
+        return statistics.median(self.setup_ms) if self.setup_ms else 0.0
+
+
+@contextlib.contextmanager
+def called(folder: Path, host: str, port: int, core: int) -> Iterator[None]:
+    """A SIPp that answers every call."""
+    command = [*_pinned(core), "-sn", "uas", "-i", host, "-p", str(port), "-nostdin"]
+    command += ["-cp", str(free_port(host)), "-mp", str(free_port(host)), "-recv_timeout", "60000"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(1.0)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def call(
+    folder: Path,
+    server: str,
+    host: str,
+    port: int,
+    core: int,
+    *,
+    calls: int,
+    rate: float,
+    hold_ms: int = 0,
+    number: str = "9123",
+    patience_s: float = 300.0,
+) -> Outcome:
+    """Make `calls` calls at `rate` a second and wait until all are over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    command = [*_pinned(core), server, "-sf", str(SCENARIOS / "caller.xml"), "-i", host]
+    command += ["-p", str(port), "-s", number, "-m", str(calls), "-r", f"{rate:.0f}"]
+    command += ["-d", str(hold_ms), "-l", "100000", "-nostdin", "-trace_stat", "-fd", "1"]
+    command += ["-stf", "statistics.csv", "-trace_rtt", "-rtt_freq", "200"]
+    command += ["-cp", str(free_port(host)), "-mp", str(free_port(host)), "-recv_timeout", "40000"]
+    began_s = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        process.wait(patience_s)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    took_s = time.monotonic() - began_s
+    row = _rows(folder / "statistics.csv")[-1]
+    refused = int(row.get("GenericCounter1(C)") or 0)
+    times = [float(r["response_time_ms"]) for f in folder.glob("*_rtt.csv") for r in _rows(f)]
+    return Outcome(
+        calls=int(row["TotalCallCreated"]),
+        successful=int(row["SuccessfulCall(C)"]) - refused,
+        failed=int(row["FailedCall(C)"]),
+        refused=refused,
+        resent=int(row["Retransmissions(C)"]),
+        took_s=took_s,
+        setup_ms=sorted(times),
+    )
+
+
+def _pinned(core: int) -> list[str]:
+    return [need("taskset", "util-linux"), "-c", str(core), need("sipp", "sip-tester")]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter=";"))
