@@ -1,4 +1,4 @@
-"""Prompts by id: where their WAV files are, in the language of the call."""
+"""Prompts by id: where their files are, in the language of the call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from softswitch.errors import CallError
 from softswitch.sounds import SOUND_SUFFIXES, MadeSounds
 
 FALLBACK_LANGUAGE = "en"
+PROMPT_SUFFIXES = (".wav", ".flac")
+"""What the media plane plays as it is; an office's own recording may be either."""
+
 TEXT_PREFIX = "text:"
 SOUNDS = "sounds"
 """The folder of sounds without words: beeps."""
@@ -26,7 +29,7 @@ class Prompts:
     """Finds prompts in the office's own folder first, then among those that are shipped.
 
     Parameters: `language`, "en" or "zh", where none is asked for; `own`, a folder of the office's
-    recordings laid out the same way (``<language>/<id>.wav``), or None; `made`, which speaks
+    recordings laid out the same way (``<language>/<id>.wav`` or ``.flac``), or None; `made`, which speaks
     ``text:...`` and converts files that cannot be played as they are.
     """
 
@@ -45,7 +48,7 @@ class Prompts:
         self._odd: set[Path] = set()
 
     def find(self, prompt: str, language: str | None = None) -> Path:
-        """The WAV file of a prompt's id (``main-menu``) or of a path; raises `CallError`.
+        """The file of a prompt's id (``main-menu``) or of a path; raises `CallError`.
 
         A text to be spoken, or a file in another format, is found after `make`.
         """
@@ -70,13 +73,14 @@ class Prompts:
 
     def names(self) -> set[str]:
         """The ids of all prompts that there are in some language."""
-        return {path.stem for root in self._roots for path in root.glob("*/*.wav")}
+        paths = (path for root in self._roots for path in root.glob("*/*"))
+        return {path.stem for path in paths if path.suffix in PROMPT_SUFFIXES}
 
     def music(self, name: str) -> Path:
         """Music on hold by name (``default``), from the folder ``music``; raises `CallError`."""
-        for root in self._roots:
-            path = root / "music" / f"{name}.wav"
-            if "/" not in name and path.is_file():
+        for root in self._roots if "/" not in name else ():
+            path = _recording(root / "music", name)
+            if path is not None:
                 return path
         raise CallError(f"music {name} does not exist")
 
@@ -121,10 +125,18 @@ class Prompts:
             return None
         for folder in dict.fromkeys((language, self._language, FALLBACK_LANGUAGE, SOUNDS)):
             for root in self._roots:
-                path = root / folder / f"{prompt}.wav"
-                if path.is_file():
+                path = _recording(root / folder, prompt)
+                if path is not None:
                     return path
         return None
+
+
+def _recording(folder: Path, name: str) -> Path | None:
+    for suffix in PROMPT_SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    return None
 
 
 def text_of(prompt: str) -> str:

@@ -51,3 +51,5 @@ def test_data_comes_along(names, wanted):
 def test_nothing_else_comes_along(names):
     foreign = [n for n in names if "/tests/" in n or "/bench/" in n or n.endswith(".pyc")]
     assert foreign == []
+    shipped = {n.rsplit(".", 1)[1] for n in names if n.startswith("softswitch/_data/prompts/")}
+    assert shipped == {"flac", "toml"}

@@ -6,7 +6,9 @@ import tomllib
 from datetime import date, datetime, time
 from decimal import Decimal
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,7 +234,27 @@ def test_english_numbers_mean_what_they_say(number):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_prompt_of_the_manifest_is_there(language):
     for name, words in WORDS.items():
-        path = shipped_prompts() / language / f"{name}.wav"
+        path = shipped_prompts() / language / f"{name}.flac"
         assert path.is_file() == bool(words[language]), path
     for name in _MANIFEST["sounds"]:
-        assert (shipped_prompts() / "sounds" / f"{name}.wav").is_file()
+        assert (shipped_prompts() / "sounds" / f"{name}.flac").is_file()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_prompt_is_as_loud_as_the_manifest_says_and_starts_at_once(language):
+    wanted_dbov = _MANIFEST["languages"][language]["loudness_dbov"]
+    for name, words in WORDS.items():
+        if not words[language]:
+            continue
+        path = shipped_prompts() / language / f"{name}.flac"
+        samples, rate_hz = soundfile.read(path, dtype="float64", always_2d=True)
+        assert (rate_hz, samples.shape[1]) == (16_000, 1), path
+        frames = samples[: len(samples) // 320 * 320].reshape(-1, 320)
+        power = (frames**2).mean(axis=1)
+        active = power > power.max() * 1e-3
+        level_dbov = 10 * np.log10(power[active].mean())
+        assert level_dbov == pytest.approx(wanted_dbov, abs=2.5), path  # peaks bound a few
+        assert np.abs(samples).max() < 0.86, path
+        assert np.flatnonzero(active)[0] <= 8, (
+            path
+        )  # at most 160 ms of silence before the first word
