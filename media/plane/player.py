@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ DUCKED = 0.25
 """What lies under an announcement is 12 dB softer."""
 
 _PROMPTS_MAX = 64
+_FLAC = b"fLaC"
 
 
 def read_source(source: Source) -> NDArray[np.int16]:
@@ -38,7 +40,7 @@ def read_source(source: Source) -> NDArray[np.int16]:
             return np.concatenate([read_source(part) for part in parts])
         case File(path=path):
             with open(path, "rb") as file:
-                rate_hz, parties = wav.read(file, octets_max=_FILE_OCTETS_MAX)
+                rate_hz, parties = _parties(file)
             mixed: NDArray[np.int16] = parties[0]
             if len(parties) > 1:
                 mixed = parties.mean(axis=0).astype(np.int16)
@@ -47,6 +49,25 @@ def read_source(source: Source) -> NDArray[np.int16]:
             if not len(mixed):
                 raise NotSupported(f"{path} holds no sound")
             return mixed
+
+
+def _parties(file: BinaryIO) -> tuple[int, NDArray[np.int16]]:
+    """Return the rate and (parties, n) int16 of a WAV or FLAC file."""
+    kind = file.read(4)
+    file.seek(0)
+    if kind != _FLAC:
+        return wav.read(file, octets_max=_FILE_OCTETS_MAX)
+    import soundfile  # only who keeps such files loads libsndfile
+
+    try:
+        with soundfile.SoundFile(file) as sound:
+            if sound.frames * sound.channels * 2 > _FILE_OCTETS_MAX:
+                raise NotSupported(f"{sound.frames} samples are too many")
+            samples = sound.read(dtype="int16", always_2d=True)
+            rate_hz: int = sound.samplerate
+            return rate_hz, np.ascontiguousarray(samples.T)
+    except soundfile.LibsndfileError as error:
+        raise NotSupported(str(error)) from error
 
 
 def _resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:

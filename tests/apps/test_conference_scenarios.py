@@ -44,7 +44,7 @@ def in_rooms(world):
 def heard(world):
     """How many streams hear each sound now."""
     names = [
-        s.playing[1].path.rsplit("/", 1)[1].removesuffix(".wav")
+        s.playing[1].path.rsplit("/", 1)[1].rsplit(".", 1)[0]
         for s in world.media.streams.values()
         if s.playing is not None
     ]

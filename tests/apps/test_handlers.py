@@ -78,10 +78,10 @@ async def test_values_are_said_in_the_language_of_the_call():
             if now and (not heard or heard[-1] != now[0]):
                 heard.append(now[0])
             await asyncio.sleep(0.2)
-        english, chinese = [["en", "12.wav"]], ["10", "2", "position-counter"]
-        assert heard[:4] == [*english, *(["zh", f"{name}.wav"] for name in chinese)]
+        english, chinese = [["en", "12.flac"]], ["10", "2", "position-counter"]
+        assert heard[:4] == [*english, *(["zh", f"{name}.flac"] for name in chinese)]
         date_pieces = ["2", "0", "2", "6", "year-mark", "10", "month-mark", "1", "day-mark"]
-        assert heard[4:] == [["zh", f"{name}.wav"] for name in date_pieces]
+        assert heard[4:] == [["zh", f"{name}.flac"] for name in date_pieces]
         await world.settle()
 
 
@@ -117,7 +117,7 @@ async def test_a_handler_sends_the_call_on_for_good(to, kind):
         assert left == [to]
         kinds = [entry.data["kind"] for entry in world.journal.of_kind("call-routed")]
         assert kinds == ["handler", kind]
-        assert ["music", "default.wav"] not in playing(world)
+        assert ["music", "default.flac"] not in playing(world)
         assert call.state == "up"
         call.hang_up()
         await call.ended()
@@ -139,7 +139,7 @@ async def test_nowhere_is_refused_and_the_call_stays(to):
     async with World(3, office=OFFICE, prepare=office_with(send)) as world:
         call = await dial(world)
         await asyncio.sleep(0.5)
-        assert playing(world) == [["en", "goodbye.wav"]]
+        assert playing(world) == [["en", "goodbye.flac"]]
         await call.ended()
         await world.settle()
         assert world.switch.control.snapshot()["broken"] == 0
@@ -194,9 +194,9 @@ async def test_an_answered_caller_hears_it_ring_unless_he_is_not_to(ringback):
         callee = await world.phone("1002", behaviour=ring())
         call = await dial(world)
         await asyncio.sleep(1)
-        assert playing(world) == (["ringback"] if ringback else [["music", "default.wav"]])
+        assert playing(world) == (["ringback"] if ringback else [["music", "default.flac"]])
         await asyncio.sleep(5)
-        assert playing(world) == [["en", "unavailable.wav"]]
+        assert playing(world) == [["en", "unavailable.flac"]]
         await call.ended()
         callee.behaviour = answer(after_s=1.0)
         call = await dial(world)

@@ -94,7 +94,7 @@ async def test_an_option_barges_into_the_greeting_and_leads_on():
         callee = await world.phone("1001")
         call = await dial(world, carrier, "+861065551000")
         await asyncio.sleep(0.5)
-        assert playing(world)[0].path.endswith("en/main-menu.wav")
+        assert playing(world)[0].path.endswith("en/main-menu.flac")
         press(world, "1")
         await asyncio.sleep(4)  # 1 might begin an extension
         assert (await callee.incoming()).state == "up"
@@ -137,9 +137,9 @@ async def test_wrong_choices_and_silence_lead_to_otherwise():
         await asyncio.sleep(0.5)
         press(world, "7")
         await asyncio.sleep(0.5)
-        assert playing(world)[0].path.endswith("invalid-choice.wav")
+        assert playing(world)[0].path.endswith("invalid-choice.flac")
         await asyncio.sleep(2 + 2 + 6)  # the complaint, the greeting, silence
-        assert playing(world)[0].path.endswith("no-choice.wav")
+        assert playing(world)[0].path.endswith("no-choice.flac")
         press(world, "19")
         await asyncio.sleep(4)
         assert (await fallback.incoming()).state == "up"
@@ -197,7 +197,7 @@ async def test_hours_are_kept_in_the_office_time_zone(local, open_):
         await call.answered()
         await asyncio.sleep(0.5)
         if open_:
-            assert playing(world)[0].path.endswith("main-menu.wav")
+            assert playing(world)[0].path.endswith("main-menu.flac")
         else:
             assert (await night.incoming()).state == "up"
             assert left(world) == [("closed", "extension:1002")]
@@ -213,7 +213,7 @@ async def test_closed_without_a_destination_is_said():
         caller = await world.phone("1001")
         call = await dial(world, caller, "7004")
         await asyncio.sleep(0.5)
-        assert playing(world)[0].path.endswith("closed.wav")
+        assert playing(world)[0].path.endswith("closed.flac")
         await call.ended()
         await world.settle()
 
@@ -227,7 +227,7 @@ async def test_who_was_answered_by_a_menu_is_told_why_nobody_came():
         await asyncio.sleep(0.5)
         press(world, "1002")
         await asyncio.sleep(1)
-        assert playing(world)[0].path.endswith("busy.wav")
+        assert playing(world)[0].path.endswith("busy.flac")
         end = await call.ended()
         assert end.cause is not None
         assert end.cause.cause == 17

@@ -25,7 +25,7 @@ async def dial(world, number, code, digits="", after_s=1.0):
 
     def listen(stream_id, source, **options):
         parts = getattr(source, "parts", (source,))
-        said.extend(part.path.rsplit("/", 1)[1].removesuffix(".wav") for part in parts)
+        said.extend(part.path.rsplit("/", 1)[1].rsplit(".", 1)[0] for part in parts)
         play(stream_id, source, **options)
 
     world.media.play = listen

@@ -42,7 +42,7 @@ def press(world, digits):
 def playing(world):
     """What the newest stream hears: the name of the prompt."""
     stream = world.media.streams[max(world.media.streams)]
-    return stream.playing[1].path.rsplit("/", 1)[1].removesuffix(".wav") if stream.playing else ""
+    return stream.playing[1].path.rsplit("/", 1)[1].rsplit(".", 1)[0] if stream.playing else ""
 
 
 async def heard_until(world, name, longest_s=60.0):

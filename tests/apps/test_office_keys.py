@@ -80,7 +80,7 @@ async def test_office_language():
     text = office(menu()).replace("[office]", '[office]\nlanguage = "zh"', 1)
     async with World(1, office=text) as world:
         call = await dial(world, "7000")
-        assert playing(world) == "zh/main-menu.wav"
+        assert playing(world) == "zh/main-menu.flac"
         await over(world, call)
 
 
@@ -122,7 +122,7 @@ def test_ivr_greeting_is_a_prompt_a_file_or_a_text(tmp_path):
             await over(world, call)
             return name
 
-    assert heard('"goodbye"') == "en/goodbye.wav"
+    assert heard('"goodbye"') == "en/goodbye.flac"
     assert heard(f'"{file}"').endswith("/hello.wav")
     assert heard("'text:\"Good morning\"'").startswith("sounds/text-")
 
@@ -263,7 +263,7 @@ async def test_extension_voicemail_pin():
         call = await dial(world, "*97", phone="2001")
         press(world, "4711#")
         await asyncio.sleep(0.5)
-        assert playing(world) == "en/mailbox-no-messages.wav"
+        assert playing(world) == "en/mailbox-no-messages.flac"
         await over(world, call)
 
 
@@ -285,7 +285,7 @@ async def test_extension_forward_to_voicemail_after_s():
         began_s = world.clock.monotonic_s()
         call = await dial(world, "2002")
         assert world.clock.monotonic_s() - began_s == pytest.approx(7.1, abs=0.2)
-        assert playing(world) == "en/voicemail-greeting.wav"
+        assert playing(world) == "en/voicemail-greeting.flac"
         await over(world, call)
 
 
@@ -294,7 +294,7 @@ async def test_codes_voicemail():
     text = office('[codes]\nvoicemail = "*55"\n')
     async with World(15, office=text) as world:
         call = await dial(world, "*55", phone="2001")
-        assert playing(world) == "en/mailbox-pin.wav"
+        assert playing(world) == "en/mailbox-pin.flac"
         call.hang_up()
         await call.ended()
         old = await world.phones["2001"].call("*97")
@@ -329,7 +329,7 @@ async def test_conference_number_and_pin(pin, first):
     text = office(f'[[conference]]\nnumber = "8123"\npin = "{pin}"\n')
     async with World(17, office=text) as world:
         call = await dial(world, "8123")
-        assert playing(world) == f"en/{first}.wav"
+        assert playing(world) == f"en/{first}.flac"
         await over(world, call)
 
 
@@ -339,7 +339,7 @@ async def test_conference_max_participants():
     async with World(18, office=text) as world:
         first, second = await dial(world, "8123", "1001"), await dial(world, "8123", "1002")
         third = await dial(world, "8123", "2001")
-        assert playing(world) == "en/conference-full.wav"
+        assert playing(world) == "en/conference-full.flac"
         await third.ended()
         for call in (first, second):
             call.hang_up()
