@@ -80,7 +80,7 @@ def told_again(
             yield stream.monitor
     for recording in recordings:
         elapsed_ms = max(1, round(1000 * (now_s - recording.since_s)))
-        yield msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms)
+        yield msgspec.structs.replace(recording.command, elapsed_ms=elapsed_ms, as_of_s=now_s)
         if recording.paused:
             yield PauseRecording(recording.command.recording_id)
         if recording.stopping:
@@ -98,6 +98,8 @@ def _doings(stream: StreamState, now_s: float) -> Iterator[Command]:
         yield HearProgress(stream.stream_id, stream.progress)
     if stream.play is not None:
         passed_ms = round(1000 * (now_s - stream.play_since_s))
-        yield msgspec.structs.replace(stream.play, at_ms=stream.play.at_ms + passed_ms)
+        yield msgspec.structs.replace(
+            stream.play, at_ms=stream.play.at_ms + passed_ms, as_of_s=now_s
+        )
         if stream.play_stopped:
             yield StopPlay(stream.stream_id)

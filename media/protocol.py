@@ -194,8 +194,8 @@ class StopMonitor(msgspec.Struct, frozen=True, tag=True):
 
 
 class StartPlay(msgspec.Struct, frozen=True, tag=True):
-    """`at_ms`: begin there, because an earlier worker has played that much; `mix`: over what the
-    stream hears anyway."""
+    """`at_ms`: begin there, because an earlier worker has played that much (`as_of_s`: when, on the
+    monotonic clock of the machine); `mix`: over what the stream hears anyway."""
 
     stream_id: int
     play_id: int
@@ -203,6 +203,7 @@ class StartPlay(msgspec.Struct, frozen=True, tag=True):
     repeat: bool = False
     at_ms: int = 0
     mix: bool = False
+    as_of_s: float | None = None
 
 
 class StopPlay(msgspec.Struct, frozen=True, tag=True):
@@ -225,7 +226,10 @@ class SendDigits(msgspec.Struct, frozen=True, tag=True):
 class StartRecording(msgspec.Struct, frozen=True, tag=True):
     """`elapsed_ms` > 0 continues a file that an earlier worker left behind, silence in between.
 
-    `ulaw`: u-law samples instead of PCM16; `beep`: let both hear that they are recorded.
+    The file has the sampling rate of the better of its two sides (16,000 if one speaks a wideband
+    codec), `rate_hz` if that is given. `ulaw`: u-law samples instead of PCM16; `beep`: let both hear
+    that they are recorded; `as_of_s`: when `elapsed_ms` was true, on the monotonic clock of the
+    machine: a new process may need a while to get here.
     """
 
     recording_id: int
@@ -235,6 +239,8 @@ class StartRecording(msgspec.Struct, frozen=True, tag=True):
     elapsed_ms: int = 0
     ulaw: bool = False
     beep: bool = False
+    rate_hz: int | None = None
+    as_of_s: float | None = None
 
 
 class PauseRecording(msgspec.Struct, frozen=True, tag=True):
@@ -323,12 +329,13 @@ class PlayFinished(msgspec.Struct, frozen=True, tag=True):
 
 
 class RecordingStopped(msgspec.Struct, frozen=True, tag=True):
-    """`frames` at 8,000 a second; `reason`: "stopped", "released", "disk", "worker", "limit"."""
+    """`frames` at `rate_hz`; `reason`: "stopped", "released", "disk", "worker", "limit"."""
 
     recording_id: int
     path: str
     frames: int
     reason: str
+    rate_hz: int = 8000
 
 
 class StreamClosed(msgspec.Struct, frozen=True, tag=True):

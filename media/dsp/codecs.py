@@ -87,7 +87,8 @@ class LinearCodec:
     """L16: 16-bit samples in network octet order, one party (RFC 3551 section 4.5.11)."""
 
     def __init__(self, rate_hz: int = 8000) -> None:
-        self.name, self.rate_hz, self.clock_hz, self.broken = "L16", rate_hz, rate_hz, 0
+        self.name = "L16" if rate_hz == 8000 else f"L16/{rate_hz}"
+        self.rate_hz, self.clock_hz, self.broken = rate_hz, rate_hz, 0
 
     def reset(self, row: int) -> None:
         """Nothing to forget."""
@@ -209,7 +210,8 @@ class OpusCodec:
 def codec_of(name: str, streams: int, *, rate_hz: int | None = None) -> Codec:
     """Make a codec for up to `streams` streams; `rate_hz` where the codec leaves a choice.
 
-    `name` as in `a=rtpmap`, in any case: PCMU, PCMA, G722, L16, opus. Raises `NotSupported`.
+    `name` as in `a=rtpmap`, in any case: PCMU, PCMA, G722, L16, L16/16000, opus. Raises
+    `NotSupported`.
     """
     known = name.upper()
     if known in ("PCMU", "PCMA"):
@@ -218,6 +220,8 @@ def codec_of(name: str, streams: int, *, rate_hz: int | None = None) -> Codec:
         return G722Codec(streams)
     if known == "L16":
         return LinearCodec(rate_hz or 8000)
+    if known == "L16/16000":
+        return LinearCodec(16_000)
     if known == "OPUS":
         return OpusCodec(rate_hz or 16000)
-    raise NotSupported(f"codec {name}; allowed: PCMU, PCMA, G722, L16, opus")
+    raise NotSupported(f"codec {name}; allowed: PCMU, PCMA, G722, L16, L16/16000, opus")

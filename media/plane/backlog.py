@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.plane.streams import Streams
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire.rtp import HEADER_OCTETS
 
@@ -31,10 +31,10 @@ class Backlog:
     position of the timeline.
     """
 
-    def __init__(self, streams: Streams, voices: Voices, timeline: Timeline) -> None:
+    def __init__(self, streams: Streams, voices: Voices, timelines: Timelines) -> None:
         self._streams = streams
         self._voices = voices
-        self._timeline = timeline
+        self._timelines = timelines
         self._count = 0
         self._octets: NDArray[np.uint8] = np.zeros((KEPT_MAX, WIDTH), np.uint8)
         self._timestamps: NDArray[np.uint32] = np.zeros(KEPT_MAX, np.uint32)
@@ -61,7 +61,7 @@ class Backlog:
         count = len(rows)
         widest = int(lengths.max())
         # A first packet is laid by the time of its arrival, so it cannot wait.
-        if count >= _MANY or widest > WIDTH or not self._timeline.anchored(slots):
+        if count >= _MANY or widest > WIDTH or not self._anchored(rows, slots):
             self.flush()
             self._decode(octets, places, timestamps, lengths, rows, slots, now_s)
             return
@@ -75,6 +75,15 @@ class Backlog:
         self._slots[start:end] = slots
         self._arrival_s[start:end] = now_s
         self._count = end
+
+    def _anchored(self, rows: NDArray[np.intp], slots: NDArray[np.intp]) -> bool:
+        if not self._timelines.wide:
+            return self._timelines.narrow.anchored(slots)
+        rates = self._streams.rate_hz[rows]
+        return all(
+            self._timelines.at(rate_hz).anchored(slots[rates == rate_hz])
+            for rate_hz in np.unique(rates).tolist()
+        )
 
     def flush(self) -> None:
         """Decode what waits."""
@@ -100,13 +109,13 @@ class Backlog:
         slots: NDArray[np.intp],
         arrival_s: NDArray[np.float64] | float,
     ) -> None:
-        voices, timeline = self._voices, self._timeline
+        voices = self._voices
         for part, samples in voices.decode(rows, octets, places, lengths, HEADER_OCTETS):
             own, when, came_s = slots, timestamps, arrival_s
             if len(part) != len(rows):
                 own, when = slots[part], timestamps[part]
                 came_s = came_s[part] if isinstance(came_s, np.ndarray) else came_s
-            ratio = voices.ratio(int(voices.kind[rows[part[0]]]))
-            late = timeline.write(own, when, samples, came_s, ratio)
+            rate_hz, units, held = voices.scale(int(voices.kind[rows[part[0]]]))
+            late = self._timelines.at(rate_hz).write(own, when, samples, came_s, units, held)
             if late.any():
                 np.add.at(self._streams.late, rows[part][late], 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from media.dsp.goertzel import DtmfDetector
 from media.plane.stream import Stream
 from media.plane.streams import SLOT, Streams
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 from media.wire.telephone_event import DigitReports
 
 
@@ -18,10 +18,10 @@ class Ears:
     """In-band DTMF (ITU-T Q.24) of the streams that ask for it; `report` takes what was heard."""
 
     def __init__(
-        self, streams: Streams, timeline: Timeline, report: Callable[[DigitReports], None]
+        self, streams: Streams, timelines: Timelines, report: Callable[[DigitReports], None]
     ) -> None:
         self._streams = streams
-        self._timeline = timeline
+        self._timelines = timelines
         self._report = report
         self._listening: dict[Stream, None] = {}
         self._rows: NDArray[np.intp] | None = None
@@ -50,7 +50,7 @@ class Ears:
         if self._rows is None:
             self._rows = np.array([stream.row for stream in self._listening], np.intp)
         slots = self._streams.route[self._rows, SLOT].astype(np.intp)
-        said = self._timeline.slice().take(slots, axis=0)
+        said = self._timelines.said(self._streams.rate_hz[self._rows], slots)
         reports = self._detector.process(self._rows, said)
         if len(reports.stream):
             self._report(reports)

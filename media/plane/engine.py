@@ -24,14 +24,15 @@ from media.plane.packet_io import PacketIo
 from media.plane.player import Library
 from media.plane.progress import Progress
 from media.plane.prompter import Prompter
-from media.plane.recorder import Recorder
+from media.plane.recorder import Recorder, Side
 from media.plane.relay import Relay
 from media.plane.reports import Reports
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
-from media.plane.timeline import RATE_HZ, TICK_SAMPLES, Timeline
-from media.plane.voices import Voices
+from media.plane.timeline import RATE_HZ, TICK_SAMPLES
+from media.plane.timelines import Timelines
+from media.plane.voices import Voices, rate_of
 from media.plane.wiring import Wiring
 from media.protocol import (
     AddPort,
@@ -85,6 +86,10 @@ _BEEP_S = 15.0
 _REPORTS_MAX = 256
 
 
+def _since_ms(as_of_s: float | None, now_s: float) -> int:
+    return 0 if as_of_s is None else max(0, round(1000 * (now_s - as_of_s)))
+
+
 class Engine:
     """All streams of one worker.
 
@@ -114,34 +119,34 @@ class Engine:
         self._rtp_timeout_s = rtp_timeout_s
         self._streams = Streams(streams_max)
         self._sources = Sources(streams_max)
-        self._timeline = Timeline()
+        self._timelines = Timelines()
         self._voices = Voices(streams_max)
-        self._backlog = Backlog(self._streams, self._voices, self._timeline)
+        self._backlog = Backlog(self._streams, self._voices, self._timelines)
         self._srtp = SrtpTable(streams_max)
         self._outlet = Outlet(io, self._srtp, streams_max)
         self._latch = Latch(
-            io, self._streams, self._sources, self._timeline, self._voices, self._on_locked
+            io, self._streams, self._sources, self._timelines, self._voices, self._on_locked
         )
         self._relay = Relay(self._streams, self._latch)
         self._rows: list[Stream | None] = [None] * streams_max
         self._by_id: dict[int, Stream] = {}
-        self._recorder = Recorder(self._timeline, disk, recordings_dir)
+        self._recorder = Recorder(self._timelines, disk, recordings_dir)
         self._recorded: dict[int, list[int]] = {}
         self._library = Library(reader)
         self._mixer = Mixer(
             self._outlet,
             self._streams,
-            self._timeline,
+            self._timelines,
             self._relay,
             self._voices,
             lambda stream, play, reason: self._prompter.end(stream, play, reason),
             lambda stream: self._wiring.rewire(stream),
         )
-        self._ears = Ears(self._streams, self._timeline, self._on_digits)
-        self._progress = Progress(self._streams, self._timeline, self._on_progress)
+        self._ears = Ears(self._streams, self._timelines, self._on_digits)
+        self._progress = Progress(self._streams, self._timelines, self._on_progress)
         self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(
-            self._streams, self._timeline, self._relay, self._mixer, self._voices, self._ears
+            self._streams, self._timelines, self._relay, self._mixer, self._voices, self._ears
         )
         self._prompter = Prompter(self._streams, self._library, self._mixer, self._wiring, emit)
         self._ingress = Ingress(
@@ -151,7 +156,7 @@ class Engine:
             self._rows,
             self._latch,
             self._relay,
-            self._timeline,
+            self._timelines,
             self._backlog,
             self._srtp,
             self._outlet,
@@ -160,7 +165,7 @@ class Engine:
             self._on_revived,
         )
         self._start_s = start_s
-        self._origin = self._timeline.now
+        self._origin = self._timelines.now
         self._ticks = 0
         self._next_second_s = start_s + 1.0
         self._next_expire_s = start_s + _EXPIRE_S
@@ -198,7 +203,7 @@ class Engine:
     @property
     def ticking(self) -> bool:
         """Somebody needs decoded audio: there is work every 20 ms."""
-        return bool(self._timeline.active) or self._mixer.busy
+        return bool(self._timelines.active) or self._mixer.busy
 
     @property
     def relaying(self) -> bool:
@@ -218,11 +223,11 @@ class Engine:
         while now_s >= self._tick_s(self._ticks):
             self._backlog.flush()
             self._library.poll()
-            self._timeline.conceal()
+            self._timelines.conceal()
             self._mixer.tick(now_s)
             self._ears.tick()
             self._progress.tick()
-            self._timeline.advance()
+            self._timelines.advance()
             self._recorder.tick()
             self._ticks += 1
             if not self.ticking:
@@ -231,7 +236,7 @@ class Engine:
             self._on_recording_finished(self._recorder.finished.popleft())
 
     def _note_time(self, now_s: float) -> None:
-        self._timeline.note_time(self._origin + int((now_s - self._start_s) * RATE_HZ))
+        self._timelines.note_time(self._origin + int((now_s - self._start_s) * RATE_HZ))
         # What arrived during a short stall still finds its place if it is laid before we move on.
         self._skip_ticks(now_s, _RING_TICKS if self.ticking else 0)
 
@@ -244,7 +249,7 @@ class Engine:
         self._ticks = due
         position = self._origin + due * TICK_SAMPLES
         self._recorder.skip_to(position)
-        self._timeline.skip_to(position)
+        self._timelines.skip_to(position)
 
     def _keep_house(self, now_s: float) -> None:
         self._next_expire_s = now_s + _EXPIRE_S
@@ -259,7 +264,7 @@ class Engine:
             self._each_second(now_s)
         if now_s >= self._next_adapt_s:
             self._next_adapt_s = now_s + _ADAPT_S
-            self._timeline.adapt()
+            self._timelines.adapt()
 
     def _send_reports(self, now_s: float) -> None:
         due = [self._rows[row] for row in self._reports.due(now_s)[:_REPORTS_MAX]]
@@ -350,7 +355,8 @@ class Engine:
                 if supervisor is not None:
                     self._wiring.stop_monitor(supervisor)
             case StartPlay():
-                self._prompter.play(self._get(command.stream_id), command)
+                since_ms = _since_ms(command.as_of_s, now_s)
+                self._prompter.play(self._get(command.stream_id), command, since_ms)
             case StopPlay():
                 self._prompter.stop(self._by_id.get(command.stream_id), "stopped")
             case HearProgress():
@@ -446,10 +452,17 @@ class Engine:
         stream.timed_out = False
         streams.expecting[row] = expecting
         slot = int(streams.route[row, SLOT])
+        rate_hz = rate_of(params.codec)
         if changed and slot != NONE:
-            self._timeline.forget_anchor(slot)
+            self._timelines.at(stream.rate_hz).forget_anchor(slot)
+        if rate_hz != stream.rate_hz:
+            self._recorder.part(stream.stream_id)
+            self._wiring.change_rate(stream, rate_hz)
+            self._prompter.change_rate(stream)
         self._latch.refresh(stream)
         self._wiring.rewire(stream)
+        if changed:
+            self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
 
     def _seal(self, row: int, before: StreamParams | None, params: StreamParams) -> None:
         """Set the keys of SRTP where they changed: the same key again must keep its replay window."""
@@ -479,10 +492,8 @@ class Engine:
             return
         self._prompter.stop(stream, "released")
         self._progress.forget(stream)
-        slot = self._mixer.slot_of(stream)
-        if slot is not None:
-            for recording_id in self._recorder.leave(slot):
-                self._stop_recording(recording_id, "released")
+        for recording_id in self._recorder.leave(stream.stream_id):
+            self._stop_recording(recording_id, "released")
         stream.taps = 0
         self._wiring.unplug(stream)
         self._latch.forget(stream)
@@ -503,9 +514,11 @@ class Engine:
             return
         wanted = [command.left] if command.right is None else [command.left, command.right]
         streams = [self._get(stream_id) for stream_id in wanted]
-        slots = [self._wiring.tap(stream) for stream in streams]
+        sides = [
+            Side(stream.stream_id, stream.rate_hz, self._wiring.tap(stream)) for stream in streams
+        ]
         try:
-            self._recorder.start(command, wanted, slots)
+            self._recorder.start(command, sides, _since_ms(command.as_of_s, self._now_s))
         except BadName:
             for stream in streams:
                 self._wiring.untap(stream)
@@ -577,7 +590,7 @@ class Engine:
             "streams": len(self._by_id),
             "rows": len(self._streams),
             "claims": len(self._sources),
-            "slots": self._timeline.active,
+            "slots": self._timelines.active,
             "recordings": len(self._recorder),
             "plays": len(self._mixer.plays),
             "parties": len(self._mixer.parties),

@@ -9,31 +9,31 @@ from numpy.typing import NDArray
 
 from media.plane.timeline import RATE_HZ, TICK_SAMPLES
 
-_STEP = RATE_HZ // 100
 _SHORTEST, _LONGEST = 1, 6
 """Packet times in tens of milliseconds."""
 
-_ROOM = _LONGEST * _STEP + TICK_SAMPLES
 _OPUS = (1, 2, 4, 6)
 
 
-def frame_samples(codec: str, ptime_ms: int) -> int:
-    """Return how many samples at 8,000 a second a packet of about `ptime_ms` holds: 10 to 60 ms.
+def frame_samples(codec: str, ptime_ms: int, rate_hz: int = RATE_HZ) -> int:
+    """Return how many samples at `rate_hz` a packet of about `ptime_ms` holds: 10 to 60 ms.
 
     Opus has no frames of 30 and 50 ms (RFC 6716 2.1.4): the next shorter one is taken.
     """
     steps = min(max(round(ptime_ms / 10), _SHORTEST), _LONGEST)
     if codec == "opus":
         steps = max(each for each in _OPUS if each <= steps)
-    return steps * _STEP
+    return steps * rate_hz // 100
 
 
 class Framer:
     """Rows 0..`capacity`-1, each with what did not fill a packet yet."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, rate_hz: int = RATE_HZ) -> None:
+        self._tick = TICK_SAMPLES * rate_hz // RATE_HZ
+        self._room = _LONGEST * rate_hz // 100 + self._tick
         # Never touched, never in memory: hardly a row has anything here.
-        self._waiting: NDArray[np.int16] = np.zeros((capacity, _ROOM), np.int16)
+        self._waiting: NDArray[np.int16] = np.zeros((capacity, self._room), np.int16)
         self._filled: NDArray[np.int64] = np.zeros(capacity, np.int64)
 
     def reset(self, rows: NDArray[np.intp]) -> None:
@@ -47,15 +47,15 @@ class Framer:
         samples: NDArray[np.int16],
         last: NDArray[np.bool_],
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int16]]]:
-        """Add a tick's (k, `TICK_SAMPLES`) int16; yield what is due as places in `rows`, (j, n) int16.
+        """Add a tick of (k, n) int16; yield what is due as places in `rows` and (j, m) int16.
 
         `sizes` (k,): samples of a packet of each row; where `last`, the rest goes too, with silence
         behind it.
         """
         at = self._filled[rows]
-        columns = at[:, None] + np.arange(TICK_SAMPLES)
+        columns = at[:, None] + np.arange(self._tick)
         self._waiting[rows[:, None], columns] = samples
-        at += TICK_SAMPLES
+        at += self._tick
         for place in last.nonzero()[0].tolist():
             missing = int(-at[place] % sizes[place])
             self._waiting[rows[place], at[place] : at[place] + missing] = 0
@@ -67,7 +67,7 @@ class Framer:
             for size in np.unique(sizes[due]).tolist():
                 part = due[sizes[due] == size]
                 waiting = self._waiting[rows[part]]
-                self._waiting[rows[part], : _ROOM - size] = waiting[:, size:]
+                self._waiting[rows[part], : self._room - size] = waiting[:, size:]
                 at[part] -= size
                 yield part, waiting[:, :size]
         self._filled[rows] = at

@@ -39,7 +39,7 @@ from media.plane.streams import (
     TIMESTAMP_OFFSET,
     Streams,
 )
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 from media.wire import rtp, telephone_event
 from media.wire.srtp import SrtpTable
 
@@ -78,7 +78,7 @@ class Ingress:
         rows: list[Stream | None],
         latch: Latch,
         relay: Relay,
-        timeline: Timeline,
+        timelines: Timelines,
         backlog: Backlog,
         srtp: SrtpTable,
         outlet: Outlet,
@@ -92,7 +92,7 @@ class Ingress:
         self._rows = rows
         self._latch = latch
         self._relay = relay
-        self._timeline = timeline
+        self._timelines = timelines
         self._backlog = backlog
         self._srtp = srtp
         self._outlet = outlet
@@ -157,7 +157,7 @@ class Ingress:
         if now_s >= self._next_jitter_s:
             self._next_jitter_s = now_s + _JITTER_EVERY_S
             self._measure_jitter(words[:, 1], rows, now_s)
-        if self._timeline.active:
+        if self._timelines.active:
             listened = (route[:, SLOT] != NONE).nonzero()[0]
             if len(listened):
                 self._backlog.take(

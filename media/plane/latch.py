@@ -25,7 +25,7 @@ from media.plane.streams import (
     WRONG_SSRC,
     Streams,
 )
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.protocol import Address
 
@@ -51,14 +51,14 @@ class Latch:
         io: PacketIo,
         streams: Streams,
         sources: Sources,
-        timeline: Timeline,
+        timelines: Timelines,
         voices: Voices,
         locked: Callable[[Stream], None],
     ) -> None:
         self._io = io
         self._streams = streams
         self._sources = sources
-        self._timeline = timeline
+        self._timelines = timelines
         self._voices = voices
         self._locked = locked
         self.before_change: Callable[[Stream], None] = lambda stream: None
@@ -205,7 +205,7 @@ class Latch:
         self._voices.reset(row)
         slot = int(self._streams.route[row, SLOT])
         if slot != NONE:
-            self._timeline.forget_anchor(slot)
+            self._timelines.at(stream.rate_hz).forget_anchor(slot)
 
     def _lock(self, stream: Stream, place: int, key: int, ssrc: int, sequence: int) -> None:
         source = self._io.source_of(place)

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.mixer import Edge, MixPlan
-from media.plane.framing import Framer, frame_samples
+from media.plane.lane import Conversation, Heard, Lane
 from media.plane.outlet import Outlet
 from media.plane.packet_io import BATCH
 from media.plane.player import Play
 from media.plane.relay import Relay
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
-from media.plane.timeline import RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.timeline import RATE_HZ, TICK_SAMPLES
+from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire import rtp, telephone_event
 from media.wire.rtp import HEADER_OCTETS as HEADER
@@ -33,7 +33,7 @@ class Mixer:
         self,
         outlet: Outlet,
         streams: Streams,
-        timeline: Timeline,
+        timelines: Timelines,
         relay: Relay,
         voices: Voices,
         played: Callable[[Stream, Play, str], None],
@@ -42,7 +42,7 @@ class Mixer:
         self._outlet = outlet
         self._voices = voices
         self._streams = streams
-        self._timeline = timeline
+        self._timelines = timelines
         self._relay = relay
         self._played = played
         self._spelt = spelt
@@ -51,19 +51,7 @@ class Mixer:
         self._parties: list[Stream] = []
         self._digits = telephone_event.EventSender(streams.capacity)
         self._stale = True
-        self._rows: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._heard: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._slots: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._playing: list[tuple[int, Stream, Play]] = []
-        self._announcing: list[tuple[int, Stream, Play]] = []
-        self._plan: MixPlan | None = None
-        self._out: NDArray[np.int16] = np.zeros((0, TICK_SAMPLES), np.int16)
-        self._types: NDArray[np.uint8] = np.zeros(0, np.uint8)
-        self._framer = Framer(streams.capacity)
-        self._sizes: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._rows_framed: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._odd: NDArray[np.intp] = np.zeros(0, np.intp)
-        self._even: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._lanes: dict[int, Lane] = {RATE_HZ: Lane(RATE_HZ, streams, timelines)}
 
     @property
     def busy(self) -> bool:
@@ -100,102 +88,52 @@ class Mixer:
         self.plays.pop(stream, None)
         self._spelling.pop(stream, None)
         self._digits.stop(stream.row)
-        self._framer.reset(np.array([stream.row]))
+        for lane in self._lanes.values():
+            lane.forget(stream.row)
         self._stale = True
 
     def _make_plan(self) -> None:
         self._stale = False
         parties = self._parties
-        route = self._streams.route
-        self._slots = route[[party.row for party in parties], SLOT].astype(np.intp)
-        self._plan = None
-        if parties:
-            self._plan = MixPlan(
-                self._bridges(parties),
-                gain=[party.gain for party in parties],
-                muted=[party.mute or not party.receives for party in parties],
-                deaf=[party.deaf for party in parties],
-                edges=self._edges(parties),
-            )
-        hearing = [
-            place
-            for place, party in enumerate(parties)
-            if party.by_mix and party.sends and not party.playing and party not in self._spelling
-        ]
-        players = [
-            stream
-            for stream, play in self.plays.items()
-            if stream.sends and stream not in self._spelling and not play.over_call
-        ]
-        self._heard = np.array(hearing, np.intp)
-        senders = [parties[place] for place in hearing] + players
-        self._playing = [
-            (len(hearing) + place, stream, self.plays[stream])
-            for place, stream in enumerate(players)
-        ]
-        self._announcing = [
-            (place, stream, self.plays[stream])
-            for place, stream in enumerate(senders[: len(hearing)])
-            if stream.announced
-        ]
-        self._rows = np.array([stream.row for stream in senders], np.intp)
-        self._types = np.array(
-            [0 if stream.params is None else stream.params.payload_type for stream in senders],
-            np.uint8,
-        )
-        self._out = np.zeros((len(senders), TICK_SAMPLES), np.int16)
-        self._plan_packets(senders)
+        conversation = Conversation(parties, self._bridges(parties), self._edges(parties))
+        for rate_hz in {stream.rate_hz for stream in (*parties, *self.plays)}:
+            if rate_hz not in self._lanes:
+                self._lanes[rate_hz] = Lane(rate_hz, self._streams, self._timelines)
+        for lane in self._lanes.values():
+            lane.plan(conversation, self.plays, self._spelling.__contains__)
 
-    def _plan_packets(self, senders: list[Stream]) -> None:
-        """Most packets are a tick long; the others are put together in the framer."""
-        before = self._rows_framed
-        self._sizes = np.array(
-            [
-                TICK_SAMPLES
-                if stream.params is None
-                else frame_samples(stream.params.codec, stream.params.ptime_ms)
-                for stream in senders
-            ],
-            np.int64,
-        )
-        self._odd = (self._sizes != TICK_SAMPLES).nonzero()[0]
-        self._even = (self._sizes == TICK_SAMPLES).nonzero()[0]
-        self._rows_framed = self._rows[self._odd]
-        # What waits for a stream that is fed by somebody else now is too old when it sends again.
-        self._framer.reset(np.setdiff1d(before, self._rows_framed))
-
-    def _bridges(self, parties: list[Stream]) -> NDArray[np.int64]:
+    @staticmethod
+    def _bridges(parties: list[Stream]) -> dict[Stream, int]:
         """Number the rooms, and the pairs that are bridged by way of samples; -1 for the others."""
         numbers: dict[tuple[str, int], int] = {}
-        bridges = []
+        bridges = {}
         for party in parties:
             if party.room is not None:
                 name = ("room", party.room)
             elif party.partner is not None:
                 name = ("pair", min(party.stream_id, party.partner.stream_id))
             else:
-                bridges.append(-1)
+                bridges[party] = -1
                 continue
-            bridges.append(numbers.setdefault(name, len(numbers)))
-        return np.array(bridges, np.int64)
+            bridges[party] = numbers.setdefault(name, len(numbers))
+        return bridges
 
-    def _edges(self, parties: list[Stream]) -> list[Edge]:
+    def _edges(self, parties: list[Stream]) -> list[Heard]:
         """Say what supervisors hear, and who hears them."""
-        places = {party: place for place, party in enumerate(parties)}
-        edges: list[Edge] = []
-        for supervisor, place in places.items():
+        present = set(parties)
+        edges: list[Heard] = []
+        for supervisor in parties:
             target = supervisor.monitors
             if target is None:
                 continue
-            call = [places[party] for party in self._call_of(target) if party in places]
-            for other in call:
-                party = parties[other]
+            call = [party for party in self._call_of(target) if party in present]
+            for party in call:
                 if party.receives and not party.mute:
-                    edges.append((place, other, party.gain))
+                    edges.append((supervisor, party, party.gain))
             if supervisor.mode == "listen" or not supervisor.receives:
                 continue
-            hearers = call if supervisor.mode == "barge" else [places[target]]
-            edges += [(other, place, 1.0) for other in hearers]
+            hearers = call if supervisor.mode == "barge" else [target]
+            edges += [(other, supervisor, 1.0) for other in hearers]
         return edges
 
     def _call_of(self, stream: Stream) -> list[Stream]:
@@ -206,72 +144,61 @@ class Mixer:
         return [stream] if stream.partner is None else [stream, stream.partner]
 
     def tick(self, now_s: float) -> None:
-        """Send what is due now; the timeline still stands at the positions to be played."""
+        """Send what is due now; the timelines still stand at the positions to be played."""
         if self._stale:
             self._make_plan()
-        if self._plan is not None and len(self._heard):
-            said = self._timeline.slice().take(self._slots, axis=0)
-            if len(self._heard) == len(self._slots) == len(self._out):
-                self._plan.mix(said, out=self._out)
-            else:
-                self._out[: len(self._heard)] = self._plan.mix(said)[self._heard]
-        for place, _, play in self._playing:
-            play.take(self._out[place])
-        for place, _, play in self._announcing:
-            play.lay_over(self._out[place])
-        if len(self._odd):
-            self._send_odd(now_s)
-        else:
-            self._send(self._rows, self._types, self._out, now_s)
-        self._advance_silent(now_s)
+        audible: list[tuple[Stream, Play]] = []
+        for lane in self._lanes.values():
+            rate_hz = lane.rate_hz
+            lane.tick(
+                lambda rows, types, samples, rate_hz=rate_hz: self._send(  # type: ignore[misc]
+                    rows, types, samples, rate_hz, now_s
+                )
+            )
+            if lane.playing or lane.announcing:
+                audible += [(stream, play) for _, stream, play in lane.playing]
+                audible += [(stream, play) for _, stream, play in lane.announcing]
+        self._advance_silent(audible)
         if self._spelling:
             self._tick_digits(now_s)
-        for _, stream, play in (*self._playing, *self._announcing):
+        for stream, play in audible:
             if play.over and self.plays.get(stream) is play:
                 self._played(stream, play, "end")
 
-    def _advance_silent(self, now_s: float) -> None:
+    def _advance_silent(self, audible: list[tuple[Stream, Play]]) -> None:
         """A play that its direction forbids to send goes on unheard, and ends."""
-        if len(self._playing) + len(self._announcing) == len(self.plays):
+        if len(audible) == len(self.plays):
             return
-        audible = {stream for _, stream, _ in (*self._playing, *self._announcing)}
-        silence = np.zeros(TICK_SAMPLES, np.int16)
+        heard = {stream for stream, _ in audible}
         for stream, play in list(self.plays.items()):
-            if stream not in audible:
-                play.take(silence)
+            if stream not in heard:
+                play.take(np.zeros(TICK_SAMPLES * play.rate_hz // RATE_HZ, np.int16))
                 if play.over:
                     self._played(stream, play, "end")
-
-    def _send_odd(self, now_s: float) -> None:
-        even, odd = self._even, self._odd
-        self._send(self._rows[even], self._types[even], self._out[even], now_s)
-        last = np.zeros(len(self._rows), np.bool_)
-        last[[place for place, _, play in self._playing if play.over]] = True
-        framed, types = self._rows[odd], self._types[odd]
-        for part, samples in self._framer.push(framed, self._sizes[odd], self._out[odd], last[odd]):
-            self._send(framed[part], types[part], samples, now_s)
 
     def _send(
         self,
         rows: NDArray[np.intp],
         types: NDArray[np.uint8],
         samples: NDArray[np.int16],
+        rate_hz: int,
         now_s: float,
     ) -> None:
-        """Send one packet of `samples` (k, n) int16 to each of `rows`."""
+        """Send one packet of `samples` (k, n) int16 at `rate_hz` to each of `rows`."""
+        ticks = samples.shape[1] / (TICK_S * rate_hz)
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
-            self._send_batch(rows[part], types[part], samples[part], now_s)
+            self._send_batch(rows[part], types[part], samples[part], ticks, now_s)
 
     def _send_batch(
         self,
         rows: NDArray[np.intp],
         types: NDArray[np.uint8],
         samples: NDArray[np.int16],
+        ticks: float,
         now_s: float,
     ) -> None:
         count = len(rows)
-        ticks = samples.shape[1] / TICK_SAMPLES
         streams, tx = self._streams, self._outlet.tx
         sizes = self._voices.encode(rows, samples, tx.octets[:count, HEADER:])
         self._catch_up(rows, now_s, ticks * TICK_S)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from media.dsp import tones, wav
 from media.dsp.mixer import soft_clip
+from media.dsp.resample import Polyphase
 from media.errors import MediaError, NotSupported
 from media.plane.disk import Disk
-from media.plane.timeline import RATE_HZ, TICK_SAMPLES
+from media.plane.timeline import RATE_HZ
 from media.protocol import File, Prompts, Source, Tone
 
 _CACHED_SAMPLES_MAX = 64 << 20
@@ -26,26 +27,25 @@ _PROMPTS_MAX = 64
 _FLAC = b"fLaC"
 
 
-def read_source(source: Source) -> NDArray[np.int16]:
-    """Return (n,) int16 at 8,000 a second; raises `MediaError` or `OSError`."""
+def read_source(source: Source, rate_hz: int = RATE_HZ) -> NDArray[np.int16]:
+    """Return (n,) int16 at `rate_hz`; raises `MediaError` or `OSError`."""
     match source:
         case Tone(name=name, country=country):
             try:
-                return tones.render(country, name, rate_hz=RATE_HZ)
+                return tones.render(country, name, rate_hz=rate_hz)
             except KeyError as error:
                 raise NotSupported(f"no tone {name!r}") from error
         case Prompts(parts=parts):
             if not 1 <= len(parts) <= _PROMPTS_MAX:
                 raise NotSupported(f"{len(parts)} prompts; allowed: 1 to {_PROMPTS_MAX}")
-            return np.concatenate([read_source(part) for part in parts])
+            return np.concatenate([read_source(part, rate_hz) for part in parts])
         case File(path=path):
             with open(path, "rb") as file:
-                rate_hz, parties = _parties(file)
+                stored_hz, parties = _parties(file)
             mixed: NDArray[np.int16] = parties[0]
             if len(parties) > 1:
                 mixed = parties.mean(axis=0).astype(np.int16)
-            if rate_hz != RATE_HZ:
-                mixed = _resampled(mixed, rate_hz)
+            mixed = resampled(mixed, stored_hz, rate_hz)
             if not len(mixed):
                 raise NotSupported(f"{path} holds no sound")
             return mixed
@@ -70,9 +70,17 @@ def _parties(file: BinaryIO) -> tuple[int, NDArray[np.int16]]:
         raise NotSupported(str(error)) from error
 
 
-def _resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:
+def resampled(samples: NDArray[np.int16], from_hz: int, to_hz: int) -> NDArray[np.int16]:
+    """Return (n,) int16 at another rate, whatever the two are."""
+    if from_hz == to_hz:
+        return samples
+    try:
+        converted: NDArray[np.int16] = Polyphase(from_hz, to_hz).whole(samples[None])[0]
+        return converted
+    except ValueError:
+        pass  # no simple ratio
     # Low-pass by the Fourier transform of the whole file: exact, and off the tick.
-    wanted = max(1, round(len(samples) * RATE_HZ / rate_hz))
+    wanted = max(1, round(len(samples) * to_hz / from_hz))
     spectrum = np.fft.rfft(samples.astype(np.float64))
     kept = np.zeros(wanted // 2 + 1, np.complex128)
     size = min(len(kept), len(spectrum))
@@ -81,56 +89,70 @@ def _resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.int16]:
     return tones.to_int16(signal)
 
 
+Wanted = tuple[Source, int]
+"""A source and the rate it is to be played at."""
+
+
 class Library:
-    """Sources that have been read; the least used leave when it grows too large."""
+    """Sources that have been read, at the rates they are played at; the least used leave when it
+    grows too large."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._known: OrderedDict[Source, NDArray[np.int16]] = OrderedDict()
+        self._known: OrderedDict[Wanted, NDArray[np.int16]] = OrderedDict()
         self._samples = 0
-        self._arrived: deque[tuple[Source, NDArray[np.int16] | None, str]] = deque()
-        self._wanted: dict[Source, list[Callable[[NDArray[np.int16] | None, str], None]]] = {}
+        self._arrived: deque[tuple[Wanted, NDArray[np.int16] | None, str]] = deque()
+        self._wanted: dict[Wanted, list[Callable[[NDArray[np.int16] | None, str], None]]] = {}
 
-    def fetch(self, source: Source, ready: Callable[[NDArray[np.int16] | None, str], None]) -> None:
+    def fetch(
+        self,
+        source: Source,
+        rate_hz: int,
+        ready: Callable[[NDArray[np.int16] | None, str], None],
+    ) -> None:
         """Call `ready(samples, problem)` at once or at a later `poll`; samples None: problem."""
-        known = self._known.get(source)
+        wanted = source, rate_hz
+        known = self._known.get(wanted)
         if known is not None:
-            self._known.move_to_end(source)
+            self._known.move_to_end(wanted)
             ready(known, "")
             return
-        waiting = self._wanted.setdefault(source, [])
+        waiting = self._wanted.setdefault(wanted, [])
         waiting.append(ready)
         if len(waiting) == 1:
-            self._disk.submit(lambda: self._read(source))
+            self._disk.submit(lambda: self._read(wanted))
 
-    def _read(self, source: Source) -> None:
+    def _read(self, wanted: Wanted) -> None:
         try:
-            self._arrived.append((source, read_source(source), ""))
+            self._arrived.append((wanted, read_source(*wanted), ""))
         except (MediaError, OSError) as error:
-            self._arrived.append((source, None, str(error)))
+            self._arrived.append((wanted, None, str(error)))
 
     def poll(self) -> None:
         """Hand over what has been read."""
         while self._arrived:
-            source, samples, problem = self._arrived.popleft()
+            wanted, samples, problem = self._arrived.popleft()
             if samples is not None:
-                self._known[source] = samples
+                self._known[wanted] = samples
                 self._samples += len(samples)
                 while self._samples > _CACHED_SAMPLES_MAX and len(self._known) > 1:
                     self._samples -= len(self._known.popitem(last=False)[1])
-            for ready in self._wanted.pop(source, ()):
+            for ready in self._wanted.pop(wanted, ()):
                 ready(samples, problem)
 
 
 @dataclass(slots=True)
 class Play:
-    """One source on its way into one stream; `samples` None until it has been read.
+    """One source on its way into one stream; `samples` None until it has been read, at `rate_hz`.
 
-    `over_call`: laid over what the stream hears anyway, instead of replacing it.
+    `source` is None for what the worker makes itself. `over_call`: laid over what the stream hears
+    anyway, instead of replacing it.
     """
 
     play_id: int
     repeat: bool
+    source: Source | None = None
+    rate_hz: int = RATE_HZ
     samples: NDArray[np.int16] | None = None
     at: int = 0
     over: bool = False
@@ -141,17 +163,17 @@ class Play:
     def begin(self, samples: NDArray[np.int16], at_ms: int) -> None:
         """Start with `samples`, `at_ms` into them."""
         self.samples = samples
-        at = at_ms * RATE_HZ // 1000
+        at = at_ms * self.rate_hz // 1000
         self.at = at % len(samples) if self.repeat else min(at, len(samples))
 
     def take(self, out: NDArray[np.int16]) -> None:
-        """Fill (`TICK_SAMPLES`,) int16 with what comes next; silence before and after."""
+        """Fill `out`, a tick of int16, with what comes next; silence before and after."""
         out[:] = 0
         if self.samples is None or self.over:
             return
         filled = 0
-        while filled < TICK_SAMPLES:
-            part = self.samples[self.at : self.at + TICK_SAMPLES - filled]
+        while filled < len(out):
+            part = self.samples[self.at : self.at + len(out) - filled]
             out[filled : filled + len(part)] = part
             filled += len(part)
             self.at += len(part)
@@ -162,12 +184,12 @@ class Play:
                 self.at = 0
 
     def lay_over(self, out: NDArray[np.int16]) -> None:
-        """Put what comes next over (`TICK_SAMPLES`,) int16, which is softer meanwhile."""
+        """Put what comes next over `out`, a tick of int16, which is softer meanwhile."""
         if self.samples is None or self.over:
             return
-        own = np.empty(TICK_SAMPLES, np.int16)
+        own = np.empty(len(out), np.int16)
         self.take(own)
         # The level glides during the first and the last tick: a step would click.
         before, self.under = self.under, 1.0 if self.over else DUCKED
-        glide = np.linspace(before, self.under, TICK_SAMPLES)
+        glide = np.linspace(before, self.under, len(out))
         soft_clip((np.rint(out * glide) + own).astype(np.int32)[None], out[None])

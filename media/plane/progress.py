@@ -11,7 +11,7 @@ from media.dsp.levels import VoiceActivity
 from media.dsp.progress import AnswerClassifier, ProgressDetector
 from media.plane.stream import Stream
 from media.plane.streams import NONE, SLOT, Streams
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 
 _COUNTRIES_MAX = 16
 
@@ -23,10 +23,10 @@ class Progress:
     """
 
     def __init__(
-        self, streams: Streams, timeline: Timeline, heard: Callable[[Stream, str], None]
+        self, streams: Streams, timelines: Timelines, heard: Callable[[Stream, str], None]
     ) -> None:
         self._streams = streams
-        self._timeline = timeline
+        self._timelines = timelines
         self._heard = heard
         self._listening: dict[str, dict[int, Stream]] = {}
         self._answering: dict[int, Stream] = {}
@@ -85,8 +85,8 @@ class Progress:
     def _said(self, listening: dict[int, Stream]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
         rows = np.fromiter(listening, np.intp, len(listening))
         slots = self._streams.route[rows, SLOT]
-        said: NDArray[np.int16] = self._timeline.slice().take(
-            slots.astype(np.intp), axis=0, mode="clip"
-        )
-        said[slots == NONE] = 0
+        silent = slots == NONE
+        slots[silent] = 0
+        said = self._timelines.said(self._streams.rate_hz[rows], slots.astype(np.intp))
+        said[silent] = 0
         return rows, said

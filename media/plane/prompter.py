@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from media.dsp import tones
 from media.plane.mixer import Mixer
-from media.plane.player import Library, Play
+from media.plane.player import Library, Play, resampled
 from media.plane.stream import Stream
 from media.plane.streams import Streams
 from media.plane.timeline import RATE_HZ
 from media.plane.wiring import Wiring
-from media.protocol import MediaEvent, PlayFinished, StartPlay
+from media.protocol import MediaEvent, PlayFinished, Source, StartPlay
 
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
@@ -40,22 +40,42 @@ class Prompter:
         self._wiring = wiring
         self._emit = emit
 
-    def play(self, stream: Stream, command: StartPlay) -> None:
-        """Begin a source as soon as it has been read."""
+    def play(self, stream: Stream, command: StartPlay, since_ms: int = 0) -> None:
+        """Begin a source as soon as it has been read; `since_ms` after the command was given."""
         if command.mix:
             self._wiring.check_decodable(stream)
         self.stop(stream, "replaced")
-        play = Play(command.play_id, command.repeat, over_call=command.mix)
+        play = Play(
+            command.play_id, command.repeat, command.source, stream.rate_hz, over_call=command.mix
+        )
         self._begin(stream, play)
+        self._fetch(stream, play, command.source, command.at_ms + since_ms)
+
+    def _fetch(self, stream: Stream, play: Play, source: Source, at_ms: int) -> None:
+        rate_hz = play.rate_hz
 
         def ready(samples: NDArray[np.int16] | None, problem: str) -> None:
             if samples is None:
                 if self._mixer.plays.get(stream) is play:
                     self.end(stream, play, f"failed: {problem}")
                 return
-            play.begin(samples, command.at_ms)
+            if play.rate_hz == rate_hz:
+                play.begin(samples, at_ms)
 
-        self._library.fetch(command.source, ready)
+        self._library.fetch(source, rate_hz, ready)
+
+    def change_rate(self, stream: Stream) -> None:
+        """The codec of `stream` has another sampling rate: what is played goes on at that."""
+        play = self._mixer.plays.get(stream)
+        if play is None or play.rate_hz == stream.rate_hz:
+            return
+        before_hz, play.rate_hz = play.rate_hz, stream.rate_hz
+        at_ms = round(1000 * play.at / before_hz)
+        samples, play.samples = play.samples, None
+        if play.source is not None:
+            self._fetch(stream, play, play.source, at_ms)
+        elif samples is not None:
+            play.begin(resampled(samples, before_hz, play.rate_hz), at_ms)
 
     def _begin(self, stream: Stream, play: Play) -> None:
         self._mixer.plays[stream] = play
@@ -84,9 +104,10 @@ class Prompter:
     def beep(self, stream: Stream) -> None:
         """Let one who is recorded hear it: 1,400 Hz for 0.2 s, unless something else is played."""
         if stream not in self._mixer.plays and stream.sends:
-            at = np.arange(round(_BEEP_S * RATE_HZ)) / RATE_HZ
+            rate_hz = stream.rate_hz
+            at = np.arange(round(_BEEP_S * rate_hz)) / rate_hz
             samples = tones.to_int16(_BEEP_PEAK * np.sin(2 * np.pi * _BEEP_HZ * at))
-            self._begin(stream, Play(_OURS, False, samples, over_call=True))
+            self._begin(stream, Play(_OURS, False, None, rate_hz, samples, over_call=True))
 
     def send_digits(self, stream: Stream, digits: str) -> None:
         """Send digits as events, or as sound where none are agreed; raises `ValueError`."""
@@ -96,7 +117,8 @@ class Prompter:
         plain = self._streams.clock_hz[stream.row] != float(RATE_HZ)
         if stream.params is not None and (plain or stream.params.dtmf_payload_type is None):
             self.stop(stream, "replaced")
-            self._begin(stream, Play(_OURS, False, tones.dtmf(digits)))
+            sound = tones.dtmf(digits, rate_hz=stream.rate_hz)
+            self._begin(stream, Play(_OURS, False, None, stream.rate_hz, sound))
             return
         stream.digits += digits
         if stream.digits:

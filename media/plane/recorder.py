@@ -3,7 +3,8 @@
 Half-second pieces are copied out of the timeline and written by a disk thread; after each piece the
 header says how much there is. What fails (full disk, slow disk) stops the recording, never the call.
 A paused recording goes on with silence, so that its time stays the call's; marks say from where to
-where. They stand behind the samples once the file is complete.
+where. They stand behind the samples once the file is complete. A file has the rate of the better of
+its two sides: a wideband call is kept as it was heard.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711, wav
+from media.dsp.resample import Polyphase
 from media.errors import BadName
 from media.plane.disk import Disk
-from media.plane.timeline import AHEAD, DELAY, HISTORY, LATE, RATE_HZ, TICK_SAMPLES, Timeline
+from media.plane.timeline import AHEAD, DELAY, HISTORY, LATE, RATE_HZ, TICK_SAMPLES
+from media.plane.timelines import RATES_HZ, Timelines
 from media.protocol import RecordingStopped, StartRecording
 
 PIECE = 4_000
@@ -28,7 +31,7 @@ PIECE = 4_000
 
 _EVERY_TICKS = 3
 """Pieces of many recordings go to the disk together, so that its thread wakes up less often; `HISTORY`
-must hold a piece, `LATE` and what waits for this."""
+must hold a piece, `LATE`, what waits for this, and the few samples before it that a converter needs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODE = 0o640
@@ -37,6 +40,8 @@ _GAP_S_MAX = 3_600.0
 PAUSED, RESUMED = "paused", "resumed"
 _ULAW_SILENCE = b"\xff"
 _MARKS_MAX = 1_000
+_RATE_AT = 24
+"""Where the header of a WAV file has its sampling rate."""
 
 
 def checked_path(directory: str, name: str) -> str:
@@ -56,12 +61,15 @@ class RecordingFile:
     `failed` holds the reason of the first error; later calls do nothing.
     """
 
-    __slots__ = ("_descriptor", "_format", "_octets", "failed", "path")
+    __slots__ = ("_descriptor", "_format", "_given_hz", "_octets", "failed", "path")
 
-    def __init__(self, path: str, parties: int, *, ulaw: bool = False) -> None:
+    def __init__(
+        self, path: str, parties: int, *, ulaw: bool = False, rate_hz: int = RATE_HZ
+    ) -> None:
         self.path = path
         self.failed = ""
-        self._format = wav.WavFormat(RATE_HZ, parties, wav.ULAW if ulaw else wav.PCM)
+        self._given_hz = rate_hz
+        self._format = wav.WavFormat(rate_hz, parties, wav.ULAW if ulaw else wav.PCM)
         self._descriptor = -1
         self._octets = 0
 
@@ -70,15 +78,21 @@ class RecordingFile:
         """Samples of each party that are in the file."""
         return self._octets // self._format.octets_per_frame
 
-    def open(self, resumed_at: int) -> None:
-        """Create the file, or with `resumed_at` > 0 go on in it, silence up to that frame."""
+    @property
+    def rate_hz(self) -> int:
+        """Samples a second of each party in the file."""
+        return self._format.rate_hz
+
+    def open(self, resumed_at_s: float) -> None:
+        """Create the file, or with `resumed_at_s` > 0 go on in it, silence up to that moment."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(self.path, flags | (0 if resumed_at else os.O_EXCL), _MODE)
-            self._octets = self._found() if resumed_at else 0
+            self._descriptor = os.open(self.path, flags | (0 if resumed_at_s else os.O_EXCL), _MODE)
+            self._octets = self._found() if resumed_at_s else 0
             # Half a frame that the other worker left must not shine through the silence.
             os.ftruncate(self._descriptor, self._format.header_octets + self._octets)
-            missing = min(resumed_at - self.frames, int(_GAP_S_MAX * RATE_HZ))
+            resumed_at = round(resumed_at_s * self.rate_hz)
+            missing = min(resumed_at - self.frames, int(_GAP_S_MAX * self.rate_hz))
             if missing > 0:
                 self._fill(missing * self._format.octets_per_frame)
             self._write_header()
@@ -101,6 +115,11 @@ class RecordingFile:
             data = data[written:]
 
     def _found(self) -> int:
+        """Return how many octets of samples are in the file; it keeps the rate it was begun with."""
+        stored = os.pread(self._descriptor, 4, _RATE_AT)
+        rate_hz = int.from_bytes(stored, "little")
+        if rate_hz in RATES_HZ:
+            self._format = wav.WavFormat(rate_hz, self._format.parties, self._format.code)
         size = os.fstat(self._descriptor).st_size - self._format.header_octets
         return max(0, size - size % self._format.octets_per_frame)
 
@@ -108,9 +127,11 @@ class RecordingFile:
         os.pwrite(self._descriptor, wav.header(self._format, self._octets), 0)
 
     def write(self, samples: NDArray[np.int16]) -> None:
-        """Append (n, parties) int16."""
+        """Append (n, parties) int16 at the rate that was asked for."""
         if self.failed or self._descriptor < 0:
             return
+        if self._given_hz != self.rate_hz:
+            samples = Polyphase(self._given_hz, self.rate_hz).whole(samples.T).T
         stored = g711.encode_ulaw(samples) if self._format.code == wav.ULAW else samples
         kind = "u1" if self._format.code == wav.ULAW else "<i2"
         try:
@@ -144,18 +165,32 @@ class RecordingFile:
 
 
 @dataclass(slots=True)
+class Side:
+    """One party of a recording: its stream and where its samples are; `slot` None: it is silent."""
+
+    stream_id: int
+    rate_hz: int
+    slot: int | None
+
+
+@dataclass(slots=True)
 class _Recording:
     recording_id: int
     file: RecordingFile
-    slots: list[int | None]
+    sides: list[Side]
     start: int
     done: int
-    streams: list[int] = field(default_factory=list)
-    resumed_at: int = 0
+    rate_hz: int
+    resumed_s: float = 0.0
     beep: bool = False
     pauses: list[tuple[int, int | None]] = field(default_factory=list)
     """Stretches of the timeline that are not written, the last one maybe without an end."""
     marks: list[wav.Mark] = field(default_factory=list)
+
+    @property
+    def scale(self) -> int:
+        """Samples of the file for each at 8,000 a second, in which positions are counted."""
+        return self.rate_hz // RATE_HZ
 
     @property
     def paused(self) -> bool:
@@ -165,8 +200,8 @@ class _Recording:
 class Recorder:
     """All recordings of a worker. `finished` holds the events of those that have ended."""
 
-    def __init__(self, timeline: Timeline, disk: Disk, directory: str) -> None:
-        self._timeline = timeline
+    def __init__(self, timelines: Timelines, disk: Disk, directory: str) -> None:
+        self._timelines = timelines
         self._disk = disk
         self._directory = directory
         self._recordings: dict[int, _Recording] = {}
@@ -179,21 +214,25 @@ class Recorder:
     def __contains__(self, recording_id: int) -> bool:
         return recording_id in self._recordings
 
-    def start(self, command: StartRecording, streams: list[int], slots: list[int]) -> None:
-        """Record `slots` (one or two, left and right) from now on; raises `BadName`."""
+    def start(self, command: StartRecording, sides: list[Side], since_ms: int = 0) -> None:
+        """Record `sides` (one or two, left and right) from now on; raises `BadName`.
+
+        `since_ms` have passed since the command was given.
+        """
         recording_id = command.recording_id
         path = checked_path(self._directory, command.name)
-        file = RecordingFile(path, len(slots), ulaw=command.ulaw)
-        resumed_at = command.elapsed_ms * RATE_HZ // 1000
-        start = self._timeline.arrival
+        rate_hz = command.rate_hz or max(side.rate_hz for side in sides)
+        file = RecordingFile(path, len(sides), ulaw=command.ulaw, rate_hz=rate_hz)
+        resumed_s = (command.elapsed_ms + since_ms) / 1000 if command.elapsed_ms else 0.0
+        start = self._timelines.arrival
         recording = _Recording(
-            recording_id, file, list(slots), start, start, streams, resumed_at, command.beep
+            recording_id, file, sides, start, start, rate_hz, resumed_s, command.beep
         )
         self._recordings[recording_id] = recording
-        self._disk.submit(lambda: file.open(resumed_at))
+        self._disk.submit(lambda: file.open(resumed_s))
         # The first piece differs in length, so that many recordings do not all write in one tick.
         first = PIECE - (recording_id * TICK_SAMPLES) % (PIECE - PIECE % TICK_SAMPLES)
-        self._schedule(recording, first, self._timeline.now)
+        self._schedule(recording, first, self._timelines.now)
 
     def pause(self, recording_id: int) -> None:
         """Write silence instead of what is said from now on. Idempotent."""
@@ -202,7 +241,7 @@ class Recorder:
             return
         # Rather a packet too many unheard than one of a card number kept: what comes now may be
         # laid as early as this.
-        start = max(self._timeline.arrival - DELAY, recording.done)
+        start = max(self._timelines.arrival - DELAY, recording.done)
         recording.pauses.append((start, None))
         self._mark(recording, start, PAUSED)
 
@@ -212,31 +251,35 @@ class Recorder:
         if recording is None or not recording.paused:
             return
         # A stream with much jitter is laid this much later.
-        end = self._timeline.arrival + LATE
+        end = self._timelines.arrival + LATE
         recording.pauses[-1] = (recording.pauses[-1][0], end)
         self._mark(recording, end, RESUMED)
 
     @staticmethod
     def _mark(recording: _Recording, position: int, label: str) -> None:
         if len(recording.marks) < _MARKS_MAX:
-            frame = max(0, position - recording.start) + recording.resumed_at
+            frame = max(0, position - recording.start) * recording.scale
+            frame += round(recording.resumed_s * recording.rate_hz)
             recording.marks.append(wav.Mark(frame, label))
 
     @staticmethod
     def _blot_out(recording: _Recording, piece: NDArray[np.int16], start: int) -> None:
         """Silence what of `piece`, which begins at `start`, was said during a pause."""
-        end = start + len(piece)
+        scale = recording.scale
+        end = start + len(piece) // scale
         for first, last in recording.pauses:
-            piece[max(first - start, 0) : max((end if last is None else last) - start, 0)] = 0
+            until = max((end if last is None else last) - start, 0)
+            piece[max(first - start, 0) * scale : until * scale] = 0
         recording.pauses = [each for each in recording.pauses if each[1] is None or each[1] > end]
 
     def beeping(self) -> list[int]:
         """Return the streams that are to hear that they are recorded, now."""
         return [
-            stream_id
+            side.stream_id
             for recording in self._recordings.values()
             if recording.beep and not recording.paused
-            for stream_id in recording.streams
+            for side in recording.sides
+            if side.slot is not None
         ]
 
     def _schedule(self, recording: _Recording, samples: int, now: int) -> None:
@@ -247,7 +290,7 @@ class Recorder:
 
     def tick(self) -> None:
         """Write the pieces that are complete; call after each advance of the timeline."""
-        due = self._due.pop(self._timeline.now // TICK_SAMPLES, None)
+        due = self._due.pop(self._timelines.now // TICK_SAMPLES, None)
         for recording_id in due or ():
             recording = self._recordings.get(recording_id)
             if recording is None:
@@ -255,14 +298,14 @@ class Recorder:
             if recording.file.failed:
                 self._finish(recording, recording.file.failed)
                 continue
-            end = (self._timeline.now - LATE) // TICK_SAMPLES * TICK_SAMPLES
+            end = (self._timelines.now - LATE) // TICK_SAMPLES * TICK_SAMPLES
             self._copy_out(recording, end)
             if recording_id in self._recordings:
-                self._schedule(recording, PIECE, self._timeline.now)
+                self._schedule(recording, PIECE, self._timelines.now)
 
     def skip_to(self, position: int) -> None:
         """The timeline is about to jump: fetch what it would forget, and plan the pieces anew."""
-        end = min(position - LATE, self._timeline.now + AHEAD)
+        end = min(position - LATE, self._timelines.now + AHEAD)
         for recording in list(self._recordings.values()):
             self._copy_out(recording, end - end % TICK_SAMPLES)
         self._due.clear()
@@ -270,7 +313,8 @@ class Recorder:
             self._schedule(recording, PIECE, position)
 
     def _pad(self, recording: _Recording, samples: int) -> None:
-        silence = np.zeros((min(samples, int(_GAP_S_MAX) * RATE_HZ), len(recording.slots)), "<i2")
+        frames = min(samples, int(_GAP_S_MAX) * RATE_HZ) * recording.scale
+        silence = np.zeros((frames, len(recording.sides)), "<i2")
         file = recording.file
         self._disk.submit(lambda: file.write(silence), silence.nbytes)
 
@@ -278,44 +322,62 @@ class Recorder:
         start = recording.done
         if end <= start:
             return
-        oldest = self._timeline.now - HISTORY
+        oldest = self._timelines.now - HISTORY
         if start < oldest:
             # The process stood still for longer than the ring remembers.
             self._pad(recording, oldest - start)
             start = oldest
-        piece = np.zeros((end - start, len(recording.slots)), "<i2")
-        for party, slot in enumerate(recording.slots):
-            if slot is not None:
-                piece[:, party] = self._timeline.read(slot, start, end)
+        piece = np.zeros(((end - start) * recording.scale, len(recording.sides)), "<i2")
+        for party, side in enumerate(recording.sides):
+            if side.slot is not None:
+                piece[:, party] = self._timelines.read(
+                    side.rate_hz, side.slot, start, end, recording.rate_hz
+                )
         if recording.pauses:
             self._blot_out(recording, piece, start)
         recording.done = end
         file = recording.file
-        if (end - recording.start) * piece.itemsize * len(recording.slots) > _DATA_OCTETS_MAX:
+        frame_octets = piece.itemsize * len(recording.sides) * recording.scale
+        if (end - recording.start) * frame_octets > _DATA_OCTETS_MAX:
             self._finish(recording, "limit")
         elif not self._disk.submit(lambda: file.write(piece), piece.nbytes):
             self._finish(recording, "disk: too slow")
 
-    def stop(self, recording_id: int, reason: str = "stopped") -> list[int]:
-        """End a recording with what has come so far; returns the ids of its streams."""
+    def stop(self, recording_id: int, reason: str = "stopped") -> None:
+        """End a recording with what has come so far."""
         recording = self._recordings.get(recording_id)
         if recording is None:
-            return []
-        self._copy_out(recording, self._timeline.arrival)
+            return
+        self._copy_out(recording, self._timelines.arrival)
         if recording_id in self._recordings:
             self._finish(recording, reason)
-        return recording.streams
 
-    def leave(self, slot: int) -> list[int]:
+    def leave(self, stream_id: int) -> list[int]:
         """A stream is gone: its side is silent; returns recordings that have no side left."""
-        empty = []
+        return [
+            recording.recording_id
+            for recording in self.part(stream_id)
+            if all(side.slot is None for side in recording.sides)
+        ]
+
+    def part(self, stream_id: int) -> list[_Recording]:
+        """What a stream says next is not where it was: fetch what is there. See `move`."""
+        touched = []
+        for recording in list(self._recordings.values()):
+            mine = [side for side in recording.sides if side.stream_id == stream_id]
+            if any(side.slot is not None for side in mine):
+                self._copy_out(recording, self._timelines.arrival)
+                touched.append(recording)
+            for side in mine:
+                side.slot = None
+        return touched
+
+    def move(self, stream_id: int, rate_hz: int, slot: int | None) -> None:
+        """What a stream says is in this slot now."""
         for recording in self._recordings.values():
-            if slot in recording.slots:
-                self._copy_out(recording, self._timeline.arrival)
-                recording.slots = [None if own == slot else own for own in recording.slots]
-                if not any(own is not None for own in recording.slots):
-                    empty.append(recording.recording_id)
-        return empty
+            for side in recording.sides:
+                if side.stream_id == stream_id:
+                    side.rate_hz, side.slot = rate_hz, slot
 
     def _finish(self, recording: _Recording, reason: str) -> None:
         del self._recordings[recording.recording_id]
@@ -325,7 +387,11 @@ class Recorder:
             file.close(recording.marks)
             finished.append(
                 RecordingStopped(
-                    recording.recording_id, file.path, file.frames, file.failed or reason
+                    recording.recording_id,
+                    file.path,
+                    file.frames,
+                    file.failed or reason,
+                    file.rate_hz,
                 )
             )
 

@@ -21,6 +21,8 @@ class Stream:
     port_id: int
     signalled_host: str | None
     params: StreamParams | None = None
+    rate_hz: int = 8000
+    """Samples a second of its codec: the ring it is laid in, and what is said to it."""
     key: int | None = None
     host_key: int | None = None
     rtcp_key: int | None = None

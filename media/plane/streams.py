@@ -55,8 +55,9 @@ class Streams:
     losses began; `closer`: packets looked at one by
     one in this second; `heard_s`: time of the last packet taken and
     `timestamp` its RTP timestamp; `transit`, `jitter`: RFC 3550 6.4.1 in
-    timestamp units; `port_id`: where it sends from; `next_sequence`, `next_timestamp`, `sent_s`:
-    continuation of what we send, valid while no relay feeds the row.
+    timestamp units; `rate_hz`: samples a second of its codec; `port_id`:
+    where it sends from; `next_sequence`, `next_timestamp`, `sent_s`: continuation of what we send,
+    valid while no relay feeds the row.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -79,6 +80,7 @@ class Streams:
         self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
         self.port_id: NDArray[np.uint16] = np.full(capacity, NO_PORT, np.uint16)
         self.clock_hz: NDArray[np.float64] = np.full(capacity, 8000.0)
+        self.rate_hz: NDArray[np.uint16] = np.full(capacity, 8000, np.uint16)
         self.next_sequence: NDArray[np.uint16] = np.zeros(capacity, np.uint16)
         self.next_timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.sent_s: NDArray[np.float64] = np.zeros(capacity)
@@ -107,6 +109,7 @@ class Streams:
         self.drops[row] = 0
         self.port_id[row] = NO_PORT
         self.clock_hz[row] = 8000.0
+        self.rate_hz[row] = 8000
         self.expecting[row] = False
         return row
 

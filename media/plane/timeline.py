@@ -1,9 +1,12 @@
-"""The ring of samples: every decoded stream laid out on one common time axis.
+"""The rings of samples: every decoded stream laid out on one common time axis.
 
 A slot is one stream's row of the ring. A packet's samples are put where their RTP timestamp says, so
 that reordering and duplicates need no further code, and what every consumer reads is the same slice
 of columns. `now` is the position that is played next; samples may still arrive for `LATE` positions
 behind it (a recording waits that long), and consumers may read back `HISTORY` positions.
+
+There is one ring for each rate in use, and a stream lies in the one of its codec. All positions that
+are told from outside count samples at 8,000 a second; a ring of another rate scales them.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ TICK_SAMPLES = 160
 RATE_HZ = 8000
 RING = 16_000
 LATE = 1_600
-HISTORY = 5_920
+HISTORY = 6_080
 DELAY = 320
 """Play-out delay that a stream begins with: two packets of 20 ms."""
 
@@ -48,31 +51,43 @@ _FAR = 1 << 40
 
 
 class Timeline:
-    """Slots of int16 samples at 8,000 a second; grows by doubling.
+    """Slots of int16 samples at `rate_hz`, a multiple of 8,000; grows by doubling.
 
-    `now` counts samples since the worker's start and is a multiple of `TICK_SAMPLES`.
+    `now` counts samples of this rate since the worker's start and is a multiple of `tick_samples`.
     """
 
-    def __init__(self, slots: int = 64) -> None:
-        self.ring: NDArray[np.int16] = np.zeros((slots, RING), np.int16)
-        self.now = HISTORY + LATE  # positions are never negative
-        self.arrival = self.now + DELAY
+    def __init__(self, slots: int = 64, *, rate_hz: int = RATE_HZ) -> None:
+        self.rate_hz = rate_hz
+        self.scale = rate_hz // RATE_HZ
+        self.tick_samples = TICK_SAMPLES * self.scale
+        self._size = RING * self.scale
+        self._behind, self._kept = LATE * self.scale, HISTORY * self.scale
+        self._lead, self._ahead = DELAY * self.scale, AHEAD * self.scale
+        self._gap_max = _GAP_MAX * self.scale
+        self.ring: NDArray[np.int16] = np.zeros((slots, self._size), np.int16)
+        self.now = self._kept + self._behind  # positions are never negative
+        self.arrival = self.now + self._lead
         """Where a stream's first packet is laid if it arrives at this moment."""
         self.active = 0
         self._base_timestamp: NDArray[np.uint32] = np.zeros(slots, np.uint32)
         self._base: NDArray[np.int64] = np.zeros(slots, np.int64)
         self._anchored: NDArray[np.bool_] = np.zeros(slots, np.bool_)
         self._astray: NDArray[np.int32] = np.zeros(slots, np.int32)
-        self._delay: NDArray[np.int64] = np.full(slots, DELAY, np.int64)
+        self._delay: NDArray[np.int64] = np.full(slots, self._lead, np.int64)
         self._earliest: NDArray[np.int64] = np.full(slots, -_FAR, np.int64)
         self._played: NDArray[np.bool_] = np.zeros(slots, np.bool_)
-        self._latest: NDArray[np.int64] = np.full(slots, -LATE, np.int64)
+        self._latest: NDArray[np.int64] = np.full(slots, -self._behind, np.int64)
         self._gap: NDArray[np.int64] = np.zeros(slots, np.int64)
         self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
         self._any_played = False
         self._lot = 1
-        self._playout = PlayoutDelay(slots)
+        self._playout = self._measures(slots)
         self._free = list(range(slots - 1, -1, -1))
+
+    def _measures(self, slots: int) -> PlayoutDelay:
+        playout = PlayoutDelay(slots)
+        playout.clock_hz[:] = self.rate_hz
+        return playout
 
     def take(self) -> int:
         """Return a silent slot."""
@@ -82,9 +97,9 @@ class Timeline:
         self.ring[slot] = 0
         self._anchored[slot] = False
         self._astray[slot] = 0
-        self._delay[slot] = DELAY
+        self._delay[slot] = self._lead
         self._earliest[slot] = -_FAR
-        self._latest[slot] = -LATE
+        self._latest[slot] = -self._behind
         self._gap[slot] = 0
         self._filled[slot] = False
         self.active += 1
@@ -110,7 +125,7 @@ class Timeline:
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros_like(column)]))
         # What the jitter of live slots was is learned anew within a second.
-        self._playout = PlayoutDelay(2 * old)
+        self._playout = self._measures(2 * old)
         self._free = list(range(2 * old - 1, old - 1, -1))
 
     def write(
@@ -119,10 +134,11 @@ class Timeline:
         timestamps: NDArray[np.uint32],
         samples: NDArray[np.int16],
         now_s: NDArray[np.float64] | float,
-        ratio: int = 1,
+        units: int = 1,
+        held: int = 1,
     ) -> NDArray[np.bool_]:
-        """Lay `samples` (k, m) of k packets at their `timestamps` (k,), `ratio` units a sample;
-        `now_s`: when they came, one time for all or (k,).
+        """Lay `samples` (k, m) of k packets at their `timestamps` (k,), of which `units` are `held`
+        samples; `now_s`: when they came, one time for all or (k,).
 
         Returns (k,) bools: True where a packet came too late (of a live slot: to be played, it may
         still be recorded) or lies outside the ring. Later packets overwrite earlier ones.
@@ -131,13 +147,13 @@ class Timeline:
         if len(fresh):
             self._anchor(slots, timestamps, fresh)
         elapsed = (timestamps - self._base_timestamp[slots]).view(np.int32)
-        if ratio != 1:
-            elapsed //= ratio
+        if units != held:
+            elapsed = elapsed.astype(np.int64) * held // units
         at = self._base[slots] + elapsed
         margin = at - self.now
         late: NDArray[np.bool_] = margin < self._latest[slots]
-        if late.any() or int(margin.max()) > AHEAD - samples.shape[1]:
-            inside = (margin >= -LATE) & (margin <= AHEAD - samples.shape[1])
+        if late.any() or int(margin.max()) > self._ahead - samples.shape[1]:
+            inside = (margin >= -self._behind) & (margin <= self._ahead - samples.shape[1])
             late |= ~inside
             self._note_astray(slots, late)
             slots, timestamps, samples = slots[inside], timestamps[inside], samples[inside]
@@ -177,24 +193,24 @@ class Timeline:
         self, slots: NDArray[np.integer], at: NDArray[np.int64], samples: NDArray[np.int16]
     ) -> None:
         span = samples.shape[1]
-        place = at % RING
-        if RING % span == 0 and not (place % span).any():
+        place = at % self._size
+        if self._size % span == 0 and not (place % span).any():
             # Packets that fall on the grid of their own length, nearly all do, are whole rows.
             self.ring.reshape(len(self.ring), -1, span)[slots, place // span] = samples
-            self._filled[slots, place // TICK_SAMPLES] = True
-            if span > TICK_SAMPLES:
+            self._filled[slots, place // self.tick_samples] = True
+            if span > self.tick_samples:
                 self._fill_more(slots, place, span)
             return
         columns = place[:, None] + np.arange(span)
-        columns[columns >= RING] -= RING
+        columns[columns >= self._size] -= self._size
         self.ring[np.asarray(slots)[:, None], columns] = samples
-        self._filled[slots, place // TICK_SAMPLES] = True
+        self._filled[slots, place // self.tick_samples] = True
         self._fill_more(slots, place, span)
 
     def _fill_more(self, slots: NDArray[np.integer], place: NDArray[np.int64], span: int) -> None:
         """Mark the further ticks that a packet reaches into."""
-        for offset in (*range(TICK_SAMPLES, span, TICK_SAMPLES), span - 1):
-            self._filled[slots, (place + offset) % RING // TICK_SAMPLES] = True
+        for offset in (*range(self.tick_samples, span, self.tick_samples), span - 1):
+            self._filled[slots, (place + offset) % self._size // self.tick_samples] = True
 
     def _anchor(
         self,
@@ -208,7 +224,7 @@ class Timeline:
                 continue
             self._anchored[slot] = True
             self._base_timestamp[slot] = timestamps[index]
-            self._base[slot] = self.arrival + int(self._delay[slot]) - DELAY
+            self._base[slot] = self.arrival + int(self._delay[slot]) - self._lead
 
     def _note_astray(self, slots: NDArray[np.integer], astray: NDArray[np.bool_]) -> None:
         """Several packets in a row off the window: the sender's clock jumped, or the delay grew."""
@@ -217,7 +233,9 @@ class Timeline:
         for slot in np.unique(slots[astray][self._astray[slots[astray]] >= _ASTRAY_MAX]).tolist():
             self._anchored[slot] = False
             self._astray[slot] = 0
-            self._delay[slot] = min(int(self._delay[slot]) + _DELAY_STEP, _DELAY_MAX)
+            self._delay[slot] = min(
+                int(self._delay[slot]) + _DELAY_STEP * self.scale, _DELAY_MAX * self.scale
+            )
 
     def play(self, slot: int, played: bool) -> None:
         """Say whether a slot is listened to live: then its delay is kept as short as its jitter
@@ -226,22 +244,22 @@ class Timeline:
             return
         self._played[slot] = played
         self._gap[slot] = 0
-        self._latest[slot] = 0 if played else -LATE
+        self._latest[slot] = 0 if played else -self._behind
         self._any_played = bool(self._played.any())
         if played:
-            self._playout.reset(slot)
+            self._playout.reset(slot, self.rate_hz)
             self._earliest[slot] = -_FAR
 
     def adapt(self) -> None:
         """Once a second: bring the delay of each live slot to what its jitter asks for, drift too."""
-        wanted = np.rint(self._playout.target_s * RATE_HZ).astype(np.int64) + TICK_SAMPLES
+        wanted = np.rint(self._playout.target_s * self.rate_hz).astype(np.int64) + self.tick_samples
         known = self._played & self._anchored & (self._earliest > -_FAR)
         excess = self._earliest - wanted
         # Down only by what is worth a jump: a shift is a repeated or a left-out piece of sound.
         for slot in np.flatnonzero(
-            known & ((excess < -TICK_SAMPLES) | (excess > 3 * TICK_SAMPLES))
+            known & ((excess < -self.tick_samples) | (excess > 3 * self.tick_samples))
         ):
-            shift = int(excess[slot]) // TICK_SAMPLES * TICK_SAMPLES
+            shift = int(excess[slot]) // self.tick_samples * self.tick_samples
             self._base[slot] -= shift
         self._earliest[:] = -_FAR
 
@@ -250,57 +268,73 @@ class Timeline:
         packet has come again turn into it smoothly."""
         if not self._any_played:
             return
-        filled = self._filled[:, self.now % RING // TICK_SAMPLES]
-        place = self.now % RING
+        filled = self._filled[:, self.now % self._size // self.tick_samples]
+        place = self.now % self._size
         back = (filled & (self._gap > 0)).nonzero()[0]
+        blended = _BLENDED * self.scale
         if len(back):
-            sound = plc.conceal(self._heard(back), self._gap[back], _BLENDED, RATE_HZ)
+            sound = plc.conceal(self._heard(back), self._gap[back], blended, self.rate_hz)
             # What begins anew begins as it is.
-            loud = sound.any(axis=1) | (self._gap[back] >= _GAP_MAX)
+            loud = sound.any(axis=1) | (self._gap[back] >= self._gap_max)
             self._gap[back] = 0
             back, sound = back[loud], sound[loud]
-            real = self.ring[back, place : place + _BLENDED]
-            self.ring[back, place : place + _BLENDED] = plc.blend(sound, real)
+            real = self.ring[back, place : place + blended]
+            self.ring[back, place : place + blended] = plc.blend(sound, real)
         lost = self._played & self._anchored & ~filled
-        lost &= self._gap < _GAP_MAX
+        lost &= self._gap < self._gap_max
         slots = lost.nonzero()[0]
         if not len(slots):
             return
-        sound = plc.conceal(self._heard(slots), self._gap[slots], TICK_SAMPLES, RATE_HZ)
-        self.ring[slots, place : place + TICK_SAMPLES] = sound
-        self._gap[slots] += TICK_SAMPLES
+        sound = plc.conceal(self._heard(slots), self._gap[slots], self.tick_samples, self.rate_hz)
+        self.ring[slots, place : place + self.tick_samples] = sound
+        self._gap[slots] += self.tick_samples
 
     def _heard(self, slots: NDArray[np.intp]) -> NDArray[np.int16]:
-        """Return (k, `_HEARD`) int16: what these slots said last."""
-        columns = np.arange(self.now - _HEARD, self.now) % RING
+        """Return (k, 40 ms) int16: what these slots said last."""
+        columns = np.arange(self.now - _HEARD * self.scale, self.now) % self._size
         return self.ring[slots[:, None], columns]
 
     def note_time(self, position: int) -> None:
-        """It is `position` samples on the time axis: what arrives now is laid a delay after it."""
-        self.arrival = position - position % TICK_SAMPLES + DELAY
+        """It is `position` (8,000 a second) on the time axis: what arrives now is laid a delay after
+        it."""
+        self.arrival = (position - position % TICK_SAMPLES + DELAY) * self.scale
 
     def slice(self) -> NDArray[np.int16]:
-        """Return (slots, `TICK_SAMPLES`) int16, a view: what all slots say in this tick."""
-        place = self.now % RING
-        return self.ring[:, place : place + TICK_SAMPLES]
+        """Return (slots, `tick_samples`) int16, a view: what all slots say in this tick."""
+        place = self.now % self._size
+        return self.ring[:, place : place + self.tick_samples]
+
+    def window(self, slots: NDArray[np.integer], before: int) -> NDArray[np.int16]:
+        """Return (k, before + `tick_samples`) int16: this tick of these slots, and what they said
+        before it."""
+        place = self.now % self._size
+        if place >= before:
+            part = self.ring[:, place - before : place + self.tick_samples]
+            taken: NDArray[np.int16] = part.take(slots, axis=0)
+            return taken
+        columns = np.arange(place - before, place + self.tick_samples)
+        # Negative columns are the end of the ring.
+        parts: NDArray[np.int16] = self.ring[slots[:, None], columns]
+        return parts
 
     def read(self, slot: int, start: int, end: int) -> NDArray[np.int16]:
         """Return (end - start,) int16 of one slot, a copy; within `HISTORY` behind `now`."""
-        first, last = start % RING, end % RING
+        first, last = start % self._size, end % self._size
         if first < last:
             return self.ring[slot, first:last].copy()
         return np.concatenate([self.ring[slot, first:], self.ring[slot, :last]])
 
     def advance(self) -> None:
         """One tick has been played: move on, and silence what nobody can read any more."""
-        self.now += TICK_SAMPLES
-        place = (self.now - HISTORY - TICK_SAMPLES) % RING
-        self.ring[:, place : place + TICK_SAMPLES] = 0
-        self._filled[:, place // TICK_SAMPLES] = False
+        self.now += self.tick_samples
+        place = (self.now - self._kept - self.tick_samples) % self._size
+        self.ring[:, place : place + self.tick_samples] = 0
+        self._filled[:, place // self.tick_samples] = False
 
     def skip_to(self, position: int) -> None:
-        """Move on by several ticks at once; after a pause as long as the ring all is silent."""
-        if position - self.now >= RING:
+        """Move on to `position` (8,000 a second); after a pause as long as the ring all is silent."""
+        position *= self.scale
+        if position - self.now >= self._size:
             self.ring[:] = 0
             self._filled[:] = False
             self.now = position

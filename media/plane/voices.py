@@ -1,11 +1,12 @@
-"""The codecs of a worker's streams: payloads of any of them to samples at 8,000 a second and back.
+"""The codecs of a worker's streams: payloads of any of them to samples of its own rate and back.
 
-G.711 is a look-up over all rows at once. The others keep state for each stream and are made, like
-the resamplers between their rate and ours, when the first stream needs them.
+G.711 is a look-up over all rows at once. The others keep state for each stream and are made when the
+first stream needs them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,16 +14,27 @@ from numpy.typing import NDArray
 
 from media.dsp import g711
 from media.dsp.codecs import Codec, codec_of
-from media.dsp.resample import Resampler
 from media.errors import NotSupported
 from media.plane.timeline import RATE_HZ
 from media.wire.order import turns
 
-KINDS = ("PCMU", "PCMA", "G722", "opus", "L16")
+KINDS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000")
 PCMU, PCMA = 0, 1
-_CLOCK_HZ = (8000, 8000, 8000, 48_000, 8000)
-_SAMPLES_MAX = 1_920
-"""Samples of one packet at 8,000 a second that are decoded; an Opus packet may hold 120 ms."""
+_CLOCK_HZ = (8000, 8000, 8000, 48_000, 8000, 16_000)
+_RATE_HZ = (8000, 8000, 16_000, 16_000, 8000, 16_000)
+_MILLISECONDS_MAX = 240
+"""Of one packet that are decoded; an Opus packet may hold 120."""
+
+
+def rate_of(name: str) -> int:
+    """Return the sampling rate at which streams of a codec are heard and spoken to, in hertz."""
+    return _RATE_HZ[KINDS.index(name)] if name in KINDS else RATE_HZ
+
+
+_SCALES = tuple(
+    (rate_hz, clock_hz // math.gcd(rate_hz, clock_hz), rate_hz // math.gcd(rate_hz, clock_hz))
+    for rate_hz, clock_hz in zip(_RATE_HZ, _CLOCK_HZ, strict=True)
+)
 
 Decoded = tuple[NDArray[np.intp], NDArray[np.int16]]
 """Places in the batch that was given, and their (k, n) samples."""
@@ -35,8 +47,6 @@ class Voices:
         self._streams = streams
         self.kind: NDArray[np.uint8] = np.zeros(streams, np.uint8)
         self._codecs: dict[int, Codec] = {}
-        self._down: dict[int, Resampler] = {}
-        self._up: dict[int, Resampler] = {}
 
     def choose(self, row: int, name: str) -> float:
         """Let `row` speak the codec `name`; returns its RTP clock in hertz."""
@@ -55,10 +65,7 @@ class Voices:
     def _codec(self, kind: int) -> Codec:
         codec = self._codecs.get(kind)
         if codec is None:
-            codec = codec_of(KINDS[kind], self._streams)
-            if codec.rate_hz != RATE_HZ:
-                self._down[kind] = Resampler(codec.rate_hz, RATE_HZ, self._streams)
-                self._up[kind] = Resampler(RATE_HZ, codec.rate_hz, self._streams)
+            codec = codec_of(KINDS[kind], self._streams, rate_hz=_RATE_HZ[kind])
             self._codecs[kind] = codec
         return codec
 
@@ -67,13 +74,10 @@ class Voices:
         kind = int(self.kind[row])
         if kind in self._codecs:
             self._codecs[kind].reset(row)
-        for resamplers in (self._down, self._up):
-            if kind in resamplers:
-                resamplers[kind].reset(row)
 
-    def ratio(self, kind: int) -> int:
-        """Return how many timestamp units one sample at 8,000 a second is."""
-        return _CLOCK_HZ[kind] // RATE_HZ
+    def scale(self, kind: int) -> tuple[int, int, int]:
+        """Return the sampling rate of a kind, and how many timestamp units are how many samples."""
+        return _SCALES[kind]
 
     def decode(
         self,
@@ -146,14 +150,12 @@ class Voices:
         payloads = octets[places[part], start : start + int(sizes.max(initial=0))]
         counts = codec.samples_in(payloads, sizes)
         for count in np.unique(counts).tolist():
-            # Whole milliseconds: what the resampler takes, and what any encoder makes.
-            if not 0 < count <= _SAMPLES_MAX * codec.rate_hz // RATE_HZ or count % 8:
+            # Whole milliseconds: what any encoder makes.
+            if not 0 < count <= _MILLISECONDS_MAX * codec.rate_hz // 1000 or count % 8:
                 continue
             some = (counts == count).nonzero()[0]
             own = rows[part[some]].astype(np.intp)
             samples = codec.decode(own, payloads[some], sizes[some], count)
-            if kind in self._down:
-                samples = self._down[kind].process(own, samples)
             yield part[some], samples
 
     def encode(
@@ -162,7 +164,10 @@ class Voices:
         samples: NDArray[np.int16],
         out: NDArray[np.uint8],
     ) -> NDArray[np.int32]:
-        """Encode (k, n) samples, one frame a row, to the left of `out` (k, W); returns lengths."""
+        """Encode (k, n) samples, one frame a row, to the left of `out` (k, W); returns lengths.
+
+        All rows are of codecs with the same sampling rate, which is that of `samples`.
+        """
         kinds = self.kind[rows]
         count = samples.shape[1]
         lengths = np.full(len(rows), count, np.int32)
@@ -170,16 +175,14 @@ class Voices:
         if len(alaw) == len(rows):
             out[:, :count] = g711.encode_alaw(samples)
             return lengths
-        out[:, :count] = g711.encode_ulaw(samples)
+        others = (kinds > PCMA).nonzero()[0]
+        if len(others) < len(rows):
+            out[:, :count] = g711.encode_ulaw(samples)
         if len(alaw):
             out[alaw, :count] = g711.encode_alaw(samples[alaw])
-        others = (kinds > PCMA).nonzero()[0]
         for kind in np.unique(kinds[others]).tolist() if len(others) else ():
             some = (kinds == kind).nonzero()[0]
-            codec = self._codec(kind)
-            own = rows[some].astype(np.intp)
-            wide = self._up[kind].process(own, samples[some]) if kind in self._up else samples[some]
-            payloads, sizes = codec.encode(own, wide)
+            payloads, sizes = self._codec(kind).encode(rows[some].astype(np.intp), samples[some])
             out[some, : payloads.shape[1]] = payloads
             lengths[some] = sizes
         return lengths

@@ -14,7 +14,7 @@ from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
 from media.plane.stream import Stream
 from media.plane.streams import NONE, SLOT, Streams
-from media.plane.timeline import Timeline
+from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 
 
@@ -24,14 +24,14 @@ class Wiring:
     def __init__(
         self,
         streams: Streams,
-        timeline: Timeline,
+        timelines: Timelines,
         relay: Relay,
         mixer: Mixer,
         voices: Voices,
         ears: Ears,
     ) -> None:
         self._streams = streams
-        self._timeline = timeline
+        self._timelines = timelines
         self._relay = relay
         self._mixer = mixer
         self._voices = voices
@@ -178,7 +178,7 @@ class Wiring:
         self._ears.listen(stream, digits)
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
-            self._timeline.play(slot, mixed or hearing)
+            self._timelines.at(stream.rate_hz).play(slot, mixed or hearing)
 
     def _joined(self, stream: Stream) -> bool:
         """More than two bridged parties: a supervisor or an announcement has to do with it."""
@@ -219,11 +219,18 @@ class Wiring:
             return False
         return True
 
+    def change_rate(self, stream: Stream, rate_hz: int) -> None:
+        """The codec of `stream` has another sampling rate: it moves to another ring. `rewire` next."""
+        self._set_slot(stream, False)
+        stream.rate_hz = rate_hz
+        self._streams.rate_hz[stream.row] = rate_hz
+        self._mixer.changed()
+
     def _set_slot(self, stream: Stream, wanted: bool) -> None:
         route = self._streams.route
         slot = int(route[stream.row, SLOT])
         if wanted and slot == NONE:
-            route[stream.row, SLOT] = self._timeline.take()
+            route[stream.row, SLOT] = self._timelines.take(stream.rate_hz)
         elif not wanted and slot != NONE:
             route[stream.row, SLOT] = NONE
-            self._timeline.give_back(slot)
+            self._timelines.give_back(stream.rate_hz, slot)

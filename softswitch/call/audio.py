@@ -288,9 +288,10 @@ class CallAudio:
         known = self._recordings.pop(event.recording_id, None)
         if known is None:
             return
+        frames = event.frames * 8000 // event.rate_hz
         if known.noted:
             self._wiring.records.recording_stopped(
-                known.call_id, self._wiring.wall_s(), known.name, event.frames, event.reason
+                known.call_id, self._wiring.wall_s(), known.name, frames, event.reason
             )
         if known.done is not None:
-            known.done(Recorded(known.name, event.frames, event.reason))
+            known.done(Recorded(known.name, frames, event.reason))

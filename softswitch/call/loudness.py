@@ -1,6 +1,7 @@
 """How much is said in a recording: whether a message is one, and whether its caller still speaks.
 
-Blocking (files) and so called in threads. Recordings are our own: 16-bit mono WAV at 8,000 a second.
+Blocking (files) and so called in threads. Recordings are our own: mono WAV, 16-bit, at
+the rate of the caller's codec.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from media.dsp import wav
 from media.errors import WavError
 
-_FRAME = 160
-_RATE_HZ = 8000
+_FRAME_S = 0.02
 # -48 dBFS: above the noise of a quiet room on a G.711 line, well below speech.
 _VOICED_RMS = 130.0
 
@@ -34,29 +34,31 @@ def voiced_s(path: Path) -> float:
     """Seconds of a recording in which something is to be heard."""
     try:
         with path.open("rb") as file:
-            _, parties = wav.read(file)
+            rate_hz, parties = wav.read(file)
     except (OSError, WavError):
         return 0.0
-    return float(_voiced(parties[0]).sum()) * _FRAME / _RATE_HZ
+    return float(_voiced(parties[0], rate_hz).sum()) * _FRAME_S
 
 
 def quiet_tail(path: Path, wanted_s: float) -> bool:
     """Whether the last `wanted_s` of a recording that is still running hold nothing to be heard."""
-    wanted = round(wanted_s * _RATE_HZ) * 2
     try:
         with path.open("rb") as file:
+            info = wav.inspect(file)
+            wanted = round(wanted_s * info.format.rate_hz) * 2
             length = file.seek(0, 2)
-            if length < wav.WavFormat(_RATE_HZ, 1).header_octets + wanted:
+            if length < info.data_at + wanted:
                 return False
             file.seek(length - wanted)
             tail = np.frombuffer(file.read(wanted), "<i2")
-    except OSError:
+    except (OSError, WavError):
         return False
-    return not _voiced(tail).any()
+    return not _voiced(tail, info.format.rate_hz).any()
 
 
-def _voiced(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
-    frames = samples[: len(samples) - len(samples) % _FRAME].reshape(-1, _FRAME).astype(np.float32)
+def _voiced(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.bool_]:
+    frame = round(_FRAME_S * rate_hz)
+    frames = samples[: len(samples) - len(samples) % frame].reshape(-1, frame).astype(np.float32)
     # Without its mean: a line's offset is no sound.
     loud: NDArray[np.bool_] = frames.std(axis=1) > _VOICED_RMS
     return loud

@@ -8,7 +8,7 @@ import wave
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from media.dsp import g711, wav
@@ -83,6 +83,8 @@ def test_a_file_cut_anywhere_is_repaired(layout, said, written) -> None:
     """`said` octets are in the last header; `written` had reached the disk when the end came."""
     data = np.arange(1000, dtype=np.int64).astype(np.uint8).tobytes()[:written]
     said -= said % layout.octets_per_frame
+    # One octet behind an odd number of them is the pad of RIFF, or one sample more: nobody can tell.
+    assume(not (said % 2 and written == said + 1))
     file = io.BytesIO(wav.header(layout, said) + data)
     before = wav.read(file)[1]
     info = wav.repair(file)

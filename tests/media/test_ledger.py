@@ -33,10 +33,13 @@ def test_supervision_goes_on_after_the_bridge_it_hears():
 def test_an_announcement_goes_on_where_it_would_be_now():
     play = StartPlay(1, 7, Prompts((Tone("busy"),)), mix=True)
     (_, again) = told_again([state(1, play=play, play_since_s=3.0)], [], 5.5)
-    assert again == StartPlay(1, 7, Prompts((Tone("busy"),)), False, 2500, True)
+    assert again == StartPlay(1, 7, Prompts((Tone("busy"),)), False, 2500, True, 5.5)
 
 
 def test_what_was_paused_stays_paused():
     command = StartRecording(4, 1, 2, "a.wav", ulaw=True)
     told = list(told_again([], [RecordingState(command, 0, 3.0, paused=True)], 5.5))
-    assert told == [StartRecording(4, 1, 2, "a.wav", 2500, True), PauseRecording(4)]
+    assert told == [
+        StartRecording(4, 1, 2, "a.wav", 2500, True, as_of_s=5.5),
+        PauseRecording(4),
+    ]

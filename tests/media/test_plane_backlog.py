@@ -8,15 +8,16 @@ import pytest
 from media.dsp import g711
 from media.plane.backlog import KEPT_MAX, WIDTH, Backlog
 from media.plane.streams import Streams
-from media.plane.timeline import DELAY, TICK_SAMPLES, Timeline
+from media.plane.timeline import DELAY, TICK_SAMPLES
+from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 
 
 @pytest.fixture
 def parts():
-    streams, voices, timeline = Streams(8), Voices(8), Timeline()
-    slots = [timeline.take(), timeline.take()]
-    return streams, timeline, slots, Backlog(streams, voices, timeline)
+    streams, voices, timelines = Streams(8), Voices(8), Timelines()
+    slots = [timelines.take(8000), timelines.take(8000)]
+    return streams, timelines.narrow, slots, Backlog(streams, voices, timelines)
 
 
 def take(backlog, slots, number, *, octets=160, arrival_s=0.0):

@@ -19,9 +19,9 @@ from media.protocol import (
     SetEcho,
     StartRecording,
     StreamClosed,
-    decode_command,
-    decode_event,
     encode,
+    unpack_commands,
+    unpack_events,
 )
 
 
@@ -101,7 +101,7 @@ def test_key_table_agrees_with_a_dict():
     "data", [b"", b"\xc1", b"\x80", b"not msgpack", encode(OpenStream(1, 2))[:-1]]
 )
 def test_what_is_no_message_is_refused(data):
-    for decode in (decode_command, decode_event):
+    for decode in (unpack_commands, unpack_events):
         with pytest.raises(ProtocolViolation):
             decode(data)
 

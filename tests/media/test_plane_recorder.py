@@ -265,7 +265,7 @@ def test_a_file_goes_on_where_another_worker_left_it(tmp_path):
     with open(path, "ab") as torn:
         torn.write(b"\x01\x02\x03")
     second = RecordingFile(path, 2)
-    second.open(1600)
+    second.open(0.2)
     second.write(np.full((400, 2), 9, np.int16))
     second.close()
     left, right = sides(path)
@@ -392,7 +392,7 @@ def test_ulaw_goes_on_in_another_worker_with_silence_not_with_a_bang(tmp_path):
     first.open(0)
     first.write(np.full((801, 1), 1000, np.int16))
     second = RecordingFile(path, 1, ulaw=True)
-    second.open(1600)
+    second.open(0.2)
     second.write(np.full((401, 1), 1000, np.int16))
     second.close([wav.Mark(5000, "paused")])
     (samples,) = sides(path)

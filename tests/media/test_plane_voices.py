@@ -28,12 +28,12 @@ from media.protocol import (
 from media.wire import srtp
 
 A, B = ("10.0.0.1", 4000), ("10.0.0.2", 6000)
-TYPES = {"PCMU": 0, "PCMA": 8, "G722": 9, "opus": 96, "L16": 97}
-STEPS = {"PCMU": 160, "PCMA": 160, "G722": 160, "opus": 960, "L16": 160}
+TYPES = {"PCMU": 0, "PCMA": 8, "G722": 9, "opus": 96, "L16": 97, "L16/16000": 98}
+STEPS = {"PCMU": 160, "PCMA": 160, "G722": 160, "opus": 960, "L16": 160, "L16/16000": 320}
 
 needs_opus = pytest.mark.skipif(not opus.available(), reason="libopus is not installed")
 needs_srtp = pytest.mark.skipif(not srtp.available(), reason="pylibsrtp is not installed")
-CODECS = ["PCMU", "PCMA", "G722", "L16", pytest.param("opus", marks=needs_opus)]
+CODECS = ["PCMU", "PCMA", "G722", "L16", "L16/16000", pytest.param("opus", marks=needs_opus)]
 
 
 class Voice:
@@ -122,10 +122,11 @@ def test_recordings_hold_any_codec(world, make_talker, name):
     world.do(StopRecording(1))
     world.engine.poll(world.now_s + 0.2)
     (done,) = world.events_of(RecordingStopped)
-    _, sides = wav.read(io.BytesIO(Path(done.path).read_bytes()))
-    assert sides.shape == (2, 16_000)
+    rate_hz, sides = wav.read(io.BytesIO(Path(done.path).read_bytes()))
+    assert rate_hz == codec_of(name, 1).rate_hz == done.rate_hz
+    assert sides.shape == (2, 2 * rate_hz) == (2, done.frames)
     for side, hz in zip(sides, (500, 1200), strict=True):
-        assert np.abs(np.fft.rfft(side[8000:].astype(float))).argmax() == hz
+        assert np.abs(np.fft.rfft(side[rate_hz:].astype(float))).argmax() == hz
     assert world.engine.snapshot()["feeds"] == 2
 
 

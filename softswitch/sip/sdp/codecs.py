@@ -40,6 +40,7 @@ AUDIO_CODECS: Final[dict[str, AudioCodec]] = {
         AudioCodec("G722", "G722/8000", AudioFormat("g722", 8000), 9),
         AudioCodec("opus", "opus/48000/2", AudioFormat("opus", 48_000, 2), 107),
         AudioCodec("L16", "L16/8000", AudioFormat("l16", 8000), 108),
+        AudioCodec("L16/16000", "L16/16000", AudioFormat("l16", 16_000), 109),
     )
 }
 
