@@ -10,10 +10,12 @@ measured in the same run as the floor that a program in C has for half the work.
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import figures
@@ -105,19 +107,17 @@ class Background:
     """A calling SIPp that goes on while something is looked at."""
 
     def __init__(self, *where: object, **options: object) -> None:
-        from threading import Thread
+        self._pool = ThreadPoolExecutor(1)
+        self._running = self._pool.submit(sipp.call, *where, **options)
 
-        self._thread = Thread(target=sipp.call, args=where, kwargs=options)
-        self._thread.start()
-
-    def wait(self) -> None:
-        self._thread.join()
+    def wait(self) -> sipp.Outcome:
+        """Its outcome, once all its calls are over."""
+        with self._pool:
+            return self._running.result()
 
 
 def kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
     """The same calls through a relay in C that keeps transactions but no calls."""
-    import shutil
-
     if shutil.which("kamailio") is None:
         print("bench: kamailio is missing (apt-get install kamailio): no comparison")
         return []

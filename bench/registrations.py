@@ -1,0 +1,281 @@
+"""Ten thousand phones: what their registrations cost, a storm of all at once, memory a phone.
+
+    python bench/registrations.py [--phones 10000] [--seconds 60] [--save]
+
+Each phone has a socket and an address of its own in 127.0.0.0/8, proves its password by digest with the
+nonce it has until that is stale, and retransmits as RFC 3261 17.1.2 says. The switch runs on one core,
+the phones in this process on another. During the storm calls between two trunks go on and are judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import heapq
+import os
+import re
+import resource
+import select
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import figures
+import sipp
+from figures import Figure
+from serving import CALLED, CALLER, SERVER, TRUNKS, free_port, other_core, serving, spent
+from sip_calls import Background
+
+REALM = "bench.example"
+T1_S, T2_S, TIMEOUT_S = 0.5, 4.0, 32.0
+_CHALLENGE = re.compile(rb"WWW-Authenticate: Digest ([^\r]*)", re.IGNORECASE)
+_NONCE = re.compile(rb'nonce="([^"]+)"')
+
+
+class Phone:
+    """One phone: its socket, its account, the REGISTER it waits for an answer to."""
+
+    __slots__ = (
+        "cnonce", "cseq", "done_s", "file", "ha1", "head", "host", "nc", "nonce", "number", "port",
+        "resend_s", "resent", "sent", "sent_s", "sock",
+    )  # fmt: skip
+
+    def __init__(self, number: int, server: tuple[str, int]) -> None:
+        self.number = f"{100_000 + number}"
+        self.host = f"127.{10 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.sock.bind((self.host, 0))
+        self.sock.connect(server)
+        self.port = self.sock.getsockname()[1]
+        secret = f"{self.number}:{REALM}:{password(number)}"
+        self.ha1 = hashlib.md5(secret.encode()).hexdigest()
+        self.cseq, self.nc, self.nonce = 0, 0, b""
+        self.sent: bytes | None = None
+        self.sent_s = self.done_s = self.resend_s = 0.0
+        self.resent = 0
+        self.head = (
+            f"From: <sip:{self.number}@{REALM}>;tag=t{self.number}\r\n"
+            f"To: <sip:{self.number}@{REALM}>\r\nCall-ID: r{self.number}@{self.host}\r\n"
+            f"Contact: <sip:{self.number}@{self.host}:{self.port}>\r\nExpires: 120\r\n"
+            "Max-Forwards: 70\r\nUser-Agent: Benchphone/1.0\r\n"
+        )
+
+    def register(self, now_s: float) -> None:
+        """Send a REGISTER, with credentials where there is a nonce."""
+        self.cseq += 1
+        lines = f"Via: SIP/2.0/UDP {self.host}:{self.port};rport;branch=z9hG4bK{self.number}c{self.cseq}"
+        text = (
+            f"REGISTER sip:{REALM} SIP/2.0\r\n{lines}\r\n{self.head}CSeq: {self.cseq} REGISTER\r\n"
+        )
+        if self.nonce:
+            text += self._credentials()
+        self.sent = (text + "Content-Length: 0\r\n\r\n").encode()
+        self.sent_s, self.resent = now_s, 0
+        self.resend_s = now_s + T1_S
+        self._send()
+
+    def _credentials(self) -> str:
+        self.nc += 1
+        nonce, count = self.nonce.decode(), f"{self.nc:08x}"
+        ha2 = hashlib.md5(f"REGISTER:sip:{REALM}".encode()).hexdigest()
+        answer = f"{self.ha1}:{nonce}:{count}:c0ffee{self.number}:auth:{ha2}"
+        response = hashlib.md5(answer.encode()).hexdigest()
+        return (
+            f'Authorization: Digest username="{self.number}",realm="{REALM}",nonce="{nonce}",'
+            f'uri="sip:{REALM}",response="{response}",algorithm=MD5,qop=auth,nc={count},'
+            f'cnonce="c0ffee{self.number}"\r\n'
+        )
+
+    def _send(self) -> None:
+        try:
+            self.sock.send(self.sent or b"")
+        except OSError:
+            pass  # as lost on the way
+
+    def resend(self, now_s: float) -> float | None:
+        """Timer E; when the next is due, None when there is nothing to send any more."""
+        if self.sent is None or now_s - self.sent_s > TIMEOUT_S:
+            return None
+        self.resent += 1
+        self._send()
+        self.resend_s = now_s + min(T2_S, T1_S * 2**self.resent)
+        return self.resend_s
+
+    def hear(self, now_s: float) -> str:
+        """Read one answer: "ok", "again" (a challenge was answered), "" for what is of no interest."""
+        try:
+            data = self.sock.recv(4096)
+        except OSError:
+            return ""
+        if self.sent is None or f"CSeq: {self.cseq} ".encode() not in data:
+            return ""
+        status = data[8:11]
+        if status == b"200":
+            self.sent, self.done_s = None, now_s
+            return "ok"
+        if status == b"401":
+            challenge = _CHALLENGE.search(data)
+            nonce = _NONCE.search(challenge[1]) if challenge else None
+            if nonce:
+                self.nonce, self.nc = nonce[1], 0
+                self.register(now_s)
+                return "again"
+        return "refused"
+
+
+def password(number: int) -> str:
+    return f"secret-{number:06d}-of-a-phone"
+
+
+class Phones:
+    """All phones in one loop of epoll and one heap of retransmissions."""
+
+    def __init__(self, count: int, server: tuple[str, int]) -> None:
+        self.all = [Phone(number, server) for number in range(count)]
+        self._of = {phone.sock.fileno(): phone for phone in self.all}
+        self._epoll = select.epoll()
+        for descriptor in self._of:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._due: list[tuple[float, int]] = []
+        self.messages = self.resent = self.refused = 0
+
+    def close(self) -> None:
+        self._epoll.close()
+        for phone in self.all:
+            phone.sock.close()
+
+    def register_over(self, seconds: float, patience_s: float) -> list[float]:
+        """Have all register once, evenly spread; the sorted times from the beginning until each was done,
+        of those that were within `patience_s`."""
+        began_s = time.monotonic()
+        starts = [(began_s + seconds * i / len(self.all), p) for i, p in enumerate(self.all)]
+        first_sent: dict[str, float] = {}
+        at, left = 0, len(self.all)
+        while left and time.monotonic() - began_s < seconds + patience_s:
+            now_s = time.monotonic()
+            while at < len(starts) and starts[at][0] <= now_s:
+                phone = starts[at][1]
+                first_sent[phone.number] = starts[at][0]
+                phone.register(now_s)
+                self._watch(phone)
+                at += 1
+                if at % 64 == 0:
+                    break  # answers have their turn
+            left -= self._turn(0.002 if at < len(starts) else 0.02)
+        done = [p.done_s - first_sent[p.number] for p in self.all if p.sent is None]
+        return sorted(done)
+
+    def _watch(self, phone: Phone) -> None:
+        heapq.heappush(self._due, (phone.resend_s, phone.sock.fileno()))
+
+    def _turn(self, patience_s: float) -> int:
+        done = 0
+        for descriptor, _ in self._epoll.poll(patience_s, 512):
+            phone = self._of[descriptor]
+            found = phone.hear(time.monotonic())
+            done += found == "ok"
+            self.refused += found == "refused"
+            if found == "again":
+                self._watch(phone)
+        now_s = time.monotonic()
+        while self._due and self._due[0][0] <= now_s:
+            due_s, descriptor = heapq.heappop(self._due)
+            phone = self._of[descriptor]
+            if (
+                phone.sent is not None
+                and phone.resend_s == due_s
+                and phone.resend(now_s) is not None
+            ):
+                self.resent += 1
+                self._watch(phone)
+        return done
+
+
+def office(count: int) -> str:
+    lines = [TRUNKS]
+    for number in range(count):
+        lines.append(
+            f'[[extension]]\nnumber = "{100_000 + number}"\npassword = "{password(number)}"\n'
+        )
+    return "".join(lines)
+
+
+def measure(folder: Path, count: int, seconds: float, core: int) -> list[Figure]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
+    driver = other_core(core)
+    os.sched_setaffinity(0, {driver})
+    caller, called = free_port(CALLER), free_port(CALLED)
+    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
+    with (
+        serving(folder / "switch", office(count), core, **trunks) as switch,
+        sipp.called(folder, CALLED, called, driver),
+    ):
+        phones = Phones(count, (SERVER, switch.sip_port))
+        try:
+            return _figures(folder, switch, phones, seconds, caller, driver)
+        finally:
+            phones.close()
+
+
+def _figures(folder: Path, switch, phones: Phones, seconds: float, caller: int, driver: int):  # type: ignore[no-untyped-def]
+    count = len(phones.all)
+    where = (switch.address, CALLER, caller, driver)
+    sipp.call(folder / "warm", *where, calls=50, rate=20)
+    empty_kib = switch.rss_kib()
+    calls = Background(folder / "calls", *where, calls=150, rate=10)
+    time.sleep(2.0)
+    before = switch.cpu_s()
+    storm = phones.register_over(1.0, 60.0)
+    storm_cpu = spent(before, switch.cpu_s())
+    stormed = calls.wait()
+    status = switch.status()
+    registered = len(status["registrations"])
+    kib = (switch.rss_kib() - empty_kib) / max(1, registered)
+    resent, refused = phones.resent, phones.refused
+    time.sleep(3.0)
+    phones.register_over(seconds, 30.0)  # all have a nonce and a binding now, as on any morning
+    before, began_s = switch.cpu_s(), time.monotonic()
+    again = phones.register_over(seconds, 30.0)
+    used, took_s = spent(before, switch.cpu_s()), time.monotonic() - began_s
+    lag = status["overload"]
+    share = 100 * used["total"] / took_s
+    each = 1e6 * used["total"] / max(1, len(again))
+    return [
+        Figure(
+            f"{count} phones that register every {seconds:g} s", share, "% of a core", 10,
+            note=f"{len(again)} registered anew, {each:.0f} us each, the stale nonce's 401 included",
+        ),
+        Figure(
+            f"storm of {count} phones in 1 s: the last is registered after",
+            storm[-1] if storm else 999.0, "s", 20,
+            note=f"{registered} registered; {resent} resent, {refused} refused, "
+            f"{1e6 * storm_cpu['total'] / count:.0f} us of CPU each",
+        ),
+        Figure(
+            "calls during the storm that came about", float(stormed.successful), "calls",
+            float(stormed.calls), at_least=True,
+            note=f"of {stormed.calls}, INVITE to 200 p50 {stormed.p50:.0f} ms",
+        ),
+        Figure("INVITE to 200 during the storm, p99", stormed.percentile(0.99), "ms", 1000),
+        Figure("memory of an idle registered phone", kib, "KB", 4, note=f"lag {lag}"),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--phones", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
+        found = measure(Path(temporary), chosen.phones, chosen.seconds, chosen.core)
+    figures.show(found)
+    if chosen.save:
+        figures.save("registrations", found)
+
+
+if __name__ == "__main__":
+    main()
