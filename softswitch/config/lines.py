@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -174,13 +175,14 @@ class Trunk(Section):
     @property
     def host(self) -> str:
         """The next hop's host name or address."""
-        return self._target()[0]
+        return self._target[0]
 
     @property
     def port(self) -> int | None:
         """The next hop's port; None lets RFC 3263 decide."""
-        return self._target()[1]
+        return self._target[1]
 
+    @cached_property
     def _target(self) -> tuple[str, int | None]:
         found = split_host_port(self.uri.partition(":")[2])
         assert found is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,8 +15,7 @@ _CRC_CHARACTERS = 9  # eight hexadecimal digits and a space
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What happened: `seq` orders and identifies it (one writer, no number used twice), `at_s` is wall
     time in seconds since the epoch, `call_id` None where no call is concerned, `text` the JSON
     object of its particulars."""

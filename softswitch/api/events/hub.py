@@ -23,8 +23,7 @@ _CALL = "call:"
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One thing that happened. `number` counts from 1 since this start; `queues` and `agents` are those
     that the call has met so far, this entry included."""
 

@@ -7,7 +7,10 @@ where sloppiness would be dangerous (numbers, addresses, counts). Only `SdpError
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from softswitch.errors import RemoteProtocolError
@@ -35,6 +38,9 @@ _PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
 
 _BEFORE_CONNECTION: Final = frozenset("iuep")
 _TIMES: Final = frozenset("trz")
+
+_TELLING: Final = frozenset({"rtpmap", "fmtp"})
+_REMEMBERED_ATTRIBUTES_MAX: Final = 32
 
 Attributes = tuple[tuple[str, str | None], ...]
 Lines = tuple[tuple[str, str], ...]
@@ -97,30 +103,15 @@ class MediaDescription:
             if _PAYLOAD_TYPE.fullmatch(text) is not None and int(text) < 128
         )
 
-    def audio_formats(self) -> dict[int, AudioFormat]:
+    def audio_formats(self) -> Mapping[int, AudioFormat]:
         """What each payload type means: its rtpmap, else the static table of RFC 3551.
 
         Order of preference kept; numbers nobody explains are left out.
         """
-        maps: dict[int, re.Match[str]] = {}
-        parameters: dict[int, str] = {}
-        for name, value in self.attributes:
-            if name == "rtpmap" and (found := _RTPMAP.fullmatch(value or "")) is not None:
-                maps.setdefault(int(found.group(1)), found)
-            elif name == "fmtp" and (found := _FMTP.fullmatch(value or "")) is not None:
-                parameters.setdefault(int(found.group(1)), found.group(2).strip(" \t"))
-        formats: dict[int, AudioFormat] = {}
-        for number in self.payload_types:
-            known = STATIC_FORMATS.get(number)
-            if number in maps:
-                _, encoding, clock, channels = maps[number].groups()
-                name = encoding.lower()
-                formats[number] = AudioFormat(
-                    name, int(clock), int(channels or 1), parameters.get(number)
-                )
-            elif known is not None:
-                formats[number] = replace(known, fmtp=parameters.get(number))
-        return formats
+        telling = tuple(pair for pair in self.attributes if pair[0] in _TELLING)
+        if len(telling) > _REMEMBERED_ATTRIBUTES_MAX:
+            return _audio_formats.__wrapped__(self.payload_types, telling)
+        return _audio_formats(self.payload_types, telling)
 
     @property
     def ptime_ms(self) -> int | None:
@@ -365,3 +356,29 @@ def _parse_origin(value: str) -> Origin:
     if number is None:
         raise SdpError("malformed origin version")
     return Origin(session_id, number, host, " ".join(fields[:-5]) or "-")
+
+
+@lru_cache(512)
+def _audio_formats(
+    payload_types: tuple[int, ...], attributes: Attributes
+) -> Mapping[int, AudioFormat]:
+    """See `MediaDescription.audio_formats`; remembered, for a telephone offers the same in each call."""
+    maps: dict[int, re.Match[str]] = {}
+    parameters: dict[int, str] = {}
+    for name, value in attributes:
+        if name == "rtpmap" and (found := _RTPMAP.fullmatch(value or "")) is not None:
+            maps.setdefault(int(found.group(1)), found)
+        elif name == "fmtp" and (found := _FMTP.fullmatch(value or "")) is not None:
+            parameters.setdefault(int(found.group(1)), found.group(2).strip(" \t"))
+    formats: dict[int, AudioFormat] = {}
+    for number in payload_types:
+        known = STATIC_FORMATS.get(number)
+        if number in maps:
+            _, encoding, clock, channels = maps[number].groups()
+            name = encoding.lower()
+            formats[number] = AudioFormat(
+                name, int(clock), int(channels or 1), parameters.get(number)
+            )
+        elif known is not None:
+            formats[number] = replace(known, fmtp=parameters.get(number))
+    return MappingProxyType(formats)
