@@ -28,6 +28,8 @@ from serving import CALLED, CALLER, SERVER, TRUNKS, free_port, other_core, servi
 from sip_calls import Background
 
 REALM = "bench.example"
+QUIET_S = 50.0
+"""Until the storm's transactions are over (32 s) and what they held has been given back."""
 T1_S, T2_S, TIMEOUT_S = 0.5, 4.0, 32.0
 _CHALLENGE = re.compile(rb"WWW-Authenticate: Digest ([^\r]*)", re.IGNORECASE)
 _NONCE = re.compile(rb'nonce="([^"]+)"')
@@ -146,25 +148,22 @@ class Phones:
             phone.sock.close()
 
     def register_over(self, seconds: float, patience_s: float) -> list[float]:
-        """Have all register once, evenly spread; the sorted times from the beginning until each was done,
-        of those that were within `patience_s`."""
+        """Have all register once, evenly spread; the sorted times from the beginning until each was
+        registered, of those that were within `patience_s` of the last."""
         began_s = time.monotonic()
         starts = [(began_s + seconds * i / len(self.all), p) for i, p in enumerate(self.all)]
-        first_sent: dict[str, float] = {}
         at, left = 0, len(self.all)
         while left and time.monotonic() - began_s < seconds + patience_s:
             now_s = time.monotonic()
             while at < len(starts) and starts[at][0] <= now_s:
                 phone = starts[at][1]
-                first_sent[phone.number] = starts[at][0]
                 phone.register(now_s)
                 self._watch(phone)
                 at += 1
                 if at % 64 == 0:
                     break  # answers have their turn
             left -= self._turn(0.002 if at < len(starts) else 0.02)
-        done = [p.done_s - first_sent[p.number] for p in self.all if p.sent is None]
-        return sorted(done)
+        return sorted(p.done_s - began_s for p in self.all if p.sent is None)
 
     def _watch(self, phone: Phone) -> None:
         heapq.heappush(self._due, (phone.resend_s, phone.sock.fileno()))
@@ -202,7 +201,7 @@ def office(count: int) -> str:
 
 
 def measure(folder: Path, count: int, seconds: float, core: int) -> list[Figure]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
     driver = other_core(core)
     os.sched_setaffinity(0, {driver})
@@ -232,9 +231,9 @@ def _figures(folder: Path, switch, phones: Phones, seconds: float, caller: int, 
     stormed = calls.wait()
     status = switch.status()
     registered = len(status["registrations"])
+    time.sleep(QUIET_S)
     kib = (switch.rss_kib() - empty_kib) / max(1, registered)
     resent, refused = phones.resent, phones.refused
-    time.sleep(3.0)
     phones.register_over(seconds, 30.0)  # all have a nonce and a binding now, as on any morning
     before, began_s = switch.cpu_s(), time.monotonic()
     again = phones.register_over(seconds, 30.0)
