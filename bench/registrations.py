@@ -10,6 +10,7 @@ the phones in this process on another. During the storm calls between two trunks
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import heapq
 import os
@@ -90,10 +91,8 @@ class Phone:
         )
 
     def _send(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # as lost on the way
             self.sock.send(self.sent or b"")
-        except OSError:
-            pass  # as lost on the way
 
     def resend(self, now_s: float) -> float | None:
         """Timer E; when the next is due, None when there is nothing to send any more."""

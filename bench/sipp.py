@@ -77,7 +77,7 @@ def call(
     command = [*_pinned(core), server, "-sf", str(SCENARIOS / "caller.xml"), "-i", host]
     command += ["-p", str(port), "-s", number, "-m", str(calls), "-r", f"{rate:.0f}"]
     command += ["-d", str(hold_ms), "-l", "100000", "-nostdin", "-trace_stat", "-fd", "1"]
-    command += ["-stf", "statistics.csv", "-trace_rtt", "-rtt_freq", "200"]
+    command += ["-stf", "statistics.csv", "-trace_rtt", "-rtt_freq", "1"]
     command += ["-cp", str(free_port(host)), "-mp", str(free_port(host)), "-recv_timeout", "40000"]
     began_s = time.monotonic()
     process = subprocess.Popen(
