@@ -67,6 +67,7 @@ class CallAudio:
         self._wiring = wiring
         self._prompts = prompts
         self._recordings: dict[int, _Recording] = {}
+        self._paused: set[int] = set()
 
     @property
     def recordings_open(self) -> int:
@@ -271,13 +272,19 @@ class CallAudio:
         if call.recording is None:
             return False
         self._wiring.plane.pause_recording(call.recording)
+        self._paused.add(call.recording)
         return True
+
+    def is_paused(self, call: Call) -> bool:
+        """Whether what is said is kept out of the call's recording now."""
+        return call.recording in self._paused
 
     def resume_recording(self, call: Call) -> bool:
         """Record again what is said; False if the call is not recorded."""
         if call.recording is None:
             return False
         self._wiring.plane.resume_recording(call.recording)
+        self._paused.discard(call.recording)
         return True
 
     def stop_recording_of(self, recording_id: int) -> None:
@@ -285,6 +292,7 @@ class CallAudio:
 
     def recording_stopped(self, event: RecordingStopped) -> None:
         """The media plane has closed the file."""
+        self._paused.discard(event.recording_id)
         known = self._recordings.pop(event.recording_id, None)
         if known is None:
             return

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from softswitch.call.dialling import Attempt
     from softswitch.call.dialplan import Route
     from softswitch.call.identity import Identity
+    from softswitch.call.in_call import Trio
+    from softswitch.call.keys import CodeKeys
     from softswitch.call.leg import Leg
     from softswitch.call.transfer import Transfer
     from softswitch.call.trunk_calls import TrunkLeg
@@ -56,6 +58,7 @@ class Call:
         "call_id",
         "caller",
         "caller_name",
+        "code_keys",
         "customer_number",
         "dial_machine",
         "ended",
@@ -88,6 +91,7 @@ class Call:
         "timers",
         "to_be_recorded",
         "transferred_by",
+        "trio",
         "trunk_legs",
         "trunks_taken",
         "variables",
@@ -145,6 +149,8 @@ class Call:
         self.forwarded_by: str | None = None
         self.ringing_extension: str | None = None
         self.timers: set[asyncio.TimerHandle] = set()
+        self.trio: Trio | None = None  # a third is being called by keys
+        self.code_keys: dict[int, CodeKeys] = {}  # by leg
         self.attempts: dict[int, Attempt] = {}  # by leg: who is rung beside `dial_machine`
         # Whenever caller and partner talk; None: as the office does with all calls.
         self.to_be_recorded: bool | None = None

@@ -10,6 +10,7 @@ from softswitch.call.call import Call
 from softswitch.call.course import Courses
 from softswitch.call.dialling import Dialling
 from softswitch.call.dialplan import Dialplan, Refused, Route
+from softswitch.call.in_call import InCalls
 from softswitch.call.leg_events import LegEvents
 from softswitch.call.media_events import MediaEvents
 from softswitch.call.office_calls import OfficeCalls
@@ -70,8 +71,11 @@ class CallControl:
             wiring, self, self._dialling, dialplan, registered, lines, self._table
         )
         self._arrivals = Arrivals(wiring, self, self._table, trunks, dialplan, self._courses.refuse)
-        self._leg_events = LegEvents(wiring, self, self._table, self._dialling)
-        self._media_events = MediaEvents(self, self._table, self._dialling, self._leg_events)
+        self._in_calls = InCalls(wiring, self, self._table, self._dialling, dialplan, self._courses)
+        self._leg_events = LegEvents(wiring, self, self._table, self._dialling, self._in_calls)
+        self._media_events = MediaEvents(
+            self, self._table, self._dialling, self._leg_events, self._in_calls
+        )
         self.transfers = Transfers(wiring, self, dialplan)
         self.office_calls = OfficeCalls(
             wiring, self, self._dialling, dialplan, self._courses.registered
@@ -239,6 +243,7 @@ class CallControl:
         call.timers.clear()
         call.dial_machine = None
         call.attempts.clear()
+        self._in_calls.forget(call)
         cause = ReasonHeader("Q.850", q850)
         for leg in list(call.legs.values()):
             leg.hang_up(cause, status=status)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softswitch.call.dialplan import Refused, Route, ToTrunks
 from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step
 from softswitch.call.forwarding import FORWARDS_MAX, forward_after, ring_s_of
+from softswitch.call.identity import PhoneIdentity
 from softswitch.call.running import APOLOGY
 from softswitch.call.steps import (
     RING_S_DEFAULT,
@@ -112,6 +113,28 @@ class Courses:
         together = tuple(e for step in steps for e in step.endpoints)
         merged = (Step(together, ring_s),) if together and len(targets) > 1 else tuple(steps)
         self._dialling.start(call, merged, ringback=ringback)
+
+    def steps_on_behalf(
+        self, number: str, rights: PhoneIdentity, ring_s: float
+    ) -> tuple[Step, ...]:
+        """Whom to ring when an extension calls `number` while it talks; none where nothing can be rung."""
+        for _ in range(FORWARDS_MAX + 1):
+            route = self._dialplan.route(number, rights)
+            match route:
+                case ToTrunks():
+                    return steps_to_trunks(route)
+                case Destination("ring_group"):
+                    return self._steps(route, ring_s)
+                case Destination("extension"):
+                    onward = self._lines.of(route.name).forward_always
+                    if onward is None:
+                        return self._steps(route, ring_s)
+                    if onward.kind not in ("number", "extension", "ring_group"):
+                        return ()
+                    number, rights = onward.name, PhoneIdentity(route.name)
+                case _:
+                    return ()
+        return ()
 
     def dialled(self, call: Call, outcome: Outcome) -> None:
         """An attempt to reach somebody, or the conversation that came of it, is over."""

@@ -33,6 +33,7 @@ from softswitch.sip.uri import NameAddr, SipUri
 if TYPE_CHECKING:
     from softswitch.call.audio import CallAudio
     from softswitch.call.call import Call
+    from softswitch.call.identity import Identity
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
 
@@ -50,10 +51,10 @@ class Attempt:
 
     `connected(leg)` is called when somebody has answered, `finished(outcome)` when it came to nothing
     or that conversation is over; neither when the call itself ends. `shown` are the name and
-    the number that phones display.
+    the number that phones display, `identity` who calls, where it is not the call's own caller.
     """
 
-    __slots__ = ("connected", "dial", "finished", "shown")
+    __slots__ = ("connected", "dial", "finished", "identity", "shown")
 
     def __init__(
         self,
@@ -61,11 +62,13 @@ class Attempt:
         connected: Callable[[Leg], None],
         finished: Callable[[Outcome], None],
         shown: Shown,
+        identity: Identity | None = None,
     ) -> None:
         self.dial = dial
         self.connected = connected
         self.finished = finished
         self.shown = shown
+        self.identity = identity
 
 
 class Dialling:
@@ -112,10 +115,11 @@ class Dialling:
         connected: Callable[[Leg], None],
         finished: Callable[[Outcome], None],
         shown: Shown | None = None,
+        identity: Identity | None = None,
     ) -> Attempt:
         """Begin an attempt beside the call's own; see `Attempt`."""
         dial = Dial(self._trunks.spread(steps), self._wiring.next_number)
-        attempt = Attempt(dial, connected, finished, shown or _caller_of(call))
+        attempt = Attempt(dial, connected, finished, shown or _caller_of(call), identity)
         self._perform_all(call, dial, dial.start(), attempt)
         return attempt
 
@@ -189,7 +193,7 @@ class Dialling:
         match effect:
             case StartLeg():
                 call.attempts[effect.leg] = attempt
-                return self._start_leg(call, effect, attempt.shown)
+                return self._start_leg(call, effect, attempt.shown, attempt.identity)
             case EndLeg():
                 self._end_leg(call, effect)
             case RingCaller():
@@ -210,10 +214,10 @@ class Dialling:
     ) -> None:
         def expire() -> None:
             call.timers.discard(timer)
-            live = call.dial_machine is dial or attempt in call.attempts.values()
-            if live and not call.ended:
+            own = call.dial_machine is dial  # an attempt may have become the call's own meanwhile
+            if (own or attempt in call.attempts.values()) and not call.ended:
                 event = TimerExpired(effect.name, effect.generation)
-                self._perform_all(call, dial, dial.handle(event), attempt)
+                self._perform_all(call, dial, dial.handle(event), None if own else attempt)
                 self._wiring.pump()
 
         timer = asyncio.get_running_loop().call_later(effect.after_s, expire)
@@ -245,13 +249,15 @@ class Dialling:
         else:
             call.caller.ring()
 
-    def _start_leg(self, call: Call, effect: StartLeg, shown: Shown) -> DialEvent | None:
+    def _start_leg(
+        self, call: Call, effect: StartLeg, shown: Shown, identity: Identity | None = None
+    ) -> DialEvent | None:
         endpoint = effect.endpoint
         try:
             if isinstance(endpoint, PhoneEndpoint):
                 plan = self._plan_phone(endpoint, shown)
             else:
-                plan = self._trunk_calls.plan(call, effect.leg, endpoint)
+                plan = self._trunk_calls.plan(call, effect.leg, endpoint, identity)
             prefer = call.caller.offered_codecs()
             leg = Leg.outgoing(
                 self._wiring, call, effect.leg, plan, prefer=prefer, silence_s=effect.silence_s

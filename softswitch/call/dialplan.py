@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from softswitch.call.identity import Identity, OfficeIdentity, PhoneIdentity, TrunkIdentity
 from softswitch.call.numbering import Numbering
-from softswitch.config import Destination
+from softswitch.config import IN_CALL_CODES, Destination
 
 if TYPE_CHECKING:
     from softswitch.config import Customer, Inbound, Office, Outbound
@@ -270,6 +270,6 @@ def _local_numbers(office: Office) -> dict[str, Destination]:
     codes = office.codes
     local[codes.echo_test] = Destination("echo", "")
     for name in type(codes).model_fields:
-        if name not in ("echo_test", "listen"):
+        if name not in ("echo_test", "listen", *IN_CALL_CODES):
             local[getattr(codes, name)] = Destination("code", name)
     return local

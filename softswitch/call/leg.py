@@ -348,6 +348,11 @@ class Leg:
         self._offer = offer
         return True
 
+    @property
+    def is_live(self) -> bool:
+        """Not over yet."""
+        return self._call is not None
+
     def moved_to(self, call: Call) -> None:
         """From now on a leg of another call."""
         self._call = call

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
     from softswitch.call.dialling import Dialling
+    from softswitch.call.in_call import InCalls
     from softswitch.call.leg import Leg
     from softswitch.call.table import CallTable
     from softswitch.call.wiring import Wiring
@@ -24,12 +25,18 @@ class LegEvents:
     """Turns what one leg's session says into what happens to its call."""
 
     def __init__(
-        self, wiring: Wiring, control: CallControl, table: CallTable, dialling: Dialling
+        self,
+        wiring: Wiring,
+        control: CallControl,
+        table: CallTable,
+        dialling: Dialling,
+        in_calls: InCalls,
     ) -> None:
         self._wiring = wiring
         self._control = control
         self._table = table
         self._dialling = dialling
+        self._in_calls = in_calls
 
     def handle(self, call: Call, leg: Leg, event: sip_events.SipEvent) -> None:
         """One event of the stack about this leg."""
@@ -65,7 +72,7 @@ class LegEvents:
         """A key was pressed, told by whatever means."""
         shown = HIDDEN_DIGIT if call.hides_digits and leg is call.caller else digit
         self._wiring.records.digit(call, leg, self._wiring.wall_s(), shown)
-        if leg is call.caller:
+        if not self._in_calls.digit(call, leg, digit) and leg is call.caller:
             call.digit_pressed(digit)
 
     def _progressed(self, call: Call, leg: Leg, event: sip_events.Progressed) -> None:
@@ -88,6 +95,8 @@ class LegEvents:
     def _ended(self, call: Call, leg: Leg, event: sip_events.Ended) -> None:
         q850 = _cause(event.cause)
         by = "timer" if event.by == "timer" else "remote"
+        if self._in_calls.left(call, leg, by, 200, q850):
+            return
         if leg is call.caller:
             self._caller_left(call, "caller" if by == "remote" else by, q850)
             return

@@ -12,6 +12,7 @@ from softswitch.sip.reason import ReasonHeader
 if TYPE_CHECKING:
     from softswitch.call.control import CallControl
     from softswitch.call.dialling import Dialling
+    from softswitch.call.in_call import InCalls
     from softswitch.call.leg_events import LegEvents
     from softswitch.call.table import CallTable
 
@@ -22,12 +23,18 @@ class MediaEvents:
     """Turns what a stream reports into what happens to its call."""
 
     def __init__(
-        self, control: CallControl, table: CallTable, dialling: Dialling, legs: LegEvents
+        self,
+        control: CallControl,
+        table: CallTable,
+        dialling: Dialling,
+        legs: LegEvents,
+        in_calls: InCalls,
     ) -> None:
         self._control = control
         self._table = table
         self._dialling = dialling
         self._legs = legs
+        self._in_calls = in_calls
 
     def handle(self, event: protocol.MediaEvent) -> None:
         """One event of the media plane."""
@@ -68,8 +75,10 @@ class MediaEvents:
         if not leg.answered or leg.held or call.answered_at_s is None:
             return
         _log.info("call %s: no media from %s", call.call_id, leg.label)
-        if leg is call.partner and call.outlives_partner:
+        if call.trio is not None or (leg is call.partner and call.outlives_partner):
             leg.hang_up(ReasonHeader("Q.850", 41))
+            if self._in_calls.left(call, leg, "media", 200, 41):
+                return
             self._table.drop(call, leg, "media", 200, 41)
             self._dialling.feed(call, LegEnded(leg.leg_id, "media", 41))
             return

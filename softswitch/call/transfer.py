@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from softswitch.call.dialplan import Dialplan, Refused
+from softswitch.call.dialplan import Dialplan, Refused, Route
 from softswitch.call.identity import PhoneIdentity
 from softswitch.errors import RemoteProtocolError, SipError
 from softswitch.sip.events import RequestReceived
@@ -80,7 +80,8 @@ class Transfers:
             return 400  # RFC 3515 2.4.1
         if not leg.label.startswith("extension:"):
             return 403
-        if call.referral is not None or call.partner is None or not leg.answered:
+        busy = call.referral is not None or call.trio is not None
+        if busy or call.partner is None or not leg.answered:
             return 491
         try:
             uri = NameAddr.parse(targets[0]).uri
@@ -104,6 +105,15 @@ class Transfers:
             return route.status
         self._wiring.stack.respond(event.handle, 202, now_s=now_s)
         self._notify(transfer, 100)
+        self._begin(call, transfer, route)
+        return None
+
+    def send_on(self, call: Call, transferor: Leg, number: str, route: Route) -> None:
+        """A blind transfer by keys: `transferor`'s partner goes where `route` says. The transferor may
+        stay and have him back should that fail."""
+        self._begin(call, Transfer(transferor, number, notify=False), route)
+
+    def _begin(self, call: Call, transfer: Transfer, route: Route) -> None:
         transferor = transfer.transferor
         stays = call.partner if transferor is call.caller else call.caller
         assert stays is not None
@@ -119,7 +129,6 @@ class Transfers:
         )
         self._control.audio.play(call, _RINGBACK, repeat=True)
         self._control.route(call, route)
-        return None
 
     def reached(self, call: Call) -> None:
         """The target has answered (or an application has taken the call): the transferor may go."""
@@ -136,11 +145,15 @@ class Transfers:
         if transfer is None:
             return False
         self._notify(transfer, outcome.status)
-        if transfer.transferor.leg_id not in call.legs:
+        transferor = transfer.transferor
+        if transferor.leg_id not in call.legs:
             return False
         self._control.audio.stop_play(call)
-        call.partner = transfer.transferor
+        self._control.audio.stop_play(call, transferor)
+        call.partner = transferor
         self._control.join(call)
+        if not transfer.notify:  # nothing else tells him
+            self._control.audio.play(call, "unavailable", leg=transferor, mix=True)
         return True
 
     # -- attended ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.endpoint import TrunkEndpoint, TrunkTarget
 from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, LegRang
-from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import LegPlan
 from softswitch.call.trunk_health import CallFailed, CallTaken
 from softswitch.call.trunk_identity import present
@@ -41,8 +41,15 @@ class TrunkCalls:
         self._trunks = trunks
         self._extensions = FromOffice(wiring, extensions_by_number)
 
-    def plan(self, call: Call, leg_id: int, endpoint: TrunkEndpoint) -> LegPlan:
-        """How to call this endpoint; takes one place of the trunk. Raises `SoftswitchError`."""
+    def plan(
+        self,
+        call: Call,
+        leg_id: int,
+        endpoint: TrunkEndpoint,
+        behalf: Identity | None = None,
+    ) -> LegPlan:
+        """How to call this endpoint; takes one place of the trunk. `behalf`: who calls, where it is not
+        the call's own caller. Raises `SoftswitchError`."""
         record = self._trunks.named(endpoint.trunk)
         if record is None:
             raise SoftswitchError(f"trunk {endpoint.trunk} does not exist")
@@ -54,23 +61,28 @@ class TrunkCalls:
             raise SoftswitchError(f"trunk {endpoint.trunk} is full")
         call.trunks_taken.append(endpoint.trunk)
         call.trunk_legs[leg_id] = TrunkLeg(record, target, flow)
-        return self._plan(call, endpoint, record, flow)
+        return self._plan(call, endpoint, record, flow, behalf)
 
     def _plan(
-        self, call: Call, endpoint: TrunkEndpoint, record: TrunkRecord, flow: Flow
+        self,
+        call: Call,
+        endpoint: TrunkEndpoint,
+        record: TrunkRecord,
+        flow: Flow,
+        behalf: Identity | None,
     ) -> LegPlan:
         trunk = record.config
         # A name where the office has one: carriers know their own domain, not the address behind it.
         host, port = trunk.host, trunk.port
         to = SipUri("sip", endpoint.number, host, port)
-        number, hidden = self._shown_number(call, record)
+        number, hidden = self._shown_number(call, record, behalf)
         shown = present(
             trunk,
             self._wiring.office.office.domain,
             number,
-            "" if hidden else call.caller_name,
+            "" if hidden or behalf is not None else call.caller_name,
             hidden=hidden,
-            diverted_by=self._diverted_by(call, record),
+            diverted_by="" if behalf is not None else self._diverted_by(call, record),
         )
         credentials = None
         if trunk.username:
@@ -87,17 +99,20 @@ class TrunkCalls:
             headers=shown.headers,
         )
 
-    def _shown_number(self, call: Call, record: TrunkRecord) -> tuple[str, bool]:
+    def _shown_number(
+        self, call: Call, record: TrunkRecord, behalf: Identity | None
+    ) -> tuple[str, bool]:
         """The number that the office vouches for: one that it owns by its configuration, never what a
         phone wrote; a call in transit keeps the number its trunk vouched for."""
         trunk = record.config
-        if isinstance(call.identity, TrunkIdentity):
-            return call.number_from, call.hidden
-        if isinstance(call.identity, PhoneIdentity):
-            extension = self._extensions().get(call.identity.extension)
+        identity, hidden = behalf or call.identity, call.hidden and behalf is None
+        if isinstance(identity, TrunkIdentity):
+            return call.number_from, hidden
+        if isinstance(identity, PhoneIdentity):
+            extension = self._extensions().get(identity.extension)
             if extension is not None:
-                number = extension.caller_id or trunk.caller_id or call.number_from
-                return number, call.hidden or extension.hide_number
+                number = extension.caller_id or trunk.caller_id or identity.extension
+                return number, hidden or extension.hide_number
         return trunk.caller_id or call.number_from, call.hidden
 
     def _diverted_by(self, call: Call, record: TrunkRecord) -> str:

@@ -9,6 +9,7 @@ The tables are described in ``docs/configuration.md``.
 from __future__ import annotations
 
 from softswitch.config.centre import Agent, Capacities, Customer, Membership, Region
+from softswitch.config.checks import IN_CALL_CODES
 from softswitch.config.flows import Case, Flow, LookUp, Step
 from softswitch.config.lines import (
     Conference,
@@ -58,6 +59,7 @@ from softswitch.config.values import (
 )
 
 __all__ = [
+    "IN_CALL_CODES",
     "PERMISSIONS",
     "Agent",
     "Announce",

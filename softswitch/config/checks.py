@@ -127,6 +127,9 @@ def _doubled_numbers(office: Office) -> Iterator[Problem]:
     yield from _doubled(numbered, lambda first: f"is the same number as {first}")
 
 
+IN_CALL_CODES = ("transfer", "attended_transfer", "conference", "record_pause")
+"""Codes that are pressed during a call, not dialled: none of them begins another."""
+
 # Anything may follow these, an extension or a number: no other code may begin with one of them.
 _OPEN_CODES = ("listen", "forward_always", "forward_busy", "forward_no_answer")
 
@@ -137,6 +140,13 @@ def _doubled_codes(office: Office) -> Iterator[Problem]:
         ((code, f"codes.{name}", "") for name, code in codes),
         lambda first: f"is the same code as {first}",
     )
+    in_call = [(name, code) for name, code in codes if name in IN_CALL_CODES]
+    for name, code in in_call:
+        for other, begins in in_call:
+            if code != begins and code.startswith(begins):
+                yield Problem(
+                    f"codes.{name}", f"begins with codes.{other} ({begins})", "a code of its own"
+                )
     for open_name in _OPEN_CODES:
         begins = getattr(office.codes, open_name)
         for name, code in codes:
