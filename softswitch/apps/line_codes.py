@@ -29,7 +29,7 @@ class LineCodes:
     """The applications of these feature codes, by their keys in ``[codes]``."""
 
     def __init__(self, desk: Desk, lines: Lines) -> None:
-        self._codes = desk.office.codes
+        self._desk = desk
         self._lines = lines
 
     def apps(self) -> dict[str, App]:
@@ -68,14 +68,15 @@ class LineCodes:
         extension = await self._extension(call)
         if not extension:
             return
-        number = call.number_to.removeprefix(getattr(self._codes, setting)).rstrip("#")
+        codes = self._desk.office.codes
+        number = call.number_to.removeprefix(getattr(codes, setting)).rstrip("#")
         if not number:
             key = await call.collect("forward-number", timeout_s=_NUMBER_S, terminator="")
             if not key:
                 return  # who says nothing changes nothing
             if key != "#":
                 number = key + await call.collect(max_digits=_NUMBER_MAX)
-        to = "voicemail" if number == self._codes.voicemail else number
+        to = "voicemail" if number == codes.voicemail else number
         try:
             line = self._lines.set(extension, setting, to, by=extension)
         except CallError:

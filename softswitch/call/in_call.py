@@ -15,6 +15,7 @@ from softswitch.call.dialling import Shown
 from softswitch.call.dialplan import Refused
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.keys import CodeKeys
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from softswitch.call.leg import Leg
     from softswitch.call.table import CallTable
     from softswitch.call.wiring import Wiring
+    from softswitch.config import Office
 
 RING_S = 60.0
 _EXTENSION = "extension:"
@@ -70,10 +72,8 @@ class InCalls:
         self._dialling = dialling
         self._dialplan = dialplan
         self._courses = courses
-        codes = wiring.office.codes
-        names = (*_WISHES, "record_pause")
-        self._codes = {getattr(codes, name): name for name in names}
-        self._names = {e.number: e.name for e in wiring.office.extensions}
+        self._codes = FromOffice(wiring, _codes_of)
+        self._extensions = FromOffice(wiring, extensions_by_number)
 
     # -- what legs report --------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class InCalls:
     def _keys(self, call: Call, leg: Leg) -> CodeKeys:
         found = call.code_keys.get(leg.leg_id)
         if found is None:
-            found = call.code_keys[leg.leg_id] = CodeKeys(self._codes)
+            found = call.code_keys[leg.leg_id] = CodeKeys(self._codes())
         return found
 
     def _code(self, call: Call, leg: Leg, digit: str) -> bool:
@@ -224,9 +224,13 @@ class InCalls:
             steps,
             connected=lambda leg: self._third_answered(call, trio, leg),
             finished=lambda _: self._third_left(call, trio),
-            shown=Shown(self._names.get(extension, ""), extension),
+            shown=Shown(self._name_of(extension), extension),
             identity=rights,
         )
+
+    def _name_of(self, extension: str) -> str:
+        known = self._extensions().get(extension)
+        return known.name if known is not None else ""
 
     def _third_answered(self, call: Call, trio: Trio, leg: Leg) -> None:
         trio.third = leg
@@ -339,6 +343,10 @@ def _other_of(call: Call, leg: Leg) -> Leg | None:
     if leg is caller:
         return partner
     return caller if leg is partner else None
+
+
+def _codes_of(office: Office) -> dict[str, str]:
+    return {getattr(office.codes, name): name for name in (*_WISHES, "record_pause")}
 
 
 def _rights(host: Leg) -> PhoneIdentity:
