@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from media.errors import MediaError
 from routing import events
 from softswitch import saying
-from softswitch.apps.queue_call import either
+from softswitch.call.futures import either
 from softswitch.errors import CallEnded, CallError
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def told(
     """What an agent is told, as far as ``tell_agent`` of the queue says: the queue, how long the caller has
     waited, who he is. Names are said where
     the office has recorded them (``queue-<name>``), or where texts have been spoken in time."""
-    tells = centre.queues[queue].tell_agent
+    configured = centre.queues.get(queue)
+    tells = configured.tell_agent if configured is not None else ()
     prompts: list[str] = []
     if "queue" in tells:
         prompts += ["agent-call-from", *centre.name_prompts(queue, language)]

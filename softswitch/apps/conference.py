@@ -1,38 +1,76 @@
-"""Conference rooms: a number to call, a PIN, a limit, and a tone when somebody comes or goes."""
+"""Conference rooms: a number to call, PINs, and the performance of what `RoomMachine` decides."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from softswitch.apps.conference_room import (
+    Admit,
+    Came,
+    Effect,
+    EndAsked,
+    Event,
+    Expel,
+    Hold,
+    LockAsked,
+    Mute,
+    MuteAsked,
+    Pressed,
+    RemovalAsked,
+    RoomMachine,
+    Rules,
+    Tell,
+    Went,
+)
 from softswitch.apps.pin_guard import PinGuard
+from softswitch.call.futures import either
 from softswitch.config.derived import FromOffice
-from softswitch.errors import CallEnded, CallError
+from softswitch.errors import CallError
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
+    from softswitch.call.audio import Recorded
     from softswitch.call.call import Call
     from softswitch.config import Conference, Office
 
+_log = logging.getLogger("softswitch.apps")
+
 TRIES = 3
-TONES_MAX = 30
-"""In a larger room nobody hears who comes and goes: it would be nothing but tones."""
+NAME_S_MAX = 4.0
+_NAME_S_MIN = 0.3
 
 # Rooms of handlers (`Call.conference`) have small numbers of their own choice.
 _ROOMS_FROM = 1 << 32
 _PIN_S = 10.0
 _PIN_MAX = 12
+_REFUSED = {"full": "conference-full", "locked": "conference-locked"}
 
 
 @dataclass(slots=True)
 class Participant:
-    """Somebody in a room; `removed` is done when a moderator wants him out."""
+    """Somebody in a room, and what is still to be done for him."""
 
     call: Call
-    removed: asyncio.Future[None]
-    muted: bool = False
+    todo: deque[Effect] = field(default_factory=deque)
+    wake: asyncio.Future[None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def add(self, effect: Effect) -> None:
+        self.todo.append(effect)
+        if not self.wake.done():
+            self.wake.set_result(None)
+
+    def rest(self) -> None:
+        """All is done: the next thing wakes him."""
+        if not self.todo and self.wake.done():
+            self.wake = asyncio.get_running_loop().create_future()
 
 
 @dataclass(slots=True)
@@ -41,6 +79,8 @@ class Room:
 
     room_id: int
     since_s: float
+    machine: RoomMachine
+    music: str
     participants: dict[str, Participant] = field(default_factory=dict)
 
     def draw_in(self, call: Call) -> None:
@@ -49,6 +89,13 @@ class Room:
             if not participant.call.ended:
                 call.move_beside(participant.call)
                 return
+
+    def hand_out(self, effects: Iterable[Effect]) -> None:
+        """Each effect to whom it is for."""
+        for effect in effects:
+            participant = self.participants.get(effect.who)
+            if participant is not None:
+                participant.add(effect)
 
 
 class Conferences:
@@ -68,61 +115,157 @@ class Conferences:
         if room is not None:
             room.draw_in(call)  # before the answer it costs nothing
         await call.answer()
-        if configured.pin and not await self._knows_pin(call, configured):
-            await call.play("goodbye")
+        moderator = False
+        if configured.pin or configured.moderator_pin:
+            found = await self._ask_secretly(call, configured)
+            if found is None:
+                await call.play("goodbye")
+                return
+            moderator = found
+        if await self._refuses(call, number, moderator):
             return
-        room = self._rooms.get(number)
-        if room is not None and len(room.participants) >= configured.max_participants:
-            self._note(call, "conference-refused", number, why="full")
-            await call.play("conference-full")
-            return
-        await self._take_part(call, number)
+        name = await self._name(call) if configured.announce_names else ""
+        try:
+            # Meanwhile others may have come, or the room have been locked.
+            if not await self._refuses(call, number, moderator):
+                await self._take_part(call, number, moderator, name)
+        finally:
+            self._drop(name)
 
-    async def _knows_pin(self, call: Call, configured: Conference) -> bool:
+    async def _refuses(self, call: Call, number: str, moderator: bool) -> bool:
+        room = self._rooms.get(number)
+        why = room.machine.refusal(moderator) if room is not None else ""
+        if not why:
+            return False
+        self._note(call, "conference-refused", number, why=why)
+        await call.play(_REFUSED[why])
+        return True
+
+    # -- the door ----------------------------------------------------------------------------------
+
+    async def _ask_secretly(self, call: Call, configured: Conference) -> bool | None:
+        """Whether he is a moderator; None: he does not know the PIN."""
         call.hides_digits = True
         try:
             return await self._ask_pin(call, configured)
         finally:
             call.hides_digits = False
 
-    async def _ask_pin(self, call: Call, configured: Conference) -> bool:
+    async def _ask_pin(self, call: Call, configured: Conference) -> bool | None:
         thing, source = configured.number, call.caller.label
         for _ in range(TRIES):
             now_s = self._desk.clock.monotonic_s()
             if self._guard.is_locked(thing, source, now_s):
                 self._note(call, "conference-refused", thing, why="too many wrong PINs")
-                return False
+                return None
             pin = await call.collect("conference-pin", max_digits=_PIN_MAX, timeout_s=_PIN_S)
-            if hmac.compare_digest(pin.encode(), configured.pin.encode()):
+            moderator = _same(pin, configured.moderator_pin) and bool(configured.moderator_pin)
+            # Without a PIN for members the key # alone, or silence, is theirs.
+            if _same(pin, configured.pin) or moderator:
                 self._guard.right(thing, source)
-                return True
+                return moderator
             if pin:
                 self._guard.wrong(thing, source, self._desk.clock.monotonic_s())
             await call.play("conference-wrong-pin")
-        return False
+        return None
 
-    async def _take_part(self, call: Call, number: str) -> None:
+    async def _name(self, call: Call) -> str:
+        """What he says his name is, as a recording; "" where he says nothing."""
+        recording = f"{call.call_id}-name.wav"
+
+        def finished(_: Recorded) -> None:
+            if call.ended:
+                self._drop(recording)
+
+        await call.play_all(("conference-name", "beep"))
+        recorded = await call.record(
+            recording, max_s=NAME_S_MAX, silence_s=2.0, noted=False, done=finished
+        )
+        if recorded.duration_s < _NAME_S_MIN:
+            self._drop(recording)
+            return ""
+        return recording
+
+    def _path(self, recording: str) -> str:
+        return str(self._desk.directory / "recordings" / recording) if recording else ""
+
+    def _drop(self, recording: str) -> None:
+        if recording:
+            (self._desk.directory / "recordings" / recording).unlink(missing_ok=True)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    async def _take_part(self, call: Call, number: str, moderator: bool, name: str) -> None:
         room = self._enter(call, number)
-        first = len(room.participants) == 1
         participant = room.participants[call.call_id]
+        self._tell(room, Came(call.call_id, moderator, self._path(name)))
         try:
-            if first:
-                await call.play("conference-only-one")
-            await call.conference(room.room_id)
-            if not first:
-                await self._tone(room, "conference-enter")
-            await call.wait_for(participant.removed)
+            while True:
+                while participant.todo:
+                    effect = participant.todo.popleft()
+                    if isinstance(effect, Expel):
+                        await self._expel(call, effect)
+                        return
+                    await self._perform(room, participant, effect)
+                participant.rest()
+                key = await call.next_digit(None, until=participant.wake)
+                if key:
+                    self._tell(room, Pressed(call.call_id, key, call.language))
         finally:
             await self._leave(call, number, room)
+
+    def _tell(self, room: Room, event: Event) -> None:
+        room.hand_out(room.machine.handle(event, self._desk.clock.monotonic_s()))
+
+    async def _perform(self, room: Room, participant: Participant, effect: Effect) -> None:
+        call = participant.call
+        match effect:
+            case Hold():
+                await self._hold(room, participant)
+            case Admit():
+                await call.stop_play()
+                if effect.alone:
+                    await call.play("conference-only-one")
+                await call.conference(room.room_id, mute=effect.muted)
+            case Mute():
+                await call.conference(room.room_id, mute=effect.on)
+            case Tell():
+                await self._say(call, effect.prompts)
+            case Expel():
+                pass
+
+    async def _hold(self, room: Room, participant: Participant) -> None:
+        """Music until the moderator comes; he need not wait for the end of what is said."""
+        call = participant.call
+        playing = await call.start_play("conference-wait")
+        participant.rest()
+        await call.wait_for(either(playing, participant.wake))
+        if not participant.todo:
+            await call.start_play(f"music:{room.music}", repeat=True)
+
+    async def _say(self, call: Call, prompts: tuple[str, ...]) -> None:
+        try:
+            await call.start_play_all(prompts)
+        except CallError as error:
+            if call.ended:
+                raise
+            _log.warning("call %s: %s", call.call_id, error)
+
+    async def _expel(self, call: Call, effect: Expel) -> None:
+        await call.leave_conference()
+        await call.stop_play()
+        await call.play(effect.prompt)
 
     def _enter(self, call: Call, number: str) -> Room:
         room = self._rooms.get(number)
         if room is None:
-            room = Room(self._id_of(number), self._desk.clock.wall_s())
+            configured = self._configured()[number]
+            machine = RoomMachine(rules_of(configured))
+            since_s, music = self._desk.clock.wall_s(), configured.music
+            room = Room(self._id_of(number), since_s, machine, music)
             self._rooms[number] = room
         room.draw_in(call)
-        removed = asyncio.get_running_loop().create_future()
-        room.participants[call.call_id] = Participant(call, removed)
+        room.participants[call.call_id] = Participant(call)
         self._note(call, "conference-entered", number, participants=len(room.participants))
         return room
 
@@ -134,44 +277,39 @@ class Conferences:
         del room.participants[call.call_id]
         self._note(call, "conference-left", number, participants=len(room.participants))
         if not room.participants:
-            del self._rooms[number]
+            self._rooms.pop(number, None)
+        self._tell(room, Went(call.call_id))
         if not call.ended:
             await call.leave_conference()
-        await self._tone(room, "conference-leave")
-
-    async def _tone(self, room: Room, sound: str) -> None:
-        if len(room.participants) > TONES_MAX:
-            return
-        for participant in list(room.participants.values()):
-            try:
-                await participant.call.start_play(sound)
-            except CallEnded:
-                continue  # he has just left himself
 
     def _note(self, call: Call, kind: str, number: str, **data: object) -> None:
         entry = {"conference": number, **data}
         self._desk.journal.append(kind, call.call_id, entry, self._desk.clock.wall_s())
 
-    # -- for moderators ----------------------------------------------------------------------------
+    # -- for programs ------------------------------------------------------------------------------
 
     async def mute(self, number: str, call_id: str, on: bool = True) -> None:
         """Let a participant be heard no more, or again. Raises `CallError` if he is not there."""
-        room, participant = self._find(number, call_id)
-        participant.muted = on
-        await participant.call.conference(room.room_id, mute=on)
+        self._tell(self._room_of(number, call_id), MuteAsked(call_id, on))
 
     def remove(self, number: str, call_id: str) -> None:
         """Send a participant out; his call ends. Raises `CallError` if he is not there."""
-        _, participant = self._find(number, call_id)
-        if not participant.removed.done():
-            participant.removed.set_result(None)
+        self._tell(self._room_of(number, call_id), RemovalAsked(call_id))
 
-    def _find(self, number: str, call_id: str) -> tuple[Room, Participant]:
+    def lock(self, number: str, on: bool = True) -> None:
+        """Let nobody in but moderators, or everybody again. Raises `CallError` for an empty room."""
+        self._tell(self._room_of(number), LockAsked(on))
+
+    def end(self, number: str) -> None:
+        """End it for all. Raises `CallError` for an empty room."""
+        self._tell(self._room_of(number), EndAsked())
+
+    def _room_of(self, number: str, call_id: str = "") -> Room:
         room = self._rooms.get(number)
-        participant = room.participants.get(call_id) if room is not None else None
-        if room is None or participant is None:
-            raise CallError(f"call {call_id} is not in conference {number}")
-        return room, participant
+        if room is None or (call_id and call_id not in room.participants):
+            what = f"call {call_id} is not in" if call_id else "nobody is in"
+            raise CallError(f"{what} conference {number}")
+        return room
 
     def snapshot(self) -> dict[str, Any]:
         """The rooms that somebody is in."""
@@ -180,9 +318,17 @@ class Conferences:
                 {
                     "number": number,
                     "since_s": room.since_s,
+                    **room.machine.snapshot(),
                     "participants": [
-                        {"call_id": call_id, "from": each.call.number_from, "muted": each.muted}
-                        for call_id, each in room.participants.items()
+                        {
+                            "call_id": call_id,
+                            "from": participant.call.number_from,
+                            "muted": person.muted,
+                            "moderator": person.moderator,
+                            "waiting": person.waiting,
+                        }
+                        for call_id, participant in room.participants.items()
+                        if (person := room.machine.people.get(call_id)) is not None
                     ],
                 }
                 for number, room in self._rooms.items()
@@ -192,3 +338,18 @@ class Conferences:
 
 def _rooms_of(office: Office) -> dict[str, Conference]:
     return {room.number: room for room in office.conferences}
+
+
+def rules_of(configured: Conference) -> Rules:
+    """What the office file says, as the machine takes it."""
+    return Rules(
+        max_participants=configured.max_participants,
+        wait_for_moderator=configured.wait_for_moderator,
+        end_with_moderator=configured.end_with_moderator,
+        tones=configured.tones,
+        names=configured.announce_names,
+    )
+
+
+def _same(pin: str, wanted: str) -> bool:
+    return hmac.compare_digest(pin.encode(), wanted.encode())

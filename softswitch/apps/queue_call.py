@@ -14,6 +14,7 @@ from routing import events
 from softswitch import saying
 from softswitch.apps.ivr import spoken_as
 from softswitch.call.endpoint import Outcome
+from softswitch.call.futures import either
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
@@ -347,18 +348,3 @@ def announcement(position: int | None, wait_s: float | None, language: str) -> t
             minutes = round(wait_s / 60.0)
             prompts += ["wait-about", *saying.phrase("minutes", minutes, language)]
     return tuple(prompts)
-
-
-def either(first: asyncio.Future[None], second: asyncio.Future[None]) -> asyncio.Future[None]:
-    """Done when one of the two is."""
-    both: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def settle(_: object) -> None:
-        first.remove_done_callback(settle)
-        second.remove_done_callback(settle)
-        if not both.done():
-            both.set_result(None)
-
-    first.add_done_callback(settle)
-    second.add_done_callback(settle)
-    return both

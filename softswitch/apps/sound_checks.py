@@ -46,9 +46,13 @@ def _sounds(office: Office) -> Iterator[tuple[str, str, Prompt]]:
 
 
 def _missing_music(office: Office, prompts: Prompts) -> Iterator[Problem]:
-    for index, queue in enumerate(office.queues):
+    played = [(f"queue[{n}].music", q.name, q.music) for n, q in enumerate(office.queues)]
+    played += [
+        (f"conference[{n}].music", c.number, c.music) for n, c in enumerate(office.conferences)
+    ]
+    for path, entry, music in played:
         try:
-            prompts.music(queue.music)
+            prompts.music(music)
         except CallError as error:
             allowed = 'a file of the folder prompts/music of the storage directory, or "default"'
-            yield Problem(f"queue[{index}].music", str(error), allowed, queue.name)
+            yield Problem(path, str(error), allowed, entry)

@@ -376,6 +376,17 @@ class Call:
         audio.stop_recording_of(recording)
         return await self._wait(finished)
 
+    async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
+        """Start several prompts, one after the other and as one, and return at once."""
+        self._check()
+        audio, row = self._control.audio, list(prompts)
+        if len(row) == 1:
+            return await self._start_play(row[0])
+        for prompt in row:
+            if audio.needs_making(self, prompt):
+                await self._wait(asyncio.ensure_future(audio.make(self, prompt)))
+        return audio.play_row(self, row)
+
     async def conference(self, room: int, *, mute: bool = False, deaf: bool = False) -> None:
         """Put the caller into an N-party room, or change how he takes part; `leave_conference` ends it.
 

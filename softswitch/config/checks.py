@@ -46,6 +46,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _routes(office, known)
     yield from _menus(office, known)
     yield from check_flows(office, known)
+    yield from _conferences(office)
     yield from _regions(office)
     yield from _queues(office, known)
     yield from _agents(office, known)
@@ -285,6 +286,18 @@ def _menus(office: Office, known: Known) -> Iterator[Problem]:
         yield from known.destination(f"{path}.closed", entry, ivr.closed)
         if ivr.closed == Destination("ivr", ivr.name):
             yield Problem(f"{path}.closed", "leads to itself", "elsewhere", entry)
+
+
+def _conferences(office: Office) -> Iterator[Problem]:
+    for index, room in enumerate(office.conferences):
+        path = f"conference[{index}]"
+        if room.moderator_pin and room.moderator_pin == room.pin:
+            problem = "is the PIN of members too"
+            yield Problem(f"{path}.moderator_pin", problem, "another one", room.number)
+        for key in ("wait_for_moderator", "end_with_moderator"):
+            if getattr(room, key) and not room.moderator_pin:
+                problem = "needs a moderator_pin: nobody could be the moderator"
+                yield Problem(f"{path}.{key}", problem, "false, or a moderator_pin", room.number)
 
 
 def _regions(office: Office) -> Iterator[Problem]:

@@ -95,13 +95,20 @@ class RingGroup(Section):
     ring_s: Seconds = 20.0
 
 
+_OpenPin = Annotated[str, text_like(r"(?:[0-9]{1,12})?", 'digits in quotes, "" for none')]
+
+
 class Conference(Section):
     """``[[conference]]``: a room that callers meet in."""
 
     number: Number
-    pin: Annotated[str, text_like(r"(?:[0-9]{1,12})?", 'digits in quotes, "" for none')] = Field(
-        default="", repr=False
-    )
+    pin: _OpenPin = Field(default="", repr=False)
+    moderator_pin: _OpenPin = Field(default="", repr=False)
+    wait_for_moderator: bool = False
+    end_with_moderator: bool = False
+    tones: bool = True
+    announce_names: bool = False
+    music: Name = "default"
     max_participants: int = Field(default=300, ge=2, le=10_000)
 
 

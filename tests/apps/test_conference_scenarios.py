@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from softswitch import Call
+from softswitch.config import InvalidOffice, parse_office
 from softswitch.errors import CallError
+from softswitch.sim.centre import heard as heard_by
+from softswitch.sim.centre import press
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
 
@@ -210,3 +213,107 @@ async def test_a_survey_is_tied_to_its_call_and_tells_who_declined():
         assert {a["agent"] for a in answers} == {"lilei"}
         assert scores == [5, None]
         await world.settle()
+
+
+MODERATED = """
+[[conference]]
+number = "8002"
+pin = "1234"
+moderator_pin = "9876"
+wait_for_moderator = true
+end_with_moderator = true
+announce_names = true
+"""
+
+
+async def join_by(world, number, pin, *, name_s=1.5):
+    """Enter a PIN, say a name, press #."""
+    call = await join(world, number, "8002")
+    await asyncio.sleep(0.5)
+    press(world, call, f"{pin}#")
+    await asyncio.sleep(4.5)  # the question for the name, the beep
+    await asyncio.sleep(name_s)
+    press(world, call, "#")
+    await asyncio.sleep(0.5)
+    return call
+
+
+@simulated()
+async def test_a_moderated_conference_from_music_to_the_end():
+    async with World(8, office=small_office(extensions=5, more=MODERATED)) as world:
+        member = await join_by(world, "1001", "1234")
+        assert heard_by(world, member) == "conference-wait"
+        await asyncio.sleep(3)
+        assert heard_by(world, member) == "music:default"
+        assert in_rooms(world) == []
+        moderator = await join_by(world, "1002", "9876")
+        assert len(in_rooms(world)) == 2
+        assert heard_by(world, member).endswith("-name"), "who has come"
+        assert heard_by(world, moderator) == "conference-enter"
+        (room,) = rooms(world)
+        assert [p["moderator"] for p in room["participants"]] == [False, True]
+        await asyncio.sleep(5)
+
+        press(world, moderator, "*2")
+        await asyncio.sleep(0.2)
+        assert [p["muted"] for p in rooms(world)[0]["participants"]] == [True, False]
+        assert heard_by(world, member) == "conference-all-muted"
+        press(world, moderator, "*3")
+        await asyncio.sleep(0.2)
+        late = await join(world, "1003", "8002")
+        await asyncio.sleep(0.5)
+        press(world, late, "1234#")
+        await asyncio.sleep(0.5)
+        assert heard_by(world, late) == "conference-locked"
+        await late.ended()
+        press(world, moderator, "*4")
+        await asyncio.sleep(0.2)
+        assert heard_by(world, member) == "conference-removed"
+        await member.ended()
+        press(world, moderator, "*3")
+        await asyncio.sleep(3)
+        other = await join_by(world, "1004", "1234")
+        press(world, moderator, "*9")
+        await asyncio.sleep(0.3)
+        assert heard_by(world, other) == "conference-ended"
+        await other.ended()
+        await moderator.ended()
+        await world.settle()
+        assert rooms(world) == []
+        names = list((world.switch.directory / "recordings").glob("*-name.wav"))
+        assert names == [], "names are not kept"
+        assert {e.data["digit"] for e in world.journal.of_kind("digit")} >= {"?"}
+
+
+@simulated()
+async def test_it_ends_when_the_moderator_hangs_up_and_one_who_waits_may_go():
+    async with World(9, office=small_office(extensions=5, more=MODERATED)) as world:
+        waiting = await join_by(world, "1001", "1234")
+        waiting.hang_up()
+        await waiting.ended()
+        await asyncio.sleep(0.5)
+        assert rooms(world) == []
+        moderator = await join_by(world, "1002", "9876")
+        member = await join_by(world, "1003", "1234")
+        await asyncio.sleep(5)
+        moderator.hang_up()
+        assert (await member.ended()).by == "remote"
+        await world.settle()
+        assert list((world.switch.directory / "recordings").glob("*-name.wav")) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (
+            'pin = "1"\nmoderator_pin = "1"',
+            "conference[0].moderator_pin: is the PIN of members too",
+        ),
+        ("wait_for_moderator = true", "conference[0].wait_for_moderator: needs a moderator_pin"),
+        ("end_with_moderator = true", "conference[0].end_with_moderator: needs a moderator_pin"),
+    ],
+)
+def test_what_is_refused(keys, words):
+    with pytest.raises(InvalidOffice) as error:
+        parse_office(f'[[conference]]\nnumber = "8000"\n{keys}\n')
+    assert words in str(error.value).replace(' ("8000")', "")
