@@ -191,6 +191,12 @@ class Mailboxes:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def discard(self, message: Message) -> None:
+        """Its caller has taken it back."""
+        self._box(message.box).drafts.discard(message.message_id)
+        self.drop_recording(self.recording_name(message))
+        self.path_of(message).with_suffix(".draft").unlink(missing_ok=True)
+
     async def keep(self, message: Message) -> Message | None:
         """Move a finished recording into its box; None where nothing was said."""
         box = self._box(message.box)

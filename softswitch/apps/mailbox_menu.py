@@ -14,6 +14,7 @@ from softswitch.apps.pin_guard import PinGuard
 from softswitch.apps.voicemail import BEEP
 from softswitch.call.identity import PhoneIdentity
 from softswitch.config.derived import FromOffice
+from softswitch.errors import CallError
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
@@ -135,10 +136,23 @@ class MailboxMenu:
                     self._mailboxes.mark_heard(message)
                     await call.play("mailbox-kept")
                     return True
+                case "8":
+                    self._mailboxes.mark_heard(message)
+                    await self._call_back(call, message)
                 case "#":
                     return False
                 case "":
                     return True
+
+    async def _call_back(self, call: Call, message: Message) -> None:
+        """To whoever left it, with the rights of the box's owner; does not return when that leads there."""
+        try:
+            self._note(call, message.box, "called back")
+            await call.call_back(message.number_from, message.box)
+        except CallError:
+            if call.ended or call.onward is not None:
+                raise
+            await call.play("mailbox-cannot-call")
 
     async def _heard(self, call: Call, prompts: Iterable[str]) -> str:
         """Play these; the key that was pressed meanwhile, "" for none."""

@@ -158,8 +158,10 @@ class QueueCall:
         if not self._centre.callbacks.number_for(self.call):
             return
         self._callback_key = key
-        words = "callback-offer" if key == "1" else f"text:To be called back, press {key}."
-        self._signal(Say((words,)))
+        words: tuple[str, ...] = ("callback-offer",)
+        if key != "1":
+            words = ("callback-offer-key", *saying.phrase("digits", key, self.call.language))
+        self._signal(Say(words))
 
     def joining(self, agent_id: str, leg: Leg) -> None:
         """An agent is about to be joined: what follows is a conversation."""

@@ -7,7 +7,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from softswitch.apps.mailbox import Mailboxes, Message
+from softswitch.apps.mailbox import MESSAGE_S_MIN, Mailboxes, Message
+from softswitch.errors import CallEnded
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Desk
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
 
 BEEP = "beep"
+REVIEW = "voicemail-review"
+REVIEWS_MAX = 10
+SEND, LISTEN, RECORD_AGAIN, DELETE = "1", "2", "3", "*"
+KEPT, SHORT, AGAIN, DELETED = "kept", "short", "again", "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,19 @@ class Voicemail:
                 greeting = "voicemail-greeting" if own is None else str(own)
                 await call.collect(greeting, timeout_s=0.0)
             await call.play(BEEP)
-            if await self._record(call, box) is not None:
+            what = await self._record(call, box)
+            if what == KEPT:
                 await call.play_all(("voicemail-saved", "goodbye"))
                 return
-            await call.play("voicemail-too-short")
+            if what == DELETED:
+                await call.play_all(("voicemail-deleted", "goodbye"))
+                return
+            if what == SHORT:
+                await call.play("voicemail-too-short")
 
-    async def _record(self, call: Call, box: str) -> Message | None:
+    async def _record(self, call: Call, box: str) -> str:
+        """One message, from the beep on. Who ends it with a key may hear it, or take it back; who hangs
+        up, at any moment, has left it."""
         message = Message(
             message_id=f"{call.call_id}-{next(self._numbers)}",
             box=box,
@@ -66,20 +78,48 @@ class Voicemail:
             at_s=self._desk.clock.wall_s(),
         )
         self._mailboxes.begin(message)
-        keeping: list[asyncio.Task[Message | None]] = []
 
-        def finished(_: Recorded) -> None:
-            keeping.append(self._mailboxes.finish(message))
+        undecided: list[Recorded] = []
 
-        limits = self._limits
-        await call.record(
-            self._mailboxes.recording_name(message),
-            max_s=limits.max_s,
-            silence_s=limits.silence_s,
-            noted=False,
-            done=finished,
-        )
-        return await asyncio.shield(keeping[0])
+        def finished(recorded: Recorded) -> None:
+            if call.ended:
+                self._mailboxes.finish(message)
+            else:
+                undecided.append(recorded)
+
+        limits, decision = self._limits, SEND
+        try:
+            recorded = await call.record(
+                self._mailboxes.recording_name(message),
+                max_s=limits.max_s,
+                silence_s=limits.silence_s,
+                noted=False,
+                done=finished,
+            )
+            if recorded.reason == "key" and recorded.duration_s >= MESSAGE_S_MIN:
+                decision = await self._review(call, message)
+        except CallEnded:
+            if undecided:
+                self._mailboxes.finish(message)
+            raise
+        if decision == SEND:
+            kept = await asyncio.shield(self._mailboxes.finish(message))
+            return SHORT if kept is None else KEPT
+        self._mailboxes.discard(message)
+        return AGAIN if decision == RECORD_AGAIN else DELETED
+
+    async def _review(self, call: Call, message: Message) -> str:
+        """What its caller decides; nothing for a while, or three times nonsense: it is sent."""
+        path = str(self._mailboxes.recording_path(self._mailboxes.recording_name(message)))
+        prompts: tuple[str, ...] = (REVIEW,)
+        for _ in range(REVIEWS_MAX):
+            key = await call.collect(prompts, terminator="")
+            if key in (SEND, RECORD_AGAIN, DELETE):
+                return key
+            if not key:
+                break
+            prompts = (path, REVIEW) if key == LISTEN else ("invalid-choice", REVIEW)
+        return SEND
 
     def _refuse(self, call: Call, box: str) -> None:
         self._desk.journal.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -293,6 +294,13 @@ class Call:
         self.onward = self._control.destination(self, destination)
         raise CallTransferred(f"call {self.call_id} goes on to {destination}")
 
+    async def call_back(self, number: str, extension: str) -> NoReturn:
+        """Send the call on for good to a number that has called `extension`, with the rights of that
+        extension, whoever is calling. Raises `CallError` where they do not lead there."""
+        self._check()
+        self.onward = self._control.call_back(number, extension)
+        raise CallTransferred(f"call {self.call_id} calls back {number}")
+
     async def enqueue(
         self,
         queue: str,
@@ -350,7 +358,8 @@ class Call:
         up, `max_s` have passed or, with `silence_s`, nothing has been heard for so long.
 
         `done` is called with the finished recording even when the caller hung up, which raises
-        `CallEnded` here. With `noted` False the call's record does not name it.
+        `CallEnded` here. Its `reason` is "key" when he pressed the terminator. With `noted` False the
+        call's record does not name it.
         """
         self._check()
         loop = asyncio.get_running_loop()
@@ -365,16 +374,19 @@ class Call:
         audio = self._control.audio
         recording = audio.record_caller(self, name, finish, noted=noted)
         deadline_s = loop.time() + max_s
+        by_key = False
         self._digits.clear()
         while (left_s := deadline_s - loop.time()) > 0:
             await self._until_digit(min(left_s, left_s if silence_s is None else _SILENCE_EVERY_S))
             if self._digits:
                 if self._digits.popleft() == terminator:
+                    by_key = True
                     break
             elif silence_s is not None and await self._wait(audio.is_quiet(name, silence_s)):
                 break
         audio.stop_recording_of(recording)
-        return await self._wait(finished)
+        recorded = await self._wait(finished)
+        return replace(recorded, reason="key") if by_key else recorded
 
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
         """Start several prompts, one after the other and as one, and return at once."""

@@ -157,6 +157,13 @@ class CallControl:
             raise CallError(f"{text} is nowhere to go: {found.why}")
         return found
 
+    def call_back(self, number: str, extension: str) -> Route:
+        """For `Call.call_back`. Raises `CallError` for nowhere."""
+        found = self._dialplan.call_back(number, extension)
+        if isinstance(found, Refused):
+            raise CallError(f"{number} is not called back: {found.why}")
+        return found
+
     def customer_of(self, number: str) -> Customer | None:
         """Whose number this is."""
         return self._dialplan.customer_of(number)

@@ -143,6 +143,32 @@ class Dialplan:
             return Refused(404, "unknown destination")
         return Destination(kind, name)
 
+    def call_back(self, number: str, extension: str) -> Route:
+        """To a number that has called `extension`, with its rights. An outside number leaves by the first
+        rule that these rights and the number fit, its access code left out. Who called said himself
+        which number is his: never an emergency."""
+        permissions = self._permissions.get(extension, frozenset())
+        if number in self._permissions:
+            if "internal" not in permissions:
+                return Refused(403, "no permission: internal")
+            return Destination("extension", number)
+        if self.numbering.e164(number) is None or self.numbering.permission(number) is None:
+            return Refused(404, "no telephone number")
+        missing: set[str] = set()
+        for rule in self._outbound:
+            if rule.strip == len(rule.prefix):
+                outside = number
+            elif number.startswith(rule.prefix):
+                outside = number[rule.strip :]
+            else:
+                continue
+            missing = self._needed(rule, outside) - permissions
+            if not missing:
+                return ToTrunks(self._trunks_of(rule), outside)
+        if missing:
+            return Refused(403, f"no permission: {', '.join(sorted(missing))}")
+        return Refused(404, "no outbound route")
+
     def customer_of(self, number: str) -> Customer | None:
         """The customer that a number belongs to, however his carrier writes it."""
         found = (self._customers.get(form) for form in self._forms(number))

@@ -112,6 +112,75 @@ async def test_messages_are_heard_kept_and_deleted():
         await world.settle()
 
 
+OUTSIDE = """
+[[inbound]]
+number = "+861065551000"
+to = "voicemail:2001"
+[[inbound]]
+number = "+861065551001"
+to = "voicemail:2002"
+"""
+
+
+@simulated()
+@pytest.mark.parametrize(
+    ("rights", "outcome"),
+    [('["internal", "national"]', "trunk"), ('["internal"]', "mailbox-cannot-call")],
+)
+async def test_calling_back_takes_the_rights_of_the_owner(rights, outcome):
+    text = office() + OUTSIDE
+    text = text.replace('number = "2002"\n', f'number = "2002"\npermissions = {rights}\n')
+    async with World(9, office=text) as world:
+        carrier = await world.trunk("carrier-1")
+        sender = await carrier.call("+861065551001", from_user="01055550001")
+        await sender.answered()
+        await asyncio.sleep(9)
+        sender.hang_up()
+        await sender.ended()
+        await asyncio.sleep(1)
+        # Another telephone, which may dial anything, and the owner's PIN.
+        stranger = await world.phone("1001")
+        call = await stranger.call("*97")
+        await call.answered()
+        await heard_until(world, "mailbox-number")
+        press(world, "2002#")
+        await heard_until(world, "mailbox-pin")
+        press(world, "4712#")
+        await heard_until(world, "mailbox-menu")
+        press(world, "8")
+        if outcome == "trunk":
+            rung = await carrier.incoming()
+            routed = [e.data for e in world.journal.of_kind("call-routed")][-1]
+            assert (routed["kind"], routed["name"]) == ("trunk", "01055550001")
+            await asyncio.sleep(2)
+            assert rung.state == "up"
+        else:
+            await heard_until(world, outcome)
+            assert [
+                e for e in world.journal.of_kind("call-routed") if e.data["kind"] == "trunk"
+            ] == []
+        call.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_colleague_is_called_back_at_his_extension():
+    async with World(10, office=office()) as world:
+        phone = await world.phone("1001")
+        owner = await world.phone("2002")
+        await leave_message(world)
+        call = await open_box(world, owner)
+        await heard_until(world, "mailbox-menu")
+        press(world, "8")
+        assert (await phone.incoming()).number == "2002"
+        await asyncio.sleep(2)
+        assert boxes(world).counts("2002") == (0, 1), "heard"
+        call.hang_up()
+        await call.ended()
+        await world.settle()
+
+
 @simulated()
 async def test_an_own_greeting_is_recorded_judged_and_dropped():
     async with World(2, office=office()) as world:

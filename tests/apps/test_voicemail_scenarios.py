@@ -71,7 +71,7 @@ async def test_an_unanswered_call_is_forwarded_to_the_mailbox_and_the_message_ke
         assert playing(world)[0].endswith("voicemail-greeting.flac")
         await reach_the_beep(world)
         await asyncio.sleep(7)
-        press(world, "#")
+        press(world, "#1")
         await asyncio.sleep(1)
         assert playing(world)[0].endswith("voicemail-saved.flac")
         await call.ended()
@@ -122,6 +122,60 @@ async def test_a_key_skips_the_greeting_and_a_short_message_is_asked_for_again()
         await call.ended()
         assert boxes(world).counts("2002") == (1, 0)
         await world.settle()
+
+
+@simulated()
+async def test_a_caller_hears_his_message_again_records_it_anew_and_sends_it():
+    async with World(12, office=office()) as world:
+        caller = await world.phone("1001")
+        call = await caller.call("2002")
+        await call.answered()
+        await reach_the_beep(world)
+        await asyncio.sleep(3)
+        press(world, "#")
+        await asyncio.sleep(0.5)
+        assert "voicemail-review" in playing(world)[0]
+        assert boxes(world).counts("2002") == (0, 0), "not sent yet"
+        press(world, "2")
+        await asyncio.sleep(0.5)
+        assert "/recordings/voicemail-2002-" in playing(world)[0]
+        press(world, "3")
+        await asyncio.sleep(3 + 6)
+        press(world, "#")
+        await asyncio.sleep(0.5)
+        assert "voicemail-review" in playing(world)[0]
+        await asyncio.sleep(12)
+        await call.ended()
+        (message,) = boxes(world).messages("2002")
+        assert message.duration_s == pytest.approx(7, abs=1), "the second one, sent by silence"
+        assert [p.suffix for p in boxes(world).path_of(message).parent.iterdir()] != [".draft"]
+        assert world.switch.catalogue.snapshot()["voicemail"]["being_recorded"] == 0
+        assert list((world.switch.directory / "recordings").glob("voicemail-*")) == []
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize(("key", "kept"), [("*", 0), (None, 1)])
+async def test_a_caller_takes_his_message_back_or_hangs_up_instead(key, kept):
+    async with World(13, office=office()) as world:
+        caller = await world.phone("1001")
+        call = await caller.call("2002")
+        await call.answered()
+        await reach_the_beep(world)
+        await asyncio.sleep(3)
+        press(world, "#")
+        await asyncio.sleep(0.5)
+        if key is None:
+            call.hang_up()
+        else:
+            press(world, key)
+            await asyncio.sleep(0.3)
+            assert "voicemail-deleted" in playing(world)[0]
+        await call.ended()
+        await world.settle()
+        assert len(boxes(world).messages("2002")) == kept
+        assert list((world.switch.directory / "recordings").glob("voicemail-*")) == []
+        assert list(boxes(world).path_of(message_of("2002", "x")).parent.glob("*.draft")) == []
 
 
 @simulated()
