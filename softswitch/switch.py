@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from softswitch.apps.acd_agents import Agents, Queues
     from softswitch.apps.acd_callback import Callbacks
     from softswitch.apps.acd_contacts import Contacts
+    from softswitch.apps.clerk import Clerk
     from softswitch.store import Store, StoreAlarm
 
 _log = logging.getLogger("softswitch")
@@ -159,12 +160,17 @@ class Machine:
     async def store(
         self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
     ) -> tuple[JournalWriter, Store | None]:
+        from softswitch.apps.ticket_desk import steps_of
         from softswitch.store import Store
         from softswitch.store.sla import OpenTime, always
 
         hours = OpenTime(office.office.zone, office.hours[0].periods if office.hours else always)
         store = await Store.open(
-            directory, database=office.storage.database, on_alarm=on_alarm, open_time=hours
+            directory,
+            database=office.storage.database,
+            on_alarm=on_alarm,
+            open_time=hours,
+            ticket_steps=steps_of(office),
         )
         return store.journal, store
 
@@ -206,6 +212,7 @@ class Switch:
         self.store: Store | None = None
         self.read_file: Callable[[], Office] | None = None
         self.book: OfficeBook
+        self.clerk: Clerk | None = None
         self.http: HttpServer | None = None
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
@@ -280,6 +287,13 @@ class Switch:
             )
             undo.push_async_callback(admin.stop)
             await admin.start()
+        if store is not None:
+            from softswitch.apps.clerk import Clerk
+
+            self.clerk = Clerk(office, store, environment.clock, self.catalogue.mailboxes)
+            self.clerk.give_tickets_to(self.contacts)
+            undo.push_async_callback(self.clerk.stop)
+            await self.clerk.start()
         if store is not None and "http" in office.model_fields_set and environment.http():
             from softswitch.api.server import HttpServer
 
@@ -410,6 +424,8 @@ class Switch:
             self.registrar.revoke(extension)
         self.trunk_care.use_trunks(*self.trunks.use_office(office))
         self.centre.use_office(office)
+        if self.clerk is not None:
+            self.clerk.use_office(office)
         self.driver.pump()
         if self.store is not None:
             self.store.journal.append("office-changed", None, {}, self._environment.clock.wall_s())
@@ -590,6 +606,7 @@ class Switch:
             "tables": self.control.snapshot(),
             "apps": {**self.catalogue.snapshot(), **self.phone_requests.snapshot()},
             "acd": self.centre.snapshot(),
+            "clerk": self.clerk.snapshot() if self.clerk is not None else {},
             "queues": self.centre.queue_desk.rows(),
             "agents": self.centre.agents.rows(),
             "sip": self.stack.snapshot(),

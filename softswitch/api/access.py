@@ -168,6 +168,31 @@ ACCESS: dict[str, Access] = {
         POST /tickets/{ticket_id}/links agent
         DELETE /tickets/{ticket_id}/links agent
         POST /tickets/{ticket_id}/merge agent
+        POST /tickets/from-call agent
+        POST /tickets/from-voicemail agent
+        POST /tickets/from-email agent
+        POST /tickets/from-template/{template_id} agent
+        POST /tickets/{ticket_id}/split agent
+        PUT /tickets/{ticket_id}/reminder agent
+        POST /tickets/{ticket_id}/macros/{macro_id} agent
+        GET /tickets/{ticket_id}/files agent
+        POST /tickets/{ticket_id}/files agent
+        GET /tickets/{ticket_id}/files/{file_id} agent
+        DELETE /tickets/{ticket_id}/files/{file_id} supervisor
+        GET /ticket-triggers agent
+        POST /ticket-triggers supervisor
+        PUT /ticket-triggers/{setting_id} supervisor
+        DELETE /ticket-triggers/{setting_id} supervisor
+        GET /ticket-templates agent
+        POST /ticket-templates supervisor
+        PUT /ticket-templates/{setting_id} supervisor
+        DELETE /ticket-templates/{setting_id} supervisor
+        GET /ticket-macros agent
+        POST /ticket-macros supervisor
+        PUT /ticket-macros/{setting_id} supervisor
+        DELETE /ticket-macros/{setting_id} supervisor
+        GET /notices agent
+        PUT /notices agent
         """,
     ),
     **_table(

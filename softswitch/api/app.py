@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +31,9 @@ ROUTES = (
     "office",
     "config",
     "customers",
+    "ticket_intake",
+    "ticket_settings",
+    "ticket_files",
     "tickets",
     "scorecards",
     "evaluations",
@@ -41,7 +45,9 @@ ROUTES = (
 
 BODY_BYTES_MAX = 1 << 20
 UPLOAD_BYTES_MAX = 64 << 20
-UPLOADS = frozenset({f"{PREFIX}/customers/import"})
+UPLOADS = re.compile(
+    f"{PREFIX}/(customers/import|tickets/from-email|tickets/[0-9]{{1,16}}/files)", re.ASCII
+)
 """Routes that take files."""
 
 _HEADERS = (
@@ -157,7 +163,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         started = False
-        limit = UPLOAD_BYTES_MAX if scope["path"] in UPLOADS else BODY_BYTES_MAX
+        limit = UPLOAD_BYTES_MAX if UPLOADS.fullmatch(scope["path"]) else BODY_BYTES_MAX
         taken = 0
 
         async def bounded() -> Message:

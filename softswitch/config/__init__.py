@@ -46,6 +46,7 @@ from softswitch.config.queues import (
     Relax,
     ServiceLevel,
 )
+from softswitch.config.tickets import Tickets, TicketStep
 from softswitch.config.values import (
     PERMISSIONS,
     Destination,
@@ -104,6 +105,8 @@ __all__ = [
     "Source",
     "Step",
     "Storage",
+    "TicketStep",
+    "Tickets",
     "Tls",
     "Trunk",
     "Voicemail",

@@ -51,6 +51,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _queues(office, known)
     yield from _agents(office, known)
     yield from _customers(office)
+    yield from _tickets(office, known)
 
 
 class Known:
@@ -338,6 +339,21 @@ def _queues(office: Office, known: Known) -> Iterator[Problem]:
                     f"more than {before.after_s:g}",
                     entry,
                 )
+
+
+def _tickets(office: Office, known: Known) -> Iterator[Problem]:
+    told = office.tickets
+    if told.queue is not None:
+        yield from known.check("tickets.queue", "", "queue", told.queue)
+    for i, box in enumerate(told.voicemail):
+        yield from known.check(f"tickets.voicemail[{i}]", "", "voicemail", box)
+    for i, step in enumerate(told.steps):
+        if step.queue is not None:
+            yield from known.check(f"tickets.steps[{i}].queue", "", "queue", step.queue)
+    yield from _doubled(
+        ((f"{s.clock}:{s.percent}", f"tickets.steps[{i}]", "") for i, s in enumerate(told.steps)),
+        lambda first: f"is at the same time as {first}",
+    )
 
 
 def _agents(office: Office, known: Known) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ from softswitch.config.office import (
     Tls,
 )
 from softswitch.config.queues import Queue
+from softswitch.config.tickets import Tickets
 from softswitch.config.values import Many, Section
 
 
@@ -42,6 +43,7 @@ class Office(Section):
     http: Http = Http()
     storage: Storage = Storage()
     recording: Recording = Recording()
+    tickets: Tickets = Tickets()
     extensions: Many[Extension] = Field(default=(), alias="extension", max_length=100_000)
     ring_groups: Many[RingGroup] = Field(default=(), alias="ring_group", max_length=10_000)
     trunks: Many[Trunk] = Field(default=(), alias="trunk", max_length=1_000)

@@ -92,7 +92,7 @@ class Database:
         lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self._lock_wait_s = lock_wait_s
-        self._directory = directory
+        self.directory = directory
         self.path = directory / file_name if url == "sqlite" else None
         self._url = _engine_url(self.path, url)
         self._engine: AsyncEngine | None = None
@@ -144,7 +144,7 @@ class Database:
     async def open_for_reading(self) -> None:
         """Connect without writing anything. Raises `StoreError` where there is nothing to read."""
         if self.path is not None and not self.path.exists():
-            raise StoreError(f"{self._directory} holds no call records yet")
+            raise StoreError(f"{self.directory} holds no call records yet")
         self._engine = self._new_engine()
         try:
             async with self._engine.connect() as connection:

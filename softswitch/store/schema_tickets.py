@@ -36,6 +36,15 @@ tickets = sa.Table(
     sa.Column("solve_since_s", sa.Double),
     sa.Column("solve_due_s", sa.Double),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False, server_default=""),
+    sa.Column("skill", sa.Text, nullable=False, server_default=""),
+    sa.Column("reply_to", sa.Text, nullable=False, server_default=""),
+    sa.Column("steps_taken", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("next_step_s", sa.Double),
+    sa.Column("remind_at_s", sa.Double),
+    sa.Column("remind_text", sa.Text, nullable=False, server_default=""),
+    sa.Index("tickets_next_step", "next_step_s"),
+    sa.Index("tickets_remind", "remind_at_s"),
     sa.Index("tickets_status", "status", "id"),
     sa.Index("tickets_assignee", "assignee", "id"),
     sa.Index("tickets_customer", "customer_id", "id"),
@@ -67,3 +76,56 @@ ticket_links = sa.Table(
     sa.Index("ticket_links_thing", "thing"),
 )
 """What a ticket is about: "call:ID", "voicemail:ID", "ticket:ID"."""
+
+ticket_attachments = sa.Table(
+    "ticket_attachments",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("ticket_id", Sequence, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Index("ticket_attachments_ticket", "ticket_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Files of tickets. `name` is what a stranger says and is only shown; the file is named by the id."""
+
+ticket_mails = sa.Table(
+    "ticket_mails",
+    metadata,
+    sa.Column("message_id", sa.Text, primary_key=True),
+    sa.Column("ticket_id", Sequence, nullable=False),
+)
+"""Which letters are in which ticket: an answer finds it, and none is taken twice."""
+
+ticket_settings = sa.Table(
+    "ticket_settings",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("sort", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Index("ticket_settings_sort", "sort", "id"),
+    sqlite_autoincrement=True,
+)
+"""Triggers, templates and macros, as JSON objects."""
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("reader", sa.Text, nullable=False),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("ticket_id", Sequence, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("read_at_s", sa.Double),
+    sa.Index("notices_reader", "reader", "id"),
+    sa.Index("notices_at", "at_s"),
+    sqlite_autoincrement=True,
+)
+"""What people are told about tickets. `reader` is a name, or "role:supervisor"."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from softswitch.clock import SystemClock
 from softswitch.errors import StoreError
 from softswitch.store.answers import KeptAnswers
+from softswitch.store.attachments import Attachments
 from softswitch.store.calibrations import Calibrations
 from softswitch.store.calls import CallRecords
 from softswitch.store.coaching import Coaching
@@ -22,10 +23,12 @@ from softswitch.store.customers import Customers
 from softswitch.store.database import LOCK_WAIT_S, Database
 from softswitch.store.entries import JournalEntries
 from softswitch.store.evaluations import Evaluations
+from softswitch.store.intake import Intake
 from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
 from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
+from softswitch.store.notices import Notices
 from softswitch.store.office_entries import OfficeEntries
 from softswitch.store.record import CallRecord
 from softswitch.store.samples import Samples
@@ -33,6 +36,9 @@ from softswitch.store.schema import journal as journal_table
 from softswitch.store.scorecards import Scorecards
 from softswitch.store.sla import OpenTime
 from softswitch.store.statistics import Statistics
+from softswitch.store.ticket_settings import TicketSettings
+from softswitch.store.ticket_steps import DEFAULT_STEPS, Step
+from softswitch.store.ticket_time import TicketTime
 from softswitch.store.tickets import Tickets
 from softswitch.store.tokens import Tokens
 from softswitch.store.users import Users
@@ -53,6 +59,7 @@ class Store:
         wall_s: Callable[[], float],
         directory: Path,
         open_time: OpenTime | None = None,
+        ticket_steps: Sequence[Step] = DEFAULT_STEPS,
     ) -> None:
         self._database = database
         self._log = log
@@ -65,7 +72,13 @@ class Store:
         self.statistics = Statistics(database)
         self.ledger = Ledger(database, journal, wall_s)
         self.customers = Customers(database, self.ledger)
-        self.tickets = Tickets(database, self.ledger, open_time or OpenTime(ZoneInfo("UTC")))
+        office_time = open_time or OpenTime(ZoneInfo("UTC"))
+        self.tickets = Tickets(database, self.ledger, office_time, ticket_steps)
+        self.ticket_time = TicketTime(self.tickets, self.ledger)
+        self.ticket_settings = TicketSettings(database, self.ledger)
+        self.attachments = Attachments(database, self.ledger, database.directory / "attachments")
+        self.notices = Notices(database, self.ledger)
+        self.intake = Intake(database, self)
         self.lines = LineSettings(database)
         self.scorecards = Scorecards(database, self.ledger)
         self.evaluations = Evaluations(database, self.ledger)
@@ -88,6 +101,7 @@ class Store:
         on_alarm: Callable[[StoreAlarm], None] | None = None,
         wall_s: Callable[[], float] | None = None,
         open_time: OpenTime | None = None,
+        ticket_steps: Sequence[Step] = DEFAULT_STEPS,
     ) -> Store:
         """Open the store of `directory` (`[storage] directory`), making what is missing.
 
@@ -95,7 +109,8 @@ class Store:
         reads beside a running server, makes nothing and has no journal; `lock_wait_s`, how long a
         write waits while another program locks the database; `on_alarm` is told when something
         fails and when it works again; `wall_s` stamps what people change;
-        `open_time` counts what tickets promise (round the clock unless it is given).
+        `open_time` counts what tickets promise (round the clock unless it is given); `ticket_steps`
+        are what happens when a promise is nearly or quite broken.
 
         Raises `StoreError` where the directory cannot be used, another server uses it, or the
         database is of a newer version. A database that is locked or full now is no error: entries
@@ -106,7 +121,7 @@ class Store:
         opened = Database(folder, database, lock_wait_s=lock_wait_s)
         if read_only:
             await opened.open_for_reading()
-            return cls(opened, None, None, None, wall_s, folder, open_time)
+            return cls(opened, None, None, None, wall_s, folder, open_time, ticket_steps)
         log = EntryLog(folder / "journal")
         executor = ThreadPoolExecutor(1, thread_name_prefix="journal")
         journal = Journal(log, opened, executor, on_alarm or _ignore)
@@ -117,7 +132,7 @@ class Store:
             executor.shutdown()
             log.close()
             raise
-        return cls(opened, journal, log, executor, wall_s, folder, open_time)
+        return cls(opened, journal, log, executor, wall_s, folder, open_time, ticket_steps)
 
     @property
     def journal(self) -> Journal:

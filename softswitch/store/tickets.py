@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,18 @@ from softswitch.store import ticket_rules as rules
 from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
+from softswitch.store.notices import notify
 from softswitch.store.reading import reading
 from softswitch.store.schema_customers import customers
-from softswitch.store.schema_tickets import ticket_comments, ticket_links, tickets
+from softswitch.store.schema_tickets import (
+    ticket_attachments,
+    ticket_comments,
+    ticket_links,
+    ticket_mails,
+    tickets,
+)
 from softswitch.store.sla import OpenTime, SlaClock
+from softswitch.store.ticket_steps import DEFAULT_STEPS, Step, next_step
 
 LIST_MAX = 1_000
 COMMENTS_MAX = 10_000
@@ -25,14 +33,26 @@ LINKS_MAX = 256
 WATCHERS_MAX = 64
 _COMMENTS_INDEXED = 200
 _encode = msgspec.json.encode
-_PLAIN = ("kind", "subject", "description", "assignee", "department", "customer_id", "source")
+_PLAIN = (
+    "kind",
+    "subject",
+    "description",
+    "assignee",
+    "department",
+    "customer_id",
+    "source",
+    "queue",
+    "skill",
+    "reply_to",
+)
 _LISTS = ("tags", "fields", "watchers")
 
 
 @dataclass(slots=True)
 class Matter:
     """What people say of a ticket. `assignee` is who works on it, `department` where it belongs;
-    `source` where it came from ("call", "voicemail", "email", "api")."""
+    `source` where it came from ("call", "voicemail", "email", "api"); `queue` and `skill`: whom the routing
+    engine gives it to while it has no assignee; `reply_to`: the address that a letter came from."""
 
     subject: str = ""
     description: str = ""
@@ -44,12 +64,16 @@ class Matter:
     tags: list[str] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
     watchers: list[str] = field(default_factory=list)
+    queue: str = ""
+    skill: str = ""
+    reply_to: str = ""
 
 
 @dataclass(slots=True)
 class Ticket:
     """A ticket as it is kept. `answer_due_s` and `solve_due_s`: when the promises are broken, None where
-    they are kept or the clock stands."""
+    they are kept or the clock stands. `steps_taken` of `ticket_steps.Step.key`; `remind_at_s`: when
+    somebody wants to be told of it."""
 
     id: int
     matter: Matter
@@ -60,6 +84,14 @@ class Ticket:
     answer_due_s: float | None
     solve_due_s: float | None
     version: int
+    steps_taken: tuple[str, ...] = ()
+    remind_at_s: float | None = None
+    remind_text: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether somebody has to do something."""
+        return self.merged_into is None and self.life.status in rules.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +121,37 @@ class TicketFilter:
 
 
 class Tickets:
-    """The tickets of one office. `office` counts the time of promises.
+    """The tickets of one office. `office` counts the time of promises; `steps` are what happens when they
+    are nearly or quite broken; `listeners` are told of every ticket that was changed, once it was.
 
     Raises `StoreError` while the database cannot be used.
     """
 
-    def __init__(self, database: Database, ledger: Ledger, office: OpenTime) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        office: OpenTime,
+        steps: Sequence[Step] = DEFAULT_STEPS,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self.office = office
+        self.steps = tuple(steps)
+        self.listeners: list[Callable[[Ticket], None]] = []
+
+    def told(self, *changed: Ticket) -> None:
+        """Tell the listeners; after the change was committed."""
+        for ticket in changed:
+            for listener in self.listeners:
+                listener(ticket)
 
     # -- reading --------------------------------------------------------------------------------
 
     async def get(self, ticket_id: int) -> Ticket:
         """One ticket. Raises `Missing`."""
         async with reading(self._database) as connection:
-            return await _one(connection, ticket_id)
+            return await one_ticket(connection, ticket_id)
 
     async def page(
         self, which: TicketFilter, limit: int = 50, before: int | None = None
@@ -115,7 +162,7 @@ class Tickets:
             query = query.where(tickets.c.id < before)
         query = query.order_by(tickets.c.id.desc()).limit(max(0, min(limit, LIST_MAX)))
         async with reading(self._database) as connection:
-            return [_ticket(row) for row in (await connection.execute(query)).all()]
+            return [ticket_of(row) for row in (await connection.execute(query)).all()]
 
     def _clauses(self, which: TicketFilter) -> list[Any]:
         found: list[Any] = [tickets.c.merged_into.is_(None)]
@@ -179,7 +226,10 @@ class Tickets:
             await _index(change.connection, ticket_id)
             told = {"subject": matter.subject, "priority": priority, "assignee": matter.assignee}
             change.note("ticket-added", f"ticket:{ticket_id}", **told)
-            return await _one(change.connection, ticket_id)
+            ticket = await one_ticket(change.connection, ticket_id)
+            await notify(change, ticket_id, "added", matter.subject, readers_of(ticket))
+        self.told(ticket)
+        return ticket
 
     async def change(
         self, actor: str, ticket_id: int, values: dict[str, Any], version: int | None = None
@@ -198,11 +248,14 @@ class Tickets:
                 status = "open"
             if status is not None:
                 life = rules.to_status(life, status, change.at_s, self.office)
-            matter = _replaced(before.matter, values)
-            await self._put(change, before, matter, life)
-            after = await _one(change.connection, ticket_id)
+            matter = replaced(before.matter, values)
+            await self.put(change, before, matter, life)
+            after = await one_ticket(change.connection, ticket_id)
             told = difference(_told(before), _told(after))
             change.note("ticket-changed", f"ticket:{ticket_id}", **told)
+            names = ", ".join(sorted(told))
+            await notify(change, ticket_id, "changed", names, readers_of(after) if told else ())
+        self.told(after)
         return after
 
     async def comment(self, actor: str, ticket_id: int, text: str, *, public: bool) -> Comment:
@@ -223,8 +276,9 @@ class Tickets:
             query = sa.insert(ticket_comments).values(values).returning(ticket_comments)
             found = _comment((await change.connection.execute(query)).one())
             life = rules.answer(ticket.life, change.at_s) if public else ticket.life
-            await self._put(change, ticket, ticket.matter, life)
+            await self.put(change, ticket, ticket.matter, life)
             change.note("ticket-commented", f"ticket:{ticket_id}", comment=found.id, public=public)
+            await notify(change, ticket_id, "commented", text, readers_of(ticket))
         return found
 
     async def link(self, actor: str, ticket_id: int, thing: str) -> None:
@@ -270,28 +324,101 @@ class Tickets:
                 .where(sa.or_(tickets.c.id == other_id, tickets.c.merged_into == other_id))
                 .values(merged_into=ticket_id)
             )
-            await self._put(
+            await self.put(
                 change, gone, gone.matter, rules.merged(gone.life, change.at_s, self.office)
             )
             await words.forget(connection, words.TICKETS, [other_id])
             watchers = list(dict.fromkeys([*kept.matter.watchers, *gone.matter.watchers]))
-            matter = _replaced(kept.matter, {"watchers": watchers[:WATCHERS_MAX]})
-            await self._put(change, kept, matter, kept.life)
+            matter = replaced(kept.matter, {"watchers": watchers[:WATCHERS_MAX]})
+            await self.put(change, kept, matter, kept.life)
+            for table in (ticket_attachments, ticket_mails):
+                await connection.execute(
+                    sa.update(table)
+                    .where(table.c.ticket_id == other_id)
+                    .values(ticket_id=ticket_id)
+                )
             change.note("ticket-merged", f"ticket:{ticket_id}", other=other_id)
             change.note("ticket-changed", f"ticket:{other_id}", merged_into=[None, ticket_id])
-            return await _one(connection, ticket_id)
+            kept, gone = (
+                await one_ticket(connection, ticket_id),
+                await one_ticket(connection, other_id),
+            )
+        self.told(kept, gone)
+        return kept
+
+    async def split(
+        self, actor: str, ticket_id: int, subject: str, comment_ids: Sequence[int] = ()
+    ) -> Ticket:
+        """Another matter turned up in a ticket: a new one of the same customer with these comments, linked
+        to the old one and back. Raises `Missing`, `Conflict`."""
+        async with self._ledger.change(actor) as change:
+            old = await _current(change, ticket_id, None)
+            connection = change.connection
+            life = rules.begin(old.life.priority, change.at_s)
+            matter = replaced(old.matter, {"subject": subject, "assignee": "", "description": ""})
+            values = _columns(matter) | self._lived(life)
+            values |= {"created_by": actor, "created_at_s": change.at_s}
+            values |= {"changed_at_s": change.at_s, "version": 1}
+            query = sa.insert(tickets).values(values).returning(tickets.c.id)
+            new_id = int((await connection.execute(query)).scalar_one())
+            wanted = list(dict.fromkeys(comment_ids))
+            moved = await connection.execute(
+                sa.update(ticket_comments)
+                .where(ticket_comments.c.ticket_id == ticket_id, ticket_comments.c.id.in_(wanted))
+                .values(ticket_id=new_id)
+                .returning(ticket_comments.c.id)
+            )
+            if len(moved.all()) != len(wanted):
+                raise Missing(f"not all of these are comments of ticket {ticket_id}")
+            await self._link(change, new_id, [f"ticket:{ticket_id}"])
+            await self._link(change, ticket_id, [f"ticket:{new_id}"])
+            await self.put(change, old, old.matter, old.life)
+            await _index(connection, new_id)
+            change.note("ticket-split", f"ticket:{ticket_id}", new=new_id, comments=wanted)
+            change.note("ticket-added", f"ticket:{new_id}", subject=subject)
+            new = await one_ticket(connection, new_id)
+        self.told(new)
+        return new
+
+    async def remind(
+        self, actor: str, ticket_id: int, at_s: float | None, text: str = ""
+    ) -> Ticket:
+        """Have the assignee and the watchers told at an instant; None: no more. Raises `Missing`,
+        `Conflict`."""
+        async with self._ledger.change(actor) as change:
+            before = await _current(change, ticket_id, None)
+            values = {"remind_at_s": at_s, "remind_text": text if at_s is not None else ""}
+            values |= {"changed_at_s": change.at_s, "version": before.version + 1}
+            here = tickets.c.id == ticket_id
+            await change.connection.execute(sa.update(tickets).where(here).values(values))
+            change.note("ticket-changed", f"ticket:{ticket_id}", remind_at_s=at_s)
+            return await one_ticket(change.connection, ticket_id)
 
     # -- inside ---------------------------------------------------------------------------------
 
-    async def _put(self, change: Change, before: Ticket, matter: Matter, life: rules.Life) -> None:
-        values = _columns(matter) | self._lived(life)
-        values |= {"changed_at_s": change.at_s, "version": before.version + 1}
+    async def put(
+        self,
+        change: Change,
+        before: Ticket,
+        matter: Matter,
+        life: rules.Life,
+        *,
+        same: bool = False,
+    ) -> None:
+        """Write a ticket in somebody's change, who notes it; `same`: nothing that people see is different."""
+        values = _columns(matter) | self._lived(life, before.steps_taken)
+        if not same:
+            values |= {"changed_at_s": change.at_s, "version": before.version + 1}
         here = tickets.c.id == before.id
         await change.connection.execute(sa.update(tickets).where(here).values(values))
-        await _index(change.connection, before.id)
+        if not same:
+            await _index(change.connection, before.id)
 
-    def _lived(self, life: rules.Life) -> dict[str, Any]:
+    def _lived(self, life: rules.Life, taken: tuple[str, ...] = ()) -> dict[str, Any]:
+        due = next_step(life, self.steps, taken, self.office)
         return {
+            "steps_taken": _encode(taken).decode(),
+            "next_step_s": None if due is None else due[0],
             "status": life.status,
             "priority": life.priority,
             "answered_at_s": life.answered_at_s,
@@ -316,6 +443,11 @@ class Tickets:
             await change.connection.execute(sa.insert(ticket_links), rows)
 
 
+def readers_of(ticket: Ticket) -> tuple[str, ...]:
+    """Who is told of a change."""
+    return tuple(name for name in (ticket.matter.assignee, *ticket.matter.watchers) if name)
+
+
 async def reindex_tickets(connection: AsyncConnection) -> None:
     """Make the words of all tickets anew, in the caller's transaction."""
     query = sa.select(tickets.c.id).where(tickets.c.merged_into.is_(None)).order_by(tickets.c.id)
@@ -324,7 +456,7 @@ async def reindex_tickets(connection: AsyncConnection) -> None:
 
 
 async def _index(connection: AsyncConnection, ticket_id: int) -> None:
-    ticket = await _one(connection, ticket_id)
+    ticket = await one_ticket(connection, ticket_id)
     if ticket.merged_into is not None:
         return
     query = (
@@ -348,7 +480,7 @@ async def _require_customer(connection: AsyncConnection, customer_id: int | None
 
 
 async def _current(change: Change, ticket_id: int, version: int | None) -> Ticket:
-    found = await _one(change.connection, ticket_id)
+    found = await one_ticket(change.connection, ticket_id)
     if version is not None and found.version != version:
         raise Stale(f"ticket {ticket_id} was changed meanwhile")
     if found.merged_into is not None:
@@ -356,15 +488,17 @@ async def _current(change: Change, ticket_id: int, version: int | None) -> Ticke
     return found
 
 
-async def _one(connection: AsyncConnection, ticket_id: int) -> Ticket:
+async def one_ticket(connection: AsyncConnection, ticket_id: int) -> Ticket:
+    """Raises `Missing`."""
     query = sa.select(tickets).where(tickets.c.id == ticket_id)
     row = (await connection.execute(query)).first()
     if row is None:
         raise Missing(f"there is no ticket {ticket_id}")
-    return _ticket(row)
+    return ticket_of(row)
 
 
-def _replaced(matter: Matter, values: dict[str, Any]) -> Matter:
+def replaced(matter: Matter, values: dict[str, Any]) -> Matter:
+    """A matter with other values for some parts."""
     parts = {name: getattr(matter, name) for name in (*_PLAIN, *_LISTS)}
     return Matter(**{**parts, **values})
 
@@ -374,7 +508,8 @@ def _columns(matter: Matter) -> dict[str, Any]:
     return plain | {name: _encode(getattr(matter, name)).decode() for name in _LISTS}
 
 
-def _ticket(row: Any) -> Ticket:
+def ticket_of(row: Any) -> Ticket:
+    """The ticket of a row."""
     parts = {name: getattr(row, name) for name in _PLAIN}
     parts |= {name: msgspec.json.decode(getattr(row, name)) for name in _LISTS}
     life = rules.Life(
@@ -396,6 +531,9 @@ def _ticket(row: Any) -> Ticket:
         answer_due_s=row.answer_due_s,
         solve_due_s=row.solve_due_s,
         version=row.version,
+        steps_taken=tuple(msgspec.json.decode(row.steps_taken, type=list[str])),
+        remind_at_s=row.remind_at_s,
+        remind_text=row.remind_text,
     )
 
 

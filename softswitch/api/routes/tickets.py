@@ -67,6 +67,11 @@ class TicketShown(Output):
     closed_at_s: float | None
     answer_due_s: float | None
     solve_due_s: float | None
+    queue: str = Field(description="Whose agents it is given to while it has no assignee.")
+    skill: str
+    reply_to: str
+    steps_taken: list[str] = Field(description="Of escalation.", examples=[["solve:80"]])
+    remind_at_s: float | None
     version: int
 
 
@@ -76,7 +81,9 @@ class NewTicket(Input):
     subject: Line = Field(min_length=1, examples=["No dial tone"])
     description: Body = ""
     kind: Tag = "request"
-    priority: Priority = "normal"
+    priority: Priority | None = Field(
+        default=None, description="Left out: what the triggers say, else normal."
+    )
     assignee: Line = Field(default="", examples=["lilei"])
     department: Line = ""
     customer_id: CustomerId | None = None
@@ -84,6 +91,8 @@ class NewTicket(Input):
     tags: Tags = Field(default_factory=list)
     fields: Fields = Field(default_factory=dict)
     watchers: Watchers = Field(default_factory=list)
+    queue: Line = Field(default="", examples=["support"])
+    skill: Annotated[Line, Field(examples=["billing >= 2"])] = ""
     links: list[Thing] = Field(default_factory=list, max_length=64, examples=[["call:c-0f3a"]])
 
 
@@ -101,6 +110,8 @@ class TicketChange(Input):
     tags: Tags | None = None
     fields: Fields | None = None
     watchers: Watchers | None = None
+    queue: Line | None = None
+    skill: Line | None = None
 
 
 class CommentShown(Output):
@@ -174,8 +185,8 @@ async def list_tickets(
 async def add_ticket(body: NewTicket, response: Response, me: Me, service: Served) -> TicketShown:
     """Open a ticket."""
     values = body.model_dump(exclude={"priority", "links"})
-    ticket = await service.store.tickets.add(
-        me.actor, Matter(**values), priority=body.priority, links=body.links
+    ticket = await service.store.intake.open(
+        me.actor, Matter(**values), priority=body.priority or "", links=body.links
     )
     tag(response, ticket.version)
     return shown(ticket)
@@ -285,5 +296,10 @@ def shown(ticket: Ticket) -> TicketShown:
         closed_at_s=life.closed_at_s,
         answer_due_s=ticket.answer_due_s,
         solve_due_s=ticket.solve_due_s,
+        queue=matter.queue,
+        skill=matter.skill,
+        reply_to=matter.reply_to,
+        steps_taken=list(ticket.steps_taken),
+        remind_at_s=ticket.remind_at_s,
         version=ticket.version,
     )

@@ -1,0 +1,206 @@
+"""The clerk: what an office's records need while time passes, whether or not anybody looks.
+
+`work` does what is due at a time that is an argument; `start` calls it by the clock. Nothing here is on
+the way of a call, and a database that cannot be written only puts it off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softswitch.apps.ticket_desk import TicketDesk
+from softswitch.errors import SoftswitchError
+from softswitch.store.ledger import Conflict
+from softswitch.store.letters import LETTER_BYTES_MAX, read_letter
+from softswitch.store.tickets import Matter, TicketFilter
+
+if TYPE_CHECKING:
+    from softswitch.apps.acd_contacts import Contacts
+    from softswitch.apps.mailbox import Mailboxes, Message
+    from softswitch.clock import Clock
+    from softswitch.config import Office
+    from softswitch.store import Store
+
+_log = logging.getLogger(__name__)
+
+ACTOR = "system"
+MAIL_DROP = "mail-drop"
+PAUSE_S = 10.0
+LETTERS_A_TURN = 20
+_DAY_S = 86_400.0
+
+
+class Clerk:
+    """Escalates and closes tickets, opens them from voicemail and letters, draws samples, deletes what is
+    no longer to be kept."""
+
+    def __init__(
+        self, office: Office, store: Store, clock: Clock, mailboxes: Mailboxes | None = None
+    ) -> None:
+        self._office = office
+        self._store = store
+        self._clock = clock
+        self._mailboxes = mailboxes
+        self._drop = office.storage.directory / MAIL_DROP
+        self._task: asyncio.Task[None] | None = None
+        self._next_s: dict[str, float] = {}
+        self._ticketed: set[str] = set()
+        self.desk: TicketDesk | None = None
+        self.done: dict[str, int] = {}
+        self._chores: tuple[tuple[str, float, Callable[[float], Awaitable[int]]], ...] = (
+            ("tickets", 30.0, self._tickets),
+            ("voicemails", PAUSE_S, self._voicemails),
+            ("letters", PAUSE_S, self._letters),
+            ("samples", 3_600.0, self._samples),
+            ("recordings", 3_600.0, self._recordings),
+            ("notices", _DAY_S, self._notices),
+        )
+
+    def give_tickets_to(self, contacts: Contacts) -> None:
+        """Have the routing engine assign tickets; before `start`."""
+        self.desk = TicketDesk(self._office, self._store, self._clock, contacts)
+
+    def use_office(self, office: Office) -> None:
+        """Go on with another office."""
+        self._office = office
+        if self.desk is not None:
+            self.desk.use_office(office)
+
+    async def start(self) -> None:
+        """Begin; the first round is at once."""
+        if self.desk is not None:
+            try:
+                await self.desk.start()
+            except SoftswitchError as error:
+                _log.error("tickets are not given out: %s", error)
+        self._task = asyncio.create_task(self._keep_working(), name="clerk")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.desk is not None:
+            await self.desk.stop()
+
+    async def _keep_working(self) -> None:
+        while True:
+            await self.work(self._clock.wall_s())
+            await asyncio.sleep(PAUSE_S)
+
+    async def work(self, now_s: float) -> dict[str, int]:
+        """Do everything that is due; how many things of each sort were done."""
+        done: dict[str, int] = {}
+        for name, every_s, chore in self._chores:
+            if now_s < self._next_s.get(name, 0.0):
+                continue
+            self._next_s[name] = now_s + every_s
+            try:
+                done[name] = await chore(now_s)
+            except SoftswitchError as error:
+                _log.warning("%s: %s", name, error)
+            except Exception:
+                _log.exception("%s", name)
+        for name, count in done.items():
+            self.done[name] = self.done.get(name, 0) + count
+        return done
+
+    def snapshot(self) -> dict[str, int]:
+        assigned = self.desk.assigned if self.desk is not None else 0
+        return {**self.done, "tickets_assigned": assigned}
+
+    # -- chores ---------------------------------------------------------------------------------
+
+    async def _tickets(self, now_s: float) -> int:
+        close_after_s = self._office.tickets.close_after_d * _DAY_S
+        return len(await self._store.ticket_time.let_pass(now_s, close_after_s))
+
+    async def _voicemails(self, _: float) -> int:
+        opened = 0
+        if self._mailboxes is None:
+            return 0
+        for box in self._office.tickets.voicemail:
+            for message in self._mailboxes.messages(box):
+                if message.message_id not in self._ticketed:
+                    opened += await self._ticket_of(message)
+                    self._ticketed.add(message.message_id)
+        return opened
+
+    async def _ticket_of(self, message: Message) -> bool:
+        thing = f"voicemail:{message.message_id}"
+        if await self._store.tickets.page(TicketFilter(thing=thing), 1):
+            return False
+        await self.ticket_from_voicemail(ACTOR, message)
+        return True
+
+    async def ticket_from_voicemail(self, actor: str, message: Message) -> int:
+        """Open a ticket about a message; its number."""
+        who = message.caller_name or message.number_from or "unknown"
+        matter = Matter(
+            subject=f"Voicemail from {who}"[:250],
+            description=f"{message.duration_s:.0f} s for box {message.box}",
+            source="voicemail",
+        )
+        links = [f"voicemail:{message.message_id}", f"call:{message.call_id}"]
+        numbers = [message.number_from] if message.number_from else []
+        ticket = await self._store.intake.open(actor, matter, links=links, numbers=numbers)
+        return ticket.id
+
+    async def _letters(self, _: float) -> int:
+        if not self._office.tickets.mail_drop:
+            return 0
+        taken = 0
+        await asyncio.to_thread(_make_folders, self._drop)
+        for path in await asyncio.to_thread(_letters_in, self._drop):
+            taken += await self._take(path)
+        return taken
+
+    async def _take(self, path: Path) -> bool:
+        """Put one letter where it belongs. What cannot be read is kept aside, for somebody to look at; what
+        the database cannot take now stays for the next turn."""
+        try:
+            letter = await asyncio.to_thread(lambda: read_letter(_octets(path)))
+            await self._store.intake.take_letter(ACTOR, letter)
+        except (ValueError, OSError, Conflict) as error:
+            _log.warning("letter %s: %s", path.name, error)
+            await asyncio.to_thread(_move, path, self._drop / "refused")
+            return False
+        await asyncio.to_thread(_move, path, self._drop / "taken")
+        return True
+
+    async def _samples(self, now_s: float) -> int:
+        return len(await self._store.samples.draw(ACTOR, now_s))
+
+    async def _recordings(self, now_s: float) -> int:
+        return 0
+
+    async def _notices(self, now_s: float) -> int:
+        await self._store.notices.forget_old(now_s)
+        return 0
+
+
+def _make_folders(drop: Path) -> None:
+    for folder in (drop, drop / "taken", drop / "refused"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _letters_in(drop: Path) -> list[Path]:
+    """The oldest letters. A mail server writes under another name and renames when it has finished."""
+    found = [path for path in drop.glob("*.eml") if path.is_file() and not path.is_symlink()]
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path.name))[:LETTERS_A_TURN]
+
+
+def _octets(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(LETTER_BYTES_MAX + 1)
+
+
+def _move(path: Path, folder: Path) -> None:
+    try:
+        os.replace(path, folder / path.name)
+    except OSError as error:
+        _log.warning("letter %s stays where it is: %s", path.name, error)

@@ -1,0 +1,210 @@
+"""How tickets come to be: out of a call, a voicemail, a letter, or because a program says so. Each is given
+its customer, what the triggers say of it, and who has served the customer before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from softswitch.errors import StoreError
+from softswitch.store.attachments import SIZE_MAX, TYPES
+from softswitch.store.customers import CustomerFilter, CustomerRecord
+from softswitch.store.database import Database
+from softswitch.store.ledger import Conflict, Missing
+from softswitch.store.letters import Enclosure, Letter
+from softswitch.store.reading import reading
+from softswitch.store.schema_centre import queue_visits
+from softswitch.store.schema_tickets import ticket_mails, tickets
+from softswitch.store.ticket_triage import Facts, Trigger, triage
+from softswitch.store.tickets import Matter, Ticket
+
+if TYPE_CHECKING:
+    from softswitch.store.store import Store
+
+_log = logging.getLogger(__name__)
+HISTORY_S = 30 * 86_400.0
+_CANDIDATES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a letter: a new ticket, or a comment of an old one (`answered`). `files_left_out`
+    names files that are not taken."""
+
+    ticket: Ticket
+    answered: bool
+    files_left_out: tuple[str, ...] = ()
+
+
+class Intake:
+    """Opens tickets. Raises `StoreError` while the database cannot be used."""
+
+    def __init__(self, database: Database, store: Store) -> None:
+        self._database = database
+        self._store = store
+
+    async def open(
+        self,
+        actor: str,
+        matter: Matter,
+        *,
+        priority: str = "",
+        links: Iterable[str] = (),
+        numbers: Sequence[str] = (),
+        address: str = "",
+    ) -> Ticket:
+        """A new ticket. `numbers` and `address` find the customer where none is given; the triggers fill in
+        what is left open. Raises `Missing` for a customer who does not exist."""
+        customer = await self._customer(matter.customer_id, numbers, address)
+        triggers = [kept.value for kept in await self._store.ticket_settings.all(Trigger)]
+        facts = Facts(
+            (matter.subject, matter.description),
+            matter.source,
+            matter.kind,
+            frozenset(customer.profile.tags) if customer else frozenset(),
+        )
+        found = triage(triggers, facts)
+        matter = replace(
+            matter,
+            customer_id=customer.id if customer else matter.customer_id,
+            queue=matter.queue or found.queue,
+            skill=matter.skill or found.skill,
+            department=matter.department or found.department,
+            assignee=matter.assignee or found.assignee,
+            tags=list(dict.fromkeys([*matter.tags, *found.tags]))[:64],
+        )
+        urgency = priority or found.priority or "normal"
+        return await self._store.tickets.add(actor, matter, priority=urgency, links=links)
+
+    async def take_letter(self, actor: str, letter: Letter) -> Taken:
+        """Put a letter where it belongs: beside the ticket it answers, else into a new one. Raises
+        `Conflict` for one that is there already or that a machine has sent unasked."""
+        if letter.message_id and await self._ticket_of([letter.message_id]) is not None:
+            raise Conflict("this letter was taken already")
+        old = await self._answered(letter)
+        if old is None and letter.automatic:
+            raise Conflict("the letter was sent by a machine and answers nothing of ours")
+        if old is not None:
+            text = letter.text or letter.subject or "(empty)"
+            author = f"email:{letter.sender}"
+            await self._store.tickets.comment(author, old.id, text, public=False)
+            if old.life.status in ("pending", "solved") and not letter.automatic:
+                await self._store.tickets.change(author, old.id, {"status": "open"})
+            ticket = await self._store.tickets.get(old.id)
+        else:
+            matter = Matter(
+                subject=letter.subject or "(no subject)",
+                description=letter.text,
+                source="email",
+                reply_to=letter.sender,
+            )
+            ticket = await self.open(actor, matter, address=letter.sender)
+        if letter.message_id:
+            await self._remember(actor, letter.message_id, ticket.id)
+        left_out = [
+            one.name for one in letter.enclosures if not await self._keep(actor, ticket.id, one)
+        ]
+        return Taken(ticket, old is not None, tuple(left_out))
+
+    async def last_agent(
+        self, ticket: Ticket, numbers: Sequence[str], now_s: float, history_s: float = HISTORY_S
+    ) -> str:
+        """Who has served the customer last, by ticket or call, within `history_s`; "" for nobody."""
+        since_s = now_s - history_s
+        found: list[tuple[float, str]] = []
+        async with reading(self._database) as connection:
+            if ticket.matter.customer_id is not None:
+                query = (
+                    sa.select(tickets.c.changed_at_s, tickets.c.assignee)
+                    .where(
+                        tickets.c.customer_id == ticket.matter.customer_id,
+                        tickets.c.id != ticket.id,
+                        tickets.c.assignee != "",
+                        tickets.c.changed_at_s >= since_s,
+                    )
+                    .order_by(tickets.c.id.desc())
+                    .limit(1)
+                )
+                found += [(at_s, agent) for at_s, agent in (await connection.execute(query)).all()]
+            if numbers:
+                table = queue_visits.c
+                visits = (
+                    sa.select(table.entered_at_s, table.agent_id)
+                    .where(
+                        table.caller.in_(list(numbers)),
+                        table.agent_id != "",
+                        table.entered_at_s >= since_s,
+                    )
+                    .order_by(table.entered_at_s.desc())
+                    .limit(1)
+                )
+                found += [(at_s, agent) for at_s, agent in (await connection.execute(visits)).all()]
+        return max(found, default=(0.0, ""))[1]
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _customer(
+        self, customer_id: int | None, numbers: Sequence[str], address: str
+    ) -> CustomerRecord | None:
+        customers = self._store.customers
+        if customer_id is not None:
+            return await customers.get(customer_id)
+        for number in numbers:
+            owners = await customers.find_by_phone(number)
+            if owners:
+                return owners[0]
+        if address:
+            page = await customers.page(CustomerFilter(text=address), _CANDIDATES)
+            for record in page:
+                if address.lower() in (known.lower() for known in record.profile.addresses):
+                    return record
+        return None
+
+    async def _answered(self, letter: Letter) -> Ticket | None:
+        """The ticket that a letter belongs to. A number in the subject is anybody's to write: it counts only
+        from the address that the ticket came from."""
+        number = await self._ticket_of(letter.references)
+        if number is None and letter.ticket is not None:
+            try:
+                claimed = await self._leading(letter.ticket)
+            except Missing:
+                return None
+            return claimed if claimed.matter.reply_to == letter.sender else None
+        return None if number is None else await self._leading(number)
+
+    async def _leading(self, ticket_id: int) -> Ticket:
+        ticket = await self._store.tickets.get(ticket_id)
+        if ticket.merged_into is not None:
+            ticket = await self._store.tickets.get(ticket.merged_into)
+        return ticket
+
+    async def _ticket_of(self, message_ids: Sequence[str]) -> int | None:
+        if not message_ids:
+            return None
+        query = sa.select(ticket_mails.c.ticket_id).where(
+            ticket_mails.c.message_id.in_(list(message_ids))
+        )
+        async with reading(self._database) as connection:
+            found = (await connection.execute(query.limit(1))).scalar()
+            return None if found is None else int(found)
+
+    async def _remember(self, actor: str, message_id: str, ticket_id: int) -> None:
+        async with self._store.ledger.change(actor) as change:
+            row = {"message_id": message_id, "ticket_id": ticket_id}
+            await change.connection.execute(sa.insert(ticket_mails).values(row))
+
+    async def _keep(self, actor: str, ticket_id: int, enclosure: Enclosure) -> bool:
+        if enclosure.type not in TYPES or len(enclosure.data) > SIZE_MAX:
+            return False
+        try:
+            await self._store.attachments.add(
+                actor, ticket_id, enclosure.name, enclosure.type, enclosure.data
+            )
+        except (Conflict, StoreError) as error:
+            _log.warning("a file of ticket %d was left out: %s", ticket_id, error)
+            return False
+        return True
