@@ -43,7 +43,13 @@ _LOAD_EVERY_S = 1.0
 _NICE = -10
 _FAILURES_MAX = 10
 """Failed polls within a second; a worker that fails more often is better replaced."""
-_CYCLES = ((400.0, 0.0), (4_000.0, 0.002), (10_000.0, 0.003), (80_000.0, 0.002))
+_CYCLES = (
+    (200.0, 0.0),
+    (1_000.0, 0.0015),
+    (4_000.0, 0.0025),
+    (10_000.0, 0.003),
+    (80_000.0, 0.002),
+)
 """(packets a second, seconds from one fetch of datagrams to the next): with few streams each packet
 is served at once; with some a batch costs little more than a packet; with many the work itself takes
 its time, and what waits must not wait for that as well."""
