@@ -159,7 +159,17 @@ class Ingress:
             self._measure_jitter(words[:, 1], rows, now_s)
         if self._timelines.active:
             listened = (route[:, SLOT] != NONE).nonzero()[0]
-            if len(listened):
+            if len(listened) == len(rows):
+                self._backlog.take(
+                    self._io.rx.octets,
+                    np.arange(len(rows)) if index is None else index,
+                    words[:, 1],
+                    lengths,
+                    rows,
+                    route[:, SLOT].astype(np.intp),
+                    now_s,
+                )
+            elif len(listened):
                 self._backlog.take(
                     self._io.rx.octets,
                     listened if index is None else index[listened],

@@ -244,6 +244,7 @@ class ReceptionStats:
 
 _BIN_S = 0.005
 _BINS = 64
+_WEIGHT_MAX = 1e12
 
 
 class PlayoutDelay:
@@ -258,7 +259,7 @@ class PlayoutDelay:
         "_base_s",
         "_early_s",
         "_expected_s",
-        "_forget",
+        "_growth",
         "_histogram",
         "_late_share",
         "_limits_s",
@@ -266,11 +267,11 @@ class PlayoutDelay:
         "_slipped_s",
         "_started",
         "_timestamp",
+        "_weight",
         "_window_end_s",
         "_window_s",
         "clock_hz",
         "drift_ppm",
-        "target_s",
     )
 
     def __init__(
@@ -285,11 +286,11 @@ class PlayoutDelay:
     ) -> None:
         self._limits_s = (min_s, max_s)
         self._late_share = late_share
-        self._forget = np.float32(1.0 - 1.0 / memory)
+        # Instead of making all that is remembered smaller for each packet, each packet counts for more
+        # than the one before it.
+        self._growth = np.float32(memory / (memory - 1.0))
         self._window_s = window_s
         self.clock_hz = np.full(streams, 8000.0)
-        self.target_s = np.full(streams, min_s)
-        """(streams,) the play-out delay in seconds."""
         self.drift_ppm = np.zeros(streams)
         """(streams,) above zero: the sender's clock is slower than ours."""
         self._started = np.zeros(streams, np.bool_)
@@ -301,14 +302,24 @@ class PlayoutDelay:
         self._slipped_s = np.zeros(streams)
         self._window_end_s = np.zeros(streams)
         self._histogram = np.zeros((streams, _BINS), np.float32)
+        self._weight = np.ones(streams, np.float32)
+
+    @property
+    def target_s(self) -> NDArray[np.float64]:
+        """(streams,) the play-out delay in seconds; worked out anew each time."""
+        # From the latest bin down: the first one whose tail holds more than the share.
+        tail = np.cumsum(self._histogram[:, ::-1], axis=1)
+        enough = tail > self._late_share * tail[:, -1:]
+        need = np.where(tail[:, -1] > 0.0, _BINS - enough.argmax(axis=1), 0)
+        return np.clip(need * _BIN_S, *self._limits_s)
 
     def reset(self, rows: NDArray[np.integer] | int, clock_hz: float = 8000.0) -> None:
         """Start these rows anew: another call, another SSRC, a jump of the timestamps."""
         self._started[rows] = False
         self.clock_hz[rows] = clock_hz
-        self.target_s[rows] = self._limits_s[0]
         self.drift_ppm[rows] = 0.0
         self._histogram[rows] = 0.0
+        self._weight[rows] = 1.0
 
     def receive(
         self,
@@ -349,15 +360,12 @@ class PlayoutDelay:
 
     def _remember(self, rows: Rows, wait_s: NDArray[np.float64]) -> None:
         bins = np.minimum((wait_s / _BIN_S).astype(np.intp), _BINS - 1)
-        histogram = self._histogram[rows]
-        histogram *= self._forget
-        histogram[np.arange(len(rows)), bins] += 1.0
-        self._histogram[rows] = histogram
-        # From the latest bin down: the first one whose tail holds more than the share.
-        tail = np.cumsum(histogram[:, ::-1], axis=1)
-        enough = tail > self._late_share * tail[:, -1:]
-        need = _BINS - enough.argmax(axis=1)
-        self.target_s[rows] = np.clip(need * _BIN_S, *self._limits_s)
+        weight = self._weight[rows] * self._growth
+        self._weight[rows] = weight
+        self._histogram[rows, bins] += weight
+        if float(weight.max()) > _WEIGHT_MAX:
+            self._histogram[rows] /= weight[:, None]
+            self._weight[rows] = 1.0
 
     def _roll(self, rows: Rows, when: NDArray[np.float64], late_s: NDArray[np.float64]) -> None:
         """End a window: its earliest packet becomes the base, the difference is the drift."""
