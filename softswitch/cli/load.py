@@ -79,12 +79,14 @@ async def _run(plan: Plan, target: str) -> Result:
     import msgspec
 
     from softswitch.load.demo import DemoSwitch
-    from softswitch.load.plan import local_host, parse_target
+    from softswitch.load.plan import against_itself, local_host, parse_target
 
     plan = msgspec.structs.replace(plan, run=secrets.randbits(31))
     if not target:
         async with DemoSwitch(plan.processes) as switch:
             return await _show(switch.adapt(plan))
+    if target == "self":
+        return await _show(against_itself(plan))
     address, transport, host = parse_target(target)
     own = local_host(address[0])
     return await _show(

@@ -168,9 +168,11 @@ class LoadAgent(UserAgent):
         )
         return await self._answer_to_request(handle)
 
-    async def probe(self, leg: Leg) -> int:
-        """Say BYE again in a dialog that is over: 481 from everybody who has forgotten it. 0: none."""
-        dialog = leg.dialog
+    async def probe(self, leg: Leg, instead: dict[str, object] | None = None) -> int:
+        """Say BYE again in a dialog that is over: 481 from everybody who has forgotten it. 0: none.
+
+        `instead` stands for the leg's own dialog."""
+        dialog = instead if instead is not None else leg.dialog
         if dialog is None:
             return 0
         number = leg.account.number if leg.account is not None else self.user

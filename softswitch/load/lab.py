@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections import defaultdict, deque
@@ -137,6 +138,7 @@ class Lab:
         self._pair_of: dict[int, Pair] = {}
         self._slots: asyncio.Semaphore | None = None
         self._probes = 0
+        self._probe_tells: bool | None = None
         self._unpaired = 0
         self._start_s = 0.0
         self._stopping = False
@@ -161,7 +163,7 @@ class Lab:
         ports = plan.callee_ports
         common: dict[str, Any] = {
             "domain": domain,
-            "peer": plan.target,
+            "peer": ((plan.host, ports[self.index]) if plan.option("self", "") else plan.target),
             "sound_plane": self.sound,
             "ladders": self._ladders,
             "codecs": codecs_offered(plan.codecs),
@@ -343,13 +345,22 @@ class Lab:
             self._ladders.forget(leg.call_id)
 
     async def _probe(self, pair: Pair) -> list[Finding]:
-        """Of some calls: does the target still know the dialog that has ended?"""
+        """Of some calls: does the target still know the dialog that has ended?
+
+        Only where a BYE for a dialog that never was is answered 481; there are those who answer any.
+        """
         if not pair.legs or pair.number % _PROBE_EVERY or self._probes >= _PROBES_MAX:
             return []
         leg = pair.legs[0]
         if leg.dialog is None or leg.end is None or leg.end.by != "local":
             return []
         self._probes += 1
+        if self._probe_tells is None:
+            self._probe_tells = False
+            made_up = {**leg.dialog, "call_id": f"{leg.call_id}-not"}
+            self._probe_tells = await self.callers.probe(leg, made_up) == 481
+        if not self._probe_tells:
+            return []
         await asyncio.sleep(0.5)
         status = await self.callers.probe(leg)
         self.meter.count("probed", self.at_s())
@@ -500,15 +511,15 @@ class Lab:
 
     async def _watch(self) -> None:
         """Each second: what is up, and how we are ourselves."""
-        while True:
-            await asyncio.sleep(1.0)
-            self._sample()
+        for number in itertools.count():
+            await self._until(self._start_s + number + 1)
+            self._sample(number)
 
-    def _sample(self) -> None:
+    def _sample(self, number: int) -> None:
         now, cpu = time.perf_counter(), time.process_time()
         share = (cpu - self._cpu_before) / max(now - self._cpu_at, 1e-6)
         self._cpu_before, self._cpu_at = cpu, now
-        second = self.meter.second(self.at_s())
+        second = self.meter.second(number)
         second.live = self.live
         second.cpu = share
         self.meter.cpu_peak = max(self.meter.cpu_peak, share)
@@ -530,7 +541,7 @@ class Lab:
             self.sound.listener.directory = Directory(known)
 
     def _finish(self) -> None:
-        self._sample()
+        self._sample(max(self.meter.seconds, default=0))
         counts = self.meter.counts
         counts["resent"] += self._ladders.resent
         counts["received_again"] += self._ladders.received_again

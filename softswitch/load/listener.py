@@ -14,9 +14,11 @@ RING = 20_480
 """Samples kept of a stream: 2.56 s."""
 ROWS_MAX = 2048
 _EVERY_SAMPLES = 16_000
+_LEAST_SAMPLES = 6_400
 _AT_ONCE = 16
 _SEARCH_US = 1_500_000
 _FRAME = 160
+_FORGET_US = 50.0
 _CLIPPED = 31_000
 _CLIPPED_SHARE = 0.02
 _AUDIBLE = 3e-5  # -45 dBFS
@@ -100,7 +102,8 @@ class Listener:
         self._end[slots] = np.maximum(end, at + _FRAME)
         transit = at_us - at * 125.0
         before = self._transit[slots]
-        self._transit[slots] = np.where(np.isnan(before), transit, before + (transit - before) / 16)
+        # The fastest packet counts: what our own pacer is late by now and then is no delay of theirs.
+        self._transit[slots] = np.fmin(before + _FORGET_US, transit)
         due = slots[self._end[slots] - self._searched[slots] >= _EVERY_SAMPLES + slots % 4096]
         if due.size:
             self._searched[due] = self._end[due]
@@ -178,9 +181,10 @@ class Listener:
         facts["delay_sum_us"] += delay_us
         facts["delay_max_us"] = max(facts["delay_max_us"], delay_us)
 
-    def heard_others(self, slot: int) -> bool:
-        """Whether there is a recording of this slot at all."""
-        return bool(self._row[slot] >= 0)
+    def finish(self, slot: int) -> None:
+        """A stream ends: what has not been listened to yet is, if there is enough of it."""
+        if self._row[slot] >= 0 and slot not in self._facts and self._end[slot] >= _LEAST_SAMPLES:
+            self._search([slot])
 
     def facts(self, slot: int) -> dict[str, object]:
         """What listening adds to a stream's facts."""

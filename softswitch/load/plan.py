@@ -164,3 +164,22 @@ def parse_options(texts: list[str]) -> dict[str, str]:
             raise ConfigError("set", f"{text!r}", "name=value")
         found[name] = value
     return found
+
+
+def against_itself(plan: Plan) -> Plan:
+    """`plan` with the generator's own answering side as its target: what the generator can do.
+
+    In each process the callers call the callees directly.
+    """
+    ports = []
+    for _ in range(plan.processes):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+    return msgspec.structs.replace(
+        plan,
+        target=("127.0.0.1", ports[0]),
+        callee_ports=ports,
+        dial=plan.dial or "{call}",
+        options={**plan.options, "self": "yes"},
+    )

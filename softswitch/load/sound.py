@@ -33,7 +33,7 @@ PHASES = 4
 TICK_US = signature.FRAME_US // PHASES
 STREAMS_MAX = 16_000
 _CODECS = ("PCMU", "PCMA")
-_CHUNK = 64
+_CHUNK = 128
 _REST_S = 0.5
 _BEHIND_US_MAX = 400_000
 _HEADER = 12
@@ -232,6 +232,7 @@ class SoundPlane:
         self._active[slot] = self._sending[slot] = False
         self._overlays.pop(slot, None)
         self.live -= 1
+        self.listener.finish(slot)
         found = {**self.book.facts(slot), **self.listener.facts(slot)}
         self._free.append((asyncio.get_running_loop().time() + _REST_S, slot))
         return StreamFacts(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import logging
+import os
 import sys
-import threading
 import traceback
 from typing import Any
 
@@ -21,13 +22,14 @@ from softswitch.load.plan import Plan, decode
 from softswitch.load.scenarios import load
 
 _LEAD_S = 0.05
+_COLLECT_S = 60
 
 
 def main() -> None:
     """Entry point of the process; the argument is its number."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     index = int(sys.argv[1])
-    plan = decode(sys.stdin.buffer.readline())
+    plan = decode(_first_line())
     try:
         asyncio.run(_run(plan, index))
     except SoftswitchError as error:
@@ -38,6 +40,17 @@ def main() -> None:
         _say(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
 
 
+def _first_line() -> bytes:
+    """Read one line and not an octet more: the rest is the loop's."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        octet = os.read(0, 1)
+        if not octet:
+            break
+        line += octet
+    return bytes(line)
+
+
 def _say(**what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
@@ -46,22 +59,19 @@ def _say(**what: Any) -> None:
 async def _run(plan: Plan, index: int) -> None:
     scenario = load(plan.scenario)
     lab = Lab(plan, scenario.run, index=index, prepare=scenario.prepare)
-    commands: asyncio.Queue[str] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        for line in sys.stdin.buffer:
-            loop.call_soon_threadsafe(commands.put_nowait, line.decode().strip())
-        loop.call_soon_threadsafe(commands.put_nowait, "stop")
-
+    commands = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(commands), sys.stdin
+    )
     async with lab:
-        threading.Thread(target=read, daemon=True).start()
         _say(ready=True)
-        if await commands.get() != "start":
+        if await commands.readline() != b"start\n":
             return
-        # What is alive now lives to the end; looking at it again and again would cost pauses.
+        # What is alive now lives to the end. A full collection stops everything for 100 ms and more,
+        # so they come once a minute instead of whenever a quarter of all objects is new.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 50, 1_000_000)
         progress = asyncio.create_task(_progress(lab))
         listen = asyncio.create_task(_listen(lab, commands))
         try:
@@ -72,15 +82,17 @@ async def _run(plan: Plan, index: int) -> None:
         _say(meter=meter.as_dict())
 
 
-async def _listen(lab: Lab, commands: asyncio.Queue[str]) -> None:
-    while await commands.get() != "stop":
+async def _listen(lab: Lab, commands: asyncio.StreamReader) -> None:
+    while await commands.readline() not in (b"stop\n", b""):
         pass
     lab.stop()
 
 
 async def _progress(lab: Lab) -> None:
-    while True:
+    for second in itertools.count(1):
         await asyncio.sleep(1.0)
+        if second % _COLLECT_S == 0:
+            gc.collect()
         meter = lab.meter
         _say(
             progress={

@@ -1,0 +1,224 @@
+"""Switches that are broken on purpose: a text-rewriting box between callers and callees, with an RTP
+relay of its own, that does one thing wrong. What it does wrong, the lab must name."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from media.dsp import g711
+from softswitch.sim.audio import speech
+
+Address = tuple[str, int]
+HOST = "127.0.0.1"
+
+
+class Port(asyncio.DatagramProtocol):
+    """One UDP socket that hands on what it gets."""
+
+    def __init__(self, take: Callable[[bytes, Address], None]) -> None:
+        self._take = take
+        self.transport: asyncio.DatagramTransport
+
+    @classmethod
+    async def open(cls, take: Callable[[bytes, Address], None]) -> Port:
+        loop = asyncio.get_running_loop()
+        _, port = await loop.create_datagram_endpoint(lambda: cls(take), local_addr=(HOST, 0))
+        return port
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._take(data, addr)
+
+    @property
+    def local(self) -> Address:
+        return self.transport.get_extra_info("sockname")[:2]
+
+    def send(self, data: bytes, to: Address) -> None:
+        self.transport.sendto(data, to)
+
+
+@dataclass
+class Side:
+    """The RTP of one party: where it wants its sound, and the port it is shown."""
+
+    port: Port | None = None
+    wants: Address | None = None
+    packets: int = 0
+
+
+@dataclass
+class BrokenCall:
+    number: int
+    caller: Side = field(default_factory=Side)
+    callee: Side = field(default_factory=Side)
+    caller_sip: Address = (HOST, 0)
+    shifts: dict[str, int] = field(default_factory=dict)
+
+
+class BrokenSwitch:
+    """Relays calls to `callee`; `fault` says what is wrong ("" nothing). With `blur` it decodes and
+    encodes all sound, so that nothing but listening helps.
+
+    Faults: one-way, swapped, looped, wrong-file, loss, hidden-loss, delay, clipping, gaps, leak,
+    slow-bye, silence, duplicates.
+    """
+
+    def __init__(
+        self, callee: Address, fault: str = "", *, blur: bool = False, seed: int = 1
+    ) -> None:
+        self.callee = callee
+        self.fault = fault
+        self.blur = blur
+        self.calls: dict[str, BrokenCall] = {}
+        self.ended: set[str] = set()
+        self._random = random.Random(seed)
+        self._ports: list[Port] = []
+        self._front: Port
+        self._back: Port
+        self._file = g711.encode_alaw(speech(99, 8.0))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._front = await Port.open(self._from_caller)
+        self._back = await Port.open(self._from_callee)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for port in self._ports:
+            port.transport.close()
+        self._front.transport.close()
+        self._back.transport.close()
+        await asyncio.sleep(0)
+
+    @property
+    def address(self) -> Address:
+        return self._front.local
+
+    # -- SIP -----------------------------------------------------------------------------------
+
+    def _from_caller(self, data: bytes, source: Address) -> None:
+        self._spawn(self._forward(data, source, up=True))
+
+    def _from_callee(self, data: bytes, source: Address) -> None:
+        self._spawn(self._forward(data, source, up=False))
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, data: bytes, source: Address, *, up: bool) -> None:
+        text = data.decode()
+        call_id = re.search(r"\r\nCall-ID: (\S+)", text)[1]  # type: ignore[index]
+        known = call_id in self.calls
+        if up and text.startswith("BYE ") and (not known or (self.fault == "leak" and known)):
+            # A leak: the caller is told that all is well, and nobody else is told anything.
+            self._answer(text, source, "200 OK" if known else "481 Call/Transaction Does Not Exist")
+            return
+        call = self.calls.get(call_id)
+        if call is None:
+            call = self.calls[call_id] = BrokenCall(len(self.calls), caller_sip=source)
+        if "\r\nContent-Type: application/sdp" in text:
+            text = await self._rewrite(call, text, from_caller=up)
+        if up:
+            text = text.replace(f"{source[0]}:{source[1]}>", "{}:{}>".format(*self._back.local))
+            self._back.send(text.encode(), self.callee)
+            return
+        text = text.replace("{}:{}".format(*self.callee), "{}:{}".format(*self._front.local))
+        ends = text.startswith("SIP/2.0 200") and " BYE\r\n" in text
+        if ends and self.fault == "slow-bye":
+            await asyncio.sleep(1.2)
+        self._front.send(text.encode(), call.caller_sip)
+        if ends:
+            self.calls.pop(call_id, None)
+
+    def _answer(self, request: str, source: Address, status: str) -> None:
+        kept = [
+            line for line in request.split("\r\n") if re.match(r"(Via|From|To|Call-ID|CSeq):", line)
+        ]
+        answer = "\r\n".join([f"SIP/2.0 {status}", *kept, "Content-Length: 0", "", ""])
+        self._front.send(answer.encode(), source)
+
+    async def _rewrite(self, call: BrokenCall, text: str, *, from_caller: bool) -> str:
+        """Show each party a port of ours instead of the other's."""
+        mine, shown = (call.caller, call.callee) if from_caller else (call.callee, call.caller)
+        port = int(re.search(r"\r\nm=audio (\d+)", text)[1])  # type: ignore[index]
+        host = re.search(r"\r\nc=IN IP4 (\S+)", text)[1]  # type: ignore[index]
+        mine.wants = (host, port)
+        if shown.port is None:
+            shown.port = await Port.open(lambda data, _: self._sound(call, data, to=mine))
+            self._ports.append(shown.port)
+        head, _, body = text.partition("\r\n\r\n")
+        body = body.replace(f"m=audio {port}", f"m=audio {shown.port.local[1]}")
+        body = re.sub(r"c=IN IP4 \S+", f"c=IN IP4 {HOST}", body)
+        head = re.sub(r"Content-Length: \d+", f"Content-Length: {len(body)}", head)
+        return f"{head}\r\n\r\n{body}"
+
+    # -- RTP -----------------------------------------------------------------------------------
+
+    def _sound(self, call: BrokenCall, data: bytes, *, to: Side) -> None:
+        to.packets += 1
+        if self.blur or self.fault in ("clipping", "wrong-file", "silence"):
+            data = self._decoded(data, to)
+        if self.fault == "one-way" and to is call.callee:
+            return
+        if self.fault in ("loss", "hidden-loss") and self._random.random() < 0.02:
+            call.shifts[str(id(to))] = call.shifts.get(str(id(to)), 0) + 1
+            return
+        if self.fault == "hidden-loss":
+            number = int.from_bytes(data[2:4], "big") - call.shifts.get(str(id(to)), 0)
+            data = data[:2] + (number & 0xFFFF).to_bytes(2, "big") + data[4:]
+        if self.fault == "gaps" and to.packets % 100 > 80:
+            return
+        if self.fault == "swapped":
+            calls = sorted(self.calls.values(), key=lambda one: one.number)
+            partner = next((one for one in calls if one.number == call.number ^ 1), None)
+            if partner is None:
+                return
+            to = partner.callee if to is call.callee else partner.caller
+            call = partner
+        if self.fault == "looped":
+            to = call.caller if to is call.callee else call.callee
+        self._out(call, data, to)
+        if self.fault == "duplicates" and to.packets % 5 == 0:
+            self._out(call, data, to)
+
+    def _out(self, call: BrokenCall, data: bytes, to: Side) -> None:
+        via = to.port
+        if to.wants is None or via is None:
+            return
+        if self.fault == "delay":
+            wants = to.wants
+            asyncio.get_running_loop().call_later(0.04, lambda: _send(via, data, wants))
+        else:
+            via.send(data, to.wants)
+
+    def _decoded(self, data: bytes, to: Side) -> bytes:
+        alaw = data[1] & 0x7F == 8
+        codes = np.frombuffer(data[12:], np.uint8)
+        pcm = (g711.decode_alaw if alaw else g711.decode_ulaw)(codes).astype(np.float64)
+        if self.fault == "wrong-file":
+            at = to.packets * 160 % (len(self._file) - 160)
+            pcm = g711.decode_alaw(self._file[at : at + 160]).astype(np.float64)
+        elif self.fault == "silence":
+            pcm[:] = 0
+        pcm *= 12.0 if self.fault == "clipping" else 0.9
+        wave = np.clip(np.round(pcm), -32_768, 32_767).astype(np.int16)
+        return data[:12] + (g711.encode_alaw if alaw else g711.encode_ulaw)(wave).tobytes()
+
+
+def _send(port: Port, data: bytes, to: Address) -> None:
+    if not port.transport.is_closing():
+        port.send(data, to)
