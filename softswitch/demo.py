@@ -87,7 +87,7 @@ class Demo:
 
     def __init__(self, directory: Path) -> None:
         self.passwords = {"1001": secrets.token_urlsafe(12), "1002": secrets.token_urlsafe(12)}
-        media_low = 20_000 + 2 * secrets.randbelow(10_000)
+        media_low = 20_000 + 2 * secrets.randbelow(5_000)  # below the ports that systems give out
         text = _OFFICE.format(
             country="US",
             sip_port=_free_port(socket.SOCK_DGRAM),

@@ -8,102 +8,246 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from softswitch.load.plan import Plan
-    from softswitch.load.result import Result
+    import asyncio
 
-_Many = Annotated[list[str] | None, typer.Option()]
+    from softswitch.load.result import Result
+    from softswitch.load.start import Wish
+
+_CALLS = 50
+_SHAPE, _WHO, _JUDGE, _NET = "Shape of the load", "Who calls whom", "Judgement", "Network"
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def load(
         scenario: Annotated[
-            str, typer.Argument(help="uac, uac-uas, or a file: scenario.py.")
+            str,
+            typer.Argument(
+                help="uac-uas, uac, register, queue, ivr, conference, transfer, flood, mixed; or a "
+                "file: scenario.py, a SIPp scenario.xml. `list` tells what each does."
+            ),
         ] = "uac-uas",
         target: Annotated[
-            str, typer.Option(help="sip:host:port;transport=udp. Without one: a switch of our own.")
+            str,
+            typer.Option(
+                "--target",
+                "-t",
+                help="sip:host:port;transport=udp. Left out: a switch of our own is started; `self`: "
+                "what the generator can do.",
+            ),
         ] = "",
-        calls: Annotated[int, typer.Option(min=0, help="How many in all; 0: no limit.")] = 0,
-        rate: Annotated[float, typer.Option(min=0.001, help="New calls a second.")] = 10.0,
-        ramp: Annotated[float, typer.Option(min=0, help="Seconds until that rate.")] = 0.0,
-        concurrent: Annotated[int, typer.Option(min=0, help="Calls at once at most; 0: any.")] = 0,
-        hold: Annotated[str, typer.Option(help="Seconds a call: 30, exp:180, uniform:5-10.")] = "5",
-        duration: Annotated[float, typer.Option(min=0, help="Seconds in which calls begin.")] = 0.0,
-        codec: Annotated[str, typer.Option(help="Offered, best first: PCMA,PCMU.")] = "PCMA,PCMU",
-        media: Annotated[bool, typer.Option(help="Send and judge sound.")] = True,
+        demo: Annotated[bool, typer.Option("--demo", help="Start a switch of our own.")] = False,
+        calls: Annotated[
+            int, typer.Option(min=0, help="How many in all.", rich_help_panel=_SHAPE)
+        ] = 0,
+        rate: Annotated[
+            float,
+            typer.Option(min=0.001, max=1e5, help="New calls a second.", rich_help_panel=_SHAPE),
+        ] = 10.0,
+        ramp: Annotated[
+            float, typer.Option(min=0, help="Seconds to reach the rate.", rich_help_panel=_SHAPE)
+        ] = 0.0,
+        poisson: Annotated[
+            bool, typer.Option(help="Calls come at random times.", rich_help_panel=_SHAPE)
+        ] = False,
+        concurrent: Annotated[
+            int, typer.Option(min=0, help="At once at most; 0: any.", rich_help_panel=_SHAPE)
+        ] = 0,
+        hold: Annotated[
+            str,
+            typer.Option(
+                help="Seconds a call: 30, exp:180, uniform:5-10, normal:60,15, erlang:20,3, "
+                "lognormal:120,0.8.",
+                rich_help_panel=_SHAPE,
+            ),
+        ] = "5",
+        answer: Annotated[
+            str, typer.Option(help="Seconds until we answer.", rich_help_panel=_SHAPE)
+        ] = "0",
+        patience: Annotated[
+            str, typer.Option(help="Seconds a queue is waited in.", rich_help_panel=_SHAPE)
+        ] = "exp:30",
+        duration: Annotated[
+            float, typer.Option(min=0, help="Seconds in which calls begin.", rich_help_panel=_SHAPE)
+        ] = 0.0,
+        processes: Annotated[
+            int, typer.Option(min=1, max=64, help="Generators.", rich_help_panel=_SHAPE)
+        ] = 1,
+        seed: Annotated[
+            int, typer.Option(help="The same one, the same calls.", rich_help_panel=_SHAPE)
+        ] = 1,
         dial: Annotated[
-            str, typer.Option(help="Number to call; {call}, {callee}, {caller}, {process} fit in.")
+            str,
+            typer.Option(
+                help="What to call; {call}, {callee}, {caller}, {process} are filled in.",
+                rich_help_panel=_WHO,
+            ),
         ] = "",
-        callers: Annotated[str, typer.Option(help="1001-1050:secret, or a .csv file.")] = "",
-        callees: Annotated[str, typer.Option(help="Like --callers; they register.")] = "",
-        processes: Annotated[int, typer.Option(min=1, max=64, help="Generators.")] = 1,
-        seed: Annotated[int, typer.Option(help="The same seed makes the same calls.")] = 1,
+        callers: Annotated[
+            str,
+            typer.Option(
+                help="Who calls: 1001-1050:secret ({} in it is the number), or a .csv file.",
+                rich_help_panel=_WHO,
+            ),
+        ] = "",
+        callees: Annotated[
+            str, typer.Option(help="Telephones of ours that are called.", rich_help_panel=_WHO)
+        ] = "",
+        register: Annotated[
+            int,
+            typer.Option(
+                min=-1, help="So many callees register first; -1: all.", rich_help_panel=_WHO
+            ),
+        ] = -1,
+        expires: Annotated[
+            int, typer.Option(min=1, help="Seconds of a registration.", rich_help_panel=_WHO)
+        ] = 300,
+        domain: Annotated[
+            str, typer.Option(help="In URIs instead of the target's host.", rich_help_panel=_WHO)
+        ] = "",
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", help="name=value for the scenario.", rich_help_panel=_WHO),
+        ] = None,
+        codec: Annotated[
+            str, typer.Option(help="Offered, best first.", rich_help_panel=_NET)
+        ] = "PCMA,PCMU",
+        media: Annotated[
+            bool, typer.Option(help="Send sound and judge it.", rich_help_panel=_NET)
+        ] = True,
+        own: Annotated[str, typer.Option(help="Our own IP address.", rich_help_panel=_NET)] = "",
+        fault: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="A bad network: up:loss=2%,delay=40ms (up, down, both; loss, burst, duplicate, "
+                "reorder, delay, jitter, bandwidth), rebind=20s.",
+                rich_help_panel=_NET,
+            ),
+        ] = None,
+        owned: Annotated[
+            bool,
+            typer.Option(
+                "--i-own-this", help="Allow a flood of another machine.", rich_help_panel=_NET
+            ),
+        ] = False,
+        fail_if: Annotated[
+            list[str] | None,
+            typer.Option(
+                help='Exit with 1 if so: "setup_p99_ms > 200 | loss > 1%".', rich_help_panel=_JUDGE
+            ),
+        ] = None,
+        limit: Annotated[
+            list[str] | None,
+            typer.Option(help="What is a fault: delay_ms=30, loss=0.5%.", rich_help_panel=_JUDGE),
+        ] = None,
+        pid: Annotated[
+            list[int] | None,
+            typer.Option(help="Processes of the target to watch.", rich_help_panel=_JUDGE),
+        ] = None,
         json_file: Annotated[
-            Path | None, typer.Option("--json", help="Write all figures there.")
+            Path | None, typer.Option("--json", help="All figures.", rich_help_panel=_JUDGE)
+        ] = None,
+        html: Annotated[
+            Path | None, typer.Option(help="The report with plots.", rich_help_panel=_JUDGE)
+        ] = None,
+        junit: Annotated[
+            Path | None, typer.Option(help="For a CI system.", rich_help_panel=_JUDGE)
         ] = None,
     ) -> None:
-        """Make calls in numbers and say what was wrong with them."""
-        import asyncio
+        """Make calls in numbers against any SIP system and say what was wrong with them."""
+        from softswitch.errors import ConfigError
+        from softswitch.load.plan import Plan, parse_accounts, parse_options
+        from softswitch.load.start import Reports, Wish, parse_limits
 
-        from softswitch.load.plan import Plan, parse_accounts
-
+        if scenario == "list":
+            _list()
+            return
+        if demo and target:
+            raise ConfigError("demo", "a target was named too", "one of both")
+        called = parse_accounts(callees, "callees")
         plan = Plan(
             scenario=scenario,
             target=("127.0.0.1", 5060),
-            calls=calls if calls or duration else 50,
+            domain=domain,
+            calls=calls if calls or duration else _CALLS,
             rate=rate,
             ramp_s=ramp,
             concurrent=concurrent,
             hold=hold,
+            answer=answer,
+            patience=patience,
             duration_s=duration,
+            poisson=poisson,
             codecs=tuple(part.strip() for part in codec.split(",")),
-            media=media,
+            media=media and scenario not in ("register", "flood"),
             dial=dial,
             callers=parse_accounts(callers, "callers"),
-            callees=parse_accounts(callees, "callees"),
-            register=bool(callees),
+            callees=called if register < 0 else called[:register],
+            register=bool(called) and register != 0,
+            expires_s=expires,
             processes=processes,
             seed=seed,
+            host=own or ("" if target and target != "self" else "127.0.0.1"),
+            faults=fault or [],
+            limits=parse_limits(limit or []),
+            options=parse_options(settings or []),
+            pids=pid or [],
         )
-        result = asyncio.run(_run(plan, target))
-        if json_file is not None:
-            import json
-
-            json_file.write_text(json.dumps(result.as_dict(), indent=1) + "\n")
+        wish = Wish(plan, target, tuple(fail_if or ()), owned)
+        result = _run(wish)
+        for path in Reports(json_file, html, junit).write(result):
+            typer.echo(f"written: {path}")
         raise typer.Exit(0 if result.passed else 1)
 
 
-async def _run(plan: Plan, target: str) -> Result:
-    import secrets
+def _list() -> None:
+    from softswitch.load.scenarios import BUILT_IN
+    from softswitch.load.scenarios import load as load_scenario
 
-    import msgspec
-
-    from softswitch.load.demo import DemoSwitch
-    from softswitch.load.plan import against_itself, local_host, parse_target
-
-    plan = msgspec.structs.replace(plan, run=secrets.randbits(31))
-    if not target:
-        async with DemoSwitch(plan.processes) as switch:
-            return await _show(switch.adapt(plan))
-    if target == "self":
-        return await _show(against_itself(plan))
-    address, transport, host = parse_target(target)
-    own = local_host(address[0])
-    return await _show(
-        msgspec.structs.replace(plan, target=address, transport=transport, domain=host, host=own)
-    )
+    for name in BUILT_IN:
+        typer.echo(f"{name:12} {load_scenario(name).about}")
 
 
-async def _show(plan: Plan) -> Result:
+def _run(wish: Wish) -> Result:
+    import asyncio
+
     from rich.console import Console
     from rich.live import Live
 
     from softswitch.load.console import progress_view, summary_view
-    from softswitch.load.run import run
+    from softswitch.load.plan import Plan
+    from softswitch.load.run import Watch
+    from softswitch.load.start import carry_out
 
     console = Console()
-    title = f"{plan.scenario} against {plan.target[0]}:{plan.target[1]}"
-    with Live(console=console, refresh_per_second=2, transient=True) as live:
-        result = await run(plan, lambda workers: live.update(progress_view(workers, title)))
+
+    async def main() -> Result:
+        stop = asyncio.Event()
+        _stop_on_signal(stop)
+        with Live(console=console, refresh_per_second=2, transient=True) as live:
+
+            def watch(plan: Plan) -> Watch:
+                title = (
+                    f"{plan.scenario} against {plan.target[0]}:{plan.target[1]} (Ctrl-C ends it)"
+                )
+                return lambda workers: live.update(progress_view(workers, title))
+
+            return await carry_out(wish, watch, stop)
+
+    result = asyncio.run(main())
     console.print(summary_view(result))
     return result
+
+
+def _stop_on_signal(stop: asyncio.Event) -> None:
+    """The first Ctrl-C lets calls end; the second one ends everything."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, first)

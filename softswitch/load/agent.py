@@ -92,6 +92,7 @@ class LoadAgent(UserAgent):
         self.ladders = ladders
         self._plane = sound_plane
         self._receive = receive
+        self._registrations: dict[str, tuple[str, int]] = {}
         self._on_leg = on_leg
         self._on_state = on_state
 
@@ -107,6 +108,7 @@ class LoadAgent(UserAgent):
         intended_s: float,
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 60.0,
+        events: bool = True,
     ) -> Leg:
         """Send an INVITE for `number`, a user part or a SIP URI; what follows is in the `Leg`."""
         target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
@@ -122,6 +124,7 @@ class LoadAgent(UserAgent):
             intended_s=intended_s,
         )
         leg.account = account
+        self.dtmf = events
         try:
             leg.session = self.stack.invite(
                 target=target,
@@ -140,6 +143,8 @@ class LoadAgent(UserAgent):
             if stream is not None:
                 stream.close()
             raise
+        finally:
+            self.dtmf = True
         self.calls[leg.session] = leg
         self.driver.pump()
         return leg
@@ -153,7 +158,10 @@ class LoadAgent(UserAgent):
         return f"sip:{number}@{write_host(host, port)}{suffix}"
 
     async def register(self, account: Account, expires_s: int = 3600) -> SipResponse:
-        """Register one account. Raises `SimulationError` when no answer comes."""
+        """Register one account, or refresh it. Raises `SimulationError` when no answer comes."""
+        call_id, cseq = self._registrations.get(
+            account.number, (f"{self._random.getrandbits(80):020x}", 0)
+        )
         aor = f"sip:{account.number}@{self.domain}"
         handle = self.stack.request(
             "REGISTER",
@@ -164,9 +172,14 @@ class LoadAgent(UserAgent):
             contact=self.contact_of(account.number),
             headers=(("Expires", str(expires_s)),),
             credentials=account.credentials,
+            call_id=call_id,
+            cseq=cseq + 1,
             now_s=self.now_s(),
         )
-        return await self._answer_to_request(handle)
+        response = await self._answer_to_request(handle)
+        # A challenge that was answered has used more numbers.
+        self._registrations[account.number] = (call_id, max(cseq + 1, response.cseq.number))
+        return response
 
     async def probe(self, leg: Leg, instead: dict[str, object] | None = None) -> int:
         """Say BYE again in a dialog that is over: 481 from everybody who has forgotten it. 0: none.
@@ -203,6 +216,11 @@ class LoadAgent(UserAgent):
         self._handles[handle] = future
         self.driver.pump()
         return await future
+
+    def send_raw(self, data: bytes) -> None:
+        """Send octets to the target without any state of ours."""
+        assert self._transport is not None
+        self._transport.send(data, self._flow())
 
     # -- called by the legs and the user agent ---------------------------------------------------------
 

@@ -103,7 +103,7 @@ def summary_view(result: Result) -> Any:
         parts.append(Text(words, style="bold red"))
     for entry in result.failed_if:
         style = "red" if entry["failed"] else "green"
-        state = "FAILED" if entry["failed"] else "passed"
+        state = "CROSSED" if entry["failed"] else "not crossed"
         parts.append(Text(f"{state}: {entry['text']}", style=style))
     return Group(*parts)
 

@@ -16,8 +16,17 @@ from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan
 
 _READY_S = 60.0
+_DIAL = {
+    "uac": "*43",
+    "uac-uas": "9{process2}{call}",
+    "conference": "8000",
+    "ivr": "7000",
+    "queue": "5000",
+    "transfer": "",
+}
 _SERVER, _CALLER, _CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 FIRST_EXTENSION, FIRST_AGENT = 1001, 2001
+_PARTIES, AGENTS = 1, 10
 
 _OFFICE = """\
 [office]
@@ -53,10 +62,34 @@ health_check_s = 0
 number = "8000"
 max_participants = 1000
 
+[[ivr]]
+name = "main"
+number = "7000"
+options = {{ "1" = "extension:{party}" }}
+otherwise = "hangup"
+
+[[queue]]
+name = "support"
+number = "5000"
+route = ["priority", "longest-idle"]
+ring_s = 10
+wrap_up_s = 1
+max_waiting = 1000
+
 [[inbound]]
 from = "gen"
 number = "8000"
 to = "conference:8000"
+
+[[inbound]]
+from = "gen"
+number = "7000"
+to = "ivr:main"
+
+[[inbound]]
+from = "gen"
+number = "5000"
+to = "queue:support"
 """
 _SINK = """
 [[trunk]]
@@ -71,6 +104,13 @@ health_check_s = 0
 from = "gen"
 number = "9{index:02d}*"
 to = "trunk:sink{index}"
+"""
+_AGENT = """
+[[agent]]
+id = "agent{number}"
+extension = "{number}"
+password = "{password}"
+queues = ["support"]
 """
 _EXTENSION = """
 [[extension]]
@@ -90,15 +130,25 @@ class DemoSwitch:
         self._sinks = [_free_port(_CALLED) for _ in range(processes)]
         self._process: asyncio.subprocess.Process | None = None
         self._file = Path(self._folder.name) / "office.toml"
-        low = 20_000 + 2 * secrets.randbelow(8_000)
+        low = 20_000 + 2 * secrets.randbelow(4_000)  # below the ports that systems give out
         http = _free_port(_SERVER, socket.SOCK_STREAM)
         text = _OFFICE.format(
-            server=_SERVER, caller=_CALLER, sip=self._sip, http=http, low=low, high=low + 3999
+            server=_SERVER,
+            caller=_CALLER,
+            sip=self._sip,
+            http=http,
+            low=low,
+            high=low + 3999,
+            party=FIRST_AGENT,
         )
         for index, port in enumerate(self._sinks):
             text += _SINK.format(index=index, called=_CALLED, port=port)
         for number in range(extensions):
             text += _EXTENSION.format(number=FIRST_EXTENSION + number, password=self._password)
+        for number in range(_PARTIES + AGENTS):
+            text += _EXTENSION.format(number=FIRST_AGENT + number, password=self._password)
+        for number in range(_PARTIES, _PARTIES + AGENTS):
+            text += _AGENT.format(number=FIRST_AGENT + number, password=self._password)
         self._file.write_text(text)
 
     async def __aenter__(self) -> Self:
@@ -152,6 +202,7 @@ class DemoSwitch:
     def adapt(self, plan: Plan) -> Plan:
         """`plan` against this switch."""
         accounts = [(str(FIRST_EXTENSION + n), self._password) for n in range(self._extensions)]
+        phones = [(str(FIRST_AGENT + n), self._password) for n in range(_PARTIES + AGENTS)]
         changes: dict[str, object] = {
             "target": (_SERVER, self._sip),
             "domain": "load.example",
@@ -160,24 +211,32 @@ class DemoSwitch:
         through = {
             "host": _CALLER,
             "callee_host": _CALLED,
+            "phone_host": _SERVER,
             "callee_ports": self._sinks,
-            "dial": plan.dial or "9{process2}{call}",
             "callers": plan.callers or [("load", None)],
         }
         half = len(accounts) // 2
+        dial = _DIAL.get(plan.scenario, _DIAL["uac-uas"])
         match plan.scenario:
-            case "uac" | "register" | "ivr":
-                changes |= {"callers": accounts, "dial": plan.dial or "*43"}
-            case "conference":
-                changes |= {**through, "dial": plan.dial or "8000"}
-            case "transfer" | "queue":
+            case "uac" | "register":
+                changes |= {"callers": accounts}
+            case "transfer":
                 changes |= {
                     "callers": accounts[:half],
                     "callees": accounts[half:],
                     "register": True,
                 }
+            case "queue":
+                changes |= {**through, "callees": phones[_PARTIES:], "register": True}
+            case "ivr":
+                changes |= {**through, "callees": phones[:_PARTIES], "register": True}
+            case "mixed":
+                dials = {f"dial_{name.replace('-', '_')}": text for name, text in _DIAL.items()}
+                options = {**dials, "login": "*22", **plan.options}
+                changes |= {**through, "callees": phones, "register": True, "options": options}
             case _:
                 changes |= through
+        changes["dial"] = plan.dial or dial
         return msgspec.structs.replace(plan, **changes)
 
 

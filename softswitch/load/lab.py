@@ -25,7 +25,14 @@ from softswitch.load.plan import Plan
 from softswitch.load.signature import Directory
 from softswitch.load.sound import SoundPlane, codecs_offered, raise_file_limit
 from softswitch.load.streams import StreamFacts
-from softswitch.load.verdict import Finding, judge_call
+from softswitch.load.verdict import (
+    Finding,
+    callee_identity,
+    caller_identity,
+    judge_call,
+    judge_loose,
+    stranger_identity,
+)
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.datagram import PhoneNetwork
 from softswitch.sim.loop import SimulationError
@@ -35,7 +42,6 @@ from softswitch.sip.status import reason_of
 
 Scenario = Callable[["Caller"], Awaitable[None]]
 
-_UNPAIRED = 0x8000_0000
 _PROBES_MAX = 20
 _PROBE_EVERY = 10
 _DRAIN_S = 40.0
@@ -59,7 +65,8 @@ class Caller:
     """What a scenario is given: one caller, who may dial as often as he likes.
 
     `number` counts the calls of the whole run, `account` is who calls, `rng` his own chance (the same
-    for a seed), `lab` the generator.
+    for a seed), `lab` the generator. `tolerates` are findings that are none in this scenario,
+    `own_sound_is_right` says that he is to hear himself (an echo test).
     """
 
     def __init__(self, lab: Lab, number: int, intended_s: float) -> None:
@@ -70,6 +77,9 @@ class Caller:
         self.account = lab.account_of(number)
         self.pair = Pair(number)
         self.own_sound_is_right = False
+        self.tolerates: set[str] = set()
+        self.awaited: list[str] = []
+        self.role = lab.plan.scenario
         self._first = True
 
     def dial(
@@ -78,13 +88,17 @@ class Caller:
         *,
         account: Account | None = None,
         timeout_s: float | None = None,
+        events: bool = True,
     ) -> Leg:
-        """Call `to`, by default the number that `--dial` says; go on with `await call.answered()`."""
+        """Call `to`, by default the number that `--dial` says; go on with `await call.answered()`.
+
+        Without `events` no telephone-events are offered, so that digits must be heard in the sound.
+        """
         lab = self.lab
         number = to if to is not None else lab.number_to_dial(self)
         intended_s = self.intended_s if self._first else lab.now_s()
         self._first = False
-        return lab.dial(self, number, account or self.account, intended_s, timeout_s)
+        return lab.dial(self, number, account or self.account, intended_s, timeout_s, events)
 
     def hold_s(self) -> float:
         """How long to talk: one draw of `--hold`."""
@@ -124,6 +138,8 @@ class Lab:
         self.sound: SoundPlane | None = None
         self.callers: LoadAgent
         self.callees: LoadAgent
+        self.phones: LoadAgent
+        self.loose: list[Leg] = []
         self.free_callees: deque[Account] = deque()
         self.live = 0
         self.extra: list[asyncio.Task[Any]] = []
@@ -131,7 +147,7 @@ class Lab:
         self._scenario = scenario
         self._prepare = prepare
         self._network = network
-        self._rng = random.Random(f"lab {plan.seed} {index}")
+        self.rng = random.Random(f"lab {plan.seed} {index}")
         self._ladders = Ladders(self._note_bye)
         self._accounts = plan.caller_accounts[index :: plan.processes] or [Account("load")]
         self._waiting: dict[str, deque[Caller]] = defaultdict(deque)
@@ -183,9 +199,13 @@ class Lab:
             **common,
         )
         await self.callees.open()
+        self.phones = LoadAgent(
+            network, user="load", host=plan.phone_host or plan.host, seed=seed + 700, **common
+        )
+        await self.phones.open()
         self.free_callees.extend(plan.callee_accounts[self.index :: plan.processes])
         if plan.register and self.free_callees:
-            await self.register_all(list(self.free_callees), self.callees)
+            await self.register_all(list(self.free_callees), self.phones)
         if self._prepare is not None:
             await self._prepare(self)
 
@@ -196,7 +216,7 @@ class Lab:
         await asyncio.gather(*self.extra, return_exceptions=True)
         if self.sound is not None:
             self.sound.close()
-        for agent in (self.callers, self.callees):
+        for agent in (self.callers, self.callees, self.phones):
             await agent.close()
 
     async def __aenter__(self) -> Self:
@@ -275,6 +295,7 @@ class Lab:
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
+        self._judge_loose()
         self._finish()
         return self.meter
 
@@ -389,6 +410,7 @@ class Lab:
                 own_allowed=caller.own_sound_is_right,
                 talk_s=talk_s,
             )
+        found = [finding for finding in found if finding.code not in caller.tolerates]
         self.meter.faults(found, f"call {pair.number}")
 
     def _note_wrong(self, facts: StreamFacts) -> None:
@@ -402,14 +424,19 @@ class Lab:
         """The account that makes call `number`."""
         return self._accounts[(number // self.plan.processes) % len(self._accounts)]
 
+    def next_callee(self) -> Account:
+        """The registered callee whose turn it is. Raises `SoftswitchError` when there are none."""
+        if not self.free_callees:
+            raise SoftswitchError("this scenario needs --callees that register")
+        self.free_callees.rotate(-1)
+        return self.free_callees[-1]
+
     def number_to_dial(self, caller: Caller) -> str:
         """`--dial` filled in, or the next callee that is free."""
-        plan = self.plan
-        callee = ""
-        if self.free_callees and ("{callee}" in plan.dial or not plan.dial):
-            self.free_callees.rotate(-1)
-            callee = self.free_callees[-1].number
-        text = plan.dial or "{callee}"
+        text = (
+            self.plan.option(f"dial_{caller.role.replace('-', '_')}", self.plan.dial) or "{callee}"
+        )
+        callee = self.next_callee().number if self.free_callees and "{callee}" in text else ""
         number = (
             text.replace("{callee}", callee)
             .replace("{process2}", f"{self.index:02d}")
@@ -429,9 +456,10 @@ class Lab:
         account: Account,
         intended_s: float,
         timeout_s: float | None = None,
+        events: bool = True,
     ) -> Leg:
         """See `Caller.dial`."""
-        identity = 2 * caller.number + 2 + 0x1000_0000 * len(caller.pair.legs)
+        identity = caller_identity(caller.number, len(caller.pair.legs))
         leg = self.callers.dial(
             number,
             account=account,
@@ -440,6 +468,7 @@ class Lab:
             intended_s=intended_s,
             headers=((_MARK, str(caller.number)),),
             timeout_s=timeout_s if timeout_s is not None else self.plan.timeout_s,
+            events=events,
         )
         caller.pair.legs.append(leg)
         self._pair_of[identity] = caller.pair
@@ -447,14 +476,26 @@ class Lab:
         return leg
 
     def _forget(self, caller: Caller) -> None:
+        for leg in caller.pair.taken:
+            self._pair_of.pop(leg.identity, None)
+        for number in caller.awaited:
+            self._forget_waiting(number, caller)
         for leg in caller.pair.legs:
             self._pair_of.pop(leg.identity, None)
-            waiting = self._waiting.get(_user_of(leg.number))
-            if waiting is not None:
-                with contextlib.suppress(ValueError):
-                    waiting.remove(caller)
-                if not waiting:
-                    del self._waiting[_user_of(leg.number)]
+            self._forget_waiting(_user_of(leg.number), caller)
+
+    def _forget_waiting(self, number: str, caller: Caller) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is not None:
+            with contextlib.suppress(ValueError):
+                waiting.remove(caller)
+            if not waiting:
+                del self._waiting[number]
+
+    def expect_call(self, number: str, caller: Caller) -> None:
+        """The next call to `number` will be a part of this caller's (after a transfer)."""
+        caller.awaited.append(number)
+        self._waiting[number].append(caller)
 
     def _receive(self, request: SipRequest) -> Reception:
         """Who is being called by whom: by our mark where it has come through, else by the number."""
@@ -462,19 +503,23 @@ class Lab:
             special = self.receive(request)
             if special is not None:
                 return special
-        behaviour = Behaviour(ring_s=self.answer_after.draw(self._rng))
+        behaviour = Behaviour(ring_s=self.answer_after.draw(self.rng))
         leg = self._caller_of(request)
         if leg is None:
             self._unpaired += 1
-            return Reception(_UNPAIRED + (self.index << 20) + self._unpaired, 0, behaviour)
+            number = (self.index << 18) + self._unpaired
+            return Reception(stranger_identity(number), 0, behaviour)
+        pair = self._pair_of[leg.identity]
+        identity = callee_identity(leg.identity, len(pair.taken))
         if leg.stream is not None:
-            leg.stream.expect(leg.identity + 1)
-        return Reception(leg.identity + 1, leg.identity, behaviour)
+            leg.stream.expect(identity)
+        self._pair_of[identity] = pair
+        return Reception(identity, leg.identity, behaviour)
 
     def _caller_of(self, request: SipRequest) -> Leg | None:
         mark = request.headers.get(_MARK)
         if mark is not None and mark.isdecimal() and len(mark) < 10:
-            pair = self._pair_of.get(2 * int(mark) + 2)
+            pair = self._pair_of.get(caller_identity(int(mark)))
             if pair is not None:
                 return pair.legs[-1]
         waiting = self._waiting.get(request.request_uri.user or "")
@@ -484,16 +529,18 @@ class Lab:
         return caller.pair.legs[-1]
 
     def _took(self, leg: Leg) -> None:
-        pair = self._pair_of.get(leg.identity - 1)
+        pair = self._pair_of.get(leg.identity)
         if pair is not None:
             pair.taken.append(leg)
+        elif leg.stream is not None:
+            self.loose.append(leg)
         self.meter.count("received", self.at_s())
 
     # -- measuring ---------------------------------------------------------------------------------
 
     def _note_state(self, leg: Leg, state: str) -> None:
-        if not leg.outgoing:
-            return
+        if not leg.outgoing or not leg.identity:
+            return  # an incoming call, or an agent who logs in
         now_s = leg.times[state]
         at_s = now_s - self._start_s
         match state:
@@ -510,10 +557,24 @@ class Lab:
             self.meter.faults([Finding("slow BYE", f"answered after {seconds:.1f} s")], "a call")
 
     async def _watch(self) -> None:
-        """Each second: what is up, and how we are ourselves."""
+        """Each second: what is up, how we are ourselves, and who has hung up without a caller."""
         for number in itertools.count():
             await self._until(self._start_s + number + 1)
             self._sample(number)
+            self._judge_loose()
+
+    def _judge_loose(self) -> None:
+        """Calls that came without a caller that we know are judged alone when they are over."""
+        over = [leg for leg in self.loose if leg.end is not None]
+        if not over:
+            return
+        self.loose = [leg for leg in self.loose if leg.end is None]
+        for leg in over:
+            if leg.facts is not None and "up" in leg.times:
+                self.meter.stream(leg.facts, self.at_s())
+                talk_s = leg.times["ended"] - leg.times["up"]
+                found = judge_loose(leg.facts, self.plan.limits, talk_s)
+                self.meter.faults(found, f"a call to {leg.number}")
 
     def _sample(self, number: int) -> None:
         now, cpu = time.perf_counter(), time.process_time()
@@ -553,7 +614,7 @@ class Lab:
             counts["frames_skipped"] += self.sound.counters.skipped_frames
         late = [s for s in self._ladders.unanswered_byes(self.now_s()) if s > 1.0]
         counts["byes_unanswered"] += len(late)
-        for agent in (self.callers, self.callees):
+        for agent in (self.callers, self.callees, self.phones):
             left = agent.snapshot()
             counts["sessions_left"] += left["sessions"]
 

@@ -169,6 +169,8 @@ class Listener:
                 self._note_delay(facts, delay - own % 4 * (signature.FRAME_US // 4))
             elif expects == 0:
                 self._book.expected[slot] += 1
+                delay = signature.delay_us(int(first_us), heard.said_us)
+                self._note_delay(facts, delay - heard.identity % 4 * (signature.FRAME_US // 4))
             elif heard.identity != expects:
                 self._book.other[slot] += 1
                 self._book.note_other(slot, heard.identity)

@@ -55,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[str] = []
     host: str = "127.0.0.1"
     callee_host: str = ""
+    phone_host: str = ""
     callee_ports: list[int] = []
     streams_max: int = 4096
     limits: Limits = Limits()

@@ -174,7 +174,9 @@ def _second(second: Any) -> dict[str, Any]:
         "setup_p99_ms": round(second.setup.percentile(99) / 1000, 2),
         "delay_p50_ms": round(second.delay.percentile(50) / 1000, 3),
         "delay_p99_ms": round(second.delay.percentile(99) / 1000, 3),
-        "loss": round(second.lost / max(second.packets + second.lost, 1), 5),
+        "loss": (
+            round(second.lost / (second.packets + second.lost), 5) if second.packets else None
+        ),
         "mos": round(second.mos_sum / second.streams, 3) if second.streams else None,
         "cpu": round(second.cpu, 3),
         "late_ms": round(second.late_ms, 2),
@@ -190,3 +192,20 @@ def _plan(plan: Plan) -> dict[str, Any]:
     found["callers"], found["callees"] = len(plan.callers), len(plan.callees)
     found["began"] = time.strftime("%Y-%m-%d %H:%M:%S")
     return found
+
+
+def known_figures() -> set[str]:
+    """Names that a run of a built-in scenario may have."""
+    used = dict.fromkeys(("cpu_s", "rss_kb_max", "rss_kb_last", "rss_kb_first"), 1.0)
+    return set(_figures(_ANY_PLAN, _full_meter(), used))
+
+
+_ANY_PLAN = Plan(scenario="any", target=("127.0.0.1", 5060))
+
+
+def _full_meter() -> Meter:
+    meter = Meter()
+    for histogram in (*meter.times.values(), meter.mos):
+        histogram.add(1)
+    meter.note("transfer", 1)
+    return meter

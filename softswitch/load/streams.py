@@ -144,10 +144,12 @@ class StreamBook:
         self.transit = np.zeros(capacity, np.float64)
         self.timestamp = np.zeros(capacity, np.uint32)
         self.jitter = np.zeros(capacity, np.float64)
+        self.speaker = numbers()
         self.others: dict[int, dict[int, int]] = {}
         self._columns = (
             self.received, self.stamped, self.expected, self.own, self.other, self.last_us,
             self.first_us, self.gap_us, self.delay_sum_us, self.delay_max_us,
+            self.speaker,
         )  # fmt: skip
 
     def reset(self, slot: int, identity: int, expects: int) -> None:
@@ -203,7 +205,9 @@ class StreamBook:
             self.note_other(int(slots[place]), int(who[place]))
         frame = packets.frame[told].astype(np.int64)
         step = timestamp_delta(frame, self.frames.highest[slots])
-        self.frames.take(slots, frame, step, np.zeros(len(slots), np.bool_))
+        # Another speaker (after a transfer) begins his own count.
+        self.frames.take(slots, frame, step, self.speaker[slots] != who)
+        self.speaker[slots] = who
         delay = timestamp_delta(packets.at_us[told] & 0xFFFFFFFF, packets.said_us[told])
         delay = np.maximum(delay, 0)
         self.delay_sum_us[slots] += delay

@@ -12,6 +12,9 @@ _PACKETS_MIN = 10
 """Streams with fewer packets (0.2 s) are judged on silence only."""
 _SHARE = 0.1
 _PLAYOUT_MS = 40.0
+_KIND_SHIFT = 24
+_NUMBERS = (1 << _KIND_SHIFT) - 1
+_AGENT, _STRANGER = 0x40, 0x80
 _PTIME_MS = 20.0
 
 
@@ -101,6 +104,15 @@ def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
     return found
 
 
+def judge_loose(facts: StreamFacts, limits: Limits, talk_s: float) -> list[Finding]:
+    """What is wrong with one end of a call whose other end is not known."""
+    if talk_s < 0.5:
+        return []
+    if not facts.received:
+        return [Finding("one-way audio", "a callee heard nothing")]
+    return judge_stream(facts, limits)
+
+
 def judge_call(
     caller: StreamFacts,
     callee: StreamFacts | None,
@@ -133,9 +145,34 @@ def judge_call(
 
 
 def name(identity: int) -> str:
-    """An identity in words."""
-    call, side = divmod(identity - 2, 2)
-    return f"the {'callee' if side else 'caller'} of call {call}" if identity >= 2 else "nobody"
+    """An identity of the sound in words; `caller_identity` and `callee_identity` make them."""
+    kind, number = identity >> _KIND_SHIFT, identity & ((1 << _KIND_SHIFT) - 1)
+    if kind & _AGENT:
+        return f"agent {number}"
+    if kind & _STRANGER:
+        return f"callee {number}, whose caller is not known"
+    call, side = divmod(number - 2, 2)
+    return f"the {'callee' if side else 'caller'} of call {call}" if number >= 2 else "nobody"
+
+
+def caller_identity(call: int, leg: int = 0) -> int:
+    """Who the caller of a call is in the sound; `leg` counts what he dials."""
+    return ((leg & 0xF) << _KIND_SHIFT) | ((2 * call + 2) & _NUMBERS)
+
+
+def callee_identity(caller: int, leg: int = 0) -> int:
+    """Who is called by `caller_identity`; `leg` counts those who take the call one after the other."""
+    return (((caller >> _KIND_SHIFT) + leg & 0xF) << _KIND_SHIFT) | (caller & _NUMBERS) | 1
+
+
+def agent_identity(number: int) -> int:
+    """Who an agent of a queue is."""
+    return (_AGENT << _KIND_SHIFT) | (number & _NUMBERS)
+
+
+def stranger_identity(number: int) -> int:
+    """Who answers a call whose caller is not known."""
+    return (_STRANGER << _KIND_SHIFT) | (number & _NUMBERS)
 
 
 def swapped(wrong: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -12,7 +12,17 @@ from pathlib import Path
 from softswitch.errors import ConfigError
 from softswitch.load.lab import Lab, Scenario
 
-BUILT_IN = ("uac", "uac-uas")
+BUILT_IN = (
+    "uac",
+    "uac-uas",
+    "register",
+    "queue",
+    "ivr",
+    "conference",
+    "transfer",
+    "flood",
+    "mixed",
+)
 
 
 @dataclass(frozen=True, slots=True)

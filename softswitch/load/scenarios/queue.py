@@ -1,0 +1,77 @@
+"""A call centre: customers with patience call a queue, agents log in, answer, talk and wrap up.
+
+Agents are the `--callees`; each dials `login` (by default *22; `login=` for none). Customers wait as
+long as `--patience` says for an agent to be heard, the agent hangs up after `--hold`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from softswitch.load.agent import Account, Reception
+from softswitch.load.lab import Caller, Lab
+from softswitch.load.verdict import agent_identity
+from softswitch.sim.behaviour import Behaviour
+from softswitch.sim.phone_call import CallNotAnswered
+from softswitch.sip.message import SipRequest
+
+
+async def prepare(lab: Lab) -> None:
+    """All agents log in, and their telephones know what to do."""
+    agents = list(lab.free_callees)
+    lab.free_callees.clear()
+    if not lab.plan.register:
+        await lab.register_all(agents, lab.phones)
+    numbers = {account.number: place for place, account in enumerate(agents)}
+
+    def receive(request: SipRequest) -> Reception | None:
+        place = numbers.get(request.request_uri.user or "")
+        if place is None:
+            return None
+        talk_s = max(0.5, lab.hold.draw(lab.rng))
+        answer_s = lab.answer_after.draw(lab.rng)
+        behaviour = Behaviour(ring_s=answer_s, hang_up_after_s=talk_s)
+        return Reception(agent_identity(lab.index * 10_000 + place + 1), 0, behaviour)
+
+    lab.receive = receive
+    code = lab.plan.option("login", "*22")
+    if code:
+        slots = asyncio.Semaphore(10)
+        await asyncio.gather(*(_log_in(lab, account, code, slots) for account in agents))
+
+
+async def _log_in(lab: Lab, account: Account, code: str, slots: asyncio.Semaphore) -> None:
+    async with slots:
+        leg = lab.phones.dial(
+            code, account=account, identity=0, expects=0, intended_s=lab.now_s(), timeout_s=10.0
+        )
+        try:
+            await leg.answered()
+            await asyncio.wait_for(leg.ended(), 2.0)
+        except TimeoutError:
+            pass
+        except CallNotAnswered as error:
+            raise RuntimeError(
+                f"agent {account.number} cannot log in with {code}: {error}"
+            ) from error
+        finally:
+            leg.hang_up()
+
+
+async def scenario(caller: Caller) -> None:
+    """Customers with patience call a queue; agents log in, answer, talk, hang up, wrap up."""
+    caller.tolerates |= {"gaps", "unknown sound", "delay", "jitter"}  # music, then another source
+    lab = caller.lab
+    call = caller.dial()
+    await call.answered()
+    began_s = lab.now_s()
+    if not await call.hears(caller.patience_s()):
+        if call.end is not None:
+            caller.fail("the queue hung up on a waiting caller")
+        lab.meter.count("abandoned", lab.at_s())
+        call.hang_up()
+        await call.ended()
+        return
+    lab.meter.time("answer_wait", 1e6 * (lab.now_s() - began_s), lab.at_s())
+    lab.meter.count("served", lab.at_s())
+    await call.ended()

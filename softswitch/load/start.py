@@ -1,0 +1,125 @@
+"""From what was asked for to a run and its reports: shared by the command and by `bench/lab.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from softswitch.errors import ConfigError
+from softswitch.load.demo import DemoSwitch
+from softswitch.load.faults import parse_faults
+from softswitch.load.html import report
+from softswitch.load.junit import junit
+from softswitch.load.plan import (
+    Plan,
+    against_itself,
+    is_loopback,
+    local_host,
+    parse_target,
+)
+from softswitch.load.result import Result, known_figures
+from softswitch.load.run import Watch, run
+from softswitch.load.scenarios import BUILT_IN, load
+from softswitch.load.threshold import Threshold
+from softswitch.load.verdict import Limits
+
+ITSELF = "self"
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where results go; None: nowhere."""
+
+    json: Path | None = None
+    html: Path | None = None
+    junit: Path | None = None
+
+    def write(self, result: Result) -> list[Path]:
+        """Write what is wanted; the files written. Raises `OSError`."""
+        if self.json is not None:
+            self.json.write_text(json.dumps(result.as_dict(), indent=1) + "\n")
+        if self.html is not None:
+            self.html.write_text(report(result), encoding="utf-8")
+        if self.junit is not None:
+            self.junit.write_bytes(junit(result))
+        return [path for path in (self.json, self.html, self.junit) if path is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A plan before its target is known: `target` as written, "" for a switch of our own, "self" for
+    the generator itself; `fail_if` conditions; `owned` allows floods of others' machines."""
+
+    plan: Plan
+    target: str = ""
+    fail_if: tuple[str, ...] = ()
+    owned: bool = False
+
+    def checked(self) -> tuple[Threshold, ...]:
+        """Everything that can be found wrong before a packet is sent. Raises `ConfigError`."""
+        thresholds = tuple(Threshold.parse(text) for text in self.fail_if)
+        if self.plan.scenario in BUILT_IN:
+            for threshold in thresholds:
+                threshold.check(known_figures())
+        load(self.plan.scenario)
+        parse_faults(self.plan.faults)
+        return thresholds
+
+
+async def carry_out(
+    wish: Wish, watch: Callable[[Plan], Watch] | None = None, stop: asyncio.Event | None = None
+) -> Result:
+    """Run it; `watch` makes what is told of the progress. Raises `SoftswitchError`."""
+    thresholds = wish.checked()
+    plan = msgspec.structs.replace(wish.plan, run=secrets.randbits(31))
+    async with AsyncExitStack() as stack:
+        if wish.target == ITSELF:
+            plan = against_itself(plan)
+        elif wish.target:
+            plan = _against(plan, wish)
+        else:
+            extensions = max(60, min(2000, plan.calls if plan.scenario == "register" else 60))
+            switch = await stack.enter_async_context(DemoSwitch(plan.processes, extensions))
+            plan = switch.adapt(plan)
+        result = await run(plan, watch(plan) if watch is not None else None, stop)
+    result.failed_if = [threshold.judge(result.figures) for threshold in thresholds]
+    return result
+
+
+def _against(plan: Plan, wish: Wish) -> Plan:
+    address, transport, host = parse_target(wish.target)
+    if plan.scenario == "flood" and not (is_loopback(address[0]) or wish.owned):
+        raise ConfigError(
+            "flood",
+            f"{host} is not this machine; a flood may break what it meets",
+            "loopback targets, or --i-own-this for a system that is yours",
+        )
+    own = plan.host or local_host(address[0])
+    return msgspec.structs.replace(
+        plan, target=address, transport=transport, domain=plan.domain or host, host=own
+    )
+
+
+def parse_limits(texts: list[str]) -> Limits:
+    """`delay_ms=50`, `loss=1%`: from where on something is a fault. Raises `ConfigError`."""
+    names = Limits.__dataclass_fields__
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        scale = 0.01 if value.endswith("%") else 1.0
+        try:
+            number = float(value.rstrip("%")) * scale
+        except ValueError:
+            number = -1.0
+        if name not in names or not 0 <= number < 1e9:
+            raise ConfigError("limit", f"{text!r}", ", ".join(f"{key}=NUMBER" for key in names))
+        found[name] = number
+    return Limits(**found)

@@ -1,0 +1,197 @@
+"""`--fail-if`: conditions on the figures of a run, in a small language that always ends.
+
+    setup_p99_ms > 200        loss > 0.5% | mos_p5 < 3.5        failed > 0 & !(seconds < 10)
+
+Loosest first: `a | b`, `a & b`, `!a`, `(a)`, comparisons (`> < >= <= = !=`) of names and numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from softswitch.errors import ConfigError
+
+LENGTH_MAX = 500
+DEPTH_MAX = 16
+_TOKEN = re.compile(r"\s*(?:(>=|<=|!=|==|[=<>&|!()])|([0-9]+(?:\.[0-9]+)?)(%?)|([A-Za-z_]\w*))")
+_COMPARE = (">", "<", ">=", "<=", "=", "==", "!=")
+
+
+class Unmeasured(Exception):
+    """A figure that the run does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    name: str
+    number: float
+
+    def of(self, figures: Mapping[str, float]) -> float:
+        if not self.name:
+            return self.number
+        if self.name not in figures:
+            raise Unmeasured(self.name)
+        return figures[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    left: _Value
+    operator: str
+    right: _Value
+
+    def holds(self, figures: Mapping[str, float]) -> bool:
+        a, b = self.left.of(figures), self.right.of(figures)
+        match self.operator:
+            case ">":
+                return a > b
+            case "<":
+                return a < b
+            case ">=":
+                return a >= b
+            case "<=":
+                return a <= b
+            case "!=":
+                return a != b
+            case _:
+                return a == b
+
+
+@dataclass(frozen=True, slots=True)
+class _Not:
+    part: _Node
+
+    def holds(self, figures: Mapping[str, float]) -> bool:
+        return not self.part.holds(figures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    parts: tuple[_Node, ...]
+    any: bool
+
+    def holds(self, figures: Mapping[str, float]) -> bool:
+        found = [part.holds(figures) for part in self.parts]  # all, so that a misspelt name is seen
+        return any(found) if self.any else all(found)
+
+
+_Node = _Comparison | _Not | _Both
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One condition; when it holds the run has failed."""
+
+    text: str
+    _node: _Node
+    names: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Threshold:
+        """Read a condition. Raises `ConfigError` with the place of the first mistake."""
+        if len(text) > LENGTH_MAX:
+            raise ConfigError("fail-if", f"longer than {LENGTH_MAX} characters")
+        parser = _Parser(text)
+        node = parser.either(0)
+        parser.end()
+        return cls(text, node, frozenset(parser.names))
+
+    def check(self, known: set[str]) -> None:
+        """Raise `ConfigError` for a name that no run can have."""
+        for name in sorted(self.names - known):
+            near = get_close_matches(name, sorted(known), 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError("fail-if", f"there is no figure {name}{hint}")
+
+    def judge(self, figures: Mapping[str, float]) -> dict[str, object]:
+        """`failed`, the `text`, and the `values` of the names. What was not measured has failed."""
+        values = {name: figures.get(name) for name in sorted(self.names)}
+        try:
+            failed = self._node.holds(figures)
+        except Unmeasured as error:
+            return {
+                "text": f"{self.text} ({error} was not measured)",
+                "failed": True,
+                "values": values,
+            }
+        told = ", ".join(
+            f"{name} is {value:g}" for name, value in values.items() if value is not None
+        )
+        return {"text": f"{self.text} ({told})", "failed": failed, "values": values}
+
+
+class _Parser:
+    """Recursive descent, `DEPTH_MAX` deep at most."""
+
+    def __init__(self, text: str) -> None:
+        self.names: set[str] = set()
+        self._text = text
+        self._at = 0
+        self._next()
+
+    def _next(self) -> None:
+        self._start = self._at
+        if not self._text[self._at :].strip():
+            self._symbol = self._number = self._percent = self._name = ""
+            return
+        found = _TOKEN.match(self._text, self._at)
+        if found is None:
+            raise self._error("not understood")
+        self._symbol, self._number, self._percent, self._name = (g or "" for g in found.groups())
+        self._at = found.end()
+
+    def _error(self, problem: str) -> ConfigError:
+        return ConfigError("fail-if", f"{self._text!r}, at character {self._start + 1}: {problem}")
+
+    def end(self) -> None:
+        if self._symbol or self._number or self._name:
+            raise self._error("end, & or | expected")
+
+    def either(self, depth: int) -> _Node:
+        parts = [self._all(depth)]
+        while self._symbol == "|":
+            self._next()
+            parts.append(self._all(depth))
+        return parts[0] if len(parts) == 1 else _Both(tuple(parts), True)
+
+    def _all(self, depth: int) -> _Node:
+        parts = [self._one(depth)]
+        while self._symbol == "&":
+            self._next()
+            parts.append(self._one(depth))
+        return parts[0] if len(parts) == 1 else _Both(tuple(parts), False)
+
+    def _one(self, depth: int) -> _Node:
+        if depth >= DEPTH_MAX:
+            raise self._error(f"nested deeper than {DEPTH_MAX}")
+        if self._symbol == "!":
+            self._next()
+            return _Not(self._one(depth + 1))
+        if self._symbol == "(":
+            self._next()
+            node = self.either(depth + 1)
+            if self._symbol != ")":
+                raise self._error(") expected")
+            self._next()
+            return node
+        left = self._value()
+        operator = self._symbol
+        if operator not in _COMPARE:
+            raise self._error("a comparison expected: > < >= <= = !=")
+        self._next()
+        return _Comparison(left, operator, self._value())
+
+    def _value(self) -> _Value:
+        if self._number:
+            number = float(self._number) * (0.01 if self._percent else 1.0)
+            self._next()
+            return _Value("", number)
+        if not self._name:
+            raise self._error("a figure's name or a number expected")
+        name = self._name
+        self.names.add(name)
+        self._next()
+        return _Value(name, 0.0)
