@@ -20,6 +20,7 @@ from softswitch.api.admin import AdminServer
 from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.ask import Asker, GuardedAsker
+from softswitch.apps.call_desk import CallDesk
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
@@ -391,6 +392,7 @@ class Switch:
         )
         self.centre = CallCentre(desk, self.catalogue, self._acd_memory())
         self.centre.attach(self.control, self.registrar)
+        self.call_desk = CallDesk(self.control, self.centre, self.dialplan, self.plane)
         wiring.records.watch(self.centre.watch)
 
         self.phone_requests = PhoneRequests(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
+from softswitch.errors import CallError
 
 if TYPE_CHECKING:
     from softswitch.apps.acd import CallCentre
@@ -30,6 +32,7 @@ class Supervision:
     def __init__(self, centre: CallCentre) -> None:
         self._centre = centre
         self._heard: dict[int, list[asyncio.Future[None]]] = {}  # by the agent's leg
+        self._hearing: dict[str, int] = {}  # the supervisor's call -> the agent's leg
 
     def snapshot(self) -> dict[str, int]:
         return {"supervised": len(self._heard)}
@@ -76,11 +79,54 @@ class Supervision:
                     return call, leg
         return None
 
-    async def _supervise(self, call: Call, supervisor: str, target: Call, leg: Leg) -> None:
+    def begin(self, extension: str, target: Call, mode: str, *, by: str) -> Call:
+        """Ring a supervisor at `extension` and let him hear `target` when he answers, at first in
+        `mode`; the keys 4 to 7 work as for the code. `by` is whom the journal names. Raises `CallError`.
+        """
+        control = self._centre.control
+        leg = self._agent_leg(target)
+        if leg is None:
+            raise CallError(f"call {target.call_id} is no conversation")
+        _key_of(mode)
+
+        async def hear(call: Call, _: str = "") -> None:
+            if target.ended or leg.leg_id not in target.legs:
+                return
+            call.move_beside(target)
+            await self._supervise(call, by, target, leg, mode)
+
+        return control.office_calls.call_extension(
+            extension, number_to=target.call_id, shown=Shown("Supervision", leg.label), then=hear
+        )
+
+    def change(self, target: Call, extension: str, mode: str) -> bool:
+        """Another mode for the supervisor at `extension` who hears `target`; False: he does not."""
+        leg = self._agent_leg(target)
+        label, key = f"extension:{extension}", _key_of(mode)
+        for call in self._centre.control.calls:
+            if leg is None or self._hearing.get(call.call_id) != leg.leg_id:
+                continue
+            if call.caller.label == label:
+                call.digit_pressed(key)
+                return True
+        return False
+
+    def _agent_leg(self, target: Call) -> Leg | None:
+        """Whom a supervisor stands beside: the agent, or whoever is one of our extensions."""
+        if target.partner is None:
+            return None
+        legs = (target.partner, target.caller)
+        own = (leg for leg in legs if leg.label.startswith("extension:"))
+        return next((leg for leg in own if leg.answered and leg.stream is not None), None)
+
+    async def _supervise(
+        self, call: Call, supervisor: str, target: Call, leg: Leg, mode: str = "listen"
+    ) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard.setdefault(leg.leg_id, []).append(over)
+        self._hearing[call.call_id] = leg.leg_id
         try:
-            key = "4"
+            key = _key_of(mode)
             while not over.done():
                 if key == TAKE_OVER and leg is target.partner:
                     self._note(supervisor, "take over", target, leg)
@@ -92,6 +138,7 @@ class Supervision:
                     self._hear(call, leg, MODES[key])
                 key = await call.next_digit(None, until=over)
         finally:
+            self._hearing.pop(call.call_id, None)
             waiting = self._heard.get(leg.leg_id, [])
             if over in waiting:
                 waiting.remove(over)
@@ -108,3 +155,10 @@ class Supervision:
         agent = self._centre.agents.of_extension(leg.label.removeprefix("extension:"))
         data = {"by": supervisor, "mode": mode, "agent": agent.id if agent is not None else ""}
         desk.journal.append(SUPERVISED, target.call_id, data, desk.clock.wall_s())
+
+
+def _key_of(mode: str) -> str:
+    for key, name in MODES.items():
+        if name == mode:
+            return key
+    raise CallError(f"{mode} is none of {', '.join(MODES.values())}")

@@ -65,6 +65,7 @@ class Call:
         "ended",
         "forwarded_by",
         "forwards",
+        "held_by",
         "hidden",
         "hides_digits",
         "identity",
@@ -123,6 +124,7 @@ class Call:
         self.priority: int | None = None
         self.skill: str | None = None
         self.hides_digits = False
+        self.held_by: Leg | None = None  # by program; who holds by his telephone says so in SIP
         self.customer_number: str | None = None
         self.variables: dict[str, str] = {}
         self.onward: Route | None = None  # where the call goes when its handler has left
@@ -478,6 +480,14 @@ class Call:
         self._dial_done = None
         return True
 
+    def redirect(self, route: Route) -> None:
+        """Take the call away from its handler, wherever that waits, and send it on for good."""
+        self._check()
+        self.onward = route
+        for future in [*self._waits, *self._plays.values()]:
+            future.cancel()
+        self._plays.clear()
+
     def release_waits(self) -> None:
         """The call is over: whoever waits for anything of it gets `CallEnded`."""
         self.ended = True
@@ -500,6 +510,8 @@ class Call:
         except asyncio.CancelledError:
             if self.ended:
                 raise CallEnded(f"call {self.call_id} is over") from None
+            if self.onward is not None:
+                raise CallTransferred(f"call {self.call_id} is sent on") from None
             raise
         finally:
             self._waits.discard(future)

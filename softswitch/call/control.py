@@ -213,6 +213,10 @@ class CallControl:
             call.caller.ring(early_codec=codecs[0] if codecs else None)
             self._wiring.pump()
 
+    def note_held(self, call: Call, leg: Leg, *, on: bool) -> None:
+        """Write down that `leg` holds its partner, or no longer does."""
+        self._wiring.records.held(call, leg, self._wiring.wall_s(), on=on)
+
     def pump(self) -> None:
         """Send what the stack has been told outside one of its events."""
         self._wiring.pump()

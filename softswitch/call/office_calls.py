@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.dialplan import Dialplan, Refused, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
-from softswitch.call.identity import OfficeIdentity
+from softswitch.call.identity import OfficeIdentity, PhoneIdentity
 from softswitch.call.leg import Leg
 from softswitch.call.steps import Registered, steps_to_extension, steps_to_trunks
 from softswitch.config import Destination
+from softswitch.errors import CallError
 from softswitch.sip.reason import ReasonHeader
 
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
     from softswitch.call.dialling import Attempt, Dialling, Shown
+    from softswitch.call.running import App
     from softswitch.call.wiring import Wiring
 
 _EXTENSION = "extension:"
@@ -52,6 +54,45 @@ class OfficeCalls:
         call = control.new_call(OfficeIdentity(queue), number_from, number_to, caller_name)
         call.caller = Leg.nobody(self._wiring, call)
         control.enter(call)
+        return call
+
+    def call_extension(
+        self,
+        extension: str,
+        *,
+        number_to: str,
+        shown: Shown,
+        then: App,
+        ring_s: float = 30.0,
+        caller_name: str = "",
+    ) -> Call:
+        """Ring an extension, and let `then` have the call when somebody has answered: with the rights of
+        that extension. Raises `CallError` where no phone of it is registered."""
+        if not self.can_ring(extension):
+            raise CallError(f"no phone of extension {extension} can be rung now")
+        control = self._control
+        call = control.new_call(PhoneIdentity(extension), extension, number_to, caller_name)
+        call.caller = Leg.nobody(self._wiring, call)
+        control.enter(call)
+
+        def answered(leg: Leg) -> None:
+            self.take_caller(call, attempt, leg)
+            control.running.start_app(call, then, number_to)
+
+        def finished(outcome: Outcome) -> None:
+            control.end_call(
+                call, by="callee", q850=outcome.q850, status=outcome.status, outcome=outcome.result
+            )
+
+        attempt = self.ring(
+            call,
+            f"{_EXTENSION}{extension}",
+            ring_s,
+            connected=answered,
+            finished=finished,
+            shown=shown,
+        )
+        control.pump()
         return call
 
     def can_ring(self, extension: str) -> bool:

@@ -63,6 +63,10 @@ class Running:
         coroutine = self._run(call, self._apps.by_kind[to.kind], to.name)
         self._begin(coroutine, f"{to.kind} {call.call_id}")
 
+    def start_app(self, call: Call, app: App, name: str) -> None:
+        """Let `app` have the call, whatever its kind."""
+        self._begin(self._run(call, app, name), f"app {call.call_id}")
+
     def _begin(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
