@@ -76,10 +76,29 @@ class Prompts:
         paths = (path for root in self._roots for path in root.glob("*/*"))
         return {path.stem for path in paths if path.suffix in PROMPT_SUFFIXES}
 
+    @property
+    def own(self) -> Path | None:
+        """The office's own folder."""
+        return self._own
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders of prompts, the office's own first."""
+        return tuple(self._roots)
+
+    def has_shipped(self, prompt: str) -> bool:
+        """Whether a prompt or music of this name comes with the program."""
+        folders = (folder for folder in self._roots[-1].iterdir() if folder.is_dir())
+        return any(recording_in(folder, prompt) is not None for folder in folders)
+
+    def forget(self, prompt: str) -> None:
+        """The prompt is another one now, or gone: look for it anew."""
+        self._found = {key: path for key, path in self._found.items() if key[0] != prompt}
+
     def music(self, name: str) -> Path:
         """Music on hold by name (``default``), from the folder ``music``; raises `CallError`."""
         for root in self._roots if "/" not in name else ():
-            path = _recording(root / "music", name)
+            path = recording_in(root / "music", name)
             if path is not None:
                 return path
         raise CallError(f"music {name} does not exist")
@@ -125,17 +144,19 @@ class Prompts:
             return None
         for folder in dict.fromkeys((language, self._language, FALLBACK_LANGUAGE, SOUNDS)):
             for root in self._roots:
-                path = _recording(root / folder, prompt)
+                path = recording_in(root / folder, prompt)
                 if path is not None:
                     return path
         return None
 
 
-def _recording(folder: Path, name: str) -> Path | None:
+def recording_in(folder: Path, name: str) -> Path | None:
+    """The file of a prompt or of music in one folder."""
     for suffix in PROMPT_SUFFIXES:
         path = folder / f"{name}{suffix}"
         if path.is_file():
-            return path
+            # Uploads are links to files of ever new names: what plays files remembers them.
+            return path.resolve() if path.is_symlink() else path
     return None
 
 

@@ -70,7 +70,7 @@ class MadeSounds:
     async def convert(self, source: Path) -> Path:
         """`source` as 16-bit mono WAV at its own rate; raises `CallError` for what is no sound, or
         one of more than `SOUND_S_MAX`."""
-        return await self._made(_key("file", str(source)), _convert, source)
+        return await self._made(_key("file", str(source)), convert_sound, source)
 
     async def _made(self, key: str, make: object, *arguments: object) -> Path:
         path = self._folder / f"{key}.wav"
@@ -126,7 +126,9 @@ def _speak(target: Path, program: str, text: str, language: str) -> None:
     soundfile.write(target, np.asarray(samples), rate, format="WAV", subtype="PCM_16")
 
 
-def _convert(target: Path, source: Path) -> None:
+def convert_sound(target: Path, source: Path) -> None:
+    """Write `source` (whatever soundfile reads) as 16-bit mono WAV at its own rate. Raises `CallError` for
+    more than `SOUND_S_MAX`, `RuntimeError` (soundfile's) for what is no sound. Blocks."""
     import soundfile
 
     with soundfile.SoundFile(source) as file:

@@ -85,11 +85,19 @@ ACCESS: dict[str, Access] = {
         "calls",
         """
         GET /calls supervisor
-        GET /calls/live supervisor
         GET /calls/{call_id} supervisor
         GET /calls/{call_id}/journal supervisor
-        DELETE /calls/live/{call_id} supervisor
-        PUT /calls/live/{call_id}/recording supervisor
+        GET /calls/live agent
+        POST /calls/live agent
+        GET /calls/live/{call_id} agent
+        DELETE /calls/live/{call_id} agent
+        PUT /calls/live/{call_id}/hold agent
+        POST /calls/live/{call_id}/transfer agent
+        POST /calls/live/{call_id}/park agent
+        PUT /calls/live/{call_id}/recording agent
+        POST /calls/live/{call_id}/play supervisor
+        POST /calls/live/{call_id}/digits agent
+        POST /calls/live/{call_id}/supervise supervisor
         POST /calls/live/{call_id}/requeue supervisor
         POST /calls/live/{call_id}/assign supervisor
         """,
@@ -111,6 +119,40 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "agents",
+        """
+        GET /skills agent
+        GET /callbacks supervisor
+        POST /callbacks agent
+        DELETE /callbacks/{callback_id} supervisor
+        """,
+    ),
+    **_table(
+        "voicemails",
+        """
+        GET /voicemails/{box} agent
+        GET /voicemails/{box}/{message_id} agent
+        PATCH /voicemails/{box}/{message_id} agent
+        DELETE /voicemails/{box}/{message_id} agent
+        """,
+    ),
+    **_table(
+        "prompts",
+        """
+        GET /prompts supervisor
+        GET /prompts/{language}/{name} supervisor
+        PUT /prompts/{language}/{name} admin
+        DELETE /prompts/{language}/{name} admin
+        """,
+    ),
+    **_table(
+        "reports",
+        """
+        GET /surveys supervisor
+        GET /journal admin
+        """,
+    ),
+    **_table(
         "events",
         """
         WS /events agent
@@ -121,6 +163,8 @@ ACCESS: dict[str, Access] = {
         """
         GET /office agent
         GET /extensions supervisor
+        GET /extensions/{number} agent
+        PUT /extensions/{number}/line agent
         GET /trunks supervisor
         GET /status supervisor
         """,

@@ -24,9 +24,14 @@ from softswitch.api.sessions import COOKIE, CSRF_HEADER
 ROUTES = (
     "health",
     "session",
+    "live",
     "calls",
     "recordings",
     "agents",
+    "callbacks",
+    "voicemails",
+    "prompts",
+    "journal",
     "events",
     "office",
     "config",
@@ -46,7 +51,8 @@ ROUTES = (
 BODY_BYTES_MAX = 1 << 20
 UPLOAD_BYTES_MAX = 64 << 20
 UPLOADS = re.compile(
-    f"{PREFIX}/(customers/import|tickets/from-email|tickets/[0-9]{{1,16}}/files)", re.ASCII
+    f"{PREFIX}/(customers/import|tickets/from-email|tickets/[0-9]{{1,16}}/files|prompts/[^/]+/[^/]+)",
+    re.ASCII,
 )
 """Routes that take files."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from media.errors import MediaError
 from routing import events
+from routing.model import Media
 from softswitch.apps.agent_offer import told
 from softswitch.apps.queue_call import QueueCall
 from softswitch.config import Destination
@@ -20,6 +21,7 @@ from softswitch.errors import CallEnded, CallError, QueueUnavailable
 
 if TYPE_CHECKING:
     from routing import decisions as decided
+    from routing.views import ContactView
     from softswitch.apps.acd import CallCentre
     from softswitch.apps.agent_offer import AgentOffer
     from softswitch.call.call import Call
@@ -134,6 +136,12 @@ class Callbacks:
             )
         )
         return contact_id
+
+    def pending(self) -> list[ContactView]:
+        """The callbacks that are still to be made, in no particular order."""
+        host = self._centre.host
+        views = (host.engine.view_contact(c, host.now_s()) for c in host.engine.contact_ids)
+        return [v for v in views if v is not None and v.media is Media.CALLBACK]
 
     def cancel(self, contact_id: str, by: str = "") -> None:
         """Nobody is to be called back."""

@@ -12,6 +12,7 @@ from softswitch.errors import StoreError
 from softswitch.store.database import Database, reason_of
 from softswitch.store.entry import Entry
 from softswitch.store.schema import journal
+from softswitch.store.schema_centre import surveys
 
 ENTRIES_MAX = 20_000
 """Of one call; there are that many only where somebody presses keys for hours."""
@@ -56,6 +57,38 @@ class JournalEntries:
         )
         rows = await self._rows(query)
         return [(number, at_s, msgspec.json.decode(data)) for number, at_s, data in reversed(rows)]
+
+    async def page(
+        self,
+        limit: int,
+        before: int | None = None,
+        *,
+        kind: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
+    ) -> list[Entry]:
+        """Entries before the one numbered `before`, newest first."""
+        query = sa.select(*_COLUMNS).order_by(journal.c.seq.desc()).limit(limit)
+        if before is not None:
+            query = query.where(journal.c.seq < before)
+        if kind is not None:
+            query = query.where(journal.c.kind == kind)
+        if since_s is not None:
+            query = query.where(journal.c.at_s >= since_s)
+        if until_s is not None:
+            query = query.where(journal.c.at_s < until_s)
+        return [Entry(*row) for row in await self._rows(query)]
+
+    async def surveys(
+        self, limit: int, before: int | None = None, *, queue: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What callers answered after their calls, newest first."""
+        query = sa.select(surveys).order_by(surveys.c.seq.desc()).limit(limit)
+        if before is not None:
+            query = query.where(surveys.c.seq < before)
+        if queue is not None:
+            query = query.where(surveys.c.queue_id == queue)
+        return [dict(row._mapping) for row in await self._rows(query)]
 
     async def _rows(self, query: Any) -> list[Any]:
         try:

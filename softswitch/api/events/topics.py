@@ -31,6 +31,8 @@ _OF_OBJECT = {
     "token": "users",
     "webhook": "users",
     "call": "calls",
+    "callback": "callbacks",
+    "voicemail": "voicemails",
     "agent": "agents",
     "scorecard": "quality",
     "evaluation": "quality",

@@ -86,6 +86,23 @@ async def list_queues(service: Served) -> Page[QueueShown]:
     )
 
 
+class SkillShown(Output):
+    """A skill that somebody has."""
+
+    name: str = Field(examples=["lang.en"])
+    agents: dict[str, int] = Field(examples=[{"mary": 5}], description="Level by agent.")
+
+
+@router.get("/skills")
+async def list_skills(service: Served) -> Page[SkillShown]:
+    """All skills by name, and who has them."""
+    found: dict[str, dict[str, int]] = {}
+    for agent in service.office.agents:
+        for name, level in agent.skills.items():
+            found.setdefault(name, {})[agent.id] = level
+    return Page(items=[SkillShown(name=n, agents=a) for n, a in sorted(found.items())])
+
+
 @router.get("/agents")
 async def list_agents(service: Served) -> Page[AgentShown]:
     """All agents, in the order of the file."""

@@ -1,4 +1,4 @@
-"""Calls: those that go on, with what may be done to them, and the records of those that were."""
+"""Records of calls: what was, with the whole story."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Epoch, Input, Line, Output
+from softswitch.api.access import PREFIX, GuardedRoute
+from softswitch.api.models import Epoch, Output
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
-from softswitch.api.service import Served, Service
-from softswitch.call.call import Call
+from softswitch.api.service import Served
 from softswitch.store.calls import CallFilter
 from softswitch.store.ledger import Missing
 from softswitch.store.story import tell
@@ -20,7 +19,6 @@ from softswitch.store.story import tell
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["calls"])
 
 CallId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.:-]{1,256}$", examples=["c-0f3a"])]
-_NORMAL_CLEARING = 16
 
 
 class RecordingShown(Output):
@@ -66,20 +64,6 @@ class CallStory(CallShown):
     handlings: list[dict[str, Any]] = Field(description="Talk, hold and wrap-up of each agent.")
 
 
-class LiveCall(Output):
-    """A call that goes on."""
-
-    call_id: str
-    number_from: str
-    number_to: str
-    caller_name: str
-    state: str = Field(description='"ringing", "answered" or "talking".')
-    started_at_s: float
-    answered_at_s: float | None
-    recording: str | None
-    legs: list[dict[str, Any]]
-
-
 class EntryShown(Output):
     """One entry of the journal."""
 
@@ -87,25 +71,6 @@ class EntryShown(Output):
     at_s: float
     kind: str = Field(examples=["call-started"])
     data: dict[str, Any]
-
-
-class RecordingState(Input):
-    """Whether what is said is kept out of the recording (card numbers)."""
-
-    paused: bool
-
-
-class Requeue(Input):
-    """Into a queue (again); `queue` "" is the same one."""
-
-    queue: Line = ""
-    keep_place: bool = True
-
-
-class Assignment(Input):
-    """To one agent, past every rule."""
-
-    agent: Line = Field(examples=["lilei"])
 
 
 @router.get("/calls")
@@ -139,12 +104,6 @@ async def list_calls(
     return Page(items=items, next=more)
 
 
-@router.get("/calls/live")
-async def list_live(service: Served) -> Page[LiveCall]:
-    """Calls that go on now, oldest first."""
-    return Page(items=[_live(call) for call in service.switch.control.calls])
-
-
 @router.get("/calls/{call_id}")
 async def show_call(call_id: CallId, service: Served) -> CallStory:
     """One call with its segments, waits, offers and handling."""
@@ -167,64 +126,4 @@ async def show_journal(call_id: CallId, service: Served) -> Page[EntryShown]:
             EntryShown(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
             for entry in entries
         ]
-    )
-
-
-@router.delete("/calls/live/{call_id}", status_code=204)
-async def hang_up(call_id: CallId, me: Me, service: Served) -> None:
-    """End a call."""
-    call = live_call(service, call_id)
-    service.noted(me, "call-hung-up", f"call:{call_id}")
-    service.switch.control.end_call(call, by=me.actor, q850=_NORMAL_CLEARING)
-
-
-@router.put("/calls/live/{call_id}/recording", status_code=204)
-async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service: Served) -> None:
-    """Pause the recording of a call, or go on with it."""
-    call = live_call(service, call_id)
-    audio = service.switch.control.audio
-    done = audio.pause_recording(call) if body.paused else audio.resume_recording(call)
-    if not done:
-        raise Missing(f"call {call_id} is not recorded")
-    service.noted(me, "recording-paused" if body.paused else "recording-resumed", f"call:{call_id}")
-
-
-@router.post("/calls/live/{call_id}/requeue", status_code=204)
-async def requeue(call_id: CallId, body: Requeue, me: Me, service: Served) -> None:
-    """Put a call into a queue (again)."""
-    desk = service.switch.centre.queue_desk
-    desk.requeue(call_id, body.queue, keep_place=body.keep_place, by=me.name)
-    service.noted(me, "call-requeued", f"call:{call_id}")
-
-
-@router.post("/calls/live/{call_id}/assign", status_code=204)
-async def assign(call_id: CallId, body: Assignment, me: Me, service: Served) -> None:
-    """Give a waiting call to one agent."""
-    service.switch.centre.queue_desk.assign(call_id, body.agent, by=me.name)
-    service.noted(me, "call-assigned", f"call:{call_id}")
-
-
-def live_call(service: Service, call_id: str) -> Call:
-    """A call that goes on. Raises `Missing`."""
-    found = next((c for c in service.switch.control.calls if c.call_id == call_id), None)
-    if found is None:
-        raise Missing(f"no call {call_id} goes on now")
-    return found
-
-
-def _live(call: Call) -> LiveCall:
-    if call.answered_at_s is None:
-        state = "ringing"
-    else:
-        state = "talking" if call.partner is not None else "answered"
-    return LiveCall(
-        call_id=call.call_id,
-        number_from=call.number_from,
-        number_to=call.number_to,
-        caller_name=call.caller_name,
-        state=state,
-        started_at_s=call.started_at_s,
-        answered_at_s=call.answered_at_s,
-        recording=call.recording_name,
-        legs=[leg.snapshot() for leg in call.legs.values()],
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute
-from softswitch.api.models import Output
+from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api.models import Input, Output, given
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
-from softswitch.api.service import Served
+from softswitch.api.service import Served, Service
+from softswitch.config import Extension
+from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["office"])
+
+
+ExtensionNumber = Annotated[str, Path(pattern=r"^[0-9]{1,32}$", examples=["1001"])]
 
 
 class ExtensionShown(Output):
@@ -23,6 +28,35 @@ class ExtensionShown(Output):
     permissions: list[str] = Field(examples=[["internal", "local"]])
     voicemail: bool
     registered: list[str] = Field(description="Contacts of the phones that are there now.")
+
+
+class LineShown(Output):
+    """One extension, and how calls to it are treated now: what the office says, changed by feature codes
+    and here. A forwarding "" is off."""
+
+    number: str = Field(examples=["1001"])
+    name: str
+    do_not_disturb: bool
+    call_waiting: bool
+    forward_always: str = Field(examples=[""])
+    forward_busy: str
+    forward_no_answer: str = Field(examples=["voicemail:1001"])
+    forward_unreachable: str
+    after_s: float = Field(description="How long it rings before `forward_no_answer`.")
+
+
+_Forward = Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_:.+*#-]{0,128}$")]
+
+
+class LineChange(Input):
+    """What is to be different. A forwarding is "voicemail", a number, a destination, or "" for none."""
+
+    do_not_disturb: bool | None = None
+    call_waiting: bool | None = None
+    forward_always: _Forward = None
+    forward_busy: _Forward = None
+    forward_no_answer: _Forward = Field(default=None, examples=["voicemail"])
+    forward_unreachable: _Forward = None
 
 
 class TrunkShown(Output):
@@ -107,6 +141,42 @@ async def list_extensions(
     return Page(
         items=items, next=write_cursor(end) if end < len(service.office.extensions) else None
     )
+
+
+@router.get("/extensions/{number}")
+async def show_extension(number: ExtensionNumber, me: Me, service: Served) -> LineShown:
+    """One extension and how calls to it are treated now."""
+    return _line(service, _own_extension(service, me, number))
+
+
+@router.put("/extensions/{number}/line")
+async def change_line(
+    number: ExtensionNumber, body: LineChange, me: Me, service: Served
+) -> LineShown:
+    """Set do not disturb, call waiting and forwarding; agents for their own telephone. What is left out stays;
+    null is what the office file says. Forwarding is dialled with the extension's own rights."""
+    extension = _own_extension(service, me, number)
+    lines = service.switch.lines
+    for setting, value in given(body).items():
+        lines.set(extension.number, setting, value, by=me.actor)
+    if given(body):
+        service.noted(me, "line-changed", f"extension:{number}", **given(body))
+    return _line(service, extension)
+
+
+def _own_extension(service: Service, me: Identity, number: str) -> Extension:
+    """Agents see and set their own. Raises `Missing`."""
+    agent = service.switch.centre.agents_by_id.get(me.agent_id)
+    own = agent is not None and agent.extension == number
+    found = next((e for e in service.office.extensions if e.number == number), None)
+    if found is None or not (own or me.at_least("supervisor")):
+        raise Missing(f"there is no extension {number}")
+    return found
+
+
+def _line(service: Service, extension: Extension) -> LineShown:
+    settings = service.switch.lines.of(extension.number).snapshot()
+    return LineShown(number=extension.number, name=extension.name, **settings)
 
 
 @router.get("/trunks")

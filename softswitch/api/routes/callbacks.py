@@ -1,0 +1,97 @@
+"""Callbacks: customers who are to be called back, at the place they would have in the line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.models import Epoch, Input, Line, Output
+from softswitch.api.paging import Page
+from softswitch.api.problem import Refused
+from softswitch.api.service import Served
+from softswitch.store.ledger import Missing
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["callbacks"])
+
+CallbackId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$", examples=["b18c2f3a-41d9e0"])
+]
+
+
+class CallbackShown(Output):
+    """One callback that is still to be made."""
+
+    id: str = Field(examples=["b18c2f3a-41d9e0"])
+    queue: str = Field(examples=["support"])
+    number: str = Field(examples=["01055550001"])
+    name: str
+    phase: str = Field(examples=["waiting"])
+    position: int = Field(description="0: not in line yet, or not any more.")
+    waited_s: float
+    agent: str = Field(description='The agent who makes it, or whose own it is; "" for any.')
+
+
+class NewCallback(Input):
+    """Who is to be called back, by whom and when."""
+
+    number: str = Field(pattern=r"^[0-9+*#]{2,32}$", examples=["01055550001"])
+    queue: Line = Field(min_length=1, examples=["support"])
+    name: Line = ""
+    agent: Line = Field(default="", description="This agent's own, for a while.")
+    not_before_s: Epoch | None = None
+
+
+class CallbackMade(Output):
+    """By which id it is known."""
+
+    id: str = Field(examples=["b18c2f3a-41d9e0"])
+
+
+@router.get("/callbacks")
+async def list_callbacks(service: Served) -> Page[CallbackShown]:
+    """Callbacks that are still to be made: the longest wait first."""
+    views = service.switch.callbacks.pending()
+    return Page(
+        items=[
+            CallbackShown(
+                id=view.contact_id,
+                queue=view.queue_id,
+                number=str(view.attributes.get("number", "")),
+                name=str(view.attributes.get("name", "")),
+                phase=view.phase,
+                position=view.position,
+                waited_s=view.waited_s,
+                agent=view.agent_id,
+            )
+            for view in sorted(views, key=lambda view: -view.waited_s)
+        ]
+    )
+
+
+@router.post("/callbacks", status_code=201)
+async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMade:
+    """Have somebody called back."""
+    if body.agent and body.agent not in service.switch.centre.agents_by_id:
+        raise Refused(422, f"there is no agent {body.agent}")
+    contact_id = service.switch.callbacks.request(
+        body.number,
+        body.queue,
+        not_before_s=body.not_before_s,
+        agent_id=body.agent,
+        name=body.name,
+    )
+    service.noted(me, "callback-requested", f"callback:{contact_id}", queue=body.queue)
+    return CallbackMade(id=contact_id)
+
+
+@router.delete("/callbacks/{callback_id}", status_code=204)
+async def cancel_callback(callback_id: CallbackId, me: Me, service: Served) -> None:
+    """Do not call back."""
+    callbacks = service.switch.callbacks
+    if all(view.contact_id != callback_id for view in callbacks.pending()):
+        raise Missing(f"there is no callback {callback_id}")
+    callbacks.cancel(callback_id, by=me.name)
+    service.noted(me, "callback-cancelled", f"callback:{callback_id}")

@@ -1,0 +1,288 @@
+"""Calls that go on, and what may be done to them. Agents see and steer their own, supervisors all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api.models import Input, Line, Output, Text
+from softswitch.api.paging import Page
+from softswitch.api.problem import Refused
+from softswitch.api.routes.calls import CallId
+from softswitch.api.service import Served, Service
+from softswitch.call.call import Call
+from softswitch.store.ledger import Missing
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["live calls"])
+
+Number = Annotated[str, Field(pattern=r"^[0-9*#+]{1,32}$", examples=["1002"])]
+Destination = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_:.+*#-]{1,128}$", examples=["queue:billing"])
+]
+Party = Literal["caller", "callee"]
+_Prompt = Annotated[
+    Text, Field(min_length=1, max_length=1024, examples=["text:One moment please."])
+]
+
+
+class LiveCall(Output):
+    """A call that goes on."""
+
+    call_id: str = Field(examples=["c-0f3a"])
+    number_from: str = Field(examples=["+8613800000001"])
+    number_to: str = Field(examples=["5000"])
+    caller_name: str
+    state: str = Field(description='"ringing", "answered", "talking" or "held".')
+    started_at_s: float
+    answered_at_s: float | None
+    recording: str | None
+    queues: list[str] = Field(examples=[["support"]], description="That it has met so far.")
+    agents: list[str] = Field(examples=[["lilei"]])
+    legs: list[dict[str, Any]]
+
+
+class Origination(Input):
+    """Who is to be rung first, and whom he is to be connected to."""
+
+    extension: Number = Field(examples=["1001"])
+    number: Number = Field(examples=["1002"])
+    caller_name: Line = Field(default="", description="Shown on the phone that rings first.")
+
+
+class Hold(Input):
+    """Whether a call is held; `by` is who holds, by default one of our extensions."""
+
+    on: bool
+    by: Party | None = None
+
+
+class Transfer(Input):
+    """Where to, and who: the other party is let go when that has answered."""
+
+    to: Destination
+    party: Party = "caller"
+
+
+class Park(Input):
+    """Who is to be parked, for any phone to fetch."""
+
+    party: Party = "caller"
+
+
+class Play(Input):
+    """What is heard: a prompt's id, `tone:NAME`, or `text:...` to be spoken."""
+
+    prompt: _Prompt
+    to: Literal["caller", "callee", "both"] = "both"
+
+
+class Digits(Input):
+    """Keys pressed in the name of the other party."""
+
+    digits: str = Field(pattern=r"^[0-9*#A-D]{1,64}$", examples=["12#"])
+    to: Party = "callee"
+
+
+class RecordingState(Input):
+    """`paused`: what is said is kept out of the recording (card numbers). `start`: record a call that the
+    office would not."""
+
+    paused: bool = False
+    start: bool = False
+
+
+class Supervise(Input):
+    """Hear a conversation at `extension`, by default one's own: "listen"; "whisper", the agent hears you too;
+    "barge", both do. Asked for again it changes the mode."""
+
+    mode: Literal["listen", "whisper", "barge"] = "listen"
+    extension: Number | None = Field(default=None, examples=["1003"])
+
+
+class Requeue(Input):
+    """Into a queue (again); `queue` "" is the same one."""
+
+    queue: Line = ""
+    keep_place: bool = True
+
+
+class Assignment(Input):
+    """To one agent, past every rule."""
+
+    agent: Line = Field(examples=["lilei"])
+
+
+@router.get("/calls/live")
+async def list_live(me: Me, service: Served) -> Page[LiveCall]:
+    """Calls that go on now, oldest first; agents see their own."""
+    calls = service.switch.control.calls
+    return Page(items=[_live(service, call) for call in calls if _concerns(service, me, call)])
+
+
+@router.post("/calls/live", status_code=201)
+async def originate(body: Origination, me: Me, service: Served) -> LiveCall:
+    """Begin a call: a phone of `extension` rings; who answers is connected to `number`."""
+    if not me.at_least("supervisor") and body.extension != _own_extension(service, me):
+        raise Refused(403, "calls from other extensions are for supervisors to begin")
+    call = service.switch.call_desk.originate(
+        body.extension, body.number, caller_name=body.caller_name
+    )
+    service.noted(me, "call-originated", f"call:{call.call_id}", to=body.number)
+    return _live(service, call)
+
+
+@router.get("/calls/live/{call_id}")
+async def show_live(call_id: CallId, me: Me, service: Served) -> LiveCall:
+    """One call that goes on."""
+    return _live(service, own_call(service, me, call_id))
+
+
+@router.delete("/calls/live/{call_id}", status_code=204)
+async def hang_up(call_id: CallId, me: Me, service: Served) -> None:
+    """End a call."""
+    call = own_call(service, me, call_id)
+    service.noted(me, "call-hung-up", f"call:{call_id}")
+    service.switch.call_desk.hang_up(call, by=me.actor)
+
+
+@router.put("/calls/live/{call_id}/hold", status_code=204)
+async def hold(call_id: CallId, body: Hold, me: Me, service: Served) -> None:
+    """Let the other party hear music, or go on."""
+    call = own_call(service, me, call_id)
+    if body.on:
+        service.switch.call_desk.hold(call, by=body.by)
+    else:
+        service.switch.call_desk.resume(call)
+    service.noted(me, "call-held" if body.on else "call-resumed", f"call:{call_id}")
+
+
+@router.post("/calls/live/{call_id}/transfer", status_code=204)
+async def transfer(call_id: CallId, body: Transfer, me: Me, service: Served) -> None:
+    """Send a party somewhere else: a destination or a number. Also takes a caller out of a menu or a
+    queue."""
+    call = own_call(service, me, call_id)
+    service.switch.call_desk.transfer(call, body.to, party=body.party, by=me.name)
+    service.noted(me, "call-transferred", f"call:{call_id}", to=body.to, party=body.party)
+
+
+@router.post("/calls/live/{call_id}/park", status_code=204)
+async def park(call_id: CallId, body: Park, me: Me, service: Served) -> None:
+    """Park a party."""
+    call = own_call(service, me, call_id)
+    service.switch.call_desk.park(call, service.office.codes.park, party=body.party)
+    service.noted(me, "call-parked", f"call:{call_id}", party=body.party)
+
+
+@router.put("/calls/live/{call_id}/recording", status_code=204)
+async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service: Served) -> None:
+    """Begin the recording of a call, pause it, or go on with it."""
+    call = own_call(service, me, call_id)
+    audio = service.switch.control.audio
+    if body.start:
+        service.switch.call_desk.record(call)
+    done = audio.pause_recording(call) if body.paused else audio.resume_recording(call)
+    if not done:
+        raise Missing(f"call {call_id} is not recorded")
+    service.noted(me, "recording-paused" if body.paused else "recording-resumed", f"call:{call_id}")
+
+
+@router.post("/calls/live/{call_id}/play", status_code=204)
+async def play(call_id: CallId, body: Play, me: Me, service: Served) -> None:
+    """Play or say something into a call; a conversation goes on softer meanwhile."""
+    call = own_call(service, me, call_id)
+    if body.prompt.startswith(("/", ".")) or "/" in body.prompt.partition(":")[0]:
+        raise Refused(422, "a prompt's id, tone:NAME or text:..., not a file")
+    await service.switch.call_desk.play(call, body.prompt, to=body.to)
+    service.noted(me, "call-played-into", f"call:{call_id}", prompt=body.prompt[:64])
+
+
+@router.post("/calls/live/{call_id}/digits", status_code=204)
+async def send_digits(call_id: CallId, body: Digits, me: Me, service: Served) -> None:
+    """Press keys towards a party (for menus of others)."""
+    call = own_call(service, me, call_id)
+    service.switch.call_desk.send_digits(call, body.digits, to=body.to)
+
+
+@router.post("/calls/live/{call_id}/supervise", status_code=201)
+async def supervise(call_id: CallId, body: Supervise, me: Me, service: Served) -> LiveCall:
+    """Listen to a conversation, whisper to its agent, or speak to both: rings your phone."""
+    call = live_call(service, call_id)
+    extension = body.extension or _own_extension(service, me)
+    if not extension:
+        raise Refused(422, "say at which extension you want to hear it")
+    supervision = service.switch.centre.supervision
+    service.noted(me, "call-supervised", f"call:{call_id}", mode=body.mode, extension=extension)
+    if supervision.change(call, extension, body.mode):
+        return _live(service, call)
+    return _live(service, supervision.begin(extension, call, body.mode, by=me.name))
+
+
+@router.post("/calls/live/{call_id}/requeue", status_code=204)
+async def requeue(call_id: CallId, body: Requeue, me: Me, service: Served) -> None:
+    """Put a call into a queue (again)."""
+    desk = service.switch.centre.queue_desk
+    desk.requeue(call_id, body.queue, keep_place=body.keep_place, by=me.name)
+    service.noted(me, "call-requeued", f"call:{call_id}")
+
+
+@router.post("/calls/live/{call_id}/assign", status_code=204)
+async def assign(call_id: CallId, body: Assignment, me: Me, service: Served) -> None:
+    """Give a waiting call to one agent."""
+    service.switch.centre.queue_desk.assign(call_id, body.agent, by=me.name)
+    service.noted(me, "call-assigned", f"call:{call_id}")
+
+
+def live_call(service: Service, call_id: str) -> Call:
+    """A call that goes on. Raises `Missing`."""
+    found = next((c for c in service.switch.control.calls if c.call_id == call_id), None)
+    if found is None:
+        raise Missing(f"no call {call_id} goes on now")
+    return found
+
+
+def own_call(service: Service, me: Identity, call_id: str) -> Call:
+    """A call that somebody may steer: any for supervisors, his own for an agent. Raises `Missing`, also
+    for those of others: whether they exist is not told."""
+    call = live_call(service, call_id)
+    if not _concerns(service, me, call):
+        raise Missing(f"no call {call_id} goes on now")
+    return call
+
+
+def _concerns(service: Service, me: Identity, call: Call) -> bool:
+    if me.at_least("supervisor"):
+        return True
+    extension = _own_extension(service, me)
+    label = f"extension:{extension}"
+    return bool(extension) and any(leg.label == label for leg in call.legs.values())
+
+
+def _own_extension(service: Service, me: Identity) -> str:
+    agent = service.switch.centre.agents_by_id.get(me.agent_id)
+    return agent.extension if agent is not None else ""
+
+
+def _live(service: Service, call: Call) -> LiveCall:
+    if call.answered_at_s is None:
+        state = "ringing"
+    elif call.held_by is not None or any(leg.held for leg in call.legs.values()):
+        state = "held"
+    else:
+        state = "talking" if call.partner is not None else "answered"
+    queues, agents = service.events.hub.met(call.call_id)
+    return LiveCall(
+        call_id=call.call_id,
+        number_from=call.number_from,
+        number_to=call.number_to,
+        caller_name=call.caller_name,
+        state=state,
+        started_at_s=call.started_at_s,
+        answered_at_s=call.answered_at_s,
+        recording=call.recording_name,
+        queues=sorted(queues),
+        agents=sorted(agents),
+        legs=[leg.snapshot() for leg in call.legs.values()],
+    )

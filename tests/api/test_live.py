@@ -1,0 +1,128 @@
+"""Calls that go on, steered through the API, with real phones over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from softswitch.sim.behaviour import answer
+from softswitch.sim.phone import VirtualPhone
+from softswitch.sim.real_network import RealNetwork
+
+
+@asynccontextmanager
+async def phones(api: Any, *numbers: str) -> AsyncIterator[list[VirtualPhone]]:
+    """Registered telephones that answer at once."""
+    (transport,) = api.switch.driver.transports
+    found = []
+    for number in numbers:
+        phone = VirtualPhone(
+            RealNetwork(),
+            number=number,
+            password=f"a-long-secret-{number}",
+            server=transport.local,
+            domain=api.switch.office.office.domain,
+            behaviour=answer(after_s=0.02),
+            sound=False,
+        )
+        await phone.open()
+        assert (await phone.register()).status == 200
+        found.append(phone)
+    try:
+        yield found
+    finally:
+        for phone in found:
+            await phone.close()
+
+
+async def until(look: Any) -> Any:
+    for _ in range(250):
+        if found := await look():
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+async def live(client: Any, state: str) -> Any:
+    async def look() -> Any:
+        items = (await client.get("/calls/live"))["items"]
+        return next((call for call in items if call["state"] == state), None)
+
+    return await until(look)
+
+
+async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    async with phones(api, "1001", "1002", "1003"):
+        body = {"extension": "1001", "number": "1002", "caller_name": "Wang Wei"}
+        made = await boss.post("/calls/live", body)
+        call = await live(boss, "talking")
+        url = f"/calls/live/{call['call_id']}"
+        assert call["call_id"] == made["call_id"]
+        assert call["agents"] == ["lilei"]
+        await boss.ask("PUT", f"{url}/hold", 204, json={"on": True})
+        assert (await boss.get(url))["state"] == "held"
+        await boss.ask("PUT", f"{url}/hold", 409, json={"on": True})
+        await boss.ask("PUT", f"{url}/hold", 204, json={"on": False})
+        await boss.post(f"{url}/play", {"prompt": "goodbye"}, 204)
+        await boss.post(f"{url}/play", {"prompt": "no-such"}, 409)
+        await boss.post(f"{url}/play", {"prompt": "/etc/passwd.wav"}, 422)
+        await boss.post(f"{url}/digits", {"digits": "12#"}, 204)
+        await boss.ask("PUT", f"{url}/recording", 204, json={"start": True})
+        await boss.ask("PUT", f"{url}/recording", 204, json={"paused": True})
+        await boss.post(f"{url}/supervise", {"mode": "listen"}, 422)
+        await boss.post(f"{url}/supervise", {"mode": "listen", "extension": "1003"})
+        await boss.post(f"{url}/transfer", {"to": "nowhere:1"}, 409)
+        await boss.post(f"{url}/transfer", {"to": "extension:1003", "party": "caller"}, 204)
+
+        async def moved() -> Any:
+            legs = (await boss.get(url))["legs"]
+            found = {str(leg["endpoint"]) for leg in legs if leg["state"] == "answered"}
+            return found == {"extension:1001", "extension:1003"}
+
+        await until(moved)
+        await boss.delete(url)
+        await boss.get(url, 404)
+    await api.service.finish_notes()
+    admin = await api.as_role("admin")
+    lines = (await admin.get("/audit", params={"object": f"call:{call['call_id']}"}))["items"]
+    assert [line["action"] for line in reversed(lines)] == [
+        "call-originated",
+        "call-held",
+        "call-resumed",
+        "call-played-into",
+        "recording-resumed",
+        "recording-paused",
+        "call-supervised",
+        "call-transferred",
+        "call-hung-up",
+    ]
+
+
+async def test_agents_steer_their_own_calls_only(api: Any) -> None:
+    agent = api.client()
+    await agent.log_in("lilei", "console-secret-lilei")
+    boss = await api.as_role("supervisor")
+    async with phones(api, "1001", "1002", "1003"):
+        await agent.post("/calls/live", {"extension": "1002", "number": "1003"}, 403)
+        await agent.post("/calls/live", {"extension": "1001", "number": "1999"}, 409)
+        await boss.post("/calls/live", {"extension": "1002", "number": "1003"})
+        other = await live(boss, "talking")
+        assert (await agent.get("/calls/live"))["items"] == []
+        url = f"/calls/live/{other['call_id']}"
+        await agent.get(url, 404)
+        await agent.delete(url, 404)
+        await agent.post(f"{url}/transfer", {"to": "1001"}, 404)
+        await agent.post(f"{url}/supervise", {}, 403)
+        await boss.delete(url)
+        await agent.post("/calls/live", {"extension": "1001", "number": "1002"})
+        own = await live(agent, "talking")
+        await agent.post(f"/calls/live/{own['call_id']}/park", {"party": "callee"}, 204)
+
+        async def parked() -> Any:
+            found = (await agent.get("/calls/live"))["items"]
+            return api.switch.catalogue.parking.snapshot()["parked"] == 1 and found == []
+
+        await until(parked)

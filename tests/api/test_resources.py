@@ -1,0 +1,158 @@
+"""Skills, callbacks, voicemail, prompts, lines, journal and surveys."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from softswitch.apps.mailbox import Message
+
+
+def sound(seconds: float = 0.5, rate: int = 16_000, kind: str = "WAV") -> bytes:
+    buffer = io.BytesIO()
+    wave = 0.3 * np.sin(np.arange(int(seconds * rate)) / 8)
+    soundfile.write(buffer, np.stack([wave, wave], axis=1), rate, format=kind)
+    return buffer.getvalue()
+
+
+async def test_skills(tmp_path: Any, running_api: Any) -> None:
+    async with running_api(tmp_path) as api:
+        admin = await api.as_role("admin")
+        skills = {"lang.en": 4, "billing": 2}
+        values = {"id": "wu", "extension": "1002", "password": "0123456789ab", "skills": skills}
+        await admin.post("/config/agent", {"values": values})
+        found = (await (await api.as_role("agent")).get("/skills"))["items"]
+        assert found == [
+            {"name": "billing", "agents": {"wu": 2}},
+            {"name": "lang.en", "agents": {"wu": 4}},
+        ]
+
+
+async def test_callbacks(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    body = {"number": "1002", "queue": "support", "name": "Wang Wei"}
+    made = await boss.post("/callbacks", body)
+    (found,) = (await boss.get("/callbacks"))["items"]
+    assert (found["id"], found["queue"], found["number"]) == (made["id"], "support", "1002")
+    await boss.post("/callbacks", {**body, "queue": "nowhere"}, 409)
+    await boss.post("/callbacks", {**body, "number": "901"}, 409)
+    await boss.post("/callbacks", {**body, "agent": "nobody"}, 422)
+    await boss.delete(f"/callbacks/{made['id']}")
+    await boss.delete(f"/callbacks/{made['id']}", 404)
+    assert (await boss.get("/callbacks"))["items"] == []
+
+
+async def test_voicemail_is_its_owners(api: Any) -> None:
+    mailboxes = api.switch.catalogue.mailboxes
+    for number in range(2):
+        now_s = api.service.clock.wall_s()
+        message = Message(
+            message_id=f"m{number}", box="1001", call_id="c1", number_from="1002",
+            caller_name="", at_s=now_s + number,
+        )  # fmt: skip
+        mailboxes.begin(message)
+        source = mailboxes.recording_path(mailboxes.recording_name(message))
+        source.parent.mkdir(exist_ok=True)
+        source.write_bytes(sound(2.0, 8_000))
+        assert await mailboxes.keep(message) is not None
+    owner, other = api.client(), api.client()
+    await owner.log_in("lilei", "console-secret-lilei")
+    found = (await owner.get("/voicemails/1001"))["items"]
+    assert [(m["message_id"], m["heard"]) for m in found] == [("m0", False), ("m1", False)]
+    wav = await owner.get("/voicemails/1001/m0")
+    assert wav.content[:4] == b"RIFF"
+    part = await owner.get("/voicemails/1001/m0", 206, headers={"Range": "bytes=4-7"})
+    assert len(part.content) == 4
+    assert (await owner.patch("/voicemails/1001/m0", {"heard": True}))["heard"] is True
+    await owner.patch("/voicemails/1001/m0", {"heard": False}, 422)
+    await owner.delete("/voicemails/1001/m0")
+    await owner.get("/voicemails/1001/m0", 404)
+    await owner.get("/voicemails/1002", 404)
+    await api.service.accounts.add_user(
+        "test", name="zhao", role="agent", password_hash=await api.service.accounts.hash("x" * 12),
+        full_name="", must_change=False,
+    )  # fmt: skip
+    await other.log_in("zhao", "x" * 12)
+    await other.get("/voicemails/1001", 404)
+    await other.delete("/voicemails/1001/m1", 404)
+    assert mailboxes.counts("1001") == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+async def test_prompts_are_converted_and_heard_by_the_next_call(api: Any, kind: str) -> None:
+    admin = await api.as_role("admin")
+    prompts = api.switch.desk.prompts
+    shipped = prompts.find("goodbye", "en")
+    url = "/prompts/en/goodbye"
+    paths = {shipped}
+    for seconds in (0.5, 1.0):
+        await admin.ask("PUT", url, content=sound(seconds, kind=kind))
+        paths.add(prompts.find("goodbye", "en"))
+        info = soundfile.info(prompts.find("goodbye", "en"))
+        assert (info.channels, info.subtype, info.samplerate) == (1, "PCM_16", 16_000)
+        assert info.duration == pytest.approx(seconds, abs=0.01)
+    assert len(paths) == 3, "whatever plays files knows them by their names"
+    listed = {
+        (p["name"], p["language"]): p["source"] for p in (await admin.get("/prompts"))["items"]
+    }
+    assert listed["goodbye", "en"] == "own"
+    assert (await admin.get(url)).content[:4] == b"RIFF"
+    await admin.delete(url)
+    assert prompts.find("goodbye", "en") == shipped
+    await admin.delete(url, 404)
+    own = [p.name for p in (api.directory / "prompts").rglob("*") if p.is_file()]
+    assert own == []
+
+
+async def test_what_is_no_prompt_is_refused(api: Any) -> None:
+    admin = await api.as_role("admin")
+    for url, content, status in (
+        ("/prompts/en/x", b"", 422),
+        ("/prompts/en/x", b"not a sound", 415),
+        ("/prompts/en/x", sound()[:20], 415),
+        ("/prompts/en/..%2Fx", sound(), 404),
+        ("/prompts/fr/x", sound(), 422),
+        ("/prompts/en/x", sound(901.0, 8_000), 422),
+    ):
+        await admin.ask("PUT", url, status, content=content)
+    assert not any((api.directory / "prompts").rglob("*.upload"))
+    await admin.ask("PUT", "/prompts/music/waltz", content=sound())
+    await admin.post("/config/queue", {"values": {"name": "sales", "music": "waltz"}})
+    await admin.delete("/prompts/music/waltz", 409)
+
+
+async def test_lines(api: Any) -> None:
+    boss, owner = await api.as_role("supervisor"), api.client()
+    await owner.log_in("lilei", "console-secret-lilei")
+    url = "/extensions/1001/line"
+    body = {"do_not_disturb": True, "forward_busy": "voicemail", "forward_always": "1002"}
+    found = await owner.ask("PUT", url, json=body)
+    assert (found["do_not_disturb"], found["forward_busy"]) == (True, "voicemail:1001")
+    assert (await boss.get("/extensions/1001"))["forward_always"] == "1002"
+    assert (await owner.ask("PUT", url, json={"forward_always": None}))["forward_always"] == ""
+    await owner.ask("PUT", url, 409, json={"forward_always": "1999"})
+    await owner.ask("PUT", "/extensions/1002/line", 404, json={})
+    await boss.get("/extensions/1999", 404)
+
+
+async def test_journal_and_surveys(api: Any) -> None:
+    append = api.store.journal.append
+    append("call-started", "c1", {"number_from": "1"}, 1_000.0)
+    asked = {"survey": "satisfaction", "queue": "support", "agent": "lilei", "score": 4}
+    append("survey-answered", "c1", asked, 1_100.0)
+    append("call-ended", "c1", {}, 1_200.0)
+    await api.store.journal.flush()
+    admin = await api.as_role("admin")
+    page = await admin.get("/journal", params={"until_s": 2_000, "limit": 2})
+    assert [e["kind"] for e in page["items"]] == ["call-ended", "survey-answered"]
+    rest = await admin.get("/journal", params={"until_s": 2_000, "cursor": page["next"]})
+    assert [e["kind"] for e in rest["items"]] == ["call-started"]
+    only = await admin.get("/journal", params={"kind": "call-ended", "since_s": 1_150})
+    assert len(only["items"]) == 1
+    boss = await api.as_role("supervisor")
+    await boss.get("/journal", 403)
+    assert isinstance((await boss.get("/surveys"))["items"], list)
