@@ -114,16 +114,29 @@ def server(running_api_module: Any, tmp_path_factory: pytest.TempPathFactory) ->
     server.stop()
 
 
-@SCHEMA.exclude(path_regex="/session").parametrize()
-@settings(
-    max_examples=5,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-@pytest.mark.slow
-def test_every_answer_is_described(case: Any, server: Server) -> None:
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "phases": [Phase.explicit, Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def require_described(case: Any, server: Server) -> None:
     headers = {"Authorization": f"Bearer {server.token}"}
     response = case.call(base_url=server.url, headers=headers)
     case.validate_response(response, checks=CHECKS)
+
+
+@SCHEMA.exclude(path_regex="/session").parametrize()
+@settings(max_examples=4, **QUIET)
+@pytest.mark.slow
+def test_every_answer_is_described(case: Any, server: Server) -> None:
+    require_described(case, server)
+
+
+@SCHEMA.exclude(path_regex="/session").parametrize()
+@settings(max_examples=150, **QUIET)
+@pytest.mark.soak
+def test_every_answer_is_described_for_long(case: Any, server: Server) -> None:
+    require_described(case, server)

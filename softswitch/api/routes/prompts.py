@@ -41,7 +41,7 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": f"WAV, FLAC, OGG or MP3, at most 32 MiB and {SOUND_S_MAX:g} s.",
-        "content": {kind: {"schema": _SOUND} for kind in ("audio/wav", "application/octet-stream")},
+        "content": {"application/octet-stream": {"schema": _SOUND}},
     }
 }
 
