@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from softswitch.store.migrate import migrate
+from tests.rows import PROPERTY, Row, line
 
 _START_S = 30.0
 _STOP_S = 20.0
@@ -151,3 +152,20 @@ def postgres() -> Iterator[Postgres]:
         server.make()
         yield server
         server.close()
+
+
+@pytest.fixture
+def row(record_property: Callable[[str, object], None]) -> Row:
+    """Writes down a row of the reliability programme; all of them are printed at the end."""
+    return lambda number, name, **figures: record_property(PROPERTY, line(number, name, figures))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the rows, in order."""
+    reports = (each for found in terminalreporter.stats.values() for each in found)
+    kept = [p for each in reports for p in getattr(each, "user_properties", ())]
+    rows = sorted({str(value) for name, value in kept if name == PROPERTY})
+    if rows:
+        terminalreporter.section("reliability programme")
+        for each in rows:
+            terminalreporter.write_line(each)

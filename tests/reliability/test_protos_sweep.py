@@ -1,0 +1,43 @@
+"""Row 3: one anomaly in each element of a message in turn, from a stranger and from a trunk."""
+
+from __future__ import annotations
+
+import pytest
+
+from softswitch.sim.loop import simulated
+from tests.reliability.anomalies import message, sweep
+from tests.reliability.conftest import attacked
+from tests.rows import Row
+
+STATUSES = range(100, 700)
+
+
+@simulated(limit_s=1e7)
+@pytest.mark.parametrize("source", ["stranger", "carrier"])
+async def test_one_anomaly_at_a_time(source: str, row: Row) -> None:
+    """Answered in the form of SIP or dropped; a right message is answered after each."""
+    sent = answered = 0
+    async with attacked(3) as victim:
+        for what, data in sweep():
+            found = await victim.after(data, source, wait_s=0.02)
+            sent += 1
+            for each in found:
+                if each.startswith(b"SIP/2.0 "):
+                    assert int(each[8:11]) in STATUSES, (what, each[:80])
+                    answered += 1
+                else:
+                    assert source == "carrier", (what, each[:80])  # calls it placed are hung up
+            assert await victim.alive(), what
+            assert victim.failures() == [], what
+        unhandled = len(victim.failures())
+    row(3, f"PROTOS sweep from a {source}", messages=sent, answers=answered, unhandled=unhandled)
+    assert sent > 5000
+    assert answered > sent // 10
+
+
+def test_the_message_that_is_bent_is_right() -> None:
+    from softswitch.sip.parser import parse_message
+    from softswitch.sip.validation import validate_request
+
+    request = parse_message(message(1))
+    assert validate_request(request) is None  # type: ignore[arg-type]
