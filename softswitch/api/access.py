@@ -159,6 +159,18 @@ ACCESS: dict[str, Access] = {
         """,
     ),
     **_table(
+        "webhooks",
+        """
+        GET /webhooks admin
+        POST /webhooks admin
+        GET /webhooks/{webhook_id} admin
+        PATCH /webhooks/{webhook_id} admin
+        DELETE /webhooks/{webhook_id} admin
+        POST /webhooks/{webhook_id}/test admin
+        GET /webhooks/{webhook_id}/deliveries admin
+        """,
+    ),
+    **_table(
         "office",
         """
         GET /office agent

@@ -33,6 +33,7 @@ ROUTES = (
     "prompts",
     "journal",
     "events",
+    "webhooks",
     "office",
     "config",
     "customers",

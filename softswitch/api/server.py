@@ -106,7 +106,7 @@ class HttpServer:
     async def _make_service(self) -> None:
         loop = asyncio.get_running_loop()
         self.service = await loop.run_in_executor(self._executor, self._service)
-        self.service.start()
+        await self.service.start()
         await self.service.accounts.load()
         password = await self.service.accounts.first_admin()
         if password is not None:

@@ -15,10 +15,13 @@ from fastapi import Depends, Request
 from softswitch.api.access import Identity
 from softswitch.api.accounts import Accounts
 from softswitch.api.events.desk import EventDesk
+from softswitch.api.events.webhooks import WebhookPost
 from softswitch.api.idempotency import Answers
 from softswitch.api.sessions import Sessions
+from softswitch.apps.ask import GuardedAsker
 from softswitch.call.numbering import Numbering
 from softswitch.errors import StoreError
+from softswitch.store.ledger import Conflict
 
 if TYPE_CHECKING:
     from softswitch.clock import Clock
@@ -48,11 +51,13 @@ class Service:
     numbering: Numbering = field(init=False)
     events: EventDesk = field(init=False)
     answers: Answers = field(init=False)
+    webhooks: WebhookPost = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.numbering = Numbering(self.office.office.country)
         self.events = EventDesk(self)
+        self.webhooks = WebhookPost(self)
         self.answers = Answers(self.store.answers)
 
     @property
@@ -60,13 +65,23 @@ class Service:
         """The office of now."""
         return self.switch.office
 
-    def start(self) -> None:
+    @property
+    def guard(self) -> GuardedAsker:
+        """Who judges which hosts may be told something."""
+        guard = self.switch.desk.ask
+        if not isinstance(guard, GuardedAsker):
+            raise Conflict("this exchange tells nobody: its network is not the real one")
+        return guard
+
+    async def start(self) -> None:
         """Begin to listen to what happens."""
         self.events.start()
+        await self.webhooks.load()
 
     async def stop(self) -> None:
         """Let go of those who listen; finish what was begun."""
         self.events.stop()
+        await self.webhooks.stop()
         await self.finish_notes()
 
     def spellings(self, number: str) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class GuardedAsker:
         """Never raises for what the other side does."""
         try:
             async with asyncio.timeout(timeout_s):
-                where = await self._where(url)
+                where = await self.where(url)
                 return await fetch(url, query, timeout_s=timeout_s, connect_to=where)
         except TimeoutError:
             _log.warning("look-up at %s: no answer within %g s", _host(url), timeout_s)
@@ -54,7 +54,7 @@ class GuardedAsker:
             _log.warning("look-up at %s: %s", _host(url), error)
         return None
 
-    async def _where(self, url: str) -> str:
+    async def where(self, url: str) -> str:
         """The address to connect to. Raises `RefusedHost`."""
         parts, host = urlsplit(url), _host(url)
         trusted = host in self._trusted

@@ -52,10 +52,45 @@ async def fetch(
     return None
 
 
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float, connect_to: str
+) -> int:
+    """POST JSON to `url` at the address `connect_to`; the status. Redirects are answers like others, and of
+    the answer at most `ANSWER_OCTETS_MAX` are read. Raises `TimeoutError`, `OSError`, `ValueError`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http or https URL")
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    try:
+        async with asyncio.timeout(timeout_s):
+            status, _ = await _exchange(
+                parts.scheme, parts.hostname, parts.port, target, connect_to, headers, body
+            )
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise ValueError("the answer is none of HTTP") from None
+    return status
+
+
 async def _get(
     scheme: str, host: str, port: int | None, target: str, address: str
 ) -> tuple[int, bytes]:
-    """One GET in HTTP/1.0, whose answer ends with the connection: no chunks to be put together."""
+    return await _exchange(scheme, host, port, target, address, {"Accept": "application/json"})
+
+
+async def _exchange(
+    scheme: str,
+    host: str,
+    port: int | None,
+    target: str,
+    address: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> tuple[int, bytes]:
+    """One GET, or POST with a body, in HTTP/1.0, whose answer ends with the connection: no chunks to be
+    put together."""
     tls = scheme == "https"
     where = port if port is not None else (443 if tls else 80)
     reader, writer = await asyncio.open_connection(
@@ -67,22 +102,26 @@ async def _get(
     )
     try:
         name = f"[{host}]" if ":" in host else host
-        writer.write(
-            f"GET {target} HTTP/1.0\r\nHost: {name}{'' if port is None else f':{port}'}\r\n"
-            "Accept: application/json\r\nConnection: close\r\n\r\n".encode("ascii")
-        )
+        lines = [
+            f"{'GET' if body is None else 'POST'} {target} HTTP/1.0",
+            f"Host: {name}{'' if port is None else f':{port}'}",
+            *(f"{key}: {value}" for key, value in headers.items()),
+            *([f"Content-Length: {len(body)}"] if body is not None else []),
+            "Connection: close",
+        ]
+        writer.write("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + (body or b""))
         head = await reader.readuntil(b"\r\n\r\n")
-        status_line, *lines = head.decode("latin-1").split("\r\n")
+        status_line, *answered = head.decode("latin-1").split("\r\n")
         version, _, rest = status_line.partition(" ")
         if not version.startswith("HTTP/1."):
             raise ValueError("not an HTTP answer")
-        headers = {
-            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        found = {
+            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in answered)
         }
-        if "chunked" in headers.get("transfer-encoding", "").lower():
+        if "chunked" in found.get("transfer-encoding", "").lower():
             raise ValueError("an answer in chunks to a request in HTTP/1.0")
-        body = await _body(reader, headers.get("content-length"))
-        return int(rest[:3]), body
+        content = await _body(reader, found.get("content-length"))
+        return int(rest[:3]), content
     finally:
         writer.close()
 

@@ -42,6 +42,7 @@ from softswitch.store.ticket_time import TicketTime
 from softswitch.store.tickets import Tickets
 from softswitch.store.tokens import Tokens
 from softswitch.store.users import Users
+from softswitch.store.webhooks import Webhooks
 
 _log = logging.getLogger(__name__)
 _Q850_TEMPORARY_FAILURE = 41
@@ -86,6 +87,7 @@ class Store:
         self.samples = Samples(database, self.ledger, self.tickets.office.zone)
         self.coaching = Coaching(database, self.ledger)
         self.office_entries = OfficeEntries(database, self.ledger, directory)
+        self.webhooks = Webhooks(database, self.ledger, directory)
         self.answers = KeptAnswers(database, self.ledger, directory)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)

@@ -190,7 +190,7 @@ async def running(directory: Path, more: str = "") -> AsyncIterator[Api]:
         accounts=accounts,
         executor=executor,
     )
-    service.start()
+    await service.start()
     api = Api(switch, service, directory)
     try:
         yield api

@@ -50,7 +50,7 @@ class EventDesk:
 
     def _noted(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         self.hub.note(kind, call_id, data, at_s)
-        if self.hub.listeners and kind.startswith("acd-"):
+        if self.readers and kind.startswith("acd-"):
             for what in ("queue", "agent"):
                 name = data.get(what)
                 if isinstance(name, str) and name:
@@ -72,7 +72,7 @@ class EventDesk:
     def _refresh(self) -> None:
         self._timer = None
         dirty, self._dirty = self._dirty, set()
-        if not self.hub.listeners:
+        if not self.readers:
             return
         centre, now_s = self._service.switch.centre, self._service.clock.wall_s()
         agents = {name for what, name in dirty if what == "agent"} & centre.agents_by_id.keys()

@@ -1,0 +1,244 @@
+"""Tells webhooks what happens: one task each while there is something to tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from softswitch.api.events.delivery import (
+    SIGNATURE_HEADER,
+    Answered,
+    Delivery,
+    Happened,
+    Input,
+    Log,
+    Pause,
+    PauseOver,
+    Send,
+    SwitchOff,
+    Telling,
+    Unreached,
+    signature,
+)
+from softswitch.api.events.hub import Event, Filter
+from softswitch.apps.ask import RefusedHost
+from softswitch.call.lookup import post
+from softswitch.errors import StoreError
+from softswitch.store.ledger import Conflict, Missing
+
+if TYPE_CHECKING:
+    from softswitch.api.service import Service
+    from softswitch.store.webhooks import Webhook
+
+_log = logging.getLogger("softswitch.webhooks")
+
+TIMEOUT_S = 10.0
+_LOG_EVERY_S = 0.5
+
+
+class _Told:
+    """One webhook and what is under way for it."""
+
+    def __init__(self, post: WebhookPost, webhook: Webhook) -> None:
+        self._post = post
+        self.webhook = webhook
+        self.delivery = Delivery()
+        self._wanted = Filter(frozenset(webhook.topics), webhook.queue, webhook.agent)
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def take(self, event: Event) -> None:
+        """From the hub: in the middle of what happens."""
+        if self._wanted.fits(event):
+            body = "{" + self._post.hub.encode(event) + "}"
+            position = self._post.hub.position(event.number)
+            self.feed(Happened(Telling(position, event.kind, body.encode())))
+
+    def feed(self, event: Input) -> None:
+        for effect in self.delivery.handle(event):
+            match effect:
+                case Send():
+                    self._task = asyncio.get_running_loop().create_task(self._send(effect))
+                case Pause():
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(effect.after_s, self.feed, PauseOver())
+                case Log():
+                    self._post.logged(self.webhook.id, effect)
+                case SwitchOff():
+                    self._post.switched_off(self, effect.why)
+
+    async def _send(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        answer: Input
+        try:
+            status = await self._post.send(self.webhook, send.telling)
+            answer = Answered(status, (loop.time() - began_s) * 1000)
+        except (TimeoutError, OSError, ValueError) as error:
+            why = str(error) or f"no answer within {TIMEOUT_S:g} s"
+            answer = Unreached(why[:200], (loop.time() - began_s) * 1000)
+        self.feed(answer)
+
+    def close(self) -> None:
+        self._post.hub.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+class WebhookPost:
+    """All webhooks of one exchange. `load` begins."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.hub = service.events.hub
+        self._told: dict[int, _Told] = {}
+        self._known: dict[int, Webhook] = {}
+        self._lines: dict[int, list[dict[str, Any]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def load(self) -> None:
+        """Read the webhooks and listen for them. A database that cannot be read means none, for now."""
+        try:
+            for webhook in await self._service.store.webhooks.all():
+                self._use(webhook)
+        except StoreError as error:
+            _log.error("webhooks are not told: %s", error)
+
+    async def stop(self) -> None:
+        for told in self._told.values():
+            told.close()
+        self._told.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            await self._write()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- what there is -----------------------------------------------------------------------------
+
+    def all(self) -> list[Webhook]:
+        return sorted(self._known.values(), key=lambda webhook: webhook.id)
+
+    def get(self, webhook_id: int) -> Webhook:
+        """Raises `Missing`."""
+        found = self._known.get(webhook_id)
+        if found is None:
+            raise Missing(f"there is no webhook {webhook_id}")
+        return found
+
+    def waiting(self, webhook_id: int) -> int:
+        """Events that it has not been told yet."""
+        told = self._told.get(webhook_id)
+        return told.delivery.waiting if told is not None else 0
+
+    async def add(self, actor: str, values: dict[str, Any], secret: str) -> Webhook:
+        webhook = await self._service.store.webhooks.add(actor, values, secret)
+        self._use(webhook)
+        return webhook
+
+    async def change(
+        self, actor: str, webhook_id: int, values: dict[str, Any], version: int | None
+    ) -> Webhook:
+        """Other values; what waited is not told any more."""
+        if values.get("active"):
+            values["disabled_because"] = ""
+        known = self.get(webhook_id)
+        webhook = await self._service.store.webhooks.change(actor, known, values, version)
+        self._use(webhook)
+        return webhook
+
+    async def remove(self, actor: str, webhook_id: int) -> None:
+        await self._service.store.webhooks.remove(actor, webhook_id)
+        self._leave(webhook_id)
+        self._known.pop(webhook_id, None)
+        self._service.switch.alarm(f"webhook.{webhook_id}", "")
+
+    def _use(self, webhook: Webhook) -> None:
+        self._leave(webhook.id)
+        self._known[webhook.id] = webhook
+        alarm = webhook.disabled_because and f"{webhook.name}: {webhook.disabled_because}"
+        self._service.switch.alarm(f"webhook.{webhook.id}", alarm)
+        if webhook.active:
+            told = self._told[webhook.id] = _Told(self, webhook)
+            self.hub.listen(told)
+
+    def _leave(self, webhook_id: int) -> None:
+        told = self._told.pop(webhook_id, None)
+        if told is not None:
+            told.close()
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    async def send(self, webhook: Webhook, telling: Telling) -> int:
+        """POST one event; the status. Raises `RefusedHost`, `OSError`, `TimeoutError`, `ValueError`."""
+        async with asyncio.timeout(TIMEOUT_S):
+            where = await self._service.guard.where(webhook.url)
+        at_s = int(self._service.clock.wall_s())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "softswitch-webhook",
+            "X-Softswitch-Event": telling.kind,
+            "X-Softswitch-Position": telling.event,
+            SIGNATURE_HEADER: signature(webhook.secret, telling.body, at_s),
+        }
+        return await post(webhook.url, telling.body, headers, timeout_s=TIMEOUT_S, connect_to=where)
+
+    async def test(self, webhook: Webhook) -> tuple[int, str]:
+        """Send it a made-up event; status (0: no answer) and what went wrong."""
+        body = b'{"topic":"office","kind":"webhook-test","data":{}}'
+        try:
+            status = await self.send(webhook, Telling("test", "webhook-test", body))
+        except RefusedHost as error:
+            raise Conflict(f"{webhook.url}: {error}") from None
+        except (TimeoutError, OSError, ValueError) as error:
+            return 0, str(error) or f"no answer within {TIMEOUT_S:g} s"
+        return status, "" if 200 <= status < 300 else f"answered {status}"
+
+    def logged(self, webhook_id: int, log: Log) -> None:
+        """Into the database, soon and together with others."""
+        lines = self._lines.setdefault(webhook_id, [])
+        lines.append(
+            {
+                "event": log.telling.event,
+                "kind": log.telling.kind[:64],
+                "at_s": self._service.clock.wall_s(),
+                "attempts": log.attempts,
+                "status": log.status,
+                "detail": log.detail[:200],
+                "took_ms": round(log.took_ms, 1),
+            }
+        )
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_LOG_EVERY_S, lambda: self._begin(self._write()))
+
+    async def _write(self) -> None:
+        self._timer = None
+        written, self._lines = self._lines, {}
+        for webhook_id, lines in written.items():
+            try:
+                await self._service.store.webhooks.log(webhook_id, lines)
+            except StoreError as error:
+                _log.error("%d deliveries are not in the log: %s", len(lines), error)
+
+    def switched_off(self, told: _Told, why: str) -> None:
+        """It fails too often: no more, until somebody switches it on again."""
+        _log.error("webhook %s is switched off: %s", told.webhook.name, why)
+        self._service.switch.alarm(f"webhook.{told.webhook.id}", f"{told.webhook.name}: {why}")
+        self._begin(self._switch_off(told.webhook.id, why))
+
+    async def _switch_off(self, webhook_id: int, why: str) -> None:
+        values = {"active": False, "disabled_because": why[:256]}
+        try:
+            await self.change("switch:webhooks", webhook_id, values, None)
+        except (StoreError, Missing, Conflict) as error:
+            _log.error("webhook %d is off until the next start only: %s", webhook_id, error)
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
