@@ -79,6 +79,7 @@ class Caller:
         self.own_sound_is_right = False
         self.tolerates: set[str] = set()
         self.awaited: list[str] = []
+        self.sipp_call_id = ""
         self.role = lab.plan.scenario
         self._first = True
 
@@ -142,13 +143,15 @@ class Lab:
         self.loose: list[Leg] = []
         self.free_callees: deque[Account] = deque()
         self.live = 0
+        self.faults = parse_faults(plan.faults)
+        self.on_close: list[Callable[[], None]] = []
         self.extra: list[asyncio.Task[Any]] = []
         self.receive: Callable[[SipRequest], Reception | None] | None = None
         self._scenario = scenario
         self._prepare = prepare
         self._network = network
         self.rng = random.Random(f"lab {plan.seed} {index}")
-        self._ladders = Ladders(self._note_bye)
+        self.ladders = Ladders(self._note_bye)
         self._accounts = plan.caller_accounts[index :: plan.processes] or [Account("load")]
         self._waiting: dict[str, deque[Caller]] = defaultdict(deque)
         self._pair_of: dict[int, Pair] = {}
@@ -167,7 +170,7 @@ class Lab:
         """Bind everything and run the scenario's preparation."""
         plan = self.plan
         raise_file_limit(2 * plan.streams_max + 512)
-        faults = parse_faults(plan.faults)
+        faults = self.faults
         if plan.media and self._network is None:
             packet_faults = PacketFaults(faults.up, faults.down, plan.seed) if faults.any else None
             self.sound = SoundPlane(
@@ -181,7 +184,7 @@ class Lab:
             "domain": domain,
             "peer": ((plan.host, ports[self.index]) if plan.option("self", "") else plan.target),
             "sound_plane": self.sound,
-            "ladders": self._ladders,
+            "ladders": self.ladders,
             "codecs": codecs_offered(plan.codecs),
             "receive": self._receive,
             "on_leg": self._took,
@@ -214,6 +217,8 @@ class Lab:
         for task in self.extra:
             task.cancel()
         await asyncio.gather(*self.extra, return_exceptions=True)
+        for close in self.on_close:
+            close()
         if self.sound is not None:
             self.sound.close()
         for agent in (self.callers, self.callees, self.phones):
@@ -358,12 +363,14 @@ class Lab:
         self._judge(caller, found)
         if cause:
             self.meter.count("failed", at_s)
-            ladder = self._ladders.of(pair.legs[0].call_id) if pair.legs else None
+            call_id = pair.legs[0].call_id if pair.legs else caller.sipp_call_id
+            ladder = self.ladders.of(call_id) if call_id else None
             self.meter.failure(cause, ladder)
         else:
             self.meter.count("completed", at_s)
         for leg in (*pair.legs, *pair.taken):
-            self._ladders.forget(leg.call_id)
+            self.ladders.forget(leg.call_id)
+        self.ladders.forget(caller.sipp_call_id)
 
     async def _probe(self, pair: Pair) -> list[Finding]:
         """Of some calls: does the target still know the dialog that has ended?
@@ -604,15 +611,15 @@ class Lab:
     def _finish(self) -> None:
         self._sample(max(self.meter.seconds, default=0))
         counts = self.meter.counts
-        counts["resent"] += self._ladders.resent
-        counts["received_again"] += self._ladders.received_again
-        counts["messages_in"] += self._ladders.messages_in
-        counts["messages_out"] += self._ladders.messages_out
-        for method, many in self._ladders.methods.items():
+        counts["resent"] += self.ladders.resent
+        counts["received_again"] += self.ladders.received_again
+        counts["messages_in"] += self.ladders.messages_in
+        counts["messages_out"] += self.ladders.messages_out
+        for method, many in self.ladders.methods.items():
             counts[f"sent_{method}"] += many
         if self.sound is not None:
             counts["frames_skipped"] += self.sound.counters.skipped_frames
-        late = [s for s in self._ladders.unanswered_byes(self.now_s()) if s > 1.0]
+        late = [s for s in self.ladders.unanswered_byes(self.now_s()) if s > 1.0]
         counts["byes_unanswered"] += len(late)
         for agent in (self.callers, self.callees, self.phones):
             left = agent.snapshot()

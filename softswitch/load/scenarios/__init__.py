@@ -11,6 +11,7 @@ from pathlib import Path
 
 from softswitch.errors import ConfigError
 from softswitch.load.lab import Lab, Scenario
+from softswitch.load.sipp_player import scenario_of
 
 BUILT_IN = (
     "uac",
@@ -45,6 +46,9 @@ def load(name: str) -> Loaded:
     path = Path(name)
     if path.suffix == ".py":
         return _of_module(path.stem, _imported(path))
+    if path.suffix == ".xml":
+        script, run, prepare = scenario_of(path)
+        return Loaded(script.name, run, prepare, f"SIPp scenario {script.name}")
     raise ConfigError("scenario", f"{name!r}", f"{', '.join(BUILT_IN)}, a .py or a SIPp .xml file")
 
 

@@ -1,0 +1,237 @@
+"""Other people's servers as targets of the load lab, started by us on loopback and stopped by their id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from softswitch.load.demo import DemoSwitch
+from softswitch.load.plan import Plan
+
+HOST = "127.0.0.1"
+_READY_S = 20.0
+
+KAMAILIO = """\
+#!KAMAILIO
+debug=1
+log_stderror=yes
+fork=yes
+children=2
+disable_tcp=yes
+auto_aliases=no
+listen=udp:{host}:{port}
+mpath="{modules}"
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "kex.so"
+loadmodule "ctl.so"
+modparam("ctl", "binrpc", "unix:{folder}/ctl")
+request_route {{
+    if (is_method("CANCEL")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
+    if (has_totag()) {{
+        if (loose_route()) {{ t_relay(); exit; }}
+        if (is_method("ACK")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
+        sl_send_reply("481", "Call Does Not Exist");
+        exit;
+    }}
+    if (is_method("OPTIONS")) {{ sl_send_reply("200", "OK"); exit; }}
+    if (!is_method("INVITE")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
+    record_route();
+{routes}
+    t_relay();
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def missing(*programs: str) -> str:
+    """The first of `programs` that is not installed, "" if all are."""
+    return next((name for name in programs if shutil.which(name) is None), "")
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def _modules() -> Path:
+    """Where Kamailio's modules are."""
+    return next(Path("/usr/lib").glob("**/kamailio/modules/tm.so")).parent
+
+
+class Kamailio:
+    """Kamailio as a stateful proxy without media: calls to `9PP...` go to the callees of process PP."""
+
+    name = "Kamailio (proxy, sound goes past it)"
+
+    def __init__(self, processes: int) -> None:
+        self.port = free_port()
+        self.callee_ports = [free_port() for _ in range(processes)]
+        self._folder = Path(tempfile.mkdtemp(prefix="load-kamailio-"))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Kamailio:
+        modules = _modules()
+        routes = "\n".join(
+            f'    if ($rU =~ "^9{index:02d}") {{ $du = "sip:{HOST}:{port}"; }}'
+            for index, port in enumerate(self.callee_ports)
+        )
+        file = self._folder / "kamailio.cfg"
+        file.write_text(
+            KAMAILIO.format(
+                host=HOST, port=self.port, modules=modules, folder=self._folder, routes=routes
+            )
+        )
+        with (self._folder / "log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                "kamailio", "-DD", "-f", str(file), "-Y", str(self._folder), "-m", "128", "-M", "16",
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        for _ in range(int(_READY_S * 10)):
+            if (self._folder / "ctl").exists():
+                await asyncio.sleep(0.5)
+                return self
+            await asyncio.sleep(0.1)
+        raise RuntimeError((self._folder / "log").read_text()[-400:])
+
+    async def __aexit__(self, *_exc: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+            await self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def adapt(self, plan: Plan) -> Plan:
+        assert self._process is not None
+        return msgspec.structs.replace(
+            plan,
+            target=(HOST, self.port),
+            callee_ports=self.callee_ports,
+            dial="9{process2}{call}",
+            pids=family(self._process.pid),
+        )
+
+    async def statistics(self) -> dict[str, int]:
+        """What Kamailio has counted (kex: stats.get_statistics all)."""
+        process = await asyncio.create_subprocess_exec(
+            "kamcmd", "-s", f"unix:{self._folder}/ctl", "stats.get_statistics", "all",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        found = re.findall(r"(\w+:\w+) = ([0-9]+)", said.decode())
+        return {key: int(value) for key, value in found}
+
+
+class SippUas:
+    """SIPp's own answering side."""
+
+    name = "SIPp UAS"
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="load-sipp-"))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> SippUas:
+        self._process = await asyncio.create_subprocess_exec(
+            "sipp", "-sn", "uas", "-i", HOST, "-p", str(self.port), "-nostdin", "-trace_stat",
+            "-fd", "1", "-rtp_echo", "-mi", HOST, "-mp", str(free_port() // 2 * 2),
+            cwd=self._folder,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        await asyncio.sleep(1.0)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def adapt(self, plan: Plan) -> Plan:
+        assert self._process is not None
+        return msgspec.structs.replace(
+            plan,
+            scenario="uac",
+            target=(HOST, self.port),
+            dial="service",
+            media=False,
+            pids=family(self._process.pid),
+        )
+
+    async def statistics(self) -> dict[str, int]:
+        """The last line of SIPp's statistics file: cumulative counters by their names."""
+        await asyncio.sleep(1.5)
+        (file,) = self._folder.glob("*_.csv")
+        head, *_, last = [line.split(";") for line in file.read_text().splitlines() if line]
+        return {
+            name: int(value)
+            for name, value in zip(head, last, strict=False)
+            if name.endswith("(C)") and value.isdecimal()
+        }
+
+
+class Ours:
+    """This project, as `softswitch load` starts it."""
+
+    name = "Softswitch"
+
+    def __init__(self, processes: int) -> None:
+        self._switch = DemoSwitch(processes)
+
+    async def __aenter__(self) -> Ours:
+        await self._switch.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._switch.__aexit__(*exc)
+
+    def adapt(self, plan: Plan) -> Plan:
+        return self._switch.adapt(plan)
+
+
+@asynccontextmanager
+async def peer(name: str, processes: int) -> AsyncIterator[Kamailio | SippUas | Ours]:
+    """A target by its name: softswitch, kamailio or sipp."""
+    made: Kamailio | SippUas | Ours
+    match name:
+        case "kamailio":
+            made = Kamailio(processes)
+        case "sipp":
+            made = SippUas()
+        case _:
+            made = Ours(processes)
+    async with made as running:
+        yield running

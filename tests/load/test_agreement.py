@@ -1,0 +1,108 @@
+"""What the lab counts and what others count of the same run: Kamailio's statistics, SIPp's, both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.peers import Kamailio, SippUas, free_port
+from softswitch.load import Plan
+from softswitch.load.result import Result
+from softswitch.load.run import run
+
+pytestmark = [pytest.mark.interop]
+needs_sipp = pytest.mark.skipif(not shutil.which("sipp"), reason="apt-get install sip-tester")
+needs_kamailio = pytest.mark.skipif(
+    not shutil.which("kamailio") or not shutil.which("kamcmd"), reason="apt-get install kamailio"
+)
+CALLS = 120
+
+
+def plan(**options: object) -> Plan:
+    return Plan(
+        **{  # type: ignore[arg-type]
+            "scenario": "uac-uas", "target": ("127.0.0.1", 9), "calls": CALLS, "rate": 60.0,
+            "hold": "1", "processes": 2, "run": 5, **options,
+        }
+    )  # fmt: skip
+
+
+@needs_kamailio
+async def test_counts_agree_with_kamailios() -> None:
+    async with Kamailio(2) as proxy:
+        before = await proxy.statistics()
+        result = await run(proxy.adapt(plan()))
+        after = await proxy.statistics()
+    grown = {key: after[key] - before.get(key, 0) for key in after}
+    figures = result.figures
+    assert figures["answered"] == figures["completed"] == figures["received"] == CALLS
+    assert result.findings == []
+    assert figures["packets_stamped"] == figures["packets_received"] > 0.9 * CALLS * 2 * 50
+    assert grown["core:rcv_requests_invite"] == CALLS
+    assert grown["core:rcv_requests_ack"] == CALLS
+    # A few BYEs more: the probes for dialogs that should be forgotten.
+    probes = grown["core:rcv_requests_bye"] - CALLS
+    assert 0 <= probes <= 44
+    assert grown["tmx:2xx_transactions"] == pytest.approx(2 * CALLS, abs=44)
+
+
+@needs_sipp
+async def test_counts_agree_with_sipps_uas() -> None:
+    async with SippUas() as uas:
+        result = await run(uas.adapt(plan(hold="0.2")))
+        theirs = await uas.statistics()
+    assert result.figures["answered"] == result.figures["completed"] == CALLS
+    assert result.figures["failed"] == 0
+    # The made-up dialog of the control probe of each process is one more call to SIPp.
+    assert 0 <= theirs["IncomingCall(C)"] - CALLS <= 2
+
+
+async def our_uas(script: str, port: int, tmp_path: Path) -> Result:
+    file = tmp_path / "uas.xml"
+    file.write_text(script)
+    return await run(
+        plan(scenario=str(file), processes=1, calls=20, options={"port": str(port)}, timeout_s=30.0)
+    )
+
+
+@needs_sipp
+async def test_sipps_own_scenarios_run_here_and_agree_with_sipp(tmp_path: Path) -> None:
+    """Our reading of SIPp's `uas` answers SIPp's `uac`; SIPp counts as many good calls as we do."""
+    process = await asyncio.create_subprocess_exec(
+        "sipp", "-sd", "uas", stdout=asyncio.subprocess.PIPE
+    )
+    script, _ = await process.communicate()
+    port = free_port()
+    ours = asyncio.create_task(our_uas(script.decode(), port, tmp_path))
+    await asyncio.sleep(2.0)
+    sipp = await asyncio.create_subprocess_exec(
+        "sipp", "-sn", "uac", f"127.0.0.1:{port}", "-i", "127.0.0.1", "-p", str(free_port()),
+        "-m", "20", "-r", "20", "-nostdin", "-timeout", "25",
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    said, _ = await sipp.communicate()
+    result = await ours
+    assert sipp.returncode == 0
+    good = re.findall(r"Successful call\s*\|\s*\d+\s*\|\s*(\d+)", said.decode(errors="replace"))
+    assert int(good[-1]) == result.figures["completed"] == 20
+    assert result.figures["failed"] == 0
+
+
+@needs_sipp
+async def test_sipps_uac_with_regular_expressions_runs_here(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "sipp", "-sd", "regexp", stdout=asyncio.subprocess.PIPE
+    )
+    script, _ = await process.communicate()
+    file = tmp_path / "regexp.xml"
+    file.write_bytes(script)
+    async with SippUas() as uas:
+        import msgspec
+
+        wanted = uas.adapt(plan(hold="0.2", calls=20, processes=1))
+        result = await run(msgspec.structs.replace(wanted, scenario=str(file)))
+    assert result.figures["completed"] == 20, result.causes
