@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak bench docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak bench lab docs lock format clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ soak: setup
 bench: setup
 	$(BIN)/python bench/whole.py
 	$(BIN)/python bench/callgen.py --save
+
+lab: setup
+	$(BIN)/python bench/lab.py --save
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -16,6 +16,7 @@ from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan
 
 _READY_S = 60.0
+_DOMAIN = "load.example"
 _DIAL = {
     "uac": "*43",
     "uac-uas": "9{process2}{call}",
@@ -194,6 +195,21 @@ class DemoSwitch:
         self._folder.cleanup()
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return (_SERVER, self._sip)
+
+    @property
+    def domain(self) -> str:
+        """The domain of its telephones."""
+        return _DOMAIN
+
+    @property
+    def password(self) -> str:
+        """Of all its telephones."""
+        return self._password
+
+    @property
     def pids(self) -> list[int]:
         """The switch and its media workers, as far as the system tells."""
         assert self._process is not None
@@ -205,7 +221,7 @@ class DemoSwitch:
         phones = [(str(FIRST_AGENT + n), self._password) for n in range(_PARTIES + AGENTS)]
         changes: dict[str, object] = {
             "target": (_SERVER, self._sip),
-            "domain": "load.example",
+            "domain": _DOMAIN,
             "pids": self.pids,
         }
         through = {

@@ -115,7 +115,8 @@ def wired(loss: float = 0.0, seed: int = 1) -> tuple[Play, Play, list[str]]:
         other = "called" if name == "caller" else "caller"
         for data in play.send:
             said.append(f"{name}: {data.split(chr(13).encode())[0].decode()}")
-            if rng.random() >= loss:
+            # A lost ACK ends SIPp's own uas too, when the BYE comes in its place.
+            if rng.random() >= loss or data.startswith(b"ACK"):
                 wire.append((other, data))
         due[name] = now_s + play.wait_s if play.wait_s is not None else None
 
