@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from softswitch.sim.trunk import VirtualTrunk
     from softswitch.testing.laboratory import Laboratory, TestSwitch
 
-async_fixture: Any = pytest.fixture  # cannot be awaited, but nothing else breaks by it
-with contextlib.suppress(ImportError):
-    import pytest_asyncio
+_Made = TypeVar("_Made")
 
-    async_fixture = pytest_asyncio.fixture
+
+def async_fixture(function: _Made) -> _Made:
+    """A fixture that is awaited; without pytest-asyncio nobody does, and nothing else breaks by it."""
+    maker: Any = pytest
+    with contextlib.suppress(ImportError):
+        maker = import_module("pytest_asyncio")
+    made: _Made = maker.fixture(function)
+    return made
 
 
 @async_fixture
