@@ -120,6 +120,11 @@ class Faults:
         """Whether there is anything to do."""
         return self != Faults()
 
+    @property
+    def worsens(self) -> bool:
+        """Whether packets meet anything on their way."""
+        return (self.up, self.down) != (PERFECT, PERFECT)
+
 
 _UNITS = {"%": 0.01, "ms": 0.001, "s": 1.0, "kbit": 1e3, "mbit": 1e6, "": 1.0}
 _NAMES = {

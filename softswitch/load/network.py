@@ -36,7 +36,7 @@ class LoadNetwork:
                 made = await RealNetwork("ws").open_transport(host, port)
             case other:
                 raise SoftswitchError(f"transport {other}: udp, tcp, tls or ws")
-        if self._transport == "udp" and self._faults.any:
+        if self._transport == "udp" and self._faults.worsens:
             return FaultyTransport(made, self._faults, f"{self._seed} sip {port}")
         return made
 

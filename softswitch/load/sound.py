@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from media.plane.packet_io import PORTS_MAX
 from media.wire import rtp
 from softswitch.errors import SoftswitchError
 from softswitch.load import signature, stamp
@@ -106,7 +107,9 @@ class SoundStream:
 class SoundPlane:
     """Streams on `host`; up to `capacity` at once. `run` tells our own notes from other runs'.
 
-    `faults`, when given, decides what becomes of each packet on its way out and in.
+    `faults`, when given, decides what becomes of each packet on its way out and in; every `rebind_s`
+    all streams go on from another port, as behind a NAT that has forgotten them: what still comes to the
+    old one is lost.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class SoundPlane:
         capacity: int = 4096,
         run: int = 0,
         faults: PacketFaults | None = None,
+        rebind_s: float = 0.0,
     ) -> None:
         if not 0 < capacity <= STREAMS_MAX:
             raise SoftswitchError(f"streams: 1 to {STREAMS_MAX} in one process")
@@ -127,9 +131,17 @@ class SoundPlane:
         self._host, self._run, self._faults = host, run, faults
         self._io = StampedIo(capacity)
         self._overlays: dict[int, Overlay] = {}
+        self.rebindings = 0
+        self._rebind_s = rebind_s
+        self._rebind_due_s = 0.0
+        self._port_of = np.zeros(capacity, np.intp)
+        self._slot_of = np.full(PORTS_MAX, -1, np.intp)
+        self._retired: deque[int] = deque()
+        self._spare_ports = list(range(PORTS_MAX - 1, -1, -1))
         self._free: deque[tuple[float, int]] = deque()
         self._made = 0
         self._locals: dict[int, Address] = {}
+        self._remotes: dict[int, Address] = {}
         self._active = np.zeros(capacity, np.bool_)
         self._sending = np.zeros(capacity, np.bool_)
         self._phase = np.zeros(capacity, np.int8)
@@ -190,6 +202,12 @@ class SoundPlane:
         if self._made == self.book.capacity:
             raise SoftswitchError(f"more than {self.book.capacity} streams at once")
         slot = self._made
+        self._bind(slot)
+        self._made += 1
+        return slot
+
+    def _bind(self, slot: int) -> None:
+        """Give a stream a port of its own."""
         sock = socket.socket(
             socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM
         )
@@ -199,9 +217,29 @@ class SoundPlane:
             sock.close()
             raise SoftswitchError(f"rtp {self._host}: {error.strerror}") from error
         self._locals[slot] = sock.getsockname()[:2]
-        self._io.packets.open_port(slot, sock)
-        self._made += 1
-        return slot
+        port = self._spare_ports.pop()
+        self._io.packets.open_port(port, sock)
+        self._port_of[slot], self._slot_of[port] = port, slot
+
+    def _rebind(self) -> None:
+        """All live streams go on from other ports; those of the time before are closed now."""
+        while self._retired:
+            port = self._retired.popleft()
+            self._io.packets.close_port(port)
+            self._spare_ports.append(port)
+        for slot in np.flatnonzero(self._sending).tolist():
+            old = int(self._port_of[slot])
+            self._slot_of[old] = -1
+            self._retired.append(old)
+            self._bind(slot)
+            self._note_remote(slot)
+            self.rebindings += 1
+
+    def _note_remote(self, slot: int) -> None:
+        remote = self._remotes.get(slot)
+        if remote is not None:
+            port = int(self._port_of[slot])
+            self._remote_key[slot] = self._io.packets.source_key(port, remote)
 
     def configure(self, slot: int, agreed: AudioNegotiated) -> None:
         """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that are not G.711."""
@@ -216,7 +254,8 @@ class SoundPlane:
         sends = remote is not None and agreed.direction in ("sendrecv", "sendonly")
         if remote is not None:
             self._io.packets.set_destination(slot, remote)
-            self._remote_key[slot] = self._io.packets.source_key(slot, remote)
+            self._remotes[slot] = remote
+            self._note_remote(slot)
         overlay = self._overlays.setdefault(slot, Overlay())
         overlay.payload_type = agreed.dtmf_payload_type
         self._sending[slot] = sends
@@ -234,6 +273,8 @@ class SoundPlane:
         self.live -= 1
         self.listener.finish(slot)
         found = {**self.book.facts(slot), **self.listener.facts(slot)}
+        if self.book.received[slot]:
+            found["tail_ms"] = (clock_us() - int(self.book.last_us[slot])) / 1000
         self._free.append((asyncio.get_running_loop().time() + _REST_S, slot))
         return StreamFacts(
             **found,  # type: ignore[arg-type]
@@ -277,6 +318,10 @@ class SoundPlane:
             self._send_phase(self._next_us)
             self._next_us += TICK_US
         self._receive_all()
+        if self._rebind_s and now_us / 1e6 >= self._rebind_due_s:
+            if self._rebind_due_s:
+                self._rebind()
+            self._rebind_due_s = now_us / 1e6 + self._rebind_s
         self.listener.work(clock_us())
         self._arm()
 
@@ -333,7 +378,8 @@ class SoundPlane:
         self, packets: NDArray[np.uint8], octets: NDArray[np.int32], slots: NDArray[np.intp]
     ) -> None:
         if self._faults is None:
-            self._io.packets.send(self._io.packets.tx, None, octets, slots, slots)
+            ports = self._port_of[slots]
+            self._io.packets.send(self._io.packets.tx, None, octets, ports, slots)
             return
         assert self._held is not None
         now_us = clock_us()
@@ -352,7 +398,7 @@ class SoundPlane:
                 tx.octets[row, : len(data)] = np.frombuffer(data, np.uint8)
             slots = np.array([slot for slot, _ in some], np.intp)
             octets = np.array([len(data) for _, data in some], np.int32)
-            self._io.packets.send(tx, None, octets, slots, slots)
+            self._io.packets.send(tx, None, octets, self._port_of[slots], slots)
 
     # -- what comes ----------------------------------------------------------------------------------
 
@@ -361,9 +407,14 @@ class SoundPlane:
             count, at_us = self._io.receive()
             if count:
                 io = self._io.packets
-                slots = (io.keys[:count] & np.uint64(0xFFFF)).astype(np.intp)
+                slots = self._slot_of[(io.keys[:count] & np.uint64(0xFFFF)).astype(np.intp)]
                 taken = io.rx.octets[:count, : rtp.HEADER_OCTETS + 640], io.lengths[:count].copy()
-                self._arrive(slots, *taken, at_us, io.keys[:count].copy())
+                keys = io.keys[:count].copy()
+                if self._retired:
+                    kept = slots >= 0
+                    slots, at_us, keys = slots[kept], at_us[kept], keys[kept]
+                    taken = taken[0][kept], taken[1][kept]
+                self._arrive(slots, *taken, at_us, keys)
             if count < self._io.batch // 2:
                 return
 

@@ -112,7 +112,7 @@ class StreamFacts:
     delay_ms: float | None = None
     delay_max_ms: float | None = None
     gap_ms_max: float = 0.0
-    first_ms: float | None = None
+    tail_ms: float = 0.0
     elsewhere: int = 0
     strange: int = 0
     codec: str = ""

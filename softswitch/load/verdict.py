@@ -12,6 +12,7 @@ _PACKETS_MIN = 10
 """Streams with fewer packets (0.2 s) are judged on silence only."""
 _SHARE = 0.1
 _PLAYOUT_MS = 40.0
+_TAIL_MS = 500.0
 _KIND_SHIFT = 24
 _NUMBERS = (1 << _KIND_SHIFT) - 1
 _AGENT, _STRANGER = 0x40, 0x80
@@ -48,6 +49,7 @@ CODES = {
     "swapped channels": "both parties heard themselves and not each other",
     "unknown sound": "sound came that no party of this run has made",
     "gaps": "the sound was interrupted",
+    "cut": "the sound stopped before the call did",
     "clipping": "the sound was driven to full scale",
     "delay": "the sound arrived late",
     "loss": "packets were lost",
@@ -99,6 +101,8 @@ def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
         found.append(Finding("jitter", f"{facts.jitter_ms:.0f} ms"))
     if facts.gap_ms_max > limits.gap_ms:
         found.append(Finding("gaps", f"nothing for {facts.gap_ms_max:.0f} ms"))
+    if facts.tail_ms > max(limits.gap_ms, _TAIL_MS):
+        found.append(Finding("cut", f"nothing for the last {facts.tail_ms / 1000:.1f} s"))
     if facts.clipped:
         found.append(Finding("clipping", f"{facts.clipped:.0%} of the samples"))
     return found

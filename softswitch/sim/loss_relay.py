@@ -80,6 +80,12 @@ class LossRelay:
         assert self._front is not None, "open() first"
         return self._front.local
 
+    async def rebind(self) -> None:
+        """Forget all bindings, as a NAT that was restarted: the server sees every client come from
+        another port, and what it still sends to the old one is lost."""
+        for client in list(self._clients.values()):
+            await client.rebind()
+
     def seen_as(self, client: Address) -> Address | None:
         """The address under which the server sees `client`, or None before its first datagram."""
         found = self._clients.get(client)
@@ -133,6 +139,13 @@ class _Client:
         waiting, self._waiting = self._waiting, []
         for data in waiting:
             self.go_up(data)
+
+    async def rebind(self) -> None:
+        """Go on from another port."""
+        old, self.back = self.back, None
+        await self.open()
+        if old is not None:
+            old.close()
 
     def close(self) -> None:
         if self.back is not None:

@@ -111,3 +111,31 @@ async def test_clients_are_limited(monkeypatch: pytest.MonkeyPatch, clients: int
         assert len({source for _, source in echo.at_server}) == 2
     for other in others:
         other.close()
+
+
+async def test_bandwidth_delays_and_then_loses() -> None:
+    """80 datagrams of 172 octets at 64 kbit/s: 25 ms each, and no more than 200 ms wait."""
+    async with echoing() as echo:
+        up = Link(delay_s=0.0, bandwidth_bps=64_000)
+        async with LossRelay(echo.server.local, up=up) as relay:
+            for number in range(80):
+                echo.client.send_to(bytes([number]) * 172, relay.address)
+            await echo.until(lambda: relay.counters_up.sent == 80 and relay.counters_up.lost > 0)
+            passed = 80 - relay.counters_up.lost
+            await echo.until(lambda: len(echo.at_server) == passed)
+            assert 8 <= passed <= 12
+
+
+async def test_a_nat_that_forgets_shows_another_port_and_nothing_comes_to_the_old_one() -> None:
+    async with echoing() as echo, LossRelay(echo.server.local) as relay:
+        echo.client.send_to(b"one", relay.address)
+        await echo.until(lambda: b"ONE" in echo.at_client)
+        old = relay.seen_as(echo.client.local)
+        assert old is not None
+        await relay.rebind()
+        echo.server.send_to(b"LATE", old)
+        echo.client.send_to(b"two", relay.address)
+        await echo.until(lambda: b"TWO" in echo.at_client)
+        assert relay.seen_as(echo.client.local) != old
+        assert echo.at_server[-1][1] == relay.seen_as(echo.client.local)
+        assert b"LATE" not in echo.at_client

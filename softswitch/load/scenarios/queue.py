@@ -60,7 +60,13 @@ async def _log_in(lab: Lab, account: Account, code: str, slots: asyncio.Semaphor
 
 async def scenario(caller: Caller) -> None:
     """Customers with patience call a queue; agents log in, answer, talk, hang up, wrap up."""
-    caller.tolerates |= {"gaps", "unknown sound", "delay", "jitter"}  # music, then another source
+    caller.tolerates |= {
+        "gaps",
+        "cut",
+        "unknown sound",
+        "delay",
+        "jitter",
+    }  # music, then another source
     lab = caller.lab
     call = caller.dial()
     await call.answered()
