@@ -452,6 +452,22 @@ class Journal:
                 self._projection.forget()
                 raise StoreError(f"the records cannot be rebuilt: {reason_of(error)}") from error
 
+    async def roll_on(self, now_s: float) -> bool:
+        """Add some more of the half-hours up that reports are made of; whether there are more to do. Raises
+        `StoreError`."""
+        async with self._write_lock:
+            if self._projection is None or not self._database.is_open:
+                return False
+            if self._behind or self._told_to is not None:
+                return False
+            writer = self._database.writer
+            try:
+                async with writer.begin():
+                    return await self._projection.roll_on(writer, now_s)
+            except SQLAlchemyError as error:
+                self._projection.forget()
+                raise StoreError(f"reports are not added up: {reason_of(error)}") from error
+
     async def _tell_more(self) -> None:
         """One step of reading what an older version journaled, for tables that it did not have. New
         entries come first; the steps are short, so that nothing waits for them."""

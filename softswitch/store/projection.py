@@ -155,6 +155,10 @@ class Projection:
         await connection.execute(sa.update(facts).where(here).values(value=str(seq)))
         return seq
 
+    async def roll_on(self, connection: AsyncConnection, now_s: float) -> bool:
+        """As `CentreProjection.roll_on`."""
+        return await self._centre.roll_on(connection, now_s)
+
     @property
     def calls_open(self) -> int:
         return len(self._open)

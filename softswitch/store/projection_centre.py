@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import acd
 from softswitch.store.entry import Entry, integer_of, text_of
+from softswitch.store.rolls import SLOT_S, roll, roll_again, roll_on, rolled_to, unroll
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
     agent_offers,
@@ -38,6 +39,8 @@ _TABLES = {
     "offers": agent_offers,
     "handlings": handlings,
 }
+_TIMES = {"visits": "entered_at_s", "offers": "offered_at_s", "handlings": "at_s"}
+"""By which column the rows of a table are counted."""
 STORY_TABLES = (*_TABLES.values(), surveys)
 SURVEY = "survey"
 AT_HAND_MAX = 50_000
@@ -59,11 +62,13 @@ class CentreProjection:
 
     def __init__(self) -> None:
         self._states: dict[str, int] | None = None  # agent -> seq of his open row
+        self._rolled_to: int | None = None  # the first half-hour that is not added up
         self._at_hand: dict[str, _AtHand] = {}
         self._kept = 0
 
     def forget(self) -> None:
         self._states = None
+        self._rolled_to = None
         self._at_hand.clear()
         self._kept = 0
 
@@ -127,11 +132,35 @@ class CentreProjection:
             story = tell(entries[:ENTRIES_MAX])
             for name, of_story in rows.items():
                 of_story.extend(_row(row, call_id) for row in getattr(story, name))
+        before = await self._times_of(connection, told)
         for name, table in _TABLES.items():
             if told:
                 await connection.execute(sa.delete(table).where(table.c.call_id.in_(told)))
             if rows[name]:
                 await connection.execute(sa.insert(table), rows[name])
+        if self._rolled_to:
+            now: set[float] = {row[column] for name, column in _TIMES.items() for row in rows[name]}
+            await roll_again(connection, before | now, self._rolled_to)
+
+    async def _times_of(self, connection: AsyncConnection, ids: list[str]) -> set[float]:
+        """When what is known of some calls was counted, where their half-hours were added up already."""
+        if self._rolled_to is None:
+            self._rolled_to = await rolled_to(connection)
+        if not self._rolled_to or not ids:
+            return set()
+        end_s = self._rolled_to * float(SLOT_S)
+        found: set[float] = set()
+        for name, column in _TIMES.items():
+            table = _TABLES[name]
+            at_s = table.c[column]
+            query = sa.select(at_s).where(table.c.call_id.in_(ids), at_s < end_s)
+            found |= {float(row[0]) for row in (await connection.execute(query)).all()}
+        return found
+
+    async def roll_on(self, connection: AsyncConnection, now_s: float) -> bool:
+        """Add some more half-hours up, in the caller's transaction; whether there are more to do."""
+        self._rolled_to = None
+        return await roll_on(connection, now_s)
 
     async def _read(self, connection: AsyncConnection, ids: list[str]) -> dict[str, list[Entry]]:
         """The entries of these calls from the journal's table."""
@@ -194,6 +223,10 @@ class CentreProjection:
                 ended,
             )
         await connection.execute(sa.insert(agent_states), list(new.values()))
+        await self._times_of(connection, [])
+        first = int(min(entry.at_s for entry in entries) // SLOT_S)
+        if self._rolled_to and first < self._rolled_to:
+            await roll(connection, first, self._rolled_to)
 
     async def _known_states(self, connection: AsyncConnection) -> dict[str, int]:
         if self._states is None:
@@ -209,6 +242,7 @@ class CentreProjection:
         self.forget()
         for table in (*STORY_TABLES, agent_states):
             await connection.execute(sa.delete(table))
+        await unroll(connection)
 
 
 def _row(row: Any, call_id: str) -> dict[str, Any]:

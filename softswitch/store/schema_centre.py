@@ -113,6 +113,13 @@ agent_states = sa.Table(
     sa.Column("ended_at_s", sa.Double),
     sa.Index("agent_states_agent", "agent_id", "started_at_s"),
     sa.Index("agent_states_ended", "ended_at_s", "started_at_s"),
+    sa.Index("agent_states_started", "started_at_s", "ended_at_s"),
+    sa.Index(
+        "agent_states_long",
+        "ended_at_s",
+        sqlite_where=sa.text("ended_at_s - started_at_s > 86400.0"),
+        postgresql_where=sa.text("ended_at_s - started_at_s > 86400.0"),
+    ),
 )
 """What an agent was doing from when to when; the end is null while it lasts."""
 

@@ -8,17 +8,31 @@ the time of the call: any formula can be chosen later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from routing.stats import AgentTimes, Ratio, ServiceCounts
 from softswitch.store.database import Database
 from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
+from softswitch.store.rolls import SLOT_S, counted, lasting, rolled_to, visit_columns
 from softswitch.store.schema_centre import agent_offers, agent_states, handlings, queue_visits
+from softswitch.store.schema_rolls import (
+    BOUNDS_S,
+    HANDLED_SUMS,
+    OFFER_COUNTS,
+    VISIT_COUNTS,
+    VISIT_SUMS,
+    agent_rolls,
+    handling_rolls,
+    state_rolls,
+    visit_rolls,
+)
 
 Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")
@@ -134,11 +148,22 @@ class Statistics:
         ]
         if per == "agent":
             clauses.append(table.agent_id != "")
-        counts = _visit_columns(chosen)
+        raw = _Counted(table.entered_at_s, columns.get(per), _visit_columns(chosen), clauses)
+        rolled = None
+        if per != "agent" and not chosen.agents and _is_counted(chosen):
+            rolls = visit_rolls.c
+            rolled = _Rolled(
+                visit_rolls,
+                {"queue": rolls.queue_id, "region": rolls.region}.get(per),
+                _rolled_visit_columns(chosen),
+                [
+                    *_among(rolls.queue_id, chosen.queues),
+                    *_among(rolls.media, chosen.media),
+                    *_among(rolls.region, chosen.regions),
+                ],
+            )
         found: dict[Key, VisitCounts] = {}
-        for key, row in await self._grouped(
-            span, table.entered_at_s, columns.get(per), counts, clauses
-        ):
+        for key, row in await self._grouped(span, raw, rolled):
             found.setdefault(key, VisitCounts()).add(VisitCounts(*row))
         return found
 
@@ -183,17 +208,34 @@ class Statistics:
             *_among(table.agent_id, chosen.agents),
             *_among(table.media, chosen.media),
         ]
-        sums = [sa.func.sum(c) for c in (table.talk_s, table.hold_s, table.wrap_up_s)]
+        sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
+        raw = _Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
+        rolled = None
+        if per == "agent" and not (chosen.queues or chosen.media):
+            mine = agent_rolls.c
+            rolled = _Rolled(
+                agent_rolls,
+                mine.agent_id,
+                _sums(mine, *HANDLED_SUMS, "handled"),
+                _among(mine.agent_id, chosen.agents),
+            )
+        elif per != "agent" and not chosen.agents:
+            its = handling_rolls.c
+            rolled = _Rolled(
+                handling_rolls,
+                its.queue_id if per == "queue" else None,
+                _sums(its, *HANDLED_SUMS, "handled"),
+                [*_among(its.queue_id, chosen.queues), *_among(its.media, chosen.media)],
+            )
         found: dict[Key, AgentTimes] = {}
-        for key, row in await self._grouped(
-            span, table.at_s, columns.get(per), [*sums, sa.func.count()], clauses
-        ):
+        for key, row in await self._grouped(span, raw, rolled):
             times = found.setdefault(key, AgentTimes())
             times.talk_s += row[0]
             times.hold_s += row[1]
             times.wrap_up_s += row[2]
             times.handled += row[3]
-        return found
+        # The half-hours of agents who were only rung have none.
+        return {key: times for key, times in found.items() if times.handled}
 
     async def offers(self, span: Span, chosen: Chosen, per: Per) -> dict[Key, OfferCounts]:
         """Offers by the period they were made in."""
@@ -205,74 +247,180 @@ class Statistics:
         ]
         counts: list[Any] = [
             sa.func.count(),
-            _count(table.outcome == "answered"),
-            _count(table.outcome == "no-answer"),
-            _count(table.outcome == "rejected"),
+            counted(table.outcome == "answered"),
+            counted(table.outcome == "no-answer"),
+            counted(table.outcome == "rejected"),
         ]
+        raw = _Counted(table.offered_at_s, columns.get(per), counts, clauses)
+        rolled = None
+        if per != "queue" and not chosen.queues:
+            mine = agent_rolls.c
+            rolled = _Rolled(
+                agent_rolls,
+                mine.agent_id if per == "agent" else None,
+                _sums(mine, *OFFER_COUNTS),
+                _among(mine.agent_id, chosen.agents),
+            )
         found: dict[Key, OfferCounts] = {}
-        for key, row in await self._grouped(
-            span, table.offered_at_s, columns.get(per), counts, clauses
-        ):
+        for key, row in await self._grouped(span, raw, rolled):
             so_far = found.setdefault(key, OfferCounts())
             for part, number in zip(fields(so_far), row, strict=True):
                 setattr(so_far, part.name, getattr(so_far, part.name) + number)
-        return found
+        # Who was handed a contact without being rung has no offers.
+        return {key: rung for key, rung in found.items() if rung.offered}
 
     async def states(
         self, span: Span, agents: tuple[str, ...], now_s: float
     ) -> dict[Key, StateTimes]:
         """Time in each state, by period and agent; what lasts still lasts until `now_s`."""
-        table = agent_states.c
-        query = sa.select(
-            table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
-        ).where(
-            table.started_at_s < span.end_s,
-            sa.or_(table.ended_at_s.is_(None), table.ended_at_s > span.start_s),
-            *_among(table.agent_id, agents),
-        )
         found: dict[Key, StateTimes] = {}
         async with reading(self._database) as connection:
-            for agent, state, reason, started_s, ended_s in await connection.execute(query):
-                until_s = now_s if ended_s is None else ended_s
-                for period, length_s in span.cuts(started_s, until_s):
+            to = await rolled_to(connection)
+            for piece, is_rolled in _pieces(span, to, rolls=True):
+                if is_rolled:
+                    rows = await self._rolled_states(connection, span, piece, agents)
+                else:
+                    rows = await self._raw_states(connection, span, piece, agents, now_s)
+                for period, agent, state, reason, length_s in rows:
                     times = found.setdefault((period, agent), StateTimes())
                     times.seconds[state] = times.seconds.get(state, 0.0) + length_s
                     if state == "unavailable":
                         times.reasons[reason] = times.reasons.get(reason, 0.0) + length_s
         return found
 
-    async def _grouped(
+    async def _raw_states(
         self,
+        connection: AsyncConnection,
         span: Span,
-        at_s: sa.Column[float],
-        column: sa.Column[str] | None,
-        counts: list[Any],
-        clauses: list[Any],
+        piece: Stretch,
+        agents: tuple[str, ...],
+        now_s: float,
+    ) -> list[tuple[str, str, str, str, float]]:
+        table = agent_states.c
+        query = sa.select(
+            table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
+        ).where(lasting(piece.start_s, piece.end_s), *_among(table.agent_id, agents))
+        rows = []
+        for agent, state, reason, started_s, ended_s in await connection.execute(query):
+            since_s = max(started_s, piece.start_s)
+            until_s = min(now_s if ended_s is None else ended_s, piece.end_s)
+            for period, length_s in span.cuts(since_s, until_s):
+                rows.append((period, agent, state, reason, length_s))
+        return rows
+
+    async def _rolled_states(
+        self, connection: AsyncConnection, span: Span, piece: Stretch, agents: tuple[str, ...]
+    ) -> list[tuple[str, str, str, str, float]]:
+        table = state_rolls.c
+        period = _period(span, piece, table.slot * float(SLOT_S), self._database.dialect)
+        groups = [table.agent_id, table.state, table.reason]
+        query = (
+            sa.select(sa.func.sum(table.seconds), *groups, *(() if period is None else (period,)))
+            .where(*_within(table.slot, piece), *_among(table.agent_id, agents))
+            .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
+        )
+        return [
+            (
+                "" if period is None else span.label(int(row[4]), piece.offset_s),
+                row[1],
+                row[2],
+                row[3],
+                float(row[0]),
+            )
+            for row in (await connection.execute(query)).all()
+        ]
+
+    async def _grouped(
+        self, span: Span, raw: _Counted, rolled: _Rolled | None
     ) -> list[tuple[Key, tuple[Any, ...]]]:
-        """Rows of aggregates with the period and the name that each belongs to."""
+        """Rows of aggregates with the period and the name that each belongs to: of half-hours that were
+        added up where that is so and tells enough, else of the contacts themselves."""
         found: list[tuple[Key, tuple[Any, ...]]] = []
+        dialect = self._database.dialect
         async with reading(self._database) as connection:
-            for stretch in span.stretches():
-                period = _period(span, stretch, at_s, self._database.dialect)
+            to = await rolled_to(connection) if rolled is not None else 0
+            for piece, is_rolled in _pieces(span, to, rolls=rolled is not None):
+                if is_rolled and rolled is not None:
+                    slot = rolled.table.c.slot
+                    period = _period(span, piece, slot * float(SLOT_S), dialect)
+                    column, counts = rolled.column, rolled.counts
+                    clauses = [*_within(slot, piece), *rolled.clauses]
+                else:
+                    period = _period(span, piece, raw.at_s, dialect)
+                    column, counts = raw.column, raw.counts
+                    clauses = [
+                        raw.at_s >= piece.start_s,
+                        raw.at_s < piece.end_s,
+                        *raw.clauses,
+                    ]
                 groups = [g for g in (period, column) if g is not None]
-                query = (
-                    sa.select(*counts, *groups)
-                    .where(at_s >= stretch.start_s, at_s < stretch.end_s, *clauses)
-                    .group_by(*groups)
-                )
+                # By their place: PostgreSQL takes an expression with parameters for another each time.
+                places: list[Any] = [
+                    sa.literal_column(str(len(counts) + place))
+                    for place in range(1, len(groups) + 1)
+                ]
+                query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
                 for row in (await connection.execute(query)).all():
                     values = tuple(_plain(value) for value in row[: len(counts)])
                     if not groups and not any(values):
                         continue
                     rest = list(row[len(counts) :])
-                    label = "" if period is None else span.label(int(rest[0]), stretch.offset_s)
+                    label = "" if period is None else span.label(int(rest[0]), piece.offset_s)
                     name = "" if column is None else str(rest[-1])
                     found.append(((label, name), values))
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
+
+    at_s: sa.Column[float]
+    column: sa.Column[str] | None
+    counts: list[Any]
+    clauses: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rolled:
+    """The same of half-hours that were added up."""
+
+    table: sa.Table
+    column: sa.Column[str] | None
+    counts: list[Any]
+    clauses: list[Any]
+
+
+def _pieces(span: Span, to: int, *, rolls: bool) -> Iterator[tuple[Stretch, bool]]:
+    """The span in pieces of constant offset from UTC, and whether the sums of half-hours tell a piece."""
+    for stretch in span.stretches():
+        low = math.ceil(stretch.start_s / SLOT_S)
+        high = min(math.floor(stretch.end_s / SLOT_S), to)
+        # A zone that is not whole half-hours from UTC has other half-hours.
+        if not rolls or high <= low or (stretch.offset_s % SLOT_S and span.by != "all"):
+            yield stretch, False
+            continue
+        edges = (stretch.start_s, low * float(SLOT_S), high * float(SLOT_S), stretch.end_s)
+        for index, is_rolled in enumerate((False, True, False)):
+            if edges[index] < edges[index + 1]:
+                yield Stretch(edges[index], edges[index + 1], stretch.offset_s), is_rolled
+
+
+def _within(slot: sa.Column[int], piece: Stretch) -> list[Any]:
+    return [slot >= int(piece.start_s // SLOT_S), slot < int(piece.end_s // SLOT_S)]
+
+
+def _sums(columns: Any, *names: str) -> list[Any]:
+    return [sa.func.sum(columns[name]) for name in names]
+
+
+def _is_counted(chosen: Chosen) -> bool:
+    """Whether the T of all queues are counted beforehand."""
+    return {chosen.default_s, *chosen.within_s.values()} <= set(BOUNDS_S)
+
+
 def _period(
-    span: Span, stretch: Stretch, at_s: sa.Column[float], dialect: str
+    span: Span, stretch: Stretch, at_s: sa.ColumnElement[float], dialect: str
 ) -> sa.ColumnElement[int] | None:
     if span.by == "all":
         return None
@@ -287,28 +435,29 @@ def _visit_columns(chosen: Chosen) -> list[Any]:
     limit: Any = chosen.default_s
     if chosen.within_s:
         limit = sa.case(dict(chosen.within_s), value=table.queue_id, else_=chosen.default_s)
-    answered, abandoned = table.outcome == "answered", table.outcome == "abandoned"
+    columns = visit_columns()
     in_time = table.waited_s <= limit
-    return [
-        sa.func.count(),
-        _count(answered),
-        _count(sa.and_(answered, in_time)),
-        _count(abandoned),
-        _count(sa.and_(abandoned, in_time)),
-        _count(table.outcome == "overflowed"),
-        _count(table.outcome == "withdrawn"),
-        _count(table.outcome.like("callback%")),
-        _count(table.outcome == "requeued"),
-        _count(table.outcome == "lost"),
-        _count(table.outcome == "waiting"),
-        sa.func.sum(sa.case((answered, table.waited_s), else_=0.0)),
-        sa.func.sum(table.waited_s),
-        sa.func.max(table.waited_s),
-    ]
+    columns["answered_in_time"] = counted(sa.and_(table.outcome == "answered", in_time))
+    columns["abandoned_in_time"] = counted(sa.and_(table.outcome == "abandoned", in_time))
+    return [columns[part.name] for part in fields(VisitCounts)]
 
 
-def _count(clause: sa.ColumnElement[bool]) -> Any:
-    return sa.func.sum(sa.case((clause, 1), else_=0))
+def _rolled_visit_columns(chosen: Chosen) -> list[Any]:
+    table = visit_rolls.c
+
+    def in_time(outcome: str) -> Any:
+        bound = {t: table[f"{outcome}_{t}"] for t in BOUNDS_S}
+        own = {queue: bound[int(t)] for queue, t in chosen.within_s.items()}
+        general = bound[int(chosen.default_s)]
+        return sa.case(own, value=table.queue_id, else_=general) if own else general
+
+    columns: dict[str, Any] = {
+        name: sa.func.sum(table[name]) for name in (*VISIT_COUNTS, *VISIT_SUMS)
+    }
+    columns["wait_s_max"] = sa.func.max(table.wait_s_max)
+    columns["answered_in_time"] = sa.func.sum(in_time("answered"))
+    columns["abandoned_in_time"] = sa.func.sum(in_time("abandoned"))
+    return [columns[part.name] for part in fields(VisitCounts)]
 
 
 def _among(column: sa.Column[str], names: tuple[str, ...]) -> list[Any]:

@@ -10,6 +10,7 @@ from softswitch.store import (
     schema_office,
     schema_people,
     schema_quality,
+    schema_rolls,
     schema_tickets,
 )
 from softswitch.store.schema import metadata
@@ -23,5 +24,6 @@ __all__ = [
     "schema_office",
     "schema_people",
     "schema_quality",
+    "schema_rolls",
     "schema_tickets",
 ]

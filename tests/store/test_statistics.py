@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,7 @@ from routing.stats import AgentTimes, handle_times, service_level, tally
 from softswitch.store.acd import entry_of
 from softswitch.store.periods import Span, moment
 from softswitch.store.report import FORMULAS, agent_report, queue_report
-from softswitch.store.statistics import Chosen, VisitCounts
+from softswitch.store.statistics import PER, Chosen, Statistics, VisitCounts
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DAY_S = 1_790_006_400.0  # 2026-09-22 00:00 +08:00
@@ -320,6 +321,65 @@ async def check_day(tmp_path: Path, tools: Any, builders: Any, calls: int) -> No
     await tools.store.rebuild()
     assert await tools.store.statistics.visits(whole_day("hour"), Chosen(), "queue") == before
     await check_office(tmp_path, tools, office, within_s=45.0)
+
+
+async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
+    """All figures of some spans, told apart in every way."""
+    found: list[Any] = []
+    for span in spans:
+        for chosen in (Chosen(default_s=20.0), Chosen(default_s=21.5), Chosen(queues=("support",))):
+            for per in PER:
+                found.append(await statistics.visits(span, chosen, per))
+                found.append(await statistics.handled(span, chosen, per))
+                found.append(await statistics.offers(span, chosen, per))
+        found.append(await statistics.states(span, (), 1e12))
+    return found
+
+
+def rounded(found: Any) -> Any:
+    """Sums of the same numbers in another order differ in the last digit."""
+    if isinstance(found, dict):
+        return {key: rounded(value) for key, value in found.items()}
+    if is_dataclass(found) and not isinstance(found, type):
+        return {f.name: rounded(getattr(found, f.name)) for f in fields(found)}
+    return round(found, 4) if isinstance(found, float) else found
+
+
+async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        office = Office(tools.journal.append, seed=3, calls=300, agents=4)
+        await office.run(tools.journal.flush)
+        assert await tools.journal.flush()
+        statistics, day = tools.store.statistics, whole_day("hour")
+        noon_s = day.start_s + 12 * 3_600
+        spans = [
+            day,
+            Span(day.start_s, day.end_s, ZoneInfo("Asia/Kathmandu"), "half-hour"),
+            Span(day.start_s, day.end_s, ZoneInfo("America/New_York"), "week"),
+            Span(noon_s + 777.5, noon_s + 9_999.25, ZONE, "half-hour"),
+            Span(day.start_s - 86_400, day.end_s + 86_400, ZONE, "all"),
+        ]
+        before = [rounded(one) for one in await everything(statistics, spans)]
+        later_s = day.end_s + 3 * 86_400
+        steps = 0
+        while await tools.journal.roll_on(later_s):
+            steps += 1
+        assert steps > 4
+        assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] > 0
+        assert [rounded(one) for one in await everything(statistics, spans)] == before
+        # A contact of then is closed only now, and an agent's state of then is told late.
+        for entry in (
+            ("acd-queued", "late", {"contact": "late", "queue": "support"}, noon_s),
+            ("acd-agent-state", None, {"agent": "late", "new": "available"}, noon_s + 100),
+            ("call-ended", "late", {"ended_at_s": noon_s + 50}, noon_s + 50),
+        ):
+            tools.journal.append(entry[0], entry[1], entry[2], entry[3])
+        assert await tools.journal.flush()
+        late = [rounded(one) for one in await everything(statistics, spans)]
+        assert late != before
+        await tools.store.rebuild()
+        assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] == 0
+        assert [rounded(one) for one in await everything(statistics, spans)] == late
 
 
 async def test_a_simulated_hour_equals_a_count_by_hand(tmp_path: Path, any_store: Any) -> None:

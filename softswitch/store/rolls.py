@@ -1,0 +1,251 @@
+"""Adding half-hours up, once they are two days old.
+
+What has been added up is true of the tables it was made from at any moment: a late entry (a callback that is
+done after days, a ticket that was waiting) has its half-hour added up anew in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store.schema_centre import (
+    agent_offers,
+    agent_states,
+    facts,
+    handlings,
+    queue_visits,
+)
+from softswitch.store.schema_rolls import (
+    BOUNDS_S,
+    HANDLED_SUMS,
+    OFFER_COUNTS,
+    ROLLS,
+    VISIT_COUNTS,
+    VISIT_SUMS,
+    agent_rolls,
+    handling_rolls,
+    state_rolls,
+    visit_rolls,
+)
+
+SLOT_S = 1_800
+LAG_S = 2 * 86_400.0
+"""Younger half-hours are counted from the contacts: much of them still changes."""
+CHUNK_SLOTS = 4
+"""A step of the work: short, for the journal waits for it."""
+LONG_S = 86_400.0
+"""States that last longer are found by an index of their own, whose condition this is."""
+_LONG = sa.text("ended_at_s - started_at_s > 86400.0")
+ROLLED_TO = "rolled-to"
+"""Fact: the first half-hour that is not added up."""
+
+
+async def rolled_to(connection: AsyncConnection) -> int:
+    """The first half-hour that is not added up; 0 for none at all."""
+    query = sa.select(facts.c.value).where(facts.c.name == ROLLED_TO)
+    found = (await connection.execute(query)).scalar()
+    return 0 if found is None else int(found)
+
+
+async def roll_on(connection: AsyncConnection, now_s: float) -> bool:
+    """Add some more half-hours up, in the caller's transaction; whether there are more to do."""
+    end = int((now_s - LAG_S) // SLOT_S)
+    start = await rolled_to(connection)
+    if start == 0:
+        first_s = await _first_s(connection)
+        if first_s is None:
+            return False
+        start = int(first_s // SLOT_S)
+    if start >= end:
+        return False
+    stop = min(start + CHUNK_SLOTS, end)
+    await roll(connection, start, stop)
+    here = facts.c.name == ROLLED_TO
+    done = await connection.execute(
+        sa.update(facts).where(here).values(value=str(stop)).returning(facts.c.name)
+    )
+    if done.first() is None:
+        row = {"name": ROLLED_TO, "value": str(stop)}
+        await connection.execute(sa.insert(facts).values(row))
+    return stop < end
+
+
+async def roll_again(connection: AsyncConnection, at_s: Iterable[float], to: int) -> None:
+    """Add the half-hours of some instants up anew, of those below `to`."""
+    for slot in sorted({int(at // SLOT_S) for at in at_s}):
+        if slot < to:
+            await roll(connection, slot, slot + 1)
+
+
+async def unroll(connection: AsyncConnection) -> None:
+    """Forget all sums, to be made anew."""
+    for table in ROLLS:
+        await connection.execute(sa.delete(table))
+    await connection.execute(sa.delete(facts).where(facts.c.name == ROLLED_TO))
+
+
+async def roll(connection: AsyncConnection, start: int, stop: int) -> None:
+    """Add the half-hours from `start` to before `stop` up, anew if they were."""
+    dialect = connection.dialect.name
+    for table in ROLLS:
+        between = sa.and_(table.c.slot >= start, table.c.slot < stop)
+        await connection.execute(sa.delete(table).where(between))
+    span = (start * float(SLOT_S), stop * float(SLOT_S))
+    for target, query in (
+        (visit_rolls, _visits(span, dialect)),
+        (handling_rolls, _handlings(span, dialect)),
+        (agent_rolls, _agents(span, dialect)),
+    ):
+        names = [column.name for column in target.columns]
+        await connection.execute(sa.insert(target).from_select(names, query))
+    for slot in range(start, stop):
+        names = [column.name for column in state_rolls.columns]
+        await connection.execute(sa.insert(state_rolls).from_select(names, _states(slot)))
+
+
+async def _first_s(connection: AsyncConnection) -> float | None:
+    found = []
+    for column in (
+        queue_visits.c.entered_at_s,
+        handlings.c.at_s,
+        agent_offers.c.offered_at_s,
+        agent_states.c.started_at_s,
+    ):
+        first_s = (await connection.execute(sa.select(sa.func.min(column)))).scalar()
+        if first_s is not None:
+            found.append(first_s)
+    return min(found, default=None)
+
+
+def slot_of(at_s: sa.Column[float], dialect: str) -> sa.ColumnElement[int]:
+    """The half-hour of an instant."""
+    number = at_s / float(SLOT_S)
+    if dialect == "postgresql":  # its casts round
+        return sa.cast(sa.func.floor(number), sa.BigInteger)
+    return sa.cast(number, sa.Integer)
+
+
+def counted(clause: sa.ColumnElement[bool]) -> Any:
+    """How many rows are so."""
+    return sa.func.sum(sa.case((clause, 1), else_=0))
+
+
+def visit_columns() -> dict[str, Any]:
+    """The counts of `visit_rolls` over `queue_visits`, by name."""
+    table = queue_visits.c
+    answered = table.outcome == "answered"
+    columns: dict[str, Any] = {
+        "entered": sa.func.count(),
+        "answered": counted(answered),
+        "callbacks": counted(table.outcome.like("callback%")),
+        "wait_answered_s": sa.func.sum(sa.case((answered, table.waited_s), else_=0.0)),
+        "wait_s": sa.func.sum(table.waited_s),
+        "wait_s_max": sa.func.max(table.waited_s),
+    }
+    for name in VISIT_COUNTS:
+        columns.setdefault(name, counted(table.outcome == name))
+    return columns
+
+
+def _visits(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+    table = queue_visits.c
+    columns = visit_columns()
+    within = [
+        counted(sa.and_(table.outcome == outcome, table.waited_s <= float(bound)))
+        for outcome in ("answered", "abandoned")
+        for bound in BOUNDS_S
+    ]
+    groups = [slot_of(table.entered_at_s, dialect), table.queue_id, table.media, table.region]
+    return (
+        sa.select(*groups, *(columns[name] for name in (*VISIT_COUNTS, *VISIT_SUMS)), *within)
+        .where(table.entered_at_s >= span[0], table.entered_at_s < span[1])
+        .group_by(*_numbered(groups))
+    )
+
+
+def _handlings(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+    table = handlings.c
+    groups = [slot_of(table.at_s, dialect), table.queue_id, table.media]
+    sums = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
+    return (
+        sa.select(*groups, sa.func.count(), *sums)
+        .where(table.at_s >= span[0], table.at_s < span[1], table.outcome != "failed")
+        .group_by(*_numbered(groups))
+    )
+
+
+def _agents(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+    done, rung = handlings.c, agent_offers.c
+    zero: Any = sa.literal_column("0")
+    nothing: Any = sa.literal_column("0.0")
+    one: Any = sa.literal_column("1")
+    handled = sa.select(
+        slot_of(done.at_s, dialect).label("slot"),
+        done.agent_id.label("agent_id"),
+        one.label("handled"),
+        *(done[name].label(name) for name in HANDLED_SUMS),
+        *(zero.label(name) for name in OFFER_COUNTS),
+    ).where(done.at_s >= span[0], done.at_s < span[1], done.outcome != "failed")
+    outcomes = {"accepted": "answered", "missed": "no-answer", "rejected": "rejected"}
+    offered = sa.select(
+        slot_of(rung.offered_at_s, dialect),
+        rung.agent_id,
+        zero,
+        *(nothing for _ in HANDLED_SUMS),
+        one,
+        *(sa.case((rung.outcome == outcome, 1), else_=0) for outcome in outcomes.values()),
+    ).where(rung.offered_at_s >= span[0], rung.offered_at_s < span[1])
+    both = sa.union_all(handled, offered).subquery()
+    names = ("handled", *HANDLED_SUMS, *OFFER_COUNTS)
+    return sa.select(
+        both.c.slot, both.c.agent_id, *(sa.func.sum(both.c[name]) for name in names)
+    ).group_by(both.c.slot, both.c.agent_id)
+
+
+def _states(slot: int) -> sa.Select[Any]:
+    table = agent_states.c
+    start_s, end_s = slot * float(SLOT_S), (slot + 1) * float(SLOT_S)
+    until = sa.case(
+        (sa.or_(table.ended_at_s.is_(None), table.ended_at_s > end_s), end_s),
+        else_=table.ended_at_s,
+    )
+    since = sa.case((table.started_at_s < start_s, start_s), else_=table.started_at_s)
+    return (
+        sa.select(
+            sa.literal(slot), table.agent_id, table.state, table.reason, sa.func.sum(until - since)
+        )
+        .where(lasting(start_s, end_s))
+        .group_by(table.agent_id, table.state, table.reason)
+    )
+
+
+def lasting(start_s: float, end_s: float) -> sa.ColumnElement[bool]:
+    """Which states lie in a span: those that began in it or up to `LONG_S` before (nearly all), those that
+    last longer, and those that still last. Each by an index, however old the span is."""
+    table = agent_states.c
+    return agent_states.c.seq.in_(
+        sa.union_all(
+            sa.select(table.seq).where(
+                table.started_at_s >= start_s - LONG_S,
+                table.started_at_s < end_s,
+                sa.or_(table.ended_at_s.is_(None), table.ended_at_s > start_s),
+            ),
+            sa.select(table.seq).where(
+                _LONG,
+                table.ended_at_s > start_s,
+                table.started_at_s < start_s - LONG_S,
+            ),
+            sa.select(table.seq).where(
+                table.ended_at_s.is_(None), table.started_at_s < start_s - LONG_S
+            ),
+        )
+    )
+
+
+def _numbered(groups: list[Any]) -> list[Any]:
+    """Groups by their place: PostgreSQL takes an expression with parameters for another each time."""
+    return [sa.literal_column(str(place)) for place in range(1, len(groups) + 1)]
