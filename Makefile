@@ -36,7 +36,7 @@ soak: setup
 	$(BIN)/pytest -q -m soak
 
 bench: setup
-	$(BIN)/python bench/whole.py
+	$(BIN)/python bench/media.py --save
 	$(BIN)/python bench/callgen.py --save
 
 lab: setup

@@ -1,12 +1,12 @@
-"""Measure the switch from outside with callgen, a C program that is both caller and called party.
+"""Measure the whole exchange from outside with callgen, a C program that is both caller and called party.
 
-    make bench                                  # or: .venv/bin/python bench/callgen.py --save
-    .venv/bin/python bench/callgen.py --only relay --seconds 5
+    python bench/callgen.py --save                  # everything, about eight minutes
+    python bench/callgen.py --only relay100 --seconds 5
 
 The source, `tools/callgen/callgen.c`, is looked for in the folder that SOFTSWITCH_VECTORS names,
 then in `../shared`. The switch and its media worker are pinned to one core, callgen to another;
 every figure is CPU per unit of work of all processes of the switch, from /proc over callgen's
-window.
+window. Memory is counted from a switch that stands idle with its API loaded.
 """
 
 from __future__ import annotations
@@ -14,105 +14,106 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import figures
+from figures import Figure
+from serving import CALLED, CALLER, ROOM, TRUNKS, children_of, free_port, need, other_core, serving
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "RESULTS.md"
-FIGURES = ROOT / "bench" / "results.json"
-SERVER, CALLER, CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
-READY_S = 60.0
-CALLS_MAX = 400  # with media
-
-OFFICE = """\
-[office]
-name = "bench"
-domain = "bench.example"
-
-[sip]
-listen = ["udp://{server}:{sip_port}"]
-
-[media]
-address = "{server}"
-ports = "30000-49999"
-workers = 1
-
-[http]
-listen = "{server}:{http_port}"
-
-[storage]
-directory = "var"
-
-[recording]
-calls = "{recording}"
-
-[[trunk]]
-name = "gen"
-uri = "sip:{caller}"
-from_addresses = ["{caller}"]
-max_calls = 5000
-max_calls_per_s = 5000
-health_check_s = 0
-
-[[trunk]]
-name = "sink"
-uri = "sip:{called}"
-from_addresses = ["{called}"]
-max_calls = 5000
-max_calls_per_s = 5000
-health_check_s = 0
-
-[[inbound]]
-from = "gen"
-number = "9*"
-to = "trunk:sink"
-
-[[conference]]
-number = "8000"
-max_participants = 1000
-
-[[inbound]]
-from = "gen"
-number = "8000"
-to = "conference:8000"
-"""
+Found = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One measurement: what callgen is told, and which switch it runs against."""
+    """One measurement: what callgen is told, which switch it runs against, and the bars:
+    percent of a core a call, milliseconds of added delay (p50, p99), KB a call, packets lost."""
 
     name: str
     title: str
     options: tuple[str, ...]
     recording: str = "none"
+    kill: bool = False
+    bars: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def conference(self) -> bool:
+        return "--no-uas" in self.options
 
 
 def programme(seconds: int) -> list[Work]:
     window = ("-d", str(seconds), "--stamp")
+    room = ("--no-uas", "--number", "8000")
+    quiet = {"lost": 0.0}
     return [
         Work("setup", "set-up and tear-down, 100 a second", ("-c", "2000", "-r", "100")),
-        Work("setup200", "set-up and tear-down, 200 a second", ("-c", "4000", "-r", "200")),
-        Work("relay100", "100 relayed calls", ("-n", "100", *window)),
-        Work("relay400", "400 relayed calls", ("-n", "400", *window)),
-        Work("recorded100", "100 relayed and recorded calls", ("-n", "100", *window), "all"),
         Work(
-            "conference50",
-            "a conference of 50",
-            ("--no-uas", "--number", "8000", "-n", "50", "-d", str(seconds)),
+            "relay100",
+            "100 relayed calls",
+            ("-n", "100", *window),
+            bars={"core": 0.12, **quiet},
+        ),
+        Work(
+            "relay400",
+            "400 relayed calls",
+            ("-n", "400", *window),
+            bars={"memory": 60, **quiet},
+        ),
+        Work(
+            "relay1000",
+            "1,000 relayed calls, half a core",
+            ("-n", "1000", "-r", "60", *window),
+            bars={"core": 0.06, "p50": 2, "p99": 5, "memory": 60, **quiet},
+        ),
+        Work(
+            "relay1500",
+            "1,500 relayed calls for a minute",
+            ("-n", "1500", "-r", "50", "-d", "60", "--stamp"),
+            bars={"core": 0.06, "p50": 4, "p99": 10, "memory": 60, **quiet},
+        ),
+        Work(
+            "recorded100",
+            "100 relayed and recorded calls",
+            ("-n", "100", *window),
+            "all",
+            bars={"core": 0.09, **quiet},
+        ),
+        Work(
+            "recorded400",
+            "400 relayed and recorded calls",
+            ("-n", "400", *window),
+            "all",
+            bars={"core": 0.09, **quiet},
+        ),
+        Work(
+            "conference200",
+            "a conference of 200",
+            (*room, "-n", "200", "-d", str(seconds), "--settle", "10"),
+            bars={"core": 0.05, **quiet},
+        ),
+        Work(
+            "conference300",
+            "a conference of 300",
+            (*room, "-n", "300", "-d", str(seconds), "--settle", "10"),
+            bars=quiet,
+        ),
+        Work(
+            "kill50",
+            "kill -9 of the worker, 50 recorded calls",
+            ("-n", "50", "-d", "8"),
+            "all",
+            kill=True,
+            bars={"gap": 1000},
         ),
     ]
 
@@ -134,19 +135,19 @@ def source() -> Path:
 
 def build(folder: Path) -> Path:
     """Compile callgen into `folder`."""
-    for tool, package in (("gcc", "gcc"), ("taskset", "util-linux")):
-        if shutil.which(tool) is None:
-            sys.exit(f"bench: {tool} is missing: apt-get install {package}")
     program = folder / "callgen"
-    command = ["gcc", "-O2", "-w", "-o", str(program), str(source()), "-lpthread", "-lm"]
+    command = [
+        need("gcc", "gcc"),
+        "-O2",
+        "-w",
+        "-o",
+        str(program),
+        str(source()),
+        "-lpthread",
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     return program
-
-
-def free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def free_rtp_ports(count: int) -> int:
@@ -163,82 +164,36 @@ def free_rtp_ports(count: int) -> int:
     sys.exit("bench: no free ports for the RTP of callgen; is another bench running?")
 
 
-def children_of(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+def kill_worker(pid: int, after_s: float) -> None:
+    """After a while, kill -9 the busiest media worker of the switch `pid`."""
+    time.sleep(after_s)
+    workers = children_of(pid)
+    os.kill(max(workers, key=lambda worker: _ticks(worker)), signal.SIGKILL)
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    address: str
-    caller: str
-    called: str
-    pids: tuple[int, ...]
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
-@contextmanager
-def switch(folder: Path, recording: str, core: int) -> Iterator[Switch]:
-    """A switch pinned to `core` on a generated office, stopped by its own id at the end."""
-    folder.mkdir()
+def measure(work: Work, program: Path, folder: Path, core: int) -> Found:
+    """Run one measurement; callgen's JSON."""
     caller, called = (f"{host}:{free_port(host)}" for host in (CALLER, CALLED))
-    sip_port = free_port(SERVER)
-    office = OFFICE.format(
-        server=SERVER,
-        sip_port=sip_port,
-        http_port=free_port(SERVER),
-        recording=recording,
-        caller=caller,
-        called=called,
-    )
-    file, log_path = folder / "office.toml", folder / "serve.log"
-    file.write_text(office)
-    command = [Path(sys.executable).parent / "softswitch", "serve", file]
-    with log_path.open("wb") as log:
-        child = subprocess.Popen(
-            ["taskset", "-c", str(core), *map(str, command)],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline_s = time.monotonic() + READY_S
-        while ": ready on " not in log_path.read_text():
-            if child.poll() is not None or time.monotonic() > deadline_s:
-                sys.exit(f"bench: the switch does not start:\n{log_path.read_text()}")
-            time.sleep(0.05)
-        pids = (child.pid, *children_of(child.pid))
-        yield Switch(f"{SERVER}:{sip_port}", caller, called, pids)
-    finally:
-        child.terminate()
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        if "Traceback" in log_path.read_text():
-            print(log_path.read_text(), file=sys.stderr)
-
-
-def measure(work: Work, program: Path, folder: Path, cores: tuple[int, int]) -> dict[str, Any]:
-    """Run one measurement; callgen's JSON, with the name of the work."""
-    with switch(folder / work.name, work.recording, cores[0]) as running:
+    office = TRUNKS + ROOM
+    where = {"caller": caller, "called": called, "recording": work.recording}
+    with serving(folder / work.name, office, core, **where) as running:
+        pids = (running.pid, *children_of(running.pid))
         command = [
             str(program),
-            *("--server", running.address, "--uac", running.caller, "--uas", running.called),
-            *("--cpu", str(cores[1]), "--pid", ",".join(map(str, running.pids))),
-            *("--rtp-base", str(free_rtp_ports(2 * CALLS_MAX))),
+            *("--server", running.address, "--uac", caller, "--uas", called),
+            *("--cpu", str(other_core(core)), "--pid", ",".join(map(str, pids))),
+            *("--rtp-base", str(free_rtp_ports(2 * _calls(work)))),
             *("--label", work.name, *work.options),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if work.kill:
+            # Set-up and settling take about three seconds, the window eight.
+            threading.Thread(target=kill_worker, args=(running.pid, 7.0), daemon=True).start()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         sys.exit(f"bench: callgen said nothing:\n{done.stderr}")
@@ -246,149 +201,91 @@ def measure(work: Work, program: Path, folder: Path, cores: tuple[int, int]) -> 
     notes = [line for line in done.stderr.splitlines() if "same remote port" not in line]
     if notes:
         print(f"{work.name}: " + "\n".join(notes[:20]), file=sys.stderr)
-    head = {"name": work.name, "title": work.title, "commit": commit()}
-    return {**head, **json.loads(lines[-1])}
+    found: Found = json.loads(lines[-1])
+    return found
 
 
-# -- what is printed ------------------------------------------------------------------------------
+def _calls(work: Work) -> int:
+    return int(work.options[work.options.index("-n") + 1]) if "-n" in work.options else 1
 
 
-COLUMNS = (
-    "work",
-    "CPU a unit",
-    "core",
-    "ok",
-    "failed",
-    "lost",
-    "delay p50/p99",
-    "memory a call",
-    "commit",
-)
+# -- what is told ---------------------------------------------------------------------------------
 
 
-def row(figures: dict[str, Any]) -> list[str]:
-    if figures["mode"] == "rate":
-        return [
-            figures["title"],
-            f"{figures['cpu_ms_per_call']:.2f} ms a call",
-            f"{figures['srv_cpu_pct']:.0f} %",
-            str(figures["ok"]),
-            str(figures["fail"]),
-            f"{figures['sip_retransmits']} resent",
-            f"{figures['setup_ms_p50']:.1f} / {figures['setup_ms_p99']:.1f} ms",
-            "",
-            figures["commit"],
-        ]
-    delay = ""
-    if figures.get("lat_ms_p50"):
-        delay = f"{figures['lat_ms_p50']:.2f} / {figures['lat_ms_p99']:.2f} ms"
-    return [
-        figures["title"],
-        f"{figures['cpu_pct_per_call']:.3f} % a call",
-        f"{figures['srv_cpu_pct']:.0f} %",
-        str(figures["up"]),
-        str(figures["failed"]),
-        f"{max(figures['loss_pct'], 0.0):.3f} %",
-        delay,
-        f"{figures['rss_kb_per_call']:.0f} KB",
-        figures["commit"],
-    ]
-
-
-def machine() -> str:
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    return (
-        f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}"
-    )
-
-
-def commit() -> str:
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False
+def told(work: Work, found: Found) -> Iterator[Figure]:
+    """The figures of one measurement, with the bars that are set for it."""
+    title, bars = work.title, work.bars
+    if found["mode"] == "rate":
+        note = (
+            f"{found['ok']} calls, {found['fail']} failed, {found['sip_retransmits']} requests resent, "
+            f"answered after p50 {found['setup_ms_p50']:.1f} p99 {found['setup_ms_p99']:.1f} ms"
         )
-        return done.stdout.strip()
+        yield Figure(title, found["cpu_ms_per_call"], "ms a call", note=note)
+        return
+    up, failed = found["up"], found["failed"] + found["server_bye"]
+    if work.kill:
+        yield _silence(work, found)
+        return
+    note = f"{up} up, {failed} failed, {found['srv_cpu_pct']:.0f} % of the core"
+    yield Figure(title, found["cpu_pct_per_call"], "% core", bars.get("core"), note=note)
+    yield _lost(work, found)
+    if found.get("lat_ms_p50"):
+        for part in ("p50", "p99"):
+            name = f"{title}: added delay {part}"
+            yield Figure(name, found[f"lat_ms_{part}"], "ms", bars.get(part))
+    if "memory" in bars:
+        note = "above an idle switch with its API loaded"
+        yield Figure(
+            f"{title}: memory", found["rss_kb_per_call"], "KB a call", bars["memory"], note=note
+        )
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "softswitch", "media")
-    return git("rev-parse", "--short", "HEAD") + (" with local changes" if changed else "")
+
+def _lost(work: Work, found: Found) -> Figure:
+    """What never came. A room sends by its own clock, not once for each packet it hears: there what
+    is missing in the numbers of its packets is lost, and fewer packets than ticks are, too."""
+    if not work.conference:
+        lost = found["tx"] - found["rx"]
+        return Figure(
+            f"{work.title}: lost", lost, "packets", work.bars.get("lost"), note=f"of {found['tx']}"
+        )
+    ticks = int(found["window_s"] * 50) - 1
+    lost = found["rx_seq_span"] - found["rx"] + max(0, ticks * found["up"] - found["rx"])
+    note = f"of {found['rx']}, by their sequence numbers and the clock"
+    return Figure(f"{work.title}: lost", lost, "packets", work.bars.get("lost"), note=note)
 
 
-def report(rows: list[list[str]], command: str) -> str:
-    lines = [
-        "# Results",
-        "",
-        "CPU per unit of work, the switch and its media worker on one core, callgen on another,",
-        "all on loopback; absolute times on a shared machine mean little. Written by `make bench`.",
-        "",
-        f"- machine: {machine()}",
-        f"- date of the last measurement: {time.strftime('%Y-%m-%d')}",
-        f"- command: `{command}`",
-        "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "---|" * len(COLUMNS),
-        *("| " + " | ".join(cells) + " |" for cells in rows),
-        "",
-        "`core` is what the switch took of its core; `delay` is the time a packet spends between",
-        "both ends of callgen, or for set-up the time from INVITE to 200.",
-        "",
-    ]
-    return "\n".join(lines)
+def _silence(work: Work, found: Found) -> Figure:
+    streams = 2 * found["up"]
+    missing_ms = 20.0 * (found["tx"] - found["rx"]) / max(1, streams)
+    note = f"{found['up']} calls went on, {found['server_bye']} were ended"
+    return Figure(f"{work.title}: audio missing", missing_ms, "ms", work.bars["gap"], note=note)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="measurements whose name begins so")
     parser.add_argument("--seconds", type=int, default=10, help="length of the media window")
-    parser.add_argument("--cores", default="0,1", help="core of the switch, core of callgen")
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument(
-        "--save", action="store_true", help=f"write {RESULTS.name} and {FIGURES.name}"
-    )
+    parser.add_argument("--core", type=int, default=0, help="core of the switch")
+    parser.add_argument("--json", action="store_true", help="print what callgen said, too")
+    parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
-    ours, theirs = (int(core) for core in chosen.cores.split(","))
-    works = [w for w in programme(chosen.seconds) if w.name.startswith(chosen.only)]
+    works = [work for work in programme(chosen.seconds) if work.name.startswith(chosen.only)]
     if not works:
-        parser.error(f"--only: there are {', '.join(w.name for w in programme(1))}")
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    table = Table(*COLUMNS, title="softswitch")
-    figures = []
+        parser.error(f"--only: there are {', '.join(work.name for work in programme(1))}")
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
         folder = Path(temporary)
         program = build(folder)
         for work in works:
-            console.print(f"[dim]{work.title} ...")
-            found = measure(work, program, folder, (ours, theirs))
+            found = measure(work, program, folder, chosen.core)
+            if chosen.json:
+                print(json.dumps(found))
             if not found.get("ok", found.get("up")):
-                console.print(f"{work.title}: not one call came about; left out")
+                print(f"{work.title}: not one call came about; left out")
                 continue
-            figures.append(found)
-            table.add_row(*row(found))
-    console.print(table)
-    if chosen.json:
-        chosen.json.write_text(as_json(figures))
-    if chosen.save:
-        merged = with_earlier(figures)
-        FIGURES.write_text(as_json(merged))
-        RESULTS.write_text(report([row(found) for found in merged], "make bench"))
-        console.print(f"written: {RESULTS}, {FIGURES}")
-
-
-def with_earlier(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These figures and, of works not measured now, those of the saved file, in their order."""
-    earlier = json.loads(FIGURES.read_text())["figures"] if FIGURES.exists() else []
-    found = {entry["name"]: entry for entry in [*earlier, *figures]}
-    names = [work.name for work in programme(1)]
-    return [found[name] for name in names if name in found]
-
-
-def as_json(figures: list[dict[str, Any]]) -> str:
-    return json.dumps({"machine": machine(), "figures": figures}, indent=1) + "\n"
+            measured = list(told(work, found))
+            figures.show(measured)
+            if chosen.save:
+                figures.save("callgen", measured)
 
 
 if __name__ == "__main__":

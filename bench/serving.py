@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -19,8 +20,7 @@ from softswitch.api.admin import ask
 
 SERVER, CALLER, CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 READY_S = 60.0
-SETTLE_S = 4.0
-"""The API loads in a thread after the server is ready: that is no part of a call."""
+SETTLE_S = 1.0
 
 HEAD = """\
 [office]
@@ -34,8 +34,10 @@ ports = "30000-49999"
 workers = 1
 [storage]
 directory = "var"
+[http]
+listen = "{server}:{http}"
 [recording]
-calls = "none"
+calls = "{recording}"
 """
 TRUNKS = """\
 [[trunk]]
@@ -56,6 +58,15 @@ health_check_s = 0
 from = "gen"
 number = "9*"
 to = "trunk:sink"
+"""
+ROOM = """\
+[[conference]]
+number = "8000"
+max_participants = 1000
+[[inbound]]
+from = "gen"
+number = "8000"
+to = "conference:8000"
 """
 
 
@@ -142,8 +153,9 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
     """A switch pinned to `core`; `office` follows `HEAD`, both are filled with `values`. Stopped by its
     own id at the end; an exception in its log ends the measurement."""
     folder.mkdir(parents=True)
-    sip = free_port(SERVER)
-    text = (HEAD + office).format(server=SERVER, sip=sip, **values)
+    sip, api = free_port(SERVER), free_port(SERVER, socket.SOCK_STREAM)
+    named = {"recording": "none", "server": SERVER, "sip": sip, "http": api, **values}
+    text = (HEAD + office).format(**named)
     (folder / "office.toml").write_text(text)
     log_path = folder / "serve.log"
     command = [str(Path(sys.executable).parent / "softswitch"), "serve", "office.toml"]
@@ -161,6 +173,7 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
             if child.poll() is not None or time.monotonic() > deadline_s:
                 sys.exit(f"bench: the switch does not start:\n{log_path.read_text()}")
             time.sleep(0.05)
+        _await_api(api, deadline_s)
         time.sleep(SETTLE_S)
         yield Serving(child.pid, sip, folder)
     finally:
@@ -173,6 +186,23 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
         if "Traceback" in log_path.read_text():
             print(log_path.read_text()[-4000:], file=sys.stderr)
             sys.exit("bench: there was an exception in the switch")
+
+
+def _await_api(port: int, deadline_s: float) -> None:
+    """The API loads in a thread after the server is ready; its memory and its time are no part of a
+    call: wait until it answers, whatever it says."""
+    while time.monotonic() < deadline_s:
+        connection = http.client.HTTPConnection(SERVER, port, timeout=5.0)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.1)
+            continue
+        finally:
+            connection.close()
+        return
+    sys.exit("bench: the API does not answer")
 
 
 def other_core(core: int) -> int:
