@@ -6,6 +6,7 @@
     python bench/media_relay.py --calls 200 --mode conference      (participants)
     python bench/media_relay.py --calls 200 --mode kill            (kill -9 of the worker)
     python bench/media_relay.py --calls 800 --mode floor           (relay_floor.c instead of a worker)
+    python bench/media_relay.py --calls 800 --mode uring           (relay_uring.c: the floor with io_uring)
     python bench/media_relay.py --calls 800 --mode rtpengine       (rtpengine in user space instead)
 
 Each call has two legs of G.711, 50 packets a second each way (`rtp_generator.py`). CPU is that of the
@@ -34,7 +35,17 @@ from rtp_generator import Generator, Outcome, drive, rss_kib
 from media.client import LocalStream, MediaClient
 from media.protocol import RecordingStopped, StreamClosed, StreamParams
 
-MODES = ("relay", "record", "dtmf", "conference", "transcode", "floor", "rtpengine", "kill")
+MODES = (
+    "relay",
+    "record",
+    "dtmf",
+    "conference",
+    "transcode",
+    "floor",
+    "uring",
+    "rtpengine",
+    "kill",
+)
 _FLOOR_PORT = 39_000
 _GATHER_US = 2000
 
@@ -59,10 +70,10 @@ class Account:
     empty_kib: int = 0
 
 
-def floor(run: Run, directory: Path) -> Outcome:
-    """The same legs through `relay_floor.c`."""
-    program = directory / "relay_floor"
-    source = Path(__file__).with_name("relay_floor.c")
+def floor(run: Run, directory: Path, name: str = "relay_floor") -> Outcome:
+    """The same legs through `relay_floor.c`, or another program that takes its input."""
+    program = directory / name
+    source = Path(__file__).with_name(f"{name}.c")
     subprocess.run(["cc", "-O2", "-o", str(program), str(source)], check=True)
     count = 2 * run.calls
     sockets = max(4, -(-count // 128))
@@ -198,6 +209,8 @@ def measure(run: Run, directory: Path) -> tuple[Outcome | str, Account]:
     """Carry out one run."""
     if run.mode == "floor":
         return floor(run, directory), Account()
+    if run.mode == "uring":
+        return floor(run, directory, "relay_uring"), Account()
     if run.mode == "rtpengine":
         return through_rtpengine(run, directory), Account()
     return asyncio.run(through_worker(run, directory, kill=run.mode == "kill"))
