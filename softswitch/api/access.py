@@ -77,6 +77,9 @@ def _table(scope: str, rows: str) -> dict[str, Access]:
 ACCESS: dict[str, Access] = {
     f"GET {PREFIX}/health": Access("public"),
     f"GET {PREFIX}/ready": Access("public"),
+    "GET /health/live": Access("public"),
+    "GET /health/ready": Access("public"),
+    "GET /metrics": Access("agent", "metrics:read"),
     f"POST {PREFIX}/session": Access("public"),
     f"GET {PREFIX}/session": Access("agent", "session:read", new_password=True),
     f"DELETE {PREFIX}/session": Access("agent", "session:write", new_password=True),

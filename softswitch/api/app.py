@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from importlib import import_module
 from typing import Any
@@ -98,6 +99,7 @@ def build_app(service: Service) -> FastAPI:
     app.state.service = service
     for name in ROUTES:
         app.include_router(_router(name), responses=problem.RESPONSES)
+    app.include_router(_outside(), responses=problem.RESPONSES)
     problem.install(app)
     app.add_middleware(Envelope)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
@@ -109,9 +111,16 @@ def _router(name: str) -> APIRouter:
     return router
 
 
+def _outside() -> APIRouter:
+    """What is served at the root, for programs that expect it there."""
+    router: APIRouter = import_module("softswitch.api.routes.health").outside
+    return router
+
+
 def routes() -> list[BaseRoute]:
     """Every route of the API."""
-    return [route for name in ROUTES for route in _router(name).routes]
+    own = [route for name in ROUTES for route in _router(name).routes]
+    return [*own, *_outside().routes]
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -165,11 +174,19 @@ class Envelope:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
+    def _count(self, scope: Scope, status: int, began_s: float) -> None:
+        service = getattr(scope["app"].state, "service", None)
+        if service is not None:
+            route = getattr(scope.get("route"), "path_format", "none")
+            took_s = asyncio.get_running_loop().time() - began_s
+            service.counted.request(scope["method"], route, status, took_s)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = False
+        began_s = asyncio.get_running_loop().time()
         limit = UPLOAD_BYTES_MAX if UPLOADS.fullmatch(scope["path"]) else BODY_BYTES_MAX
         taken = 0
 
@@ -190,6 +207,7 @@ class Envelope:
                 headers += [pair for pair in _HEADERS if pair[0] not in present]
                 message = {**message, "headers": headers}
                 started = True
+                self._count(scope, message["status"], began_s)
             await send(message)
 
         try:

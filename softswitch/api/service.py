@@ -17,6 +17,7 @@ from softswitch.api.accounts import Accounts
 from softswitch.api.events.desk import EventDesk
 from softswitch.api.events.webhooks import WebhookPost
 from softswitch.api.idempotency import Answers
+from softswitch.api.metrics import Counted
 from softswitch.api.sessions import Sessions
 from softswitch.apps.ask import GuardedAsker
 from softswitch.call.numbering import Numbering
@@ -51,6 +52,7 @@ class Service:
     numbering: Numbering = field(init=False)
     events: EventDesk = field(init=False)
     answers: Answers = field(init=False)
+    counted: Counted = field(default_factory=Counted)
     webhooks: WebhookPost = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -13,20 +13,20 @@ def register(app: typer.Typer) -> None:
     def serve(
         file: Annotated[Path, typer.Argument(help="The office's configuration, office.toml.")],
         verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call.")] = False,
+        log_json: Annotated[
+            bool, typer.Option("--log-json", help="Log JSON, one object a line.")
+        ] = False,
     ) -> None:
         """Run the exchange that FILE describes until Ctrl-C or SIGTERM."""
         import asyncio
-        import logging
 
         from softswitch.cli.packages import require_ours
+        from softswitch.logs import set_up
         from softswitch.switch import Switch
 
         require_ours()
 
-        logging.basicConfig(
-            level=logging.INFO if verbose else logging.WARNING,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        set_up(json_lines=log_json, verbose=verbose)
         switch = Switch.from_toml(file)
 
         def announce() -> None:

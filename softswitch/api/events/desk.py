@@ -50,6 +50,7 @@ class EventDesk:
 
     def _noted(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         self.hub.note(kind, call_id, data, at_s)
+        self._service.counted.entry(kind, data)
         if self.readers and kind.startswith("acd-"):
             for what in ("queue", "agent"):
                 name = data.get(what)

@@ -19,6 +19,34 @@ class Health(Output):
     version: str = Field(examples=["0.1.0"])
 
 
+outside = APIRouter(route_class=GuardedRoute, tags=["health"])
+"""Where programs expect these: at the root."""
+
+
+@outside.get("/health/live")
+async def live() -> dict[str, bool]:
+    """The process is alive and its loop turns: restart it if this does not answer."""
+    return {"ok": True}
+
+
+@outside.get("/health/ready")
+async def ready_at_root(response: Response, service: Served) -> Health:
+    """As `/api/v1/ready`."""
+    return await ready(response, service)
+
+
+@outside.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def show_metrics(service: Served) -> Response:
+    """For Prometheus: a token with the scope `metrics:read`."""
+    from softswitch.api.metrics import CONTENT_TYPE, exposition
+
+    return Response(exposition(service), media_type=CONTENT_TYPE)
+
+
 @router.get("/health")
 async def health(service: Served) -> Health:
     """Alive. For those who restart what does not answer."""

@@ -1,0 +1,66 @@
+"""What Prometheus reads, and health at the root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from softswitch.api.metrics import Spread
+
+
+async def scraped(api: Any) -> dict[str, dict[tuple[str, ...], float]]:
+    program = await api.as_role("agent", "metrics:read")
+    answer = await program.http.get("/metrics")
+    assert answer.status_code == 200
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return found
+
+
+async def test_everything_that_is_promised_is_there(api: Any) -> None:
+    api.switch.agents.log_in("lilei")
+    append = api.store.journal.append
+    append("call-ended", "c1", {"outcome": "answered"}, 1.0)
+    quality = {"packets_in": 990, "lost": 10, "jitter_ms": 4.0, "mos": 4.3}
+    append("leg-quality", "c1", quality, 1.0)
+    found = await scraped(api)
+    assert found["softswitch_calls"][("talking",)] == 0
+    assert found["softswitch_calls_ended_total"] == {("answered",): 1}
+    assert found["softswitch_queue_waiting"] == {("support",): 0, ("billing",): 0}
+    assert found["softswitch_agents"][("available",)] == 1
+    assert found["softswitch_trunk_up"].keys() == {("carrier",)}
+    assert found["softswitch_media_mos_count"][()] == 1
+    assert found["softswitch_media_loss_bucket"][("0.01",)] == 1
+    assert found["softswitch_media_loss_bucket"][("0.005",)] == 0
+    assert () in found["softswitch_loop_lag_seconds"]
+    assert found["process_resident_memory_bytes"][()] > 0
+    await api.client().http.get("/api/v1/nothing/secret")
+    found = await scraped(api)
+    assert found["softswitch_http_requests_total"]["GET", "/metrics", "200"] == 1
+    assert found["softswitch_http_requests_total"]["GET", "none", "404"] == 1
+
+
+async def test_it_takes_a_scope(api: Any) -> None:
+    assert (await api.client().http.get("/metrics")).status_code == 401
+    program = await api.as_role("admin", "calls:read")
+    assert (await program.http.get("/metrics")).status_code == 403
+
+
+async def test_health_at_the_root(api: Any) -> None:
+    http = api.client().http
+    assert (await http.get("/health/live")).json() == {"ok": True}
+    assert (await http.get("/health/ready")).status_code == 200
+    api.service.stopping.set()
+    assert (await http.get("/health/live")).status_code == 200
+    assert (await http.get("/health/ready")).status_code == 503
+
+
+def test_spreads_are_cumulative() -> None:
+    spread = Spread((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 9.0):
+        spread.note(value)
+    assert spread.buckets() == [("1", 2.0), ("2", 3.0), ("+Inf", 4.0)]
+    assert spread.total == 12.0

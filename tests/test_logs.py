@@ -1,0 +1,112 @@
+"""The log: one line an event, nothing in it that is obeyed, and never a flood (row 57)."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softswitch.logs import (
+    LINE_MAX,
+    OCTETS_PER_S,
+    JsonFormatter,
+    Quiet,
+    TextFormatter,
+    inert,
+    set_up,
+)
+
+EVIL = "x\r\n2026-01-01T00:00:00.000Z ERROR root: forged\x1b[2J\u202egnp.exe\u2028\x85\ud800\0"
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield io.StringIO()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def record(message: str, *values: object, level: int = logging.WARNING) -> logging.LogRecord:
+    return logging.LogRecord("softswitch.test", level, "", 0, message, values, None)
+
+
+@given(st.text(st.characters(codec=None), max_size=100))
+def test_no_text_makes_a_second_line_or_breaks_json(text: str) -> None:
+    line = TextFormatter().format(record("caller %s", text))
+    assert line.splitlines() == [line]
+    assert json.loads(JsonFormatter().format(record("caller %s", text)))[
+        "message"
+    ].isprintable() or (" " in text or not text.isprintable())
+    JsonFormatter().format(record("caller %s", text)).encode()
+
+
+def test_what_a_stranger_writes_is_shown_and_not_obeyed() -> None:
+    for formatter in (TextFormatter(), JsonFormatter()):
+        line = formatter.format(record("user agent %s", EVIL))
+        assert len(line.splitlines()) == 1
+        assert "\x1b" not in line
+        assert "\u202e" not in line
+    assert inert("Straße 张伟 🙂") == "Straße 张伟 🙂"
+    assert inert("\u202e\n") == "\\u202e\\u000a"
+
+
+def test_lines_are_cut_at_the_limit() -> None:
+    for size, cut in ((LINE_MAX, False), (LINE_MAX + 1, True)):
+        message = json.loads(JsonFormatter().format(record("x" * size)))["message"]
+        assert message.endswith("characters)") == cut
+
+
+def test_calls_can_be_found_and_errors_stay_one_line(stream: io.StringIO) -> None:
+    set_up(json_lines=True, verbose=False, stream=stream)
+    try:
+        raise ValueError("one\ntwo")
+    except ValueError:
+        logging.getLogger("softswitch.call").exception("call c18c2f3a41d-9e0abc refused")
+    logging.getLogger("softswitch.call").info("not this")
+    (line,) = stream.getvalue().splitlines()
+    found = json.loads(line)
+    assert found["call_id"] == "c18c2f3a41d-9e0abc"
+    assert found["level"] == "ERROR"
+    assert found["error"][-2:] == ["ValueError: one", "two"]
+
+
+@pytest.mark.parametrize("kinds", [1, 300])
+def test_ten_thousand_bad_messages_a_second(kinds: int, capsys: pytest.CaptureFixture[str]) -> None:
+    now_s, octets, lines, forged = 0.0, 0, 0, 0
+    quiet, formatter = Quiet(lambda: now_s), JsonFormatter()
+    for number in range(600_000):
+        now_s = number / 10_000
+        kind = f"bad message {number % kinds} from %s: %s"
+        bad = record(kind, f"10.0.{number % 250}.1", EVIL)
+        if quiet.filter(bad):
+            line = formatter.format(bad)
+            octets += len(line.encode()) + 1
+            lines += 1
+            forged += len(line.splitlines()) - 1
+    assert forged == 0
+    assert octets <= 1_048_576
+    assert quiet.left_out == 600_000 - lines
+    with capsys.disabled():
+        print(
+            f"\nrow 57: 600,000 messages in 60 s: {lines} lines, {octets} octets, {forged} forged"
+        )
+
+
+def test_what_was_left_out_is_counted_and_errors_have_room_of_their_own() -> None:
+    now_s = 0.0
+    quiet = Quiet(lambda: now_s)
+    passed = sum(quiet.filter(record("bad %s", "x" * 1_000)) for _ in range(5_000))
+    assert 0 < passed < 200
+    assert quiet.filter(record("a defect", level=logging.ERROR))
+    now_s = 60.0
+    last = record("bad %s", "x")
+    assert quiet.filter(last)
+    assert f"({5_000 - passed} more like this" in last.getMessage()
+    assert OCTETS_PER_S * 60 < 1_048_576
