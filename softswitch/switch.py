@@ -46,6 +46,7 @@ from softswitch.config import Office, load_office
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.prompts import Prompts
+from softswitch.recordings import Recordings
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
@@ -267,6 +268,15 @@ class Switch:
         for transport in transports:
             undo.callback(transport.close)
         await self._wire(journal, transports)
+        self.recordings = Recordings(
+            self.directory / "recordings",
+            lambda: self.office,
+            store,
+            environment.clock,
+            self.alarm,
+        )
+        self.control.audio.on_recorded = self.recordings.closed
+        undo.push_async_callback(self.recordings.stop)
         undo.push_async_callback(self.catalogue.stop)
         undo.push_async_callback(self.centre.stop)
         undo.push_async_callback(self.control.stop)
@@ -276,6 +286,7 @@ class Switch:
         undo.push_async_callback(self.trunk_care.stop)
         await self.trunk_care.start()
         await self.centre.start()
+        await self.recordings.start()
         if environment.admin():
             admin = AdminServer(
                 self.directory,
@@ -606,6 +617,7 @@ class Switch:
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
             "tables": self.control.snapshot(),
+            "recordings": self.recordings.snapshot(),
             "apps": {**self.catalogue.snapshot(), **self.phone_requests.snapshot()},
             "acd": self.centre.snapshot(),
             "clerk": self.clerk.snapshot() if self.clerk is not None else {},

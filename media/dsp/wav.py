@@ -26,6 +26,7 @@ _SIZE_MAX = 0xFFFFFFFF
 _RATES_HZ = range(4000, 192001)
 _PARTIES_MAX = 8
 _CHUNKS_MAX = 1000
+_TRAILER_OCTETS_MAX = 1 << 18
 _DATA_OCTETS_MAX = 1 << 30
 
 
@@ -236,3 +237,40 @@ def read(file: BinaryIO, *, octets_max: int = _DATA_OCTETS_MAX) -> tuple[int, ND
         decode = g711.decode_alaw if info.format.code == ALAW else g711.decode_ulaw
         samples = decode(codes)
     return info.format.rate_hz, np.ascontiguousarray(samples.reshape(-1, info.format.parties).T)
+
+
+def read_marks(file: BinaryIO) -> list[Mark]:
+    """Return the marks behind the samples of `file`; none where there are none, or broken ones.
+
+    Raises `WavError` if it is no WAV file.
+    """
+    info = inspect(file)
+    at = info.data_at + info.data_octets + (info.data_octets & 1)
+    file.seek(at)
+    trailer = file.read(_TRAILER_OCTETS_MAX)
+    points: dict[int, int] = {}
+    labels: dict[int, str] = {}
+    place = 0
+    while place + 8 <= len(trailer):
+        name, size = struct.unpack_from("<4sI", trailer, place)
+        body = trailer[place + 8 : place + 8 + size]
+        if name == b"cue ":
+            for start in range(4, len(body) - 23, 24):
+                number, frame = struct.unpack_from("<II", body, start)
+                points[number] = frame
+        elif name == b"LIST" and body[:4] == b"adtl":
+            labels = _labels(body[4:])
+        place += 8 + size + (size & 1)
+    return [Mark(frame, labels.get(number, "")) for number, frame in sorted(points.items())]
+
+
+def _labels(body: bytes) -> dict[int, str]:
+    found: dict[int, str] = {}
+    at = 0
+    while at + 12 <= len(body):
+        name, size, number = struct.unpack_from("<4sII", body, at)
+        if name == b"labl":
+            text = body[at + 12 : at + 8 + size].split(b"\0", 1)[0]
+            found[number] = text.decode("utf-8", "replace")
+        at += 8 + size + (size & 1)
+    return found

@@ -98,6 +98,7 @@ ACCESS: dict[str, Access] = {
         POST /calls/live/{call_id}/transfer agent
         POST /calls/live/{call_id}/park agent
         PUT /calls/live/{call_id}/recording agent
+        DELETE /calls/live/{call_id}/recording supervisor
         POST /calls/live/{call_id}/play supervisor
         POST /calls/live/{call_id}/digits agent
         POST /calls/live/{call_id}/supervise supervisor

@@ -1,21 +1,21 @@
-"""The outline of a recording for a player."""
+"""The outline of a recording for a player, WAV or archived."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media.dsp import wav
 from media.errors import WavError
 
 
 def peaks_of(path: Path, points: int) -> tuple[float, list[list[float]]] | None:
-    """Seconds, and for each track at most `points` peaks from 0 to 1; None for what is no WAV file.
+    """Seconds, and for each track at most `points` peaks from 0 to 1; None for what is no recording.
     Blocks: an hour of stereo takes half a second."""
     try:
-        with path.open("rb") as file:
-            rate_hz, samples = wav.read(file)
+        rate_hz, samples = _samples(path)
     except (WavError, OSError):
         return None
     frames = samples.shape[1]
@@ -30,3 +30,16 @@ def peaks_of(path: Path, points: int) -> tuple[float, list[list[float]]] | None:
         )
         tracks.append([round(float(peak) / 32_768, 3) for peak in loudest])
     return frames / rate_hz, tracks
+
+
+def _samples(path: Path) -> tuple[int, NDArray[np.int16]]:
+    if path.suffix == ".wav":
+        with path.open("rb") as file:
+            return wav.read(file)
+    import soundfile
+
+    try:
+        samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise WavError(str(error)) from error
+    return rate_hz, samples.T

@@ -68,6 +68,8 @@ class CallAudio:
         self._prompts = prompts
         self._recordings: dict[int, _Recording] = {}
         self._paused: set[int] = set()
+        self.on_recorded: Callable[[str, Recorded], None] = lambda call_id, recorded: None
+        """Told of each recording of a call that is complete."""
 
     @property
     def recordings_open(self) -> int:
@@ -255,7 +257,15 @@ class CallAudio:
         noted: bool = True,
     ) -> int:
         recording_id = self._wiring.next_number()
-        self._wiring.plane.start_recording(recording_id, left=left, right=right, name=name)
+        wanted = self._wiring.office.recording
+        self._wiring.plane.start_recording(
+            recording_id,
+            left=left,
+            right=right,
+            name=name,
+            ulaw=wanted.format == "ulaw" and right is not None,
+            beep=wanted.beep and right is not None,
+        )
         self._recordings[recording_id] = _Recording(call.call_id, name, done, noted)
         if noted:
             self._wiring.records.recording_started(call, self._wiring.wall_s(), name)
@@ -266,6 +276,22 @@ class CallAudio:
         if call.recording is not None:
             self.stop_recording_of(call.recording)
             call.recording = None
+
+    def record_now(self, call: Call) -> bool:
+        """Record a conversation on demand, and whatever it becomes; False if there is none."""
+        if call.partner is None or call.caller.stream is None or call.partner.stream is None:
+            return False
+        call.to_be_recorded = True
+        self.start_recording(call)
+        return True
+
+    def record_no_more(self, call: Call) -> bool:
+        """End the recording of a call, and begin none by itself; False if it has none."""
+        if call.recording is None:
+            return False
+        call.to_be_recorded = False
+        self.stop_recording(call)
+        return True
 
     def pause_recording(self, call: Call) -> bool:
         """Keep what is said out of the call's recording (silence and a mark); False if it has none."""
@@ -301,5 +327,6 @@ class CallAudio:
             self._wiring.records.recording_stopped(
                 known.call_id, self._wiring.wall_s(), known.name, frames, event.reason
             )
+            self.on_recorded(known.call_id, Recorded(known.name, frames, event.reason))
         if known.done is not None:
             known.done(Recorded(known.name, frames, event.reason))

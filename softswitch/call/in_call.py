@@ -125,6 +125,10 @@ class InCalls:
             return False
         if name == "record_pause":
             self._pause_or_resume(call, leg)
+        elif name == "record":
+            audio = self._control.audio
+            if not audio.record_no_more(call):
+                audio.record_now(call)
         else:
             room = _ROOMS_FROM + self._wiring.next_number()
             call.trio = Trio(_WISHES[name], leg, other, room)
@@ -346,7 +350,7 @@ def _other_of(call: Call, leg: Leg) -> Leg | None:
 
 
 def _codes_of(office: Office) -> dict[str, str]:
-    return {getattr(office.codes, name): name for name in (*_WISHES, "record_pause")}
+    return {getattr(office.codes, name): name for name in (*_WISHES, "record_pause", "record")}
 
 
 def _rights(host: Leg) -> PhoneIdentity:

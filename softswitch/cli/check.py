@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from softswitch.config import Office
+    from softswitch.config.office import Recording
 
 _ARRAYS = (
     ("extension", "extensions"),
@@ -63,13 +64,18 @@ def summary(office: Office) -> list[tuple[str, str]]:
         ("media", f"{media.address}, ports {media.ports.low}-{media.ports.high}"),
         ("http", str(office.http.listen)),
         ("storage", str(office.storage.directory)),
-        ("recording", f"{recording.calls}, kept {recording.retain_days} days"),
+        ("recording", _recording(recording)),
     ]
     for section, attribute in _ARRAYS:
         entries = getattr(office, attribute)
         if entries:
             rows.append((section, _listed([_label(entry) for entry in entries])))
     return rows
+
+
+def _recording(recording: Recording) -> str:
+    says = f"{recording.calls}, kept {recording.retain_days} days"
+    return says if recording.archive == "none" else f"{says}, archived as {recording.archive}"
 
 
 def _label(entry: object) -> str:

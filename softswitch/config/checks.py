@@ -129,7 +129,7 @@ def _doubled_numbers(office: Office) -> Iterator[Problem]:
     yield from _doubled(numbered, lambda first: f"is the same number as {first}")
 
 
-IN_CALL_CODES = ("transfer", "attended_transfer", "conference", "record_pause")
+IN_CALL_CODES = ("transfer", "attended_transfer", "conference", "record_pause", "record")
 """Codes that are pressed during a call, not dialled: none of them begins another."""
 
 # Anything may follow these, an extension or a number: no other code may begin with one of them.

@@ -166,6 +166,9 @@ class Recording(Section):
 
     calls: Literal["none", "queue", "all"] = "queue"
     layout: Literal["stereo"] = "stereo"
+    format: Literal["pcm", "ulaw"] = "pcm"
+    beep: bool = False
+    archive: Literal["none", "flac", "opus"] = "none"
     retain_days: int = Field(default=180, ge=1, le=36_500)
 
 
@@ -191,6 +194,7 @@ class Codes(Section):
     park: Code = "*68"
     pick_up: Code = "*8"
     record_pause: Code = "*77"
+    record: Code = "*76"
     listen: Code = "*90"
     transfer: Code = "##"
     attended_transfer: Code = "*2"

@@ -18,6 +18,8 @@ KINDS = _LEG_KINDS | {
     "call-ended",
     "recording-started",
     "recording-stopped",
+    "recording-archived",
+    "recording-deleted",
 }
 """The kinds that change a record; all others are only journaled."""
 
@@ -30,7 +32,8 @@ class CallRecord:
     is talking time. `status` is one of `STATUSES` ("open" until the end), `cause` a word for why it
     ended, `q850` and `sip_status` the same in numbers. `legs` and `recordings` hold one JSON object
     each: leg (id), role, endpoint, started_at_s, ringing_at_s, answered_at_s, ended_at_s, status, q850, by,
-    quality; name, started_at_s, stopped_at_s, frames, reason. `origin` is "extension:1001" or
+    quality; name, started_at_s, stopped_at_s, frames (at 8,000 a
+    second), reason, deleted_at_s. `origin` is "extension:1001" or
     "trunk:carrier", `destination` where it was routed to first. `seq` orders calls by their start.
     """
 
@@ -98,6 +101,14 @@ def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
             _recording_started(record, data, entry.at_s)
         case "recording-stopped":
             _recording_stopped(record, data, entry.at_s)
+        case "recording-archived":
+            for recording in record.recordings:
+                if recording["name"] == text_of(data.get("name")):
+                    recording["name"] = text_of(data.get("stored"))
+        case "recording-deleted":
+            for recording in record.recordings:
+                if recording["name"] == text_of(data.get("name")):
+                    recording["deleted_at_s"] = entry.at_s
     return record
 
 

@@ -189,6 +189,15 @@ async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service
     service.noted(me, "recording-paused" if body.paused else "recording-resumed", f"call:{call_id}")
 
 
+@router.delete("/calls/live/{call_id}/recording", status_code=204)
+async def stop_recording(call_id: CallId, me: Me, service: Served) -> None:
+    """Record a conversation no longer."""
+    call = live_call(service, call_id)
+    if not service.switch.control.audio.record_no_more(call):
+        raise Missing(f"call {call_id} is not recorded")
+    service.noted(me, "recording-stopped", f"call:{call_id}")
+
+
 @router.post("/calls/live/{call_id}/play", status_code=204)
 async def play(call_id: CallId, body: Play, me: Me, service: Served) -> None:
     """Play or say something into a call; a conversation goes on softer meanwhile."""

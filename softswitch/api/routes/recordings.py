@@ -20,7 +20,12 @@ from softswitch.store.ledger import Missing
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["recordings"])
 
 Number = Annotated[int, PathParameter(ge=0, le=63, description="Of the call's recordings, from 0.")]
-_WAV = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".opus": "audio/ogg"}
+_WAV = {
+    "content": {
+        kind: {"schema": {"type": "string", "format": "binary"}} for kind in _TYPES.values()
+    }
+}
 
 
 class Peaks(Output):
@@ -42,13 +47,13 @@ class Peaks(Output):
 async def play_recording(
     call_id: CallId, number: Number, request: Request, me: Me, service: Served
 ) -> FileResponse:
-    """The sound of a recording, as WAV; ranges are served."""
+    """The sound of a recording, as WAV or as it is archived (FLAC, Opus); ranges are served."""
     path = await recording_path(service, call_id, number)
     asked = request.headers.get("range", "bytes=0-")
     if asked.replace(" ", "").startswith("bytes=0-"):  # a player asks for many ranges of one file
         async with service.store.ledger.change(me.actor) as change:
             change.note("recording-played", f"call:{call_id}", recording=path.name)
-    return FileResponse(path, media_type="audio/wav", filename=path.name)
+    return FileResponse(path, media_type=_TYPES.get(path.suffix, "audio/wav"), filename=path.name)
 
 
 @router.get("/calls/{call_id}/recordings/{number}/peaks")
