@@ -104,6 +104,8 @@ class WebSocketFraming:
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Request):
+                if self.over:  # what came right behind it was no frame: too late for an answer
+                    break
                 self._shake_hands(event)
                 self._unfinished = 0  # a client waits for our answer before its first frame
             elif isinstance(event, Frame):

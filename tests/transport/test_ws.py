@@ -247,6 +247,14 @@ async def test_a_bad_frame_sent_ahead_of_the_answer_closes_too(open_ws: Any, inb
     assert inbox.messages == []
 
 
+def test_octets_behind_a_handshake_that_is_none_are_not_answered_twice() -> None:
+    framing = WebSocketFraming(DEFAULT_LIMITS, OriginList(()))
+    refused = b"GET / HTTP/1.1\r\nHost: office.example\r\nUpgrade: websocket\r\n\r\n"
+    assert framing.feed(refused + b"\xff" * 40) == []
+    assert framing.over
+    assert framing.malformed
+
+
 async def test_the_largest_message_passes_and_one_octet_more_does_not(
     open_ws: Any, inbox: Any, until: Any
 ) -> None:
