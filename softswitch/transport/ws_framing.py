@@ -104,7 +104,7 @@ class WebSocketFraming:
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Request):
-                if self.over:  # what came right behind it was no frame: too late for an answer
+                if protocol.eof_sent:  # what came right behind it was no frame: refused already
                     break
                 self._shake_hands(event)
                 self._unfinished = 0  # a client waits for our answer before its first frame
