@@ -40,7 +40,7 @@ bench: setup
 	$(BIN)/python bench/callgen.py --save
 
 lab: setup
-	$(BIN)/python bench/lab.py --save
+	$(BIN)/python -m bench.lab --save
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

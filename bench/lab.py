@@ -1,9 +1,9 @@
 """The same load against several servers, and against the last run: `make lab`.
 
-    .venv/bin/python bench/lab.py                      # this project, Kamailio, SIPp's UAS, the generator
-    .venv/bin/python bench/lab.py --only set-up --targets softswitch,kamailio
-    .venv/bin/python bench/lab.py --target sip:192.0.2.7:5060 --dial 600 --callers 1001:secret
-    .venv/bin/python bench/lab.py --save               # keep the figures for the next comparison
+    .venv/bin/python -m bench.lab                      # this project, Kamailio, SIPp's UAS, the generator
+    .venv/bin/python -m bench.lab --only set-up --targets softswitch,kamailio
+    .venv/bin/python -m bench.lab --target sip:192.0.2.7:5060 --dial 600 --callers 1001:secret
+    .venv/bin/python -m bench.lab --save               # keep the figures for the next comparison
 
 Figures are CPU per unit of work from /proc of all processes of the server, and times from the moment a
 call was due. A server that is not installed is left out by name. Where the generator was the limit the
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from peers import missing, peer
 from rich.console import Console
 from rich.table import Table
 
+from bench.peers import missing, peer
 from softswitch.load.plan import Plan, against_itself, local_host, parse_accounts, parse_target
 from softswitch.load.result import Result
 from softswitch.load.run import run
