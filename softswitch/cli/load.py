@@ -110,7 +110,8 @@ def register(app: typer.Typer) -> None:
             typer.Option("--set", help="name=value for the scenario.", rich_help_panel=_WHO),
         ] = None,
         codec: Annotated[
-            str, typer.Option(help="Offered, best first.", rich_help_panel=_NET)
+            str,
+            typer.Option(help="Offered, best first: PCMA, PCMU, G722, opus.", rich_help_panel=_NET),
         ] = "PCMA,PCMU",
         media: Annotated[
             bool, typer.Option(help="Send sound and judge it.", rich_help_panel=_NET)

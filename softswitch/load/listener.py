@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp import g711
 from media.wire.rtp import timestamp_delta
 from softswitch.load import signature
 from softswitch.load.streams import StreamBook
@@ -70,21 +69,17 @@ class Listener:
     def hear(
         self,
         slots: NDArray[np.intp],
-        codes: NDArray[np.uint8],
-        alaw: NDArray[np.bool_],
+        pcm: NDArray[np.int16],
         timestamp: NDArray[np.uint32],
         at_us: NDArray[np.int64],
     ) -> None:
-        """Keep (n, 160) G.711 codes, at most one packet of each stream."""
+        """Keep (n, 160) samples, at most one packet of each stream; `timestamp` in samples."""
         new = self._row[slots] < 0
         if new.any():
             self._open(slots[new], timestamp[new])
         kept = np.flatnonzero(self._row[slots] >= 0)
         self.unheard += len(slots) - len(kept)
-        slots, timestamp, at_us = slots[kept], timestamp[kept], at_us[kept]
-        pcm = np.where(
-            alaw[kept, None], g711.decode_alaw(codes[kept]), g711.decode_ulaw(codes[kept])
-        )
+        slots, timestamp, at_us, pcm = slots[kept], timestamp[kept], at_us[kept], pcm[kept]
         at = timestamp_delta(timestamp, self._base[slots])
         end = self._end[slots]
         # A clock that jumps, or another source, begins a new recording.

@@ -52,9 +52,9 @@ def hops(identities: ArrayLike) -> Hops:
     return found
 
 
-def tone_frames() -> Samples:
-    """(tones, 160) int16: one frame of each tone; frames of one tone join without a click."""
-    time_s = np.arange(FRAME_SAMPLES) / RATE_HZ
+def tone_frames(rate_hz: int = RATE_HZ) -> Samples:
+    """(tones, 20 ms) int16: one frame of each tone; frames of one tone join without a click."""
+    time_s = np.arange(rate_hz // 50) / rate_hz
     phase = 2 * np.pi * np.array(TONES_HZ)[:, None] * time_s
     return np.round(AMPLITUDE * np.sin(phase)).astype(np.int16)
 

@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from media.dsp import g711
 from media.plane.packet_io import PORTS_MAX
 from media.wire import rtp
 from softswitch.errors import SoftswitchError
 from softswitch.load import signature, stamp
+from softswitch.load.codecs import StatefulCodec, available
 from softswitch.load.faults import HeldPackets, PacketFaults
 from softswitch.load.histogram import Histogram
 from softswitch.load.listener import Listener
@@ -33,9 +35,12 @@ from softswitch.sip.sdp import AudioNegotiated
 PHASES = 4
 TICK_US = signature.FRAME_US // PHASES
 STREAMS_MAX = 16_000
-_CODECS = ("PCMU", "PCMA")
+_CODECS = ("PCMU", "PCMA", "G722", "OPUS")
+_TABLES = 2
+"""The first so many codecs go by look-up."""
 _CHUNK = 128
 _REST_S = 0.5
+_LATE_SECONDS = 600
 _BEHIND_US_MAX = 400_000
 _HEADER = 12
 
@@ -157,13 +162,15 @@ class SoundPlane:
         self._elsewhere = np.zeros(capacity, np.int64)
         self._remote_key = np.zeros(capacity, np.uint64)
         self._hops = np.zeros((capacity, signature.PERIOD_SYMBOLS), np.uint8)
-        frames = np.stack([signature.coded_frames(codec) for codec in _CODECS])
+        frames = np.stack([signature.coded_frames(codec) for codec in _CODECS[:_TABLES]])
         quiet = np.array([[[0xFF]], [[0xD5]]], np.uint8) * np.ones((1, 1, 160), np.uint8)
         self._frames: NDArray[np.uint8] = np.concatenate([frames, quiet], axis=1)
+        self._stateful: dict[int, StatefulCodec] = {}
         self._held = HeldPackets() if faults is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._next_us = 0
-        self._epoch_us = 0
+        self._late: deque[tuple[int, int, int, int]] = deque(maxlen=_LATE_SECONDS)
+        self._opened_us = np.zeros(capacity, np.int64)
         self._closed = False
 
     @property
@@ -179,6 +186,8 @@ class SoundPlane:
         slot = self._take_slot(loop.time())
         self.book.reset(slot, identity, expects)
         self.listener.reset(slot)
+        for codec in self._stateful.values():
+            codec.reset(slot)
         self._hops[slot] = signature.hops([identity])[0]
         self._phase[slot] = identity % PHASES
         self._ssrc[slot] = (identity * 2654435761 + self._run) & 0xFFFFFFFF
@@ -187,6 +196,7 @@ class SoundPlane:
         for column in (self._sent, self._strange, self._elsewhere, self._remote_key, self.muted):
             column[slot] = 0
         self._active[slot] = True
+        self._opened_us[slot] = clock_us()
         self._receive_type[slot] = self._event_type[slot] = -1
         self.live += 1
         if self._timer is None and not self._closed:
@@ -242,10 +252,14 @@ class SoundPlane:
             self._remote_key[slot] = self._io.packets.source_key(port, remote)
 
     def configure(self, slot: int, agreed: AudioNegotiated) -> None:
-        """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that are not G.711."""
-        if agreed.codec not in _CODECS:
+        """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that we have not."""
+        name = agreed.codec.upper()
+        if name not in _CODECS:
             raise SoftswitchError(f"no sound in {agreed.codec} here")
-        self._codec[slot] = _CODECS.index(agreed.codec)
+        number = _CODECS.index(name)
+        if number >= _TABLES and number not in self._stateful:
+            self._stateful[number] = StatefulCodec(name, self.book.capacity)
+        self._codec[slot] = number
         self._payload_type[slot] = agreed.payload_type
         self._receive_type[slot] = agreed.receive_payload_type
         if agreed.receive_dtmf_payload_type is not None:
@@ -264,6 +278,8 @@ class SoundPlane:
         """See `SoundStream.press`."""
         overlay = self._overlays.setdefault(slot, Overlay())
         codec = _CODECS[self._codec[slot]]
+        if by == "inband" and self._codec[slot] >= _TABLES:
+            raise SoftswitchError(f"no digits as tones in {codec}")
         return overlay.press(digits, inband=by == "inband", codec=codec)
 
     def close_stream(self, slot: int, codec: str) -> StreamFacts:
@@ -273,6 +289,8 @@ class SoundPlane:
         self.live -= 1
         self.listener.finish(slot)
         found = {**self.book.facts(slot), **self.listener.facts(slot)}
+        late = self._own_lateness(int(self._opened_us[slot]))
+        found["own_late_ms"], found["own_late_ms_max"] = late
         if self.book.received[slot]:
             found["tail_ms"] = (clock_us() - int(self.book.last_us[slot])) / 1000
         self._free.append((asyncio.get_running_loop().time() + _REST_S, slot))
@@ -309,7 +327,7 @@ class SoundPlane:
         if self._closed:
             return
         now_us = clock_us()
-        self.counters.pacer_late.add(now_us - self._next_us)
+        self._note_late(now_us)
         if now_us - self._next_us > _BEHIND_US_MAX:
             missed = (now_us - self._next_us) // TICK_US
             self.counters.skipped_frames += missed * int(self._sending.sum()) // PHASES
@@ -325,39 +343,81 @@ class SoundPlane:
         self.listener.work(clock_us())
         self._arm()
 
+    def _note_late(self, now_us: int) -> None:
+        late_us = now_us - self._next_us
+        self.counters.pacer_late.add(late_us)
+        number = now_us // 1_000_000
+        if not self._late or self._late[-1][0] != number:
+            self._late.append((number, 0, 0, 0))
+        _, total, ticks, most = self._late[-1]
+        self._late[-1] = (number, total + late_us, ticks + 1, max(most, late_us))
+
+    def _own_lateness(self, since_us: int) -> tuple[float, float]:
+        """Mean and greatest lateness of the pacer since then, in ms."""
+        spans = [entry for entry in self._late if entry[0] >= since_us // 1_000_000]
+        ticks = sum(entry[2] for entry in spans)
+        mean = sum(entry[1] for entry in spans) / ticks / 1000 if ticks else 0.0
+        return mean, max((entry[3] for entry in spans), default=0) / 1000
+
     def _send_phase(self, due_us: int) -> None:
         phase = (due_us // TICK_US) % PHASES
         frame = due_us // signature.FRAME_US
         slots = np.flatnonzero(self._sending & (self._phase == phase))
+        if self._stateful:
+            for number, codec in self._stateful.items():
+                mine = slots[self._codec[slots] == number]
+                for start in range(0, len(mine), _CHUNK):
+                    self._send_coded(mine[start : start + _CHUNK], frame, codec)
+            slots = slots[self._codec[slots] < _TABLES]
         for start in range(0, len(slots), _CHUNK):
             self._send_frames(slots[start : start + _CHUNK], frame)
         if self._held is not None:
             self._send_held()
 
+    def _tones(self, slots: NDArray[np.intp], frame: int) -> NDArray[np.int64]:
+        """The tone of each stream's frame; one beyond the last is silence."""
+        symbol = (frame // 2) % signature.PERIOD_SYMBOLS
+        tones: NDArray[np.int64] = np.where(
+            self.muted[slots], signature.TONES, self._hops[slots, symbol]
+        )
+        return tones
+
     def _send_frames(self, slots: NDArray[np.intp], frame: int) -> None:
+        """G.711: look up, note, send."""
+        payload = self._frames[self._codec[slots], self._tones(slots, frame)]
+        numbers = np.full(len(slots), frame, np.int64)
+        stamp.write(payload, self.book.identity[slots], numbers, clock_us(), self._run)
+        lengths = np.full(len(slots), signature.FRAME_SAMPLES, np.int32)
+        self._send_payloads(slots, payload, lengths, signature.FRAME_SAMPLES)
+
+    def _send_coded(self, slots: NDArray[np.intp], frame: int, codec: StatefulCodec) -> None:
+        payload, lengths = codec.encode(slots, self._tones(slots, frame))
+        self._send_payloads(slots, payload, lengths, codec.step)
+
+    def _send_payloads(
+        self,
+        slots: NDArray[np.intp],
+        payload: NDArray[np.uint8],
+        lengths: NDArray[np.int32],
+        step: int,
+    ) -> None:
+        """Send one (n, W) payload a stream, `lengths` octets of it; the RTP clock moves by `step`."""
         count = len(slots)
         packets = self._io.packets.tx.octets[:count]
-        symbol = (frame // 2) % signature.PERIOD_SYMBOLS
-        tones = np.where(self.muted[slots], signature.TONES, self._hops[slots, symbol])
-        payload = self._frames[self._codec[slots], tones]
-        first = self._sent[slots] == 0
         rtp.build(
             self._payload_type[slots],
-            first,
+            self._sent[slots] == 0,
             self._sequence[slots],
             self._timestamp[slots],
             self._ssrc[slots],
             out=packets[:, :_HEADER],
         )
-        numbers = np.full(count, frame, np.int64)
-        octets = np.full(count, _HEADER + signature.FRAME_SAMPLES, np.int32)
-        identities = self.book.identity[slots]
-        stamp.write(payload, identities, numbers, clock_us(), self._run)
-        packets[:, _HEADER : _HEADER + signature.FRAME_SAMPLES] = payload
+        packets[:, _HEADER : _HEADER + payload.shape[1]] = payload
+        octets = lengths + np.int32(_HEADER)
         if self._overlays:
             self._lay_over(slots, packets, octets)
         self._sequence[slots] += 1
-        self._timestamp[slots] += signature.FRAME_SAMPLES
+        self._timestamp[slots] += step
         self._sent[slots] += 1
         self.counters.sent += count
         self._put(packets, octets, slots)
@@ -459,14 +519,22 @@ class SoundPlane:
         columns: rtp.RtpColumns,
         at_us: NDArray[np.int64],
     ) -> None:
+        mine = slots[rows]
+        numbers = self._codec[mine]
+        if self._stateful and (numbers >= _TABLES).any():
+            for number, codec in self._stateful.items():
+                self._take_coded(rows[numbers == number], slots, packets, columns, at_us, codec)
+            rows = rows[numbers < _TABLES]
+            mine = slots[rows]
         payload = rtp.gather_payload(packets[rows], columns.payload_at[rows], stamp.OCTETS)
         notes = stamp.read(payload, self._run)
         whole = columns.payload_octets[rows] == stamp.OCTETS
         notes.ok &= whole
+        timestamp = columns.timestamp[rows]
         arrived = Arrived(
-            slots=slots[rows],
+            slots=mine,
             sequence=columns.sequence[rows],
-            timestamp=columns.timestamp[rows],
+            timestamp=timestamp,
             ssrc=columns.ssrc[rows],
             at_us=at_us[rows],
             stamped=notes.ok,
@@ -477,10 +545,42 @@ class SoundPlane:
         self.counters.delay.add_many(self.book.take(arrived))
         blurred = np.flatnonzero(~notes.ok & whole)
         if blurred.size:
-            codes, alaw = payload[blurred], self._codec[slots[rows[blurred]]] == 1
-            self.listener.hear(
-                slots[rows[blurred]], codes, alaw, arrived.timestamp[blurred], at_us[rows[blurred]]
-            )
+            codes, alaw = payload[blurred], self._codec[mine[blurred]] == 1
+            pcm = np.where(alaw[:, None], g711.decode_alaw(codes), g711.decode_ulaw(codes))
+            self.listener.hear(mine[blurred], pcm, timestamp[blurred], at_us[rows[blurred]])
+
+    def _take_coded(
+        self,
+        rows: NDArray[np.intp],
+        slots: NDArray[np.intp],
+        packets: NDArray[np.uint8],
+        columns: rtp.RtpColumns,
+        at_us: NDArray[np.int64],
+        codec: StatefulCodec,
+    ) -> None:
+        """Packets that must be decoded to be heard; they carry no notes."""
+        if not rows.size:
+            return
+        mine = slots[rows]
+        timestamp = columns.timestamp[rows] // np.uint32(codec.scale)
+        none = np.zeros(len(rows), np.uint32)
+        arrived = Arrived(
+            slots=mine,
+            sequence=columns.sequence[rows],
+            timestamp=timestamp,
+            ssrc=columns.ssrc[rows],
+            at_us=at_us[rows],
+            stamped=np.zeros(len(rows), np.bool_),
+            identity=none,
+            frame=none,
+            said_us=none,
+        )
+        self.book.take(arrived)
+        lengths = columns.payload_octets[rows]
+        width = max(1, int(lengths.max()))
+        payload = rtp.gather_payload(packets[rows], columns.payload_at[rows], width)
+        pcm = codec.decode(mine, payload, lengths)
+        self.listener.hear(mine, pcm, timestamp, at_us[rows])
 
     def _hear_digit(self, slot: int, body: bytes, timestamp: int) -> None:
         overlay = self._overlays.get(slot)
@@ -504,9 +604,9 @@ def raise_file_limit(wanted: int) -> None:
 
 
 def codecs_offered(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The codecs to offer, in capitals. Raises `SoftswitchError` for those without sound here."""
+    """The codecs to offer, by their names in SDP. Raises `SoftswitchError` for those without sound."""
     found = tuple(codec.upper() for codec in wanted)
     for codec in found:
-        if codec not in _CODECS:
-            raise SoftswitchError(f"codec {codec}: one of {', '.join(_CODECS)}")
-    return found
+        if codec not in _CODECS[:_TABLES] and not available(codec):
+            raise SoftswitchError(f"codec {codec}: {', '.join(_CODECS)} (OPUS where libopus is)")
+    return tuple("opus" if codec == "OPUS" else codec for codec in found)

@@ -90,6 +90,7 @@ class StreamFacts:
 
     `stamped`: packets that came through untouched, with a note of this run. `expected`, `own`,
     `other`: how often whom was heard, in notes or, where there are none, in sound (`listened` times).
+    `own_late_ms` is how late our own pacer was meanwhile: that much is not the target's fault.
     """
 
     identity: int
@@ -113,6 +114,8 @@ class StreamFacts:
     delay_max_ms: float | None = None
     gap_ms_max: float = 0.0
     tail_ms: float = 0.0
+    own_late_ms: float = 0.0
+    own_late_ms_max: float = 0.0
     elsewhere: int = 0
     strange: int = 0
     codec: str = ""

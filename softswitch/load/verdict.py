@@ -95,13 +95,13 @@ def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
         found.append(Finding("loss", f"{facts.loss:.1%} of the packets"))
     if facts.duplicates > 1 + limits.loss * facts.received:
         found.append(Finding("duplicates", f"{facts.duplicates} of {facts.received} packets"))
-    if facts.delay_ms is not None and facts.delay_ms > limits.delay_ms:
+    if facts.delay_ms is not None and facts.delay_ms > limits.delay_ms + facts.own_late_ms:
         found.append(Finding("delay", f"{facts.delay_ms:.0f} ms one way"))
-    if facts.jitter_ms > limits.jitter_ms:
+    if facts.jitter_ms > limits.jitter_ms + facts.own_late_ms_max / 4:
         found.append(Finding("jitter", f"{facts.jitter_ms:.0f} ms"))
-    if facts.gap_ms_max > limits.gap_ms:
+    if facts.gap_ms_max > limits.gap_ms + facts.own_late_ms_max:
         found.append(Finding("gaps", f"nothing for {facts.gap_ms_max:.0f} ms"))
-    if facts.tail_ms > max(limits.gap_ms, _TAIL_MS):
+    if facts.tail_ms > max(limits.gap_ms, _TAIL_MS) + facts.own_late_ms_max:
         found.append(Finding("cut", f"nothing for the last {facts.tail_ms / 1000:.1f} s"))
     if facts.clipped:
         found.append(Finding("clipping", f"{facts.clipped:.0%} of the samples"))

@@ -13,6 +13,7 @@ from media.dsp import g711
 from softswitch.errors import ConfigError
 from softswitch.load import signature, stamp
 from softswitch.load.arrivals import Arrivals
+from softswitch.load.codecs import StatefulCodec, available
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import parse_faults
 from softswitch.load.histogram import Histogram
@@ -96,6 +97,29 @@ def test_who_speaks_and_how_long_ago_is_heard(delay_us: int, codec: str) -> None
     (found,) = signature.Directory(range(1, 500)).who(share[0])
     assert found.identity == 77
     assert signature.delay_us(heard_at_us, found.said_us) == pytest.approx(delay_us, abs=5000)
+
+
+@pytest.mark.parametrize("name", ["G722", "OPUS"])
+@pytest.mark.parametrize("gain", [1.0, 0.2])
+def test_a_signature_survives_other_codecs_and_gain(name: str, gain: float) -> None:
+    if not available(name):
+        pytest.skip("pip install opuslib-next-bundled")
+    codec, slots = StatefulCodec(name, 3), np.array([0, 2])
+    identities, first_frame = [11, 12], 4_000_000
+    table = signature.hops(identities)
+    heard = []
+    for frame in range(first_frame, first_frame + 90):
+        tones = table[:, frame // 2 % signature.PERIOD_SYMBOLS].astype(int)
+        payloads, octets = codec.encode(slots, tones)
+        heard.append(codec.decode(slots, payloads, octets))
+    pcm = (np.concatenate(heard, axis=1)[:, 3200:] * gain).astype(np.int16)
+    share, _ = signature.spectrogram(pcm)
+    first_us = np.full(2, (first_frame + 20) * signature.FRAME_US)
+    scores, delays = signature.align(share, table, first_us, 500_000)
+    assert (scores > signature.SCORE_ALONE).all(), scores
+    assert (np.abs(delays) < 20_000).all(), delays
+    (found,) = signature.Directory(range(1, 200)).who(share[0])
+    assert found.identity == 11
 
 
 def test_three_who_speak_at_once_are_told_apart_and_noise_is_nobody() -> None:
