@@ -104,22 +104,32 @@ class Quiet(logging.Filter):
         gained = (now_s - self._at_s.get(error, now_s)) * OCTETS_PER_S
         self._at_s[error] = now_s
         self._octets[error] = min(float(BURST_OCTETS), self._octets[error] + gained)
-        if self._octets[error] <= 0:
-            return False
-        try:
-            size = len(record.getMessage()) + 100 + (3_000 if record.exc_info else 0)
-        except (TypeError, ValueError):
-            size = 200
-        self._octets[error] -= min(size, LINE_MAX)
-        return True
+        return self._octets[error] > 0
+
+    def written(self, record: logging.LogRecord, octets: int) -> None:
+        """A line that was let through has come to so many octets."""
+        self._octets[record.levelno >= logging.ERROR] -= octets
+
+
+class QuietHandler(logging.StreamHandler[TextIO]):
+    """Writes what `quiet` lets through."""
+
+    def __init__(self, stream: TextIO, quiet: Quiet) -> None:
+        super().__init__(stream)
+        self._quiet = quiet
+        self.addFilter(quiet)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        self._quiet.written(record, len(line.encode("utf-8", "backslashreplace")) + 1)
+        return line
 
 
 def set_up(*, json_lines: bool, verbose: bool, stream: TextIO | None = None) -> Quiet:
     """Have everything that is logged written to `stream` (standard error), in place of what was there."""
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
-    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter())
     quiet = Quiet()
-    handler.addFilter(quiet)
+    handler = QuietHandler(stream if stream is not None else sys.stderr, quiet)
+    handler.setFormatter(JsonFormatter() if json_lines else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO if verbose else logging.WARNING)
