@@ -295,6 +295,8 @@ class Switch:
                     "trace": self._trace_command,
                     "unban": self._unban_command,
                     "reload": self._reload_command,
+                    "api": self._api_command,
+                    "flush": self._flush_command,
                 },
             )
             undo.push_async_callback(admin.stop)
@@ -661,6 +663,21 @@ class Switch:
     async def _reload_command(self, _: dict[str, Any]) -> dict[str, Any]:
         done = await self.reload()
         return {"changed": done.changed, "restart": done.restart}
+
+    async def _api_command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Where the API is, and a token for it: who may open the admin socket may do everything."""
+        if self.http is None:
+            raise SoftswitchError("the API is not served: add a table [http] to the office file")
+        await self.http.ready.wait()
+        assert self.http.service is not None
+        who = str(request.get("who") or "command line")[:64]
+        url = f"http://{self.http.reached_at}"
+        return {"url": url, "token": self.http.service.accounts.local_token(who)}
+
+    async def _flush_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Have everything that has happened so far in the database."""
+        done = await self.store.journal.flush() if self.store is not None else False
+        return {"flushed": done}
 
     async def _unban_command(self, request: dict[str, Any]) -> dict[str, Any]:
         address = plain_host(str(request.get("address") or ""))

@@ -43,7 +43,7 @@ class Identity:
 
     name: str
     role: str
-    kind: Literal["user", "agent", "token"]
+    kind: Literal["user", "agent", "token", "local"]
     scopes: frozenset[str] | None = None
     session: Session | None = None
     must_change: bool = False

@@ -86,6 +86,14 @@ class HttpServer:
         self._socket = listener
         self._task = asyncio.create_task(self._run(), name="http server")
 
+    @property
+    def reached_at(self) -> str:
+        """Where it is reached from this machine: host and port as in a URL."""
+        host, port = self.address
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     async def stop(self) -> None:
         """Finish the requests at hand and close."""
         if self.service is not None:

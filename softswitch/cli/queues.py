@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,32 +11,50 @@ import typer
 
 _Place = Annotated[Path, typer.Argument(help="office.toml or the storage directory.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
+_Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")]
 _HERE = Path("office.toml")
+_EVERY_S = 1.0
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def queues(place: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def queues(place: _Place = _HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
         """Show the queues: who waits, who is at work, today's service level."""
-        _show(place, "queues", as_json, queue_table)
+        _show(place, "queues", as_json, queue_table, watch)
 
     @app.command()
-    def agents(place: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def agents(place: _Place = _HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
         """Show the agents and what they are doing."""
-        _show(place, "agents", as_json, agent_table)
+        _show(place, "agents", as_json, agent_table, watch)
 
 
-def _show(place: Path, what: str, as_json: bool, table: Any) -> None:
+def _show(place: Path, what: str, as_json: bool, table: Any, watch: bool) -> None:
     from softswitch.api.admin import ask
     from softswitch.cli.place import storage_directory
 
-    rows = next(ask(storage_directory(place), "status"))[what]
+    directory = storage_directory(place)
+    rows = next(ask(directory, "status"))[what]
+    if watch and not as_json:
+        _watch(lambda: table(next(ask(directory, "status"))[what]))
+        return
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
 
     Console().print(table(rows))
+
+
+def _watch(draw: Callable[[], Any]) -> None:
+    """Draw once a second, in place."""
+    from threading import Event
+
+    from rich.live import Live
+
+    pause = Event()
+    with Live(draw(), auto_refresh=False, screen=True) as live:
+        while not pause.wait(_EVERY_S):
+            live.update(draw(), refresh=True)
 
 
 def queue_table(rows: list[dict[str, Any]]) -> Any:

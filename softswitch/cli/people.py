@@ -1,0 +1,178 @@
+"""`softswitch user`, `softswitch token` and `softswitch customers`: who may use the API, and who calls."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_Place = Annotated[Path, typer.Option("--office", help="office.toml or the storage directory.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Role = Annotated[str, typer.Option(help="agent, supervisor or admin.")]
+_HERE = Path("office.toml")
+
+
+def register(app: typer.Typer) -> None:
+    user = typer.Typer(help="Users of the API and console.", no_args_is_help=True)
+    token = typer.Typer(help="Tokens of programs.", no_args_is_help=True)
+    customers = typer.Typer(help="Customers.", no_args_is_help=True)
+    _users(user)
+    _tokens(token)
+    _customers(customers)
+    app.add_typer(user, name="user")
+    app.add_typer(token, name="token")
+    app.add_typer(customers, name="customers")
+
+
+def _remote(place: Path) -> Any:
+    from softswitch.cli.place import storage_directory
+    from softswitch.cli.remote import Remote
+
+    return Remote(storage_directory(place))
+
+
+def _print(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _password() -> str:
+    """From the terminal, twice, or a line of standard input: never an argument, which others can see."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _user_named(remote: Any, name: str) -> dict[str, Any]:
+    from softswitch.errors import SoftswitchError
+
+    for user in remote.pages("/users", 100_000):
+        if user["name"] == name:
+            return dict(user)
+    raise SoftswitchError(f"there is no user {name}; `softswitch user list` shows them")
+
+
+def _users(app: typer.Typer) -> None:
+    @app.command("list")
+    def list_users(office: _Place = _HERE, as_json: _AsJson = False) -> None:
+        """Show all users."""
+        rows = list(_remote(office).pages("/users", 100_000))
+        _print(rows, ("name", "full_name", "role", "active", "must_change"), as_json)
+
+    @app.command()
+    def add(
+        name: str,
+        role: _Role = "agent",
+        full_name: Annotated[str, typer.Option(help="As shown.")] = "",
+        office: _Place = _HERE,
+    ) -> None:
+        """Add a user; the password is asked for, or read from standard input."""
+        remote, password = _remote(office), _password()
+        body = {"name": name, "role": role, "full_name": full_name, "password": password}
+        remote.ask("POST", "/users", {**body, "must_change": False})
+        typer.echo(f"{name} is {role}")
+
+    @app.command()
+    def password(name: str, office: _Place = _HERE) -> None:
+        """Give a user another password; his sessions end."""
+        remote = _remote(office)
+        user = _user_named(remote, name)
+        remote.ask("PATCH", f"/users/{user['id']}", {"password": _password(), "must_change": False})
+        typer.echo(f"{name} has another password")
+
+    @app.command()
+    def remove(name: str, office: _Place = _HERE) -> None:
+        """Remove a user."""
+        remote = _remote(office)
+        remote.ask("DELETE", f"/users/{_user_named(remote, name)['id']}")
+        typer.echo(f"{name} is removed")
+
+
+def _tokens(app: typer.Typer) -> None:
+    @app.command("list")
+    def list_tokens(office: _Place = _HERE, as_json: _AsJson = False) -> None:
+        """Show all tokens, without their secrets."""
+        rows = _remote(office).ask("GET", "/tokens")["items"]
+        _print(rows, ("id", "name", "role", "scopes", "created_by"), as_json)
+
+    @app.command()
+    def add(
+        name: str,
+        scope: Annotated[list[str], typer.Option(help='As in "calls:read"; "*" is everything.')],
+        role: _Role = "agent",
+        office: _Place = _HERE,
+        as_json: _AsJson = False,
+    ) -> None:
+        """Make a token; it is shown this once."""
+        made = _remote(office).ask("POST", "/tokens", {"name": name, "role": role, "scopes": scope})
+        typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
+
+    @app.command()
+    def revoke(token_id: str, office: _Place = _HERE) -> None:
+        """Revoke a token by its id."""
+        from urllib.parse import quote
+
+        _remote(office).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
+        typer.echo(f"{token_id} is revoked")
+
+
+def _customers(app: typer.Typer) -> None:
+    @app.command("import")
+    def import_customers(
+        file: Annotated[Path, typer.Argument(help="CSV; see docs/api.md for its columns.")],
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Only list what is wrong, by line.")
+        ] = False,
+        existing: Annotated[
+            str, typer.Option(help="Rows of known numbers: skip, change or add another.")
+        ] = "skip",
+        skip_bad: Annotated[
+            bool, typer.Option("--skip-bad", help="Import the good rows of a bad file.")
+        ] = False,
+        office: _Place = _HERE,
+        as_json: _AsJson = False,
+    ) -> None:
+        """Import customers from a CSV file."""
+        found = _remote(office).ask(
+            "POST",
+            "/customers/import",
+            raw=file.read_bytes(),
+            dry_run=str(dry_run).lower(),
+            existing=existing,
+            skip_bad=str(skip_bad).lower(),
+        )
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            for fault in found["mistakes"]:
+                where = f"{file}:{fault['line']}"
+                typer.echo(f"{where}: {fault['column']}: {fault['detail']}", err=True)
+            words = ("rows", "bad", "added", "changed", "skipped")
+            would = "would be: " if found["dry_run"] else ""
+            typer.echo(would + ", ".join(f"{found[word]} {word}" for word in words))
+        if found["bad"]:
+            raise typer.Exit(1)
+
+    @app.command("export")
+    def export_customers(
+        file: Annotated[Path, typer.Argument(help="CSV to be written.")], office: _Place = _HERE
+    ) -> None:
+        """Write all customers to a CSV file."""
+        data = _remote(office).ask("GET", "/customers/export")
+        file.write_bytes(data)
+        typer.echo(f"{file}: {data.count(bytes([10])) - 1} customers")

@@ -1,0 +1,91 @@
+"""`softswitch report`: queues or agents of a day, a week or any time, as a table, JSON, CSV or XLSX."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_Day = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In this machine's time zone."),
+]
+_SHOWN = ("queue", "agent", "region", "media", "period")
+
+
+class What(StrEnum):
+    queues = "queues"
+    agents = "agents"
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def report(
+        what: Annotated[What, typer.Argument(help="What the rows are.")] = What.queues,
+        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
+            "office.toml"
+        ),
+        since: _Day = None,
+        until: _Day = None,
+        by: Annotated[str, typer.Option(help="all, half-hour, hour, day, week or month.")] = "all",
+        out: Annotated[
+            Path | None, typer.Option(help="Write to a file: .csv, .xlsx or .json.")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ) -> None:
+        """Report on queues or agents: today, or the time between --since and --until."""
+        from softswitch.cli.place import storage_directory
+        from softswitch.cli.remote import Remote
+        from softswitch.errors import ConfigError
+
+        query: dict[str, Any] = {
+            "start_s": since.timestamp() if since is not None else None,
+            "end_s": until.timestamp() if until is not None else None,
+            "by": by,
+        }
+        kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
+        if kind not in ("json", "csv", "xlsx"):
+            raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
+        remote = Remote(storage_directory(place))
+        answer = remote.ask("GET", f"/reports/{what.value}", format=kind, **query)
+        if out is not None:
+            data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()
+            out.write_bytes(data)
+            typer.echo(f"{out}: {len(data)} octets")
+        elif as_json:
+            typer.echo(json.dumps(answer, indent=2))
+        else:
+            from rich.console import Console
+
+            if answer["rows"]:
+                Console().print(report_table(answer))
+            else:
+                typer.echo("nothing happened in that time")
+
+
+def report_table(answer: dict[str, Any]) -> Any:
+    """One row a row; columns that are empty throughout are left out."""
+    from rich.table import Table
+
+    rows = answer["rows"]
+    columns = [
+        c for c in answer["columns"] if any(_shown(row.get(c)) not in ("", "-") for row in rows)
+    ]
+    table = Table(title=f"Report: {answer['name']}", title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="left" if column in _SHOWN else "right")
+    for row in rows:
+        table.add_row(*(_shown(row.get(column)) for column in columns))
+    return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):  # a ratio
+        value = value.get("value")
+    if value is None:
+        return "-"
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,0 +1,237 @@
+"""Commands that use the API of a running server: report, user, token, customers, backup, restore."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from softswitch.backup import BadBackup, check_database, make_backup, restore, verify
+from softswitch.cli.main import build
+from softswitch.errors import SoftswitchError
+from softswitch.store import Store
+from softswitch.store.database import FILE_NAME
+from softswitch.switch import Switch
+from tests.api.conftest import OFFICE, QuietMachine
+
+
+class Served(QuietMachine):
+    def admin(self) -> bool:
+        return True
+
+    def http(self) -> bool:
+        return True
+
+
+class Running:
+    """A server in a thread of its own, as commands find one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "office.toml"
+        self.file.write_text(OFFICE + '[http]\nlisten = "127.0.0.1:0"\n')
+        self.loop = asyncio.new_event_loop()
+        self.switch = Switch.from_toml(self.file)
+        self.switch._environment = Served()
+        self.switch.notice = lambda _: None
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self.loop.run_until_complete, args=(self._run(),))
+
+    async def _run(self) -> None:
+        await self.switch.start()
+        assert self.switch.http is not None
+        await self.switch.http.ready.wait()
+        self._ready.set()
+        await self._stop.wait()
+        await self.switch.stop()
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30)
+        self.loop.close()
+
+    def append(self, *entry: Any) -> None:
+        self.loop.call_soon_threadsafe(self.switch.store.journal.append, *entry)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    server = Running(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def run(*arguments: str, code: int = 0, text: str | None = None) -> str:
+    result = CliRunner().invoke(build(), arguments, input=text)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_users_and_tokens(running: Running) -> None:
+    office = ("--office", str(running.file))
+    assert run("user", "add", "zhao", "--role", "supervisor", *office, text="long-enough-1\n") == (
+        "zhao is supervisor\n"
+    )
+    rows = json.loads(run("user", "list", "--json", *office))
+    assert [(r["name"], r["role"]) for r in rows] == [("admin", "admin"), ("zhao", "supervisor")]
+    assert "zhao" in run("user", "list", *office)
+    run("user", "password", "zhao", *office, text="long-enough-2\n")
+    with pytest.raises(SoftswitchError, match="/password"):
+        run("user", "password", "zhao", *office, text="short\n")
+    with pytest.raises(SoftswitchError, match="there is no user wu"):
+        run("user", "remove", "wu", *office)
+    run("user", "remove", "zhao", *office)
+    token = run("token", "add", "CRM", "--scope", "calls:read", *office).strip()
+    assert token.startswith("sst_")
+    (row,) = json.loads(run("token", "list", "--json", *office))
+    assert row["scopes"] == ["calls:read"]
+    run("token", "revoke", row["id"], *office)
+    assert json.loads(run("token", "list", "--json", *office)) == []
+
+
+def test_reports(running: Running, tmp_path: Path) -> None:
+    answer = json.loads(run("report", "queues", str(running.file), "--json"))
+    assert answer["name"] == "queues"
+    assert "nothing happened" in run("report", "agents", str(running.file))
+    entered = {"contact": "c1", "queue": "support", "media": "call"}
+    running.append("acd-queued", "c1", entered, 1_000.0)
+    running.append(
+        "acd-closed", "c1", {**entered, "outcome": "abandoned", "waited_s": 9.0}, 1_009.0
+    )
+    run("backup", str(tmp_path / "b"), str(running.file))  # flushes
+    shown = run(
+        "report", "queues", str(running.file), "--since", "1970-01-01", "--until", "1970-01-03"
+    )
+    assert "Report: queues" in shown
+    assert "support" in shown
+    for name, start in (("r.csv", b""), ("r.xlsx", b"PK"), ("r.json", b"{")):
+        run("report", "queues", str(running.file), "--out", str(tmp_path / name))
+        assert (tmp_path / name).read_bytes().startswith(start)
+    with pytest.raises(SoftswitchError, match="no format"):
+        run("report", "queues", str(running.file), "--out", "r.doc")
+    with pytest.raises(SoftswitchError, match="by"):
+        run("report", "queues", str(running.file), "--by", "fortnight")
+
+
+def test_customers(running: Running, tmp_path: Path) -> None:
+    office = ("--office", str(running.file))
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("name,phone\nWang Wei,+8613800000001\n")
+    bad.write_text("name,phone\nWang Wei,nonsense\n")
+    assert "would be: 1 rows" in run("customers", "import", str(good), "--dry-run", *office)
+    assert "1 added" in run("customers", "import", str(good), *office)
+    assert "bad.csv:2: phone" in run("customers", "import", str(bad), *office, code=1)
+    run("customers", "export", str(tmp_path / "out.csv"), *office)
+    assert "Wang Wei" in (tmp_path / "out.csv").read_text()
+
+
+def test_a_backup_of_a_running_server_is_whole_and_comes_back(
+    running: Running, tmp_path: Path
+) -> None:
+    for number in range(500):
+        running.append("call-started", f"c{number}", {"number_from": "1"}, 1_000.0 + number)
+    saved = tmp_path / "office.tar.gz"
+    found = json.loads(run("backup", str(saved), str(running.file), "--json"))
+    assert found["rows"]["calls"] == 500
+    assert saved.stat().st_mode & 0o777 == 0o600
+    assert b"a-long-secret" not in saved.read_bytes()
+    assert "good" in run("restore", str(saved), "--check")
+    with pytest.raises(SoftswitchError, match="stop it first"):
+        run("restore", str(saved), str(running.file))
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    restore(saved, target)
+
+    async def after() -> int:
+        store = await Store.open(target)
+        number = store.journal.append("call-ended", "c1", {}, 2_000.0)
+        await store.journal.flush()
+        record = await store.calls.get("c1")
+        await store.close()
+        assert record is not None
+        assert record.status != "open"
+        return number
+
+    assert asyncio.run(after()) > 500, "no number of an entry is given twice"
+    with pytest.raises(BadBackup, match="--force"):
+        restore(saved, target)
+    restore(saved, target, force=True)
+    assert (target / "before-restore-1" / FILE_NAME).is_file()
+    assert check_database(target / FILE_NAME)["calls"] == 500
+
+
+def test_a_damaged_backup_changes_nothing(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+
+    async def fill() -> None:
+        store = await Store.open(source)
+        store.journal.append("call-started", "c1", {}, 1.0)
+        await store.close()
+
+    asyncio.run(fill())
+    saved = tmp_path / "b.tar.gz"
+    make_backup(source, saved)
+    data = saved.read_bytes()
+    for broken in (data[: len(data) // 2], data[:-200], b"", b"x" * 100, flipped(data)):
+        saved.write_bytes(broken)
+        with pytest.raises(BadBackup):
+            restore(saved, target)
+        assert not (target / FILE_NAME).exists()
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :]
+
+
+def test_a_backup_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    for name, kind in (("../x", tarfile.REGTYPE), ("/x", tarfile.REGTYPE), ("x", tarfile.SYMTYPE)):
+        saved = tmp_path / "evil.tar.gz"
+        with tarfile.open(saved, "w:gz") as archive:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = kind, "/etc/passwd", 0
+            archive.addfile(info, io.BytesIO(b""))
+        with pytest.raises(BadBackup, match="no file of a backup"):
+            verify(saved)
+
+
+def test_a_damaged_database_is_not_saved(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute("CREATE TABLE x (y)")
+    connection.executemany("INSERT INTO x VALUES (?)", [("z" * 500,)] * 1000)
+    connection.commit()
+    connection.close()
+    data = bytearray((tmp_path / FILE_NAME).read_bytes())
+    data[8_192:40_960] = b"\xff" * 32_768
+    (tmp_path / FILE_NAME).write_bytes(data)
+    with pytest.raises(BadBackup, match="damaged"):
+        make_backup(tmp_path, tmp_path / "b.tar.gz")
+    assert not (tmp_path / "b.tar.gz").exists()
+
+
+def test_without_a_server_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "office.toml").write_text(OFFICE)
+    with pytest.raises(SoftswitchError, match="softswitch serve"):
+        run("report", "queues", str(tmp_path / "office.toml"))
+    monkeypatch.setattr(sys, "stdin", sys.__stdin__)
