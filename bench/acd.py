@@ -19,6 +19,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from figures import Figure, save, show
+
 from routing.decisions import CancelOffer, Connect, ContactClosed, Decision, OfferTo
 from routing.engine import AcdEngine
 from routing.events import (
@@ -41,6 +43,7 @@ from routing.model import (
     RegionConfig,
     Relaxation,
 )
+from softswitch.sim.studies import LOAD, erlang_run, mean_and_error, theory, wait_study
 
 ROUTE = ("priority", "last-agent", "region", "skill", "longest-idle")
 LANGUAGES = ("zh", "en", "de", "fr", "es")
@@ -217,6 +220,50 @@ def report_explanations(floor: Floor) -> None:
     )
 
 
+def engine_figures(floor: Floor, kib_a_contact: float) -> list[Figure]:
+    """An event decided, at the size that the engine was filled to."""
+    took_ms = sorted(1000 * took_s for times in floor.took_s.values() for took_s in times)
+    p50, p99 = (took_ms[int(len(took_ms) * share)] for share in (0.5, 0.99))
+    size = f"{len(floor.engine.agent_ids):,} agents, {len(floor.engine.queue_ids):,} queues"
+    return [
+        Figure("an ACD event decided, p50", p50, "ms", note=size),
+        Figure("an ACD event decided, p99", p99, "ms", bar=1.0, note=f"{len(took_ms):,} events"),
+        Figure("memory a waiting contact", kib_a_contact, "KiB"),
+    ]
+
+
+def wait_figures() -> list[Figure]:
+    """Announced waits on days with two peaks over capacity."""
+    found = []
+    for agents, patience_s, variation, days in ((10, 300.0, 1.0, 12), (4, 300.0, 1.0, 20)):
+        study = wait_study(agents, 240.0, patience_s, variation, days, 2)
+        what = f"{agents} agents, patience {patience_s:.0f} s"
+        note = f"{study.ours_s:.1f} s against {study.asterisk_s:.1f} s, {study.callers:,} delayed"
+        name = f"error of the expected wait, of Asterisk's: {what}"
+        found.append(Figure(name, study.ratio, "", bar=0.65, note=note))
+        covered = 100 * study.covered
+        name = f"waits within the 80 % quantile: {what}"
+        found.append(Figure(name, covered, "%", bar=77.0, at_least=True, note="77 to 83 %"))
+    return found
+
+
+def erlang_figures() -> list[Figure]:
+    """The engine against Erlang's formulas: the largest distance in standard errors of all shares."""
+    worst, where = 0.0, ""
+    for agents in (9, 11, 12, 13, 14, 15):
+        for patience_s in (None, 120.0, 300.0):
+            if patience_s is None and agents <= LOAD:
+                continue
+            batches = erlang_run(agents, patience_s, 30_000, 7 * agents)
+            for number, want in enumerate(theory(agents, patience_s)):
+                mean, error = mean_and_error([batch[number] for batch in batches])
+                off = abs(mean - want) / error if error else 0.0
+                if off > worst:
+                    worst, where = off, f"{agents} agents, patience {patience_s}"
+    name = "Erlang C and A reproduced: the largest of 51 distances"
+    return [Figure(name, worst, "s.e.", bar=3.0, note=f"at {where}; 30,000 callers each")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", type=int, default=10_000)
@@ -225,6 +272,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--save", action="store_true", help="keep the figures in RESULTS.md")
     options = parser.parse_args()
     start = time.perf_counter()
     floor = build(options.agents, options.queues, options.seed)
@@ -249,6 +297,11 @@ def main() -> None:
     stream(floor, options.events, options.queues, options.agents)
     report(floor)
     report_explanations(floor)
+    figures = [*engine_figures(floor, grown * 1024 / max(waiting, 1)), *wait_figures()]
+    figures += erlang_figures()
+    show(figures)
+    if options.save:
+        save("bench/acd.py", figures)
 
 
 if __name__ == "__main__":

@@ -365,11 +365,16 @@ class WaitModel:
                 self._error_s += abs(off_s)
                 self._off_s += off_s
 
-    def take_score(self) -> WaitScore:
-        """The score so far; a new one starts."""
+    @property
+    def score(self) -> WaitScore:
+        """The score so far."""
         count = self._scored
         mean = 1 / count if count else 0.0
-        score = WaitScore(count, self._error_s * mean, self._off_s * mean, self.record.coverage)
+        return WaitScore(count, self._error_s * mean, self._off_s * mean, self.record.coverage)
+
+    def take_score(self) -> WaitScore:
+        """The score so far; a new one starts."""
+        score = self.score
         self._scored, self._error_s, self._off_s = 0, 0.0, 0.0
         return score
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from routing.contact import Contact, Phase
-from routing.estimate import WaitEstimate
+from routing.estimate import WaitEstimate, WaitScore
 from routing.model import AgentState, Media
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """`in_line` counts waiting, offered and dialled contacts; `present` agents at work for it."""
+    """`in_line` counts waiting, offered and dialled contacts; `present` agents at work for it. `next_wait` is
+    expected of a call that came now, whatever the calibration; `score`, how expectations have done since
+    scores were last taken."""
 
     queue_id: str
     in_line: int
@@ -28,6 +30,8 @@ class QueueView:
     coverage: float | None
     handle_s: float
     patience_s: float
+    next_wait: WaitEstimate
+    score: WaitScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Views:
             model.record.coverage,
             1 / handling if handling else 0.0,
             1 / patience if patience else 0.0,
+            model.estimate(len(queue.line), queue.present),
+            model.score,
         )
 
     def agent(self, agent_id: str) -> AgentView | None:

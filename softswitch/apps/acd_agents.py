@@ -13,7 +13,7 @@ from softswitch.apps.acd_watch import UNREACHABLE
 from softswitch.errors import CallError, QueueUnavailable
 
 if TYPE_CHECKING:
-    from routing.views import AgentView
+    from routing.views import AgentView, QueueView
     from softswitch.apps.acd import CallCentre
     from softswitch.config import Agent
 
@@ -157,7 +157,10 @@ class Agents:
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
     """What one queue is doing now, and what it has done today. `longest_wait_s` of those who wait;
-    `agents` counts its members by state; `service_level` None while there is nothing to divide."""
+    `agents` counts its members by state; `service_level` None while there is nothing to divide.
+
+    `expected_wait_s` of a caller who came now, None while it cannot be trusted; `wait_error_s`, how far today's
+    expectations were off on the average, `wait_coverage`, the share of waits within the 80 % quantile told."""
 
     queue: str
     number: str
@@ -171,6 +174,9 @@ class QueueStatus:
     within_s: float
     target: float
     open: bool
+    expected_wait_s: float | None = None
+    wait_error_s: float | None = None
+    wait_coverage: float | None = None
 
 
 class Queues:
@@ -215,7 +221,17 @@ class Queues:
             within_s=queue.service_level.within_s,
             target=queue.service_level.target,
             open=host.is_open(name),
+            expected_wait_s=self._expected_s(view),
+            wait_error_s=view.score.error_s if view.score.count else None,
+            wait_coverage=view.coverage,
         )
+
+    @staticmethod
+    def _expected_s(view: QueueView) -> float | None:
+        """What a caller would be told: nothing where somebody is free for him, or the record is bad."""
+        if not view.calibrated or view.next_wait.drain_per_s <= 0:
+            return None
+        return view.next_wait.median_s
 
     # -- supervisors -------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from routing import decisions as decided
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from softswitch.config import Office
 
 _log = logging.getLogger("softswitch.acd")
+
+WAIT_SCORE = "acd-wait-score"
+"""Once a day and queue: how many waits were expected, the mean error and bias in seconds, and the share of them
+within the 80 % quantile."""
 
 SNAPSHOT_AFTER = 5_000
 """Events between two snapshots; more where the state is large, as writing it takes its time."""
@@ -80,6 +86,7 @@ class AcdHost:
         self._snapshot_after = SNAPSHOT_AFTER
         self._writing: asyncio.Task[None] | None = None
         self._listeners: list[Perform] = []
+        self._day_ends_s = self._midnight_s()
         self.events = 0
         self.broken = 0
 
@@ -220,10 +227,29 @@ class AcdHost:
                 self.tell(events.CallbackFailed(decision.contact_id, "failed", decision.attempt))
 
     def _finish(self) -> None:
+        if self.now_s() >= self._day_ends_s:
+            self._score_waits()
         self._arm()
         self._after()
         if self._since_snapshot >= self._snapshot_after and self._memory.remembers:
             self._begin_snapshot()
+
+    def _midnight_s(self) -> float:
+        """When this day of the office ends, on the engine's clock."""
+        zone = self._desk.office.office.zone
+        today = datetime.fromtimestamp(self.now_s() + self.epoch_s, zone).date()
+        following = datetime.combine(today + timedelta(days=1), time(), zone)
+        return following.timestamp() - self.epoch_s
+
+    def _score_waits(self) -> None:
+        """Write down how right the expected waits of the day have been, queue by queue."""
+        zone = self._desk.office.office.zone
+        day = datetime.fromtimestamp(self._day_ends_s + self.epoch_s - 1.0, zone).date()
+        self._day_ends_s = self._midnight_s()
+        for queue, score in self.engine.take_wait_scores().items():
+            if score.count:
+                data = {"queue": queue, "day": day.isoformat(), **asdict(score)}
+                self._journal.append(WAIT_SCORE, None, data, self._clock.wall_s())
 
     # -- the timer -----------------------------------------------------------------------------------
 

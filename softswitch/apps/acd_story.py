@@ -54,6 +54,13 @@ def _lines(kind: str, data: dict[str, Any]) -> list[str]:
         case "menu-left":
             pressed = data.get("pressed") or "nothing"
             return [f"In the menu {data.get('menu')} he pressed {pressed}: {data.get('to')}."]
+        case "flow-asked":
+            got = "an answer" if data.get("answered") else "no answer"
+            return [f"Asked {data.get('url')}: {got} after {_seconds(data.get('took_s'))}."]
+        case "flow-left":
+            steps = " -> ".join(str(step) for step in data.get("steps") or ())
+            to = data.get("to") or "nowhere, he hung up"
+            return [f"In the flow {data.get('flow')} he came by {steps}: {to}."]
         case "transfer":
             return [f"{data.get('by')} transferred it to {data.get('to')} ({data.get('how')})."]
         case "call-ended":

@@ -64,7 +64,17 @@ def queue_table(rows: list[dict[str, Any]]) -> Any:
     table = Table(title="Queues", title_justify="left")
     for name in ("queue", "number"):
         table.add_column(name)
-    for name in ("waiting", "longest", "free", "busy", "away", "answered", "abandoned", "level"):
+    for name in (
+        "waiting",
+        "longest",
+        "free",
+        "busy",
+        "away",
+        "answered",
+        "abandoned",
+        "level",
+        "wait",
+    ):
         table.add_column(name, justify="right")
     for row in rows:
         agents = row["agents"]
@@ -82,8 +92,17 @@ def queue_table(rows: list[dict[str, Any]]) -> Any:
             str(row["answered"]),
             str(row["abandoned"]),
             shown,
+            _expected(row),
         )
     return table
+
+
+def _expected(row: dict[str, Any]) -> str:
+    """The wait that a caller would be told now, and how far today's were off."""
+    wait_s, error_s = row.get("expected_wait_s"), row.get("wait_error_s")
+    if wait_s is None:
+        return "-"
+    return duration(wait_s) + ("" if error_s is None else f" ± {duration(error_s)}")
 
 
 def agent_table(rows: list[dict[str, Any]]) -> Any:

@@ -64,11 +64,11 @@ class Voice:
 
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Voice]:
-    """The speech of "caller" and "callee", each a WAV between silences; "caller-late" and
-    "callee-late" keep silent for the first LATE_S seconds."""
+    """The speech of "caller", "callee" and "other", each a WAV between silences; "caller-late" and so
+    on keep silent for the first LATE_S seconds."""
     directory = tmp_path_factory.mktemp("voices")
     found = {}
-    for who in ("caller", "callee"):
+    for who in ("caller", "callee", "other"):
         for name, before_s in ((who, 0.5), (f"{who}-late", LATE_S)):
             path = directory / f"{name}.wav"
             found[name] = Voice(path, write_speech(path, who, before_s=before_s))

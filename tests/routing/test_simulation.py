@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Any
 
 import pytest
 
 from routing.audit import audit
-from routing.decisions import CancelOffer, Connect, ContactClosed, ContactQueued, OfferTo
+from routing.decisions import CancelOffer, Connect, ContactClosed, OfferTo
 from routing.engine import AcdEngine
-from routing.erlang import ErlangA, ErlangC
 from routing.events import OfferRejected
 from routing.model import (
     AcdConfig,
@@ -22,59 +20,14 @@ from routing.model import (
     Relaxation,
 )
 from routing.simulation import Behaviour, Simulation, exponential, lognormal
-
-LOAD, HANDLE_S = 10.0, 180.0
-
-
-def office(agents: int, queue: QueueConfig | None = None, seed: int = 1) -> AcdEngine:
-    config = AcdConfig(
-        queues=(queue or QueueConfig(id="q"),),
-        agents=tuple(AgentConfig(id=f"a{n}", queues=("q",)) for n in range(agents)),
-    )
-    return AcdEngine(config, random.Random(seed))
-
-
-def erlang_run(agents: int, patience_s: float | None, calls: int, seed: int) -> list[list[float]]:
-    """Twenty batches of (waited, gave up, answered within 20 s) shares, the warm-up left out."""
-    chance = random.Random(seed)
-    behaviour = Behaviour(
-        exponential(chance, HANDLE_S),
-        None if patience_s is None else exponential(chance, patience_s),
-    )
-    rate = LOAD / HANDLE_S
-    run = Simulation(office(agents), chance, behaviour, lambda now_s: rate, rate, "q")
-    run.staff()
-    run.run(calls=calls)
-    callers = list(run.callers.values())[calls // 20 :]
-    size = len(callers) // 20
-    batches = [callers[n * size : (n + 1) * size] for n in range(20)]
-    return [
-        [
-            sum(c.delayed for c in batch) / size,
-            sum(c.outcome is Outcome.ABANDONED for c in batch) / size,
-            sum(c.answered_s is not None and c.answered_s - c.arrived_s <= 20 for c in batch)
-            / size,
-        ]
-        for batch in batches
-    ]
+from softswitch.sim.studies import LOAD, erlang_run, mean_and_error, theory, two_peaks, wait_study
 
 
 def assert_within_three_errors(batches: list[list[float]], expected: list[float]) -> None:
     """Batch means, so that the correlation of neighbouring callers is in the standard error."""
     for number, want in enumerate(expected):
-        values = [batch[number] for batch in batches]
-        mean = sum(values) / len(values)
-        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
-        error = spread / math.sqrt(len(values))
+        mean, error = mean_and_error([batch[number] for batch in batches])
         assert abs(mean - want) <= 3 * error + 1e-9, (number, mean, want, error)
-
-
-def theory(agents: int, patience_s: float | None) -> list[float]:
-    if patience_s is None:
-        patient = ErlangC(agents, LOAD, HANDLE_S)
-        return [patient.waits, 0.0, patient.answered_within(20)]
-    hasty = ErlangA(agents, LOAD, HANDLE_S, patience_s)
-    return [hasty.waits, hasty.abandons, hasty.answered_within(20)]
 
 
 @pytest.mark.parametrize(("agents", "patience_s"), [(12, 120.0), (13, None)])
@@ -99,65 +52,12 @@ def test_erlang_reproduced_at_length(agents: int, patience_s: float | None):
 # --- expected wait ---
 
 
-def two_peaks(capacity_per_s: float):
-    """A twelve-hour day with two hours over capacity."""
-
-    def rate(now_s: float) -> float:
-        hour = now_s / 3600 % 12
-        peaks = 0.55 * math.exp(-((hour - 3) ** 2)) + 0.5 * math.exp(-((hour - 8.5) ** 2))
-        return capacity_per_s * (0.7 + peaks)
-
-    return rate
-
-
-def wait_bench(
-    agents: int, handle_s: float, patience_s: float, variation: float, days: int, seed: int
-) -> dict[str, float]:
-    """Mean errors against the true offered wait of delayed callers, Asterisk's and ours, and the
-    share of waits within our 80 % quantile; all rates learned on the way."""
-    chance = random.Random(seed)
-    behaviour = Behaviour(lognormal(chance, handle_s, variation), exponential(chance, patience_s))
-    capacity = agents / handle_s
-    hold_s = 0
-    announced: dict[str, int] = {}
-
-    def watch(event, decisions, now_s: float) -> None:
-        nonlocal hold_s
-        for decision in decisions:
-            if isinstance(decision, Connect):
-                hold_s = (3 * hold_s + int(decision.waited_s)) >> 2
-            elif isinstance(decision, ContactQueued):
-                announced[decision.contact_id] = hold_s
-
-    run = Simulation(
-        office(agents), chance, behaviour, two_peaks(capacity), capacity * 1.3, "q", watch=watch
-    )
-    run.staff()
-    run.run(until_s=days * 12 * 3600)
-    asterisk = ours = covered = count = 0.0
-    for caller in list(run.callers.values())[1000:]:
-        wait_s, estimate = caller.offered_wait_s, caller.estimate
-        if estimate is None or wait_s is None or not caller.delayed:
-            continue
-        count += 1
-        asterisk += abs(announced[caller.contact_id] - wait_s)
-        ours += abs(estimate.median_s - wait_s)
-        covered += wait_s <= estimate.quantile_s(0.8)
-    return {
-        "callers": count,
-        "asterisk_s": asterisk / count,
-        "ours_s": ours / count,
-        "ratio": ours / asterisk,
-        "covered": covered / count,
-    }
-
-
 @pytest.mark.slow
 def test_expected_wait_beats_asterisk_and_is_honest():
-    bench = wait_bench(10, 240.0, 300.0, 1.0, 6, 1)
-    assert bench["callers"] > 2000
-    assert bench["ratio"] <= 0.65, bench
-    assert 0.77 <= bench["covered"] <= 0.83, bench
+    bench = wait_study(10, 240.0, 300.0, 1.0, 6, 1)
+    assert bench.callers > 2000
+    assert bench.ratio <= 0.65, bench
+    assert 0.77 <= bench.covered <= 0.83, bench
 
 
 @pytest.mark.soak
@@ -166,9 +66,9 @@ def test_expected_wait_beats_asterisk_and_is_honest():
     [(10, 300.0, 1.0, 40), (10, 120.0, 1.4, 40), (4, 300.0, 1.0, 80), (40, 300.0, 1.0, 10)],
 )
 def test_expected_wait_at_length(agents: int, patience_s: float, variation: float, days: int):
-    bench = wait_bench(agents, 240.0, patience_s, variation, days, 2)
-    assert bench["ratio"] <= 0.66, bench
-    assert 0.77 <= bench["covered"] <= 0.83, bench
+    bench = wait_study(agents, 240.0, patience_s, variation, days, 2)
+    assert bench.ratio <= 0.66, bench
+    assert 0.77 <= bench.covered <= 0.83, bench
 
 
 # --- everything at once ---

@@ -19,6 +19,7 @@ Samples = npt.NDArray[np.float64]
 SENTENCES = {
     "caller": "Good morning. I am calling about the order that I placed on Thursday, number four.",
     "callee": "Thank you for waiting. Your parcel left the warehouse yesterday and arrives soon.",
+    "other": "This is the second desk speaking. Let me look into your invoice for a moment, please.",
 }
 
 

@@ -52,7 +52,8 @@ class Baresip:
 
     Parameters: `number`/`password` of the extension, `server` = "host:port" of the switch,
     `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference,
-    `register` None to try without waiting for success; with `srtp` it speaks nothing but SRTP with
+    `register` None to try without waiting for success, False not at all: with `sip_port`, that of a trunk, it
+    is a subscriber `number` of that carrier; with `srtp` it speaks nothing but SRTP with
     keys in SDP.
     """
 
@@ -69,10 +70,12 @@ class Baresip:
         register: bool | None = True,
         transport: str = "udp",
         srtp: bool = False,
+        sip_port: int | None = None,
     ) -> None:
         program = require("baresip", "baresip-core")
         self.number, self.server = number, server
-        self.sip_port, self.control_port, self.rtp_port = free_port(), free_port(), free_ports(20)
+        self.sip_port = free_port() if sip_port is None else sip_port
+        self.control_port, self.rtp_port = free_port(), free_ports(20)
         # It dumps at its first codec's rate: Opus at 48 kHz stereo, G.722 at 16 kHz.
         self.heard_scale = (
             12 if codecs.startswith("opus") else 2 if codecs.startswith("G722") else 1
@@ -96,6 +99,9 @@ class Baresip:
             f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20"
             f"{';mediaenc=srtp-mand' if srtp else ''}\n"
         )
+        if sip_port is not None:
+            # A carrier is believed where its SDP says that its media is: here, and nowhere else.
+            config += f"net_interface {HOST}\n"
         (directory / "config").write_text(config)
         (directory / "accounts").write_text(account)
         (directory / "contacts").write_text("")
@@ -205,11 +211,11 @@ class Baresip:
 
     # -- what it hears --------------------------------------------------------------------------
 
-    def heard(self) -> Samples:
-        """All that this phone decoded in its latest call; call it after the call has ended."""
+    def heard(self, which: int = -1) -> Samples:
+        """All that this phone decoded in its latest call (-2: the one before); call it after its end."""
         files = sorted(self.heard_directory.glob("*-dec.wav"))
         assert files, f"{self.number} kept no audio:\n{self.process.tail()}"
-        return read_wav(files[-1])[:, 0]
+        return read_wav(files[which])[:, 0]
 
     def wait_heard_bytes(self, count: int, *, timeout_s: float = WAIT_S) -> None:
         """Wait until so many bytes of received audio are on the disk (16,000 a second)."""

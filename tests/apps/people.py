@@ -1,0 +1,216 @@
+"""Random people in a call centre, simulated or real, and the accounts at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+
+from routing.audit import audit
+from softswitch.errors import CallError
+from softswitch.sim.behaviour import answer, busy, reject, ring
+from softswitch.sim.centre import press
+from softswitch.sim.phone_call import CallNotAnswered
+
+MORE = """
+[[inbound]]
+number = "+861065551002"
+to = "queue:billing"
+
+[[queue]]
+name = "billing"
+number = "5001"
+route = ["priority", "skill", "fewest-calls"]
+skill = "billing >= 2"
+wrap_up_s = 5
+max_wait_s = 90
+max_waiting = 6
+overflow = "queue:support"
+relax = [{ after_s = 30, skill = "billing" }]
+
+[[region]]
+name = "north"
+prefixes = ["+8610"]
+
+[[customer]]
+phone = ["+8613800000001", "+8613800000002"]
+name = "Wang Wei"
+priority = 5
+"""
+
+KEYS = """
+route = ["priority", "last-agent", "region", "longest-idle"]
+last_agent = { within_h = 72, wait_s = 10 }
+region = { wait_s = 10 }
+ring_s = 10
+wrap_up_s = 8
+max_waiting = 10
+max_wait_s = 120
+keys = { "0" = "extension:1099" }
+callback = { offer_after_s = 20, attempts = 2, retry_after_s = 60 }
+announce = { every_s = 15 }
+"""
+
+
+def agents_of(count):
+    agents = {}
+    for number in range(count):
+        region = 'regions = ["north"]' if number % 3 == 0 else ""
+        agents[f"agent{number}"] = (
+            f'queues = ["support", "billing"]\nskills = {{ billing = {number % 4} }}\n{region}'
+        )
+    return agents
+
+
+class People:
+    """Agents and callers with habits, from one seed. `world` has `switch`, `clock` and `journal`;
+    `press(call, key)` presses a key."""
+
+    def __init__(self, world, seed, *, numbers, press_key=None):
+        self.world = world
+        self.press = press_key or (lambda call, key: press(world, call, key))
+        self.random = random.Random(seed)
+        self.numbers = numbers
+        self.called = 0
+        self.refused = 0
+        self.doubled = []
+
+    def behaviour(self):
+        mood = self.random.random()
+        if mood < 0.06:
+            return ring()
+        if mood < 0.10:
+            return busy()
+        if mood < 0.13:
+            return reject(603)
+        over = self.random.uniform(5, 60) if self.random.random() < 0.5 else None
+        return answer(after_s=self.random.uniform(0.5, 8), hang_up_after_s=over)
+
+    async def work(self, agent, phone, until_s):
+        """One agent's day: breaks, moods, own calls, log-outs."""
+        agents = self.world.switch.agents
+        agents.log_in(agent)
+        while self.world.clock.monotonic_s() < until_s:
+            phone.behaviour = self.behaviour()
+            await asyncio.sleep(self.random.uniform(1, 60))
+            chance, status = self.random.random(), agents.state(agent)
+            if status.state == "logged-out":
+                agents.log_in(agent)
+            elif status.state == "unavailable":
+                agents.resume(agent)
+            elif chance < 0.05:
+                agents.log_out(agent)
+            elif chance < 0.15:
+                with contextlib.suppress(CallError):  # one who leaves after this call has no breaks
+                    agents.pause(agent, "break")
+            elif chance < 0.2 and not phone.calls:
+                own = await phone.call("5000" if chance < 0.17 else "1098")
+                own.after(self.random.uniform(1, 20), own.hang_up)
+        agents.log_out(agent)
+
+    async def call_in(self, carrier, to=""):
+        """One caller: waits as long as he likes, presses keys, talks, hangs up."""
+        self.called += 1
+        number = self.random.choice(self.numbers)
+        if not to:
+            to = "+861065551001" if self.random.random() < 0.7 else "+861065551002"
+        call = await carrier.call(to, from_user=number)
+        leaves_s = self.random.expovariate(1 / 60)
+        if self.random.random() < 0.1:
+            leaves_s = self.random.uniform(0, 1)
+        call.after(leaves_s, call.hang_up)
+        try:
+            await call.answered()
+        except CallNotAnswered:
+            self.refused += 1
+            return
+        while call.end is None and self.random.random() < 0.4:
+            await asyncio.sleep(self.random.uniform(1, 30))
+            if call.end is None and call.state == "up":
+                self.press(call, self.random.choice("01#5"))
+        await call.ended()
+
+    def watch(self):
+        """No agent is in two conversations, and the engine agrees with itself."""
+        talking = Counter(
+            queue_call.agent_id
+            for queue_call in self.world.switch.centre.calls.values()
+            if queue_call.agent_id
+        )
+        self.doubled += [agent for agent, count in talking.items() if count > 1]
+        engine = self.world.switch.centre.host.engine
+        wrong = audit(engine, self.world.clock.monotonic_s())
+        assert wrong == [], wrong[:5]
+        for offer in self.world.switch.centre.offers.values():
+            assert not offer.call.ended, "somebody is rung for a caller who has left"
+
+
+async def run_office(world, people, *, agents, callers, mean_s, until_s, rest_s=400):
+    carrier = await world.trunk("carrier-1")
+    carrier.behaviour = answer(after_s=3.0, hang_up_after_s=20.0)
+    await world.phone("1099", behaviour=answer(hang_up_after_s=5.0))
+    await world.phone("1098", behaviour=answer(hang_up_after_s=15.0))
+    tasks = []
+    for number in range(agents):
+        phone = await world.phone(str(1001 + number))
+        tasks.append(people.work(f"agent{number}", phone, until_s))
+    running = [asyncio.ensure_future(task) for task in tasks]
+    for _ in range(callers):
+        running.append(asyncio.ensure_future(people.call_in(carrier)))
+        await asyncio.sleep(people.random.expovariate(1 / mean_s))
+        people.watch()
+    await asyncio.gather(*running)
+    for call in list(carrier.calls.values()):
+        call.hang_up()
+    await asyncio.sleep(rest_s)
+
+
+def check_accounts(world, people, *, exact=True):
+    """Every contact ends once; the sums of the journal are those of the callers and of the counts. Not `exact`:
+    a network that was cut has kept some callers from arriving, and a call may last longer than a day."""
+    closed = world.journal.of_kind("acd-closed")
+    contacts = Counter(e.data["contact"] for e in closed)
+    assert {c: n for c, n in contacts.items() if n > 1} == {}
+    arrived = [
+        e.data["contact_id"]
+        for e in world.journal.of_kind("acd-event")
+        if e.data["type"] == "ContactArrived"
+    ]
+    open_ = set(arrived) - set(contacts)
+    assert open_ <= set(world.switch.centre.host.engine.contact_ids), "pending callbacks at most"
+    outcomes = Counter(e.data["outcome"] for e in closed)
+    assert set(outcomes) <= {
+        "answered",
+        "abandoned",
+        "overflowed",
+        "withdrawn",
+        "callback-done",
+        "callback-failed",
+        "callback-cancelled",
+    }
+    started = world.journal.of_kind("call-started")
+    from_outside = sum(e.data["direction"] == "inbound" for e in started)
+    assert from_outside == people.called if exact else from_outside <= people.called
+    connected = world.journal.of_kind("acd-connected")
+    handled = [e for e in world.journal.of_kind("acd-handled") if e.data["outcome"] != "failed"]
+    assert len(connected) == len(handled), "every conversation was somebody's work, once"
+    for status in world.switch.queues.states():
+        answered = sum(e.data["queue"] == status.queue for e in connected)
+        abandoned = sum(
+            e.data["queue"] == status.queue and e.data["outcome"] == "abandoned" for e in closed
+        )
+        assert (status.answered, status.abandoned) == (answered, abandoned)
+    assert world.switch.centre.host.broken == 0
+    assert people.doubled == []
+    return outcomes
+
+
+NUMBERS = [
+    "+8613800000001",
+    "13800000002",
+    "01065550001",
+    "01065550002",
+    "02155550003",
+    "anonymous",
+]
