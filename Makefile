@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak bench lab docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak office soak-system bench lab docs lock format clean
 
 setup: $(STAMP)
 
@@ -35,9 +35,18 @@ interop: setup
 soak: setup
 	$(BIN)/pytest -q -m soak
 
+# Ten minutes of a call centre on real sockets: 100 agents, 500 callers.
+office: setup
+	$(BIN)/pytest -q -s -m soak tests/soak/test_real_office.py
+
+# The whole system from seeds: SEEDS=4400 CALLS=125 make soak-system is a million calls; SEED=N replays one.
+soak-system: setup
+	$(BIN)/pytest -q -s -m soak tests/soak/test_whole_system.py
+
 bench: setup
 	$(BIN)/python bench/media.py --save
 	$(BIN)/python bench/callgen.py --save
+	$(BIN)/python bench/acd.py --save
 
 lab: setup
 	$(BIN)/python -m bench.lab --save

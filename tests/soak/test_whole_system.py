@@ -22,7 +22,7 @@ from collections import Counter
 import pytest
 
 from softswitch.sim.behaviour import answer, reject
-from softswitch.sim.centre import centre_office
+from softswitch.sim.centre import centre_office, press, stream_of
 from softswitch.sim.link import Link
 from softswitch.sim.loop import run
 from softswitch.sim.workload import Workload
@@ -130,7 +130,12 @@ async def office_day(seed: int, calls: int) -> dict[str, int]:
     office = office.replace('trunks = ["carrier-1"]', 'trunks = ["carrier-1", "carrier-2"]')
     office = office.replace("max_calls = ", "# ")
     async with World(seed, office=office, link=chance.choice(LINKS)) as world:
-        people = People(world, seed, numbers=NUMBERS)
+
+        def press_if_heard(call, key):
+            if stream_of(world, call) is not None:  # else the network is cut, and the call over
+                press(world, call, key)
+
+        people = People(world, seed, numbers=NUMBERS, press_key=press_if_heard)
         carriers = [await world.trunk(f"carrier-{n}") for n in (1, 2)]
         for carrier in carriers:
             carrier.behaviour = answer(after_s=2.0, hang_up_after_s=25.0)
