@@ -14,6 +14,7 @@ from tests.interop.peers.audio import (
     read_wav,
 )
 from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server
 
@@ -130,6 +131,27 @@ def test_a_phone_on_tcp_and_a_phone_on_udp(serve: Serve, baresip: Phone, voices:
     talk_until_heard(caller, callee, voices)
     callee.hang_up()
     caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices)
+    server.wait_idle()
+    back = callee.mark()
+    callee.dial("1001")
+    callee.wait_event("CALL_ESTABLISHED", since=back)
+    callee.hang_up()
+    callee.wait_event("CALL_CLOSED", since=back)
+    server.wait_idle()
+
+
+def test_a_phone_on_tls_and_a_phone_on_tcp(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve(tls_port=(port := free_port()))
+    callee = baresip(f"{HOST}:{port}", "1002", plays="callee", transport="tls")
+    caller = baresip(server, "1001", plays="caller", transport="tcp")
+    transports = {row["extension"]: row["transport"] for row in server.status()["registrations"]}
+    assert transports == {"1001": "tcp", "1002": "tls"}
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    caller.hang_up()
+    callee.wait_event("CALL_CLOSED")
     assert_both_heard(caller, callee, voices)
     server.wait_idle()
     back = callee.mark()

@@ -39,7 +39,7 @@ module_app ctrl_tcp.so
 module_app menu.so
 ctrl_tcp_listen {host}:{control_port}
 snd_path {heard}
-"""
+{interface}"""
 
 
 def _modules(codecs: str, srtp: bool) -> list[str]:
@@ -54,7 +54,8 @@ class Baresip:
     `plays` a 16-bit 8 kHz WAV, `answer` "auto" or "manual", `codecs` in order of preference,
     `register` None to try without waiting for success, False not at all: with `sip_port`, that of a trunk, it
     is a subscriber `number` of that carrier; with `srtp` it speaks nothing but SRTP with
-    keys in SDP.
+    keys in SDP; with `loopback` its SDP names the address that it sends from, else that of the machine, as
+    behind a NAT.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Baresip:
         transport: str = "udp",
         srtp: bool = False,
         sip_port: int | None = None,
+        loopback: bool = False,
     ) -> None:
         program = require("baresip", "baresip-core")
         self.number, self.server = number, server
@@ -91,6 +93,7 @@ class Baresip:
             modules=MODULES,
             control_port=self.control_port,
             heard=self.heard_directory,
+            interface="net_interface 127.0.0.1\n" if loopback else "",
             codec_modules="".join(f"module {name}.so\n" for name in _modules(codecs, srtp)),
         )
         interval_s = 0 if register is False else 60

@@ -54,11 +54,17 @@ class OfficeFile:
     rtp_port: int = field(default_factory=lambda: free_ports(400))
     rtp_ports: int = 400
     workers: int = 1
+    tls_port: int = 0  # 0: no TLS
+
+    def _listeners(self) -> str:
+        at = [f"udp://{HOST}:{self.sip_port}", f"tcp://{HOST}:{self.sip_port}"]
+        at += [f"tls://{HOST}:{self.tls_port}"] if self.tls_port else []
+        return ", ".join(f'"{listener}"' for listener in at)
 
     def toml(self) -> str:
         sections = [
             '[office]\nname = "Interop"\ndomain = "interop.example"\n',
-            f'[sip]\nlisten = ["udp://{HOST}:{self.sip_port}", "tcp://{HOST}:{self.sip_port}"]\n',
+            f"[sip]\nlisten = [{self._listeners()}]\n",
             f'[media]\naddress = "{HOST}"\n'
             f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
             f"workers = {self.workers}\n",

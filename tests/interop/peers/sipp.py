@@ -141,13 +141,21 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def register(
-    directory: Path, *, server: str, number: str, password: str, port: int, expires_s: int = 3600
+    directory: Path,
+    *,
+    server: str,
+    number: str,
+    password: str,
+    port: int,
+    expires_s: int = 3600,
+    host: str = HOST,
 ) -> None:
-    """Register `number` with the contact 127.0.0.1:`port`, by a challenged REGISTER of SIPp."""
+    """Register `number` with the contact `host`:`port`, by a challenged REGISTER of SIPp."""
     phone = Sipp(
-        directory / f"register-{number}-{port}-{expires_s}",
+        directory / f"register-{number}-{host}-{port}-{expires_s}",
         "register.xml",
         server=server,
+        host=host,
         port=port,
         number=number,
         username=number,

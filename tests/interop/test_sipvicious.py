@@ -1,0 +1,80 @@
+"""The scanners of sipvicious: they see a SIP server, learn none of its extensions and passwords, and are
+kept out; a telephone at another address does not notice."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import require
+from tests.interop.peers.server import Server, password_of
+from tests.interop.peers.sipp import register
+
+Serve = Callable[..., Server]
+SCANNER, PHONE = "127.0.0.1", "127.0.0.7"
+
+FAST = ("-t", "0.02", "--maximumtime=2")
+
+
+def scan(program: str, server: Server, *arguments: str) -> str:
+    """What a scanner says after at most fifteen seconds."""
+    command = [require(program, "sipvicious"), *arguments]
+    host, _, port = server.address.partition(":")
+    try:
+        done = subprocess.run(
+            [*command, "-p", port, host],
+            capture_output=True,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        return "".join((part or b"").decode() for part in (late.stdout, late.stderr))
+    return done.stdout + done.stderr
+
+
+def banned(server: Server) -> list[str]:
+    return [row["source"] for row in server.status()["bans"]]
+
+
+def registers(server: Server, directory: Path, port: int) -> None:
+    """The telephone registers, from its own address."""
+    register(
+        directory,
+        server=server.address,
+        number="1001",
+        password=password_of("1001"),
+        host=PHONE,
+        port=port,
+    )
+
+
+def test_svmap_sees_no_name_and_no_version(serve: Serve) -> None:
+    server = serve()
+    said = scan("svmap", server)
+    assert "softswitch" not in said.lower(), said
+
+
+def test_svwar_tells_no_extension_from_another(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    for method in ("REGISTER", "INVITE", "OPTIONS"):
+        said = scan("svwar", server, "-m", method, "-e", "1000-1020", "--force", *FAST)
+        known = [line for line in said.splitlines() if "100" in line and "auth" in line.lower()]
+        shown = {number: [line for line in known if number in line] for number in ("1001", "1002")}
+        strangers = [line for line in known if "1009" in line]
+        assert len(shown["1001"]) == len(shown["1002"]) == len(strangers), said
+    registers(server, tmp_path, free_port())
+    print(f"row 12: svwar, 3 methods x 21 extensions: 0 told apart; banned: {banned(server)}")
+
+
+def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path) -> None:
+    server, port = serve(), free_port()
+    registers(server, tmp_path, port)
+    said = scan("svcrack", server, "-u", "1001", "-r", "100000-100400", *FAST)
+    assert "password" not in said.lower() or "found" not in said.lower(), said
+    assert banned(server) == [SCANNER], said
+    registers(server, tmp_path, port)
+    assert server.registrations() == 1
+    print(f"row 13: svcrack is banned ({banned(server)}), the telephone stays registered")
