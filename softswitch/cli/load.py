@@ -116,6 +116,14 @@ def register(app: typer.Typer) -> None:
         media: Annotated[
             bool, typer.Option(help="Send sound and judge it.", rich_help_panel=_NET)
         ] = True,
+        samples: Annotated[
+            int,
+            typer.Option(
+                min=0,
+                help="So many calls speak and are compared (PESQ where it is installed).",
+                rich_help_panel=_NET,
+            ),
+        ] = 0,
         own: Annotated[str, typer.Option(help="Our own IP address.", rich_help_panel=_NET)] = "",
         fault: Annotated[
             list[str] | None,
@@ -189,6 +197,7 @@ def register(app: typer.Typer) -> None:
             processes=processes,
             seed=seed,
             host=own or ("" if target and target != "self" else "127.0.0.1"),
+            samples=samples,
             faults=fault or [],
             limits=parse_limits(limit or []),
             options=parse_options(settings or []),

@@ -82,6 +82,12 @@ def summary_view(result: Result) -> Any:
             f"by notes in {share:.0%} of the packets",
         )
         parts.append(sound)
+    if "sample_match_p50" in figures:
+        middle, worst = figures["sample_match_p50"], figures["sample_match_p5"]
+        words = f"speech: correlation {middle:.3f} (worst {worst:.3f})"
+        if "pesq_p50" in figures:
+            words += f", PESQ {figures['pesq_p50']:.2f} (worst {figures['pesq_p5']:.2f})"
+        parts.append(Text(words))
     if "target_cpu_s" in figures:
         target = Table("CPU", "a call", "memory at most", title="Target", title_justify="left")
         target.add_row(

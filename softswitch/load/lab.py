@@ -9,12 +9,12 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.agent import Account, LoadAgent, Reception
 from softswitch.load.arrivals import Arrivals
+from softswitch.load.caller import Caller, Pair, ScenarioFailed
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import PacketFaults, parse_faults
 from softswitch.load.ladder import Ladders
@@ -22,8 +22,10 @@ from softswitch.load.leg import CallCutOff, Leg
 from softswitch.load.measure import Meter
 from softswitch.load.network import LoadNetwork
 from softswitch.load.plan import Plan
+from softswitch.load.samples import compare, said_by
 from softswitch.load.signature import Directory
 from softswitch.load.sound import SoundPlane, codecs_offered, raise_file_limit
+from softswitch.load.stamped_io import clock_us
 from softswitch.load.streams import StreamFacts
 from softswitch.load.verdict import (
     Finding,
@@ -46,72 +48,7 @@ _PROBES_MAX = 20
 _PROBE_EVERY = 10
 _DRAIN_S = 40.0
 _MARK = "X-Load-Call"
-
-
-class ScenarioFailed(SoftswitchError):
-    """A scenario's own verdict: this call was not what it should be."""
-
-
-@dataclass(slots=True)
-class Pair:
-    """Both ends of one call through the target: `legs` that we called, `taken` what came of them."""
-
-    number: int
-    legs: list[Leg] = field(default_factory=list)
-    taken: list[Leg] = field(default_factory=list)
-
-
-class Caller:
-    """What a scenario is given: one caller, who may dial as often as he likes.
-
-    `number` counts the calls of the whole run, `account` is who calls, `rng` his own chance (the same
-    for a seed), `lab` the generator. `tolerates` are findings that are none in this scenario,
-    `own_sound_is_right` says that he is to hear himself (an echo test).
-    """
-
-    def __init__(self, lab: Lab, number: int, intended_s: float) -> None:
-        self.lab = lab
-        self.number = number
-        self.intended_s = intended_s
-        self.rng = random.Random(f"caller {lab.plan.seed} {number}")
-        self.account = lab.account_of(number)
-        self.pair = Pair(number)
-        self.own_sound_is_right = False
-        self.tolerates: set[str] = set()
-        self.awaited: list[str] = []
-        self.sipp_call_id = ""
-        self.role = lab.plan.scenario
-        self._first = True
-
-    def dial(
-        self,
-        to: str | None = None,
-        *,
-        account: Account | None = None,
-        timeout_s: float | None = None,
-        events: bool = True,
-    ) -> Leg:
-        """Call `to`, by default the number that `--dial` says; go on with `await call.answered()`.
-
-        Without `events` no telephone-events are offered, so that digits must be heard in the sound.
-        """
-        lab = self.lab
-        number = to if to is not None else lab.number_to_dial(self)
-        intended_s = self.intended_s if self._first else lab.now_s()
-        self._first = False
-        return lab.dial(self, number, account or self.account, intended_s, timeout_s, events)
-
-    def hold_s(self) -> float:
-        """How long to talk: one draw of `--hold`."""
-        return self.lab.hold.draw(self.rng)
-
-    def patience_s(self) -> float:
-        """How long to wait: one draw of `--patience`."""
-        return self.lab.patience.draw(self.rng)
-
-    def fail(self, why: str) -> None:
-        """End the scenario as failed. Raises `ScenarioFailed`."""
-        raise ScenarioFailed(why)
+_SAMPLE_MIN = 0.8
 
 
 class Lab:
@@ -364,6 +301,8 @@ class Lab:
             )
             leg.hang_up()
         found += await self._probe(pair)
+        if pair.number < self.plan.samples:
+            found += self._compare(pair)
         self._forget(caller)
         at_s = self.at_s()
         self._judge(caller, found)
@@ -487,6 +426,8 @@ class Lab:
             events=events,
         )
         caller.pair.legs.append(leg)
+        if leg.stream is not None and caller.number < self.plan.samples:
+            self._sample_speech(leg)
         self._pair_of[identity] = caller.pair
         self._waiting[_user_of(number)].append(caller)
         return leg
@@ -499,6 +440,32 @@ class Lab:
         for leg in caller.pair.legs:
             self._pair_of.pop(leg.identity, None)
             self._forget_waiting(_user_of(leg.number), caller)
+
+    def _sample_speech(self, leg: Leg) -> None:
+        """Speech instead of a signature: nobody can be told by it, but how it arrived can."""
+        assert leg.stream is not None
+        assert self.sound is not None
+        leg.stream.expect(0)
+        leg.stream.sampled = True
+        leg.stream.recording = self.sound.record(leg.stream.slot)
+
+    def _compare(self, pair: Pair) -> list[Finding]:
+        """What each party of a sampled call heard, against what the other has said."""
+        legs = [*pair.legs[:1], *pair.taken[-1:]]
+        found = []
+        for listener, speaker in zip(legs, legs[::-1], strict=True):
+            stream = listener.stream
+            if stream is None or stream.recording is None or "up" not in listener.times:
+                continue
+            result = compare(said_by(speaker.identity), stream.recording.samples())
+            if result is None:
+                continue
+            self.meter.sample(result.correlation, result.pesq)
+            if result.correlation < _SAMPLE_MIN:
+                found.append(
+                    Finding("unknown sound", f"speech correlates {result.correlation:.2f}")
+                )
+        return found
 
     def _forget_waiting(self, number: str, caller: Caller) -> None:
         waiting = self._waiting.get(number)
@@ -527,7 +494,7 @@ class Lab:
             return Reception(stranger_identity(number), 0, behaviour)
         pair = self._pair_of[leg.identity]
         identity = callee_identity(leg.identity, len(pair.taken))
-        if leg.stream is not None:
+        if leg.stream is not None and not leg.stream.sampled:
             leg.stream.expect(identity)
         self._pair_of[identity] = pair
         return Reception(identity, leg.identity, behaviour)
@@ -548,6 +515,8 @@ class Lab:
         pair = self._pair_of.get(leg.identity)
         if pair is not None:
             pair.taken.append(leg)
+            if leg.stream is not None and pair.number < self.plan.samples:
+                self._sample_speech(leg)
         elif leg.stream is not None:
             self.loose.append(leg)
         self.meter.count("received", self.at_s())
@@ -569,7 +538,10 @@ class Lab:
     def _note_bye(self, seconds: float, status: int) -> None:
         at_s = self.at_s()
         self.meter.time("bye", 1e6 * seconds, at_s)
-        if seconds * 1000 > self.plan.limits.bye_ms:
+        own_ms = 0.0
+        if self.sound is not None:
+            _, own_ms = self.sound.own_lateness(clock_us() - int(1e6 * (seconds + 1)))
+        if seconds * 1000 > self.plan.limits.bye_ms + own_ms:
             self.meter.faults([Finding("slow BYE", f"answered after {seconds:.1f} s")], "a call")
 
     async def _watch(self) -> None:

@@ -11,7 +11,7 @@ from softswitch.sip.sdp import AudioNegotiated
 
 if TYPE_CHECKING:
     from softswitch.load.agent import LoadAgent
-    from softswitch.load.sound import SoundStream
+    from softswitch.load.sound_stream import SoundStream
     from softswitch.load.streams import StreamFacts
 
 

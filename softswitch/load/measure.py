@@ -18,6 +18,7 @@ WRONG_MAX = 2000
 CAUSES_MAX = 100
 TIMES = ("setup", "ring", "bye", "register", "late", "answer_wait", "options")
 """Distributions, in us."""
+_OTHERS = ("delay", "jitter", "mos", "pacer_late", "matched", "pesq")
 
 
 @dataclass(slots=True)
@@ -88,6 +89,8 @@ class Meter:
         self.jitter = Histogram()
         self.mos = Histogram()
         self.pacer_late = Histogram()
+        self.matched = Histogram()
+        self.pesq = Histogram()
         self.causes: Counter[str] = Counter()
         self.ladders: dict[str, list[dict[str, Any]]] = {}
         self.findings: Counter[str] = Counter()
@@ -157,6 +160,12 @@ class Meter:
         second.lost += max(facts.lost, 0)
         second.packets += facts.received
 
+    def sample(self, correlation: float, pesq: float | None) -> None:
+        """Speech was compared with what arrived."""
+        self.matched.add(1000 * max(correlation, 0.0))
+        if pesq is not None:
+            self.pesq.add(1000 * pesq)
+
     def faults(self, found: list[Finding], call: str) -> None:
         """What is wrong with a call."""
         for finding in found:
@@ -181,7 +190,7 @@ class Meter:
             self.times[key].merge(histogram)
         for name, histogram in other.custom.items():
             self.custom.setdefault(name, Histogram()).merge(histogram)
-        for key in ("delay", "jitter", "mos", "pacer_late"):
+        for key in _OTHERS:
             getattr(self, key).merge(getattr(other, key))
         self.causes.update(other.causes)
         self.findings.update(other.findings)
@@ -203,10 +212,7 @@ class Meter:
             "counts": dict(self.counts),
             "times": {key: value.as_dict() for key, value in self.times.items()},
             "custom": {key: value.as_dict() for key, value in self.custom.items()},
-            "delay": self.delay.as_dict(),
-            "jitter": self.jitter.as_dict(),
-            "mos": self.mos.as_dict(),
-            "pacer_late": self.pacer_late.as_dict(),
+            **{key: getattr(self, key).as_dict() for key in _OTHERS},
             "causes": dict(self.causes),
             "ladders": self.ladders,
             "findings": dict(self.findings),
@@ -225,7 +231,7 @@ class Meter:
         found.counts = Counter(state["counts"])
         found.times.update({k: Histogram.from_dict(v) for k, v in state["times"].items()})
         found.custom = {k: Histogram.from_dict(v) for k, v in state["custom"].items()}
-        for key in ("delay", "jitter", "mos", "pacer_late"):
+        for key in _OTHERS:
             setattr(found, key, Histogram.from_dict(state[key]))
         found.causes, found.findings = Counter(state["causes"]), Counter(state["findings"])
         found.ladders, found.examples = dict(state["ladders"]), dict(state["examples"])

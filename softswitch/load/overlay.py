@@ -55,6 +55,11 @@ class Overlay:
             self._queue.extend(("pause", 0, 0) for _ in range(_PAUSE_FRAMES))
         return len(self._queue) * 0.02
 
+    def say(self, frames: list[bytes]) -> None:
+        """Queue frames of sound, at most a minute."""
+        room = max(0, 3000 - len(self._queue))
+        self._queue.extend(("sound", frame, 0) for frame in frames[:room])
+
     def frame(self, timestamp: int, header: bytes) -> bytes | None:
         """The packet to send instead of the one with `header`; None: send that."""
         kind, what, number = self._queue.popleft()

@@ -63,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pids: list[int] = []
     run: int = 0
     timeout_s: float = 60.0
+    samples: int = 0
 
     @property
     def caller_accounts(self) -> list[Account]:

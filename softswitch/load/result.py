@@ -91,6 +91,10 @@ def _figures(plan: Plan, meter: Meter, used: dict[str, float]) -> dict[str, floa
         found["mos_p50"] = meter.mos.percentile(50) / 1000
         found["mos_p5"] = meter.mos.percentile(5) / 1000
         found["mos_mean"] = meter.mos.mean / 1000
+    for key, histogram in (("sample_match", meter.matched), ("pesq", meter.pesq)):
+        if histogram.count:
+            found[f"{key}_p50"] = histogram.percentile(50) / 1000
+            found[f"{key}_p5"] = histogram.percentile(5) / 1000
     found["cpu_peak"] = meter.cpu_peak
     found["generator_cpu_s"] = meter.cpu_s
     found["pacer_late_p99_ms"] = meter.pacer_late.percentile(99) / 1000
@@ -205,7 +209,7 @@ _ANY_PLAN = Plan(scenario="any", target=("127.0.0.1", 5060))
 
 def _full_meter() -> Meter:
     meter = Meter()
-    for histogram in (*meter.times.values(), meter.mos):
+    for histogram in (*meter.times.values(), meter.mos, meter.matched, meter.pesq):
         histogram.add(1)
     meter.note("transfer", 1)
     return meter

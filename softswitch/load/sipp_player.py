@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.load.network import LoadNetwork
 from softswitch.load.sipp_xml import Injection, Play, Script, SippCall, read_script
-from softswitch.load.sound import SoundStream
+from softswitch.load.sound_stream import SoundStream
 from softswitch.load.verdict import caller_identity
 from softswitch.sip.flow import Flow
 from softswitch.sip.sdp import AudioNegotiated

@@ -21,12 +21,13 @@ from media.dsp import g711
 from media.plane.packet_io import PORTS_MAX
 from media.wire import rtp
 from softswitch.errors import SoftswitchError
-from softswitch.load import signature, stamp
+from softswitch.load import samples, signature, stamp
 from softswitch.load.codecs import StatefulCodec, available
 from softswitch.load.faults import HeldPackets, PacketFaults
 from softswitch.load.histogram import Histogram
 from softswitch.load.listener import Listener
 from softswitch.load.overlay import Overlay
+from softswitch.load.sound_stream import SoundStream
 from softswitch.load.stamped_io import StampedIo, clock_us
 from softswitch.load.streams import Arrived, StreamBook, StreamFacts, rounds
 from softswitch.sim.datagram import Address
@@ -57,58 +58,6 @@ class SoundCounters:
     delay: Histogram = field(default_factory=Histogram)
 
 
-class SoundStream:
-    """One party's sound; what `PhoneCall` wants of its `audio`. Made by `SoundPlane.open_stream`."""
-
-    def __init__(self, plane: SoundPlane, slot: int, local: Address) -> None:
-        self.local = local
-        self.codec = ""
-        self.facts: StreamFacts | None = None
-        self._plane: SoundPlane | None = plane
-        self._slot = slot
-
-    @property
-    def slot(self) -> int:
-        """Its row in the plane's columns."""
-        return self._slot
-
-    def configure(self, agreed: AudioNegotiated) -> None:
-        """Take what SDP has agreed; sending begins or stops accordingly."""
-        if self._plane is not None:
-            self.codec = agreed.codec
-            self._plane.configure(self._slot, agreed)
-
-    def expect(self, identity: int) -> None:
-        """Say who is to be heard; 0 for anybody but ourselves."""
-        if self._plane is not None:
-            self._plane.book.expects[self._slot] = identity
-
-    def mute(self, on: bool = True) -> None:
-        """Send silence instead of the signature."""
-        if self._plane is not None:
-            self._plane.muted[self._slot] = on
-
-    def press(self, digits: str, by: str = "rfc4733") -> float:
-        """Send digits as events (`rfc4733`) or as tones (`inband`); returns the seconds it takes."""
-        return self._plane.press(self._slot, digits, by) if self._plane is not None else 0.0
-
-    def heard_expected(self) -> int:
-        """How often the expected party has been heard so far, in packets or in stretches of sound."""
-        return int(self._plane.book.expected[self._slot]) if self._plane is not None else 0
-
-    def received(self) -> int:
-        """Audio packets received so far."""
-        if self._plane is None:
-            return self.facts.received if self.facts is not None else 0
-        return int(self._plane.book.received[self._slot])
-
-    def close(self) -> None:
-        """Stop; `facts` is what is known of the stream."""
-        if self._plane is not None:
-            self.facts = self._plane.close_stream(self._slot, self.codec)
-            self._plane = None
-
-
 class SoundPlane:
     """Streams on `host`; up to `capacity` at once. `run` tells our own notes from other runs'.
 
@@ -136,6 +85,7 @@ class SoundPlane:
         self._host, self._run, self._faults = host, run, faults
         self._io = StampedIo(capacity)
         self._overlays: dict[int, Overlay] = {}
+        self._recordings: dict[int, samples.Recording] = {}
         self.rebindings = 0
         self._rebind_s = rebind_s
         self._rebind_due_s = 0.0
@@ -202,7 +152,7 @@ class SoundPlane:
         if self._timer is None and not self._closed:
             self._next_us = clock_us() // TICK_US * TICK_US + TICK_US
             self._arm()
-        return SoundStream(self, slot, self._locals[slot])
+        return SoundStream(self, slot, self._locals[slot], identity)
 
     def _take_slot(self, now_s: float) -> int:
         # A port rests before its next call, so that what still comes for the last one is not its own.
@@ -274,6 +224,15 @@ class SoundPlane:
         overlay.payload_type = agreed.dtmf_payload_type
         self._sending[slot] = sends
 
+    def say(self, slot: int, frames: list[bytes]) -> None:
+        """See `SoundStream.say_sample`."""
+        self._overlays.setdefault(slot, Overlay()).say(frames)
+
+    def record(self, slot: int) -> samples.Recording:
+        """Keep what a stream receives from now on."""
+        recording = self._recordings[slot] = samples.Recording()
+        return recording
+
     def press(self, slot: int, digits: str, by: str) -> float:
         """See `SoundStream.press`."""
         overlay = self._overlays.setdefault(slot, Overlay())
@@ -286,10 +245,11 @@ class SoundPlane:
         """End a stream and tell what is known of it."""
         self._active[slot] = self._sending[slot] = False
         self._overlays.pop(slot, None)
+        self._recordings.pop(slot, None)
         self.live -= 1
         self.listener.finish(slot)
         found = {**self.book.facts(slot), **self.listener.facts(slot)}
-        late = self._own_lateness(int(self._opened_us[slot]))
+        late = self.own_lateness(int(self._opened_us[slot]))
         found["own_late_ms"], found["own_late_ms_max"] = late
         if self.book.received[slot]:
             found["tail_ms"] = (clock_us() - int(self.book.last_us[slot])) / 1000
@@ -352,7 +312,7 @@ class SoundPlane:
         _, total, ticks, most = self._late[-1]
         self._late[-1] = (number, total + late_us, ticks + 1, max(most, late_us))
 
-    def _own_lateness(self, since_us: int) -> tuple[float, float]:
+    def own_lateness(self, since_us: int) -> tuple[float, float]:
         """Mean and greatest lateness of the pacer since then, in ms."""
         spans = [entry for entry in self._late if entry[0] >= since_us // 1_000_000]
         ticks = sum(entry[2] for entry in spans)
@@ -543,11 +503,22 @@ class SoundPlane:
             said_us=notes.time_us,
         )
         self.counters.delay.add_many(self.book.take(arrived))
+        if self._recordings:
+            self._keep(mine, payload, timestamp)
         blurred = np.flatnonzero(~notes.ok & whole)
         if blurred.size:
             codes, alaw = payload[blurred], self._codec[mine[blurred]] == 1
             pcm = np.where(alaw[:, None], g711.decode_alaw(codes), g711.decode_ulaw(codes))
             self.listener.hear(mine[blurred], pcm, timestamp[blurred], at_us[rows[blurred]])
+
+    def _keep(
+        self, slots: NDArray[np.intp], payload: NDArray[np.uint8], timestamp: NDArray[np.uint32]
+    ) -> None:
+        for row, slot in enumerate(slots.tolist()):
+            recording = self._recordings.get(slot)
+            if recording is not None:
+                decode = g711.decode_alaw if self._codec[slot] == 1 else g711.decode_ulaw
+                recording.add(int(timestamp[row]), decode(payload[row]))
 
     def _take_coded(
         self,
