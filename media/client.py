@@ -63,7 +63,7 @@ from media.sockets import PortSockets
 from media.supervisor import Introduction, Supervisor
 from media.wire.srtp import parse_crypto
 
-CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000")
+CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
 
 _UNSPECIFIED = ("0.0.0.0", "::")
 

@@ -374,6 +374,7 @@ class Switch:
             why_unreachable=self.driver.why_unreachable,
             random=_key_source(environment.token),
             srtp=_srtp_policies(office),
+            codecs=_codecs(office),
         )
         uniform = _chance(environment.token)
         self.trunk_care = TrunkCare(
@@ -735,6 +736,17 @@ def _key_source(token: Callable[[], str]) -> Callable[[int], bytes]:
         return hashlib.shake_256(text.encode("ascii")).digest(octets)
 
     return draw
+
+
+def _codecs(office: Office) -> tuple[str, ...]:
+    """What the office wants to speak, without what this machine cannot."""
+    from media.dsp import g729
+
+    wanted = tuple(dict.fromkeys(office.media.codecs))
+    if "G729" in wanted and not g729.available():
+        _log.warning("[media] codecs: G729 is left out: %s", g729.INSTALL)
+        wanted = tuple(name for name in wanted if name != "G729")
+    return wanted or ("PCMA",)
 
 
 def _srtp_policies(office: Office) -> dict[str, str]:

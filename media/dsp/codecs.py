@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711, g722
+from media.dsp import g729 as g729_library
 from media.dsp import opus as opus_library
 from media.errors import CodecError, NotSupported
 
@@ -207,10 +208,53 @@ class OpusCodec:
         return payloads, lengths
 
 
+class G729Codec:
+    """G.729 through a library that the user has installed: 10 octets for 10 ms."""
+
+    def __init__(self) -> None:
+        if not g729_library.available():
+            raise NotSupported(g729_library.INSTALL)
+        self.name, self.rate_hz, self.clock_hz, self.broken = "G729", 8000, 8000, 0
+        self._encoders: dict[int, g729_library.G729Encoder] = {}
+        self._decoders: dict[int, g729_library.G729Decoder] = {}
+
+    def reset(self, row: int) -> None:
+        """See `Codec`."""
+        self._encoders.pop(row, None)
+        self._decoders.pop(row, None)
+
+    def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
+        """80 samples for 10 octets, and for a silence descriptor of 2."""
+        return np.array([g729_library.samples_in(each) for each in octets.tolist()], np.int32)
+
+    def decode(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:
+        """See `Codec`."""
+        out = np.zeros((len(rows), samples), np.int16)
+        for at, (row, length) in enumerate(zip(rows.tolist(), octets.tolist(), strict=True)):
+            decoder = self._decoders.get(row)
+            if decoder is None:
+                decoder = self._decoders[row] = g729_library.G729Decoder()
+            decoded = decoder.decode(payloads[at, :length])[:samples]
+            self.broken += not len(decoded)
+            out[at, : len(decoded)] = decoded
+        return out
+
+    def encode(self, rows: Rows, samples: Samples) -> tuple[Octets, NDArray[np.int32]]:
+        """See `Codec`."""
+        frames = []
+        for row, frame in zip(rows.tolist(), samples, strict=True):
+            encoder = self._encoders.get(row)
+            if encoder is None:
+                encoder = self._encoders[row] = g729_library.G729Encoder()
+            frames.append(encoder.encode(frame))
+        payloads = np.stack(frames)
+        return payloads, np.full(len(frames), payloads.shape[1], np.int32)
+
+
 def codec_of(name: str, streams: int, *, rate_hz: int | None = None) -> Codec:
     """Make a codec for up to `streams` streams; `rate_hz` where the codec leaves a choice.
 
-    `name` as in `a=rtpmap`, in any case: PCMU, PCMA, G722, L16, L16/16000, opus. Raises
+    `name` as in `a=rtpmap`, in any case: PCMU, PCMA, G722, L16, L16/16000, opus, G729. Raises
     `NotSupported`.
     """
     known = name.upper()
@@ -224,4 +268,6 @@ def codec_of(name: str, streams: int, *, rate_hz: int | None = None) -> Codec:
         return LinearCodec(16_000)
     if known == "OPUS":
         return OpusCodec(rate_hz or 16000)
-    raise NotSupported(f"codec {name}; allowed: PCMU, PCMA, G722, L16, L16/16000, opus")
+    if known == "G729":
+        return G729Codec()
+    raise NotSupported(f"codec {name}; allowed: PCMU, PCMA, G722, L16, L16/16000, opus, G729")

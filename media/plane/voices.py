@@ -18,10 +18,10 @@ from media.errors import NotSupported
 from media.plane.timeline import RATE_HZ
 from media.wire.order import turns
 
-KINDS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000")
+KINDS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
 PCMU, PCMA = 0, 1
-_CLOCK_HZ = (8000, 8000, 8000, 48_000, 8000, 16_000)
-_RATE_HZ = (8000, 8000, 16_000, 16_000, 8000, 16_000)
+_CLOCK_HZ = (8000, 8000, 8000, 48_000, 8000, 16_000, 8000)
+_RATE_HZ = (8000, 8000, 16_000, 16_000, 8000, 16_000, 8000)
 _MILLISECONDS_MAX = 240
 """Of one packet that are decoded; an Opus packet may hold 120."""
 

@@ -63,6 +63,7 @@ def examine(office: Office | None) -> Iterator[Finding]:
     yield _time_zones()
     yield _files()
     yield _batches()
+    yield _g729()
     if office is not None:
         yield _directory(office.storage.directory)
         yield from _ports(office)
@@ -112,6 +113,14 @@ def _files() -> Finding:
     says = f"{soft} (up to {hard})"
     good = soft >= _FILES_MIN
     return Finding("open files", good, says if good else f"{says}; run: ulimit -n {_FILES_MIN}")
+
+
+def _g729() -> Finding:
+    from media.dsp import g729
+
+    if g729.available():
+        return Finding("G.729", True, "libbcg729; list G729 in [media] codecs to offer it")
+    return Finding("G.729", None, "no libbcg729 here: not offered (Debian: libbcg729-0)")
 
 
 def _batches() -> Finding:

@@ -123,6 +123,9 @@ class Tls(Section):
     clients: _File = None
 
 
+CodecName = Literal["PCMA", "PCMU", "G722", "opus", "L16", "L16/16000", "G729"]
+
+
 class Media(Section):
     """``[media]``: the address put in SDP, the ports of RTP and the worker processes."""
 
@@ -130,6 +133,12 @@ class Media(Section):
     ports: Ports = PortRange(20000, 29999)
     workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = "auto"
     one_port_per_stream: bool = False
+    codecs: Annotated[tuple[CodecName, ...], Field(min_length=1, max_length=8)] = (
+        "PCMA",
+        "PCMU",
+        "G722",
+        "opus",
+    )
 
 
 class Http(Section):

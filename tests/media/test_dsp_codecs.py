@@ -84,8 +84,8 @@ def test_l16_is_big_endian() -> None:
 
 
 def test_unknown_codecs_are_refused() -> None:
-    with pytest.raises(NotSupported, match="G729"):
-        codec_of("G729", 1)
+    with pytest.raises(NotSupported, match="G723"):
+        codec_of("G723", 1)
 
 
 def test_format_parameters_are_read_within_bounds() -> None:

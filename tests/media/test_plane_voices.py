@@ -28,8 +28,16 @@ from media.protocol import (
 from media.wire import srtp
 
 A, B = ("10.0.0.1", 4000), ("10.0.0.2", 6000)
-TYPES = {"PCMU": 0, "PCMA": 8, "G722": 9, "opus": 96, "L16": 97, "L16/16000": 98}
-STEPS = {"PCMU": 160, "PCMA": 160, "G722": 160, "opus": 960, "L16": 160, "L16/16000": 320}
+TYPES = {"PCMU": 0, "PCMA": 8, "G722": 9, "opus": 96, "L16": 97, "L16/16000": 98, "G729": 18}
+STEPS = {
+    "PCMU": 160,
+    "PCMA": 160,
+    "G722": 160,
+    "opus": 960,
+    "L16": 160,
+    "L16/16000": 320,
+    "G729": 160,
+}
 
 needs_opus = pytest.mark.skipif(not opus.available(), reason="libopus is not installed")
 needs_srtp = pytest.mark.skipif(not srtp.available(), reason="pylibsrtp is not installed")
