@@ -18,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softswitch.apps.recording_files import purge
+from softswitch.store.ledger import Conflict
+
 if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
     from softswitch.clock import Clock
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch.recordings")
 
 ARCHIVED = "recording-archived"
-DELETED = "recording-deleted"
 _FAULT = "recording.disk"
 _ARCHIVE_FAULT = "recording.archive"
 _NAME = re.compile(r"([A-Za-z0-9-]{1,100}?)(-[0-9]{1,4})?\.(?:wav|flac|opus)")
@@ -221,8 +223,10 @@ class Recordings:
             call_id = await self._owner(name)
             if call_id is None or self._store is None:
                 continue  # not a call's: a message on its way to its mailbox, or somebody's own file
-            (self._directory / name).unlink(missing_ok=True)
-            self._store.journal.append(DELETED, call_id, {"name": name}, self._clock.wall_s())
+            try:
+                await purge(self._store, self._directory, "system", call_id, name, "retention")
+            except Conflict:
+                continue  # somebody holds it
             gone += 1
         self.deleted += gone
         return gone

@@ -111,6 +111,10 @@ ACCESS: dict[str, Access] = {
         """
         GET /calls/{call_id}/recordings/{number} supervisor
         GET /calls/{call_id}/recordings/{number}/peaks supervisor
+        DELETE /calls/{call_id}/recordings/{number} admin
+        GET /recording-holds supervisor
+        PUT /calls/{call_id}/recording-hold supervisor
+        DELETE /calls/{call_id}/recording-hold admin
         """,
     ),
     **_table(

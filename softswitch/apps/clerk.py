@@ -59,7 +59,6 @@ class Clerk:
             ("voicemails", PAUSE_S, self._voicemails),
             ("letters", PAUSE_S, self._letters),
             ("samples", 3_600.0, self._samples),
-            ("recordings", 3_600.0, self._recordings),
             ("rolls", PAUSE_S, self._rolls),
             ("notices", _DAY_S, self._notices),
         )
@@ -177,9 +176,6 @@ class Clerk:
 
     async def _samples(self, now_s: float) -> int:
         return len(await self._store.samples.draw(ACTOR, now_s))
-
-    async def _recordings(self, now_s: float) -> int:
-        return 0
 
     async def _rolls(self, now_s: float) -> int:
         """Add half-hours up, for a second at most: after an upgrade there may be years of them."""

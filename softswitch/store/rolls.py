@@ -227,7 +227,7 @@ def lasting(start_s: float, end_s: float) -> sa.ColumnElement[bool]:
     """Which states lie in a span: those that began in it or up to `LONG_S` before (nearly all), those that
     last longer, and those that still last. Each by an index, however old the span is."""
     table = agent_states.c
-    return agent_states.c.seq.in_(
+    found = table.seq.in_(
         sa.union_all(
             sa.select(table.seq).where(
                 table.started_at_s >= start_s - LONG_S,
@@ -237,13 +237,14 @@ def lasting(start_s: float, end_s: float) -> sa.ColumnElement[bool]:
             sa.select(table.seq).where(
                 _LONG,
                 table.ended_at_s > start_s,
-                table.started_at_s < start_s - LONG_S,
             ),
             sa.select(table.seq).where(
                 table.ended_at_s.is_(None), table.started_at_s < start_s - LONG_S
             ),
         )
     )
+    # Not among the conditions of the long ones: SQLite would take the wrong index for them.
+    return sa.and_(found, table.started_at_s < end_s)
 
 
 def _numbered(groups: list[Any]) -> list[Any]:

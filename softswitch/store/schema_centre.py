@@ -61,6 +61,7 @@ queue_visits = sa.Table(
         "queue_visits_report", "entered_at_s", "queue_id", "outcome", "waited_s", "media", "region"
     ),
     sa.Index("queue_visits_agent", "agent_id", "entered_at_s"),
+    sa.Index("queue_visits_caller", "caller", "entered_at_s"),
 )
 """One row a contact and queue: `story.Visit`."""
 
@@ -117,6 +118,7 @@ agent_states = sa.Table(
     sa.Index(
         "agent_states_long",
         "ended_at_s",
+        "started_at_s",
         sqlite_where=sa.text("ended_at_s - started_at_s > 86400.0"),
         postgresql_where=sa.text("ended_at_s - started_at_s > 86400.0"),
     ),

@@ -45,6 +45,8 @@ tickets = sa.Table(
     sa.Column("remind_text", sa.Text, nullable=False, server_default=""),
     sa.Index("tickets_next_step", "next_step_s"),
     sa.Index("tickets_remind", "remind_at_s"),
+    sa.Index("tickets_created", "created_at_s"),
+    sa.Index("tickets_solved", "solved_at_s"),
     sa.Index("tickets_status", "status", "id"),
     sa.Index("tickets_assignee", "assignee", "id"),
     sa.Index("tickets_customer", "customer_id", "id"),

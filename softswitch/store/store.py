@@ -31,6 +31,7 @@ from softswitch.store.log import EntryLog
 from softswitch.store.notices import Notices
 from softswitch.store.office_entries import OfficeEntries
 from softswitch.store.record import CallRecord
+from softswitch.store.recordings import Recordings
 from softswitch.store.samples import Samples
 from softswitch.store.schema import journal as journal_table
 from softswitch.store.scorecards import Scorecards
@@ -89,6 +90,7 @@ class Store:
         self.office_entries = OfficeEntries(database, self.ledger, directory)
         self.webhooks = Webhooks(database, self.ledger, directory)
         self.answers = KeptAnswers(database, self.ledger, directory)
+        self.recordings = Recordings(database, self.ledger, journal)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)
 

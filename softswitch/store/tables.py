@@ -10,6 +10,7 @@ from softswitch.store import (
     schema_office,
     schema_people,
     schema_quality,
+    schema_recordings,
     schema_rolls,
     schema_tickets,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "schema_office",
     "schema_people",
     "schema_quality",
+    "schema_recordings",
     "schema_rolls",
     "schema_tickets",
 ]

@@ -29,6 +29,7 @@ class RecordingShown(Output):
     stopped_at_s: float | None = None
     frames: int | None = None
     reason: str | None = None
+    deleted_at_s: float | None = Field(default=None, description="When its sound was deleted.")
 
 
 class CallShown(Output):

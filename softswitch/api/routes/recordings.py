@@ -11,10 +11,13 @@ from fastapi.responses import FileResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Output
+from softswitch.api.models import Input, Line, Output
+from softswitch.api.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from softswitch.api.peaks import peaks_of
+from softswitch.api.problem import Refused
 from softswitch.api.routes.calls import CallId
 from softswitch.api.service import Served, Service
+from softswitch.apps.recording_files import inside, purge
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["recordings"])
@@ -77,17 +80,64 @@ async def recording_path(service: Service, call_id: str, number: int) -> Path:
     record = await service.store.calls.get(call_id)
     if record is None or number >= len(record.recordings):
         raise Missing(f"call {call_id} has no recording {number}")
-    path = await service.in_thread(
-        _inside, service.office.storage.directory / "recordings", record.recordings[number]["name"]
-    )
+    path = await service.in_thread(inside, _folder(service), record.recordings[number]["name"])
     if path is None:
         raise Missing("the recording is not there any more")
     return path
 
 
-def _inside(folder: Path, name: str) -> Path | None:
-    """`name` in `folder`, links followed; None for what is not there or not inside."""
-    if not name or name != Path(name).name or "\0" in name:
-        return None
-    path = (folder / name).resolve()
-    return path if path.parent == folder.resolve() and path.is_file() else None
+class HoldShown(Output):
+    """Why the recordings of a call are kept beyond their time."""
+
+    call_id: str = Field(examples=["c-0f3a"])
+    reason: str
+    held_by: str
+    at_s: float
+
+
+class NewHold(Input):
+    """Why they are to be kept."""
+
+    reason: Line = Field(min_length=1, examples=["Dispute about invoice A-17"])
+
+
+@router.get("/recording-holds")
+async def list_holds(service: Served, limit: Limit = 50, cursor: Cursor = None) -> Page[HoldShown]:
+    """Recordings that are not deleted when their time has come, by call."""
+    keys = read_cursor(cursor)
+    if keys is not None and (len(keys) != 1 or not isinstance(keys[0], str)):
+        raise Refused(422, "the cursor is none of ours")
+    after = "" if keys is None else str(keys[0])
+    found = await service.store.recordings.holds(limit + 1, after)
+    items = [HoldShown.model_validate(one) for one in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].call_id) if len(found) > limit else None)
+
+
+@router.put("/calls/{call_id}/recording-hold")
+async def hold_recordings(call_id: CallId, body: NewHold, me: Me, service: Served) -> HoldShown:
+    """Keep a call's recordings until they are released."""
+    found = await service.store.recordings.hold(me.actor, call_id, body.reason)
+    return HoldShown.model_validate(found)
+
+
+@router.delete("/calls/{call_id}/recording-hold", status_code=204)
+async def release_recordings(call_id: CallId, me: Me, service: Served) -> None:
+    """Let them go with their time again."""
+    await service.store.recordings.release(me.actor, call_id)
+
+
+@router.delete("/calls/{call_id}/recordings/{number}", status_code=204)
+async def purge_recording(call_id: CallId, number: Number, me: Me, service: Served) -> None:
+    """Delete a recording now; 409 for one that is held."""
+    record = await service.store.calls.get(call_id)
+    if record is None or number >= len(record.recordings):
+        raise Missing(f"call {call_id} has no recording {number}")
+    recording = record.recordings[number]
+    if "deleted_at_s" in recording:
+        raise Missing("the recording was deleted already")
+    await purge(service.store, _folder(service), me.actor, call_id, recording["name"], "asked for")
+    await service.store.journal.flush()
+
+
+def _folder(service: Service) -> Path:
+    return service.office.storage.directory / "recordings"

@@ -74,7 +74,7 @@ def upgrade() -> None:
     op.create_index(
         "agent_states_long",
         "agent_states",
-        ["ended_at_s"],
+        ["ended_at_s", "started_at_s"],
         sqlite_where=long,
         postgresql_where=long,
     )

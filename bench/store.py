@@ -1,0 +1,253 @@
+"""The store at size: reports over ten million contacts, a customer by number among a million.
+
+    python bench/store.py [--contacts 10000000] [--customers 1000000] [--agents 300] [--directory DIR]
+
+Fills a database of this version by a seeded generator (a year of contacts, most of them in office hours,
+with what agents did), adds its half-hours up as a server would, and prints each figure with its bar. With
+`--directory` the database is kept, and taken as it is the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sqlite3
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from softswitch.store import Store
+from softswitch.store.customers import CustomerFilter
+from softswitch.store.periods import Span
+from softswitch.store.report import agent_report, queue_report
+from softswitch.store.statistics import Chosen
+
+ZONE = ZoneInfo("Asia/Shanghai")
+YEAR_S = 365 * 86_400
+START_S = 1_735_660_800.0  # 2025-01-01 00:00 +08:00
+QUEUES = [f"queue{n}" for n in range(10)]
+REGIONS = ["north", "east", "south", "west", ""]
+BLOCK = 200_000
+SEED = 20_251_127
+
+
+def blocks(contacts: int, agents: int) -> Iterator[dict[str, list[Any]]]:
+    """Rows of contacts in the order of time, block by block."""
+    rng = np.random.default_rng(SEED)
+    names = [f"agent{n:03}" for n in range(agents)]
+    done = 0
+    busy_until = np.zeros(agents)
+    while done < contacts:
+        count = min(BLOCK, contacts - done)
+        # Nine of ten come in the ten hours of the office.
+        share = (done + np.arange(count)) / contacts * 365
+        day, within = np.floor(share), share % 1
+        hour = np.where(within < 0.05, within / 0.05 * 9, 0)
+        hour = np.where((within >= 0.05) & (within < 0.95), 9 + (within - 0.05) / 0.9 * 10, hour)
+        hour = np.where(within >= 0.95, 19 + (within - 0.95) / 0.05 * 5, hour)
+        at = START_S + day * 86_400 + hour * 3_600
+        queue = rng.integers(0, len(QUEUES), count)
+        region = rng.integers(0, len(REGIONS), count)
+        agent = rng.integers(0, agents, count)
+        waited = rng.exponential(18.0, count)
+        talk, hold = rng.exponential(170.0, count), rng.exponential(12.0, count)
+        outcome = rng.choice(
+            ["answered", "abandoned", "overflowed", "callback-done"],
+            count,
+            p=[0.88, 0.08, 0.03, 0.01],
+        )
+        numbers = rng.integers(0, 1_000_000, count)
+        rows: dict[str, list[Any]] = {"visits": [], "handlings": [], "offers": [], "states": []}
+        for i in range(count):
+            seq = (done + i) * 8 + 1
+            call, q = f"c{seq:x}", QUEUES[queue[i]]
+            t, w, what = float(at[i]), float(waited[i]), str(outcome[i])
+            who = names[agent[i]] if what == "answered" else ""
+            answered = t + w if who else None
+            rows["visits"].append(
+                (
+                    seq, call, call, q, "call", f"+86138{numbers[i]:08}", "", REGIONS[region[i]],
+                    0.0, t, answered, t + w, w, what, "", who, 1 if who else 0,
+                )
+            )  # fmt: skip
+            if not who:
+                continue
+            ended = t + w + float(talk[i]) + float(hold[i])
+            rows["handlings"].append(
+                (seq + 1, call, call, who, q, "call", ended + 20.0, 4.0, float(talk[i]),
+                 float(hold[i]), 20.0, "done")
+            )  # fmt: skip
+            rows["offers"].append((seq + 2, call, call, who, q, call, t, t + w, "answered"))
+            number = agent[i]
+            since = max(float(busy_until[number]), t)
+            rows["states"].append((seq + 3, who, "on-contact", "", call, since, ended))
+            rows["states"].append((seq + 4, who, "available", "", "", ended, ended + 60.0))
+            busy_until[number] = ended + 60.0
+        yield rows
+        done += count
+
+
+TABLES = {"visits": "queue_visits", "handlings": "handlings", "offers": "agent_offers"}
+TABLES |= {"states": "agent_states"}
+
+
+def fill(path: Path, contacts: int, customers: int, agents: int) -> None:
+    """Rows past the repositories, which would take hours; the indexes are those of the migrations."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA cache_size = -400000")
+        made = database.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            " AND tbl_name IN ('queue_visits', 'handlings', 'agent_offers', 'agent_states')"
+        ).fetchall()
+        for name, _ in made:
+            database.execute(f'DROP INDEX "{name}"')
+        database.execute("BEGIN")
+        for rows in blocks(contacts, agents):
+            for name, table in TABLES.items():
+                if rows[name]:
+                    marks = ", ".join("?" * len(rows[name][0]))
+                    database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows[name])
+        people = ((n, f"customer {n}", f"+86138{n:08}") for n in range(1, customers + 1))
+        database.executemany(
+            "INSERT INTO customers (id, name, phones, region, priority, tags, addresses, fields,"
+            " created_at_s, changed_at_s, version)"
+            """ VALUES (?, ?, '["' || ? || '"]', '', 0, '[]', '[]', '{}', 0, 0, 1)""",
+            people,
+        )
+        database.execute(
+            "INSERT INTO customer_phones SELECT substr(phones, 3, 14), id FROM customers"
+        )
+        database.execute("COMMIT")
+        for _, sql in made:
+            database.execute(sql)
+
+
+async def timed(what: str, bar: str, run: Callable[[], Awaitable[Any]], times: int = 1) -> Any:
+    """Run something and print the slowest of some times."""
+    worst_s, found = 0.0, None
+    for _ in range(times):
+        before_s = time.perf_counter()
+        found = await run()
+        worst_s = max(worst_s, time.perf_counter() - before_s)
+    shown = f"{worst_s * 1_000:.2f} ms" if worst_s < 1 else f"{worst_s:.2f} s"
+    print(f"{what:58} {shown:>12}   bar {bar}", flush=True)
+    return found
+
+
+async def measure(directory: Path, options: argparse.Namespace) -> None:
+    store = await Store.open(directory)
+    statistics, chosen = store.statistics, Chosen(default_s=20.0)
+
+    async def roll() -> int:
+        steps = 0
+        while await store.journal.roll_on(START_S + YEAR_S + 3 * 86_400):
+            steps += 1
+        return steps
+
+    steps = await timed("all half-hours added up (once, in the background)", "-", roll)
+    if steps:
+        print(f"{'':58} {steps} steps of two hours each")
+    year = Span(START_S, START_S + YEAR_S, ZONE, "month")
+    hours = Span(START_S, START_S + YEAR_S, ZONE, "hour")
+    for name, day in (("an old day", 100), ("a new day", 364)):
+        span = Span(START_S + day * 86_400, START_S + (day + 1) * 86_400, ZONE, "half-hour")
+
+        async def queues(span: Span = span) -> Any:
+            return await queue_report(statistics, span, chosen, "queue", "all")
+
+        async def agents(span: Span = span) -> Any:
+            return await agent_report(statistics, span, chosen, span.end_s)
+
+        await timed(f"{name}: queues by half-hour, every formula", "1 s", queues, 3)
+        await timed(f"{name}: agents by half-hour", "1 s", agents, 3)
+    odd = Chosen(default_s=21.5)
+    day_span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
+    await timed(
+        "a day: a T that nobody foresaw (from the contacts)",
+        "1 s",
+        lambda: queue_report(statistics, day_span, odd, "queue"),
+        3,
+    )
+    report = await timed(
+        "the year: queues by month, every formula",
+        "10 s",
+        lambda: queue_report(statistics, year, chosen, "queue", "all"),
+    )
+    total = sum(row["entered"] for row in report.rows)
+    assert total == options.contacts, (total, options.contacts)
+    await timed(
+        "the year: all queues by hour",
+        "10 s",
+        lambda: queue_report(statistics, hours, chosen, "all"),
+    )
+    await timed(
+        "the year: agents by month",
+        "10 s",
+        lambda: agent_report(statistics, year, chosen, year.end_s),
+    )
+    await timed(
+        "the year: queues, a T that nobody foresaw",
+        "none",
+        lambda: queue_report(statistics, year, odd, "queue"),
+    )
+    await timed(
+        "a page of the contacts behind a figure",
+        "none",
+        lambda: statistics.list_visits(day_span, chosen, outcome="abandoned", limit=50),
+        3,
+    )
+    rng = np.random.default_rng(1)
+    times = []
+    for number in rng.integers(1, options.customers, 2_000):
+        before_s = time.perf_counter()
+        found = await store.customers.find_by_phone(f"+86138{number:08}")
+        times.append(time.perf_counter() - before_s)
+        assert len(found) == 1
+    times.sort()
+    print(
+        f"{f'a customer by number among {options.customers:,}, median':58}"
+        f" {times[len(times) // 2] * 1_000:9.3f} ms   bar 1 ms   "
+        f"(p99 {times[-len(times) // 100] * 1_000:.3f} ms)"
+    )
+    await timed(
+        "a page of customers", "none", lambda: store.customers.page(CustomerFilter(), 50), 3
+    )
+    await store.close()
+
+
+async def run(options: argparse.Namespace, directory: Path) -> None:
+    path = directory / "softswitch.db"
+    if not path.exists():
+        before_s = time.perf_counter()
+        await (await Store.open(directory)).close()
+        await asyncio.to_thread(fill, path, options.contacts, options.customers, options.agents)
+        print(
+            f"filled in {time.perf_counter() - before_s:.0f} s, {path.stat().st_size / 1e9:.2f} GB"
+        )
+    await measure(directory, options)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--contacts", type=int, default=10_000_000)
+    parser.add_argument("--customers", type=int, default=1_000_000)
+    parser.add_argument("--agents", type=int, default=300)
+    parser.add_argument("--directory", type=Path)
+    options = parser.parse_args()
+    if options.directory is not None:
+        options.directory.mkdir(parents=True, exist_ok=True)
+        asyncio.run(run(options, options.directory))
+    else:
+        with tempfile.TemporaryDirectory(prefix="softswitch-store-") as directory:
+            asyncio.run(run(options, Path(directory)))
+
+
+if __name__ == "__main__":
+    main()
