@@ -70,7 +70,7 @@ def summary_view(result: Result) -> Any:
         parts.append(times)
     if figures["packets_received"]:
         sound = Table(title="Sound", title_justify="left")
-        for column in ("streams", "packets", "lost", "MOS p50", "MOS p5", "parties known"):
+        for column in ("streams", "packets", "lost", "MOS p50", "MOS p5", "told by"):
             sound.add_column(column, justify="right")
         share = figures["packets_stamped"] / figures["packets_received"]
         sound.add_row(
@@ -79,7 +79,7 @@ def summary_view(result: Result) -> Any:
             f"{figures['packets_lost']:.0f} ({figures['loss']:.3%})",
             f"{figures.get('mos_p50', 0):.2f}",
             f"{figures.get('mos_p5', 0):.2f}",
-            f"by notes in {share:.0%} of the packets",
+            f"notes, {share:.0%}" if share > 0.5 else "listening",
         )
         parts.append(sound)
     if "sample_match_p50" in figures:

@@ -73,6 +73,8 @@ def _figures(plan: Plan, meter: Meter, used: dict[str, float]) -> dict[str, floa
             "byes_unanswered", "held_back", "abandoned", "frames_skipped", "registered",
         )
     }  # fmt: skip
+    # What scenarios count themselves.
+    found |= {key: many for key, many in counts.items() if key not in found and "sent_" not in key}
     found["seconds"] = seconds
     attempted = max(counts["attempted"], 1)
     found["answered_share"] = counts["answered"] / attempted
@@ -200,8 +202,17 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 def known_figures() -> set[str]:
     """Names that a run of a built-in scenario may have."""
+    own = {
+        "served",
+        "heard_nobody",
+        "options_answered",
+        "options_unanswered",
+        "probed",
+        "rebindings",
+    }
+    own |= {f"digits_{by}" for by in ("rfc4733", "info", "inband")}
     used = dict.fromkeys(("cpu_s", "rss_kb_max", "rss_kb_last", "rss_kb_first"), 1.0)
-    return set(_figures(_ANY_PLAN, _full_meter(), used))
+    return own | set(_figures(_ANY_PLAN, _full_meter(), used))
 
 
 _ANY_PLAN = Plan(scenario="any", target=("127.0.0.1", 5060))

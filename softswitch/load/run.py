@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from softswitch.errors import SoftswitchError
+from softswitch.load.demo import cpu_ticks
 from softswitch.load.measure import Meter
 from softswitch.load.plan import Plan, encode
 from softswitch.load.result import Result, summarise
@@ -181,14 +182,7 @@ class _Target:
         }
 
     def _cpu_s(self) -> float:
-        total = 0
-        for pid in self._pids:
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            total += int(fields[11]) + int(fields[12])
-        return total / self._ticks
+        return cpu_ticks(self._pids) / self._ticks
 
     def _rss_kb(self) -> int:
         total = 0

@@ -15,6 +15,7 @@ import msgspec
 
 from softswitch.errors import ConfigError
 from softswitch.load.demo import DemoSwitch
+from softswitch.load.distribution import Distribution
 from softswitch.load.faults import parse_faults
 from softswitch.load.html import report
 from softswitch.load.junit import junit
@@ -28,6 +29,7 @@ from softswitch.load.plan import (
 from softswitch.load.result import Result, known_figures
 from softswitch.load.run import Watch, run
 from softswitch.load.scenarios import BUILT_IN, load
+from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
 
@@ -70,6 +72,9 @@ class Wish:
             for threshold in thresholds:
                 threshold.check(known_figures())
         load(self.plan.scenario)
+        for key in ("hold", "patience", "answer"):
+            Distribution.parse(getattr(self.plan, key), key)
+        codecs_offered(self.plan.codecs)
         parse_faults(self.plan.faults)
         return thresholds
 

@@ -103,6 +103,7 @@ class Threshold:
         """Raise `ConfigError` for a name that no run can have."""
         for name in sorted(self.names - known):
             near = get_close_matches(name, sorted(known), 3)
+            near = near or [other for other in sorted(known) if other.startswith(name)][:3]
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError("fail-if", f"there is no figure {name}{hint}")
 

@@ -1,0 +1,88 @@
+"""`softswitch load` as somebody types it, against a switch that it starts itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from typer.testing import CliRunner
+
+from softswitch.cli.main import build
+from softswitch.errors import SoftswitchError
+from softswitch.load.scenarios import BUILT_IN
+
+SOFTSWITCH = Path(sys.executable).with_name("softswitch")
+
+
+def test_the_scenarios_are_listed() -> None:
+    said = CliRunner().invoke(build(), ["load", "list"])
+    assert said.exit_code == 0
+    assert [line.split()[0] for line in said.output.splitlines()] == list(BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--target", "http://x"], "target"),
+        (["--hold", "soon", "--target", "self"], "hold"),
+        (["--codec", "G729", "--target", "self"], "G729"),
+        (["--fail-if", "setup > 1"], "did you mean"),
+        (["--fault", "up:loss=150%", "--target", "self"], "fault"),
+        (["--limit", "x=1", "--target", "self"], "limit"),
+        (["--set", "x", "--target", "self"], "set"),
+        (["--demo", "--target", "self"], "demo"),
+        (["nothing.py"], "no such file"),
+        (["flood", "--target", "sip:192.0.2.1"], "i-own-this"),
+    ],
+)
+def test_mistakes_are_named_before_a_packet_is_sent(options: list[str], problem: str) -> None:
+    with pytest.raises(SoftswitchError, match=problem):
+        CliRunner().invoke(build(), ["load", *options], catch_exceptions=False)
+
+
+def test_a_mistake_is_one_line() -> None:
+    done = subprocess.run(
+        [SOFTSWITCH, "load", "nothing.py"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.realtime
+def test_a_first_report_with_everything(tmp_path: Path) -> None:
+    """One command: a switch of its own, a bad network, all reports, and a threshold that is crossed."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from softswitch.load import Caller\n\n"
+        "async def scenario(caller: Caller) -> None:\n"
+        "    call = caller.dial()\n"
+        "    await call.answered()\n"
+        "    if not await call.hears():\n"
+        "        caller.fail('nobody was heard')\n"
+        "    await call.talk(caller.hold_s())\n"
+        "    call.hang_up()\n"
+    )
+    files = {kind: tmp_path / f"report.{kind}" for kind in ("json", "html", "xml")}
+    done = subprocess.run(
+        [
+            SOFTSWITCH, "load", own, "--calls", "12", "--rate", "12", "--hold", "2",
+            "--processes", "2", "--fault", "down:loss=10%", "--fail-if", "loss > 1%",
+            "--fail-if", "answered < 12", "--json", files["json"], "--html", files["html"],
+            "--junit", files["xml"],
+        ],
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "CROSSED: loss > 1%" in done.stdout
+    assert "not crossed: answered < 12" in done.stdout
+    result = json.loads(files["json"].read_text())
+    assert result["figures"]["answered"] == result["figures"]["completed"] == 12
+    assert 0.05 < result["figures"]["loss"] < 0.16
+    assert "loss" in {entry["code"] for entry in result["findings"]}
+    assert "<svg" in files["html"].read_text()
+    assert ET.parse(files["xml"]).getroot().get("name") == f"softswitch load {own}"
+    assert result["plan"]["faults"] == ["down:loss=10%"]
