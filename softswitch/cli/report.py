@@ -14,6 +14,7 @@ _Day = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In this machine's time zone."),
 ]
+_BESIDE_MAX = 5
 _SHOWN = ("queue", "agent", "region", "media", "period")
 
 
@@ -68,7 +69,8 @@ def register(app: typer.Typer) -> None:
 
 
 def report_table(answer: dict[str, Any]) -> Any:
-    """One row a row; columns that are empty throughout are left out."""
+    """One column a row of the report, as it has more figures than a terminal has room; one row a row where
+    there are many. Figures that are empty throughout are left out."""
     from rich.table import Table
 
     rows = answer["rows"]
@@ -76,6 +78,14 @@ def report_table(answer: dict[str, Any]) -> Any:
         c for c in answer["columns"] if any(_shown(row.get(c)) not in ("", "-") for row in rows)
     ]
     table = Table(title=f"Report: {answer['name']}", title_justify="left")
+    if len(rows) <= _BESIDE_MAX:
+        heads = [c for c in columns if c in _SHOWN]
+        table.add_column("")
+        for row in rows:
+            table.add_column(" ".join(_shown(row.get(c)) for c in heads) or "all", justify="right")
+        for column in (c for c in columns if c not in _SHOWN):
+            table.add_row(column.replace("_", " "), *(_shown(row.get(column)) for row in rows))
+        return table
     for column in columns:
         table.add_column(column.replace("_", " "), justify="left" if column in _SHOWN else "right")
     for row in rows:
