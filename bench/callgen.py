@@ -21,14 +21,25 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import figures
 from figures import Figure
-from serving import CALLED, CALLER, ROOM, TRUNKS, children_of, free_port, need, other_core, serving
+from serving import (
+    CALLED,
+    CALLER,
+    ROOM,
+    TRUNKS,
+    Serving,
+    children_of,
+    free_port,
+    need,
+    other_core,
+    serving,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 Found = dict[str, Any]
@@ -176,8 +187,14 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def measure(work: Work, program: Path, folder: Path, core: int) -> Found:
-    """Run one measurement; callgen's JSON."""
+def measure(
+    work: Work,
+    program: Path,
+    folder: Path,
+    core: int,
+    beside: Callable[[Serving], None] | None = None,
+) -> Found:
+    """Run one measurement; callgen's JSON. `beside` runs in a thread meanwhile."""
     caller, called = (f"{host}:{free_port(host)}" for host in (CALLER, CALLED))
     office = TRUNKS + ROOM
     where = {"caller": caller, "called": called, "recording": work.recording}
@@ -193,7 +210,12 @@ def measure(work: Work, program: Path, folder: Path, core: int) -> Found:
         if work.kill:
             # Set-up and settling take about three seconds, the window eight.
             threading.Thread(target=kill_worker, args=(running.pid, 7.0), daemon=True).start()
+        thread = threading.Thread(target=beside, args=(running,)) if beside is not None else None
+        if thread is not None:
+            thread.start()
         done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+        if thread is not None:
+            thread.join()
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
         sys.exit(f"bench: callgen said nothing:\n{done.stderr}")

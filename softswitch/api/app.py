@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from softswitch import __version__
 from softswitch.api import problem
 from softswitch.api.access import PREFIX, access_of
+from softswitch.api.document import Document
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
 from softswitch.api.service import Service
@@ -83,13 +84,13 @@ follow `next`. What can be changed has an `ETag`; send it back as `If-Match`. Cr
 """
 
 
-def build_app(service: Service) -> FastAPI:
+def build_app(service: Service | None) -> FastAPI:
     """The application of one exchange."""
     app = FastAPI(
         title="Softswitch",
         version=__version__,
         description=_DESCRIPTION,
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -100,6 +101,7 @@ def build_app(service: Service) -> FastAPI:
     for name in ROUTES:
         app.include_router(_router(name), responses=problem.RESPONSES)
     app.include_router(_outside(), responses=problem.RESPONSES)
+    app.add_route(f"{PREFIX}/openapi.json", Document().serve, include_in_schema=False)
     problem.install(app)
     app.add_middleware(Envelope)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]

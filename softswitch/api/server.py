@@ -158,7 +158,6 @@ class HttpServer:
 
         assert self.service is not None
         app = build_app(self.service)
-        app.openapi()
 
         class InOurLoop(Server):
             """Signals are the switch's."""
