@@ -68,3 +68,7 @@ class QueueUnavailable(SoftswitchError):
 
 class StoreError(SoftswitchError):
     """The database refused; callers spool and go on."""
+
+
+class Unreachable(SoftswitchError):
+    """Another server, which this needs, cannot be asked now."""

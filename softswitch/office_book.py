@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch.office")
 
 ALARM = "office.entries"
-FIXED = ("office", "sip", "tls", "media", "http", "storage", "mail", "look_up", "routing", "codes")
+FIXED = (
+    "office",
+    "sip",
+    "tls",
+    "media",
+    "http",
+    "oidc",
+    "storage",
+    "mail",
+    "look_up",
+    "routing",
+    "codes",
+)
 """Tables that are read once, at the start."""
 
 _ROUNDS_MAX = 1_000

@@ -81,6 +81,8 @@ ACCESS: dict[str, Access] = {
     "GET /health/ready": Access("public"),
     "GET /metrics": Access("agent", "metrics:read"),
     f"POST {PREFIX}/session": Access("public"),
+    f"GET {PREFIX}/session/oidc": Access("public"),
+    f"GET {PREFIX}/session/oidc/callback": Access("public"),
     f"GET {PREFIX}/session": Access("agent", "session:read", new_password=True),
     f"DELETE {PREFIX}/session": Access("agent", "session:write", new_password=True),
     f"PUT {PREFIX}/session/password": Access("agent", "session:write", new_password=True),

@@ -166,6 +166,34 @@ class Accounts:
             raise Refused(401, "name or password is wrong")
         return identity, cookie
 
+    def require_tries(self, source: str) -> None:
+        """Count one try of a source that brings no password. Raises `Refused` (429)."""
+        now_s = self._clock.monotonic_s()
+        wait_s = self.attempts.wait_s(source, "", now_s)
+        if wait_s > 0:
+            raise Refused(429, "too many attempts", {"Retry-After": str(int(wait_s) + 1)})
+        self.attempts.begin(source, "", now_s)
+
+    async def log_in_as(self, name: str, full_name: str, role: str | None) -> tuple[Identity, str]:
+        """A session for somebody whom an issuer has vouched for; who is unknown becomes a user if he has a
+        role. Raises `Refused` (403)."""
+        if name not in self._agents() and name not in self._users:
+            if role is None:
+                raise Refused(403, f"{name} is no user here, and in no group that may be one")
+            await self.add_user(
+                "switch:oidc",
+                name=name,
+                full_name=full_name,
+                role=role,
+                password_hash="!",
+                must_change=False,
+            )
+        session, cookie = self._sessions.begin(name, self._epoch(name), self._clock.wall_s())
+        identity = self._identity(name, session)
+        if identity is None:
+            raise Refused(403, f"{name} is not active")
+        return identity, cookie
+
     async def _password_fits(self, name: str, password: str) -> bool:
         agent, user = self._agents().get(name), self._users.get(name)
         known_hash = user.password_hash if user is not None else self._nobody_hash

@@ -20,6 +20,7 @@ from softswitch.errors import (
     QueueUnavailable,
     SoftswitchError,
     StoreError,
+    Unreachable,
 )
 from softswitch.office_book import BadEntry
 from softswitch.store.ledger import Conflict, Missing, Stale
@@ -37,6 +38,7 @@ STATUS_OF: Mapping[type[SoftswitchError], int] = {
     QueueUnavailable: 409,
     ConfigError: 409,
     MediaUnavailable: 503,
+    Unreachable: 503,
     StoreError: 503,
 }
 """The first that fits, in this order."""

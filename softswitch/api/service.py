@@ -25,6 +25,7 @@ from softswitch.errors import StoreError
 from softswitch.store.ledger import Conflict
 
 if TYPE_CHECKING:
+    from softswitch.api.oidc import Issuer
     from softswitch.clock import Clock
     from softswitch.config import Office
     from softswitch.store import Store
@@ -52,6 +53,7 @@ class Service:
     numbering: Numbering = field(init=False)
     events: EventDesk = field(init=False)
     answers: Answers = field(init=False)
+    issuer: Issuer | None = None
     counted: Counted = field(default_factory=Counted)
     webhooks: WebhookPost = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)

@@ -10,6 +10,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -74,6 +75,25 @@ class Sessions:
     def epoch_of_password(self, password: str) -> str:
         """The epoch of an agent of the office file: another password ends his sessions."""
         return self._mac(b"password", password.encode()).hex()[:16]
+
+    def sign(self, purpose: str, values: dict[str, Any]) -> str:
+        """Values for a cookie of another purpose than a session."""
+        payload = msgspec.json.encode(values)
+        signed = self._mac(b"signed " + purpose.encode(), payload) + payload
+        return base64.urlsafe_b64encode(signed).rstrip(b"=").decode()
+
+    def open_signed(self, purpose: str, text: str) -> dict[str, Any] | None:
+        """What `sign` has signed; None for anything else."""
+        if not text.isascii() or len(text) > _COOKIE_MAX:
+            return None
+        try:
+            signed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except ValueError:
+            return None
+        mac, payload = signed[:_SIGNATURE_OCTETS], signed[_SIGNATURE_OCTETS:]
+        if not hmac.compare_digest(mac, self._mac(b"signed " + purpose.encode(), payload)):
+            return None
+        return dict(msgspec.json.decode(payload))
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256)

@@ -22,6 +22,7 @@ from softswitch.config.office import (
     Mail,
     Media,
     OfficeInfo,
+    Oidc,
     Recording,
     Routing,
     Sip,
@@ -41,6 +42,7 @@ class Office(Section):
     tls: Tls = Tls()
     media: Media = Media()
     http: Http = Http()
+    oidc: Oidc | None = None
     storage: Storage = Storage()
     recording: Recording = Recording()
     tickets: Tickets = Tickets()

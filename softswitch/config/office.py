@@ -148,6 +148,32 @@ class Http(Section):
     origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
 
 
+class Oidc(Section):
+    """``[oidc]``: an OpenID Connect issuer at which people may log in."""
+
+    issuer: Annotated[
+        str,
+        text_like(
+            r"https://[!-~]{1,500}|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?(/[!-~]{0,200})?",
+            'the issuer\'s https address, as in "https://login.example/realms/office"',
+        ),
+    ]
+    client_id: str = Field(min_length=1, max_length=256)
+    client_secret: str | None = Field(default=None, min_length=1, max_length=512, repr=False)
+    public_url: Annotated[
+        str,
+        text_like(r"https?://[A-Za-z0-9.:\[\]-]{1,255}", 'where browsers reach us, "https://host"'),
+    ]
+    scopes: Annotated[Many[str], Field(min_length=1, max_length=32)] = (
+        "openid",
+        "profile",
+        "email",
+    )
+    name_claim: str = Field(default="preferred_username", min_length=1, max_length=64)
+    groups_claim: str = Field(default="groups", min_length=1, max_length=64)
+    roles: dict[str, Literal["agent", "supervisor", "admin"]] = Field(default_factory=dict)
+
+
 class Storage(Section):
     """``[storage]``: what is kept and where."""
 

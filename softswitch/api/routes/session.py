@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api import problem
+from softswitch.api.access import PREFIX, RANK, GuardedRoute, Identity, Me
 from softswitch.api.accounts import PASSWORD_MAX
 from softswitch.api.models import Input, Output, Text
-from softswitch.api.service import Served
+from softswitch.api.oidc import STATE_COOKIE, STATE_LASTS_S, Issuer
+from softswitch.api.problem import Refused
+from softswitch.api.service import Served, Service
 from softswitch.api.sessions import COOKIE
+from softswitch.config.office import Oidc
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["session"])
+
+
+_CALLBACK = f"{PREFIX}/session/oidc/callback"
 
 
 class Credentials(Input):
@@ -60,15 +70,97 @@ async def log_in(
     """Log in; the answer sets a cookie."""
     source = request.client.host if request.client is not None else ""
     identity, cookie = await service.accounts.log_in(source, credentials.name, credentials.password)
+    _set_session(service, response, cookie, secure=request.url.scheme == "https")
+    return _state(service, identity)
+
+
+_MOVED: dict[int | str, dict[str, Any]] = {
+    302: {"description": "To the issuer, or back to the console."},
+    404: problem.RESPONSES[404],
+}
+
+
+@router.get("/session/oidc", status_code=302, response_class=RedirectResponse, responses=_MOVED)
+async def begin_oidc(service: Served) -> RedirectResponse:
+    """Log in at the issuer of `[oidc]`: sends the browser there."""
+    issuer = _issuer(service)
+    begun = await service.in_thread(issuer.begin, _back(service), service.clock.wall_s())
+    response = RedirectResponse(begun.url, 302)
+    # Lax: it is to come along when the issuer sends the browser back.
+    response.set_cookie(
+        STATE_COOKIE,
+        begun.cookie,
+        max_age=int(STATE_LASTS_S),
+        path=_CALLBACK,
+        httponly=True,
+        samesite="lax",
+        secure=_public_url(service).startswith("https:"),
+    )
+    return response
+
+
+@router.get(
+    "/session/oidc/callback", status_code=302, response_class=RedirectResponse, responses=_MOVED
+)
+async def finish_oidc(
+    request: Request,
+    service: Served,
+    code: Annotated[str, Query(max_length=4_096)] = "",
+    state: Annotated[str, Query(max_length=256)] = "",
+    error: Annotated[str, Query(max_length=256)] = "",
+) -> RedirectResponse:
+    """The browser is back from the issuer: begins a session and sends it to the console."""
+    issuer = _issuer(service)
+    if error or not code:
+        raise Refused(400, f"the issuer did not let him in: {error or 'no code'}"[:200])
+    source = request.client.host if request.client is not None else ""
+    held = request.cookies.get(STATE_COOKIE, "")
+    service.accounts.require_tries(source)
+    person = await service.in_thread(
+        issuer.finish, code, state, held, _back(service), service.clock.wall_s()
+    )
+    roles = _oidc(service).roles
+    found = [roles[group] for group in person.groups if group in roles]
+    role = max(found, key=RANK.__getitem__, default=None)
+    _, cookie = await service.accounts.log_in_as(person.name, person.full_name, role)
+    response = RedirectResponse("/", 302)
+    secure = _public_url(service).startswith("https:")
+    _set_session(service, response, cookie, secure=secure)
+    response.delete_cookie(STATE_COOKIE, path=_CALLBACK, httponly=True, samesite="lax")
+    return response
+
+
+def _oidc(service: Service) -> Oidc:
+    oidc = service.office.oidc
+    if oidc is None:
+        raise Refused(404, "no issuer is configured: see [oidc]")
+    return oidc
+
+
+def _issuer(service: Service) -> Issuer:
+    oidc = _oidc(service)
+    if service.issuer is None:
+        service.issuer = Issuer(oidc, service.sessions)
+    return service.issuer
+
+
+def _public_url(service: Service) -> str:
+    return _oidc(service).public_url
+
+
+def _back(service: Service) -> str:
+    return f"{_public_url(service)}{_CALLBACK}"
+
+
+def _set_session(service: Service, response: Response, cookie: str, *, secure: bool) -> None:
     response.set_cookie(
         COOKIE,
         cookie,
         max_age=int(service.sessions.lasts_s),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=secure,
     )
-    return _state(service, identity)
 
 
 @router.get("/session")
