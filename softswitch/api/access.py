@@ -302,6 +302,12 @@ ACCESS: dict[str, Access] = {
         GET /reports/queues supervisor
         GET /reports/agents supervisor
         GET /reports/visits supervisor
+        GET /reports/outcomes supervisor
+        GET /reports/tickets supervisor
+        GET /reports/adherence supervisor
+        GET /shifts supervisor
+        POST /shifts supervisor
+        DELETE /shifts/{shift_id} supervisor
         """,
     ),
     **_table(

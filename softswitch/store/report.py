@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from routing.stats import (
     SERVICE_LEVELS,
@@ -20,12 +20,15 @@ from softswitch.store.periods import Span
 from softswitch.store.sheet import Cell, Sheet
 from softswitch.store.statistics import (
     Chosen,
+    Key,
     OfferCounts,
     Per,
     StateTimes,
     Statistics,
     VisitCounts,
 )
+
+Counts = TypeVar("Counts", VisitCounts, AgentTimes)
 
 FORMULA = "offered"
 """The service level that is shown where none is chosen."""
@@ -94,18 +97,28 @@ def _json(value: Any) -> Any:
 
 
 async def queue_report(
-    statistics: Statistics, span: Span, chosen: Chosen, per: Per, formula: str = FORMULA
+    statistics: Statistics,
+    span: Span,
+    chosen: Chosen,
+    per: Per,
+    formula: str = FORMULA,
+    skills: Mapping[str, str] | None = None,
 ) -> Report:
     """Volume, waits, service level and handle time of queues, by period.
 
     `per` names what the second column tells apart; `formula` is a name of
-    `routing.stats.SERVICE_LEVELS`, or "all" for a column each. Raises `KeyError` for another.
+    `routing.stats.SERVICE_LEVELS`, or "all" for a column each. Raises `KeyError` for another. With
+    `skills` (queue -> what it asks of agents) queues of the same skill are taken together.
     """
     formulas = tuple(SERVICE_LEVELS) if formula == "all" else (formula,)
     levels = {name: SERVICE_LEVELS[name] for name in formulas}
     visits = await statistics.visits(span, chosen, per)
     # A region belongs to a contact, not to its handling: there is no handle time of a region.
     handled = {} if per == "region" else await statistics.handled(span, chosen, per)
+    told: str = per
+    if skills is not None and per == "queue":
+        told = "skill"
+        visits, handled = _by_skill(visits, skills), _by_skill(handled, skills)
     rows = []
     for period, name in sorted(visits.keys() | handled.keys()):
         counts = visits.get((period, name)) or VisitCounts()
@@ -113,7 +126,7 @@ async def queue_report(
         rows.append(
             {
                 "period": period,
-                per: name,
+                told: name,
                 **{key: getattr(counts, key) for key in _COUNTS},
                 **{_level(key, formula): service_level(counts.service, key) for key in levels},
                 "abandonment": abandonment(counts.service),
@@ -129,7 +142,7 @@ async def queue_report(
         )
     columns = (
         "period",
-        per,
+        told,
         *_COUNTS,
         *(_level(key, formula) for key in levels),
         "abandonment",
@@ -143,6 +156,24 @@ async def queue_report(
         "average_handle_s",
     )
     return Report("queues", columns, rows)
+
+
+def _by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
+    """Counts of queues, added up by what the queues ask of agents."""
+    together: dict[Key, Counts] = {}
+    for (period, queue), counts in found.items():
+        key = (period, skills.get(queue, ""))
+        if key not in together:
+            together[key] = replace(counts)
+            continue
+        into = together[key]
+        if isinstance(into, VisitCounts) and isinstance(counts, VisitCounts):
+            into.add(counts)
+        elif isinstance(into, AgentTimes) and isinstance(counts, AgentTimes):
+            for part in fields(into):
+                value = getattr(into, part.name) + getattr(counts, part.name)
+                setattr(into, part.name, value)
+    return together
 
 
 def _level(key: str, formula: str) -> str:

@@ -141,14 +141,14 @@ class Statistics:
         table = queue_visits.c
         columns = {"queue": table.queue_id, "agent": table.agent_id, "region": table.region}
         clauses = [
-            *_among(table.queue_id, chosen.queues),
-            *_among(table.agent_id, chosen.agents),
-            *_among(table.media, chosen.media),
-            *_among(table.region, chosen.regions),
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
+            *among(table.media, chosen.media),
+            *among(table.region, chosen.regions),
         ]
         if per == "agent":
             clauses.append(table.agent_id != "")
-        raw = _Counted(table.entered_at_s, columns.get(per), _visit_columns(chosen), clauses)
+        raw = Counted(table.entered_at_s, columns.get(per), _visit_columns(chosen), clauses)
         rolled = None
         if per != "agent" and not chosen.agents and _is_counted(chosen):
             rolls = visit_rolls.c
@@ -157,9 +157,9 @@ class Statistics:
                 {"queue": rolls.queue_id, "region": rolls.region}.get(per),
                 _rolled_visit_columns(chosen),
                 [
-                    *_among(rolls.queue_id, chosen.queues),
-                    *_among(rolls.media, chosen.media),
-                    *_among(rolls.region, chosen.regions),
+                    *among(rolls.queue_id, chosen.queues),
+                    *among(rolls.media, chosen.media),
+                    *among(rolls.region, chosen.regions),
                 ],
             )
         found: dict[Key, VisitCounts] = {}
@@ -173,6 +173,7 @@ class Statistics:
         chosen: Chosen,
         *,
         outcome: str | None = None,
+        waited_s: tuple[float, float | None] = (0.0, None),
         limit: int = 50,
         before: int | None = None,
     ) -> list[Any]:
@@ -183,16 +184,20 @@ class Statistics:
             .where(
                 table.entered_at_s >= span.start_s,
                 table.entered_at_s < span.end_s,
-                *_among(table.queue_id, chosen.queues),
-                *_among(table.agent_id, chosen.agents),
-                *_among(table.media, chosen.media),
-                *_among(table.region, chosen.regions),
+                *among(table.queue_id, chosen.queues),
+                *among(table.agent_id, chosen.agents),
+                *among(table.media, chosen.media),
+                *among(table.region, chosen.regions),
             )
             .order_by(table.seq.desc())
             .limit(max(0, min(limit, _PAGE_MAX)))
         )
         if outcome is not None:
             query = query.where(table.outcome == outcome)
+        if waited_s[0] > 0:
+            query = query.where(table.waited_s >= waited_s[0])
+        if waited_s[1] is not None:
+            query = query.where(table.waited_s <= waited_s[1])
         if before is not None:
             query = query.where(table.seq < before)
         async with reading(self._database) as connection:
@@ -204,12 +209,12 @@ class Statistics:
         columns = {"queue": table.queue_id, "agent": table.agent_id}
         clauses = [
             table.outcome != "failed",
-            *_among(table.queue_id, chosen.queues),
-            *_among(table.agent_id, chosen.agents),
-            *_among(table.media, chosen.media),
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
+            *among(table.media, chosen.media),
         ]
         sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
-        raw = _Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
+        raw = Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
         rolled = None
         if per == "agent" and not (chosen.queues or chosen.media):
             mine = agent_rolls.c
@@ -217,7 +222,7 @@ class Statistics:
                 agent_rolls,
                 mine.agent_id,
                 _sums(mine, *HANDLED_SUMS, "handled"),
-                _among(mine.agent_id, chosen.agents),
+                among(mine.agent_id, chosen.agents),
             )
         elif per != "agent" and not chosen.agents:
             its = handling_rolls.c
@@ -225,7 +230,7 @@ class Statistics:
                 handling_rolls,
                 its.queue_id if per == "queue" else None,
                 _sums(its, *HANDLED_SUMS, "handled"),
-                [*_among(its.queue_id, chosen.queues), *_among(its.media, chosen.media)],
+                [*among(its.queue_id, chosen.queues), *among(its.media, chosen.media)],
             )
         found: dict[Key, AgentTimes] = {}
         for key, row in await self._grouped(span, raw, rolled):
@@ -242,8 +247,8 @@ class Statistics:
         table = agent_offers.c
         columns = {"queue": table.queue_id, "agent": table.agent_id}
         clauses = [
-            *_among(table.queue_id, chosen.queues),
-            *_among(table.agent_id, chosen.agents),
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
         ]
         counts: list[Any] = [
             sa.func.count(),
@@ -251,7 +256,7 @@ class Statistics:
             counted(table.outcome == "no-answer"),
             counted(table.outcome == "rejected"),
         ]
-        raw = _Counted(table.offered_at_s, columns.get(per), counts, clauses)
+        raw = Counted(table.offered_at_s, columns.get(per), counts, clauses)
         rolled = None
         if per != "queue" and not chosen.queues:
             mine = agent_rolls.c
@@ -259,7 +264,7 @@ class Statistics:
                 agent_rolls,
                 mine.agent_id if per == "agent" else None,
                 _sums(mine, *OFFER_COUNTS),
-                _among(mine.agent_id, chosen.agents),
+                among(mine.agent_id, chosen.agents),
             )
         found: dict[Key, OfferCounts] = {}
         for key, row in await self._grouped(span, raw, rolled):
@@ -299,7 +304,7 @@ class Statistics:
         table = agent_states.c
         query = sa.select(
             table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
-        ).where(lasting(piece.start_s, piece.end_s), *_among(table.agent_id, agents))
+        ).where(lasting(piece.start_s, piece.end_s), *among(table.agent_id, agents))
         rows = []
         for agent, state, reason, started_s, ended_s in await connection.execute(query):
             since_s = max(started_s, piece.start_s)
@@ -316,7 +321,7 @@ class Statistics:
         groups = [table.agent_id, table.state, table.reason]
         query = (
             sa.select(sa.func.sum(table.seconds), *groups, *(() if period is None else (period,)))
-            .where(*_within(table.slot, piece), *_among(table.agent_id, agents))
+            .where(*_within(table.slot, piece), *among(table.agent_id, agents))
             .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
         )
         return [
@@ -331,7 +336,7 @@ class Statistics:
         ]
 
     async def _grouped(
-        self, span: Span, raw: _Counted, rolled: _Rolled | None
+        self, span: Span, raw: Counted, rolled: _Rolled | None
     ) -> list[tuple[Key, tuple[Any, ...]]]:
         """Rows of aggregates with the period and the name that each belongs to: of half-hours that were
         added up where that is so and tells enough, else of the contacts themselves."""
@@ -372,7 +377,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class Counted:
     """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
 
     at_s: sa.Column[float]
@@ -460,7 +465,8 @@ def _rolled_visit_columns(chosen: Chosen) -> list[Any]:
     return [columns[part.name] for part in fields(VisitCounts)]
 
 
-def _among(column: sa.Column[str], names: tuple[str, ...]) -> list[Any]:
+def among(column: sa.Column[str], names: tuple[str, ...]) -> list[Any]:
+    """A condition, where there are names."""
     return [column.in_(names)] if names else []
 
 

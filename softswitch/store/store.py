@@ -30,11 +30,13 @@ from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
 from softswitch.store.notices import Notices
 from softswitch.store.office_entries import OfficeEntries
+from softswitch.store.outcomes import Outcomes
 from softswitch.store.record import CallRecord
 from softswitch.store.recordings import Recordings
 from softswitch.store.samples import Samples
 from softswitch.store.schema import journal as journal_table
 from softswitch.store.scorecards import Scorecards
+from softswitch.store.shifts import Shifts
 from softswitch.store.sla import OpenTime
 from softswitch.store.statistics import Statistics
 from softswitch.store.ticket_settings import TicketSettings
@@ -72,6 +74,7 @@ class Store:
         self.calls = CallRecords(database)
         self.entries = JournalEntries(database)
         self.statistics = Statistics(database)
+        self.outcomes = Outcomes(database)
         self.ledger = Ledger(database, journal, wall_s)
         self.customers = Customers(database, self.ledger)
         office_time = open_time or OpenTime(ZoneInfo("UTC"))
@@ -90,6 +93,7 @@ class Store:
         self.office_entries = OfficeEntries(database, self.ledger, directory)
         self.webhooks = Webhooks(database, self.ledger, directory)
         self.answers = KeptAnswers(database, self.ledger, directory)
+        self.shifts = Shifts(database, self.ledger)
         self.recordings = Recordings(database, self.ledger, journal)
         self.users = Users(database, self.ledger)
         self.tokens = Tokens(database, self.ledger)

@@ -12,6 +12,7 @@ from softswitch.store import (
     schema_quality,
     schema_recordings,
     schema_rolls,
+    schema_shifts,
     schema_tickets,
 )
 from softswitch.store.schema import metadata
@@ -27,5 +28,6 @@ __all__ = [
     "schema_quality",
     "schema_recordings",
     "schema_rolls",
+    "schema_shifts",
     "schema_tickets",
 ]

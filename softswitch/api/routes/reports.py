@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute
-from softswitch.api.models import Epoch, Output
+from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
+from softswitch.store.adherence import Planned
+from softswitch.store.ledger import Missing
+from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, ticket_report
 from softswitch.store.periods import By, Span
 from softswitch.store.report import Report, agent_report, queue_report
 from softswitch.store.sheet import to_csv, to_xlsx
@@ -116,7 +119,7 @@ async def report_queues(
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
     by: By = "all",
-    per: Per = "queue",
+    per: Per | Literal["skill"] = "queue",
     formula: Formula = "offered",
     within_s: Annotated[float | None, Query(gt=0, le=86_400)] = None,
     queue: Names = [],  # noqa: B006
@@ -129,7 +132,10 @@ async def report_queues(
     service level's T; each queue's own where it is left out."""
     span = span_of(service, start_s, end_s, by)
     chosen = chosen_of(service, queue, agent, media, region, within_s)
-    report = await queue_report(service.store.statistics, span, chosen, per, formula)
+    skills = {q.name: q.skill for q in service.office.queues} if per == "skill" else None
+    report = await queue_report(
+        service.store.statistics, span, chosen, "queue" if per == "skill" else per, formula, skills
+    )
     return await _answer(service, report, span, format)
 
 
@@ -156,6 +162,120 @@ async def report_agents(
     return await _answer(service, report, span, format)
 
 
+@router.get("/reports/outcomes", response_model=ReportShown, responses=_FILES)
+async def report_outcomes(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+    per: OutcomePer = "queue",
+    again_d: Annotated[
+        float, Query(gt=0, le=90, description="Who calls again within it was not helped.")
+    ] = 7.0,
+    queue: Names = [],  # noqa: B006
+    agent: Names = [],  # noqa: B006
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """Whether it helped: resolution at the first contact, transfers, satisfaction (the share of scores of 4
+    and 5) and its mean. The newest days look too good: who will call again has not yet."""
+    span = span_of(service, start_s, end_s, by)
+    chosen = Chosen(queues=tuple(queue), agents=tuple(agent))
+    report = await outcome_report(service.store.outcomes, span, chosen, per, again_d * 86_400)
+    return await _answer(service, report, span, format)
+
+
+@router.get("/reports/tickets", response_model=ReportShown, responses=_FILES)
+async def report_tickets(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+    per: TicketPer = "all",
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """Tickets opened and solved, the time to solve them by the calendar and in the office's open hours, and
+    how many were solved in time."""
+    span = span_of(service, start_s, end_s, by)
+    report = await ticket_report(service.store.outcomes, span, per)
+    return await _answer(service, report, span, format)
+
+
+@router.get("/reports/adherence", response_model=ReportShown, responses=_FILES)
+async def report_adherence(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+    agent: Names = [],  # noqa: B006
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """How agents kept to their plans (`/shifts`): adherence, the right state at the right time; conformance,
+    the time worked. A plan may be changed afterwards."""
+    span = span_of(service, start_s, end_s, by)
+    now_s = service.clock.wall_s()
+    found = await service.store.shifts.adherence(span, agent, now_s)
+    columns = ("planned_s", "planned_work_s", "adherent_s", "worked_s", "adherence", "conformance")
+    rows = [
+        {"period": key[0], "agent": key[1], **{name: getattr(one, name) for name in columns}}
+        for key, one in sorted(found.items())
+    ]
+    report = Report("adherence", ("period", "agent", *columns), rows)
+    return await _answer(service, report, span, format)
+
+
+class ShiftShown(Output):
+    """A stretch of an agent's plan."""
+
+    id: int = Field(examples=[1])
+    agent_id: str = Field(examples=["lilei"])
+    start_s: float
+    end_s: float
+    activity: str = Field(examples=["work"])
+
+
+class NewShift(Input):
+    """A stretch to be planned: at most a day, "work" or a break by its reason."""
+
+    agent_id: Line = Field(min_length=1, examples=["lilei"])
+    start_s: Epoch = Field(examples=[1764000000.0])
+    end_s: Epoch = Field(examples=[1764014400.0])
+    activity: Tag = "work"
+
+
+@router.get("/shifts")
+async def list_shifts(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    agent_id: Annotated[str, Query(max_length=256)] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[ShiftShown]:
+    """Agents' plans for a time, today where it is left open."""
+    span = span_of(service, start_s, end_s, "all")
+    after = int_cursor(cursor) or 0
+    found = await service.store.shifts.page(span.start_s, span.end_s, agent_id, limit + 1, after)
+    items = [ShiftShown.model_validate(one) for one in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+
+
+@router.post("/shifts", status_code=201)
+async def add_shift(body: NewShift, me: Me, service: Served) -> ShiftShown:
+    """Plan something; 409 for what overlaps."""
+    if body.agent_id not in {agent.id for agent in service.office.agents}:
+        raise Missing(f"there is no agent {body.agent_id}")
+    planned = Planned(body.start_s, body.end_s, body.activity)
+    return ShiftShown.model_validate(
+        await service.store.shifts.add(me.actor, body.agent_id, planned)
+    )
+
+
+@router.delete("/shifts/{shift_id}", status_code=204)
+async def remove_shift(shift_id: Id, me: Me, service: Served) -> None:
+    """Take something out of a plan."""
+    await service.store.shifts.remove(me.actor, shift_id)
+
+
 @router.get("/reports/visits")
 async def list_visits(
     service: Served,
@@ -166,6 +286,8 @@ async def list_visits(
     media: Names = [],  # noqa: B006
     region: Names = [],  # noqa: B006
     outcome: Annotated[str | None, Query(max_length=32, examples=["abandoned"])] = None,
+    waited_min_s: Annotated[float, Query(ge=0, le=1e7)] = 0.0,
+    waited_max_s: Annotated[float | None, Query(ge=0, le=1e7)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[VisitShown]:
@@ -173,7 +295,12 @@ async def list_visits(
     span = span_of(service, start_s, end_s, "all")
     chosen = chosen_of(service, queue, agent, media, region, None)
     found = await service.store.statistics.list_visits(
-        span, chosen, outcome=outcome, limit=limit + 1, before=int_cursor(cursor)
+        span,
+        chosen,
+        outcome=outcome,
+        waited_s=(waited_min_s, waited_max_s),
+        limit=limit + 1,
+        before=int_cursor(cursor),
     )
     items = [VisitShown.model_validate(row) for row in found[:limit]]
     return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)

@@ -1,0 +1,202 @@
+"""Whether it helped: satisfaction, resolution at the first contact, transfers, tickets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from routing.stats import Ratio
+from softswitch.store.periods import Span
+from softswitch.store.report import Report
+from softswitch.store.rolls import counted
+from softswitch.store.schema_centre import handlings, queue_visits, surveys
+from softswitch.store.schema_tickets import tickets
+from softswitch.store.statistics import Chosen, Counted, Key, Statistics, among
+
+AGAIN_S = 7 * 86_400.0
+"""Who calls again within it was not helped the first time."""
+GOOD = 4
+"""From this score on (of 5) a caller is satisfied."""
+OutcomePer = Literal["all", "queue", "agent"]
+TicketPer = Literal["all", "department", "assignee", "priority", "kind", "source"]
+
+
+@dataclass(slots=True)
+class OutcomeCounts:
+    """`known` answered contacts had a caller's number, `resolved` of them did not come again in time;
+    `asked` were asked for a score, `rated` gave one, `good` a good one."""
+
+    known: int = 0
+    resolved: int = 0
+    handled: int = 0
+    transferred: int = 0
+    asked: int = 0
+    rated: int = 0
+    good: int = 0
+    score: float = 0.0
+
+    @property
+    def first_contact(self) -> Ratio:
+        return Ratio(self.resolved, self.known)
+
+    @property
+    def transfers(self) -> Ratio:
+        return Ratio(self.transferred, self.handled)
+
+    @property
+    def satisfaction(self) -> Ratio:
+        """The share of good scores; the mean is `mean_score`."""
+        return Ratio(self.good, self.rated)
+
+    @property
+    def mean_score(self) -> Ratio:
+        return Ratio(self.score, self.rated)
+
+    @property
+    def response(self) -> Ratio:
+        """The share of those asked who gave a score."""
+        return Ratio(self.rated, self.asked)
+
+
+@dataclass(slots=True)
+class TicketCounts:
+    """Opened by when they were opened, the rest by when they were solved; sums of calendar time and of the
+    office's open time in seconds. `late`: solved after what was promised."""
+
+    opened: int = 0
+    solved: int = 0
+    late: int = 0
+    solve_s: float = 0.0
+    open_time_s: float = 0.0
+
+
+class Outcomes(Statistics):
+    """Counts over what came of contacts. All methods raise `StoreError` while the database cannot be
+    read."""
+
+    async def of_contacts(
+        self, span: Span, chosen: Chosen, per: OutcomePer, again_s: float = AGAIN_S
+    ) -> dict[Key, OutcomeCounts]:
+        """By period and queue or agent."""
+        found: dict[Key, OutcomeCounts] = {}
+        for names, counts in (
+            (("known", "resolved"), self._first_contacts(chosen, per, again_s)),
+            (("handled", "transferred"), self._transfers(chosen, per)),
+            (("asked", "rated", "good", "score"), self._scores(chosen, per)),
+        ):
+            for key, row in await self._grouped(span, counts, None):
+                so_far = found.setdefault(key, OutcomeCounts())
+                for name, value in zip(names, row, strict=True):
+                    setattr(so_far, name, getattr(so_far, name) + value)
+        return found
+
+    def _first_contacts(self, chosen: Chosen, per: OutcomePer, again_s: float) -> Counted:
+        table, later = queue_visits.c, queue_visits.alias("later").c
+        again = sa.exists(
+            sa.select(later.seq).where(
+                later.caller == table.caller,
+                later.entered_at_s > table.entered_at_s,
+                later.entered_at_s <= table.entered_at_s + again_s,
+                # Passed on from queue to queue is one contact.
+                later.call_id != table.call_id,
+            )
+        )
+        clauses = [
+            table.outcome == "answered",
+            table.caller != "",
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
+        ]
+        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        counts: list[Any] = [sa.func.count(), counted(sa.not_(again))]
+        return Counted(table.entered_at_s, column, counts, clauses)
+
+    def _transfers(self, chosen: Chosen, per: OutcomePer) -> Counted:
+        table = handlings.c
+        clauses = [
+            table.outcome != "failed",
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
+        ]
+        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        moved = table.outcome.in_(("transferred", "requeued"))
+        return Counted(table.at_s, column, [sa.func.count(), counted(moved)], clauses)
+
+    def _scores(self, chosen: Chosen, per: OutcomePer) -> Counted:
+        table = surveys.c
+        clauses = [
+            *among(table.queue_id, chosen.queues),
+            *among(table.agent_id, chosen.agents),
+        ]
+        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        counts: list[Any] = [
+            sa.func.count(),
+            sa.func.count(table.score),
+            counted(table.score >= GOOD),
+            sa.func.coalesce(sa.func.sum(table.score), 0),
+        ]
+        return Counted(table.at_s, column, counts, clauses)
+
+    async def of_tickets(self, span: Span, per: TicketPer) -> dict[Key, TicketCounts]:
+        """Tickets opened and solved by period, without those that were merged into others."""
+        table = tickets.c
+        column = None if per == "all" else table[per]
+        here: list[Any] = [table.merged_into.is_(None)]
+        took_s = table.solved_at_s - table.created_at_s
+        late = table.solve_spent_s > table.solve_target_s
+        opened = Counted(table.created_at_s, column, [sa.func.count()], here)
+        sums: list[Any] = [
+            sa.func.count(),
+            counted(late),
+            sa.func.sum(took_s),
+            sa.func.sum(table.solve_spent_s),
+        ]
+        solved = Counted(table.solved_at_s, column, sums, here)
+        found: dict[Key, TicketCounts] = {}
+        for key, row in await self._grouped(span, opened, None):
+            found.setdefault(key, TicketCounts()).opened += row[0]
+        for key, row in await self._grouped(span, solved, None):
+            counts = found.setdefault(key, TicketCounts())
+            counts.solved += row[0]
+            counts.late += row[1]
+            counts.solve_s += row[2]
+            counts.open_time_s += row[3]
+        return found
+
+
+_RATIOS = ("first_contact", "transfers", "satisfaction", "mean_score", "response")
+
+
+async def outcome_report(
+    outcomes: Outcomes, span: Span, chosen: Chosen, per: OutcomePer, again_s: float = AGAIN_S
+) -> Report:
+    """Resolution at the first contact, transfers and satisfaction, by period."""
+    counts = ("known", "resolved", "handled", "transferred", "asked", "rated", "good")
+    rows = []
+    for key, one in sorted((await outcomes.of_contacts(span, chosen, per, again_s)).items()):
+        row: dict[str, Any] = {"period": key[0], per: key[1]}
+        row |= {name: getattr(one, name) for name in (*counts, *_RATIOS)}
+        rows.append(row)
+    return Report("outcomes", ("period", per, *counts, *_RATIOS), rows)
+
+
+async def ticket_report(outcomes: Outcomes, span: Span, per: TicketPer) -> Report:
+    """Tickets opened and solved, and how long that took, by period."""
+    rows = []
+    for key, one in sorted((await outcomes.of_tickets(span, per)).items()):
+        rows.append(
+            {
+                "period": key[0],
+                per: key[1],
+                "opened": one.opened,
+                "solved": one.solved,
+                "late": one.late,
+                "average_solve_s": Ratio(one.solve_s, one.solved),
+                "average_open_time_s": Ratio(one.open_time_s, one.solved),
+                "in_time": Ratio(one.solved - one.late, one.solved),
+            }
+        )
+    ratios = ("average_solve_s", "average_open_time_s", "in_time")
+    return Report("tickets", ("period", per, "opened", "solved", "late", *ratios), rows)
