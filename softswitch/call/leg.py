@@ -22,6 +22,7 @@ from softswitch.sip.sdp import (
     make_answer,
     make_offer,
     read_answer,
+    reflects,
 )
 from softswitch.sip.sdp.codecs import codec_of
 from softswitch.sip.uri import NameAddr
@@ -381,7 +382,8 @@ class Leg:
         if self.session is None:
             return
         wiring = self._wiring
-        if not self.answered and status >= 300 and self._offer is not None:
+        calling = self._offer is not None or self._unreadable
+        if not self.answered and status >= 300 and calling:
             wiring.stack.reject(
                 self.session, status, headers=(("Reason", str(cause)),), now_s=wiring.now_s()
             )
@@ -391,18 +393,19 @@ class Leg:
     # -- media -----------------------------------------------------------------------------------------
 
     def _reflects(self, remote: SessionDescription) -> bool:
-        """Whether sending there would hurt: a group, the machine itself, or our own media ports."""
-        media = self._wiring.office.media
+        """Whether sending there would hurt: a group, the machine itself, or our own media ports. Who
+        calls from this machine may name it, and so may a network of loopback addresses."""
+        media, peer = self._wiring.office.media, self._flow.remote[0]
+        own = {self._flow.local[0], media.address}
+        if self.stream is not None:
+            own.add(self.stream.host)
+        looped = address_kind(peer) is AddressKind.LOOPBACK
+        near = looped or peer in own
         for line in remote.media:
             host = remote.host_of(line) or ""
-            kind = address_kind(host)
-            if kind in (AddressKind.MULTICAST, AddressKind.BROADCAST):
+            if host in own and media.ports[0] <= line.port <= media.ports[1]:
                 return True
-            near = address_kind(self._flow.remote[0]) is AddressKind.LOOPBACK
-            if kind is AddressKind.LOOPBACK and not near:
-                return True
-            own = self.stream is not None and host == self.stream.host
-            if own and media.ports[0] <= line.port <= media.ports[1]:
+            if reflects(host, () if near else own, allow_loopback=looped):
                 return True
         return False
 

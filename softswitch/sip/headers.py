@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
-from softswitch.sip.grammar import is_token, split_commas
+from softswitch.sip.grammar import LWS, is_token, split_commas
 
 COMPACT_FORMS: Final[dict[str, str]] = {
     "a": "Accept-Contact",
@@ -150,6 +150,16 @@ class Headers:
             elif line:
                 found.append(line)
         return found
+
+    def lists(self, name: str, tag: str) -> bool:
+        """Whether `tag` (lower case) stands in a list of tokens such as Supported. Tokens have no quotes,
+        so nothing in the line can be wrong enough to raise: what is no token is just not `tag`."""
+        for line in self.get_all(name):
+            if tag in line.lower() and any(
+                part.strip(LWS).lower() == tag for part in line.split(",")
+            ):
+                return True
+        return False
 
     def set(self, name: str, value: str) -> None:
         """Make `value` the only line called `name`, where its first line stood, else at the end."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from softswitch.sip.grammar import parse_number
 
 if TYPE_CHECKING:
-    from softswitch.sip.message import SipMessage, SipRequest, SipResponse
+    from softswitch.sip.message import SipRequest, SipResponse
 
 OPTION: Final = "100rel"
 RSEQ_MAX: Final = 2**32 - 1
@@ -37,14 +37,14 @@ class Unpracked:
 
 def reliability_of(invite: SipRequest) -> Reliability:
     """What an INVITE allows or demands (RFC 3262 3)."""
-    if _lists(invite, "Require"):
+    if invite.headers.lists("Require", OPTION):
         return Reliability.REQUIRED
-    return Reliability.SUPPORTED if _lists(invite, "Supported") else Reliability.NONE
+    return Reliability.SUPPORTED if invite.headers.lists("Supported", OPTION) else Reliability.NONE
 
 
 def rseq_of(response: SipResponse) -> int | None:
     """The number of a reliable provisional response; None for an unreliable one."""
-    if not _lists(response, "Require"):
+    if not response.headers.lists("Require", OPTION):
         return None
     value = response.headers.get("RSeq")
     number = parse_number(value, RSEQ_MAX) if value else None
@@ -61,11 +61,3 @@ def rack_of(prack: SipRequest) -> tuple[int, int, str] | None:
     if rseq is None or cseq is None:
         return None
     return rseq, cseq, words[2]
-
-
-def _lists(message: SipMessage, name: str) -> bool:
-    headers = message.headers
-    for line in headers.get_all(name):
-        if OPTION in line.lower() and OPTION in (tag.lower() for tag in headers.values(name)):
-            return True
-    return False

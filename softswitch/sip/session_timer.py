@@ -61,11 +61,7 @@ def min_se_of(message: SipMessage) -> int:
 def supports_timer(message: SipMessage) -> bool:
     """Whether the peer lists `timer` in Supported (or demands it)."""
     headers = message.headers
-    for name in ("Supported", "Require"):
-        for line in headers.get_all(name):
-            if "timer" in line.lower() and "timer" in (v.lower() for v in headers.values(name)):
-                return True
-    return False
+    return headers.lists("Supported", "timer") or headers.lists("Require", "timer")
 
 
 def too_small(request: SipRequest, config: StackConfig) -> int | None:

@@ -11,10 +11,10 @@ SDP = (
 )
 
 HEADERS: dict[str, bytes] = {
-    "Via": b"SIP/2.0/UDP 10.0.1.1:5060;branch=z9hG4bK-@;rport",
-    "From": b'"Carrier" <sip:+8613800000009@10.0.1.1>;tag=f@',
+    "Via": b"SIP/2.0/UDP 10.0.1.1:5060;branch=z9hG4bK-~;rport",
+    "From": b'"Carrier" <sip:+8613800000009@10.0.1.1>;tag=f~',
     "To": b"<sip:+861000@10.0.0.1>",
-    "Call-ID": b"c@@10.0.1.1",
+    "Call-ID": b"c~@10.0.1.1",
     "CSeq": b"1 INVITE",
     "Max-Forwards": b"70",
     "Contact": b"<sip:carrier@10.0.1.1:5060>;expires=60",
@@ -124,12 +124,12 @@ def message(
     body: bytes = SDP,
     length: bytes | None = None,
 ) -> bytes:
-    """A request; "@" in the values of `HEADERS` is its number."""
+    """A request; "~" in the values of `HEADERS` is its number."""
     mark = b"%d" % number
     wanted = (
         [(name.encode(), value) for name, value in essential(method)] if lines is None else lines
     )
-    written = [name + b": " + value.replace(b"@", mark, 1) for name, value in wanted]
+    written = [name + b": " + value.replace(b"~", mark, 1) for name, value in wanted]
     size = b"%d" % len(body) if length is None else length
     head = [b"%s %s %s" % (method, uri, version), *written, b"Content-Length: " + size]
     return b"\r\n".join(head) + b"\r\n\r\n" + body

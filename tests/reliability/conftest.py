@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import zlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 from softswitch.sim.behaviour import answer
 from softswitch.sim.world import EXCHANGE, World, small_office
@@ -35,8 +37,17 @@ class Attacked:
         self._numbers = itertools.count(1)
         for name, address in (("stranger", STRANGER), ("carrier", CARRIER)):
             socket = world.network.bind(*address)
-            socket.start(lambda data, _, kept=self.answers[name]: kept.append(data))
+            socket.start(partial(self._take, name))
             self._sockets[name] = socket
+
+    def _take(self, name: str, data: bytes, _: object) -> None:
+        """Keep what comes back; a call that is answered is ended at once, or calls would pile up."""
+        self.answers[name].append(data)
+        if data.startswith(b"SIP/2.0 200 ") and b" INVITE\r\n" in data:
+            for method in (b"ACK", b"BYE"):
+                self.send(in_dialog(method, data), name)
+        elif data.startswith(b"BYE "):
+            self.send(data.replace(data.split(b"\r\n")[0], b"SIP/2.0 200 OK", 1), name)
 
     def send(self, data: bytes, source: str = "stranger") -> None:
         self._sockets[source].send_to(data, EXCHANGE)
@@ -92,6 +103,24 @@ class Attacked:
             if size > baseline.get(name, 0) and any(word in name for word in LEAKABLE)
         }
         assert not grown, grown
+
+
+def in_dialog(method: bytes, answer: bytes) -> bytes:
+    """A request in the dialog that a 200 to an INVITE has made."""
+    lines = answer.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    kept = [line for line in lines if line.startswith((b"From:", b"To:", b"Call-ID:"))]
+    number = {b"ACK": b"1", b"BYE": b"2"}[method]
+    head = [
+        method + b" sip:exchange@10.0.0.1:5060 SIP/2.0",
+        b"Via: SIP/2.0/UDP 10.0.1.1:5060;branch=z9hG4bK-"
+        + method
+        + b"%d;rport" % zlib.crc32(answer),
+        *kept,
+        b"CSeq: " + number + b" " + method,
+        b"Max-Forwards: 70",
+        b"Content-Length: 0",
+    ]
+    return b"\r\n".join(head) + b"\r\n\r\n"
 
 
 LEAKABLE = ("transactions", "dialogs", "sessions", "calls", "legs", "streams", "timers", "handles")

@@ -278,3 +278,14 @@ class TestResponses:
         assert message != parse_message(BASE + b"\r\nx")
         assert message != parse_message(RESPONSE + b"\r\n")
         assert "OPTIONS" in repr(message)
+
+
+def test_lists_of_tokens_cannot_be_wrong_enough_to_raise() -> None:
+    headers = Headers(
+        [("Supported", 'x"y, 100REL'), ("Supported", " timer ,"), ("Require", "timers, a timer")]
+    )
+    assert headers.lists("Supported", "100rel")
+    assert headers.lists("Supported", "timer")
+    assert not headers.lists("Supported", "replaces")
+    assert not headers.lists("Require", "timer")
+    assert not headers.lists("Proxy-Require", "timer")
