@@ -13,6 +13,7 @@ from softswitch.sim.behaviour import answer
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World
+from tests.apps.test_acd_memory import again
 
 TICKETS = """
 [[queue]]
@@ -148,3 +149,33 @@ async def test_what_is_refused():
             contacts.done("ticket-2")
         contacts.withdraw("ticket-1")
         await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("with_snapshot", [False, True])
+async def test_tickets_survive_a_crash_in_line_and_in_hand(with_snapshot):
+    async with World(5, office=office()) as first:
+        contacts = first.switch.contacts
+        first.switch.agents.log_in("lilei")
+        for number in range(4):
+            contacts.add(TextContact(f"ticket-{number}", "tickets"))
+        await asyncio.sleep(10)
+        assert contacts.state("ticket-3").phase == "waiting"
+        snapshot = first.switch.centre.host.take_snapshot() if with_snapshot else None
+        async with again(first, 6, down_s=600.0, snapshot=snapshot) as second:
+            contacts, news = second.switch.contacts, News()
+            contacts.listen(news.append)
+            states = {state.contact: state.agent for state in contacts.all()}
+            assert states == {
+                "ticket-0": "lilei",
+                "ticket-1": "lilei",
+                "ticket-2": "lilei",
+                "ticket-3": "",
+            }
+            await second.phone("1001")
+            contacts.done("ticket-1")
+            await asyncio.sleep(1)
+            assert contacts.state("ticket-3").agent == "lilei"
+            for state in contacts.all():
+                contacts.done(state.contact)
+            await second.settle()
