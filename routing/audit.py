@@ -101,7 +101,7 @@ def _agents(floor: Floor, now_s: float) -> list[str]:
 def _standing(agent: Agent, name: str) -> list[str]:
     wrong: list[str] = []
     for pool, seat in agent.pools.items():
-        if pool.kind in agent.free_kinds:
+        if agent.may_take(pool):
             entry = agent.entries.get(pool)
             if entry is None or entry not in pool.free:
                 wrong.append(f"{name}: not found free by {pool.queue.id} {pool.words()}")
@@ -147,7 +147,9 @@ def _idle_beside_waiting(floor: Floor, now_s: float) -> list[str]:
             continue
         kind = KIND_OF[contact.media]
         for agent in floor.agents.values():
-            if kind in agent.free_kinds and may_serve(agent, contact, now_s):
+            pool = contact.pool
+            free = kind in agent.free_kinds and pool is not None and agent.may_take(pool)
+            if free and may_serve(agent, contact, now_s):
                 wrong.append(f"contact {contact.id} waits beside free agent {agent.id}")
     return wrong
 

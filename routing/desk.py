@@ -112,6 +112,7 @@ class Agent:
         "idle_since_s",
         "last_end_s",
         "last_logout_s",
+        "limits",
         "missed",
         "occupancy",
         "occupancy_at_s",
@@ -171,6 +172,21 @@ class Agent:
         self.skills: Mapping[str, int] = config.skills
         self.regions = frozenset(config.regions)
         self.attributes: Mapping[str, Any] = config.attributes
+        self.limits = {
+            membership.queue_id: membership.at_once
+            for membership in config.queues
+            if isinstance(membership, Membership) and membership.at_once is not None
+        }
+
+    def may_take(self, pool: Pool) -> bool:
+        """Whether he is free for this kind of contact, and has not enough of that queue at hand."""
+        return pool.kind in self.free_kinds and not (self.limits and self._is_sated(pool))
+
+    def _is_sated(self, pool: Pool) -> bool:
+        limit = self.limits.get(pool.queue.id)
+        if limit is None or pool.by_hand:
+            return False
+        return sum(work.queue_id == pool.queue.id for work in self.works.values()) >= limit
 
     @property
     def present(self) -> bool:

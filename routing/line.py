@@ -223,7 +223,7 @@ class Queue:
                 else [self.seats[agent_id] for agent_id in only if agent_id in self.seats]
             )
             for seat in members:
-                if pool.admit(seat) and kind in seat.agent.free_kinds:
+                if pool.admit(seat) and seat.agent.may_take(pool):
                     pool.enter(seat, now_s)
         pool.used_s = now_s
         return pool

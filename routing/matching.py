@@ -89,7 +89,7 @@ class Matching:
         kinds = agent.free_kinds
         rivals.clear()
         for pool in agent.pools:
-            if not pool.waiting or pool.kind not in kinds:
+            if not pool.waiting or pool.kind not in kinds or not agent.may_take(pool):
                 continue
             contact = pool.head_for(agent, now_s)
             if contact is None:
@@ -104,7 +104,7 @@ class Matching:
     def _stand_free(self, agent: Agent, now_s: float) -> None:
         """Nobody for him now: he is found by those who come."""
         for pool, seat in agent.pools.items():
-            if pool not in agent.entries and pool.kind in agent.free_kinds:
+            if pool not in agent.entries and agent.may_take(pool):
                 pool.enter(seat, now_s)
 
     def _ready(self, contact: Contact, agent: Agent | None, now_s: float) -> bool:

@@ -70,12 +70,14 @@ class Rng(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """An agent's place in one queue: `level` (tier or penalty, low first), `position` for ordered
-    strategies (0 = order of appearance), `weight` for weighted-random."""
+    strategies (0 = order of appearance), `weight` for weighted-random, `at_once`, how many contacts
+    of this queue he has at hand at most, wrap-up included (None: as many as his capacities allow)."""
 
     queue_id: str
     level: int = 0
     position: int = 0
     weight: float = 1.0
+    at_once: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

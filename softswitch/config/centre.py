@@ -19,11 +19,12 @@ class Region(Section):
 
 class Membership(Section):
     """An agent's place in one queue: `level` (tier or penalty, low ones are asked first), `position` for
-    orders by position, `weight` for a weighted lottery."""
+    orders by position, `weight` for a weighted lottery, `at_once` the most that he has of it at hand."""
 
     level: Level = 0
     position: int = Field(default=0, ge=0, le=1_000_000)
     weight: float = Field(default=1.0, gt=0, le=1_000_000)
+    at_once: int | None = Field(default=None, ge=1, le=1_000)
 
 
 class Capacities(Section):

@@ -11,6 +11,7 @@ from routing.events import (
     AgentRemoved,
     AgentSet,
     AgentStateSet,
+    ContactAssigned,
     ExternalCallEnded,
     ExternalCallStarted,
     OfferAccepted,
@@ -179,6 +180,27 @@ def test_the_less_loaded_come_first(desk):
         office.arrive(f"t{number}", media=Media.TICKET)
         office.accept(f"t{number}")
     assert [office.offered(f"t{n}")[0] for n in range(4)] == ["a", "b", "a", "b"]
+
+
+def test_a_queue_may_have_a_limit_of_its_own(desk, agent):
+    office = desk(
+        (QueueConfig(id="q"), QueueConfig(id="r", wrap_up_s=20)),
+        [agent("a", Membership(queue_id="q"), Membership(queue_id="r", at_once=1))],
+    )
+    for contact_id, queue_id in (("r1", "r"), ("r2", "r"), ("q1", "q"), ("q2", "q")):
+        office.arrive(contact_id, queue_id, media=Media.CHAT)
+        if office.offered(contact_id):
+            office.accept(contact_id)
+    assert [office.offered(c) for c in ("r1", "r2", "q1", "q2")] == [["a"], [], ["a"], ["a"]]
+    office.end("q1")
+    assert office.offered("r2") == [], "one of that queue is at hand"
+    office.end("r1")
+    assert office.offered("r2") == [], "in wrap-up"
+    office.wait(20)
+    assert office.offered("r2") == ["a"]
+    office.arrive("r3", "r", media=Media.CHAT)
+    office.tell(ContactAssigned("r3", "a"))
+    assert office.offered("r3") == ["a"], "by hand, past every rule"
 
 
 def test_tickets_neither_engage_an_agent_nor_count_among_his_calls(desk):

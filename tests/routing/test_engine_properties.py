@@ -108,6 +108,7 @@ def agent_config(name: str, draw: random.Random) -> AgentConfig:
                 level=draw.choice((0, 0, 1, 2)),
                 position=draw.choice((0, 0, 1, 2, 3)),
                 weight=draw.choice((1.0, 3.0)),
+                at_once=draw.choice((None, None, 1, 2)),
             )
             for queue in QUEUES
             if draw.random() < 0.6
