@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak office soak-system bench lab docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak office soak-system ratio bench lab docs lock format clean
 
 setup: $(STAMP)
 
@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/setup
 demo: setup
 	$(BIN)/softswitch demo
 
-test: lint unit realtime interop
+test: lint unit realtime interop ratio
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -43,8 +43,12 @@ office: setup
 soak-system: setup
 	$(BIN)/pytest -q -s -m soak tests/soak/test_whole_system.py
 
+# How far from C, printed at every run; asserts nothing, takes five seconds.
+ratio: setup
+	$(BIN)/python bench/ratio.py
+
 bench: setup
-	$(BIN)/python bench/media.py --save
+	$(BIN)/python bench/media_plane.py --save
 	$(BIN)/python bench/callgen.py --save
 	$(BIN)/python bench/acd.py --save
 

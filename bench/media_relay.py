@@ -11,7 +11,7 @@
 
 Each call has two legs of G.711, 50 packets a second each way (`rtp_generator.py`). CPU is that of the
 worker process alone, as the kernel accounts it, the loopback path of what it sends included.
-bench/media.py runs all of it and keeps the figures.
+bench/media_plane.py runs all of it and keeps the figures.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Run:
     calls: int
     seconds: float = 6.0
     back_end: str = "mmsg"
+    warm_s: float = 2.0
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ def floor(run: Run, directory: Path, name: str = "relay_floor") -> Outcome:
         process.stdin.write(f"{leg} {address[1]}\n")
     process.stdin.write("go\n")
     process.stdin.flush()
-    outcome = drive(generator, process.pid, run.seconds)
+    outcome = drive(generator, process.pid, run.seconds, warm_s=run.warm_s)
     process.stdin.close()
     process.wait()
     generator.io.close()
@@ -142,12 +143,12 @@ async def through_worker(
     ]
     generator = Generator(legs)
     _wire(client, run, legs, generator)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(run.warm_s / 2)
     found: Outcome | str
     if kill:
         found = await _outage(generator, client, run)
     else:
-        found = drive(generator, pid, run.seconds, timed=not conference)
+        found = drive(generator, pid, run.seconds, timed=not conference, warm_s=run.warm_s)
     account.worker_kib = rss_kib(client.snapshot()["workers"][0]["pid"])
     for leg in legs:
         client.release(leg.stream_id)

@@ -155,9 +155,11 @@ class Outcome:
         )
 
 
-def drive(generator: Generator, pid: int, seconds: float, *, timed: bool = True) -> Outcome:
+def drive(
+    generator: Generator, pid: int, seconds: float, *, timed: bool = True, warm_s: float = 2.0
+) -> Outcome:
     """Warm up, run, and tell what process `pid` took; `timed`: what comes back carries the time."""
-    generator.run(2.0, False)
+    generator.run(warm_s, False)
     generator.sent = generator.received = 0
     before, own_before = cpu_ns(pid), time.process_time()
     started = time.perf_counter()

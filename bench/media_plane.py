@@ -1,7 +1,7 @@
 """What the media plane costs: a worker alone on a core, beside a C program and rtpengine doing the same.
 
-    python bench/media.py --save            # everything, about three minutes; keeps it for RESULTS.md
-    python bench/media.py --only record
+    python bench/media_plane.py --save            # everything, about three minutes; keeps it for RESULTS.md
+    python bench/media_plane.py --only record
 
 Calls of G.711, 20 ms, both ways, over loopback; CPU is the worker's alone, what the kernel does for it
 included. The comparison runs in the same minute on the same machine: shares of a core mean little on
@@ -168,7 +168,7 @@ def main() -> None:
             found += part(chosen.seconds)
     figures.show(found)
     if chosen.save:
-        figures.save("media", found)
+        figures.save("media_plane", found)
 
 
 if __name__ == "__main__":
