@@ -185,6 +185,8 @@ class MediaClient:
             if descriptors is not None:
                 yield AddPort(placement.port_id, self._address, placement.port), descriptors
         streams = [self._streams[stream_id] for stream_id in sorted(self._of_worker[worker])]
+        for stream in streams:
+            stream.succeed()
         recordings = [state for state in self._recordings.values() if state.worker == worker]
         for command in told_again(streams, recordings, self._loop.time()):
             yield command, ()

@@ -47,6 +47,13 @@ class StreamState:
     play_since_s: float = 0.0
     play_stopped: bool = False
 
+    def succeed(self) -> None:
+        """Another worker takes over. It knows no packet numbers of the first, so a sealed stream speaks
+        with another SSRC: under the old one its packets would be replays to the peer, sealed with a
+        key stream that has been used (RFC 3711 9.1)."""
+        if self.params is not None and self.params.srtp_out is not None:
+            self.ssrc = (self.ssrc + 1) & 0xFFFFFFFF
+
 
 @dataclass(slots=True)
 class RecordingState:

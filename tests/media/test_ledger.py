@@ -11,6 +11,7 @@ from media.protocol import (
     Prompts,
     StartPlay,
     StartRecording,
+    StreamParams,
     Tone,
 )
 
@@ -43,3 +44,14 @@ def test_what_was_paused_stays_paused():
         StartRecording(4, 1, 2, "a.wav", 2500, True, as_of_s=5.5),
         PauseRecording(4),
     ]
+
+
+def test_a_sealed_stream_speaks_with_another_ssrc_through_a_new_worker():
+    clear, sealed = state(1), state(2)
+    clear.params = StreamParams(("192.0.2.1", 4000))
+    key = "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40
+    sealed.params = StreamParams(("192.0.2.1", 4002), srtp_in=key, srtp_out=key)
+    for stream in (clear, sealed):
+        stream.succeed()
+    told = [each for each in told_again([clear, sealed], [], 1.0) if isinstance(each, OpenStream)]
+    assert [each.ssrc for each in told] == [7, 8]
