@@ -139,6 +139,12 @@ class Outcome:
     worst_ms: float
     generator: float
     seconds: float
+    planned_s: float
+
+    @property
+    def kept_pace(self) -> bool:
+        """The machine let the generator send at its pace; otherwise shares of a core say nothing."""
+        return self.seconds < 1.05 * self.planned_s + 0.15
 
     @property
     def lost(self) -> int:
@@ -152,6 +158,7 @@ class Outcome:
             f"{self.core / calls:.4f} % each  {1e4 * self.core * self.seconds / packets:5.2f} us/packet  "
             f"lost {self.lost:d} of {self.sent}  delay p50 {self.p50_ms:.2f} p99 {self.p99_ms:.2f} "
             f"max {self.worst_ms:.2f} ms  generator {self.generator:.0f} %"
+            f"{'' if self.kept_pace else '  FELL BEHIND'}"
         )
 
 
@@ -176,4 +183,5 @@ def drive(
         float(delays.max()),
         100 * own / elapsed,
         elapsed,
+        seconds,
     )
