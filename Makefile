@@ -48,6 +48,7 @@ ratio: setup
 	$(BIN)/python bench/ratio.py
 
 bench: setup
+	$(BIN)/python bench/digits_heard.py --save
 	$(BIN)/python bench/media_plane.py --save
 	$(BIN)/python bench/callgen.py --save
 	$(BIN)/python bench/acd.py --save
