@@ -4,7 +4,8 @@
 
 Digits of 50 ms through G.711, at every alignment with the tick; white noise below them; speech of the
 prompts (all that are shipped, both languages) below them, by the power of the whole piece, so that its
-vowels come nearer; and the same speech at full level without any digit. Everything goes through the detector in ticks, as in a worker.
+vowels come nearer; and the same speech at full level without any digit. Everything goes through the
+detector in ticks, as in a worker.
 """
 
 from __future__ import annotations
