@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,6 +44,8 @@ from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
 from softswitch.config import Office, load_office
 from softswitch.errors import SoftswitchError, StoreError
+from softswitch.hep import HepExporter
+from softswitch.ladder import decision
 from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
@@ -52,7 +54,8 @@ from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
-from softswitch.trace import Trace, TracedMessage
+from softswitch.trace import Trace, TracedMessage, passed
+from softswitch.traced_calls import CALLS_MAX, TracedCalls
 from softswitch.transport.address import own_address
 from softswitch.transport.dns_lookup import DnsLookup, Lookup, addresses_of
 from softswitch.transport.driver import Driver
@@ -218,6 +221,7 @@ class Switch:
         self.http: HttpServer | None = None
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
+        self.hep: HepExporter | None = None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
@@ -284,6 +288,7 @@ class Switch:
         undo.callback(self.registrar.close)
         undo.callback(self.phone_requests.close)
         undo.push_async_callback(self.trunk_care.stop)
+        undo.callback(self._close_hep)
         await self.trunk_care.start()
         await self.centre.start()
         await self.recordings.start()
@@ -408,6 +413,12 @@ class Switch:
         self.centre.attach(self.control, self.registrar)
         self.call_desk = CallDesk(self.control, self.centre, self.dialplan, self.plane)
         wiring.records.watch(self.centre.watch)
+        self.traced_calls = TracedCalls(self.stack.call_id_of)
+        wiring.records.watch(self.traced_calls)
+        if office.trace.hep is not None:
+            collector = (office.trace.hep.host, office.trace.hep.port)
+            key = office.trace.password or ""
+            self.hep = HepExporter(collector, agent=office.trace.agent, key=key)
 
         self.phone_requests = PhoneRequests(
             wiring, self.control, self.registrar, self.catalogue.mailboxes, self.lines
@@ -586,7 +597,12 @@ class Switch:
             self.store.journal.append(kind, None, data, self._environment.clock.wall_s())
 
     def _tap(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
-        self.trace.note(now_s, direction == "in", flow, data)
+        received = direction == "in"
+        self.trace.note(now_s, received, flow, data)
+        if self.hep is not None:
+            message = TracedMessage(now_s, received, flow, data)
+            call = self.traced_calls.call_of(message.call_id)
+            self.hep.send(passed(message, self._wall_of(now_s)), call or message.call_id)
 
     async def _run_handler(self, call: Call, number: str) -> None:
         await self._handlers[number](call)
@@ -616,6 +632,7 @@ class Switch:
             "uptime_s": now_s - self._started_s,
             "calls": self.call_rows(),
             "registrations": self.registrar.rows(now_s),
+            "hep": self.hep.snapshot() if self.hep is not None else None,
             "lines": self.lines.rows(),
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),
@@ -689,27 +706,43 @@ class Switch:
         journal.append(kind, None, data, self._environment.clock.wall_s())
 
     async def _trace_command(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        wanted = self._sip_call_ids(str(request.get("call") or ""))
-        for message in self.trace.messages(wanted):
-            yield _message_row(message)
+        name = str(request.get("call") or "")
+        legs = self.traced_calls.legs_of(name) if name else None
+        if legs == {}:
+            raise SoftswitchError(f"call {name} is not among the last {CALLS_MAX} calls")
+        wanted = None if legs is None else frozenset(legs)
+        rows = [_message_row(message, legs or {}) for message in self.trace.messages(wanted)]
+        for row in rows:
+            row["wall_s"] = self._wall_of(row["at_s"])
+        if name:
+            rows += await self._decisions(self.traced_calls.name_of(name))
+            rows.sort(key=lambda row: row["at_s"])
+        for row in rows:
+            yield row
         if not request.get("follow"):
             return
         async for message in self.trace.follow():
             if wanted is None or message.call_id in wanted:
-                yield _message_row(message)
+                yield _message_row(message, legs or {})
 
-    def _sip_call_ids(self, call_id: str) -> frozenset[str] | None:
-        """The SIP Call-IDs of one of our calls' legs; None for all calls."""
-        if not call_id:
-            return None
-        found: set[str] = set()
-        for call in self.control.calls:
-            if call.call_id == call_id:
-                for leg in call.legs.values():
-                    dialog = leg.session is not None and self.stack.dialog_of(leg.session)
-                    if dialog:
-                        found.add(str(dialog["call_id"]))
-        return frozenset(found)
+    async def _decisions(self, call_id: str) -> list[dict[str, Any]]:
+        """What the journal says was decided about a call, on the clock of its messages."""
+        if self.store is None:
+            return []
+        await self.store.journal.flush()
+        ahead_s = self._wall_of(0.0)
+        entries = await self.store.entries.of_call(call_id)
+        told = ((entry.at_s - ahead_s, decision(entry.kind, entry.data())) for entry in entries)
+        return [{"at_s": at_s, "decided": words} for at_s, words in told if words is not None]
+
+    def _close_hep(self) -> None:
+        if self.hep is not None:
+            self.hep.close()
+            self.hep = None
+
+    def _wall_of(self, monotonic_s: float) -> float:
+        clock = self._environment.clock
+        return clock.wall_s() - clock.monotonic_s() + monotonic_s
 
 
 def _chance(token: Callable[[], str]) -> Callable[[], float]:
@@ -770,13 +803,16 @@ def _call_row(call: Call, wall_s: float) -> dict[str, Any]:
     }
 
 
-def _message_row(message: TracedMessage) -> dict[str, Any]:
+def _message_row(message: TracedMessage, legs: Mapping[str, str]) -> dict[str, Any]:
     return {
         "at_s": message.at_s,
         "received": message.received,
         "peer": write_host(*message.flow.remote),
+        "local": write_host(*message.flow.local),
+        "transport": message.flow.transport,
+        "leg": legs.get(message.call_id, ""),
         "first_line": message.first_line,
         "cseq": message.cseq,
         "call_id": message.call_id,
-        "raw": message.data.decode("utf-8", "replace"),
+        "raw": message.data.decode("utf-8", "surrogateescape"),
     }

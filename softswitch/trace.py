@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from softswitch.hep import Passed
 from softswitch.sip.flow import Flow
 
 _MESSAGES_MAX = 2_048
@@ -47,6 +48,15 @@ class TracedMessage:
             if colon and name.strip(b" \t").lower() == b"cseq":
                 return value.strip(b" \t").decode("ascii", "replace")
         return ""
+
+
+def passed(message: TracedMessage, wall_s: float) -> Passed:
+    """The message as captures have it, at the wall time given."""
+    flow = message.flow
+    source, destination = flow.local, flow.remote
+    if message.received:
+        source, destination = destination, source
+    return Passed(source, destination, flow.transport, wall_s, message.data)
 
 
 class Trace:

@@ -9,7 +9,7 @@ import pytest
 
 from softswitch.api.admin import AdminServer, ServerNotRunning, ask
 from softswitch.cli.status import records_table, status_tables
-from softswitch.cli.trace import ladder
+from softswitch.cli.trace import messages
 from softswitch.demo import Demo
 from softswitch.errors import SoftswitchError
 
@@ -41,7 +41,7 @@ async def test_demo_call_is_heard_recorded_and_shown(tmp_path):
     assert asked["tables"]["total"] == 1
     assert {row["extension"] for row in snapshots[-1]["registrations"]} == {"1001", "1002"}
     assert not any(at_rest[name] for name in ("calls", "legs", "sessions", "streams", "recordings"))
-    lines = list(ladder(iter(traced)))
+    lines = list(messages(iter(traced)))
     shown = "\n".join(lines)
     for what in ("REGISTER", "INVITE", "180 Ringing", "200 OK", "ACK", "BYE"):
         assert what in shown

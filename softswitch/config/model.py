@@ -28,6 +28,7 @@ from softswitch.config.office import (
     Sip,
     Storage,
     Tls,
+    Trace,
 )
 from softswitch.config.queues import Queue
 from softswitch.config.tickets import Tickets
@@ -62,4 +63,5 @@ class Office(Section):
     agents: Many[Agent] = Field(default=(), alias="agent", max_length=100_000)
     customers: Many[Customer] = Field(default=(), alias="customer", max_length=1_000_000)
     mail: Mail = Mail()
+    trace: Trace = Trace()
     codes: Codes = Codes()

@@ -19,6 +19,8 @@ from softswitch.config.values import (
     PortRange,
     Ports,
     Section,
+    one_text,
+    parse_collector,
     plain_ip,
     text_like,
 )
@@ -216,6 +218,14 @@ class Mail(Section):
         str | None, text_like(r"[^@\s<>]{1,64}@[^@\s<>]{1,255}", "an e-mail address")
     ] = Field(default=None, alias="from")
     username: str | None = Field(default=None, min_length=1, max_length=128)
+    password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
+
+
+class Trace(Section):
+    """``[trace]``: where SIP messages are copied to."""
+
+    hep: Annotated[Listen | None, one_text('"udp://host:port"', parse_collector)] = None
+    agent: int = Field(default=2001, ge=0, le=2**32 - 1)
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
 
 

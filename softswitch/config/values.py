@@ -205,6 +205,16 @@ def _parse_listen(text: str) -> Listen:
     return Listen(transport, host, _DEFAULT_PORTS[transport] if port is None else port)
 
 
+def parse_collector(text: str) -> Listen:
+    """``udp://address:port`` of a Homer collector."""
+    what = '"udp://address:port", as in "udp://192.0.2.9:9060"'
+    transport, separator, rest = text.partition("://")
+    found = split_host_port(rest) if separator and transport == "udp" else None
+    if found is None or plain_ip(found[0]) is None or not found[1]:
+        raise refusal("is not the address of a collector", what)
+    return Listen(transport, found[0], found[1])
+
+
 def _parse_http(text: str) -> HostPort:
     found = split_host_port(text)
     if found is None or found[1] is None:

@@ -358,6 +358,10 @@ class OutgoingInviteSession(InviteSession):
             self._emit(PassUp(request, event.transaction))
 
     @property
+    def call_id(self) -> str:
+        return self._call.call_id
+
+    @property
     def early_dialog(self) -> Dialog | None:
         forks = list(self._forks.values())
         return forks[0].dialog if len(forks) == 1 else None

@@ -147,6 +147,11 @@ class SessionCore:
         return self.terms.session
 
     @property
+    def call_id(self) -> str:
+        """The Call-ID of the session's messages, "" before there is one."""
+        return self.dialog.call_id if self.dialog is not None else ""
+
+    @property
     def early_dialog(self) -> Dialog | None:
         """The one early dialog of a call of ours that rings; None where there are several."""
         return None

@@ -297,6 +297,11 @@ class SipStack:
         unit = self._sessions.by_dialog.get((call_id, local_tag, remote_tag))
         return unit.machine.session if unit is not None else None
 
+    def call_id_of(self, session: int) -> str:
+        """The Call-ID of a session's messages, "" for an unknown one."""
+        unit = self._sessions.units.get(session)
+        return unit.machine.call_id if unit is not None else ""
+
     def dialog_of(self, session: int) -> dict[str, object] | None:
         """Call-ID, tags, targets and flow of a session's dialog, for journals and Replaces."""
         unit = self._sessions.units.get(session)

@@ -1,0 +1,93 @@
+"""The ladder of a call: its legs side by side, the exchange between them, and what it decided. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+COLUMN = 32
+_TIME = 11
+_US = "softswitch"
+
+
+def ladder(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of the drawing.
+
+    Parameters: `rows` in the order of time, each a message (``at_s``, ``received``, ``peer``,
+    ``first_line``, ``cseq``, ``call_id``) or a decision (``at_s``, ``decided``: words). The leg that
+    was there first is drawn on the left, all others on the right of the exchange.
+    """
+    rows = list(rows)
+    legs: list[str] = []
+    names: dict[str, str] = {}
+    for row in rows:
+        if "call_id" in row and row["call_id"] not in names:
+            legs.append(row["call_id"])
+            names[row["call_id"]] = f"{row.get('leg') or ''} {row['peer']}".strip()
+    lanes = [*legs[:1], _US, *legs[1:]]
+    names[_US] = _US
+    yield " " * _TIME + "".join(names[lane][: COLUMN - 2].ljust(COLUMN) for lane in lanes)
+    began_s = rows[0]["at_s"] if rows else 0.0
+    us = lanes.index(_US) if legs else 0
+    for row in rows:
+        time = f"{row['at_s'] - began_s:9.3f}  "
+        if "decided" in row:
+            yield time + _verticals(len(lanes), us, "* " + row["decided"])
+        else:
+            yield time + _arrow(lanes, us, row)
+
+
+def _verticals(lanes: int, at: int, words: str) -> str:
+    before = ("|".ljust(COLUMN)) * at
+    return f"{before}{words}" if lanes else words
+
+
+def _arrow(lanes: list[str], us: int, row: Mapping[str, Any]) -> str:
+    lane = lanes.index(row["call_id"])
+    left, right = min(lane, us), max(lane, us)
+    to_right = row["received"] == (lane < us)
+    words = f" {_what(row)} "
+    width = COLUMN * (right - left) - 1
+    body = words[: width - 1].center(width - 1, "-")
+    shaft = f"{body}>" if to_right else f"<{body}"
+    line = ["|".ljust(COLUMN)] * len(lanes)
+    head = "".join(line[:left])
+    tail = "".join(line[right:]).rstrip() if right < len(lanes) else ""
+    return f"{head}|{shaft}{tail}"
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    first = str(row["first_line"])
+    if first.startswith("SIP/2.0 "):
+        method = str(row["cseq"]).rpartition(" ")[2]
+        return f"{first.removeprefix('SIP/2.0 ')} ({method})"[: COLUMN - 3]
+    return first.partition(" ")[0]
+
+
+def decision(kind: str, data: Mapping[str, Any]) -> str | None:
+    """What an entry of the journal says that was decided, in words; None: nothing to be drawn."""
+    match kind:
+        case "call-started":
+            return f"call from {data.get('number_from')} to {data.get('number_to')}"
+        case "call-routed":
+            return f"goes to {data.get('kind')} {data.get('name')}".rstrip()
+        case "call-forwarded":
+            return f"forwarded by {data.get('by')} to {data.get('to')}"
+        case "transfer":
+            return f"transfer ({data.get('how')}) by {data.get('by')} to {data.get('to')}"
+        case "call-answered":
+            return "the caller is answered"
+        case "call-held":
+            return f"leg {data.get('leg')} holds"
+        case "call-resumed":
+            return f"leg {data.get('leg')} resumes"
+        case "recording-started":
+            return f"recorded as {data.get('name')}"
+        case "leg-ended":
+            return f"leg {data.get('leg')} over: {data.get('by')}, {data.get('status')}"
+        case "call-ended":
+            return f"ended by {data.get('by')}: {data.get('outcome')} (Q.850 {data.get('q850')})"
+    if kind.startswith(("acd-", "conference-")) and kind != "acd-event":
+        more = ", ".join(f"{k} {v}" for k, v in data.items() if isinstance(v, str | int) and v)
+        return f"{kind.removeprefix('acd-')}: {more}"[:100]
+    return None

@@ -1,0 +1,76 @@
+"""Which SIP messages belong to which call: the Call-IDs of its legs, kept for a while after its end."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from softswitch.call.call import Call
+    from softswitch.call.leg import Leg
+
+CALLS_MAX = 2_000
+LEGS_MAX = 64
+
+
+class TracedCalls:
+    """Follows calls as a `CallWatcher`; the oldest are forgotten beyond `CALLS_MAX`.
+
+    Parameters: `sip_call_id(session)` gives the Call-ID of a session of the stack.
+    """
+
+    def __init__(self, sip_call_id: Callable[[int], str]) -> None:
+        self._sip_call_id = sip_call_id
+        self._legs: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._calls: dict[str, str] = {}
+
+    def legs_of(self, call_id: str) -> dict[str, str]:
+        """The endpoints of a call's legs by their SIP Call-ID. `call_id` may be the end of the id, as
+        people copy it; nothing where no call, or more than one, has it."""
+        exact = self._legs.get(call_id)
+        if exact is not None:
+            return dict(exact)
+        found = [name for name in self._legs if name.endswith(call_id)]
+        return dict(self._legs[found[0]]) if len(found) == 1 else {}
+
+    def name_of(self, call_id: str) -> str:
+        """The whole id of a call that is known by its end."""
+        if call_id in self._legs:
+            return call_id
+        found = [name for name in self._legs if name.endswith(call_id)]
+        return found[0] if len(found) == 1 else call_id
+
+    def call_of(self, sip_call_id: str) -> str:
+        """The call that a SIP Call-ID belongs to, "" for none."""
+        return self._calls.get(sip_call_id, "")
+
+    def snapshot(self) -> dict[str, int]:
+        return {"calls": len(self._legs)}
+
+    # -- as a CallWatcher --------------------------------------------------------------------------
+
+    def call_started(self, call: Call) -> None:
+        self._legs[call.call_id] = {}
+        if len(self._legs) > CALLS_MAX:
+            _, legs = self._legs.popitem(last=False)
+            for name in legs:
+                self._calls.pop(name, None)
+
+    def leg_started(self, call: Call, leg: Leg) -> None:
+        legs = self._legs.get(call.call_id)
+        if legs is None or leg.session is None or len(legs) >= LEGS_MAX:
+            return
+        name = self._sip_call_id(leg.session)
+        if name:
+            legs[name] = leg.label
+            self._calls[name] = call.call_id
+
+    def call_routed(self, call: Call, kind: str, name: str) -> None:
+        """Of no interest here, as the rest."""
+
+    def leg_ended(self, call: Call, leg: Leg, by: str) -> None: ...
+
+    def held(self, call: Call, leg: Leg, on: bool) -> None: ...
+
+    def call_ended(self, call: Call, by: str) -> None: ...

@@ -1,0 +1,147 @@
+"""The ladder of a call, its capture file, and what Homer is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from softswitch.config import InvalidOffice, parse_office
+from softswitch.hep import HepExporter, Passed, hep3
+from softswitch.ladder import decision, ladder
+from softswitch.pcap import pcap
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World, small_office
+
+OPTIONS = (
+    b"OPTIONS sip:1001@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
+    b"From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: x@y\r\nCSeq: 1 OPTIONS\r\n"
+    b"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+)
+FOUR = Passed(("192.0.2.1", 5060), ("198.51.100.2", 5080), "udp", 1_700_000_000.25, OPTIONS)
+SIX = Passed(("2001:db8::1", 5060), ("2001:db8::2", 5061), "tls", 1_700_000_000.0, OPTIONS)
+
+
+def chunks(packet):
+    """Vendor, type and value of each chunk, by a reader of its own (HEP3 rev 12, section 3)."""
+    assert packet[:4] == b"HEP3"
+    assert struct.unpack("!H", packet[4:6])[0] == len(packet)
+    at, found = 6, {}
+    while at < len(packet):
+        vendor, kind, length = struct.unpack("!HHH", packet[at : at + 6])
+        assert vendor == 0
+        assert kind not in found
+        found[kind] = packet[at + 6 : at + length]
+        at += length
+    assert at == len(packet)
+    return found
+
+
+def test_a_hep_packet_octet_by_octet():
+    found = chunks(hep3(FOUR, agent=2001, key="secret", correlation="c1"))
+    assert found == {
+        1: b"\x02",
+        2: b"\x11",
+        3: bytes([192, 0, 2, 1]),
+        4: bytes([198, 51, 100, 2]),
+        7: struct.pack("!H", 5060),
+        8: struct.pack("!H", 5080),
+        9: struct.pack("!I", 1_700_000_000),
+        10: struct.pack("!I", 250_000),
+        11: b"\x01",
+        12: struct.pack("!I", 2001),
+        14: b"secret",
+        15: OPTIONS,
+        17: b"c1",
+    }
+
+
+def test_a_hep_packet_of_ipv6_over_tls():
+    found = chunks(hep3(SIX, agent=7))
+    assert found[1] == b"\x0a"
+    assert found[2] == b"\x06"
+    assert found[5] == socket.inet_pton(socket.AF_INET6, "2001:db8::1")
+    assert found[6] == socket.inet_pton(socket.AF_INET6, "2001:db8::2")
+    assert not found.keys() & {3, 4, 14, 17}
+
+
+def test_an_exporter_waits_for_nobody():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(5)
+        exporter = HepExporter(collector.getsockname(), agent=1)
+        exporter.send(FOUR)
+        assert chunks(collector.recv(65536))[15] == OPTIONS
+        exporter.send(Passed(("nowhere", 1), ("h", 2), "udp", 0.0, b""))
+        assert exporter.snapshot() == {"sent": 1, "lost": 1}
+        exporter.close()
+
+
+@pytest.mark.parametrize("where", ["192.0.2.9:9060", "tcp://192.0.2.9:9060", "udp://homer"])
+def test_a_collector_has_an_address(where):
+    with pytest.raises(InvalidOffice, match=r"trace\.hep"):
+        parse_office(f'[trace]\nhep = "{where}"\n', "office")
+
+
+def test_tshark_reads_the_capture_file(tmp_path: Path):
+    tshark = shutil.which("tshark")
+    if tshark is None:
+        pytest.skip("tshark is missing: apt-get install tshark")
+    path = tmp_path / "call.pcap"
+    path.write_bytes(pcap([FOUR, SIX]))
+    fields = ("ip.src", "ipv6.dst", "udp.dstport", "sip.Method", "sip.Call-ID", "_ws.expert")
+    done = subprocess.run(
+        [
+            *(tshark, "-r", path, "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"),
+            *("-T", "fields", *(part for field in fields for part in ("-e", field))),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "192.0.2.1\t\t5080\tOPTIONS\tx@y\t",
+        "\t2001:db8::2\t5061\tOPTIONS\tx@y\t",
+    ]
+
+
+@simulated()
+async def test_the_ladder_of_a_call_and_what_was_decided():
+    async with World(1, office=small_office()) as world:
+        caller, _ = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        call.hang_up()
+        await asyncio.sleep(1)
+        (name,) = {entry.call_id for entry in world.journal.entries if entry.call_id}
+        rows = [row async for row in world.switch._trace_command({"call": name[-6:]})]
+        assert {row["leg"] for row in rows} == {"extension:1001", "extension:1002"}
+        ahead_s = world.clock.wall_s() - world.clock.monotonic_s()
+        told = [
+            {"at_s": e.at_s - ahead_s, "decided": decision(e.kind, e.data)}
+            for e in world.journal.of_call(name)
+            if decision(e.kind, e.data)
+        ]
+        lines = list(ladder(sorted([*rows, *told], key=lambda row: row["at_s"])))
+        text = "\n".join(lines)
+        head = "extension:1001 10.0.2.1:5060 softswitch extension:1002 10.0.2.2:5060"
+        assert lines[0].split() == head.split()
+        for words in ("* call from 1001 to 1002", "* goes to extension 1002", "* ended by caller"):
+            assert words in text
+        into = next(line for line in lines if "INVITE -" in line)
+        onward = [line for line in lines if "INVITE -" in line][-1]
+        assert into.index(">") < onward.index("INVITE")
+        assert any("<" in line and "200 OK (INVITE)" in line for line in lines)
+        await world.settle()
+
+
+@simulated()
+async def test_a_call_that_is_not_known_is_said():
+    async with World(2) as world:
+        with pytest.raises(Exception, match="not among the last"):
+            [row async for row in world.switch._trace_command({"call": "nobody"})]
