@@ -108,7 +108,45 @@ async def _tickets(
     ]
 
 
-SOURCES: list[Source] = [_calls, _notes, _tickets]
+async def _surveys(
+    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+) -> list[Happening]:
+    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
+    found = await service.store.outcomes.surveys_of(sorted(numbers), limit, until_s)
+    return [
+        Happening(
+            one.at_s,
+            "survey",
+            f"survey:{one.seq}",
+            f"{one.survey}: {'no answer' if one.score is None else one.score}",
+            {"call": one.call_id, "queue": one.queue_id, "agent": one.agent_id},
+        )
+        for one in found
+    ]
+
+
+async def _voicemails(
+    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+) -> list[Happening]:
+    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
+    boxes = service.switch.catalogue.mailboxes
+    found = [
+        Happening(
+            message.at_s,
+            "voicemail",
+            f"voicemail:{message.message_id}",
+            f"{message.duration_s:.0f} s for box {message.box}",
+            {"call": message.call_id, "box": message.box, "heard": message.heard},
+        )
+        for extension in service.office.extensions
+        if extension.voicemail is not None
+        for message in boxes.messages(extension.number)
+        if message.number_from in numbers and (until_s is None or message.at_s <= until_s)
+    ]
+    return sorted(found, key=_order)[:limit]
+
+
+SOURCES: list[Source] = [_calls, _notes, _tickets, _surveys, _voicemails]
 
 
 def spellings(phone: str) -> list[str]:

@@ -28,6 +28,7 @@ COMMANDS = (
     "trace",
     "unban",
     "reload",
+    "rebuild",
     "demo",
     "load",
     "doctor",

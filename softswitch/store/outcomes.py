@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from routing.stats import Ratio
 from softswitch.store.periods import Span
+from softswitch.store.reading import reading
 from softswitch.store.report import Report
 from softswitch.store.rolls import counted
 from softswitch.store.schema_centre import handlings, queue_visits, surveys
@@ -17,6 +19,7 @@ from softswitch.store.statistics import Chosen, Counted, Key, Statistics, among
 
 AGAIN_S = 7 * 86_400.0
 """Who calls again within it was not helped the first time."""
+_PAGE_MAX = 1_000
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
 OutcomePer = Literal["all", "queue", "agent"]
@@ -91,6 +94,18 @@ class Outcomes(Statistics):
                 for name, value in zip(names, row, strict=True):
                     setattr(so_far, name, getattr(so_far, name) + value)
         return found
+
+    async def surveys_of(
+        self, callers: Sequence[str], limit: int, until_s: float | None = None
+    ) -> list[Any]:
+        """What some numbers answered when they were asked, newest first, as rows of `surveys`."""
+        table = surveys.c
+        query = sa.select(surveys).where(table.caller.in_(list(callers)))
+        if until_s is not None:
+            query = query.where(table.at_s <= until_s)
+        query = query.order_by(table.at_s.desc()).limit(max(0, min(limit, _PAGE_MAX)))
+        async with reading(self._database) as connection:
+            return list((await connection.execute(query)).all())
 
     def _first_contacts(self, chosen: Chosen, per: OutcomePer, again_s: float) -> Counted:
         table, later = queue_visits.c, queue_visits.alias("later").c

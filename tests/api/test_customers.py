@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from softswitch.apps.mailbox import Message
+
 WANG = {"name": "Wang Wei", "phones": ["138 0000 0001"], "tags": ["vip"], "priority": 5}
 CSV = {"Content-Type": "text/csv"}
 
@@ -119,3 +121,27 @@ async def test_what_is_exported_is_imported_again_and_executes_nothing(api: Any)
         == (two["name"], two["fields"])
         == (evil["name"], {"City": "@x"})
     )
+
+
+async def test_the_timeline_has_surveys_and_voicemails(api: Any) -> None:
+    agent = await api.as_role("agent")
+    phone = "+8613800000001"
+    customer = await agent.post("/customers", {"name": "Wang Wei", "phones": [phone]})
+    asked = {"survey": "satisfaction", "queue": "support", "agent": "lilei", "score": 2}
+    api.store.journal.append("survey", "c1", {**asked, "caller": "13800000001"}, 1_000.0)
+    await api.store.journal.flush()
+    boxes = api.switch.catalogue.mailboxes
+    message = Message(
+        message_id="m1", box="1001", call_id="c2", number_from=phone, caller_name="", at_s=2_000.0
+    )
+    boxes.messages = lambda box: [message] if box == "1001" else []
+    path = f"/customers/{customer['id']}/timeline"
+    found = (await agent.get(path))["items"]
+    assert [(m["kind"], m["thing"].partition(":")[0]) for m in found] == [
+        ("voicemail", "voicemail"),
+        ("survey", "survey"),
+    ]
+    assert found[1]["summary"] == "satisfaction: 2"
+    first = await agent.get(path, params={"limit": 1})
+    rest = await agent.get(path, params={"limit": 1, "cursor": first["next"]})
+    assert [m["kind"] for m in first["items"] + rest["items"]] == ["voicemail", "survey"]

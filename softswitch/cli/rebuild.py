@@ -1,0 +1,36 @@
+"""`softswitch rebuild`: make what is read from the journal anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def rebuild(
+        place: Annotated[Path, typer.Argument(help="office.toml, with the server stopped.")] = Path(
+            "office.toml"
+        ),
+    ) -> None:
+        """Make call records, segments, queue visits, offers and agents' states anew from the journal.
+
+        The server must not be running; what people wrote (customers, tickets, users) is not touched.
+        """
+        import asyncio
+
+        from softswitch.config import load_office
+        from softswitch.store import Store
+
+        office = load_office(place / "office.toml" if place.is_dir() else place)
+
+        async def make_anew() -> int:
+            store = await Store.open(office.storage.directory, database=office.storage.database)
+            try:
+                return await store.rebuild()
+            finally:
+                await store.close()
+
+        typer.echo(f"{asyncio.run(make_anew())} call records were made anew from the journal")

@@ -1,0 +1,448 @@
+"""Rows 19, 48, 49, 50 and 56 of the reliability programme, with their figures.
+
+What must hold is asserted: no record lost, none twice, whatever the disk does. How long things took is
+printed. `FAULT_S=60 pytest -s tests/store/test_fault_rows.py` lets the faults last as long as the programme
+asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import errno
+import io
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from softswitch.store import log as log_module
+from softswitch.store.customer_files import read_customers, write_customers
+from softswitch.store.customers import Profile
+from softswitch.store.migrate import HEAD, migrate
+from softswitch.store.sheet import Sheet, to_csv, to_xlsx
+from softswitch.store.tickets import Matter
+
+FAULT_S = float(os.environ.get("FAULT_S", "1"))
+RATE = 50  # calls a second while something fails
+SHORT = {"lock_wait_s": 0.2}
+
+
+class Lag:
+    """How late the event loop was at the worst, in milliseconds."""
+
+    worst_ms = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            before_s = time.perf_counter()
+            await asyncio.sleep(0.005)
+            self.worst_ms = max(self.worst_ms, (time.perf_counter() - before_s - 0.005) * 1_000)
+
+
+@asynccontextmanager
+async def lag() -> AsyncIterator[Lag]:
+    found = Lag()
+    task = asyncio.create_task(found.watch())
+    try:
+        yield found
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def calls_for(tools: Any, seconds: float, first: int = 0) -> int:
+    """Write whole calls at `RATE` for some time; how many there are then."""
+    number = first
+    until_s = time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        tools.calls.whole(f"c{number}")
+        number += 1
+        await asyncio.sleep(1 / RATE)
+    return number
+
+
+async def account(tools: Any, builders: Any, directory: Path, calls: int) -> dict[str, int]:
+    """What is missing and what is there twice, of calls and of entries; asserted to be nothing."""
+    await tools.flush_until_good()
+    ids = [row[0] for row in builders.sql(directory, "SELECT call_id FROM calls")]
+    count, distinct, last = builders.sql(
+        directory, "SELECT count(*), count(DISTINCT seq), max(seq) FROM journal"
+    )[0]
+    wanted = {f"c{number}" for number in range(calls)}
+    ended = builders.sql(directory, "SELECT count(*) FROM calls WHERE ended_at_s IS NULL")[0][0]
+    found = {"lost": len(wanted - set(ids)), "doubled": len(ids) - len(set(ids))}
+    assert found == {"lost": 0, "doubled": 0}
+    assert (count, distinct, last) == (tools.calls.entries,) * 3
+    assert ended == 0
+    assert tools.journal.snapshot()["lost"] == 0
+    return found
+
+
+async def alarm(tools: Any) -> float:
+    """Seconds until something was said."""
+    since_s = time.perf_counter()
+    async with asyncio.timeout(20):
+        while not tools.journal.alarms:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return round(time.perf_counter() - since_s, 2)
+
+
+# -- row 48 ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(directory: Path) -> Iterator[Callable[[str], None]]:
+    """A file system of 1 MiB, and how to give it another size."""
+    directory.mkdir()
+
+    def mount(*options: str) -> int:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", str(directory)]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    if mount("size=1m") != 0:
+        pytest.skip("a file system cannot be mounted here; run as root")
+    try:
+        yield lambda size: (mount("remount", f"size={size}"), None)[1]
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True, capture_output=True)
+
+
+async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) -> None:
+    with small_disk(tmp_path / "disk") as resize:
+        directory = tmp_path / "disk" / "var"
+        async with store_tools.opened(directory, **SHORT) as tools, lag() as late:
+            calls = 0
+            while not tools.journal.alarms and calls < 5_000:
+                tools.calls.whole(f"c{calls}")
+                calls += 1
+                await asyncio.sleep(0.001)
+            assert {a.source for a in tools.alarms} & {"log", "database"}
+            full_at = calls
+            calls = await calls_for(tools, FAULT_S, calls)
+            resize("64m")
+            found = await account(tools, store_tools, directory, calls)
+            assert tools.journal.alarms == {}
+        row(
+            48,
+            "disk of 1 MiB full",
+            calls=calls,
+            full_after=full_at,
+            **found,
+            loop_lag_ms=round(late.worst_ms, 1),
+        )
+
+
+# -- row 49 ---------------------------------------------------------------------------------------------
+
+
+async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
+    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+        with store_tools.locked(tmp_path):
+            tools.calls.whole("c0")
+            said_s = await alarm(tools)
+            calls = await calls_for(tools, FAULT_S, 1)
+        found = await account(tools, store_tools, tmp_path, calls)
+    row(
+        49,
+        f"database locked for {FAULT_S:.0f} s",
+        calls=calls,
+        alarm_s=said_s,
+        **found,
+        loop_lag_ms=round(late.worst_ms, 1),
+    )
+
+
+@pytest.mark.parametrize("what", ["page", "deleted"])
+async def test_row_49_a_damaged_or_deleted_database(
+    tmp_path: Path, store_tools: Any, row: Any, what: str
+) -> None:
+    file = tmp_path / "softswitch.db"
+    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+        calls = await calls_for(tools, 0.2)
+        assert await tools.journal.flush()
+        if what == "deleted":
+            file.unlink()
+            calls = await calls_for(tools, 0.3, calls)
+            found = await account(tools, store_tools, tmp_path, calls)
+    if what == "page":
+        with file.open("r+b") as stream:
+            stream.seek(4_096 * 4)
+            stream.write(b"\xa5" * 8_192)
+        since_s = time.perf_counter()
+        async with store_tools.opened(tmp_path, **SHORT) as again, lag() as late:
+            started_s = round(time.perf_counter() - since_s, 2)
+            again.calls.entries = tools.calls.entries
+            calls = await calls_for(again, 0.2, calls)
+            found = await account(again, store_tools, tmp_path, calls)
+        found["start_s"] = started_s
+    row(49, f"database {what}", calls=calls, **found, loop_lag_ms=round(late.worst_ms, 1))
+
+
+# -- row 50 ---------------------------------------------------------------------------------------------
+
+
+async def test_row_50_a_slow_disk(
+    tmp_path: Path, store_tools: Any, row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def slowly(file: int) -> None:
+        time.sleep(FAULT_S)
+        real(file)
+
+    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+        monkeypatch.setattr(log_module.os, "fdatasync", slowly, raising=False)
+        monkeypatch.setattr(log_module.os, "fsync", slowly)
+        calls = await calls_for(tools, 2 * FAULT_S)
+        monkeypatch.undo()
+        found = await account(tools, store_tools, tmp_path, calls)
+    row(
+        50,
+        f"fsync takes {FAULT_S:.0f} s",
+        calls=calls,
+        **found,
+        loop_lag_ms=round(late.worst_ms, 1),
+    )
+
+
+async def test_row_50_a_failing_sync_is_never_taken_for_good(
+    tmp_path: Path, store_tools: Any, row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[int] = []
+
+    def failing(file: int) -> None:
+        failed.append(os.fstat(file).st_ino)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+        calls = await calls_for(tools, 0.2)
+        assert await tools.journal.flush()
+        monkeypatch.setattr(log_module.os, "fdatasync", failing, raising=False)
+        monkeypatch.setattr(log_module.os, "fsync", failing)
+        tools.calls.whole(f"c{calls}")
+        said_s = await alarm(tools)
+        calls = await calls_for(tools, FAULT_S, calls + 1)
+        monkeypatch.undo()
+        assert len(failed) == len(set(failed)), "no file is synced again after it failed once"
+        found = await account(tools, store_tools, tmp_path, calls)
+    # What counts is a start from what is on the disk.
+    async with store_tools.opened(tmp_path) as again:
+        again.calls.entries = tools.calls.entries
+        await account(again, store_tools, tmp_path, calls)
+    row(
+        50,
+        "fsync fails (EIO)",
+        calls=calls,
+        alarm_s=said_s,
+        failed_syncs=len(failed),
+        **found,
+        loop_lag_ms=round(late.worst_ms, 1),
+    )
+
+
+# -- row 56 ---------------------------------------------------------------------------------------------
+
+RELEASED = "0006"
+"""The schema of the version before; its databases are upgraded, and this version's taken back to it."""
+
+
+async def test_row_56_upgrade_and_downgrade(tmp_path: Path, any_store: Any, row: Any) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        calls = await calls_for(tools, 0.3)
+        tools.calls.start("open")  # up while the version is changed
+        await tools.store.customers.add("user:a", Profile(name="Wang", phones=["+8613800000001"]))
+        await tools.store.tickets.add("user:a", Matter(subject="No dial tone"))
+        assert await tools.journal.flush()
+        await move(tools, RELEASED)
+    before = any_store.sql(tmp_path, "SELECT count(*), max(seq) FROM journal")
+    since_s = time.perf_counter()
+    async with any_store.opened(tmp_path) as again:
+        gap_s = round(time.perf_counter() - since_s, 2)
+        again.calls.entries = tools.calls.entries
+        again.calls.answer("open")
+        again.calls.end("open")
+        assert await again.journal.flush()
+        await asyncio.wait_for(again.journal.told_all.wait(), 20)
+        entries = tools.calls.entries + 2  # the customer's and the ticket's
+        assert before == [(entries, entries)]
+        record = await again.store.calls.get("open")
+        assert record.status == "answered"
+        ids = {r[0] for r in any_store.sql(tmp_path, "SELECT call_id FROM calls")}
+        lost = len({f"c{n}" for n in range(calls)} - ids)
+        assert lost == 0
+        found = await again.store.customers.find_by_phone("+8613800000001")
+        assert [one.profile.name for one in found] == ["Wang"]
+        (ticket,) = await again.store.tickets.page(_any())
+        assert (ticket.matter.subject, ticket.steps_taken) == ("No dial tone", ())
+    row(
+        56,
+        f"downgrade to {RELEASED} and upgrade to {HEAD} with a call up ({any_store.dialect})",
+        calls=calls,
+        lost=lost,
+        gap_s=gap_s,
+    )
+
+
+def _any() -> Any:
+    from softswitch.store.tickets import TicketFilter
+
+    return TicketFilter()
+
+
+async def move(tools: Any, revision: str) -> None:
+    """Bring an open store's database to a revision."""
+    writer = tools.store._database.writer
+    async with tools.journal.exclusive, writer.begin():
+        await writer.run_sync(lambda connection: migrate(connection, revision))
+
+
+# -- row 19 ---------------------------------------------------------------------------------------------
+
+STRINGS = (
+    "'; DROP TABLE customers; --",
+    '" OR "1"="1',
+    "1; SELECT pg_sleep(9)",
+    "Robert'); DELETE FROM calls;--",
+    "=cmd|' /C calc'!A0",
+    "+SUM(1+1)*cmd",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+9)",
+    "\tTab=1",
+    "\r=1+1",
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "{{7*7}}",
+    "${jndi:ldap://x.example/a}",
+    "%n%s%x",
+    "../../../etc/passwd",
+    "..\\..\\boot.ini",
+    "a\nlevel=ERROR forged line",
+    "a\r\nSet-Cookie: x=1",
+    "\u202egnp.exe",
+    "\x1b[31mred",
+    "\ufeff\u2028\u0085x",
+)
+
+
+async def test_row_19_what_is_injected_stays_text(
+    tmp_path: Path, any_store: Any, row: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(STRINGS) == 23
+    caplog.set_level(logging.INFO)
+    async with any_store.opened(tmp_path) as tools:
+        store, append = tools.store, tools.journal.append
+        for number, text in enumerate(STRINGS):
+            call = f"c{number}"
+            told = {"number_from": text, "caller_name": text, "number_to": "1002"}
+            append("call-started", call, told, 1_000.0 + number)
+            append("call-ended", call, {"user_agent": text, "sip_call_id": text}, 1_060.0)
+            customer = await store.customers.add(text, Profile(name=text, fields={"F": text}))
+            ticket = await store.tickets.add(text, Matter(subject=text, tags=[text[:60]]))
+            await store.tickets.comment(text, ticket.id, text, public=False)
+            kept = await store.attachments.add(text, ticket.id, text, "text/plain", b"x")
+            assert "/" not in kept.name
+            assert "\\" not in kept.name
+            assert kept.name.isprintable()
+            assert (await store.customers.get(customer.id)).profile.name == text
+            assert (await store.tickets.get(ticket.id)).matter.subject == text
+            assert (await store.tickets.comments(ticket.id))[0].text == text
+            await store.customers.page(_asking(text))
+        assert await tools.journal.flush()
+        for number, text in enumerate(STRINGS):
+            record = await store.calls.get(f"c{number}")
+            assert (record.number_from, record.caller_name) == (text, text)
+        customers = await store.customers.page(_asking(""), 100)
+        assert len(customers) == len(STRINGS)
+        data = write_customers(customers)
+        cells = [c for line in csv.reader(io.StringIO(data.decode("utf-8-sig"))) for c in line]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+        back = read_customers(data, lambda number: number)
+        assert {p.name.strip() for _, p in back.profiles} == {t.strip() for t in STRINGS}
+        sheet = Sheet("all", ["text"], [[text] for text in STRINGS])
+        assert b"<f>" not in await asyncio.to_thread(_xml_of, to_xlsx([sheet]))
+        assert to_csv(sheet).count(b"\r\n") >= len(STRINGS)
+        lines = await store.ledger.lines(limit=1_000)
+        assert all(json.dumps(line.details) for line in lines)
+    assert await asyncio.to_thread(_outside, tmp_path) == []
+    assert not [m for m in caplog.messages if "forged" in m and "\n" in m]
+    row(
+        19,
+        f"injection strings ({any_store.dialect})",
+        strings=len(STRINGS),
+        sinks="database, journal, search, csv, xlsx, json, log, file name",
+        executions=0,
+        files_outside=0,
+    )
+
+
+def _outside(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.resolve().is_relative_to(folder)]
+
+
+def _asking(text: str) -> Any:
+    from softswitch.store.customers import CustomerFilter
+
+    return CustomerFilter(text=text)
+
+
+def _xml_of(book: bytes) -> bytes:
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(book)) as parts:
+        return b"".join(parts.read(name) for name in parts.namelist())
+
+
+# -- rebuilt --------------------------------------------------------------------------------------------
+
+
+async def test_what_is_rebuilt_is_what_was_live(tmp_path: Path, any_store: Any) -> None:
+    """Every table that follows from the journal, row by row."""
+    from softswitch.store.projection_centre import STORY_TABLES
+    from softswitch.store.schema import calls
+    from softswitch.store.schema_centre import agent_states
+
+    async with any_store.opened(tmp_path) as tools:
+        append = tools.journal.append
+        for number in range(12):
+            call, at_s = f"q{number}", 1_000.0 + 50 * number
+            about = {"contact": call, "queue": "support", "agent": "li", "offer": call}
+            tools.calls.start(call, at_s)
+            for kind, data in (
+                ("acd-queued", {"caller": "+8610"}),
+                ("acd-offered", {}),
+                ("acd-agent-state", {"new": "offered", "old": "available"}),
+                ("acd-connected", {"waited_s": 3.0}),
+                ("acd-handled", {"talk_s": 9.0, "wrap_up_s": 2.0, "outcome": "ended"}),
+                ("survey", {"survey": "s", "score": number % 6 or None}),
+                ("acd-closed", {"outcome": "answered", "waited_s": 3.0}),
+            ):
+                append(kind, call, {**about, **data}, at_s + 10)
+            if number % 3:
+                tools.calls.end(call, at_s + 30)
+            if number % 4 == 0:
+                await tools.journal.flush()  # in many groups, and in few
+        await tools.journal.flush()
+        tables = [calls, agent_states, *STORY_TABLES]
+        before = await _rows(tools, tables)
+        assert all(before.values())
+        await tools.store.rebuild()
+        assert await _rows(tools, tables) == before
+
+
+async def _rows(tools: Any, tables: list[sa.Table]) -> dict[str, list[Any]]:
+    found = {}
+    async with tools.store._database.connect() as connection:
+        for table in tables:
+            rows = (await connection.execute(sa.select(table))).all()
+            found[table.name] = sorted(tuple(row) for row in rows)
+    return found
