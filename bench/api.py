@@ -3,8 +3,8 @@
     python bench/api.py --save
 
 The switch, its API, its media worker and the client of the API share one core; callgen, which keeps its own
-busy, has the other. Requests are sent at fixed times whether or not those before have been answered, and each is timed from when it was due.
-What the same calls lose and cost without requests is measured first.
+busy, has the other. Requests are sent at fixed times whether or not those before have been answered, and each
+is timed from when it was due. What the same calls lose and cost without requests is measured first.
 """
 
 from __future__ import annotations

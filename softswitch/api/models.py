@@ -34,8 +34,8 @@ Body = Annotated[Text, Field(max_length=20_000)]
 """Some paragraphs."""
 Tag = Annotated[Text, Field(min_length=1, max_length=64)]
 Epoch = Annotated[float, Field(ge=0, le=2e11, description="Seconds since 1970, UTC.")]
-Id = Annotated[int, Path(ge=1, le=ID_MAX)]
-NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.+:@-]{1,128}$")]
+Id = Annotated[int, Path(ge=1, le=ID_MAX, examples=[1])]
+NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.+:@-]{1,128}$", examples=["lilei"])]
 
 
 class Input(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from softswitch.api.access import ACCESS, RANK, access_of
-from softswitch.api.app import BODY_BYTES_MAX, routes
+from softswitch.api.app import BODY_BYTES_MAX, build_app, document, routes
 
 MISSING = "/api/v1/nothing"
 
@@ -131,3 +131,37 @@ async def test_health(api: Any) -> None:
     api.service.stopping.set()
     answer = await stranger.http.get("/api/v1/ready")
     assert answer.status_code == 503
+
+
+def test_every_operation_has_examples() -> None:
+    """What is sent, what is answered, and every part of a path."""
+    found = document(build_app(None))
+    without = []
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            schemas = [
+                p["schema"] | p for p in operation.get("parameters", ()) if p["in"] == "path"
+            ]
+            contents = [operation.get("requestBody", {})]
+            contents += [r for s, r in operation["responses"].items() if s.startswith("2")]
+            for content in contents:
+                json = content.get("content", {}).get("application/json")
+                if json is not None:
+                    schemas.append(json["schema"] | json)
+            if not all(has_example(schema, found["components"]["schemas"]) for schema in schemas):
+                without.append(f"{method} {path}")
+    assert without == []
+
+
+def has_example(schema: dict[str, Any], known: dict[str, Any], seen: tuple[str, ...] = ()) -> bool:
+    """Whether somebody who reads it knows what a value looks like."""
+    if schema.keys() & {"example", "examples", "enum", "const", "default"}:
+        return True
+    if schema.get("format") == "binary":
+        return True
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return name in seen or has_example(known[name], known, (*seen, name))
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    inner += [schema["items"]] if "items" in schema else []
+    return any(has_example(each, known, seen) for each in inner)

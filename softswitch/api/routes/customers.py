@@ -102,7 +102,7 @@ class NewNote(Input):
 class NoteShown(Output):
     """What somebody wrote."""
 
-    id: int
+    id: int = Field(examples=[1])
     at_s: float
     author: str
     text: str
@@ -111,7 +111,7 @@ class NoteShown(Output):
 class Merge(Input):
     """Who turned out to be this customer."""
 
-    other: int = Field(ge=1, le=(1 << 53) - 1)
+    other: int = Field(ge=1, le=(1 << 53) - 1, examples=[8])
 
 
 class Moment(Output):
@@ -135,7 +135,7 @@ class LineMistake(Output):
 class ImportResult(Output):
     """What an import did, or would do."""
 
-    dry_run: bool
+    dry_run: bool = Field(examples=[True])
     rows: int
     bad: int
     added: int

@@ -118,7 +118,7 @@ class Decision(Input):
 class RemarkShown(Output):
     """Something written beside an evaluation."""
 
-    id: int
+    id: int = Field(examples=[1])
     at_s: float
     author: str
     recording: int

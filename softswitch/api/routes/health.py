@@ -12,6 +12,12 @@ from softswitch.api.service import Served
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["health"])
 
 
+class Alive(Output):
+    """The loop turns."""
+
+    ok: bool = Field(examples=[True])
+
+
 class Health(Output):
     """`ok` False: something needs attention; what, is told to those who are logged in (`/status`)."""
 
@@ -24,9 +30,9 @@ outside = APIRouter(route_class=GuardedRoute, tags=["health"])
 
 
 @outside.get("/health/live")
-async def live() -> dict[str, bool]:
+async def live() -> Alive:
     """The process is alive and its loop turns: restart it if this does not answer."""
-    return {"ok": True}
+    return Alive(ok=True)
 
 
 @outside.get("/health/ready")

@@ -224,7 +224,7 @@ class AgreementShown(Output):
     variation to measure. `equal` is the share of equal answers, `difference` the mean distance in
     percent of the points."""
 
-    answers: int
+    answers: int = Field(examples=[40])
     equal: float | None
     difference: float | None
     kappa: float | None
@@ -332,7 +332,7 @@ class NewCoaching(Input):
 class CoachingShown(Output):
     """What an agent was advised; `acknowledged_at_s`: when he has read it."""
 
-    id: int
+    id: int = Field(examples=[1])
     agent_id: str
     evaluation_id: int | None
     author: str

@@ -199,7 +199,13 @@ async def list_trunks(service: Served) -> Page[TrunkShown]:
     )
 
 
-@router.get("/status", tags=["health"])
+@router.get(
+    "/status",
+    tags=["health"],
+    responses={
+        200: {"content": {"application/json": {"example": {"office": "Example Trading"}}}},
+    },
+)
 async def show_status(service: Served) -> dict[str, Any]:
     """Everything that `softswitch status` shows."""
     return service.switch.snapshot()

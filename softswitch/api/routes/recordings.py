@@ -22,7 +22,10 @@ from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["recordings"])
 
-Number = Annotated[int, PathParameter(ge=0, le=63, description="Of the call's recordings, from 0.")]
+Number = Annotated[
+    int,
+    PathParameter(ge=0, le=63, examples=[0], description="Of the call's recordings, from 0."),
+]
 _TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".opus": "audio/ogg"}
 _WAV = {
     "content": {

@@ -34,8 +34,8 @@ class Credentials(Input):
 class NewPassword(Input):
     """Another password for oneself."""
 
-    old: Text = Field(max_length=PASSWORD_MAX)
-    new: Text = Field(min_length=10, max_length=PASSWORD_MAX)
+    old: Text = Field(max_length=PASSWORD_MAX, examples=["correct-horse-1"])
+    new: Text = Field(min_length=10, max_length=PASSWORD_MAX, examples=["correct-horse-2"])
 
 
 class SessionState(Output):

@@ -54,7 +54,7 @@ class TriggerBody(Input):
 class TriggerShown(TriggerBody):
     """One trigger."""
 
-    id: int
+    id: int = Field(examples=[1])
     version: int
 
 
@@ -79,7 +79,7 @@ class TemplateBody(Input):
 class TemplateShown(TemplateBody):
     """One template."""
 
-    id: int
+    id: int = Field(examples=[1])
     version: int
 
 
@@ -101,7 +101,7 @@ class MacroBody(Input):
 class MacroShown(MacroBody):
     """One macro."""
 
-    id: int
+    id: int = Field(examples=[1])
     version: int
 
 
@@ -126,7 +126,7 @@ class Macros(Output):
 class NoticeShown(Output):
     """Something one was told about a ticket. `kind`: added, changed, commented, escalated, reminder."""
 
-    id: int
+    id: int = Field(examples=[1])
     reader: str
     at_s: float
     ticket_id: int
@@ -138,13 +138,13 @@ class NoticeShown(Output):
 class ReadUpTo(Input):
     """Everything up to this one was read."""
 
-    up_to: int = Field(ge=1, le=ID_MAX)
+    up_to: int = Field(ge=1, le=ID_MAX, examples=[17])
 
 
 class ReadCount(Output):
     """How many were unread."""
 
-    read: int
+    read: int = Field(examples=[3])
 
 
 # -- triggers -------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class TicketChange(Input):
 class CommentShown(Output):
     """What somebody wrote."""
 
-    id: int
+    id: int = Field(examples=[1])
     at_s: float
     author: str
     text: str
@@ -146,7 +146,7 @@ class Link(Input):
 class TicketMerge(Input):
     """Another ticket about the same."""
 
-    other: CustomerId
+    other: CustomerId = Field(examples=[8])
 
 
 @router.get("/tickets")

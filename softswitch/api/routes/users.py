@@ -175,7 +175,9 @@ async def add_token(body: NewToken, me: Me, service: Served) -> TokenMade:
 
 @router.delete("/tokens/{token_id}", tags=["users"], status_code=204)
 async def remove_token(
-    token_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")], me: Me, service: Served
+    token_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$", examples=["0f3a1b2c4d5e"])],
+    me: Me,
+    service: Served,
 ) -> None:
     """Revoke a token, from now on."""
     await service.accounts.remove_token(me.actor, token_id)
@@ -184,7 +186,7 @@ async def remove_token(
 class AuditShown(Output):
     """One line of the audit log."""
 
-    id: int
+    id: int = Field(examples=[1])
     at_s: float
     actor: str = Field(examples=["user:zhao"])
     action: str = Field(examples=["customer-changed"])

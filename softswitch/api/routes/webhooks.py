@@ -97,7 +97,7 @@ class TestResult(Output):
 class DeliveryShown(Output):
     """How telling one event went."""
 
-    id: int
+    id: int = Field(examples=[1])
     event: str = Field(examples=["9f3ab1c2d4e5.1042"], description="Its position.")
     kind: str = Field(examples=["call-ended"])
     at_s: float
