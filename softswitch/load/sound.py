@@ -345,8 +345,8 @@ class SoundPlane:
     def _send_frames(self, slots: NDArray[np.intp], frame: int) -> None:
         """G.711: look up, note, send."""
         payload = self._frames[self._codec[slots], self._tones(slots, frame)]
-        numbers = np.full(len(slots), frame, np.int64)
-        stamp.write(payload, self.book.identity[slots], numbers, clock_us(), self._run)
+        # Frames are counted by stream: what we had no time to send has not been lost by anybody.
+        stamp.write(payload, self.book.identity[slots], self._sent[slots], clock_us(), self._run)
         lengths = np.full(len(slots), signature.FRAME_SAMPLES, np.int32)
         self._send_payloads(slots, payload, lengths, signature.FRAME_SAMPLES)
 
