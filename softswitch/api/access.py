@@ -209,6 +209,7 @@ ACCESS: dict[str, Access] = {
         GET /customers agent
         POST /customers agent
         GET /customers/lookup agent
+        GET /customers/duplicates agent
         GET /customers/export supervisor
         POST /customers/import supervisor
         GET /customers/{customer_id} agent

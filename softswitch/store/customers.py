@@ -15,8 +15,10 @@ from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.reading import reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
+from softswitch.store.schema_tickets import tickets
 
 LIST_MAX = 1_000
+SHARING_MAX = 10_000
 PHONES_MAX = 32
 TAGS_MAX = 64
 _encode = msgspec.json.encode
@@ -57,6 +59,14 @@ class Note:
     at_s: float
     author: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """A number and those who have it."""
+
+    phone: str
+    customers: list[CustomerRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,31 @@ class Customers:
             )
             return [_record(row) for row in (await connection.execute(query)).all()]
 
+    async def sharing(self, limit: int = 50, after: str = "") -> list[Sharing]:
+        """Numbers that several customers have, in order, after one of the page before: each is perhaps one
+        customer who was written down twice."""
+        shared = (
+            sa.select(customer_phones.c.phone)
+            .where(customer_phones.c.phone > after)
+            .group_by(customer_phones.c.phone)
+            .having(sa.func.count() > 1)
+            .order_by(customer_phones.c.phone)
+            .limit(max(0, min(limit, LIST_MAX)))
+        )
+        async with reading(self._database) as connection:
+            phones = [str(phone) for (phone,) in (await connection.execute(shared)).all()]
+            owners = (
+                sa.select(customer_phones.c.phone, customers)
+                .join(customers, customers.c.id == customer_phones.c.customer_id)
+                .where(customer_phones.c.phone.in_(phones), customers.c.merged_into.is_(None))
+                .order_by(customer_phones.c.phone, customers.c.id)
+                .limit(SHARING_MAX)
+            )
+            found: dict[str, list[CustomerRecord]] = {phone: [] for phone in phones}
+            for row in (await connection.execute(owners)).all():
+                found[row.phone].append(_record(row))
+        return [Sharing(phone, records) for phone, records in found.items()]
+
     async def notes(
         self, customer_id: int, limit: int = 50, before: int | None = None
     ) -> list[Note]:
@@ -219,6 +254,8 @@ class Customers:
                 mine = table.c.customer_id == customer_id
                 await change.connection.execute(sa.delete(table).where(mine))
             await words.forget(change.connection, words.CUSTOMERS, [customer_id])
+            his = tickets.c.customer_id == customer_id
+            await change.connection.execute(sa.update(tickets).where(his).values(customer_id=None))
             here = customers.c.id == customer_id
             await change.connection.execute(sa.delete(customers).where(here))
             change.note("customer-removed", f"customer:{customer_id}")
@@ -263,6 +300,11 @@ class Customers:
             await connection.execute(
                 sa.update(customer_notes)
                 .where(customer_notes.c.customer_id == other_id)
+                .values(customer_id=customer_id)
+            )
+            await connection.execute(
+                sa.update(tickets)
+                .where(tickets.c.customer_id == other_id)
                 .values(customer_id=customer_id)
             )
             await connection.execute(

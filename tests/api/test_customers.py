@@ -54,6 +54,17 @@ async def test_merging(api: Any) -> None:
     assert gone["merged_into"] == one["id"]
 
 
+async def test_duplicates_are_suggested(api: Any) -> None:
+    agent = await api.as_role("agent")
+    for name in ("Wang Wei", "Wang W."):
+        await agent.post("/customers", {"name": name, "phones": ["13800000001"]})
+    found = await agent.get("/customers/duplicates")
+    assert [(one["phone"], len(one["customers"])) for one in found["items"]] == [
+        ("+8613800000001", 2)
+    ]
+    await agent.get("/customers/duplicates", 422, params={"cursor": "WzFd"})
+
+
 async def test_the_timeline_has_calls_and_notes_by_page(api: Any) -> None:
     agent = await api.as_role("agent")
     made = await agent.post("/customers", WANG)

@@ -19,6 +19,7 @@ from softswitch.store import words
 from softswitch.store.customer_files import ERRORS_MAX, read_customers, write_customers
 from softswitch.store.customers import CustomerFilter, CustomerRecord, Profile
 from softswitch.store.ledger import Conflict, Missing, Stale
+from softswitch.store.tickets import Matter
 
 E164 = Numbering("CN").e164
 WANG = Profile(
@@ -276,3 +277,26 @@ def test_words_of_any_script() -> None:
         words.words_of(["Été naïve", "订单 ABC订单123", "a_b"])
         == "ete naive 订 单 abc 订 单 123 a b"
     )
+
+
+async def test_numbers_of_several_are_suggested_and_tickets_follow_a_merge(
+    tmp_path: Path, any_store: Any
+) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        customers, tickets = tools.store.customers, tools.store.tickets
+        made = [
+            await customers.add("test", Profile(name=f"n{n}", phones=[f"+86138000000{n % 3:02}"]))
+            for n in range(5)
+        ]
+        found = await customers.sharing()
+        assert [(s.phone, [c.profile.name for c in s.customers]) for s in found] == [
+            ("+8613800000000", ["n0", "n3"]),
+            ("+8613800000001", ["n1", "n4"]),
+        ]
+        assert [s.phone for s in await customers.sharing(1, found[0].phone)] == [found[1].phone]
+        ticket = await tickets.add("test", Matter(subject="x", customer_id=made[3].id))
+        await customers.merge("test", made[0].id, made[3].id)
+        assert [s.phone for s in await customers.sharing()] == [found[1].phone]
+        assert (await tickets.get(ticket.id)).matter.customer_id == made[0].id
+        await customers.remove("test", made[0].id)
+        assert (await tickets.get(ticket.id)).matter.customer_id is None

@@ -175,6 +175,30 @@ async def add_customer(
     return shown(record)
 
 
+class SharedPhone(Output):
+    """A number that several customers have: perhaps one who was written down twice."""
+
+    phone: str = Field(examples=["+8613800000001"])
+    customers: list[CustomerShown]
+
+
+@router.get("/customers/duplicates")
+async def list_shared_phones(
+    service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[SharedPhone]:
+    """Suggestions for merging, over all customers: the numbers that several have."""
+    keys = read_cursor(cursor)
+    if keys is not None and (len(keys) != 1 or not isinstance(keys[0], str)):
+        raise Refused(422, "the cursor is none of ours")
+    after = "" if keys is None else str(keys[0])
+    found = await service.store.customers.sharing(limit + 1, after)
+    items = [
+        SharedPhone(phone=one.phone, customers=[shown(record) for record in one.customers])
+        for one in found[:limit]
+    ]
+    return Page(items=items, next=write_cursor(items[-1].phone) if len(found) > limit else None)
+
+
 @router.get("/customers/lookup")
 async def look_up(
     service: Served, number: Annotated[str, Query(max_length=64)]
