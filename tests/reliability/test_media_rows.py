@@ -337,6 +337,7 @@ def test_row_28_what_the_network_does(tmp_path: Path, row: Row, name: str) -> No
     p99_s = delays[int(0.99 * len(delays))]
     jitter_s = NETWORKS[name].get("jitter_s", 0.0) + (0.03 if "reorder" in NETWORKS[name] else 0.0)
     off_ms = 1000 * abs(len(left) / 8000 - frames * STEP_S)
+    astray = sum(before > after for before, after in itertools.pairwise(recorded))
     row(
         28,
         name,
@@ -344,6 +345,7 @@ def test_row_28_what_the_network_does(tmp_path: Path, row: Row, name: str) -> No
         recorded=len(set(recorded)),
         length_off_ms=round(off_ms),
         twice=twice,
+        astray=astray,
         heard=len(heard),
         delay_p99_ms=round(1000 * p99_s),
         jitter_p99_ms=round(1000 * jitter_s),
@@ -351,8 +353,8 @@ def test_row_28_what_the_network_does(tmp_path: Path, row: Row, name: str) -> No
     )
     assert off_ms <= 20
     assert twice == 0
-    # While the delay is being learned, in the first half second, a frame may be laid where it came.
-    assert recorded[25:] == sorted(recorded[25:])
+    # Where the delay is changed, a frame that is under way may be laid behind the one after it.
+    assert astray <= (2 if jitter_s >= 0.2 else 0)
     assert len(set(recorded)) >= 0.97 * len(came)
     assert p99_s <= jitter_s + 0.04 + 0.02, "the packet time itself is 20 ms"
 
