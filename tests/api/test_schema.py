@@ -4,6 +4,7 @@ not describe. Against the real server, over loopback."""
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_every_answer_is_described(case: Any, server: Server) -> None:
 
 
 @SCHEMA.exclude(path_regex="/session").parametrize()
-@settings(max_examples=150, **QUIET)
+@settings(max_examples=int(os.environ.get("SOFTSWITCH_SCHEMA_EXAMPLES", "150")), **QUIET)
 @pytest.mark.soak
 def test_every_answer_is_described_for_long(case: Any, server: Server) -> None:
     require_described(case, server)
