@@ -66,7 +66,7 @@ class Coaching:
             }
             query = sa.insert(coaching_notes).values(values).returning(coaching_notes)
             note = CoachingNote(**(await change.connection.execute(query)).one()._mapping)
-            change.note("agent-coached", f"agent:{agent_id}", note=note.id)
+            change.note("agent-coached", f"coaching:{note.id}", agent=agent_id)
             return note
 
     async def acknowledge(self, actor: str, agent_id: str, note_id: int) -> CoachingNote:
@@ -78,5 +78,5 @@ class Coaching:
             row = (await change.connection.execute(query.returning(coaching_notes))).first()
             if row is None:
                 raise Missing(f"there is no coaching note {note_id} of {agent_id}")
-            change.note("coaching-acknowledged", f"agent:{agent_id}", note=note_id)
+            change.note("coaching-acknowledged", f"coaching:{note_id}", agent=agent_id)
             return CoachingNote(**row._mapping)

@@ -36,6 +36,14 @@ _OF_OBJECT = {
     "agent": "agents",
     "scorecard": "quality",
     "evaluation": "quality",
+    "calibration": "quality",
+    "coaching": "quality",
+    "sample": "quality",
+    "sampling-rule": "quality",
+    "shift": "quality",
+    "ticket-trigger": "tickets",
+    "ticket-template": "tickets",
+    "ticket-macro": "tickets",
 }
 _BY_BEGINNING = (
     ("queue-", "queues"),
@@ -44,7 +52,7 @@ _BY_BEGINNING = (
     ("acd-callback", "callbacks"),
     ("acd-", "queues"),
     ("voicemail-", "voicemails"),
-    ("survey-", "surveys"),
+    ("survey", "surveys"),
     ("security-", "security"),
     ("alarm-", "alarms"),
     ("mail-", "office"),
