@@ -254,14 +254,14 @@ def erlang_figures() -> list[Figure]:
         for patience_s in (None, 120.0, 300.0):
             if patience_s is None and agents <= LOAD:
                 continue
-            batches = erlang_run(agents, patience_s, 30_000, 7 * agents)
+            batches = erlang_run(agents, patience_s, 20_000, 7 * agents)
             for number, want in enumerate(theory(agents, patience_s)):
                 mean, error = mean_and_error([batch[number] for batch in batches])
                 off = abs(mean - want) / error if error else 0.0
                 if off > worst:
                     worst, where = off, f"{agents} agents, patience {patience_s}"
     name = "Erlang C and A reproduced: the largest of 51 distances"
-    return [Figure(name, worst, "s.e.", bar=3.0, note=f"at {where}; 30,000 callers each")]
+    return [Figure(name, worst, "s.e.", bar=3.0, note=f"at {where}; 20,000 callers each")]
 
 
 def main() -> None:

@@ -187,6 +187,12 @@ async def office_day(seed: int, calls: int) -> dict[str, int]:
         }
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_hour_of_the_whole_system(seed: int) -> None:
+    counted = run(office_day(seed, 30), seed=seed, limit_s=10_000_000)
+    assert counted["answered"] > 5
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", CHOSEN)
 def test_a_day_of_the_whole_system(seed: int) -> None:
