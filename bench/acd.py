@@ -273,7 +273,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--save", action="store_true", help="keep the figures in RESULTS.md")
+    parser.add_argument("--only", choices=("size", "waits", "erlang"))
     options = parser.parse_args()
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "size": lambda: at_size(options),
+        "waits": wait_figures,
+        "erlang": erlang_figures,
+    }
+    for name, measure in parts.items():
+        if options.only in (None, name):
+            figures = measure()
+            show(figures)
+            if options.save:
+                save("bench/acd.py", figures)
+
+
+def at_size(options: argparse.Namespace) -> list[Figure]:
+    """The engine filled up, and a stream of events."""
     start = time.perf_counter()
     floor = build(options.agents, options.queues, options.seed)
     if options.clock == "cpu":  # on a machine shared with others
@@ -297,11 +313,7 @@ def main() -> None:
     stream(floor, options.events, options.queues, options.agents)
     report(floor)
     report_explanations(floor)
-    figures = [*engine_figures(floor, grown * 1024 / max(waiting, 1)), *wait_figures()]
-    figures += erlang_figures()
-    show(figures)
-    if options.save:
-        save("bench/acd.py", figures)
+    return engine_figures(floor, grown * 1024 / max(waiting, 1))
 
 
 if __name__ == "__main__":
