@@ -285,7 +285,7 @@ def main() -> None:
             figures = measure()
             show(figures)
             if options.save:
-                save("bench/acd.py", figures)
+                save("acd", figures)
 
 
 def at_size(options: argparse.Namespace) -> list[Figure]:
