@@ -49,6 +49,11 @@ class Configuring:
                 queue.calendar = event.calendar
                 queue.hours_until_s = -math.inf
 
+    def set_clock(self, event: events.ClockSet, now_s: float) -> None:
+        self._floor.epoch_s = event.epoch_s
+        for queue in self._floor.queues.values():
+            queue.hours_until_s = -math.inf
+
     def set_queue(self, event: events.QueueSet, now_s: float) -> None:
         self.configure(event.queue, now_s)
 

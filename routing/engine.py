@@ -86,6 +86,7 @@ class AcdEngine:
             events.CustomerRemoved: self._configuring.remove_customer,
             events.RegionsSet: self._configuring.set_regions,
             events.CalendarSet: self._configuring.set_calendar,
+            events.ClockSet: self._configuring.set_clock,
             events.AgentLoggedIn: staffing.log_in,
             events.AgentLoggedOut: staffing.log_out,
             events.AgentStateSet: staffing.set_state,

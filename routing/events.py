@@ -80,6 +80,14 @@ class CalendarSet:
     calendar: Calendar
 
 
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """The wall clock has been set: `epoch_s` is Unix time where the engine's clock shows 0. Opening hours are
+    judged anew; waits, offers and wrap-ups are not concerned."""
+
+    epoch_s: float
+
+
 # --- agents ---
 
 
@@ -342,6 +350,7 @@ Event = (
     | CustomerRemoved
     | RegionsSet
     | CalendarSet
+    | ClockSet
     | AgentLoggedIn
     | AgentLoggedOut
     | AgentStateSet

@@ -41,6 +41,8 @@ SNAPSHOT_AFTER = 5_000
 OWN_CALL = "leg-"
 """How the engine's names of calls begin that no queue gave an agent."""
 
+_CLOCK_SET_S = 2.0
+
 Perform = Callable[[decided.Decision], None]
 
 
@@ -180,10 +182,21 @@ class AcdHost:
 
     def _handle(self, event: events.Event) -> list[decided.Decision]:
         now_s = self.now_s()
+        if self._stands_at_s is None:
+            self._follow_wall_clock(now_s)
         self._note_event(event, now_s)
         if isinstance(event, events.ConnectFailed):
             self._connecting.pop(event.contact_id, None)  # as if it had not been
         return self._feed(event, now_s)
+
+    def _follow_wall_clock(self, now_s: float) -> None:
+        """Opening hours and days go by the wall clock, which somebody may set while we run."""
+        epoch_s = self._clock.wall_s() - self._clock.monotonic_s()
+        if abs(epoch_s - self.epoch_s) > _CLOCK_SET_S:
+            _log.warning("the wall clock was set by %+.0f s", epoch_s - self.epoch_s)
+            self.epoch_s = epoch_s
+            self._day_ends_s = self._midnight_s()
+            self._feed(events.ClockSet(epoch_s), now_s)
 
     def _feed(self, event: events.Event, now_s: float) -> list[decided.Decision]:
         try:

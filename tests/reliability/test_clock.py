@@ -99,3 +99,35 @@ def test_schedules_fire_once_on_the_nights_of_summer_time(zone, begin, lost, row
     assert open_minutes == (2 + 8) * 60 - lost * 60
     where = f"opening hours in {zone}, {begin:%d %b}"
     row(51, where, days=len(whole), fired_twice=0, open_minutes_of_that_day=open_minutes)
+
+
+HOURS = """
+[[hours]]
+name = "day"
+open = { mon-fri = ["09:00-18:00"] }
+"""
+
+
+@simulated()
+async def test_opening_hours_follow_a_clock_that_is_set(row):
+    """It is Friday, 11:04 in Shanghai; then somebody sets the clock to 20:04, and back."""
+    text = centre_office('hours = "day"\noverflow = "extension:1005"', more=HOURS)
+    async with World(52, office=text) as world:
+        elsewhere = await world.phone("1005", behaviour=answer())
+        carrier = await world.trunk("carrier-1")
+        (queue,) = world.switch.queues.states()
+        assert queue.open
+        found = []
+        for by_s in (0.0, 9 * 3_600.0, -9 * 3_600.0):
+            world.environment.virtual_clock.shift_wall(by_s)
+            call = await carrier.call(QUEUE_NUMBER, from_user="01055550001")
+            await call.answered()
+            await asyncio.sleep(3)
+            (state,) = world.switch.queues.states()
+            found.append((state.open, state.waiting))
+            call.hang_up()
+            await asyncio.sleep(2)
+        assert found == [(True, 1), (False, 0), (True, 1)]
+        assert (await elsewhere.incoming()).number
+        await world.settle()
+    row(51, "opening hours after the clock was set", open_as_the_clock_says="3 of 3")
