@@ -124,3 +124,22 @@ def test_what_is_worse_scores_worse(results: dict[str, Result]) -> None:
         results[case].figures["mos_mean"] for case in ("in order, notes", "40 ms", "2 % loss")
     ]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_a_nat_that_forgets_cuts_the_sound_of_a_server_that_believes_sdp() -> None:
+    result = asyncio.run(through("", hold="2.5", faults=["rebind=0.8s"]))
+    assert result.figures["rebindings"] > 0
+    assert "cut" in {entry["code"] for entry in result.findings}
+    assert result.figures["completed"] == 4
+
+
+def test_the_same_network_is_bad_for_signalling_and_for_sound() -> None:
+    result = asyncio.run(
+        through("", hold="2", faults=["both:loss=10%,duplicate=5%", "up:delay=5ms"])
+    )
+    assert result.figures["completed"] == 4
+    assert (
+        0.1 < result.figures["loss"] < 0.3
+    )  # twice ten per cent: out of one end and into the other
+    assert result.figures["packets_duplicated"] > 0
+    assert {"loss", "duplicates"} <= {entry["code"] for entry in result.findings}
