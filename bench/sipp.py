@@ -20,7 +20,8 @@ SCENARIOS = Path(__file__).parent / "sipp"
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One run of a calling SIPp. `took_s` is its whole run, `setup_ms` the sorted times from INVITE to
-    200 of the calls that came about, `refused` those that got a 503."""
+    200 of the calls that came about, `refused` those that got a 503, `steady_per_s` the calls completed a
+    second from the third second until the last call was begun."""
 
     calls: int
     successful: int
@@ -29,6 +30,7 @@ class Outcome:
     resent: int
     took_s: float
     setup_ms: list[float]
+    steady_per_s: float
 
     def percentile(self, part: float) -> float:
         """A percentile of the set-up times, milliseconds; 0 without calls."""
@@ -90,7 +92,8 @@ def call(
             process.kill()
             process.wait()
     took_s = time.monotonic() - began_s
-    row = _rows(folder / "statistics.csv")[-1]
+    rows = _rows(folder / "statistics.csv")
+    row = rows[-1]
     refused = int(row.get("GenericCounter1(C)") or 0)
     times = [float(r["response_time_ms"]) for f in folder.glob("*_rtt.csv") for r in _rows(f)]
     return Outcome(
@@ -101,7 +104,25 @@ def call(
         resent=int(row["Retransmissions(C)"]),
         took_s=took_s,
         setup_ms=sorted(times),
+        steady_per_s=_steady(rows, calls),
     )
+
+
+def _steady(rows: list[dict[str, str]], calls: int) -> float:
+    """Completed calls a second while calls were being begun, the first seconds left out."""
+    begun = [row for row in rows if int(row["TotalCallCreated"]) < calls][3:]
+    if len(begun) < 2:
+        return 0.0
+    ends = [
+        (int(row["SuccessfulCall(C)"]) - int(row.get("GenericCounter1(C)") or 0), _time_s(row))
+        for row in (begun[0], begun[-1])
+    ]
+    return (ends[1][0] - ends[0][0]) / max(0.001, ends[1][1] - ends[0][1])
+
+
+def _time_s(row: dict[str, str]) -> float:
+    """SIPp's own stamp: date, tab, time, tab, seconds since the epoch."""
+    return float(row["CurrentTime"].split("\t")[-1])
 
 
 def _pinned(core: int) -> list[str]:

@@ -63,6 +63,7 @@ from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.listeners import bind_listeners
 from softswitch.transport.resolver import Resolver
+from softswitch.transport.udp import UdpTransport
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
@@ -365,6 +366,10 @@ class Switch:
         for transport in transports:
             self.driver.attach(transport)
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
+        self.driver.sieve = self.gatekeeper.hears
+        for transport in transports:
+            if isinstance(transport, UdpTransport):
+                transport.on_waited = self.gatekeeper.overload.waited
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
         wiring = self.wiring = Wiring(
@@ -511,7 +516,7 @@ class Switch:
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
         collector.start()
-        lag = LagSensor(loop, self.gatekeeper.overload.measured)
+        lag = LagSensor(loop, self.gatekeeper.overload.measured, lambda: self.driver.waited_s)
         lag.start()
         try:
             if on_ready is not None:
@@ -651,6 +656,7 @@ class Switch:
             "counters": {
                 "received": counters.received,
                 "sent": counters.sent,
+                "sieved": counters.sieved,
                 "exceptions": counters.exceptions + counters.stack_exceptions,
             },
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from softswitch.call.guard import Guard
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 # What a peer known by its address may begin; everything else it must authenticate like a stranger.
 _FROM_TRUNK = frozenset({"INVITE", "OPTIONS"})
 # These carry no credentials (RFC 3261 22.1): an ACK answers nothing, a CANCEL lives by its transaction.
+# What a source that nobody knows may still mean well by: it speaks of a dialog, or answers a challenge.
+_WELL_MEANT = re.compile(
+    rb"\r\n(?:(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=|Authorization[ \t]*:)", re.IGNORECASE
+)
+_HEAD_OCTETS_SEEN = 2048
+WELL_MEANT_PER_S = 500.0
+"""Of all strangers together, while they are turned away."""
 _NEVER_CHALLENGED: dict[str, Verdict] = {"ACK": Drop(), "CANCEL": Refuse(481)}
 
 
@@ -54,6 +62,8 @@ class Gatekeeper:
         self._authenticator = Authenticator(
             realm, secret, self._ha1_of, algorithms=office.sip.digest
         )
+        self._well_meant = WELL_MEANT_PER_S
+        self._well_meant_at_s = 0.0
         self.refused = 0
         self.wrong = 0
 
@@ -76,6 +86,37 @@ class Gatekeeper:
     def _ha1_of(self, username: str, algorithm: str) -> str | None:
         return self._ha1.get((username, algorithm))
 
+    def hears(self, data: bytes, flow: Flow, now_s: float) -> bool:
+        """Whether a message is looked at at all: while there is more than can be done nothing is spent on
+        strangers, and never on who is banned. Trunks and phones that have proven a password are
+        always heard here; what they may begin is `admit`'s business."""
+        crowded = self.overload.is_closed(SourceClass.STRANGER)
+        if not crowded and not self.guard.has_bans:
+            return True
+        host, port = flow.remote
+        where = plain_host(host), port
+        if self.guard.is_proven(where, now_s) or self._trunks.of_flow(flow) is not None:
+            return True
+        if self._trunks.reach(where) or self._trunks.reach(flow.remote):
+            return True
+        if self.guard.is_banned(where, now_s):
+            return False
+        if not crowded or self._takes_well_meant(data, now_s):
+            return True
+        self.overload.turned_away += 1
+        return False
+
+    def _takes_well_meant(self, data: bytes, now_s: float) -> bool:
+        if _WELL_MEANT.search(data, 0, _HEAD_OCTETS_SEEN) is None:
+            return False
+        earned = max(0.0, now_s - self._well_meant_at_s) * WELL_MEANT_PER_S
+        self._well_meant = min(WELL_MEANT_PER_S, self._well_meant + earned)
+        self._well_meant_at_s = now_s
+        if self._well_meant < 1.0:
+            return False
+        self._well_meant -= 1.0
+        return True
+
     def admit(self, request: SipRequest, flow: Flow, now_s: float) -> Verdict:
         """Whether and as whom this request may enter."""
         if request.method in _NEVER_CHALLENGED:
@@ -89,7 +130,7 @@ class Gatekeeper:
                 return Admitted(identity, self._trunks.hosts(trunk), follow_contact=True)
         source = plain_host(flow.remote[0])
         where = source, flow.remote[1]
-        turned_away = self._turned_away(request.method, where, now_s)
+        turned_away = self._turned_away(request, where, now_s)
         if turned_away is not None:
             return turned_away
         result = self._authenticator.check(
@@ -117,14 +158,17 @@ class Gatekeeper:
         self.guard.proved(where, username, now_s)
         return self._owner(request, username)
 
-    def _turned_away(self, method: str, where: tuple[str, int], now_s: float) -> Verdict | None:
-        """Bans and overload, before any work is done: strangers hear nothing, phones that have proven
-        themselves are asked to come back, and may always register."""
+    def _turned_away(
+        self, request: SipRequest, where: tuple[str, int], now_s: float
+    ) -> Verdict | None:
+        """Bans and overload, before any work is done: strangers hear nothing unless they answer a challenge,
+        phones that have proven themselves are asked to come back, and may always register."""
         if self.guard.is_banned(where, now_s):
             return Drop()
         if not self.guard.is_proven(where, now_s):
-            return None if self.overload.admits(SourceClass.STRANGER) else Drop()
-        if method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
+            answers = "Authorization" in request.headers
+            return None if answers or self.overload.admits(SourceClass.STRANGER) else Drop()
+        if request.method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
             return None
         return self._busy()
 

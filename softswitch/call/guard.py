@@ -115,6 +115,11 @@ class Guard:
             return False
         return not self.is_proven(source, now_s)
 
+    @property
+    def has_bans(self) -> bool:
+        """Whether anybody may be banned now."""
+        return bool(self._bans)
+
     def may_guess(self, source: Source, username: str, now_s: float, *, answered: bool) -> bool:
         """Whether a password for this account is looked at at all when it comes from there."""
         if self.is_proven(source, now_s):

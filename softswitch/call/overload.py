@@ -1,4 +1,4 @@
-"""Admission by measured lag of the event loop: who is let in while there is more than can be done. Pure.
+"""Admission by measured lag: who is let in while there is more than can be done. Pure.
 
 Three classes: calls that are up and trunks last of all, then sources that have proven a password, then
 strangers. What is inside a dialog is always served; it never comes here.
@@ -20,13 +20,15 @@ class SourceClass(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class OverloadPolicy:
-    """Lags in seconds from which a class is turned away; each ends at half of it. `settle` is the part
-    of the old average that a new measurement leaves."""
+    """Average lags in seconds from which a class is turned away, until there is only half of that. `settle`
+    is the part of the old average that a new measurement leaves. Strangers are turned away at the first
+    message that has waited so long, and for `hold` measurements at least: a flood goes on."""
 
-    strangers_s: float = 0.25
-    proven_s: float = 0.5
-    trunks_s: float = 1.5
-    settle: float = 0.7
+    strangers_s: float = 0.05
+    proven_s: float = 0.12
+    trunks_s: float = 0.16
+    settle: float = 0.5
+    hold: int = 10
     retry_after_s: int = 5
 
 
@@ -37,6 +39,7 @@ class Overload:
         self._policy = policy or OverloadPolicy()
         self._limits_s = (self._policy.trunks_s, self._policy.proven_s, self._policy.strangers_s)
         self._closed = [False, False, False]
+        self._held = 0
         self.lag_s = 0.0
         self.turned_away = 0
 
@@ -45,14 +48,30 @@ class Overload:
         return self._policy.retry_after_s
 
     def measured(self, lag_s: float) -> None:
-        """How late a timer of the loop came."""
+        """By how much we are behind now: a timer's lateness, or what a message has waited."""
         keep = self._policy.settle
         self.lag_s = keep * self.lag_s + (1.0 - keep) * max(0.0, lag_s)
+        self._held = max(0, self._held - 1)
         for source, limit_s in enumerate(self._limits_s):
             if self.lag_s >= limit_s:
-                self._closed[source] = True
-            elif self.lag_s < limit_s / 2:
+                self._close(source)
+            elif lag_s < limit_s / 2 and (source != SourceClass.STRANGER or not self._held):
+                # As it is now: who waits for the average to fall has nothing to do meanwhile.
                 self._closed[source] = False
+
+    def waited(self, wait_s: float) -> None:
+        """So long has a message waited that is read now; told between measurements."""
+        if wait_s >= self._policy.strangers_s:
+            self._close(SourceClass.STRANGER)
+
+    def _close(self, source: int) -> None:
+        """A class is turned away only where turning away the one below it has not been enough."""
+        if source == SourceClass.STRANGER:
+            if not self._closed[source]:
+                self._held = self._policy.hold
+            self._closed[source] = True
+        elif self._closed[source + 1]:
+            self._closed[source] = True
 
     def admits(self, source: SourceClass) -> bool:
         """Whether something new from this class is begun now."""
@@ -60,6 +79,10 @@ class Overload:
             self.turned_away += 1
             return False
         return True
+
+    def is_closed(self, source: SourceClass) -> bool:
+        """Whether this class is turned away now, without counting it."""
+        return self._closed[source]
 
     def snapshot(self) -> dict[str, float]:
         return {"lag_ms": round(self.lag_s * 1000, 1), "turned_away": self.turned_away}

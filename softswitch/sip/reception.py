@@ -287,6 +287,11 @@ class Reception:
         if isinstance(verdict, Drop):
             self.counters["dropped"] += 1
             return
+        if isinstance(verdict, Refuse) and verdict.status == 503:
+            # There is more than can be done: saying so must cost as little as it can.
+            self.counters["refused"] += 1
+            self._refuse(request, flow, 503, verdict.reason, tuple(verdict.headers))
+            return
         refusal = validate_request(request, methods=self._config.allow, extensions=EXTENSIONS)
         if refusal is not None:
             # The same for everybody, so it tells a stranger nothing about our users.

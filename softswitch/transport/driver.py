@@ -17,6 +17,7 @@ from softswitch.transport.stream import StreamTransport
 
 _log = logging.getLogger("softswitch.transport")
 
+Sieve = Callable[[bytes, Flow, float], bool]
 OnEvent = Callable[[SipEvent, float], None]
 Tap = Callable[[str, bytes, Flow, float], None]
 
@@ -26,14 +27,15 @@ _TRANSPORTS_MAX = 64
 
 @dataclass(slots=True)
 class DriverCounters:
-    """What has passed the driver. `exceptions` counts escapes from handlers, `stack_exceptions`
-    those from the stack itself: either is a bug and must stay 0."""
+    """What has passed the driver. `sieved`: not even read (see `Driver.sieve`). `exceptions` counts escapes
+    from handlers, `stack_exceptions` those from the stack itself: either is a bug and must stay 0."""
 
     received: int = 0
     sent: int = 0
     events: int = 0
     unroutable: int = 0
     unreachable: int = 0
+    sieved: int = 0
     exceptions: int = 0
     stack_exceptions: int = 0
 
@@ -48,6 +50,7 @@ class Driver:
     `before_sending()`, when set, is called before messages leave: a media plane must know what they will
     bring before their receiver does.
     `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
+    `sieve(data, flow, now_s)`, when set, says whether a message is looked at at all.
     `on_flow_lost(flow)`, when set, hears of connections that have closed: what was registered over
     them cannot be reached any more (RFC 5626).
     """
@@ -67,6 +70,7 @@ class Driver:
         self.counters = DriverCounters()
         self.tap = tap
         self.on_flow_lost: Callable[[Flow], None] | None = None
+        self.sieve: Sieve | None = None
         self._clock = clock
         self._loop = loop
         self._on_event = on_event
@@ -84,6 +88,12 @@ class Driver:
     def transports(self) -> list[Transport]:
         """The attached transports, in the order of attachment."""
         return list(self._transports.values())
+
+    @property
+    def waited_s(self) -> float:
+        """How long what is read now has waited in the socket where that is the longest, seconds."""
+        waits = [getattr(transport, "waited_s", 0.0) for transport in self._transports.values()]
+        return max(waits, default=0.0)
 
     def attach(self, transport: Transport) -> None:
         """Receive from `transport` and send its flows through it, until `close`."""
@@ -143,6 +153,9 @@ class Driver:
             return
         now_s = self._clock.monotonic_s()
         self.counters.received += 1
+        if self.sieve is not None and not self.sieve(data, flow, now_s):
+            self.counters.sieved += 1
+            return
         if self.tap is not None:
             self.tap("in", data, flow, now_s)
         try:

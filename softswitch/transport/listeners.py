@@ -52,7 +52,7 @@ class _Listeners:
         try:
             match listen.transport:
                 case "udp":
-                    return UdpTransport.bind(listen.host, listen.port)
+                    return UdpTransport.bind(listen.host, listen.port, wall_s=self._clock.wall_s)
                 case "tcp":
                     return TcpTransport.bind(listen.host, listen.port, quota=self._quota)
                 case "tls":

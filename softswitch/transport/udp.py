@@ -11,8 +11,10 @@ import contextlib
 import errno
 import ipaddress
 import socket
+import struct
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,11 @@ _SO_RCVBUFFORCE = 33
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _MSG_ERRQUEUE = 0x2000
+_SO_TIMESTAMPNS = 35
+_STAMP = struct.Struct("@qq")
+_ANCILLARY_OCTETS = socket.CMSG_SPACE(_STAMP.size)
+_WAITED_MAX_S = 30.0
+"""More than a socket can hold: the wall clock was set meanwhile."""
 
 _PEER_GONE = frozenset(
     {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPROTO}
@@ -61,6 +68,7 @@ class UdpTransport:
     Make it with `bind`. `drain_max` datagrams are read a wake-up, then the loop's other readers
     have their turn (the selector reports what is left again). When the socket is full, up to
     `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
+    `wall_s` is the clock that the kernel stamps datagrams by; with it, `waited_s` is known.
     """
 
     name = "udp"
@@ -72,6 +80,7 @@ class UdpTransport:
         *,
         drain_max: int = _DRAIN_MAX,
         backlog_max: int = _BACKLOG_MAX,
+        wall_s: Callable[[], float] | None = None,
     ) -> None:
         sock.setblocking(False)
         self.counters = UdpCounters()
@@ -82,6 +91,10 @@ class UdpTransport:
         self._local: tuple[str, int] = (unmapped(address[0]), address[1])
         self._drain_max = drain_max
         self._backlog_max = backlog_max
+        self.waited_s = 0.0
+        self.on_waited: Callable[[float], None] | None = None
+        self._behind = False
+        self._wall_s = wall_s if wall_s is not None and _ask_for_stamps(sock) else None
         self._buffer = bytearray(_BUFFER_OCTETS)
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._flows: dict[SocketAddress, Flow] = {}
@@ -100,6 +113,7 @@ class UdpTransport:
         receive_buffer_octets: int = _RECEIVE_BUFFER_OCTETS,
         drain_max: int = _DRAIN_MAX,
         backlog_max: int = _BACKLOG_MAX,
+        wall_s: Callable[[], float] | None = None,
     ) -> UdpTransport:
         """Bind `host` (an IPv4 or IPv6 literal; "::" takes both families) and `port` (0: any).
 
@@ -123,6 +137,7 @@ class UdpTransport:
                 loop if loop is not None else asyncio.get_running_loop(),
                 drain_max=drain_max,
                 backlog_max=backlog_max,
+                wall_s=wall_s,
             )
         except OSError as error:
             sock.close()
@@ -185,10 +200,14 @@ class UdpTransport:
         buffer = self._buffer
         flows = self._flows
         receive = self._receive
+        if self._behind:
+            self._behind = False
+            self._read_stamped()
         for count in range(self._drain_max):
             try:
                 octets, address = recvfrom_into(buffer)
             except (BlockingIOError, InterruptedError):
+                self.waited_s = 0.0
                 if count == 0:
                     self._read_icmp()
                 return
@@ -205,6 +224,26 @@ class UdpTransport:
                 receive(bytes(buffer[:octets]), flow)
             if self._closed:
                 return
+        self._behind = self._wall_s is not None
+
+    def _read_stamped(self) -> None:
+        """One datagram with the time at which it came: how far behind we are. Dearer than the others, so
+        only where there was more than one turn could take."""
+        try:
+            data, ancillary, _, address = self._sock.recvmsg(_BUFFER_OCTETS, _ANCILLARY_OCTETS)
+        except OSError:
+            return  # the next read says why
+        assert self._wall_s is not None
+        for level, kind, stamp in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(stamp) == _STAMP.size:
+                seconds, nanoseconds = _STAMP.unpack(stamp)
+                waited_s = self._wall_s() - seconds - nanoseconds / 1e9
+                self.waited_s = waited_s if 0.0 <= waited_s < _WAITED_MAX_S else 0.0
+                if self.on_waited is not None:
+                    self.on_waited(self.waited_s)
+        self.counters.received += 1
+        if self._receive is not None:
+            self._receive(data, self._flows.get(address) or self._remember(address))
 
     def _remember(self, address: SocketAddress) -> Flow:
         """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
@@ -317,6 +356,17 @@ def _enlarge_receive_buffer(sock: socket.socket, octets: int) -> None:
             return
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+
+
+def _ask_for_stamps(sock: socket.socket) -> bool:
+    """Whether the kernel says when a datagram came."""
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
 
 
 def _ask_for_icmp(sock: socket.socket) -> None:

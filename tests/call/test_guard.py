@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch.call.gatekeeper import Gatekeeper
+from softswitch.call.gatekeeper import WELL_MEANT_PER_S, Gatekeeper
 from softswitch.call.guard import Guard, GuardPolicy
 from softswitch.call.overload import Overload, SourceClass
 from softswitch.call.trunks import TrunkRecord, Trunks
@@ -166,16 +166,37 @@ class TestOverload:
     def test_strangers_first_then_phones_then_trunks_and_back(self):
         overload = Overload()
         seen = []
-        for lag_s in (0.0, 0.3, 0.8, 3.0, 0.6, 0.2, 0.0):
+        for lag_s in (0.0, 0.1, 0.14, 3.0, 0.075, 0.055, 0.0):
             for _ in range(30):
                 overload.measured(lag_s)
             seen.append("".join("01"[overload.admits(each)] for each in SourceClass))
         assert seen == ["111", "110", "100", "000", "100", "110", "111"]
 
+    def test_who_comes_later_is_turned_away_only_when_dropping_strangers_was_not_enough(self):
+        overload = Overload()
+        closed = []
+        for _ in range(4):
+            overload.measured(10.0)
+            closed.append([overload.is_closed(each) for each in SourceClass])
+        assert closed[0] == [False, False, True]
+        assert closed[1] == [False, True, True]
+        assert closed[2] == [True, True, True]
+
+    def test_one_message_that_has_waited_turns_strangers_away_for_a_second(self):
+        overload = Overload()
+        overload.waited(0.04)
+        assert not overload.is_closed(SourceClass.STRANGER)
+        overload.waited(0.05)
+        for _ in range(9):
+            overload.measured(0.0)
+            assert overload.is_closed(SourceClass.STRANGER)
+        overload.measured(0.0)
+        assert not overload.is_closed(SourceClass.STRANGER)
+
     def test_what_each_hears(self, gate):
         attempt(gate, PHONE, "a-long-secret-1001", 10.0)
         for _ in range(30):
-            gate.overload.measured(0.8)
+            gate.overload.measured(0.14)
         assert isinstance(attempt(gate, CRACKER, "x", 11.0), Drop)
         busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
         assert (busy.status, busy.headers) == (503, [("Retry-After", "5")])
@@ -185,3 +206,43 @@ class TestOverload:
         for _ in range(30):
             gate.overload.measured(5.0)
         assert gate.admit(request("INVITE"), flow, 12.0).status == 503
+
+
+class TestSieve:
+    """Who is not even read (`Gatekeeper.hears`)."""
+
+    OPTIONS = b"OPTIONS sip:x SIP/2.0\r\nTo: <sip:x>\r\n\r\n"
+    BYE = b"BYE sip:x SIP/2.0\r\nTo: <sip:x>;tag=1\r\n\r\n"
+    ANSWER = b"REGISTER sip:x SIP/2.0\r\nAuthorization: Digest x\r\n\r\n"
+    CARRIER = Flow("udp", LOCAL, ("192.0.2.10", 5060))
+    STRANGER = Flow("udp", LOCAL, CRACKER)
+
+    def crowd(self, gate):
+        gate.overload.waited(1.0)
+
+    def test_everybody_is_read_on_a_quiet_day(self, gate):
+        assert gate.hears(self.OPTIONS, self.STRANGER, 10.0)
+
+    def test_trunks_and_proven_phones_are_read_in_any_crowd(self, gate):
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        self.crowd(gate)
+        assert gate.hears(self.OPTIONS, self.CARRIER, 11.0)
+        assert gate.hears(self.OPTIONS, Flow("udp", LOCAL, PHONE), 11.0)
+        assert not gate.hears(self.OPTIONS, Flow("udp", LOCAL, (PHONE[0], PHONE[1] + 1)), 11.0)
+        assert gate.overload.turned_away == 1
+
+    @pytest.mark.parametrize("message", [BYE, ANSWER])
+    def test_strangers_who_may_mean_well_share_a_limit(self, gate, message):
+        self.crowd(gate)
+        limit = int(WELL_MEANT_PER_S)
+        read = [gate.hears(message, self.STRANGER, 10.0) for _ in range(limit + 1)]
+        assert read == [True] * limit + [False]
+        assert gate.hears(message, self.STRANGER, 10.1)
+
+    def test_a_banned_source_is_not_read_and_whoever_proves_himself_is(self, gate):
+        for number in range(TRIES + 1):
+            attempt(gate, CRACKER, f"guess-{number}", 10.0)
+        assert not gate.hears(self.OPTIONS, self.STRANGER, 11.0)
+        assert gate.hears(self.OPTIONS, self.CARRIER, 11.0)
+        gate.guard.proved(CRACKER, "1001", 11.0)
+        assert gate.hears(self.OPTIONS, self.STRANGER, 11.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,7 @@ Opener = Callable[..., tuple[UdpTransport, Inbox]]
 async def open_udp() -> AsyncIterator[Opener]:
     opened: list[UdpTransport] = []
 
-    def open_(host: str = "127.0.0.1", **options: int) -> tuple[UdpTransport, Inbox]:
+    def open_(host: str = "127.0.0.1", **options: Any) -> tuple[UdpTransport, Inbox]:
         try:
             transport = UdpTransport.bind(host, 0, **options)
         except SoftswitchError as error:
@@ -248,3 +250,32 @@ async def test_closing_twice_and_sending_after_is_harmless(open_udp: Opener) -> 
     a.close()
     a.send(b"x", to(a, ("127.0.0.1", 9)))
     assert a.counters.sent == 0
+
+
+async def test_what_has_waited_in_the_socket_is_told_while_there_is_more_than_a_turn(
+    open_udp: Opener,
+) -> None:
+    now = time.time() + 3.0  # as if the kernel had stamped them three seconds ago
+    transport, inbox = open_udp(drain_max=4, wall_s=lambda: now)
+    told: list[float] = []
+    transport.on_waited = told.append
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for number in range(9):
+            peer.sendto(b"%d" % number, transport.local)
+        await inbox.until(lambda: len(inbox.messages) == 9)
+        assert [data for data, _ in inbox.messages] == [b"%d" % number for number in range(9)]
+        assert len(told) >= 1
+        assert all(2.0 < waited_s < 4.0 for waited_s in told)
+        peer.sendto(b"x", transport.local)
+        await inbox.until(lambda: len(inbox.messages) == 10)
+    await asyncio.sleep(0)
+    assert transport.waited_s == 0.0
+
+
+async def test_a_clock_that_was_set_is_no_wait(open_udp: Opener) -> None:
+    transport, inbox = open_udp(drain_max=1, wall_s=lambda: time.time() + 3600.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for _ in range(5):
+            peer.sendto(b"x", transport.local)
+        await inbox.until(lambda: len(inbox.messages) == 5)
+    assert transport.waited_s == 0.0

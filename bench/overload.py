@@ -1,0 +1,193 @@
+"""What is left of the capacity when twice as many calls are offered, and under a flood of strangers.
+
+    python bench/overload.py [--rates 300,400,500,600] [--seconds 15] [--flood 20000] [--save]
+
+Capacity is the best rate of completed calls over the rates tried. Then twice that is offered, with the
+retransmissions of RFC 3261, and the calls completed a second are compared. The flood comes from a
+process of its own: REGISTER, INVITE, OPTIONS and garbage from spoofed-looking sources in 127.0.0.0/8,
+while calls at a tenth of the capacity go on and are judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import figures
+import sipp
+from figures import Figure
+from registrations import office
+from serving import CALLED, CALLER, TRUNKS, free_port, other_core, serving, spent
+from sip_calls import Background
+
+CALLS_P99_MS = 500.0
+
+
+def goodput(found: sipp.Outcome) -> float:
+    """Completed calls a second while more were offered, without the first seconds."""
+    return found.steady_per_s
+
+
+def capacity(folder: Path, rates: list[float], seconds: float, core: int) -> list[Figure]:
+    caller, called = free_port(CALLER), free_port(CALLED)
+    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
+    driver = other_core(core)
+    with (
+        serving(folder / "capacity", TRUNKS, core, **trunks) as switch,
+        sipp.called(folder, CALLED, called, driver),
+    ):
+        where = (folder / "calls", switch.address, CALLER, caller, driver)
+        sipp.call(*where, calls=200, rate=50)
+        best = 0.0
+        for rate in rates:
+            found = _offered(where, rate, seconds)
+            print(f"  offered {rate:.0f}/s: {_words(found)}", flush=True)
+            best = max(best, goodput(found))
+            if goodput(found) < 0.8 * rate:
+                break
+            time.sleep(2.0)
+        time.sleep(8.0)
+        found = _offered(where, 2 * best, seconds)
+        lag = switch.status()["overload"]
+        print(f"  offered {2 * best:.0f}/s: {_words(found)}; {lag}", flush=True)
+        time.sleep(2.0)
+        after = _offered(where, best / 2, 4.0)
+    note = f"{_words(found)} of {found.calls}"
+    return [
+        Figure("capacity: completed calls", best, "a second", note="no media, one core"),
+        Figure("goodput at twice the capacity", 100 * goodput(found) / best, "% of the peak", 90,
+               at_least=True, note=note),
+        Figure("calls at half the capacity just after it", 100 * after.successful / after.calls, "%",
+               100, at_least=True),
+    ]  # fmt: skip
+
+
+def _offered(where: tuple[Path, str, str, int, int], rate: float, seconds: float) -> sipp.Outcome:
+    return sipp.call(*where, calls=int(rate * seconds), rate=rate)
+
+
+def _words(found: sipp.Outcome) -> str:
+    return (
+        f"{goodput(found):.0f}/s completed, {found.refused} refused, {found.failed} failed, "
+        f"{found.resent} resent, set-up p50/p99 {found.p50:.0f}/{found.percentile(0.99):.0f} ms"
+    )
+
+
+# -- a flood ----------------------------------------------------------------------------------------
+
+
+def flood_messages(count: int, domain: str) -> list[bytes]:
+    """Requests of strangers and garbage, all different."""
+    rng = random.Random(35)
+    made = []
+    for number in range(count):
+        method = ("REGISTER", "INVITE", "OPTIONS", "")[number % 4]
+        if not method:
+            made.append(rng.randbytes(rng.randrange(20, 800)))
+            continue
+        token = f"{rng.getrandbits(64):x}"
+        made.append(
+            f"{method} sip:{rng.randrange(10_000)}@{domain} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK{token};rport\r\n"
+            f"From: <sip:{number}@{domain}>;tag={token}\r\nTo: <sip:{number}@{domain}>\r\n"
+            f"Call-ID: {token}@flood\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n"
+            f"Contact: <sip:{number}@198.51.100.7>\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+    return made
+
+
+def pour(server: tuple[str, int], rate: float, sources: int, core: int, stop, sent) -> None:  # type: ignore[no-untyped-def]
+    """Send `rate` datagrams a second from `sources` addresses until `stop` is set."""
+    os.sched_setaffinity(0, {core})
+    sockets = []
+    for number in range(sources):
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        made.bind((f"127.{100 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}", 0))
+        sockets.append(made)
+    messages = flood_messages(4000, "bench.example")
+    began_s, at = time.monotonic(), 0
+    while not stop.is_set():
+        wanted = int((time.monotonic() - began_s) * rate)
+        if at >= wanted:
+            time.sleep(0.001)
+            continue
+        for at in range(at, min(wanted, at + 500)):  # noqa: B020 - goes on where it was
+            try:
+                sockets[at % sources].sendto(messages[at % len(messages)], server)
+            except OSError:
+                continue
+        at += 1
+    sent.value = at
+
+
+def flood(folder: Path, rate: float, seconds: float, core: int) -> list[Figure]:
+    caller, called = free_port(CALLER), free_port(CALLED)
+    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
+    driver, found = other_core(core), []
+    for sources in (1, 5_000):
+        with (
+            serving(folder / f"flood{sources}", office(10), core, **trunks) as switch,
+            sipp.called(folder, CALLED, called, driver),
+        ):
+            where = (switch.address, CALLER, caller, driver)
+            sipp.call(folder / "warm", *where, calls=50, rate=20)
+            empty_kib, before = switch.rss_kib(), switch.cpu_s()
+            stop, sent = multiprocessing.Event(), multiprocessing.Value("l", 0)
+            server = ("127.0.0.1", switch.sip_port)
+            pouring = multiprocessing.Process(
+                target=pour, args=(server, rate, sources, driver, stop, sent)
+            )
+            pouring.start()
+            time.sleep(1.0)
+            calls = Background(folder / "calls", *where, calls=int(20 * seconds), rate=20)
+            time.sleep(seconds)
+            used = spent(before, switch.cpu_s())["total"] / (seconds + 1.0)
+            lag = switch.status()["overload"]
+            judged = calls.wait()
+            stop.set()
+            pouring.join()
+            grown = (switch.rss_kib() - empty_kib) / 1024
+        share = 100 * judged.successful / judged.calls
+        name = f"flood of {rate:g}/s from {sources} sources"
+        note = (
+            f"{judged.calls} calls, {judged.resent} resent; {100 * used:.0f} % of the core; {lag}"
+        )
+        found += [
+            Figure(f"{name}: calls that came about", share, "%", 99.9, at_least=True, note=note),
+            Figure(f"{name}: INVITE to 200, p99", judged.percentile(0.99), "ms", CALLS_P99_MS),
+            Figure(f"{name}: memory grown", grown, "MiB", 50, note=f"{sent.value} datagrams"),
+        ]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rates", default="300,400,500,600")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--flood", type=float, default=20_000.0)
+    parser.add_argument("--flood-seconds", type=float, default=15.0)
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--only", choices=("capacity", "flood"))
+    parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
+    chosen = parser.parse_args()
+    rates = [float(rate) for rate in chosen.rates.split(",")]
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
+        folder = Path(temporary)
+        if chosen.only in (None, "capacity"):
+            found += capacity(folder, rates, chosen.seconds, chosen.core)
+        if chosen.only in (None, "flood"):
+            found += flood(folder, chosen.flood, chosen.flood_seconds, chosen.core)
+    figures.show(found)
+    if chosen.save:
+        figures.save("overload", found)
+
+
+if __name__ == "__main__":
+    main()
