@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import time
 from dataclasses import asdict, dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "bench" / "figures.json"
 RESULTS = ROOT / "bench" / "RESULTS.md"
-BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+SHORTFALLS = ROOT / "bench" / "shortfalls.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +56,42 @@ def save(bench: str, figures: list[Figure]) -> None:
     for figure in figures:
         entries[figure.name] = {**asdict(figure), **stamp}
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
-    text = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    RESULTS.write_text(before.rstrip() + "\n\n" + section() + after)
+    write()
 
 
-def section() -> str:
-    """The figures as a part of RESULTS.md, marks included; "" while there are none."""
-    if not KEPT.exists():
-        return ""
+def write() -> None:
+    """Make RESULTS.md of all that is kept, and of what is said about bars that are not reached."""
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     lines = [
-        BEGIN,
-        "## Figures with a bar",
+        "# Results",
         "",
-        "Measured by the program named, the switch on one core, what drives it on the other.",
+        "Made by `make bench`, or one program at a time with `--save`; do not edit. The switch runs on one",
+        "core, what drives it on the other, all over loopback. Absolute times on a shared machine mean",
+        "little: look at the ratios, and at the commit and the day of each line.",
         "",
-        "| figure | measured | bar | reached | how | program | commit |",
-        "|---|---|---|---|---|---|---|",
+        f"- machine: {_machine()}",
+        "",
     ]
-    for bench, entries in json.loads(KEPT.read_text()).items():
-        for entry in entries.values():
-            commit = entry.pop("commit")
-            entry.pop("date")
-            cells = [*Figure(**entry).cells(), f"`bench/{bench}.py`", commit]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, END, ""])
+    for bench in sorted(kept):
+        lines += [f"## `bench/{bench}.py`", ""]
+        lines += ["| figure | measured | bar | reached | how | measured at |", "|" + "---|" * 6]
+        for entry in kept[bench].values():
+            at = f"{entry.pop('commit')}, {entry.pop('date')}"
+            lines.append("| " + " | ".join([*Figure(**entry).cells(), at]) + " |")
+        lines.append("")
+    RESULTS.write_text("\n".join(lines) + "\n" + SHORTFALLS.read_text())
+
+
+def _machine() -> str:
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return (
+        f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
 
 
 def _commit() -> str:
@@ -89,3 +101,7 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "softswitch", "media")
     return git("rev-parse", "--short", "HEAD") + (" with local changes" if changed else "")
+
+
+if __name__ == "__main__":
+    write()
