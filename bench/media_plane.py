@@ -109,6 +109,7 @@ def digits(seconds: float) -> Measured:
         f"in-band digits looked for, adds to a relayed call, of {calls}",
         (found.core - plain.core) / calls,
         "% core",
+        0.01,
         note="decoding and play-out delay included",
     )
     yield Figure(
