@@ -1,0 +1,161 @@
+"""Rows 15, 32, 38 and 39 of the reliability programme: credentials that stay at home, calls over a network
+that doubles and shuffles, calls whose telephones have vanished, session timers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from softswitch.sim.behaviour import reject
+from softswitch.sim.link import Link
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World, small_office
+from softswitch.sip import session_timer
+from softswitch.sip.message import SipRequest
+from softswitch.sip.stack_config import StackConfig
+from tests.rows import Row
+
+CHALLENGES = (
+    (401, "WWW-Authenticate", 'Digest realm="office.example", nonce="1", algorithm=MD5'),
+    (407, "Proxy-Authenticate", 'Digest realm="elsewhere.example", nonce="2", algorithm=MD5'),
+    (401, "WWW-Authenticate", 'Digest realm="carrier-9", nonce="3", qop="auth", algorithm=SHA-256'),
+    (407, "WWW-Authenticate", 'Basic realm="office.example"'),
+)
+SECRET = """
+[[trunk]]
+name = "carrier-9"
+uri = "sip:10.0.1.9:5060"
+from_addresses = ["10.0.1.9:5060"]
+username = "office"
+password = "trunk-secret-9"
+health_check_s = 0
+"""
+
+
+@simulated()
+async def test_nobody_but_the_trunk_itself_gets_credentials(row: Row):
+    """Callees and a trunk without a password challenge; another trunk's password is not for them."""
+    async with World(15, office=small_office(more=SECRET)) as world:
+        caller = await world.phone("1001", calls_max=1_000)
+        calls = 0
+        for status, name, value in CHALLENGES:
+            behaviour = reject(status, headers=((name, value),))
+            callee = world.phones.get("1002") or await world.phone("1002")
+            carrier = world.trunks.get("carrier-1") or await world.trunk("carrier-1")
+            callee.behaviour = carrier.behaviour = behaviour
+            for number in ("1002", "913800000000") * 25:
+                call = await caller.call(number)
+                await call.ended()
+                assert call.status not in (401, 407)
+                calls += 1
+                await asyncio.sleep(1.0)
+        leaks = [
+            entry
+            for entry in world.trace.requests()
+            if entry.source == ("10.0.0.1", 5060) and b"authorization:" in entry.data.lower()
+        ]
+        row(15, "challenges from callees and foreign trunks", calls=calls, leaks=len(leaks))
+        assert leaks == []
+        await world.settle()
+
+
+@simulated()
+async def test_a_network_that_doubles_and_shuffles_makes_one_call_of_one(row: Row):
+    rough = Link(duplicate=0.2, reorder=0.2, delay_s=0.005, jitter_s=0.01)
+    count = 200
+    async with World(32, link=rough) as world:
+        caller = await world.phone("1001", calls_max=1_000)
+        callee = await world.phone("1002", calls_max=1_000)
+        for number in range(count):
+            call = await caller.call("1002")
+            if number % 4 == 3:
+                call.hang_up()  # CANCEL, which may cross the 200
+            else:
+                await call.answered()
+                theirs = await callee.incoming()
+                # Both hold at once: one of the two meets 491 or waits.
+                await asyncio.gather(call.hold(), theirs.hold(), return_exceptions=True)
+                (call if number % 2 else theirs).hang_up()
+            await call.ended()
+            await asyncio.sleep(0.5)
+        await world.settle()
+        ended = [entry.call_id for entry in world.journal.of_kind("call-ended")]
+        started = [entry.call_id for entry in world.journal.of_kind("call-started")]
+        ghosts = len(world.switch.control.calls) + len(caller.calls) + len(callee.calls)
+        row(
+            32,
+            "20 % doubled, 20 % reordered, CANCEL and hold crossing",
+            calls=len(started),
+            ghosts=ghosts,
+            double_records=len(ended) - len(set(ended)),
+        )
+        assert ghosts == 0
+        assert len(started) <= count  # a CANCEL may come before the challenged INVITE did
+        assert sorted(ended) == sorted(set(started))
+
+
+@simulated()
+async def test_a_call_whose_telephones_have_vanished_ends(row: Row):
+    """No BYE from either side. No media: the timeout of the media plane ends it. On hold, where silence
+    is right: the session timer does."""
+    count = 20
+    async with World(38) as world:
+        caller = await world.phone("1001", calls_max=100)
+        await world.phone("1002", calls_max=100)
+        calls = [await caller.call("1002") for _ in range(count)]
+        await asyncio.gather(*(call.answered() for call in calls))
+        for call in calls[count // 2 :]:
+            await call.hold()
+        held_at_s = world.clock.wall_s()
+        for phone in list(world._agents):
+            await phone.close()
+        world._agents.clear()
+        for call in calls:  # the one who holds may be silent
+            stream = world.media.stream_at(call.agreed.remote[1])
+            world.media.fall_silent(stream.local.stream_id)
+        await asyncio.sleep(1)
+        by_media = [e.data["by"] for e in world.journal.of_kind("call-ended")]
+        await asyncio.sleep(2_000)
+        ends = world.journal.of_kind("call-ended")
+        late_s = max(entry.at_s for entry in ends) - held_at_s
+        row(
+            38,
+            "both telephones vanish",
+            calls=count,
+            ended_by_media=len(by_media),
+            ended_by_session_timer=len(ends) - len(by_media),
+            after_s=round(late_s),
+            ports_left=world.media.snapshot()["ports_used"],
+        )
+        assert by_media == ["media"] * (count // 2)
+        assert len(ends) == count
+        assert late_s < 1_800
+        assert world.media.snapshot()["ports_used"] == 0
+
+
+def test_the_eight_cases_of_session_timers(row: Row):
+    """RFC 4028 section 9, table 2: who refreshes, by what the UAC supports and asks."""
+    cases = {
+        (False, ""): "uas",
+        (False, "uac"): "uas",
+        (False, "uas"): "uas",
+        (True, ""): "uac",
+        (True, "uac"): "uac",
+        (True, "uas"): "uas",
+    }
+    right = 0
+    for (supported, asked), refresher in cases.items():
+        request = SipRequest("INVITE", "sip:x@y")
+        request.headers.add("Session-Expires", f"600;refresher={asked}" if asked else "600")
+        if supported:
+            request.headers.add("Supported", "timer")
+        timer, headers = session_timer.granted(request, StackConfig())
+        assert timer is not None
+        right += headers[0] == ("Session-Expires", f"600;refresher={refresher}")
+        assert timer.we_refresh is (refresher == "uas")
+    short = SipRequest("INVITE", "sip:x@y")
+    short.headers.add("Session-Expires", "30")
+    right += session_timer.too_small(short, StackConfig()) is None  # no 422 for who knows none
+    short.headers.add("Supported", "timer")
+    right += session_timer.too_small(short, StackConfig()) == StackConfig().min_se_s
+    row(39, "session timers", right=f"{right}/8")
+    assert right == 8
