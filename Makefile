@@ -51,6 +51,9 @@ bench: setup
 	$(BIN)/python bench/digits_heard.py --save
 	$(BIN)/python bench/media_plane.py --save
 	$(BIN)/python bench/callgen.py --save
+	$(BIN)/python bench/sip_calls.py --save
+	$(BIN)/python bench/registrations.py --save
+	$(BIN)/python bench/overload.py --save
 	$(BIN)/python bench/acd.py --save
 
 lab: setup

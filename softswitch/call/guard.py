@@ -29,6 +29,9 @@ class GuardPolicy:
     events_per_s: float = 5.0
 
 
+DEFAULT_POLICY = GuardPolicy()
+
+
 class _Buckets:
     """Token buckets by key, bounded."""
 
@@ -69,7 +72,7 @@ class Guard:
         policy: GuardPolicy | None = None,
         report: Callable[[str, dict[str, Any]], None] = lambda kind, data: None,
     ) -> None:
-        self._policy = policy or GuardPolicy()
+        self._policy = policy or DEFAULT_POLICY
         self._report = report
         self._sources = _Buckets(self._policy)
         self._accounts = _Buckets(self._policy)

@@ -41,6 +41,9 @@ class RegistrationPolicy:
     own_addresses: frozenset[tuple[str, int]] = frozenset()
 
 
+DEFAULT_POLICY = RegistrationPolicy()
+
+
 @dataclass(slots=True)
 class Binding:
     """One place where an address of record can be reached.
@@ -134,7 +137,7 @@ class Bindings:
     __slots__ = ("_by_aor", "_by_flow", "_count", "_due", "_policy", "_timer_at_s")
 
     def __init__(self, policy: RegistrationPolicy | None = None) -> None:
-        self._policy = policy or RegistrationPolicy()
+        self._policy = policy or DEFAULT_POLICY
         self._by_aor: dict[str, list[Binding]] = {}
         self._by_flow: dict[Flow, set[str]] = {}
         self._count = 0
