@@ -62,12 +62,12 @@ async def test_a_month_of_escalation(tmp_path: Path, any_store: Any) -> None:
             for what in await store.ticket_time.let_pass(clock.now_s, 7 * DAY_S):
                 stamp = datetime.fromtimestamp(clock.now_s, SHANGHAI)
                 done.append((what.partition(":")[2], stamp.isoformat()[:16]))
-            clock.now_s += 600
+            clock.now_s += 3_600
         assert done == [
             (f"{ticket.id}:answer:50", "2026-09-28T13:00"),  # half of eight hours
             (
                 f"{ticket.id}:solve:80",
-                "2026-09-30T12:20",
+                "2026-09-30T13:00",
             ),  # 19.2 of 24 open hours, at the next round
             (f"{ticket.id}:solve:100", "2026-09-30T17:00"),
         ]
