@@ -83,6 +83,9 @@ class CallRecorder:
     def forwarded(self, call: Call, at_s: float, by: str, to: str) -> None:
         self._write("call-forwarded", call, at_s, by=by, to=to)
 
+    def capped(self, call: Call, at_s: float, extension: str, why: str) -> None:
+        self._write("toll-cap-reached", call, at_s, extension=extension, why=why)
+
     def transferred(self, call: Call, at_s: float, how: str, by: str, to: str) -> None:
         self._write("transfer", call, at_s, how=how, by=by, to=to)
 

@@ -17,6 +17,7 @@ from softswitch.call.steps import (
     steps_to_ring_group,
     steps_to_trunks,
 )
+from softswitch.call.toll_caps import TollCaps
 from softswitch.config import Destination
 from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import CallError
@@ -57,6 +58,7 @@ class Courses:
         self._all_phones = registered
         self._lines = lines
         self._table = table
+        self._caps = TollCaps()
         self._extensions = FromOffice(wiring, extensions_by_number)
 
     def route(self, call: Call, route: Route) -> None:
@@ -65,6 +67,10 @@ class Courses:
             case Refused():
                 self.refuse(call, route.status, route.why)
             case ToTrunks():
+                capped = self._capped(call, self._payer(call), route.number)
+                if capped is not None:
+                    self.refuse(call, 403, capped)
+                    return
                 self._record(call, "trunk", route.number)
                 self._dialling.start(call, steps_to_trunks(route))
             case Destination("extension"):
@@ -83,6 +89,30 @@ class Courses:
             case Destination():
                 self._record(call, route.kind, route.name)
                 self._start_app(call, route)
+
+    @staticmethod
+    def _payer(call: Call) -> str:
+        """The extension with whose rights a call goes outside, "" for none."""
+        number = call.identity.extension if isinstance(call.identity, PhoneIdentity) else ""
+        return call.forwarded_by or number
+
+    def _capped(self, call: Call, by: str, number: str) -> str | None:
+        """Why a call outside is one too many for whose rights it uses; None if it is not."""
+        extension = self._extensions().get(by)
+        if extension is None:
+            return None
+        why = self._caps.refusal(
+            by,
+            self._wiring.now_s(),
+            calls=self._table.legs_of(f"extension:{by}"),
+            calls_max=extension.outside_calls,
+            dear=self._dialplan.numbering.permission(number) in ("international", "premium"),
+            dear_per_h=extension.international_per_h,
+        )
+        if why is not None:
+            _log.warning("extension %s has reached its limit: %s", by, why)
+            self._wiring.records.capped(call, self._wiring.wall_s(), by, why)
+        return why
 
     def refuse(self, call: Call, status: int, why: str) -> None:
         """End a call that goes nowhere; who has been answered already is told in words."""
@@ -105,6 +135,9 @@ class Courses:
                 continue
             route = self._dialplan.route(target, call.identity)
             if isinstance(route, ToTrunks):
+                capped = self._capped(call, self._payer(call), route.number)
+                if capped is not None:
+                    raise CallError(f"{target} is not called: {capped}")
                 steps.extend(steps_to_trunks(route))
             elif isinstance(route, Destination) and route.kind in ("extension", "ring_group"):
                 steps.extend(self._steps(route, ring_s))
@@ -115,14 +148,15 @@ class Courses:
         self._dialling.start(call, merged, ringback=ringback)
 
     def steps_on_behalf(
-        self, number: str, rights: PhoneIdentity, ring_s: float
+        self, call: Call, number: str, rights: PhoneIdentity, ring_s: float
     ) -> tuple[Step, ...]:
         """Whom to ring when an extension calls `number` while it talks; none where nothing can be rung."""
         for _ in range(FORWARDS_MAX + 1):
             route = self._dialplan.route(number, rights)
             match route:
                 case ToTrunks():
-                    return steps_to_trunks(route)
+                    capped = self._capped(call, rights.extension, route.number)
+                    return () if capped is not None else steps_to_trunks(route)
                 case Destination("ring_group"):
                     return self._steps(route, ring_s)
                 case Destination("extension"):

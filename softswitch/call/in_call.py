@@ -218,7 +218,7 @@ class InCalls:
     def _call_third(self, call: Call, trio: Trio, number: str) -> None:
         audio, extension = self._control.audio, trio.host.label.removeprefix(_EXTENSION)
         rights = _rights(trio.host)
-        steps = self._courses.steps_on_behalf(number, rights, RING_S)
+        steps = self._courses.steps_on_behalf(call, number, rights, RING_S)
         if not steps:
             self._feed(call, machine.ThirdLeft())
             return

@@ -44,6 +44,10 @@ class CallTable:
         """The call and leg that a stream of the media plane belongs to."""
         return self._streams.get(stream_id)
 
+    def legs_of(self, endpoint: str) -> int:
+        """How many legs ``extension:NUMBER`` has."""
+        return self._of_endpoint[endpoint]
+
     def has_leg(self, endpoint: str) -> bool:
         """Whether a phone of ``extension:NUMBER``, or a trunk by its label, is in any call."""
         return self._of_endpoint[endpoint] > 0

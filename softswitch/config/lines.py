@@ -71,6 +71,8 @@ class Extension(Section):
     call_waiting: bool = True
     ring: Literal["all", "in-order"] = "all"
     redirects: bool = True
+    outside_calls: int = Field(default=10, ge=0, le=100_000)
+    international_per_h: int = Field(default=20, ge=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"
 
     @model_validator(mode="before")

@@ -1,11 +1,11 @@
-"""Rows 15, 32, 38 and 39 of the reliability programme: credentials that stay at home, calls over a network
+"""Rows 15, 17, 32, 38 and 39 of the reliability programme: credentials that stay at home, calls over a network
 that doubles and shuffles, calls whose telephones have vanished, session timers."""
 
 from __future__ import annotations
 
 import asyncio
 
-from softswitch.sim.behaviour import reject
+from softswitch.sim.behaviour import answer, reject
 from softswitch.sim.link import Link
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
@@ -55,6 +55,42 @@ async def test_nobody_but_the_trunk_itself_gets_credentials(row: Row):
         ]
         row(15, "challenges from callees and foreign trunks", calls=calls, leaks=len(leaks))
         assert leaks == []
+        await world.settle()
+
+
+@simulated()
+async def test_a_stolen_password_costs_no_more_than_the_caps(row: Row):
+    """Ten calls a second to foreign numbers with an extension's own password, for a minute."""
+    office = small_office().replace(
+        'permissions = ["internal", "local", "national"]',
+        'permissions = ["internal", "national", "international"]\noutside_calls = 4\n'
+        "international_per_h = 20",
+        1,
+    )
+    async with World(17, office=office) as world:
+        thief = await world.phone("1001", calls_max=1_000)
+        carrier = await world.trunk("carrier-1", behaviour=answer(hang_up_after_s=5.0))
+        began_s, most, tried = world.clock.wall_s(), 0, 0
+        for _ in range(600):
+            await thief.call("90044207946" + f"{tried % 10_000:04}")
+            tried += 1
+            most = max(most, len(carrier.calls))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(30)
+        alarm_s = world.journal.of_kind("toll-cap-reached")[0].at_s - began_s
+        row(
+            17,
+            "a stolen password, 10 calls a second abroad",
+            tried=tried,
+            connected=len(carrier.past),
+            at_once=most,
+            alarm_after_s=round(alarm_s, 1),
+        )
+        assert len(carrier.past) <= 20
+        assert most <= 4
+        assert alarm_s < 10
+        for call in list(thief.calls.values()):
+            call.hang_up()
         await world.settle()
 
 
