@@ -30,7 +30,8 @@ class RegistrationPolicy:
 
     Expiry in seconds: asked for less than `min_expires_s` (but not 0) is refused with 423, more
     than `max_expires_s` is cut. `own_addresses` are (host, port) pairs no contact may name, for a
-    call to it would come back to us.
+    call to it would come back to us. `flow_timer_s`: how often phones with an outbound flow are told to
+    ping it (RFC 5626 5.4).
     """
 
     default_expires_s: int = 3600
@@ -38,6 +39,7 @@ class RegistrationPolicy:
     max_expires_s: int = 3600
     contacts_max: int = 10
     bindings_max: int = 100_000
+    flow_timer_s: int = 100
     own_addresses: frozenset[tuple[str, int]] = frozenset()
 
 
@@ -203,7 +205,11 @@ class Bindings:
             self._check_room(event.aor, wanted, now_s)
             for old, binding in wanted:
                 self._apply(event.aor, old, binding, now_s, effects)
-        effects.append(Answer(200, self._contact_lines(event.aor, now_s)))
+        lines = self._contact_lines(event.aor, now_s)
+        if _wants_outbound(event):
+            # RFC 5626 section 6: the flow is kept; ping it this often.
+            lines += [("Require", "outbound"), ("Flow-Timer", str(self._policy.flow_timer_s))]
+        effects.append(Answer(200, lines))
 
     def _remove_all(self, event: RegisterArrived, effects: list[RegistrationEffect]) -> None:
         request = event.request
@@ -377,6 +383,15 @@ class Bindings:
         if at_s < self._timer_at_s:
             self._timer_at_s = at_s
             effects.append(SetTimer("expiry", max(at_s - now_s, 0.0)))
+
+
+def _wants_outbound(event: RegisterArrived) -> bool:
+    """A phone that keeps a connection of its own to be called on, and says so (RFC 5626 4.2)."""
+    headers = event.request.headers
+    supported = "outbound" in (name.lower() for name in headers.values("Supported"))
+    contacts = event.request.contacts
+    named = any("#" in _instance_of(c) and c.param("reg-id") for c in contacts)
+    return supported and named and event.flow.reliable
 
 
 def _instance_of(contact: NameAddr) -> str:

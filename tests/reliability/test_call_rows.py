@@ -1,5 +1,5 @@
-"""Rows 15, 17, 32, 38 and 39 of the reliability programme: credentials that stay at home, calls over a network
-that doubles and shuffles, calls whose telephones have vanished, session timers."""
+"""Rows 15, 17, 32, 38, 39 and 42 of the reliability programme: credentials that stay at home, what a stolen
+password costs, a network that doubles and shuffles, telephones that vanish or move, session timers."""
 
 from __future__ import annotations
 
@@ -195,3 +195,28 @@ def test_the_eight_cases_of_session_timers(row: Row):
     right += session_timer.too_small(short, StackConfig()) == StackConfig().min_se_s
     row(39, "session timers", right=f"{right}/8")
     assert right == 8
+
+
+@simulated()
+async def test_a_telephone_that_moves_is_heard_where_it_is(row: Row):
+    """It comes up at another address in the middle of a call (from wire to air) and says so by
+    re-INVITE: its audio goes there at once, the other party is not troubled."""
+    moves, gaps_s = 20, []
+    async with World(42) as world:
+        caller, callee = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        await callee.incoming()
+        stream = world.media.stream_at(call.agreed.remote[1])
+        for move in range(moves):
+            before = len(callee.history.requests("INVITE"))
+            caller._silent[id(call)] = port = 45_000 + 2 * move
+            moved_at_s = world.clock.monotonic_s()
+            await call.reinvite()
+            assert stream.params.remote[1] == port
+            gaps_s.append(world.clock.monotonic_s() - moved_at_s)
+            assert len(callee.history.requests("INVITE")) == before
+        row(42, "a telephone moves in a call", moves=moves, gap_max_ms=round(1000 * max(gaps_s), 1))
+        assert max(gaps_s) < 1.0
+        call.hang_up()
+        await world.settle()

@@ -292,3 +292,26 @@ def test_whatever_comes_the_tables_agree_and_empty_themselves(steps):
             if isinstance(effect, SetTimer):
                 timer_s = now_s + effect.after_s
     assert bindings.snapshot() == {"aors": 0, "bindings": 0}
+
+
+@pytest.mark.parametrize(
+    ("flow", "supported", "reg_id", "kept"),
+    [
+        ("tcp", "path, outbound", ";reg-id=1", True),
+        ("ws", "outbound", ";reg-id=2", True),
+        ("udp", "outbound", ";reg-id=1", False),
+        ("tcp", "path", ";reg-id=1", False),
+        ("tcp", "outbound", "", False),
+    ],
+)
+def test_a_phone_that_keeps_its_flow_is_told_how_often_to_ping_it(
+    bindings, flow, supported, reg_id, kept
+):
+    """RFC 5626 section 6: Require: outbound in the 200, and Flow-Timer."""
+    connection = Flow(flow, ("10.0.0.1", 5060), ("192.168.1.7", 6000), 7 if flow != "udp" else 0)
+    instance = ';+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+    event = register(f"<sip:1001@192.168.1.7>{reg_id}{instance}", flow=connection)
+    event.request.headers.add("Supported", supported)
+    headers = dict(answer_of(bindings.handle(event, 0.0)).headers)
+    assert (headers.get("Require") == "outbound") is kept
+    assert (headers.get("Flow-Timer") == "100") is kept
