@@ -324,9 +324,10 @@ class Statistics:
             .where(*_within(table.slot, piece), *among(table.agent_id, agents))
             .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
         )
+        labels = _Labels(span, piece.offset_s)
         return [
             (
-                "" if period is None else span.label(int(row[4]), piece.offset_s),
+                "" if period is None else labels(int(row[4])),
                 row[1],
                 row[2],
                 row[3],
@@ -365,12 +366,13 @@ class Statistics:
                     for place in range(1, len(groups) + 1)
                 ]
                 query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
+                labels = _Labels(span, piece.offset_s)
                 for row in (await connection.execute(query)).all():
                     values = tuple(_plain(value) for value in row[: len(counts)])
                     if not groups and not any(values):
                         continue
                     rest = list(row[len(counts) :])
-                    label = "" if period is None else span.label(int(rest[0]), piece.offset_s)
+                    label = "" if period is None else labels(int(rest[0]))
                     name = "" if column is None else str(rest[-1])
                     found.append(((label, name), values))
         return found
@@ -409,6 +411,21 @@ def _pieces(span: Span, to: int, *, rolls: bool) -> Iterator[tuple[Stretch, bool
         for index, is_rolled in enumerate((False, True, False)):
             if edges[index] < edges[index + 1]:
                 yield Stretch(edges[index], edges[index + 1], stretch.offset_s), is_rolled
+
+
+class _Labels:
+    """The periods of group numbers, each made once: many rows have the same."""
+
+    def __init__(self, span: Span, offset_s: int) -> None:
+        self._span = span
+        self._offset_s = offset_s
+        self._known: dict[int, str] = {}
+
+    def __call__(self, number: int) -> str:
+        label = self._known.get(number)
+        if label is None:
+            label = self._known[number] = self._span.label(number, self._offset_s)
+        return label
 
 
 def _within(slot: sa.Column[int], piece: Stretch) -> list[Any]:
