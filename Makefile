@@ -54,6 +54,7 @@ bench: setup
 	$(BIN)/python bench/sip_calls.py --save
 	$(BIN)/python bench/registrations.py --save
 	$(BIN)/python bench/overload.py --save
+	$(BIN)/python bench/failover.py --save
 	$(BIN)/python bench/acd.py --save
 
 lab: setup

@@ -24,9 +24,9 @@ class OverloadPolicy:
     is the part of the old average that a new measurement leaves. Strangers are turned away at the first
     message that has waited so long, and for `hold` measurements at least: a flood goes on."""
 
-    strangers_s: float = 0.05
-    proven_s: float = 0.12
-    trunks_s: float = 0.16
+    strangers_s: float = 0.1
+    proven_s: float = 0.15
+    trunks_s: float = 0.2
     settle: float = 0.5
     hold: int = 10
     retry_after_s: int = 5

@@ -166,7 +166,7 @@ class TestOverload:
     def test_strangers_first_then_phones_then_trunks_and_back(self):
         overload = Overload()
         seen = []
-        for lag_s in (0.0, 0.1, 0.14, 3.0, 0.075, 0.055, 0.0):
+        for lag_s in (0.0, 0.12, 0.17, 3.0, 0.09, 0.07, 0.0):
             for _ in range(30):
                 overload.measured(lag_s)
             seen.append("".join("01"[overload.admits(each)] for each in SourceClass))
@@ -184,9 +184,9 @@ class TestOverload:
 
     def test_one_message_that_has_waited_turns_strangers_away_for_a_second(self):
         overload = Overload()
-        overload.waited(0.04)
+        overload.waited(0.09)
         assert not overload.is_closed(SourceClass.STRANGER)
-        overload.waited(0.05)
+        overload.waited(0.1)
         for _ in range(9):
             overload.measured(0.0)
             assert overload.is_closed(SourceClass.STRANGER)
@@ -196,7 +196,7 @@ class TestOverload:
     def test_what_each_hears(self, gate):
         attempt(gate, PHONE, "a-long-secret-1001", 10.0)
         for _ in range(30):
-            gate.overload.measured(0.14)
+            gate.overload.measured(0.17)
         assert isinstance(attempt(gate, CRACKER, "x", 11.0), Drop)
         busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
         assert (busy.status, busy.headers) == (503, [("Retry-After", "5")])
