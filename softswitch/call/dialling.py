@@ -255,7 +255,7 @@ class Dialling:
         endpoint = effect.endpoint
         try:
             if isinstance(endpoint, PhoneEndpoint):
-                plan = self._plan_phone(endpoint, shown)
+                plan = self._plan_phone(call, endpoint, shown)
             else:
                 plan = self._trunk_calls.plan(call, effect.leg, endpoint, identity)
             prefer = call.caller.offered_codecs()
@@ -268,7 +268,7 @@ class Dialling:
         self._adopt(call, leg)
         return None
 
-    def _plan_phone(self, endpoint: PhoneEndpoint, shown: Shown) -> LegPlan:
+    def _plan_phone(self, call: Call, endpoint: PhoneEndpoint, shown: Shown) -> LegPlan:
         office = self._wiring.office.office
         caller = SipUri("sip", shown.number or "anonymous", office.domain)
         callee = SipUri("sip", endpoint.extension, office.domain)
@@ -279,7 +279,15 @@ class Dialling:
             from_=NameAddr(str(caller), shown.name or None),
             to=NameAddr(str(callee), None),
             media_by_source=True,
+            headers=self._diversion(call),
         )
+
+    def _diversion(self, call: Call) -> tuple[tuple[str, str], ...]:
+        """Whose call this was before it was forwarded, for the display (RFC 5806)."""
+        if call.forwarded_by is None:
+            return ()
+        uri = SipUri("sip", call.forwarded_by, self._wiring.office.office.domain)
+        return (("Diversion", f"<{uri}>;reason=unknown;counter={call.forwards}"),)
 
 
 def _caller_of(call: Call) -> Shown:

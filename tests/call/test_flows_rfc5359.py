@@ -117,7 +117,9 @@ async def forwarded(world, setting, **behaviour):
     world.switch.lines.set("1002", setting, "1003")
     call = await alice.call("1002")
     await call.answered()
-    assert talk(world, call, await carol.incoming())
+    carols = await carol.incoming()
+    assert carols.invite.request.headers.get("Diversion").startswith("<sip:1002@office.example>")
+    assert talk(world, call, carols)
     await end(world, call)
 
 
