@@ -36,6 +36,7 @@ _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _MSG_ERRQUEUE = 0x2000
 _SO_TIMESTAMPNS = 35
+_ERROR_REPORTS = frozenset({(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)})
 _STAMP = struct.Struct("@qq")
 _ANCILLARY_OCTETS = socket.CMSG_SPACE(_STAMP.size)
 _WAITED_MAX_S = 30.0
@@ -342,8 +343,8 @@ class UdpTransport:
 
 def _peer_is_gone(ancillary: list[tuple[int, int, bytes]]) -> bool:
     """Read struct sock_extended_err: errno is its first 32 bits."""
-    for _, _, data in ancillary:
-        if len(data) >= 4:
+    for level, kind, data in ancillary:  # the time stamp comes beside it
+        if (level, kind) in _ERROR_REPORTS and len(data) >= 4:
             return int.from_bytes(data[:4], sys.byteorder) in _PEER_GONE
     return False
 

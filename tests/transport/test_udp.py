@@ -279,3 +279,15 @@ async def test_a_clock_that_was_set_is_no_wait(open_udp: Opener) -> None:
             peer.sendto(b"x", transport.local)
         await inbox.until(lambda: len(inbox.messages) == 5)
     assert transport.waited_s == 0.0
+
+
+async def test_an_unreachable_peer_is_told_where_datagrams_are_stamped_too(
+    open_udp: Opener,
+) -> None:
+    transport, inbox = open_udp(wall_s=time.time)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        address = gone.getsockname()
+    transport.send(b"x", Flow("udp", transport.local, address))
+    await inbox.until(lambda: bool(inbox.gone))
+    assert inbox.gone[0].remote == address
