@@ -44,13 +44,18 @@ class Ears:
         self._listening[stream] = None
 
     def tick(self) -> None:
-        """Hear what is played in this tick."""
+        """Hear what is about to be played in this tick; a digit in it is kept from the mix."""
+        self._timelines.hushed = {}
         if self._detector is None or not self._listening:
             return
         if self._rows is None:
             self._rows = np.array([stream.row for stream in self._listening], np.intp)
         slots = self._streams.route[self._rows, SLOT].astype(np.intp)
-        said = self._timelines.said(self._streams.rate_hz[self._rows], slots)
+        rates = self._streams.rate_hz[self._rows]
+        said = self._timelines.said(rates, slots)
         reports = self._detector.process(self._rows, said)
+        suspects = self._detector.suspects(self._rows)
+        if suspects.any():
+            self._timelines.hush(rates[suspects], slots[suspects])
         if len(reports.stream):
             self._report(reports)

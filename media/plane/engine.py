@@ -224,8 +224,8 @@ class Engine:
             self._backlog.flush()
             self._library.poll()
             self._timelines.conceal()
-            self._mixer.tick(now_s)
             self._ears.tick()
+            self._mixer.tick(now_s)
             self._progress.tick()
             self._timelines.advance()
             self._recorder.tick()
@@ -490,6 +490,7 @@ class Engine:
         stream = self._by_id.pop(stream_id, None)
         if stream is None:
             return
+        self._reports.goodbye(stream)
         self._prompter.stop(stream, "released")
         self._progress.forget(stream)
         for recording_id in self._recorder.leave(stream.stream_id):

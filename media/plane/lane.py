@@ -76,6 +76,8 @@ class _Images:
         """Return (images, a tick at `out_hz`) int16."""
         converter = timelines.filter(self.in_hz, out_hz)
         windows = timelines.at(self.in_hz).window(self.slots, 2 * converter.half)
+        if timelines.hushed:
+            windows[np.isin(self.slots, timelines.hushed.get(self.in_hz, ()))] = 0
         if self.gains is None and len(self.slots) == len(self.starts):
             return converter.convert(windows)
         summed = windows.astype(np.float32)
@@ -232,6 +234,8 @@ class Lane:
         """Let `send` have what is due now; the timelines still stand at what is to be played."""
         if self._plan is not None and len(self._heard):
             said = self._timeline.slice().take(self._slots, axis=0)
+            if self._timelines.hushed:
+                said[np.isin(self._slots, self._timelines.hushed.get(self.rate_hz, ()))] = 0
             if self._images:
                 images = [each.said(self._timelines, self.rate_hz) for each in self._images]
                 said = np.concatenate([said, *images])

@@ -99,6 +99,19 @@ class Reports:
         where = rows + self._streams.capacity
         self._outlet.send(self._outlet.tx, None, np.array(octets, np.int32), ports, where)
 
+    def goodbye(self, stream: Stream) -> None:
+        """Say that a stream ends, to a source that we have locked to and sent media (6.6)."""
+        row = stream.row
+        if not np.isfinite(self._next_s[row]) or not int(self._streams.sent[row]):
+            return
+        data = rtcp.build_bye([int(self._relay.ssrc_out[row])], self._cname)
+        self._outlet.tx.octets[0, : len(data)] = np.frombuffer(data, np.uint8)
+        own = stream.params is None or not stream.params.rtcp_mux
+        port = self._streams.port_id[row] + np.uint16(own)
+        where = np.array([row + self._streams.capacity], np.intp)
+        octets = np.array([len(data)], np.int32)
+        self._outlet.send(self._outlet.tx, None, octets, np.array([port]), where)
+
     def _report(self, stream: Stream, now_s: float) -> rtcp.SenderReport | rtcp.ReceiverReport:
         row = stream.row
         streams = self._streams

@@ -24,10 +24,16 @@ class Timelines:
         self._by_rate: dict[int, Timeline] = {RATE_HZ: self.narrow}
         self._all: tuple[Timeline, ...] = (self.narrow,)
         self._filters: dict[tuple[int, int], Polyphase] = {}
+        self.hushed: dict[int, NDArray[np.intp]] = {}
+        """By rate the slots in which a digit sounds in this tick: it is not mixed, nor heard elsewhere."""
         self.active = 0
         """Slots in use."""
         self.wide = 0
         """Those of them that are not at 8,000."""
+
+    def hush(self, rates: NDArray[np.integer], slots: NDArray[np.intp]) -> None:
+        """Say in which slots a digit sounds in this tick."""
+        self.hushed = {rate_hz: slots[rates == rate_hz] for rate_hz in np.unique(rates).tolist()}
 
     def at(self, rate_hz: int) -> Timeline:
         """Return the ring of a rate; raises `ValueError` for a rate that has none."""

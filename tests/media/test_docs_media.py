@@ -20,7 +20,7 @@ def examples():
             yield pytest.param(code, id=heading)
 
 
-@pytest.mark.parametrize("code", examples())
+@pytest.mark.parametrize("code", list(examples()))
 def test_an_example_runs(code):
     exec(compile(code, str(PAGE), "exec"), {})
 

@@ -131,3 +131,17 @@ def test_mux_keeps_rtcp_on_the_media_port(world, make_talker):
     ]
     assert own
     assert all(packet.port_id == 0 for packet in own)
+
+
+def test_the_end_of_a_stream_is_said_where_it_was_heard(call):
+    world, a, b = call
+    talk(world, a, b, 1.0)
+    reports(world)
+    world.do(ReleaseStream(1))
+    said = [(port, remote, packet) for port, remote, packet in reports(world)]
+    (bye,) = [packet for _, _, packet in said if isinstance(packet, rtcp.Bye)]
+    assert {(port, remote) for port, remote, _ in said} == {(1, (A[0], A[1] + 1))}
+    assert len(bye.ssrcs) == 1
+    world.open(9, ("10.0.0.9", 4000), port_id=4)
+    world.do(ReleaseStream(9))
+    assert reports(world) == [], "who was never heard is told nothing"

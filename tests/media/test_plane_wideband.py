@@ -318,3 +318,26 @@ def test_pure_narrowband_traffic_knows_nothing_of_it(world, make_talker):
     timelines = world.engine._timelines
     assert timelines.wide == 0
     assert timelines._all == (timelines.narrow,)
+
+
+@pytest.mark.parametrize("hearer", ["L16", "L16/16000"])
+def test_a_digit_that_is_heard_does_not_sound_on_in_the_mix(world, make_talker, hearer):
+    a = Party(world, make_talker, 1, "L16", inband_dtmf=True)
+    b = Party(world, make_talker, 2, hearer)
+    speech = np.rint(3000 * np.sin(2 * np.pi * 500 * np.arange(4000) / 8000)).astype(np.int16)
+    a.says = np.concatenate([speech, tones.dtmf("5", on_ms=400, off_ms=100), speech])
+    for party in (a, b):
+        world.do(JoinRoom(1, party.number))
+    world.do(StartRecording(1, 1, None, "1.wav"))
+    heard = b.heard(talk(world, (a, b), 80))
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
+    scale = b.rate_hz // 8000
+    start = 320 + 4000
+    digit = heard[start * scale : (start + 3200) * scale].reshape(20, -1)
+    loud = np.abs(digit).max(axis=1) > 1000
+    assert loud.sum() <= 2, "20 ms are needed to suspect it"
+    assert not loud[2:].any()
+    assert np.abs(heard[320 * scale : start * scale]).max() > 2500, "speech goes on as it was"
+    assert np.abs(heard[-3000 * scale :]).max() > 2500
+    _, sides = recorded(world)
+    assert np.abs(sides[0][4000:7200]).max() > 5000, "what was said is recorded"
