@@ -56,6 +56,8 @@ WAITING_MAX = 200_000
 PENDING_MAX = 20_000
 """Entries in memory while the database cannot be written; more are read back from the log."""
 _BATCH = 2_000
+_CATCH_UP_BATCH = 250
+"""Entries read back from the log at a time: of many the loop would be late by their records."""
 _RETRY_S = 1.0
 _FAILURES = (SQLAlchemyError, StoreError, OSError, sqlite3.Error)
 _REFUSALS = (IntegrityError, DataError, InterfaceError, OverflowError, UnicodeError)
@@ -539,7 +541,7 @@ class Journal:
 
 
 def _some(entries: Iterator[Entry]) -> list[Entry]:
-    return list(itertools.islice(entries, _BATCH))
+    return list(itertools.islice(entries, _CATCH_UP_BATCH))
 
 
 def _merged(path: Path, log: EntryLog) -> Iterator[Entry]:
