@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 # What a peer known by its address may begin; everything else it must authenticate like a stranger.
 _FROM_TRUNK = frozenset({"INVITE", "OPTIONS"})
 # These carry no credentials (RFC 3261 22.1): an ACK answers nothing, a CANCEL lives by its transaction.
-# What a source that nobody knows may still mean well by: it speaks of a dialog, or answers a challenge.
+# What a source that nobody knows may still mean well by: it speaks of a dialog, answers a
+# challenge, or is one of many phones that come back after a power cut.
 _WELL_MEANT = re.compile(
-    rb"\r\n(?:(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=|Authorization[ \t]*:)", re.IGNORECASE
+    rb"\AREGISTER |\r\n(?:(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=|Authorization[ \t]*:)",
+    re.IGNORECASE,
 )
 _HEAD_OCTETS_SEEN = 2048
-WELL_MEANT_PER_S = 500.0
+WELL_MEANT_PER_S = 4000.0
 """Of all strangers together, while they are turned away."""
 _NEVER_CHALLENGED: dict[str, Verdict] = {"ACK": Drop(), "CANCEL": Refuse(481)}
 
