@@ -9,22 +9,20 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
 from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
-from softswitch.apps.ask import Asker, GuardedAsker
 from softswitch.apps.call_desk import CallDesk
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
-from softswitch.apps.mailer import SendMail, smtp
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
 from softswitch.apps.sound_checks import make_sounds
@@ -37,15 +35,14 @@ from softswitch.call.gatekeeper import Gatekeeper
 from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.line import LINE_CHANGED, Lines
-from softswitch.call.plane import MediaPlane
-from softswitch.call.trunks import TrunkRecord, Trunks, plain_host
+from softswitch.call.trunks import TrunkRecord, Trunks
 from softswitch.call.wiring import Wiring
-from softswitch.clock import Clock, SystemClock
 from softswitch.collector import QuietCollector
+from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
+from softswitch.environment import Environment, Machine
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
-from softswitch.ladder import decision
 from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
@@ -55,13 +52,11 @@ from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.trace import Trace, TracedMessage, passed
-from softswitch.traced_calls import CALLS_MAX, TracedCalls
+from softswitch.traced_calls import TracedCalls
 from softswitch.transport.address import own_address
-from softswitch.transport.dns_lookup import DnsLookup, Lookup, addresses_of
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
-from softswitch.transport.listeners import bind_listeners
 from softswitch.transport.resolver import Resolver
 from softswitch.transport.udp import UdpTransport
 
@@ -80,123 +75,6 @@ _SESSIONS_MAX = 20_000
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 _SECRET_NAME = "secret"
 _SECRET_OCTETS = 32
-
-
-class RunningPlane(MediaPlane, Protocol):
-    """A media plane with a beginning and an end."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    def flush(self) -> None:
-        """Carry out what was asked for so far before anything else happens."""
-        ...
-
-
-class Environment(Protocol):
-    """What a switch stands on. The default is this machine; `softswitch.sim` has a virtual one."""
-
-    clock: Clock
-
-    def transports(self, office: Office) -> list[Transport]:
-        """Bound transports for `[sip] listen`; raises `ConfigError` where one cannot be bound."""
-        ...
-
-    def plane(
-        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
-    ) -> RunningPlane: ...
-
-    async def store(
-        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
-    ) -> tuple[JournalWriter, Store | None]:
-        """The journal, and the database behind it where there is one; `on_alarm` is told when it
-        fails and when it works again."""
-        ...
-
-    def lookup(self) -> Lookup:
-        """The DNS."""
-        ...
-
-    def token(self) -> str:
-        """64 random bits or more as letters and digits."""
-        ...
-
-    def admin(self) -> bool:
-        """Whether the admin socket is to be opened."""
-        ...
-
-    def http(self) -> bool:
-        """Whether ``[http]`` is to be served, where the office has that table."""
-        ...
-
-    def mail(self, office: Office) -> SendMail:
-        """How mail is sent."""
-        ...
-
-    def asker(self, office: Office) -> Asker:
-        """How flows ask other programs."""
-        ...
-
-
-class Machine:
-    """The real world: sockets, worker processes, SQLite, the system's clocks and randomness."""
-
-    def __init__(self) -> None:
-        self.clock: Clock = SystemClock()
-
-    def transports(self, office: Office) -> list[Transport]:
-        return bind_listeners(office, self.clock)
-
-    def plane(
-        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
-    ) -> RunningPlane:
-        from media.client import MediaClient
-
-        workers, address = office.media.workers, office.media.address
-        return MediaClient(
-            address=own_address() if address == "auto" else address,
-            ports=office.media.ports,
-            workers=(os.cpu_count() or 1) if workers == "auto" else workers,
-            recordings_dir=directory / "recordings",
-            on_event=on_event,
-            one_port_per_stream=office.media.one_port_per_stream,
-        )
-
-    async def store(
-        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
-    ) -> tuple[JournalWriter, Store | None]:
-        from softswitch.apps.ticket_desk import steps_of
-        from softswitch.store import Store
-        from softswitch.store.sla import OpenTime, always
-
-        hours = OpenTime(office.office.zone, office.hours[0].periods if office.hours else always)
-        store = await Store.open(
-            directory,
-            database=office.storage.database,
-            on_alarm=on_alarm,
-            open_time=hours,
-            ticket_steps=steps_of(office),
-        )
-        return store.journal, store
-
-    def lookup(self) -> Lookup:
-        return DnsLookup()
-
-    def token(self) -> str:
-        return secrets.token_hex(10)
-
-    def admin(self) -> bool:
-        return True
-
-    def http(self) -> bool:
-        return True
-
-    def mail(self, office: Office) -> SendMail:
-        return smtp(office.mail)
-
-    def asker(self, office: Office) -> Asker:
-        return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))
 
 
 class Switch:
@@ -294,17 +172,7 @@ class Switch:
         await self.centre.start()
         await self.recordings.start()
         if environment.admin():
-            admin = AdminServer(
-                self.directory,
-                {
-                    "status": self._status_command,
-                    "trace": self._trace_command,
-                    "unban": self._unban_command,
-                    "reload": self._reload_command,
-                    "api": self._api_command,
-                    "flush": self._flush_command,
-                },
-            )
+            admin = AdminServer(self.directory, AdminCommands(self).by_name)
             undo.push_async_callback(admin.stop)
             await admin.start()
         if store is not None:
@@ -607,7 +475,7 @@ class Switch:
         if self.hep is not None:
             message = TracedMessage(now_s, received, flow, data)
             call = self.traced_calls.call_of(message.call_id)
-            self.hep.send(passed(message, self._wall_of(now_s)), call or message.call_id)
+            self.hep.send(passed(message, self.wall_of(now_s)), call or message.call_id)
 
     async def _run_handler(self, call: Call, number: str) -> None:
         await self._handlers[number](call)
@@ -674,9 +542,6 @@ class Switch:
             rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
         return rows
 
-    async def _status_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        return self.snapshot()
-
     def _reload_soon(self) -> None:
         async def reload() -> None:
             with contextlib.suppress(SoftswitchError):  # it is in the log
@@ -684,69 +549,17 @@ class Switch:
 
         self._reloading = asyncio.create_task(reload())
 
-    async def _reload_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        done = await self.reload()
-        return {"changed": done.changed, "restart": done.restart}
-
-    async def _api_command(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Where the API is, and a token for it: who may open the admin socket may do everything."""
-        if self.http is None:
-            raise SoftswitchError("the API is not served: add a table [http] to the office file")
-        await self.http.ready.wait()
-        assert self.http.service is not None
-        who = str(request.get("who") or "command line")[:64]
-        url = f"http://{self.http.reached_at}"
-        return {"url": url, "token": self.http.service.accounts.local_token(who)}
-
-    async def _flush_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Have everything that has happened so far in the database."""
-        done = await self.store.journal.flush() if self.store is not None else False
-        return {"flushed": done}
-
-    async def _unban_command(self, request: dict[str, Any]) -> dict[str, Any]:
-        address = plain_host(str(request.get("address") or ""))
-        return {"lifted": self.gatekeeper.guard.unban(address)}
-
     def _note_security(self, journal: JournalWriter, kind: str, data: dict[str, Any]) -> None:
         _log.warning("%s: %s", kind, data)
         journal.append(kind, None, data, self._environment.clock.wall_s())
-
-    async def _trace_command(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        name = str(request.get("call") or "")
-        legs = self.traced_calls.legs_of(name) if name else None
-        if legs == {}:
-            raise SoftswitchError(f"call {name} is not among the last {CALLS_MAX} calls")
-        wanted = None if legs is None else frozenset(legs)
-        rows = [_message_row(message, legs or {}) for message in self.trace.messages(wanted)]
-        for row in rows:
-            row["wall_s"] = self._wall_of(row["at_s"])
-        if name:
-            rows += await self._decisions(self.traced_calls.name_of(name))
-            rows.sort(key=lambda row: row["at_s"])
-        for row in rows:
-            yield row
-        if not request.get("follow"):
-            return
-        async for message in self.trace.follow():
-            if wanted is None or message.call_id in wanted:
-                yield _message_row(message, legs or {})
-
-    async def _decisions(self, call_id: str) -> list[dict[str, Any]]:
-        """What the journal says was decided about a call, on the clock of its messages."""
-        if self.store is None:
-            return []
-        await self.store.journal.flush()
-        ahead_s = self._wall_of(0.0)
-        entries = await self.store.entries.of_call(call_id)
-        told = ((entry.at_s - ahead_s, decision(entry.kind, entry.data())) for entry in entries)
-        return [{"at_s": at_s, "decided": words} for at_s, words in told if words is not None]
 
     def _close_hep(self) -> None:
         if self.hep is not None:
             self.hep.close()
             self.hep = None
 
-    def _wall_of(self, monotonic_s: float) -> float:
+    def wall_of(self, monotonic_s: float) -> float:
+        """The wall clock's time at a moment of the monotonic one."""
         clock = self._environment.clock
         return clock.wall_s() - clock.monotonic_s() + monotonic_s
 
@@ -806,19 +619,4 @@ def _call_row(call: Call, wall_s: float) -> dict[str, Any]:
         "age_s": wall_s - call.started_at_s,
         "recording": call.recording_name,
         "legs": [leg.snapshot() for leg in call.legs.values()],
-    }
-
-
-def _message_row(message: TracedMessage, legs: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "at_s": message.at_s,
-        "received": message.received,
-        "peer": write_host(*message.flow.remote),
-        "local": write_host(*message.flow.local),
-        "transport": message.flow.transport,
-        "leg": legs.get(message.call_id, ""),
-        "first_line": message.first_line,
-        "cseq": message.cseq,
-        "call_id": message.call_id,
-        "raw": message.data.decode("utf-8", "surrogateescape"),
     }

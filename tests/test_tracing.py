@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.commands import AdminCommands
 from softswitch.config import InvalidOffice, parse_office
 from softswitch.hep import HepExporter, Passed, hep3
 from softswitch.ladder import decision, ladder
@@ -119,7 +120,7 @@ async def test_the_ladder_of_a_call_and_what_was_decided():
         call.hang_up()
         await asyncio.sleep(1)
         (name,) = {entry.call_id for entry in world.journal.entries if entry.call_id}
-        rows = [row async for row in world.switch._trace_command({"call": name[-6:]})]
+        rows = [row async for row in AdminCommands(world.switch).trace({"call": name[-6:]})]
         assert {row["leg"] for row in rows} == {"extension:1001", "extension:1002"}
         ahead_s = world.clock.wall_s() - world.clock.monotonic_s()
         told = [
@@ -144,4 +145,4 @@ async def test_the_ladder_of_a_call_and_what_was_decided():
 async def test_a_call_that_is_not_known_is_said():
     async with World(2) as world:
         with pytest.raises(Exception, match="not among the last"):
-            [row async for row in world.switch._trace_command({"call": "nobody"})]
+            [row async for row in AdminCommands(world.switch).trace({"call": "nobody"})]

@@ -22,8 +22,9 @@ from softswitch.api.server import server_options
 from softswitch.api.service import Service
 from softswitch.api.sessions import CSRF_HEADER, Sessions
 from softswitch.config import Office, parse_office
+from softswitch.environment import Machine
 from softswitch.sim.media import SimMediaPlane
-from softswitch.switch import Machine, Switch
+from softswitch.switch import Switch
 
 OFFICE = """
 [office]

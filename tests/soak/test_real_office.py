@@ -16,13 +16,14 @@ import pytest
 
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.config import parse_office
+from softswitch.environment import Machine
 from softswitch.sim.centre import centre_office
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.phone_audio import PhoneAudio
 from softswitch.sim.real_network import RealNetwork
 from softswitch.sim.trunk import VirtualTrunk
 from softswitch.sim.world import JournalEntry, MemoryJournal
-from softswitch.switch import Machine, Switch
+from softswitch.switch import Switch
 from tests.apps.people import KEYS, MORE, People, agents_of, check_accounts, run_office
 
 AGENTS, CALLERS, MEAN_S = 97, 500, 1.2

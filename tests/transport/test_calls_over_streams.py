@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from softswitch.config import parse_office
+from softswitch.environment import Machine
 from softswitch.sim.behaviour import answer
 from softswitch.sim.media import SimMediaPlane
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
 from softswitch.sim.world import MemoryJournal
-from softswitch.switch import Machine, Switch
+from softswitch.switch import Switch
 
 OFFICE = """
 [office]

@@ -1,0 +1,108 @@
+"""The commands of the admin socket: what `softswitch status`, `trace`, `unban` and the like ask for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from softswitch.call.trunks import plain_host
+from softswitch.errors import SoftswitchError
+from softswitch.ladder import decision
+from softswitch.sip.uri import write_host
+from softswitch.trace import TracedMessage
+from softswitch.traced_calls import CALLS_MAX
+
+if TYPE_CHECKING:
+    from softswitch.switch import Switch
+
+
+class AdminCommands:
+    """Answers each command with plain values; `by_name` is what `AdminServer` serves."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The handler of each command."""
+        return {
+            "status": self.status,
+            "trace": self.trace,
+            "unban": self.unban,
+            "reload": self.reload,
+            "api": self.api,
+            "flush": self.flush,
+        }
+
+    async def status(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._switch.snapshot()
+
+    async def reload(self, _: dict[str, Any]) -> dict[str, Any]:
+        done = await self._switch.reload()
+        return {"changed": done.changed, "restart": done.restart}
+
+    async def api(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Where the API is, and a token for it: who may open the admin socket may do everything."""
+        if self._switch.http is None:
+            raise SoftswitchError("the API is not served: add a table [http] to the office file")
+        await self._switch.http.ready.wait()
+        assert self._switch.http.service is not None
+        who = str(request.get("who") or "command line")[:64]
+        url = f"http://{self._switch.http.reached_at}"
+        return {"url": url, "token": self._switch.http.service.accounts.local_token(who)}
+
+    async def flush(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Have everything that has happened so far in the database."""
+        done = await self._switch.store.journal.flush() if self._switch.store is not None else False
+        return {"flushed": done}
+
+    async def unban(self, request: dict[str, Any]) -> dict[str, Any]:
+        address = plain_host(str(request.get("address") or ""))
+        return {"lifted": self._switch.gatekeeper.guard.unban(address)}
+
+    async def trace(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        name = str(request.get("call") or "")
+        legs = self._switch.traced_calls.legs_of(name) if name else None
+        if legs == {}:
+            raise SoftswitchError(f"call {name} is not among the last {CALLS_MAX} calls")
+        wanted = None if legs is None else frozenset(legs)
+        rows = [
+            _message_row(message, legs or {}) for message in self._switch.trace.messages(wanted)
+        ]
+        for row in rows:
+            row["wall_s"] = self._switch.wall_of(row["at_s"])
+        if name:
+            rows += await self._decisions(self._switch.traced_calls.name_of(name))
+            rows.sort(key=lambda row: row["at_s"])
+        for row in rows:
+            yield row
+        if not request.get("follow"):
+            return
+        async for message in self._switch.trace.follow():
+            if wanted is None or message.call_id in wanted:
+                yield _message_row(message, legs or {})
+
+    async def _decisions(self, call_id: str) -> list[dict[str, Any]]:
+        """What the journal says was decided about a call, on the clock of its messages."""
+        if self._switch.store is None:
+            return []
+        await self._switch.store.journal.flush()
+        ahead_s = self._switch.wall_of(0.0)
+        entries = await self._switch.store.entries.of_call(call_id)
+        told = ((entry.at_s - ahead_s, decision(entry.kind, entry.data())) for entry in entries)
+        return [{"at_s": at_s, "decided": words} for at_s, words in told if words is not None]
+
+
+def _message_row(message: TracedMessage, legs: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "at_s": message.at_s,
+        "received": message.received,
+        "peer": write_host(*message.flow.remote),
+        "local": write_host(*message.flow.local),
+        "transport": message.flow.transport,
+        "leg": legs.get(message.call_id, ""),
+        "first_line": message.first_line,
+        "cseq": message.cseq,
+        "call_id": message.call_id,
+        "raw": message.data.decode("utf-8", "surrogateescape"),
+    }

@@ -1,0 +1,141 @@
+"""What a switch stands on: sockets, the media plane, the store, clocks and randomness of this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from media.protocol import MediaEvent
+from softswitch.apps.ask import Asker, GuardedAsker
+from softswitch.apps.mailer import SendMail, smtp
+from softswitch.call.cdr import JournalWriter
+from softswitch.call.plane import MediaPlane
+from softswitch.clock import Clock, SystemClock
+from softswitch.config import Office
+from softswitch.transport.address import own_address
+from softswitch.transport.dns_lookup import DnsLookup, Lookup, addresses_of
+from softswitch.transport.interface import Transport
+from softswitch.transport.listeners import bind_listeners
+
+if TYPE_CHECKING:
+    from softswitch.store import Store, StoreAlarm
+
+
+class RunningPlane(MediaPlane, Protocol):
+    """A media plane with a beginning and an end."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def flush(self) -> None:
+        """Carry out what was asked for so far before anything else happens."""
+        ...
+
+
+class Environment(Protocol):
+    """What a switch stands on. The default is this machine; `softswitch.sim` has a virtual one."""
+
+    clock: Clock
+
+    def transports(self, office: Office) -> list[Transport]:
+        """Bound transports for `[sip] listen`; raises `ConfigError` where one cannot be bound."""
+        ...
+
+    def plane(
+        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
+    ) -> RunningPlane: ...
+
+    async def store(
+        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
+    ) -> tuple[JournalWriter, Store | None]:
+        """The journal, and the database behind it where there is one; `on_alarm` is told when it
+        fails and when it works again."""
+        ...
+
+    def lookup(self) -> Lookup:
+        """The DNS."""
+        ...
+
+    def token(self) -> str:
+        """64 random bits or more as letters and digits."""
+        ...
+
+    def admin(self) -> bool:
+        """Whether the admin socket is to be opened."""
+        ...
+
+    def http(self) -> bool:
+        """Whether ``[http]`` is to be served, where the office has that table."""
+        ...
+
+    def mail(self, office: Office) -> SendMail:
+        """How mail is sent."""
+        ...
+
+    def asker(self, office: Office) -> Asker:
+        """How flows ask other programs."""
+        ...
+
+
+class Machine:
+    """The real world: sockets, worker processes, SQLite, the system's clocks and randomness."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+
+    def transports(self, office: Office) -> list[Transport]:
+        return bind_listeners(office, self.clock)
+
+    def plane(
+        self, office: Office, directory: Path, on_event: Callable[[MediaEvent], None]
+    ) -> RunningPlane:
+        from media.client import MediaClient
+
+        workers, address = office.media.workers, office.media.address
+        return MediaClient(
+            address=own_address() if address == "auto" else address,
+            ports=office.media.ports,
+            workers=(os.cpu_count() or 1) if workers == "auto" else workers,
+            recordings_dir=directory / "recordings",
+            on_event=on_event,
+            one_port_per_stream=office.media.one_port_per_stream,
+        )
+
+    async def store(
+        self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
+    ) -> tuple[JournalWriter, Store | None]:
+        from softswitch.apps.ticket_desk import steps_of
+        from softswitch.store import Store
+        from softswitch.store.sla import OpenTime, always
+
+        hours = OpenTime(office.office.zone, office.hours[0].periods if office.hours else always)
+        store = await Store.open(
+            directory,
+            database=office.storage.database,
+            on_alarm=on_alarm,
+            open_time=hours,
+            ticket_steps=steps_of(office),
+        )
+        return store.journal, store
+
+    def lookup(self) -> Lookup:
+        return DnsLookup()
+
+    def token(self) -> str:
+        return secrets.token_hex(10)
+
+    def admin(self) -> bool:
+        return True
+
+    def http(self) -> bool:
+        return True
+
+    def mail(self, office: Office) -> SendMail:
+        return smtp(office.mail)
+
+    def asker(self, office: Office) -> Asker:
+        return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))
