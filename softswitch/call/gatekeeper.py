@@ -168,8 +168,9 @@ class Gatekeeper:
         if self.guard.is_banned(where, now_s):
             return Drop()
         if not self.guard.is_proven(where, now_s):
-            answers = "Authorization" in request.headers
-            return None if answers or self.overload.admits(SourceClass.STRANGER) else Drop()
+            # What `hears` has let through: a phone that comes back, an answer to a challenge.
+            known = request.method == "REGISTER" or "Authorization" in request.headers
+            return None if known or self.overload.admits(SourceClass.STRANGER) else Drop()
         if request.method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
             return None
         return self._busy()

@@ -197,7 +197,7 @@ class TestOverload:
         attempt(gate, PHONE, "a-long-secret-1001", 10.0)
         for _ in range(30):
             gate.overload.measured(0.17)
-        assert isinstance(attempt(gate, CRACKER, "x", 11.0), Drop)
+        assert isinstance(attempt(gate, CRACKER, "x", 11.0, method="OPTIONS"), Drop)
         busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
         assert (busy.status, busy.headers) == (503, [("Retry-After", "5")])
         assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 11.0), Admitted), "REGISTER"
