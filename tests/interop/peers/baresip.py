@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,10 @@ class Baresip:
         self.heard_scale = (
             12 if codecs.startswith("opus") else 2 if codecs.startswith("G722") else 1
         )
-        self.heard_directory = directory / "heard"
-        self.heard_directory.mkdir(parents=True)
+        # baresip cuts the names of its dumps at 128 octets, and a path of pytest's is long: a short one.
+        self._heard = tempfile.TemporaryDirectory(prefix="heard-")
+        self.heard_directory = Path(self._heard.name)
+        directory.mkdir(parents=True, exist_ok=True)
         config = CONFIG.format(
             host=HOST,
             sip_port=self.sip_port,
@@ -136,6 +139,7 @@ class Baresip:
         if hasattr(self, "_control"):
             self._control.close()
         self.process.stop()
+        self._heard.cleanup()
 
     # -- control --------------------------------------------------------------------------------
 

@@ -7,10 +7,16 @@ import os
 import socket
 from pathlib import Path
 
-FIRST, LAST = 20_000, 32_000
+_WORKERS, _SHARE = 3, 4_000
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+FIRST = 20_000 + _worker * _SHARE
+LAST = FIRST + _SHARE
+"""Processes that test side by side have ports of their own: what one has given out but not yet bound,
+such as an exchange's range for sound, looks free to the other."""
+
 HOST = "127.0.0.1"
 
-_next = itertools.count((os.getpid() * 37) % (LAST - FIRST))  # two test runs start far apart
+_next = itertools.count((os.getpid() * 37) % _SHARE)  # two test runs start apart
 
 
 def _free(port: int) -> bool:
