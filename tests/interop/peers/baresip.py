@@ -4,9 +4,11 @@ driven over ctrl_tcp: netstrings of JSON, commands one way, responses and events
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +86,8 @@ class Baresip:
             12 if codecs.startswith("opus") else 2 if codecs.startswith("G722") else 1
         )
         # baresip cuts the names of its dumps at 128 octets, and a path of pytest's is long: a short one.
-        self._heard = tempfile.TemporaryDirectory(prefix="heard-")
-        self.heard_directory = Path(self._heard.name)
+        self.heard_directory = Path(tempfile.mkdtemp(prefix="heard-"))
+        weakref.finalize(self, shutil.rmtree, self.heard_directory, ignore_errors=True)
         directory.mkdir(parents=True, exist_ok=True)
         config = CONFIG.format(
             host=HOST,
@@ -139,7 +141,6 @@ class Baresip:
         if hasattr(self, "_control"):
             self._control.close()
         self.process.stop()
-        self._heard.cleanup()
 
     # -- control --------------------------------------------------------------------------------
 
