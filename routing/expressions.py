@@ -9,10 +9,11 @@ is a tree of alternatives and conjunctions over comparisons and relaxing it can 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from routing.errors import ExpressionError
+from routing.grammar import COMPARISONS, Parser
 from routing.model import Relaxation
 
 LENGTH_MAX = 1000
@@ -20,7 +21,6 @@ DEPTH_MAX = 32
 ATOMS_MAX = 64
 LEVEL_MAX = 1_000_000
 
-_TOKEN = re.compile(r"\s*(?:(>=|<=|!=|==|[=<>&|!()])|(\d+)|([^\W\d][\w.\-]*))")
 _NEGATED = {">=": "<", "<": ">=", "<=": ">", ">": "<=", "=": "!=", "!=": "="}
 
 
@@ -106,88 +106,45 @@ def parse_skill(text: str) -> Node:
         raise ExpressionError(text, LENGTH_MAX, f"longer than {LENGTH_MAX} characters")
     if not text.strip():
         return ANYBODY
-    parser = _Parser(text)
-    node = parser.either(0)
-    parser.end()
-    return node
+    return _Parser(text).read()
 
 
-class _Parser:
-    """Recursive descent over at most LENGTH_MAX characters, DEPTH_MAX deep."""
+class _Parser(Parser[Node]):
+    """Levels of skills are the leaves."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._atoms = 0
-        self._next()
+    token = re.compile(
+        r"\s*(?:(?P<symbol>>=|<=|!=|==|[=<>&|!()])|(?P<number>\d+)|(?P<name>[^\W\d][\w.\-]*))"
+    )
+    depth_max = DEPTH_MAX
+    _atoms = 0
 
-    def _next(self) -> None:
-        rest = self._text[self._at :]
-        if not rest.strip():
-            self._start, self._symbol, self._number, self._name = len(self._text), "", "", ""
-            return
-        found = _TOKEN.match(self._text, self._at)
-        if found is None:
-            self._start = self._at + len(rest) - len(rest.lstrip())
-            raise self._error("not understood")
-        self._symbol, self._number, self._name = (group or "" for group in found.groups())
-        self._start = found.end() - len(self._symbol or self._number or self._name)
-        self._at = found.end()
+    def error(self, problem: str) -> ExpressionError:
+        return ExpressionError(self.text, self.start, problem)
 
-    def _error(self, problem: str) -> ExpressionError:
-        return ExpressionError(self._text, self._start, problem)
+    def joined(self, parts: Sequence[Node], any_of: bool) -> Node:
+        return Either(tuple(parts)) if any_of else All(tuple(parts))
 
-    def end(self) -> None:
-        if self._symbol or self._number or self._name:
-            raise self._error("end, & or | expected")
+    def negated(self, part: Node) -> Node:
+        return part.negated()
 
-    def either(self, depth: int) -> Node:
-        parts = [self._all(depth)]
-        while self._symbol == "|":
-            self._next()
-            parts.append(self._all(depth))
-        return parts[0] if len(parts) == 1 else Either(tuple(parts))
-
-    def _all(self, depth: int) -> Node:
-        parts = [self._one(depth)]
-        while self._symbol == "&":
-            self._next()
-            parts.append(self._one(depth))
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
-
-    def _one(self, depth: int) -> Node:
-        if depth >= DEPTH_MAX:
-            raise self._error(f"nested deeper than {DEPTH_MAX}")
-        if self._symbol == "!":
-            self._next()
-            return self._one(depth + 1).negated()
-        if self._symbol == "(":
-            self._next()
-            node = self.either(depth + 1)
-            if self._symbol != ")":
-                raise self._error(") expected")
-            self._next()
-            return node
-        return self._atom()
-
-    def _atom(self) -> Node:
-        name = self._name
+    def leaf(self) -> Node:
+        name = self.name
         if not name:
-            raise self._error("a skill's name expected")
+            raise self.error("a skill's name expected")
         self._atoms += 1
         if self._atoms > ATOMS_MAX:
-            raise self._error(f"more than {ATOMS_MAX} skills")
-        self._next()
-        operator = self._symbol
-        if operator not in (">=", "<=", ">", "<", "=", "==", "!="):
+            raise self.error(f"more than {ATOMS_MAX} skills")
+        self.step()
+        operator = self.symbol
+        if operator not in COMPARISONS:
             return Atom(name, ">=", 1)
-        self._next()
-        if not self._number:
-            raise self._error("a level (a whole number) expected")
-        if len(self._number) > 7 or int(self._number) > LEVEL_MAX:
-            raise self._error(f"level above {LEVEL_MAX}")
-        level = int(self._number)
-        self._next()
+        self.step()
+        if not self.number:
+            raise self.error("a level (a whole number) expected")
+        if len(self.number) > 7 or int(self.number) > LEVEL_MAX:
+            raise self.error(f"level above {LEVEL_MAX}")
+        level = int(self.number)
+        self.step()
         return Atom(name, "=" if operator == "==" else operator, level)
 
 

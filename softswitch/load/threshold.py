@@ -8,16 +8,15 @@ Loosest first: `a | b`, `a & b`, `!a`, `(a)`, comparisons (`> < >= <= = !=`) of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from routing.grammar import COMPARISONS, Parser
 from softswitch.errors import ConfigError
 
 LENGTH_MAX = 500
 DEPTH_MAX = 16
-_TOKEN = re.compile(r"\s*(?:(>=|<=|!=|==|[=<>&|!()])|([0-9]+(?:\.[0-9]+)?)(%?)|([A-Za-z_]\w*))")
-_COMPARE = (">", "<", ">=", "<=", "=", "==", "!=")
 
 
 class Unmeasured(Exception):
@@ -95,9 +94,7 @@ class Threshold:
         if len(text) > LENGTH_MAX:
             raise ConfigError("fail-if", f"longer than {LENGTH_MAX} characters")
         parser = _Parser(text)
-        node = parser.either(0)
-        parser.end()
-        return cls(text, node, frozenset(parser.names))
+        return cls(text, parser.read(), frozenset(parser.names))
 
     def check(self, known: set[str]) -> None:
         """Raise `ConfigError` for a name that no run can have."""
@@ -124,75 +121,44 @@ class Threshold:
         return {"text": f"{self.text} ({told})", "failed": failed, "values": values}
 
 
-class _Parser:
-    """Recursive descent, `DEPTH_MAX` deep at most."""
+class _Parser(Parser[_Node]):
+    """Comparisons of figures and numbers are the leaves."""
+
+    token = re.compile(
+        r"\s*(?:(?P<symbol>>=|<=|!=|==|[=<>&|!()])"
+        r"|(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>%?)|(?P<name>[A-Za-z_]\w*))"
+    )
+    depth_max = DEPTH_MAX
 
     def __init__(self, text: str) -> None:
         self.names: set[str] = set()
-        self._text = text
-        self._at = 0
-        self._next()
+        super().__init__(text)
 
-    def _next(self) -> None:
-        self._start = self._at
-        if not self._text[self._at :].strip():
-            self._symbol = self._number = self._percent = self._name = ""
-            return
-        found = _TOKEN.match(self._text, self._at)
-        if found is None:
-            raise self._error("not understood")
-        self._symbol, self._number, self._percent, self._name = (g or "" for g in found.groups())
-        self._at = found.end()
+    def error(self, problem: str) -> ConfigError:
+        return ConfigError("fail-if", f"{self.text!r}, at character {self.start + 1}: {problem}")
 
-    def _error(self, problem: str) -> ConfigError:
-        return ConfigError("fail-if", f"{self._text!r}, at character {self._start + 1}: {problem}")
+    def joined(self, parts: Sequence[_Node], any_of: bool) -> _Node:
+        return _Both(tuple(parts), any_of)
 
-    def end(self) -> None:
-        if self._symbol or self._number or self._name:
-            raise self._error("end, & or | expected")
+    def negated(self, part: _Node) -> _Node:
+        return _Not(part)
 
-    def either(self, depth: int) -> _Node:
-        parts = [self._all(depth)]
-        while self._symbol == "|":
-            self._next()
-            parts.append(self._all(depth))
-        return parts[0] if len(parts) == 1 else _Both(tuple(parts), True)
-
-    def _all(self, depth: int) -> _Node:
-        parts = [self._one(depth)]
-        while self._symbol == "&":
-            self._next()
-            parts.append(self._one(depth))
-        return parts[0] if len(parts) == 1 else _Both(tuple(parts), False)
-
-    def _one(self, depth: int) -> _Node:
-        if depth >= DEPTH_MAX:
-            raise self._error(f"nested deeper than {DEPTH_MAX}")
-        if self._symbol == "!":
-            self._next()
-            return _Not(self._one(depth + 1))
-        if self._symbol == "(":
-            self._next()
-            node = self.either(depth + 1)
-            if self._symbol != ")":
-                raise self._error(") expected")
-            self._next()
-            return node
+    def leaf(self) -> _Node:
         left = self._value()
-        operator = self._symbol
-        if operator not in _COMPARE:
-            raise self._error("a comparison expected: > < >= <= = !=")
-        self._next()
+        operator = self.symbol
+        if operator not in COMPARISONS:
+            raise self.error("a comparison expected: > < >= <= = !=")
+        self.step()
         return _Comparison(left, operator, self._value())
 
     def _value(self) -> _Value:
-        if self._number:
-            number = float(self._number) * (0.01 if self._percent else 1.0)
-            self._next()
+        if self.number:
+            number = float(self.number) * (0.01 if self.unit else 1.0)
+            self.step()
             return _Value("", number)
-        if not self._name:
-            raise self._error("a figure's name or a number expected")
-        name = self._name
+        if not self.name:
+            raise self.error("a figure's name or a number expected")
+        name = self.name
         self.names.add(name)
-        self._next()
+        self.step()
         return _Value(name, 0.0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import BaseModel, Field, create_model
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import (
@@ -28,6 +29,7 @@ from softswitch.store.ticket_triage import Trigger
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["tickets"])
 
+S = TypeVar("S")
 Named = Annotated[Line, Field(min_length=1)]
 Some = Annotated[list[Tag], Field(max_length=64)]
 
@@ -51,13 +53,6 @@ class TriggerBody(Input):
     tags: Tags = Field(default_factory=list)
 
 
-class TriggerShown(TriggerBody):
-    """One trigger."""
-
-    id: int = Field(examples=[1])
-    version: int
-
-
 class TemplateBody(Input):
     """What a new ticket begins with. Places as ``{{customer.name}}`` are filled in: ticket.id,
     ticket.subject, customer.name, customer.phone, agent.name, call.number."""
@@ -76,13 +71,6 @@ class TemplateBody(Input):
     fields: Fields = Field(default_factory=dict)
 
 
-class TemplateShown(TemplateBody):
-    """One template."""
-
-    id: int = Field(examples=[1])
-    version: int
-
-
 class MacroBody(Input):
     """What is done to a ticket at once; what is empty stays as it is."""
 
@@ -96,31 +84,6 @@ class MacroBody(Input):
     queue: Line = ""
     add_tags: Tags = Field(default_factory=list)
     remove_tags: Tags = Field(default_factory=list)
-
-
-class MacroShown(MacroBody):
-    """One macro."""
-
-    id: int = Field(examples=[1])
-    version: int
-
-
-class Triggers(Output):
-    """In the order in which they are asked."""
-
-    items: list[TriggerShown]
-
-
-class Templates(Output):
-    """All of them."""
-
-    items: list[TemplateShown]
-
-
-class Macros(Output):
-    """All of them."""
-
-    items: list[MacroShown]
 
 
 class NoticeShown(Output):
@@ -147,131 +110,96 @@ class ReadCount(Output):
     read: int = Field(examples=[3])
 
 
-# -- triggers -------------------------------------------------------------------------------------------
+# -- triggers, templates, macros ------------------------------------------------------------------------
 
 
-@router.get("/ticket-triggers")
-async def list_triggers(service: Served) -> Triggers:
-    """What is done with new tickets by what they say and whose they are."""
-    found = await service.store.ticket_settings.all(Trigger)
-    return Triggers(items=[_trigger(one) for one in found])
+class Listed(Output, Generic[S]):
+    """All of them; triggers in the order in which they are asked."""
+
+    items: list[S]
 
 
-@router.post("/ticket-triggers", status_code=201)
-async def add_trigger(
-    body: TriggerBody, response: Response, me: Me, service: Served
-) -> TriggerShown:
-    """Add a trigger, asked after the others."""
-    found = await service.store.ticket_settings.add(me.actor, _trigger_of(body))
-    tag(response, found.version)
-    return _trigger(found)
-
-
-@router.put("/ticket-triggers/{setting_id}")
-async def replace_trigger(
-    setting_id: Id,
-    body: TriggerBody,
-    response: Response,
-    me: Me,
-    service: Served,
-    if_match: IfMatch = None,
-) -> TriggerShown:
-    """Replace a trigger as a whole."""
-    found = await service.store.ticket_settings.replace(
-        me.actor, setting_id, _trigger_of(body), version_of(if_match)
+def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
+    """The four routes of one kind of setting: `one` is its name, `body` how it is sent."""
+    shown: Any = create_model(
+        f"{one.capitalize()}Shown",
+        __base__=body,
+        __doc__=f"One {one}.",
+        id=(int, Field(examples=[1])),
+        version=(int, ...),
     )
-    tag(response, found.version)
-    return _trigger(found)
 
+    def show(kept: Kept[Any], response: Response | None = None) -> Any:
+        if response is not None:
+            tag(response, kept.version)
+        return shown(id=kept.id, version=kept.version, **_values_of(kept.value, body))
 
-@router.delete("/ticket-triggers/{setting_id}", status_code=204)
-async def remove_trigger(setting_id: Id, me: Me, service: Served) -> None:
-    """Delete a trigger."""
-    await service.store.ticket_settings.remove(me.actor, Trigger, setting_id)
+    async def all_of_them(service: Served) -> Any:
+        found = await service.store.ticket_settings.all(value)
+        return {"items": [show(each) for each in found]}
 
+    async def add(body: BaseModel, response: Response, me: Me, service: Served) -> Any:
+        found = await service.store.ticket_settings.add(me.actor, _setting_of(value, body))
+        return show(found, response)
 
-# -- templates ------------------------------------------------------------------------------------------
+    async def replace(
+        setting_id: Id,
+        body: BaseModel,
+        response: Response,
+        me: Me,
+        service: Served,
+        if_match: IfMatch = None,
+    ) -> Any:
+        found = await service.store.ticket_settings.replace(
+            me.actor, setting_id, _setting_of(value, body), version_of(if_match)
+        )
+        return show(found, response)
 
+    async def remove(setting_id: Id, me: Me, service: Served) -> None:
+        await service.store.ticket_settings.remove(me.actor, value, setting_id)
 
-@router.get("/ticket-templates")
-async def list_templates(service: Served) -> Templates:
-    """What new tickets may begin with."""
-    found = await service.store.ticket_settings.all(Template)
-    return Templates(items=[_template(one) for one in found])
-
-
-@router.post("/ticket-templates", status_code=201)
-async def add_template(
-    body: TemplateBody, response: Response, me: Me, service: Served
-) -> TemplateShown:
-    """Add a template."""
-    found = await service.store.ticket_settings.add(me.actor, _template_of(body))
-    tag(response, found.version)
-    return _template(found)
-
-
-@router.put("/ticket-templates/{setting_id}")
-async def replace_template(
-    setting_id: Id,
-    body: TemplateBody,
-    response: Response,
-    me: Me,
-    service: Served,
-    if_match: IfMatch = None,
-) -> TemplateShown:
-    """Replace a template as a whole."""
-    found = await service.store.ticket_settings.replace(
-        me.actor, setting_id, _template_of(body), version_of(if_match)
+    for handler in (add, replace):
+        handler.__annotations__["body"] = body
+    every: Any = Listed[shown]
+    path, item = f"/ticket-{one}s", f"/ticket-{one}s/{{setting_id}}"
+    router.get(path, name=f"list_{one}s", description=about, response_model=every)(all_of_them)
+    words = f"Add a {one}, after the others."
+    router.post(path, name=f"add_{one}", description=words, response_model=shown, status_code=201)(
+        add
     )
-    tag(response, found.version)
-    return _template(found)
+    words = f"Replace a {one} as a whole."
+    router.put(item, name=f"replace_{one}", description=words, response_model=shown)(replace)
+    words = f"Delete a {one}."
+    router.delete(item, name=f"remove_{one}", description=words, status_code=204)(remove)
 
 
-@router.delete("/ticket-templates/{setting_id}", status_code=204)
-async def remove_template(setting_id: Id, me: Me, service: Served) -> None:
-    """Delete a template."""
-    await service.store.ticket_settings.remove(me.actor, Template, setting_id)
+def _setting_of(value: Callable[..., Any], body: BaseModel) -> Any:
+    """As the store has it: tuples, and "" for what is not said."""
+    values = {
+        name: tuple(each) if isinstance(each, list) else "" if each is None else each
+        for name, each in body.model_dump().items()
+    }
+    return value(**values)
 
 
-# -- macros ---------------------------------------------------------------------------------------------
+def _values_of(value: Any, body: type[BaseModel]) -> dict[str, Any]:
+    """As it was sent."""
+    found = {}
+    for name, field in body.model_fields.items():
+        each = getattr(value, name)
+        unsaid = each == "" and field.default is None
+        found[name] = list(each) if isinstance(each, tuple) else None if unsaid else each
+    return found
 
 
-@router.get("/ticket-macros")
-async def list_macros(service: Served) -> Macros:
-    """What may be done to tickets at once."""
-    found = await service.store.ticket_settings.all(Macro)
-    return Macros(items=[_macro(one) for one in found])
-
-
-@router.post("/ticket-macros", status_code=201)
-async def add_macro(body: MacroBody, response: Response, me: Me, service: Served) -> MacroShown:
-    """Add a macro."""
-    found = await service.store.ticket_settings.add(me.actor, _macro_of(body))
-    tag(response, found.version)
-    return _macro(found)
-
-
-@router.put("/ticket-macros/{setting_id}")
-async def replace_macro(
-    setting_id: Id,
-    body: MacroBody,
-    response: Response,
-    me: Me,
-    service: Served,
-    if_match: IfMatch = None,
-) -> MacroShown:
-    """Replace a macro as a whole."""
-    found = await service.store.ticket_settings.replace(
-        me.actor, setting_id, _macro_of(body), version_of(if_match)
-    )
-    tag(response, found.version)
-    return _macro(found)
-
-
-@router.delete("/ticket-macros/{setting_id}", status_code=204)
-async def remove_macro(setting_id: Id, me: Me, service: Served) -> None:
-    """Delete a macro."""
-    await service.store.ticket_settings.remove(me.actor, Macro, setting_id)
+_offer(
+    "trigger",
+    Trigger,
+    TriggerBody,
+    "What is done with new tickets by what they say and whose they are.",
+)
+_offer("template", Template, TemplateBody, "What new tickets may begin with.")
+_offer("macro", Macro, MacroBody, "What may be done to tickets at once.")
 
 
 # -- notices --------------------------------------------------------------------------------------------
@@ -304,47 +232,3 @@ def readers_of(me: Identity) -> tuple[str, ...]:
     """The names under which somebody is told things."""
     own = (me.name, me.agent_id) if me.agent_id else (me.name,)
     return (*own, "role:supervisor") if me.at_least("supervisor") else own
-
-
-# -- to and fro -----------------------------------------------------------------------------------------
-
-
-def _trigger_of(body: TriggerBody) -> Trigger:
-    values = body.model_dump()
-    for name in ("keywords", "sources", "kinds", "customer_tags", "tags"):
-        values[name] = tuple(values[name])
-    return Trigger(**{**values, "priority": body.priority or ""})
-
-
-def _trigger(kept: Kept[Trigger]) -> TriggerShown:
-    values = {name: getattr(kept.value, name) for name in TriggerBody.model_fields}
-    values |= {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
-    values["priority"] = values["priority"] or None
-    return TriggerShown(id=kept.id, version=kept.version, **values)
-
-
-def _template_of(body: TemplateBody) -> Template:
-    return Template(**{**body.model_dump(), "tags": tuple(body.tags)})
-
-
-def _template(kept: Kept[Template]) -> TemplateShown:
-    values = {name: getattr(kept.value, name) for name in TemplateBody.model_fields}
-    values["tags"] = list(values["tags"])
-    return TemplateShown(id=kept.id, version=kept.version, **values)
-
-
-def _macro_of(body: MacroBody) -> Macro:
-    values = body.model_dump()
-    for name in ("add_tags", "remove_tags"):
-        values[name] = tuple(values[name])
-    for name in ("status", "priority"):
-        values[name] = values[name] or ""
-    return Macro(**values)
-
-
-def _macro(kept: Kept[Macro]) -> MacroShown:
-    values = {name: getattr(kept.value, name) for name in MacroBody.model_fields}
-    values |= {name: list(v) for name, v in values.items() if isinstance(v, tuple)}
-    for name in ("status", "priority"):
-        values[name] = values[name] or None
-    return MacroShown(id=kept.id, version=kept.version, **values)
