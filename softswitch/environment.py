@@ -22,6 +22,7 @@ from softswitch.transport.listeners import bind_listeners
 
 if TYPE_CHECKING:
     from softswitch.store import Store, StoreAlarm
+    from softswitch.telemetry import Telemetry
 
 
 class RunningPlane(MediaPlane, Protocol):
@@ -78,6 +79,10 @@ class Environment(Protocol):
 
     def asker(self, office: Office) -> Asker:
         """How flows ask other programs."""
+        ...
+
+    def telemetry(self, office: Office) -> Telemetry | None:
+        """Where traces of calls and requests go; None: nowhere. Raises `ConfigError`."""
         ...
 
 
@@ -139,3 +144,10 @@ class Machine:
 
     def asker(self, office: Office) -> Asker:
         return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))
+
+    def telemetry(self, office: Office) -> Telemetry | None:
+        if office.telemetry is None:
+            return None
+        from softswitch.telemetry import Telemetry
+
+        return Telemetry(office.telemetry)

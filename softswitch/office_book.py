@@ -40,6 +40,7 @@ FIXED = (
     "http",
     "oidc",
     "storage",
+    "telemetry",
     "mail",
     "look_up",
     "routing",

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from softswitch.apps.acd_contacts import Contacts
     from softswitch.apps.clerk import Clerk
     from softswitch.store import Store, StoreAlarm
+    from softswitch.telemetry import Telemetry
 
 _log = logging.getLogger("softswitch")
 
@@ -101,6 +102,7 @@ class Switch:
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
         self.hep: HepExporter | None = None
+        self.telemetry: Telemetry | None = None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
@@ -130,7 +132,12 @@ class Switch:
     async def _start(self, undo: contextlib.AsyncExitStack) -> None:
         environment, office = self._environment, self.office
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.telemetry = environment.telemetry(office)
+        if self.telemetry is not None:
+            undo.push_async_callback(self.telemetry.stop)
         journal, store = await environment.store(office, self.directory, self._store_alarmed)
+        if self.telemetry is not None:
+            journal = self.telemetry.tapped(journal)
         self.store = store
         if store is not None:
             undo.push_async_callback(store.close)
@@ -506,6 +513,7 @@ class Switch:
             "calls": self.call_rows(),
             "registrations": self.registrar.rows(now_s),
             "hep": self.hep.snapshot() if self.hep is not None else None,
+            "telemetry": self.telemetry.snapshot() if self.telemetry is not None else None,
             "lines": self.lines.rows(),
             "trunks": self.trunks.snapshot(),
             "workers": self._worker_rows(),

@@ -182,6 +182,17 @@ class Envelope:
             route = getattr(scope.get("route"), "path_format", "none")
             took_s = asyncio.get_running_loop().time() - began_s
             service.counted.request(scope["method"], route, status, took_s)
+            telemetry = service.switch.telemetry
+            if telemetry is not None:
+                ended_s = service.clock.wall_s()
+                telemetry.request(
+                    scope["method"],
+                    route,
+                    status,
+                    began_s=ended_s - took_s,
+                    ended_s=ended_s,
+                    headers={k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]},
+                )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

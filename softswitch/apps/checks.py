@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from softswitch.apps.acd_config import check_routing
 from softswitch.config.flow_checks import automatic_exits
 from softswitch.config.problems import Problem
+from softswitch.telemetry import check_telemetry
 
 if TYPE_CHECKING:
     from softswitch.config import Check, Destination, Ivr, Office
@@ -108,5 +109,5 @@ def _way_back(ways: dict[_Node, list[_Node]], start: _Node, first: _Node) -> lis
     return circle[::-1]
 
 
-OFFICE_CHECKS: tuple[Check, ...] = (check_menus, check_routing)
+OFFICE_CHECKS: tuple[Check, ...] = (check_menus, check_routing, check_telemetry)
 """Given to `load_office` wherever an office is to be served."""

@@ -27,6 +27,7 @@ from softswitch.config.office import (
     Routing,
     Sip,
     Storage,
+    Telemetry,
     Tls,
     Trace,
 )
@@ -64,4 +65,5 @@ class Office(Section):
     customers: Many[Customer] = Field(default=(), alias="customer", max_length=1_000_000)
     mail: Mail = Mail()
     trace: Trace = Trace()
+    telemetry: Telemetry | None = None
     codes: Codes = Codes()

@@ -16,6 +16,7 @@ from softswitch.config.values import (
     Listen,
     ListenAddress,
     Many,
+    Name,
     PortRange,
     Ports,
     Section,
@@ -227,6 +228,22 @@ class Trace(Section):
     hep: Annotated[Listen | None, one_text('"udp://host:port"', parse_collector)] = None
     agent: int = Field(default=2001, ge=0, le=2**32 - 1)
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
+
+
+class Telemetry(Section):
+    """``[telemetry]``: the OpenTelemetry collector that traces of calls and requests are sent to."""
+
+    endpoint: Annotated[
+        str,
+        text_like(
+            r"https?://[A-Za-z0-9.:\[\]-]{1,255}(/[!-~]{0,200})?",
+            'the collector\'s address, as in "http://127.0.0.1:4318"',
+        ),
+    ] = "http://127.0.0.1:4318"
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    service: Name = "softswitch"
+    sample: float = Field(default=1.0, ge=0.0, le=1.0)
+    numbers: bool = False
 
 
 class Codes(Section):

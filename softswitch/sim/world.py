@@ -216,6 +216,9 @@ class SimEnvironment:
 
         return ask
 
+    def telemetry(self, office: Office) -> None:
+        """No traces leave the simulation."""
+
     def secret(self) -> bytes:
         """The key of the exchange's nonces, from the seed."""
         return self._random.randbytes(_SECRET_OCTETS)

@@ -171,11 +171,13 @@ class Api:
 
 
 @asynccontextmanager
-async def running(directory: Path, more: str = "") -> AsyncIterator[Api]:
+async def running(
+    directory: Path, more: str = "", machine: Machine | None = None
+) -> AsyncIterator[Api]:
     office = parse_office(OFFICE + more)
     storage = office.storage.model_copy(update={"directory": directory})
     office = office.model_copy(update={"storage": storage})
-    machine = QuietMachine()
+    machine = machine or QuietMachine()
     switch = Switch(office, environment=machine)
     await switch.start()
     executor = ThreadPoolExecutor(2, thread_name_prefix="api")
