@@ -195,6 +195,8 @@ class Transfers:
         call.caller, call.partner, call.dial_machine = stays, target, None
         call.leave_conversation()
         self._control.end_call(consultation, by="caller", q850=16)
+        for leg in (stays, target):  # he had put one of them on hold, or both
+            self._control.audio.stop_play(call, leg)
         self._control.join(call)
         self._notify(transfer, 200)
         self._release(call, transferor)

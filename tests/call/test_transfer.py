@@ -123,6 +123,7 @@ async def test_attended_transfer_joins_the_two_others():
         consultation = await caller.call("1003")
         await consultation.answered()
         new = await third.incoming()
+        await consultation.hold()
         dialog = caller.stack.dialog_of(consultation.session)
         replaces = (
             f"{dialog['call_id']};to-tag={dialog['remote_tag']};from-tag={dialog['local_tag']}"
@@ -132,6 +133,7 @@ async def test_attended_transfer_joins_the_two_others():
         await asyncio.sleep(1)
         assert other.state == new.state == "up"
         assert len(bridged(world)) == 2
+        assert [s for s in world.media.streams.values() if s.playing is not None] == []
         assert notified(caller)[-1] == "SIP/2.0 200 OK"
         assert [e.data["how"] for e in world.journal.of_kind("transfer")] == ["attended"]
         new.hang_up()
