@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python bench/overload.py --save
 	$(BIN)/python bench/failover.py --save
 	$(BIN)/python bench/acd.py --save
+	$(BIN)/python bench/store.py --save
 
 lab: setup
 	$(BIN)/python -m bench.lab --save

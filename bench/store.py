@@ -1,6 +1,6 @@
 """The store at size: reports over ten million contacts, a customer by number among a million.
 
-    python bench/store.py [--contacts 10000000] [--customers 1000000] [--agents 300] [--directory DIR]
+    python bench/store.py [--contacts 10000000] [--customers 1000000] [--agents 300] [--directory DIR] [--save]
 
 Fills a database of this version by a seeded generator (a year of contacts, most of them in office hours,
 with what agents did), adds its half-hours up as a server would, and prints each figure with its bar. With
@@ -21,9 +21,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from figures import Figure, save, show
 
 from softswitch.store import Store
 from softswitch.store.customers import CustomerFilter
+from softswitch.store.outcomes import outcome_report
 from softswitch.store.periods import Span
 from softswitch.store.report import agent_report, queue_report
 from softswitch.store.statistics import Chosen
@@ -129,33 +131,58 @@ def fill(path: Path, contacts: int, customers: int, agents: int) -> None:
             database.execute(sql)
 
 
-async def timed(what: str, bar: str, run: Callable[[], Awaitable[Any]], times: int = 1) -> Any:
-    """Run something and print the slowest of some times."""
-    worst_s, found = 0.0, None
-    for _ in range(times):
-        before_s = time.perf_counter()
-        found = await run()
-        worst_s = max(worst_s, time.perf_counter() - before_s)
-    shown = f"{worst_s * 1_000:.2f} ms" if worst_s < 1 else f"{worst_s:.2f} s"
-    print(f"{what:58} {shown:>12}   bar {bar}", flush=True)
-    return found
+class Watch:
+    """Times things and keeps the figures."""
+
+    def __init__(self, size: str) -> None:
+        self.figures: list[Figure] = []
+        self._size = size
+
+    async def time(
+        self, what: str, bar_s: float | None, run: Callable[[], Awaitable[Any]], times: int = 1
+    ) -> Any:
+        """Run something some times; the figure is the slowest, with the CPU that it took."""
+        worst_s, cpu_s, found = 0.0, 0.0, None
+        for _ in range(times):
+            before_s, cpu_before_s = time.perf_counter(), time.process_time()
+            found = await run()
+            worst_s = max(worst_s, time.perf_counter() - before_s)
+            cpu_s = max(cpu_s, time.process_time() - cpu_before_s)
+        self.add(what, worst_s, "s", bar_s, f"{cpu_s:.3g} s CPU")
+        return found
+
+    def add(self, what: str, value: float, unit: str, bar: float | None, note: str) -> None:
+        self.figures.append(Figure(what, value, unit, bar, note=f"{self._size}; {note}"))
+        show(self.figures[-1:])
 
 
-async def measure(directory: Path, options: argparse.Namespace) -> None:
+async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
     store = await Store.open(directory)
-    statistics, chosen = store.statistics, Chosen(default_s=20.0)
+    watch = Watch(f"SQLite, {options.contacts / 1e6:g} M contacts")
+    await _add_up(store, watch)
+    await _days(store, watch)
+    await _years(store, watch, options.contacts)
+    await _customers(store, watch, options.customers)
+    await store.close()
+    return watch.figures
 
-    async def roll() -> int:
-        steps = 0
-        while await store.journal.roll_on(START_S + YEAR_S + 3 * 86_400):
-            steps += 1
-        return steps
 
-    steps = await timed("all half-hours added up (once, in the background)", "-", roll)
+async def _add_up(store: Store, watch: Watch) -> None:
+    steps, worst_s, before_s = 0, 0.0, time.perf_counter()
+    while True:
+        step_s = time.perf_counter()
+        if not await store.journal.roll_on(START_S + YEAR_S + 20 * 86_400, ZONE):
+            break
+        worst_s = max(worst_s, time.perf_counter() - step_s)
+        steps += 1
     if steps:
-        print(f"{'':58} {steps} steps of two hours each")
-    year = Span(START_S, START_S + YEAR_S, ZONE, "month")
-    hours = Span(START_S, START_S + YEAR_S, ZONE, "hour")
+        took_s = time.perf_counter() - before_s
+        note = f"{steps} steps in {took_s:.0f} s, once and in the background"
+        watch.add("a step of adding up, the longest", worst_s, "s", None, note)
+
+
+async def _days(store: Store, watch: Watch) -> None:
+    statistics, chosen = store.statistics, Chosen(default_s=20.0)
     for name, day in (("an old day", 100), ("a new day", 364)):
         span = Span(START_S + day * 86_400, START_S + (day + 1) * 86_400, ZONE, "half-hour")
 
@@ -165,64 +192,86 @@ async def measure(directory: Path, options: argparse.Namespace) -> None:
         async def agents(span: Span = span) -> Any:
             return await agent_report(statistics, span, chosen, span.end_s)
 
-        await timed(f"{name}: queues by half-hour, every formula", "1 s", queues, 3)
-        await timed(f"{name}: agents by half-hour", "1 s", agents, 3)
+        async def outcomes(span: Span = span) -> Any:
+            return await outcome_report(store.outcomes, span, chosen, "queue")
+
+        await watch.time(f"{name}: queues by half-hour, every formula", 1, queues, 3)
+        await watch.time(f"{name}: agents by half-hour", 1, agents, 3)
+        await watch.time(f"{name}: outcomes by half-hour", 1, outcomes, 3)
+    span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
     odd = Chosen(default_s=21.5)
-    day_span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
-    await timed(
-        "a day: a T that nobody foresaw (from the contacts)",
-        "1 s",
-        lambda: queue_report(statistics, day_span, odd, "queue"),
+    await watch.time(
+        "a day: a T that nobody foresaw", 1, lambda: queue_report(statistics, span, odd, "queue"), 3
+    )
+    await watch.time(
+        "a page of the contacts behind a figure",
+        None,
+        lambda: statistics.list_visits(span, chosen, outcome="abandoned", limit=50),
         3,
     )
-    report = await timed(
+
+
+async def _years(store: Store, watch: Watch, contacts: int) -> None:
+    statistics, outcomes = store.statistics, store.outcomes
+    chosen, some = Chosen(default_s=20.0), Chosen(queues=("queue1",), default_s=20.0)
+    odd = Chosen(default_s=21.5)
+
+    def year(by: str) -> Span:
+        return Span(START_S, START_S + YEAR_S, ZONE, by)  # type: ignore[arg-type]
+
+    month, day, hour = year("month"), year("day"), year("hour")
+    report = await watch.time(
         "the year: queues by month, every formula",
-        "10 s",
-        lambda: queue_report(statistics, year, chosen, "queue", "all"),
+        10,
+        lambda: queue_report(statistics, month, chosen, "queue", "all"),
     )
     total = sum(row["entered"] for row in report.rows)
-    assert total == options.contacts, (total, options.contacts)
-    await timed(
-        "the year: all queues by hour",
-        "10 s",
-        lambda: queue_report(statistics, hours, chosen, "all"),
-    )
-    await timed(
-        "the year: agents by month",
-        "10 s",
-        lambda: agent_report(statistics, year, chosen, year.end_s),
-    )
-    await timed(
-        "the year: queues, a T that nobody foresaw",
-        "none",
-        lambda: queue_report(statistics, year, odd, "queue"),
-    )
-    await timed(
-        "a page of the contacts behind a figure",
-        "none",
-        lambda: statistics.list_visits(day_span, chosen, outcome="abandoned", limit=50),
-        3,
-    )
+    assert total == contacts, (total, contacts)
+    runs: list[tuple[str, float | None, Callable[[], Awaitable[Any]]]] = [
+        ("queues by day", 10, lambda: queue_report(statistics, day, chosen, "queue")),
+        ("regions by month", 10, lambda: queue_report(statistics, month, chosen, "region")),
+        ("all queues by hour", 10, lambda: queue_report(statistics, hour, chosen, "all")),
+        (
+            "queues, a T that nobody foresaw",
+            10,
+            lambda: queue_report(statistics, month, odd, "queue"),
+        ),
+        ("agents by month", 10, lambda: agent_report(statistics, month, chosen, month.end_s)),
+        ("agents by day", 10, lambda: agent_report(statistics, day, chosen, day.end_s)),
+        (
+            "contacts and service level of agents",
+            10,
+            lambda: queue_report(statistics, month, chosen, "agent", "all"),
+        ),
+        ("agents of one queue", 10, lambda: agent_report(statistics, month, some, month.end_s)),
+        ("outcomes of queues", 10, lambda: outcome_report(outcomes, month, chosen, "queue")),
+        ("outcomes of agents", 10, lambda: outcome_report(outcomes, month, chosen, "agent")),
+    ]
+    for name, bar_s, run in runs:
+        await watch.time(f"the year: {name}", bar_s, run)
+
+
+async def _customers(store: Store, watch: Watch, customers: int) -> None:
     rng = np.random.default_rng(1)
     times = []
-    for number in rng.integers(1, options.customers, 2_000):
+    cpu_s = time.process_time()
+    for number in rng.integers(1, customers, 2_000):
         before_s = time.perf_counter()
         found = await store.customers.find_by_phone(f"+86138{number:08}")
-        times.append(time.perf_counter() - before_s)
+        times.append((time.perf_counter() - before_s) * 1_000)
         assert len(found) == 1
+    cpu_ms = (time.process_time() - cpu_s) / 2
     times.sort()
-    print(
-        f"{f'a customer by number among {options.customers:,}, median':58}"
-        f" {times[len(times) // 2] * 1_000:9.3f} ms   bar 1 ms   "
-        f"(p99 {times[-len(times) // 100] * 1_000:.3f} ms)"
+    note = f"median {times[len(times) // 2]:.3f} ms, {cpu_ms:.3f} ms CPU each"
+    watch.add(
+        f"a customer by number among {customers:,}, p99", times[-len(times) // 100], "ms", 1, note
     )
-    await timed(
-        "a page of customers", "none", lambda: store.customers.page(CustomerFilter(), 50), 3
+    await watch.time(
+        "a page of customers", None, lambda: store.customers.page(CustomerFilter(), 50), 3
     )
-    await store.close()
 
 
-async def run(options: argparse.Namespace, directory: Path) -> None:
+async def run(options: argparse.Namespace, directory: Path) -> list[Figure]:
     path = directory / "softswitch.db"
     if not path.exists():
         before_s = time.perf_counter()
@@ -231,7 +280,7 @@ async def run(options: argparse.Namespace, directory: Path) -> None:
         print(
             f"filled in {time.perf_counter() - before_s:.0f} s, {path.stat().st_size / 1e9:.2f} GB"
         )
-    await measure(directory, options)
+    return await measure(directory, options)
 
 
 def main() -> None:
@@ -240,13 +289,16 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep the figures in RESULTS.md")
     options = parser.parse_args()
     if options.directory is not None:
         options.directory.mkdir(parents=True, exist_ok=True)
-        asyncio.run(run(options, options.directory))
+        figures = asyncio.run(run(options, options.directory))
     else:
         with tempfile.TemporaryDirectory(prefix="softswitch-store-") as directory:
-            asyncio.run(run(options, Path(directory)))
+            figures = asyncio.run(run(options, Path(directory)))
+    if options.save:
+        save("store", figures)
 
 
 if __name__ == "__main__":

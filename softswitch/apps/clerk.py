@@ -178,10 +178,10 @@ class Clerk:
         return len(await self._store.samples.draw(ACTOR, now_s))
 
     async def _rolls(self, now_s: float) -> int:
-        """Add half-hours up, for a second at most: after an upgrade there may be years of them."""
+        """Add half-hours and days up, for a second at most: after an upgrade there may be years of them."""
         steps = 0
         until_s = self._clock.monotonic_s() + _ROLL_S
-        while await self._store.journal.roll_on(now_s):
+        while await self._store.journal.roll_on(now_s, self._office.office.zone):
             steps += 1
             if self._clock.monotonic_s() > until_s:
                 break

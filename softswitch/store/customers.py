@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
-from softswitch.store.reading import reading
+from softswitch.store.reading import fetched, reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
 from softswitch.store.schema_tickets import tickets
 
@@ -22,6 +22,14 @@ SHARING_MAX = 10_000
 PHONES_MAX = 32
 TAGS_MAX = 64
 _encode = msgspec.json.encode
+_decode = msgspec.json.decode
+_BY_PHONE = (
+    sa.select(customers)
+    .join(customer_phones, customer_phones.c.customer_id == customers.c.id)
+    .where(customer_phones.c.phone == sa.bindparam("phone"), customers.c.merged_into.is_(None))
+    .order_by(customers.c.priority.desc(), customers.c.id)
+    .limit(LIST_MAX)
+)
 
 
 @dataclass(slots=True)
@@ -95,15 +103,7 @@ class Customers:
 
     async def find_by_phone(self, phone: str) -> list[CustomerRecord]:
         """Whose number (E.164) this is, the most important first."""
-        query = (
-            sa.select(customers)
-            .join(customer_phones, customer_phones.c.customer_id == customers.c.id)
-            .where(customer_phones.c.phone == phone, customers.c.merged_into.is_(None))
-            .order_by(customers.c.priority.desc(), customers.c.id)
-            .limit(LIST_MAX)
-        )
-        async with reading(self._database) as connection:
-            return [_record(row) for row in (await connection.execute(query)).all()]
+        return [_known(row) for row in await fetched(self._database, _BY_PHONE, {"phone": phone})]
 
     async def page(
         self, which: CustomerFilter, limit: int = 50, after: int = 0
@@ -342,22 +342,26 @@ async def _one(connection: AsyncConnection, customer_id: int) -> CustomerRecord:
 
 
 def _record(row: Any) -> CustomerRecord:
+    return _known(row._mapping)
+
+
+def _known(row: Mapping[str, Any]) -> CustomerRecord:
     profile = Profile(
-        name=row.name,
-        phones=msgspec.json.decode(row.phones),
-        addresses=msgspec.json.decode(row.addresses),
-        region=row.region,
-        priority=row.priority,
-        tags=msgspec.json.decode(row.tags),
-        fields=msgspec.json.decode(row.fields),
+        name=row["name"],
+        phones=_decode(row["phones"]),
+        addresses=_decode(row["addresses"]),
+        region=row["region"],
+        priority=row["priority"],
+        tags=_decode(row["tags"]),
+        fields=_decode(row["fields"]),
     )
     return CustomerRecord(
-        id=row.id,
+        id=row["id"],
         profile=profile,
-        merged_into=row.merged_into,
-        created_at_s=row.created_at_s,
-        changed_at_s=row.changed_at_s,
-        version=row.version,
+        merged_into=row["merged_into"],
+        created_at_s=row["created_at_s"],
+        changed_at_s=row["changed_at_s"],
+        version=row["version"],
     )
 
 

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
@@ -454,9 +455,9 @@ class Journal:
                 self._projection.forget()
                 raise StoreError(f"the records cannot be rebuilt: {reason_of(error)}") from error
 
-    async def roll_on(self, now_s: float) -> bool:
-        """Add some more of the half-hours up that reports are made of; whether there are more to do. Raises
-        `StoreError`."""
+    async def roll_on(self, now_s: float, zone: ZoneInfo) -> bool:
+        """Add some more of the half-hours and of the days of a `zone` up that reports are made of; whether
+        there are more to do. Raises `StoreError`."""
         async with self._write_lock:
             if self._projection is None or not self._database.is_open:
                 return False
@@ -465,7 +466,7 @@ class Journal:
             writer = self._database.writer
             try:
                 async with writer.begin():
-                    return await self._projection.roll_on(writer, now_s)
+                    return await self._projection.roll_on(writer, now_s, zone)
             except SQLAlchemyError as error:
                 self._projection.forget()
                 raise StoreError(f"reports are not added up: {reason_of(error)}") from error

@@ -9,16 +9,23 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from routing.stats import Ratio
+from softswitch.store.counting import counted
+from softswitch.store.days import (
+    AGAIN_S,
+    OUTCOMES,
+    came_again,
+    was_first_contact,
+    was_passed_on,
+)
+from softswitch.store.grouped import NOTHING, Counted, Key, Summed, Sums, grouped
 from softswitch.store.periods import Span
 from softswitch.store.reading import reading
 from softswitch.store.report import Report
-from softswitch.store.rolls import counted
 from softswitch.store.schema_centre import handlings, queue_visits, surveys
+from softswitch.store.schema_days import agent_handling_days, outcome_days
 from softswitch.store.schema_tickets import tickets
-from softswitch.store.statistics import Chosen, Counted, Key, Statistics, among
+from softswitch.store.statistics import Chosen, Statistics, among
 
-AGAIN_S = 7 * 86_400.0
-"""Who calls again within it was not helped the first time."""
 _PAGE_MAX = 1_000
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
@@ -84,12 +91,18 @@ class Outcomes(Statistics):
     ) -> dict[Key, OutcomeCounts]:
         """By period and queue or agent."""
         found: dict[Key, OutcomeCounts] = {}
-        for names, counts in (
-            (("known", "resolved"), self._first_contacts(chosen, per, again_s)),
-            (("handled", "transferred"), self._transfers(chosen, per)),
-            (("asked", "rated", "good", "score"), self._scores(chosen, per)),
+        resolved = _summed(outcome_days, chosen, per, "known", "resolved")
+        moved = _summed(agent_handling_days, chosen, per, "handled", "transferred")
+        for names, counts, sums in (
+            (
+                ("known", "resolved"),
+                self._first_contacts(chosen, per, again_s),
+                Sums(None, resolved, OUTCOMES) if again_s == AGAIN_S else NOTHING,
+            ),
+            (("handled", "transferred"), self._transfers(chosen, per), Sums(None, moved)),
+            (("asked", "rated", "good", "score"), self._scores(chosen, per), NOTHING),
         ):
-            for key, row in await self._grouped(span, counts, None):
+            for key, row in await grouped(self._database, span, counts, sums):
                 so_far = found.setdefault(key, OutcomeCounts())
                 for name, value in zip(names, row, strict=True):
                     setattr(so_far, name, getattr(so_far, name) + value)
@@ -108,24 +121,14 @@ class Outcomes(Statistics):
             return list((await connection.execute(query)).all())
 
     def _first_contacts(self, chosen: Chosen, per: OutcomePer, again_s: float) -> Counted:
-        table, later = queue_visits.c, queue_visits.alias("later").c
-        again = sa.exists(
-            sa.select(later.seq).where(
-                later.caller == table.caller,
-                later.entered_at_s > table.entered_at_s,
-                later.entered_at_s <= table.entered_at_s + again_s,
-                # Passed on from queue to queue is one contact.
-                later.call_id != table.call_id,
-            )
-        )
+        table = queue_visits.c
         clauses = [
-            table.outcome == "answered",
-            table.caller != "",
+            *was_first_contact(),
             *among(table.queue_id, chosen.queues),
             *among(table.agent_id, chosen.agents),
         ]
         column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
-        counts: list[Any] = [sa.func.count(), counted(sa.not_(again))]
+        counts: list[Any] = [sa.func.count(), counted(sa.not_(came_again(again_s)))]
         return Counted(table.entered_at_s, column, counts, clauses)
 
     def _transfers(self, chosen: Chosen, per: OutcomePer) -> Counted:
@@ -136,8 +139,8 @@ class Outcomes(Statistics):
             *among(table.agent_id, chosen.agents),
         ]
         column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
-        moved = table.outcome.in_(("transferred", "requeued"))
-        return Counted(table.at_s, column, [sa.func.count(), counted(moved)], clauses)
+        counts: list[Any] = [sa.func.count(), counted(was_passed_on())]
+        return Counted(table.at_s, column, counts, clauses)
 
     def _scores(self, chosen: Chosen, per: OutcomePer) -> Counted:
         table = surveys.c
@@ -170,15 +173,21 @@ class Outcomes(Statistics):
         ]
         solved = Counted(table.solved_at_s, column, sums, here)
         found: dict[Key, TicketCounts] = {}
-        for key, row in await self._grouped(span, opened, None):
+        for key, row in await grouped(self._database, span, opened):
             found.setdefault(key, TicketCounts()).opened += row[0]
-        for key, row in await self._grouped(span, solved, None):
+        for key, row in await grouped(self._database, span, solved):
             counts = found.setdefault(key, TicketCounts())
             counts.solved += row[0]
             counts.late += row[1]
             counts.solve_s += row[2]
             counts.open_time_s += row[3]
         return found
+
+
+def _summed(table: sa.Table, chosen: Chosen, per: OutcomePer, *names: str) -> Summed:
+    told = {"queue": table.c.queue_id, "agent": table.c.agent_id}.get(per)
+    clauses = [*among(table.c.queue_id, chosen.queues), *among(table.c.agent_id, chosen.agents)]
+    return Summed(table, told, [sa.func.sum(table.c[name]) for name in names], clauses)
 
 
 _RATIOS = ("first_contact", "transfers", "satisfaction", "mean_score", "response")

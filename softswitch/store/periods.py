@@ -67,7 +67,7 @@ class Span:
         """Every second of the span once, in order."""
         at_s = self.start_s
         while at_s < self.end_s:
-            offset_s = _offset_s(at_s, self.zone)
+            offset_s = offset_at(at_s, self.zone)
             end_s = self._constant_until(at_s, offset_s)
             yield Stretch(at_s, end_s, offset_s)
             at_s = end_s
@@ -76,7 +76,7 @@ class Span:
         low = start_s
         while low < self.end_s:
             high = min(low + _DAY_S, self.end_s)
-            if _offset_s(high, self.zone) != offset_s:
+            if offset_at(high, self.zone) != offset_s:
                 break
             low = high
         else:
@@ -85,7 +85,7 @@ class Span:
             middle = float(int((low + high) / 2))
             if middle <= low or middle >= high:
                 break
-            if _offset_s(middle, self.zone) == offset_s:
+            if offset_at(middle, self.zone) == offset_s:
                 low = middle
             else:
                 high = middle
@@ -106,7 +106,7 @@ class Span:
 
     def label_at(self, at_s: float) -> str:
         """The period of an instant."""
-        offset_s = _offset_s(at_s, self.zone)
+        offset_s = offset_at(at_s, self.zone)
         return self.label(int((at_s + offset_s) // self.width_s), offset_s)
 
     def cuts(self, start_s: float, end_s: float) -> Iterator[tuple[str, float]]:
@@ -117,10 +117,10 @@ class Span:
                 yield "", end_s - at_s
             return
         while at_s < end_s:
-            offset_s = _offset_s(at_s, self.zone)
+            offset_s = offset_at(at_s, self.zone)
             number = int((at_s + offset_s) // self.width_s)
             next_s = min((number + 1) * self.width_s - offset_s, end_s)
-            if _offset_s(next_s, self.zone) != offset_s:
+            if offset_at(next_s, self.zone) != offset_s:
                 next_s = min(self._constant_until(at_s, offset_s), end_s)
             yield self.label(number, offset_s), next_s - at_s
             at_s = next_s
@@ -131,7 +131,8 @@ def moment(at_s: float, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(at_s, UTC).astimezone(zone).isoformat(timespec="seconds")
 
 
-def _offset_s(at_s: float, zone: ZoneInfo) -> int:
+def offset_at(at_s: float, zone: ZoneInfo) -> int:
+    """How far local time is from UTC at an instant, in seconds."""
     offset = datetime.fromtimestamp(at_s, UTC).astimezone(zone).utcoffset()
     assert offset is not None
     return int(offset.total_seconds())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -155,9 +156,9 @@ class Projection:
         await connection.execute(sa.update(facts).where(here).values(value=str(seq)))
         return seq
 
-    async def roll_on(self, connection: AsyncConnection, now_s: float) -> bool:
+    async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
         """As `CentreProjection.roll_on`."""
-        return await self._centre.roll_on(connection, now_s)
+        return await self._centre.roll_on(connection, now_s, zone)
 
     @property
     def calls_open(self) -> int:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import acd
 from softswitch.store.entry import Entry, integer_of, text_of
-from softswitch.store.rolls import SLOT_S, roll, roll_again, roll_on, rolled_to, unroll
+from softswitch.store.rolls import roll, roll_again, roll_on, rolled_to, unroll
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
     agent_offers,
@@ -27,6 +28,7 @@ from softswitch.store.schema_centre import (
     segments,
     surveys,
 )
+from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell
 
 ENTRIES_MAX = 5_000
@@ -157,10 +159,10 @@ class CentreProjection:
             found |= {float(row[0]) for row in (await connection.execute(query)).all()}
         return found
 
-    async def roll_on(self, connection: AsyncConnection, now_s: float) -> bool:
-        """Add some more half-hours up, in the caller's transaction; whether there are more to do."""
+    async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
+        """Add some more half-hours or a day up, in the caller's transaction; whether there are more to do."""
         self._rolled_to = None
-        return await roll_on(connection, now_s)
+        return await roll_on(connection, now_s, zone)
 
     async def _read(self, connection: AsyncConnection, ids: list[str]) -> dict[str, list[Entry]]:
         """The entries of these calls from the journal's table."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,5 +20,15 @@ async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
     try:
         async with database.connect() as connection:
             yield connection
+    except SQLAlchemyError as error:
+        raise StoreError(f"the database cannot be read: {reason_of(error)}") from error
+
+
+async def fetched(
+    database: Database, query: sa.Select[Any], values: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """As `Database.fetch`, with the driver's errors in our own words."""
+    try:
+        return await database.fetch(query, values)
     except SQLAlchemyError as error:
         raise StoreError(f"the database cannot be read: {reason_of(error)}") from error

@@ -16,11 +16,11 @@ from routing.stats import (
     service_level,
     utilisation,
 )
+from softswitch.store.grouped import Key
 from softswitch.store.periods import Span
 from softswitch.store.sheet import Cell, Sheet
 from softswitch.store.statistics import (
     Chosen,
-    Key,
     OfferCounts,
     Per,
     StateTimes,

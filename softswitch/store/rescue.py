@@ -18,6 +18,7 @@ from softswitch.store.customers import reindex_customers
 from softswitch.store.projection_centre import STORY_TABLES
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import agent_states, facts
+from softswitch.store.schema_days import DAYS
 from softswitch.store.schema_rolls import ROLLS
 from softswitch.store.tables import metadata
 from softswitch.store.tickets import reindex_tickets
@@ -25,7 +26,7 @@ from softswitch.store.tickets import reindex_tickets
 _log = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 256
-_TOLD = frozenset({journal, calls, agent_states, facts, *STORY_TABLES, *ROLLS})
+_TOLD = frozenset({journal, calls, agent_states, facts, *STORY_TABLES, *ROLLS, *DAYS})
 """Tables that follow from the journal, which is saved in its own way."""
 _ROWID = sa.literal_column("rowid", sa.Integer)
 

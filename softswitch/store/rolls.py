@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from softswitch.store.counting import numbered, slot_of, visit_query
+from softswitch.store.days import forget_all_days, forget_days, make_day
 from softswitch.store.schema_centre import (
     agent_offers,
     agent_states,
@@ -20,19 +23,16 @@ from softswitch.store.schema_centre import (
     queue_visits,
 )
 from softswitch.store.schema_rolls import (
-    BOUNDS_S,
     HANDLED_SUMS,
     OFFER_COUNTS,
     ROLLS,
-    VISIT_COUNTS,
-    VISIT_SUMS,
+    SLOT_S,
     agent_rolls,
     handling_rolls,
     state_rolls,
     visit_rolls,
 )
 
-SLOT_S = 1_800
 LAG_S = 2 * 86_400.0
 """Younger half-hours are counted from the contacts: much of them still changes."""
 CHUNK_SLOTS = 4
@@ -51,8 +51,9 @@ async def rolled_to(connection: AsyncConnection) -> int:
     return 0 if found is None else int(found)
 
 
-async def roll_on(connection: AsyncConnection, now_s: float) -> bool:
-    """Add some more half-hours up, in the caller's transaction; whether there are more to do."""
+async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
+    """Add some more half-hours up or, where all are, a day of the office's `zone`; in the caller's
+    transaction. Whether there are more to do."""
     end = int((now_s - LAG_S) // SLOT_S)
     start = await rolled_to(connection)
     if start == 0:
@@ -61,7 +62,7 @@ async def roll_on(connection: AsyncConnection, now_s: float) -> bool:
             return False
         start = int(first_s // SLOT_S)
     if start >= end:
-        return False
+        return await make_day(connection, zone, start * float(SLOT_S))
     stop = min(start + CHUNK_SLOTS, end)
     await roll(connection, start, stop)
     here = facts.c.name == ROLLED_TO
@@ -71,7 +72,7 @@ async def roll_on(connection: AsyncConnection, now_s: float) -> bool:
     if done.first() is None:
         row = {"name": ROLLED_TO, "value": str(stop)}
         await connection.execute(sa.insert(facts).values(row))
-    return stop < end
+    return True
 
 
 async def roll_again(connection: AsyncConnection, at_s: Iterable[float], to: int) -> None:
@@ -85,12 +86,14 @@ async def unroll(connection: AsyncConnection) -> None:
     """Forget all sums, to be made anew."""
     for table in ROLLS:
         await connection.execute(sa.delete(table))
+    await forget_all_days(connection)
     await connection.execute(sa.delete(facts).where(facts.c.name == ROLLED_TO))
 
 
 async def roll(connection: AsyncConnection, start: int, stop: int) -> None:
     """Add the half-hours from `start` to before `stop` up, anew if they were."""
     dialect = connection.dialect.name
+    await forget_days(connection, start * float(SLOT_S), stop * float(SLOT_S))
     for table in ROLLS:
         between = sa.and_(table.c.slot >= start, table.c.slot < stop)
         await connection.execute(sa.delete(table).where(between))
@@ -121,50 +124,10 @@ async def _first_s(connection: AsyncConnection) -> float | None:
     return min(found, default=None)
 
 
-def slot_of(at_s: sa.Column[float], dialect: str) -> sa.ColumnElement[int]:
-    """The half-hour of an instant."""
-    number = at_s / float(SLOT_S)
-    if dialect == "postgresql":  # its casts round
-        return sa.cast(sa.func.floor(number), sa.BigInteger)
-    return sa.cast(number, sa.Integer)
-
-
-def counted(clause: sa.ColumnElement[bool]) -> Any:
-    """How many rows are so."""
-    return sa.func.sum(sa.case((clause, 1), else_=0))
-
-
-def visit_columns() -> dict[str, Any]:
-    """The counts of `visit_rolls` over `queue_visits`, by name."""
-    table = queue_visits.c
-    answered = table.outcome == "answered"
-    columns: dict[str, Any] = {
-        "entered": sa.func.count(),
-        "answered": counted(answered),
-        "callbacks": counted(table.outcome.like("callback%")),
-        "wait_answered_s": sa.func.sum(sa.case((answered, table.waited_s), else_=0.0)),
-        "wait_s": sa.func.sum(table.waited_s),
-        "wait_s_max": sa.func.max(table.waited_s),
-    }
-    for name in VISIT_COUNTS:
-        columns.setdefault(name, counted(table.outcome == name))
-    return columns
-
-
 def _visits(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
     table = queue_visits.c
-    columns = visit_columns()
-    within = [
-        counted(sa.and_(table.outcome == outcome, table.waited_s <= float(bound)))
-        for outcome in ("answered", "abandoned")
-        for bound in BOUNDS_S
-    ]
     groups = [slot_of(table.entered_at_s, dialect), table.queue_id, table.media, table.region]
-    return (
-        sa.select(*groups, *(columns[name] for name in (*VISIT_COUNTS, *VISIT_SUMS)), *within)
-        .where(table.entered_at_s >= span[0], table.entered_at_s < span[1])
-        .group_by(*_numbered(groups))
-    )
+    return visit_query(groups, *span).group_by(*numbered(groups))
 
 
 def _handlings(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
@@ -174,7 +137,7 @@ def _handlings(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
     return (
         sa.select(*groups, sa.func.count(), *sums)
         .where(table.at_s >= span[0], table.at_s < span[1], table.outcome != "failed")
-        .group_by(*_numbered(groups))
+        .group_by(*numbered(groups))
     )
 
 
@@ -245,8 +208,3 @@ def lasting(start_s: float, end_s: float) -> sa.ColumnElement[bool]:
     )
     # Not among the conditions of the long ones: SQLite would take the wrong index for them.
     return sa.and_(found, table.started_at_s < end_s)
-
-
-def _numbered(groups: list[Any]) -> list[Any]:
-    """Groups by their place: PostgreSQL takes an expression with parameters for another each time."""
-    return [sa.literal_column(str(place)) for place in range(1, len(groups) + 1)]

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from softswitch.store.schema import Sequence, metadata
 
+SLOT_S = 1_800
+"""A half-hour."""
 BOUNDS_S = (5, 10, 15, 20, 25, 30, 40, 45, 60, 90, 120, 180, 300, 600)
 """The T of service levels that are counted beforehand; any other is counted from the contacts."""
 

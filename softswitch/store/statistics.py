@@ -8,8 +8,7 @@ the time of the call: any formula can be chosen later.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -17,15 +16,38 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from routing.stats import AgentTimes, Ratio, ServiceCounts
+from softswitch.store.counting import counted, visit_columns
 from softswitch.store.database import Database
+from softswitch.store.grouped import (
+    NOTHING,
+    Counted,
+    Key,
+    Labels,
+    Source,
+    Summed,
+    Sums,
+    grouped,
+    period_of,
+    pieces,
+    within,
+)
 from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
-from softswitch.store.rolls import SLOT_S, counted, lasting, rolled_to, visit_columns
+from softswitch.store.rolls import lasting
 from softswitch.store.schema_centre import agent_offers, agent_states, handlings, queue_visits
+from softswitch.store.schema_days import (
+    agent_days,
+    agent_handling_days,
+    agent_visit_days,
+    handling_days,
+    state_days,
+    visit_days,
+)
 from softswitch.store.schema_rolls import (
     BOUNDS_S,
     HANDLED_SUMS,
     OFFER_COUNTS,
+    SLOT_S,
     VISIT_COUNTS,
     VISIT_SUMS,
     agent_rolls,
@@ -125,10 +147,6 @@ class StateTimes:
         return sum(self.seconds.get(state, 0.0) for state in _WORKING)
 
 
-Key = tuple[str, str]
-"""Period and queue, agent or region; both "" where they are all taken together."""
-
-
 class Statistics:
     """Counts over the tables that follow from the journal. All methods raise `StoreError` while the
     database cannot be read."""
@@ -149,21 +167,8 @@ class Statistics:
         if per == "agent":
             clauses.append(table.agent_id != "")
         raw = Counted(table.entered_at_s, columns.get(per), _visit_columns(chosen), clauses)
-        rolled = None
-        if per != "agent" and not chosen.agents and _is_counted(chosen):
-            rolls = visit_rolls.c
-            rolled = _Rolled(
-                visit_rolls,
-                {"queue": rolls.queue_id, "region": rolls.region}.get(per),
-                _rolled_visit_columns(chosen),
-                [
-                    *among(rolls.queue_id, chosen.queues),
-                    *among(rolls.media, chosen.media),
-                    *among(rolls.region, chosen.regions),
-                ],
-            )
         found: dict[Key, VisitCounts] = {}
-        for key, row in await self._grouped(span, raw, rolled):
+        for key, row in await grouped(self._database, span, raw, _visit_sums(chosen, per)):
             found.setdefault(key, VisitCounts()).add(VisitCounts(*row))
         return found
 
@@ -215,25 +220,8 @@ class Statistics:
         ]
         sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
         raw = Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
-        rolled = None
-        if per == "agent" and not (chosen.queues or chosen.media):
-            mine = agent_rolls.c
-            rolled = _Rolled(
-                agent_rolls,
-                mine.agent_id,
-                _sums(mine, *HANDLED_SUMS, "handled"),
-                among(mine.agent_id, chosen.agents),
-            )
-        elif per != "agent" and not chosen.agents:
-            its = handling_rolls.c
-            rolled = _Rolled(
-                handling_rolls,
-                its.queue_id if per == "queue" else None,
-                _sums(its, *HANDLED_SUMS, "handled"),
-                [*among(its.queue_id, chosen.queues), *among(its.media, chosen.media)],
-            )
         found: dict[Key, AgentTimes] = {}
-        for key, row in await self._grouped(span, raw, rolled):
+        for key, row in await grouped(self._database, span, raw, _handling_sums(chosen, per)):
             times = found.setdefault(key, AgentTimes())
             times.talk_s += row[0]
             times.hold_s += row[1]
@@ -257,17 +245,8 @@ class Statistics:
             counted(table.outcome == "rejected"),
         ]
         raw = Counted(table.offered_at_s, columns.get(per), counts, clauses)
-        rolled = None
-        if per != "queue" and not chosen.queues:
-            mine = agent_rolls.c
-            rolled = _Rolled(
-                agent_rolls,
-                mine.agent_id if per == "agent" else None,
-                _sums(mine, *OFFER_COUNTS),
-                among(mine.agent_id, chosen.agents),
-            )
         found: dict[Key, OfferCounts] = {}
-        for key, row in await self._grouped(span, raw, rolled):
+        for key, row in await grouped(self._database, span, raw, _offer_sums(chosen, per)):
             so_far = found.setdefault(key, OfferCounts())
             for part, number in zip(fields(so_far), row, strict=True):
                 setattr(so_far, part.name, getattr(so_far, part.name) + number)
@@ -280,12 +259,11 @@ class Statistics:
         """Time in each state, by period and agent; what lasts still lasts until `now_s`."""
         found: dict[Key, StateTimes] = {}
         async with reading(self._database) as connection:
-            to = await rolled_to(connection)
-            for piece, is_rolled in _pieces(span, to, rolls=True):
-                if is_rolled:
-                    rows = await self._rolled_states(connection, span, piece, agents)
-                else:
+            for piece, source in await pieces(connection, span, _STATES):
+                if source == "contacts":
                     rows = await self._raw_states(connection, span, piece, agents, now_s)
+                else:
+                    rows = await self._summed_states(connection, span, piece, source, agents)
                 for period, agent, state, reason, length_s in rows:
                     times = found.setdefault((period, agent), StateTimes())
                     times.seconds[state] = times.seconds.get(state, 0.0) + length_s
@@ -313,18 +291,26 @@ class Statistics:
                 rows.append((period, agent, state, reason, length_s))
         return rows
 
-    async def _rolled_states(
-        self, connection: AsyncConnection, span: Span, piece: Stretch, agents: tuple[str, ...]
+    async def _summed_states(
+        self,
+        connection: AsyncConnection,
+        span: Span,
+        piece: Stretch,
+        source: Source,
+        agents: tuple[str, ...],
     ) -> list[tuple[str, str, str, str, float]]:
-        table = state_rolls.c
-        period = _period(span, piece, table.slot * float(SLOT_S), self._database.dialect)
+        summed = _STATES.days if source == "days" else _STATES.halves
+        assert summed is not None
+        table = summed.table.c
+        at_s = summed.number * float(SLOT_S)
+        period = period_of(span, piece, source, summed, at_s, self._database.dialect)
         groups = [table.agent_id, table.state, table.reason]
         query = (
-            sa.select(sa.func.sum(table.seconds), *groups, *(() if period is None else (period,)))
-            .where(*_within(table.slot, piece), *among(table.agent_id, agents))
+            sa.select(*summed.counts, *groups, *(() if period is None else (period,)))
+            .where(*within(summed.number, piece, source), *among(table.agent_id, agents))
             .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
         )
-        labels = _Labels(span, piece.offset_s)
+        labels = Labels(span, piece.offset_s)
         return [
             (
                 "" if period is None else labels(int(row[4])),
@@ -336,120 +322,81 @@ class Statistics:
             for row in (await connection.execute(query)).all()
         ]
 
-    async def _grouped(
-        self, span: Span, raw: Counted, rolled: _Rolled | None
-    ) -> list[tuple[Key, tuple[Any, ...]]]:
-        """Rows of aggregates with the period and the name that each belongs to: of half-hours that were
-        added up where that is so and tells enough, else of the contacts themselves."""
-        found: list[tuple[Key, tuple[Any, ...]]] = []
-        dialect = self._database.dialect
-        async with reading(self._database) as connection:
-            to = await rolled_to(connection) if rolled is not None else 0
-            for piece, is_rolled in _pieces(span, to, rolls=rolled is not None):
-                if is_rolled and rolled is not None:
-                    slot = rolled.table.c.slot
-                    period = _period(span, piece, slot * float(SLOT_S), dialect)
-                    column, counts = rolled.column, rolled.counts
-                    clauses = [*_within(slot, piece), *rolled.clauses]
-                else:
-                    period = _period(span, piece, raw.at_s, dialect)
-                    column, counts = raw.column, raw.counts
-                    clauses = [
-                        raw.at_s >= piece.start_s,
-                        raw.at_s < piece.end_s,
-                        *raw.clauses,
-                    ]
-                groups = [g for g in (period, column) if g is not None]
-                # By their place: PostgreSQL takes an expression with parameters for another each time.
-                places: list[Any] = [
-                    sa.literal_column(str(len(counts) + place))
-                    for place in range(1, len(groups) + 1)
-                ]
-                query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
-                labels = _Labels(span, piece.offset_s)
-                for row in (await connection.execute(query)).all():
-                    values = tuple(_plain(value) for value in row[: len(counts)])
-                    if not groups and not any(values):
-                        continue
-                    rest = list(row[len(counts) :])
-                    label = "" if period is None else labels(int(rest[0]))
-                    name = "" if column is None else str(rest[-1])
-                    found.append(((label, name), values))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
-
-    at_s: sa.Column[float]
-    column: sa.Column[str] | None
-    counts: list[Any]
-    clauses: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rolled:
-    """The same of half-hours that were added up."""
-
-    table: sa.Table
-    column: sa.Column[str] | None
-    counts: list[Any]
-    clauses: list[Any]
-
-
-def _pieces(span: Span, to: int, *, rolls: bool) -> Iterator[tuple[Stretch, bool]]:
-    """The span in pieces of constant offset from UTC, and whether the sums of half-hours tell a piece."""
-    for stretch in span.stretches():
-        low = math.ceil(stretch.start_s / SLOT_S)
-        high = min(math.floor(stretch.end_s / SLOT_S), to)
-        # A zone that is not whole half-hours from UTC has other half-hours.
-        if not rolls or high <= low or (stretch.offset_s % SLOT_S and span.by != "all"):
-            yield stretch, False
-            continue
-        edges = (stretch.start_s, low * float(SLOT_S), high * float(SLOT_S), stretch.end_s)
-        for index, is_rolled in enumerate((False, True, False)):
-            if edges[index] < edges[index + 1]:
-                yield Stretch(edges[index], edges[index + 1], stretch.offset_s), is_rolled
-
-
-class _Labels:
-    """The periods of group numbers, each made once: many rows have the same."""
-
-    def __init__(self, span: Span, offset_s: int) -> None:
-        self._span = span
-        self._offset_s = offset_s
-        self._known: dict[int, str] = {}
-
-    def __call__(self, number: int) -> str:
-        label = self._known.get(number)
-        if label is None:
-            label = self._known[number] = self._span.label(number, self._offset_s)
-        return label
-
-
-def _within(slot: sa.Column[int], piece: Stretch) -> list[Any]:
-    return [slot >= int(piece.start_s // SLOT_S), slot < int(piece.end_s // SLOT_S)]
-
 
 def _sums(columns: Any, *names: str) -> list[Any]:
     return [sa.func.sum(columns[name]) for name in names]
 
 
+_STATES = Sums(
+    Summed(state_rolls, None, _sums(state_rolls.c, "seconds"), []),
+    Summed(state_days, None, _sums(state_days.c, "seconds"), []),
+)
+
+
+def _visit_sums(chosen: Chosen, per: Per) -> Sums:
+    """What was added up of contacts and can tell what is asked; those of agents by the day only."""
+    if not _is_counted(chosen):
+        return NOTHING
+    of_agents = per == "agent" or bool(chosen.agents)
+    if of_agents and (chosen.regions or per == "region"):
+        return NOTHING
+
+    def of(table: sa.Table) -> Summed:
+        columns = table.c
+        asked = ["queue_id", "media", *(["agent_id"] if of_agents else ["region"])]
+        names = {"queue_id": chosen.queues, "media": chosen.media}
+        names |= {"agent_id": chosen.agents, "region": chosen.regions}
+        told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
+        return Summed(
+            table,
+            None if told is None else columns[told],
+            _summed_visit_columns(chosen, table),
+            [clause for name in asked for clause in among(columns[name], names[name])],
+        )
+
+    if of_agents:
+        return Sums(None, of(agent_visit_days))
+    return Sums(of(visit_rolls), of(visit_days))
+
+
+def _handling_sums(chosen: Chosen, per: Per) -> Sums:
+    told = {"queue": "queue_id", "agent": "agent_id"}.get(per)
+    names = {"queue_id": chosen.queues, "media": chosen.media, "agent_id": chosen.agents}
+
+    def of(table: sa.Table, *asked: str) -> Summed:
+        return Summed(
+            table,
+            None if told is None else table.c[told],
+            _sums(table.c, *HANDLED_SUMS, "handled"),
+            [clause for name in asked for clause in among(table.c[name], names[name])],
+        )
+
+    if per == "agent" and not (chosen.queues or chosen.media):
+        return Sums(of(agent_rolls, "agent_id"), of(agent_days, "agent_id"))
+    if per != "agent" and not chosen.agents:
+        asked = ("queue_id", "media")
+        return Sums(of(handling_rolls, *asked), of(handling_days, *asked))
+    return Sums(None, of(agent_handling_days, "queue_id", "media", "agent_id"))
+
+
+def _offer_sums(chosen: Chosen, per: Per) -> Sums:
+    if per == "queue" or chosen.queues:
+        return NOTHING
+    halves, days = (
+        Summed(
+            table,
+            table.c.agent_id if per == "agent" else None,
+            _sums(table.c, *OFFER_COUNTS),
+            among(table.c.agent_id, chosen.agents),
+        )
+        for table in (agent_rolls, agent_days)
+    )
+    return Sums(halves, days)
+
+
 def _is_counted(chosen: Chosen) -> bool:
     """Whether the T of all queues are counted beforehand."""
     return {chosen.default_s, *chosen.within_s.values()} <= set(BOUNDS_S)
-
-
-def _period(
-    span: Span, stretch: Stretch, at_s: sa.ColumnElement[float], dialect: str
-) -> sa.ColumnElement[int] | None:
-    if span.by == "all":
-        return None
-    number = (at_s + float(stretch.offset_s)) / float(span.width_s)
-    if dialect == "postgresql":  # its casts round
-        return sa.cast(sa.func.floor(number), sa.BigInteger)
-    return sa.cast(number, sa.Integer)
 
 
 def _visit_columns(chosen: Chosen) -> list[Any]:
@@ -464,8 +411,8 @@ def _visit_columns(chosen: Chosen) -> list[Any]:
     return [columns[part.name] for part in fields(VisitCounts)]
 
 
-def _rolled_visit_columns(chosen: Chosen) -> list[Any]:
-    table = visit_rolls.c
+def _summed_visit_columns(chosen: Chosen, rolls: sa.Table) -> list[Any]:
+    table = rolls.c
 
     def in_time(outcome: str) -> Any:
         bound = {t: table[f"{outcome}_{t}"] for t in BOUNDS_S}
@@ -485,10 +432,3 @@ def _rolled_visit_columns(chosen: Chosen) -> list[Any]:
 def among(column: sa.Column[str], names: tuple[str, ...]) -> list[Any]:
     """A condition, where there are names."""
     return [column.in_(names)] if names else []
-
-
-def _plain(value: Any) -> Any:
-    """Of sums: None where there was nothing, `Decimal` from PostgreSQL."""
-    if value is None:
-        return 0
-    return value if isinstance(value, int | float) else float(value)

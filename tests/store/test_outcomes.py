@@ -67,6 +67,12 @@ async def test_resolution_transfers_and_satisfaction(tmp_path: Path, any_store: 
             assert row["satisfaction"].numerator == sum(s >= 4 for s in given)
             assert row["mean_score"].value == pytest.approx(sum(given) / len(given))
         assert sum(row["transferred"] for row in report.rows) == moved
+        # What was added up by the day tells the same.
+        while await tools.journal.roll_on(MONTH.end_s + 12 * DAY_S, UTC):
+            pass
+        assert any_store.sql(tmp_path, "SELECT count(*) FROM outcome_days")[0][0] > 0
+        again = await outcome_report(tools.store.outcomes, MONTH, Chosen(), "queue")
+        assert again.rows == report.rows
         by_day = Span(MONTH.start_s, MONTH.end_s, UTC, "day")
         days = await outcome_report(tools.store.outcomes, by_day, Chosen(), "agent")
         assert sum(row["known"] for row in days.rows) == sum(r["known"] for r in report.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softswitch.store.days import first_missing
 from softswitch.store.periods import BY, PERIODS_MAX, SPAN_S_MAX, Span
 
 ZONES = ["UTC", "Asia/Shanghai", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu"]
@@ -90,3 +91,19 @@ def test_a_span_has_a_limit_of_periods_and_of_length() -> None:
     for start_s, end_s in ((0.0, SPAN_S_MAX + 1), (5.0, 5.0), (5.0, 4.0), (0.0, float("nan"))):
         with pytest.raises(ValueError, match="time"):
             Span(start_s, end_s, zone)
+
+
+def test_a_day_on_which_clocks_change_is_never_added_up() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    start_s = datetime(2026, 10, 24, tzinfo=zone).timestamp()
+    end_s = datetime(2026, 10, 28, tzinfo=zone).timestamp()
+    made: set[int] = set()
+    found = []
+    while (day := first_missing(zone, start_s, end_s, frozenset(made))) is not None:
+        made.add(day[0])
+        found.append((date(1970, 1, 1) + timedelta(days=day[0]), day[1]))
+    assert found == [
+        (date(2026, 10, number), datetime(2026, 10, number, tzinfo=zone).timestamp())
+        for number in (24, 26, 27)
+    ]
+    assert first_missing(ZoneInfo("Asia/Kathmandu"), start_s, end_s, frozenset()) is None

@@ -327,7 +327,12 @@ async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
     """All figures of some spans, told apart in every way."""
     found: list[Any] = []
     for span in spans:
-        for chosen in (Chosen(default_s=20.0), Chosen(default_s=21.5), Chosen(queues=("support",))):
+        for chosen in (
+            Chosen(default_s=20.0),
+            Chosen(default_s=21.5),
+            Chosen(queues=("support",)),
+            Chosen(agents=("agent1",)),
+        ):
             for per in PER:
                 found.append(await statistics.visits(span, chosen, per))
                 found.append(await statistics.handled(span, chosen, per))
@@ -356,16 +361,20 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
             day,
             Span(day.start_s, day.end_s, ZoneInfo("Asia/Kathmandu"), "half-hour"),
             Span(day.start_s, day.end_s, ZoneInfo("America/New_York"), "week"),
+            Span(day.start_s - 3 * 86_400, day.end_s + 7_200, ZONE, "day"),
             Span(noon_s + 777.5, noon_s + 9_999.25, ZONE, "half-hour"),
             Span(day.start_s - 86_400, day.end_s + 86_400, ZONE, "all"),
         ]
         before = [rounded(one) for one in await everything(statistics, spans)]
-        later_s = day.end_s + 3 * 86_400
+        later_s = day.end_s + 12 * 86_400
         steps = 0
-        while await tools.journal.roll_on(later_s):
+        while await tools.journal.roll_on(later_s, ZONE):
             steps += 1
         assert steps > 4
         assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] > 0
+        kinds = "SELECT kind, count(*) FROM rolled_days GROUP BY kind ORDER BY kind"
+        made = dict(any_store.sql(tmp_path, kinds))
+        assert set(made) == {"contacts", "outcomes"}
         assert [rounded(one) for one in await everything(statistics, spans)] == before
         # A contact of then is closed only now, and an agent's state of then is told late.
         for entry in (
@@ -377,6 +386,12 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         assert await tools.journal.flush()
         late = [rounded(one) for one in await everything(statistics, spans)]
         assert late != before
+        # The day that has changed is told by its half-hours until it is added up anew.
+        assert any_store.sql(tmp_path, kinds) != list(made.items())
+        while await tools.journal.roll_on(later_s, ZONE):
+            pass
+        assert dict(any_store.sql(tmp_path, kinds)) == made
+        assert [rounded(one) for one in await everything(statistics, spans)] == late
         await tools.store.rebuild()
         assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] == 0
         assert [rounded(one) for one in await everything(statistics, spans)] == late

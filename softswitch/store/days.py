@@ -1,0 +1,183 @@
+"""Adding days up, of the office's own time zone, once all of their half-hours are.
+
+A day is a row of `rolled_days` as long as its sums are true: who changes something that it was made of
+deletes the row (`forget_days`), and it is made anew in the background. Meanwhile reports read the half-hours.
+A day on which clocks are changed is never added up: no stretch of constant offset holds it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store.counting import counted, visit_query
+from softswitch.store.periods import offset_at
+from softswitch.store.schema_centre import handlings, queue_visits
+from softswitch.store.schema_days import (
+    DAYS,
+    OF_HALVES,
+    agent_handling_days,
+    agent_visit_days,
+    outcome_days,
+    rolled_days,
+)
+from softswitch.store.schema_rolls import HANDLED_SUMS, SLOT_S, visit_rolls
+
+DAY_S = 86_400
+AGAIN_S = 7 * 86_400.0
+"""Who calls again within it was not helped the first time, unless a report asks for another time."""
+CONTACTS, OUTCOMES = "contacts", "outcomes"
+"""Kinds of days: what they hold, and from when on it is known."""
+LATER_S = {CONTACTS: 0.0, OUTCOMES: AGAIN_S}
+
+
+async def made_days(connection: AsyncConnection, kind: str, zone: ZoneInfo) -> frozenset[int]:
+    """The days whose sums are true."""
+    query = sa.select(rolled_days.c.day).where(
+        rolled_days.c.kind == kind, rolled_days.c.zone == zone.key
+    )
+    return frozenset((await connection.execute(query)).scalars())
+
+
+async def forget_days(connection: AsyncConnection, start_s: float, end_s: float) -> None:
+    """Something in this time has changed."""
+    await connection.execute(
+        sa.delete(rolled_days).where(rolled_days.c.end_s > start_s, rolled_days.c.start_s < end_s)
+    )
+
+
+async def forget_all_days(connection: AsyncConnection) -> None:
+    """Empty all tables of days."""
+    for table in DAYS:
+        await connection.execute(sa.delete(table))
+
+
+async def make_day(connection: AsyncConnection, zone: ZoneInfo, end_s: float) -> bool:
+    """Add the oldest day up that is not, in the caller's transaction; whether there may be more to do.
+
+    Parameters: `zone`, the office's; `end_s`, until when half-hours are added up.
+    """
+    first = (await connection.execute(sa.select(sa.func.min(visit_rolls.c.slot)))).scalar()
+    if first is None:
+        return False
+    other = sa.select(rolled_days.c.day).where(rolled_days.c.zone != zone.key).limit(1)
+    if (await connection.execute(other)).first() is not None:
+        await forget_all_days(connection)  # the office has moved
+    for kind in (CONTACTS, OUTCOMES):
+        known_s = end_s - LATER_S[kind]
+        made = await made_days(connection, kind, zone)
+        day = first_missing(zone, float(first) * SLOT_S, known_s, made)
+        if day is not None:
+            await _make(connection, kind, zone, *day)
+            return True
+    return False
+
+
+def first_missing(
+    zone: ZoneInfo, start_s: float, end_s: float, made: frozenset[int]
+) -> tuple[int, float] | None:
+    """The first whole day before `end_s` that is not made, and when it begins."""
+    day = int((start_s + offset_at(start_s, zone)) // DAY_S)
+    while True:
+        noon_s = (day + 0.5) * DAY_S
+        offset_s = offset_at(noon_s - offset_at(noon_s, zone), zone)
+        begins_s = day * float(DAY_S) - offset_s
+        if begins_s + DAY_S > end_s:
+            return None
+        ends_s = (begins_s, begins_s + DAY_S - 1)
+        is_even = all(offset_at(at_s, zone) == offset_s for at_s in ends_s)
+        if day not in made and is_even and offset_s % SLOT_S == 0:
+            return day, begins_s
+        day += 1
+
+
+async def _make(
+    connection: AsyncConnection, kind: str, zone: ZoneInfo, day: int, start_s: float
+) -> None:
+    end_s = start_s + DAY_S
+    number: Any = sa.literal(day, sa.BigInteger)
+    queries: list[tuple[sa.Table, sa.Select[Any]]] = []
+    if kind == CONTACTS:
+        low = int(start_s // SLOT_S)
+        high = low + DAY_S // SLOT_S
+        queries = [(days, _of_halves(halves, number, low, high)) for halves, days in OF_HALVES]
+        visits = queue_visits.c
+        groups = [visits.agent_id, visits.queue_id, visits.media]
+        query = visit_query([number, *groups], start_s, end_s).where(visits.agent_id != "")
+        queries.append((agent_visit_days, query.group_by(*groups)))
+        queries.append((agent_handling_days, _handlings(number, start_s, end_s)))
+    else:
+        queries.append((outcome_days, _outcomes(number, start_s, end_s)))
+    for target, query in queries:
+        await connection.execute(sa.delete(target).where(target.c.day == day))
+        names = [column.name for column in target.columns]
+        await connection.execute(sa.insert(target).from_select(names, query))
+    row = {"kind": kind, "zone": zone.key, "day": day, "start_s": start_s}
+    await connection.execute(sa.insert(rolled_days).values({**row, "end_s": end_s + LATER_S[kind]}))
+
+
+def _of_halves(halves: sa.Table, number: Any, low: int, high: int) -> sa.Select[Any]:
+    keys = [column for column in halves.primary_key.columns if column.name != "slot"]
+    sums: list[Any] = [
+        (sa.func.max if column.name.endswith("_max") else sa.func.sum)(column)
+        for column in halves.columns
+        if not column.primary_key
+    ]
+    return (
+        sa.select(number, *keys, *sums)
+        .where(halves.c.slot >= low, halves.c.slot < high)
+        .group_by(*keys)
+    )
+
+
+def _handlings(number: Any, start_s: float, end_s: float) -> sa.Select[Any]:
+    table = handlings.c
+    groups = [table.agent_id, table.queue_id, table.media]
+    sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
+    return (
+        sa.select(number, *groups, sa.func.count(), counted(was_passed_on()), *sums)
+        .where(table.at_s >= start_s, table.at_s < end_s, table.outcome != "failed")
+        .group_by(*groups)
+    )
+
+
+def _outcomes(number: Any, start_s: float, end_s: float) -> sa.Select[Any]:
+    table = queue_visits.c
+    return (
+        sa.select(
+            number,
+            table.agent_id,
+            table.queue_id,
+            sa.func.count(),
+            counted(sa.not_(came_again(AGAIN_S))),
+        )
+        .where(table.entered_at_s >= start_s, table.entered_at_s < end_s, *was_first_contact())
+        .group_by(table.agent_id, table.queue_id)
+    )
+
+
+def was_passed_on() -> sa.ColumnElement[bool]:
+    """Which handlings ended by giving the contact to somebody else."""
+    return handlings.c.outcome.in_(("transferred", "requeued"))
+
+
+def was_first_contact() -> list[sa.ColumnElement[bool]]:
+    """Which visits may have solved something: answered, of a caller who can be known again."""
+    return [queue_visits.c.outcome == "answered", queue_visits.c.caller != ""]
+
+
+def came_again(again_s: float) -> sa.ColumnElement[bool]:
+    """Of a row of `queue_visits`: whether its caller came again in time."""
+    table, later = queue_visits.c, queue_visits.alias("later").c
+    return sa.exists(
+        sa.select(later.seq).where(
+            later.caller == table.caller,
+            later.entered_at_s > table.entered_at_s,
+            later.entered_at_s <= table.entered_at_s + again_s,
+            # Passed on from queue to queue is one contact.
+            later.call_id != table.call_id,
+        )
+    )

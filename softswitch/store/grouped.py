@@ -1,0 +1,199 @@
+"""Counting by period and name: of days or half-hours that were added up where that is so and tells enough, else
+of the contacts themselves. The three are always equal; a report is put together of all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store.database import Database
+from softswitch.store.days import CONTACTS, DAY_S, made_days
+from softswitch.store.periods import Span, Stretch
+from softswitch.store.reading import reading
+from softswitch.store.rolls import rolled_to
+from softswitch.store.schema_rolls import SLOT_S
+
+Key = tuple[str, str]
+"""Period and queue, agent or region; both "" where they are all taken together."""
+Source = Literal["contacts", "halves", "days"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
+
+    at_s: sa.Column[float]
+    column: sa.Column[str] | None
+    counts: list[Any]
+    clauses: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """The same of sums, whose table begins with the number of the half-hour or day."""
+
+    table: sa.Table
+    column: sa.Column[str] | None
+    counts: list[Any]
+    clauses: list[Any]
+
+    @property
+    def number(self) -> sa.Column[int]:
+        """The half-hour or the day."""
+        return next(iter(self.table.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What was added up of something. `kind` says when a day of it is known (`days`)."""
+
+    halves: Summed | None = None
+    days: Summed | None = None
+    kind: str = CONTACTS
+
+
+NOTHING = Sums()
+
+
+async def grouped(
+    database: Database, span: Span, counted: Counted, sums: Sums = NOTHING
+) -> list[tuple[Key, tuple[Any, ...]]]:
+    """Rows of counts with the period and the name that each belongs to; a key may come several times."""
+    found: list[tuple[Key, tuple[Any, ...]]] = []
+    async with reading(database) as connection:
+        for piece, source in await pieces(connection, span, sums):
+            summed = {"halves": sums.halves, "days": sums.days}.get(source)
+            column = counted.column if summed is None else summed.column
+            counts = counted.counts if summed is None else summed.counts
+            if summed is None:
+                at_s: Any = counted.at_s
+                clauses = [at_s >= piece.start_s, at_s < piece.end_s, *counted.clauses]
+            else:
+                at_s = summed.number * float(SLOT_S)
+                clauses = [*within(summed.number, piece, source), *summed.clauses]
+            period = period_of(span, piece, source, summed, at_s, database.dialect)
+            groups = [g for g in (period, column) if g is not None]
+            # By their place: PostgreSQL takes an expression with parameters for another each time.
+            places: list[Any] = [
+                sa.literal_column(str(len(counts) + place)) for place in range(1, len(groups) + 1)
+            ]
+            query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
+            labels = Labels(span, piece.offset_s)
+            for row in (await connection.execute(query)).all():
+                values = tuple(_plain(value) for value in row[: len(counts)])
+                if not groups and not any(values):
+                    continue
+                rest = list(row[len(counts) :])
+                label = "" if period is None else labels(int(rest[0]))
+                name = "" if column is None else str(rest[-1])
+                found.append(((label, name), values))
+    return found
+
+
+async def pieces(
+    connection: AsyncConnection, span: Span, sums: Sums
+) -> list[tuple[Stretch, Source]]:
+    """The span in pieces of constant offset from UTC, and what tells each."""
+    halves_to = 0
+    days: frozenset[int] = frozenset()
+    if sums.halves is not None:
+        halves_to = await rolled_to(connection)
+    if sums.days is not None and span.width_s == DAY_S:
+        days = await made_days(connection, sums.kind, span.zone)
+    return [
+        piece
+        for stretch in span.stretches()
+        for part, source in _days_of(stretch, days)
+        for piece in ([(part, source)] if source == "days" else _halves_of(part, span, halves_to))
+    ]
+
+
+def _days_of(stretch: Stretch, days: frozenset[int]) -> Iterator[tuple[Stretch, Source]]:
+    """Runs of whole days that were added up, and what is between them."""
+    offset_s, at_s = stretch.offset_s, stretch.start_s
+    low = math.ceil((stretch.start_s + offset_s) / DAY_S)
+    high = math.floor((stretch.end_s + offset_s) / DAY_S)
+    run = [day for day in range(low, high) if day in days] if days else []
+    for index, day in enumerate(run):
+        if index and run[index - 1] == day - 1:
+            continue
+        last = index
+        while last + 1 < len(run) and run[last + 1] == run[last] + 1:
+            last += 1
+        start_s = day * float(DAY_S) - offset_s
+        end_s = (run[last] + 1) * float(DAY_S) - offset_s
+        if at_s < start_s:
+            yield Stretch(at_s, start_s, offset_s), "contacts"
+        yield Stretch(start_s, end_s, offset_s), "days"
+        at_s = end_s
+    if at_s < stretch.end_s:
+        yield Stretch(at_s, stretch.end_s, offset_s), "contacts"
+
+
+def _halves_of(stretch: Stretch, span: Span, to: int) -> Iterator[tuple[Stretch, Source]]:
+    low = math.ceil(stretch.start_s / SLOT_S)
+    high = min(math.floor(stretch.end_s / SLOT_S), to)
+    # A zone that is not whole half-hours from UTC has other half-hours.
+    if high <= low or (stretch.offset_s % SLOT_S and span.by != "all"):
+        yield stretch, "contacts"
+        return
+    edges = (stretch.start_s, low * float(SLOT_S), high * float(SLOT_S), stretch.end_s)
+    sources: tuple[Source, ...] = ("contacts", "halves", "contacts")
+    for index, source in enumerate(sources):
+        if edges[index] < edges[index + 1]:
+            yield Stretch(edges[index], edges[index + 1], stretch.offset_s), source
+
+
+class Labels:
+    """The periods of group numbers, each made once: many rows have the same."""
+
+    def __init__(self, span: Span, offset_s: int) -> None:
+        self._span = span
+        self._offset_s = offset_s
+        self._known: dict[int, str] = {}
+
+    def __call__(self, number: int) -> str:
+        label = self._known.get(number)
+        if label is None:
+            label = self._known[number] = self._span.label(number, self._offset_s)
+        return label
+
+
+def within(number: sa.Column[int], piece: Stretch, source: Source) -> list[Any]:
+    """Which half-hours or days lie in a piece."""
+    moved_s, width_s = (piece.offset_s, DAY_S) if source == "days" else (0, SLOT_S)
+    return [
+        number >= int((piece.start_s + moved_s) // width_s),
+        number < int((piece.end_s + moved_s) // width_s),
+    ]
+
+
+def period_of(
+    span: Span,
+    stretch: Stretch,
+    source: Source,
+    summed: Summed | None,
+    at_s: Any,
+    dialect: str,
+) -> sa.ColumnElement[int] | None:
+    """The number of the period that a row belongs to."""
+    if span.by == "all":
+        return None
+    if source == "days" and summed is not None:
+        return summed.number
+    number: Any = (at_s + float(stretch.offset_s)) / float(span.width_s)
+    if dialect == "postgresql":  # its casts round
+        return sa.cast(sa.func.floor(number), sa.BigInteger)
+    return sa.cast(number, sa.Integer)
+
+
+def _plain(value: Any) -> Any:
+    """Of sums: None where there was nothing, `Decimal` from PostgreSQL."""
+    if value is None:
+        return 0
+    return value if isinstance(value, int | float) else float(value)
