@@ -34,6 +34,7 @@ interop: setup
 
 soak: setup
 	$(BIN)/pytest -q -m soak
+	SOFTSWITCH_SCHEMA_EXAMPLES=150 $(BIN)/pytest -q tests/api/test_schema.py
 
 # Ten minutes of a call centre on real sockets: 100 agents, 500 callers.
 office: setup

@@ -25,6 +25,7 @@ from softswitch.config import Office, parse_office
 from softswitch.environment import Machine
 from softswitch.sim.media import SimMediaPlane
 from softswitch.switch import Switch
+from tests.databases import lay_database
 
 OFFICE = """
 [office]
@@ -178,6 +179,7 @@ async def running(
     storage = office.storage.model_copy(update={"directory": directory})
     office = office.model_copy(update={"storage": storage})
     machine = machine or QuietMachine()
+    lay_database(directory)
     switch = Switch(office, environment=machine)
     await switch.start()
     executor = ThreadPoolExecutor(2, thread_name_prefix="api")

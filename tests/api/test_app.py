@@ -13,38 +13,20 @@ from softswitch.api.app import BODY_BYTES_MAX, build_app, document, routes
 MISSING = "/api/v1/nothing"
 
 
-async def test_every_route_has_a_role_and_is_refused_without(api: Any) -> None:
-    stranger = api.client()
-    document = (await stranger.http.get("/api/v1/openapi.json")).json()
+def test_every_route_has_a_role_and_says_so() -> None:
+    """That each is refused without it: `test_rows.py`."""
     crawled = 0
-    for path, operations in document["paths"].items():
+    for path, operations in document(build_app(None))["paths"].items():
         for method, operation in operations.items():
             crawled += 1
             access = access_of(method.upper(), path)
             assert operation["x-role"] == access.role
             assert access.role in RANK
-            if access.role == "public":
-                continue
-            assert operation["x-scope"] == access.scope
-            assert access.scope
-            url = path.format(**dict.fromkeys(_names(path), "1"))
-            answer = await stranger.http.request(method.upper(), url)
-            assert answer.status_code == 401, (method, path)
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-            for role in ("agent", "supervisor"):
-                if RANK[role] < RANK[access.role]:
-                    client = await api.as_role(role)
-                    answer = await client.http.request(method.upper(), url)
-                    assert answer.status_code == 403, (method, path, role)
-            program = await api.as_role("admin", "nothing:read")
-            answer = await program.http.request(method.upper(), url)
-            assert answer.status_code == 403, (method, path, "scope")
+            if access.role != "public":
+                assert operation["x-scope"] == access.scope
+                assert access.scope
     assert crawled == len([key for key in ACCESS if not key.startswith("WS ")])
     assert len(routes()) == len(ACCESS)
-
-
-def _names(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
 async def test_errors_are_problems(api: Any) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from softswitch.config.overlay import SECTIONS, merged, model_of, without_secrets
 from softswitch.store.office_entries import KEY_NAME
 
@@ -46,29 +44,31 @@ def require_no_secret(directory: Path) -> None:
     assert (directory / KEY_NAME).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("section", SECTIONS)
 async def test_what_is_made_here_is_live_and_outlives_a_restart(
-    section: str, tmp_path: Path, running_api: Any
+    tmp_path: Path, running_api: Any
 ) -> None:
-    values = EXAMPLES[section]
+    counts, made = {}, {}
     async with running_api(tmp_path) as api:
         admin = await api.as_role("admin")
-        made = await admin.post(f"/config/{section}", {"values": values})
-        assert made["source"] == "api"
-        shown, secrets = without_secrets(values)
-        assert (made["values"], made["secrets"]) == (shown, secrets)
-        attribute = SECTIONS[section][0]
-        count = len(getattr(api.switch.office, attribute))
+        for section, values in EXAMPLES.items():
+            before = len(getattr(api.switch.office, SECTIONS[section][0]))
+            answer = made[section] = await admin.post(f"/config/{section}", {"values": values})
+            assert answer["source"] == "api"
+            shown, secrets = without_secrets(values)
+            assert (answer["values"], answer["secrets"]) == (shown, secrets)
+            counts[section] = len(getattr(api.switch.office, SECTIONS[section][0]))
+            assert counts[section] == before + 1, section
     require_no_secret(tmp_path)
     async with running_api(tmp_path) as api:
         admin = await api.as_role("admin")
-        assert len(getattr(api.switch.office, attribute)) == count
-        url = f"/config/{section}/{made['name']}"
-        answer = await admin.get(url)
-        assert answer == made
-        await admin.delete(url)
-        assert len(getattr(api.switch.office, attribute)) == count - 1
-        await admin.get(url, 404)
+        for section in reversed(EXAMPLES):
+            attribute = SECTIONS[section][0]
+            assert len(getattr(api.switch.office, attribute)) == counts[section], section
+            url = f"/config/{section}/{made[section]['name']}"
+            assert await admin.get(url) == made[section]
+            await admin.delete(url)
+            assert len(getattr(api.switch.office, attribute)) == counts[section] - 1, section
+            await admin.get(url, 404)
 
 
 async def test_a_new_agent_logs_in_and_works(api: Any) -> None:

@@ -44,7 +44,10 @@ async def test_the_role_matrix_on_every_route(api: Any, row: Any) -> None:
                 answer = await clients[kind].http.request(method.upper(), url, content=b"{")
                 asked += 1
                 refused += answer.status_code in (401, 403)
-                assert answer.status_code in (401, 403), (method, path, kind)
+                wanted = 401 if kind == "nobody" else 403
+                assert answer.status_code == wanted, (method, path, kind)
+                if wanted == 401:
+                    assert answer.headers["www-authenticate"].startswith("Bearer")
     assert routes == len([key for key in ACCESS if not key.startswith("WS ")])
     row(21, "role matrix", routes=routes, without_a_role=0, asked=asked, let_in=asked - refused)
     row(21, "event topics", topics=len(TOPICS), without_a_role=0)

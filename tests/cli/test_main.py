@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.cli import main
+
 COMMAND = [sys.executable, "-c", "from softswitch.cli.main import run; run()"]
 
 
@@ -52,12 +54,21 @@ def test_version() -> None:
         (("init", "x", "--domain", 'a"b'), "neither an address nor a domain"),
     ],
 )
-def test_an_error_is_one_line_on_standard_error(arguments: tuple[str, ...], words: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert words in done.stderr
+def test_an_error_is_one_line_on_standard_error(
+    arguments: tuple[str, ...],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["softswitch", *arguments])
+    monkeypatch.delenv("SOFTSWITCH_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert words in said.err
 
 
 def test_wrong_usage_is_told_apart() -> None:

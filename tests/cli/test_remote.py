@@ -21,6 +21,7 @@ from softswitch.store import Store
 from softswitch.store.database import FILE_NAME
 from softswitch.switch import Switch
 from tests.api.conftest import OFFICE, QuietMachine
+from tests.databases import lay_database
 
 
 class Served(QuietMachine):
@@ -37,6 +38,8 @@ class Running:
     def __init__(self, directory: Path) -> None:
         self.file = directory / "office.toml"
         self.file.write_text(OFFICE + '[http]\nlisten = "127.0.0.1:0"\n')
+        (directory / "var").mkdir(mode=0o700)
+        lay_database(directory / "var")
         self.loop = asyncio.new_event_loop()
         self.switch = Switch.from_toml(self.file)
         self.switch._environment = Served()

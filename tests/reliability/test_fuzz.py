@@ -246,7 +246,7 @@ def mutated_sip(seed: int, count: int, row: Row) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_mutated_sip(seed: int, row: Row) -> None:
-    mutated_sip(100 + seed, 100_000, row)
+    mutated_sip(100 + seed, 50_000, row)
 
 
 @pytest.mark.soak

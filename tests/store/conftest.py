@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from softswitch.store import Store, StoreAlarm
+from tests.databases import lay_database
 
 Append = Callable[[str, str | None, dict[str, Any], float], int]
 
@@ -74,6 +75,8 @@ class OpenStore:
 @asynccontextmanager
 async def opened(directory: Path, **options: Any) -> AsyncIterator[OpenStore]:
     alarms: list[StoreAlarm] = []
+    if "database" not in options:
+        lay_database(directory)
     store = await Store.open(directory, on_alarm=alarms.append, **options)
     try:
         yield OpenStore(store, alarms)
