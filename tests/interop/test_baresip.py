@@ -174,6 +174,7 @@ def test_echo_test_returns_the_voice(serve: Serve, baresip: Phone, voices: dict)
     server.wait_idle()
 
 
+@pytest.mark.slow
 def test_hold_and_resume(serve: Serve, baresip: Phone, voices: dict) -> None:
     """After hold and resume both directions speak again. The recording tells: this baresip keeps no
     more of what it hears once its call has been changed."""

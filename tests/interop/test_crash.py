@@ -8,6 +8,8 @@ import time
 import wave
 from collections.abc import Callable
 
+import pytest
+
 from tests.interop.peers.audio import RATE_HZ, assert_heard, read_wav
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.process import session_members, wait_until
@@ -54,6 +56,7 @@ def assert_next_call_works(server: Server, baresip: Phone, voices: dict) -> None
     assert_heard(voices["caller"].samples, caller.heard(), "the echo after the crash")
 
 
+@pytest.mark.slow
 def test_kill_of_a_media_worker(serve: Serve, baresip: Phone, voices: dict) -> None:
     server = serve(recording="all")
     caller, callee, since_s = recorded_call(server, baresip, voices)
@@ -74,6 +77,7 @@ def test_kill_of_a_media_worker(serve: Serve, baresip: Phone, voices: dict) -> N
     assert_next_call_works(server, baresip, voices)
 
 
+@pytest.mark.slow
 def test_kill_of_the_whole_switch(serve: Serve, baresip: Phone, voices: dict) -> None:
     server = serve(recording="all")
     caller, callee, since_s = recorded_call(server, baresip, voices)

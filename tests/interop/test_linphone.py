@@ -56,6 +56,7 @@ def test_linphone_calls(
     assert [record.status for record in server.records(1)] == ["answered"]
 
 
+@pytest.mark.slow
 def test_linphone_transfers(
     serve: Serve, linphone: Callable[..., Linphone], baresip: Phone, voices: dict
 ) -> None:
