@@ -35,6 +35,7 @@ interop: setup
 soak: setup
 	$(BIN)/pytest -q -m soak
 	SOFTSWITCH_SCHEMA_EXAMPLES=150 $(BIN)/pytest -q tests/api/test_schema.py
+	SOFTSWITCH_DATABASES=both $(BIN)/pytest -q tests/api --ignore tests/api/test_schema.py -n 2
 
 # Ten minutes of a call centre on real sockets: 100 agents, 500 callers.
 office: setup

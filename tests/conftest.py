@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared
 _TEMPLATE = "made_before"
 
 
-def _programs() -> Path | None:
+@cache
+def programs() -> Path | None:
     """Where initdb is: in the path, or where Debian hides it."""
     found = shutil.which("initdb")
     if found:
@@ -144,11 +146,11 @@ def _name(url: str) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of our own; the test is skipped where Debian's package is missing."""
-    programs = _programs()
-    if programs is None:
+    found = programs()
+    if found is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="softswitch-pg-") as directory:
-        server = Postgres(programs, Path(directory))
+        server = Postgres(found, Path(directory))
         server.make()
         yield server
         server.close()

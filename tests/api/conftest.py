@@ -1,14 +1,20 @@
-"""An exchange without sound, on real time and a real database, and clients of its API."""
+"""An exchange without sound, on real time and a real database, and clients of its API.
+
+What reads and writes much (`ON_BOTH`) is tested on SQLite and on PostgreSQL; of the rest each test is run on
+one of them, always the same. With `SOFTSWITCH_DATABASES=both`, as `make soak` has it, all are run on both.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import httpx
 import pytest
@@ -25,6 +31,7 @@ from softswitch.config import Office, parse_office
 from softswitch.environment import Machine
 from softswitch.sim.media import SimMediaPlane
 from softswitch.switch import Switch
+from tests.conftest import programs
 from tests.databases import lay_database
 
 OFFICE = """
@@ -171,15 +178,50 @@ class Api:
             await client.aclose()
 
 
+ON_BOTH = {"calls", "config", "customers", "effects", "quality", "reports", "resources", "tickets"}
+"""Modules, without their `test_`."""
+
+DATABASES = ("sqlite", "postgresql")
+FindDatabase = Callable[[Path], str]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" not in metafunc.fixturenames:
+        return
+    module = metafunc.module.__name__.rpartition("test_")[2]
+    kinds: tuple[str, ...] = DATABASES
+    if module not in ON_BOTH and os.environ.get("SOFTSWITCH_DATABASES") != "both":
+        name = f"{module}.{metafunc.function.__name__}"
+        kinds = ("sqlite",) if programs() is None else (DATABASES[crc32(name.encode()) % 2],)
+    metafunc.parametrize("database", kinds, indirect=True)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> FindDatabase:
+    """Where the records of an exchange in a directory are: there, or in a PostgreSQL database of its own."""
+    if request.param == "sqlite":
+        return lambda _: "sqlite"
+    postgres = request.getfixturevalue("postgres")
+    made: dict[Path, str] = {}
+
+    def find(directory: Path) -> str:
+        if directory not in made:
+            made[directory] = postgres.new_database()
+        return made[directory]
+
+    return find
+
+
 @asynccontextmanager
 async def running(
-    directory: Path, more: str = "", machine: Machine | None = None
+    directory: Path, more: str = "", machine: Machine | None = None, database: str = "sqlite"
 ) -> AsyncIterator[Api]:
     office = parse_office(OFFICE + more)
-    storage = office.storage.model_copy(update={"directory": directory})
+    storage = office.storage.model_copy(update={"directory": directory, "database": database})
     office = office.model_copy(update={"storage": storage})
     machine = machine or QuietMachine()
-    lay_database(directory)
+    if database == "sqlite":
+        lay_database(directory)
     switch = Switch(office, environment=machine)
     await switch.start()
     executor = ThreadPoolExecutor(2, thread_name_prefix="api")
@@ -207,9 +249,9 @@ async def running(
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, database: FindDatabase) -> AsyncIterator[Api]:
     """An office with two agents and nobody in the database."""
-    async with running(tmp_path) as api:
+    async with running(tmp_path, database=database(tmp_path)) as api:
         yield api
 
 
@@ -222,10 +264,10 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
+async def served(tmp_path: Path, database: FindDatabase) -> AsyncIterator[Served]:
     """As `api`, with a real server in the same loop."""
     more = '[http]\norigins = ["https://wallboard.example"]\n'
-    async with running(tmp_path, more) as api:
+    async with running(tmp_path, more, database=database(tmp_path)) as api:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
@@ -238,9 +280,13 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-def running_api() -> Any:
+def running_api(database: FindDatabase) -> Any:
     """`running(directory, more)`, for tests that start an exchange themselves."""
-    return running
+
+    def start(directory: Path, more: str = "", machine: Machine | None = None) -> Any:
+        return running(directory, more, machine, database(directory))
+
+    return start
 
 
 @pytest.fixture
