@@ -180,14 +180,15 @@ class SippUas:
             await self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def adapt(self, plan: Plan) -> Plan:
+    def adapt(self, plan: Plan, *, media: bool = False) -> Plan:
+        """`plan` against it; with `media` it echoes what it hears."""
         assert self._process is not None
         return msgspec.structs.replace(
             plan,
             scenario="uac",
             target=(HOST, self.port),
             dial="service",
-            media=False,
+            media=media,
             pids=family(self._process.pid),
         )
 

@@ -40,7 +40,7 @@ class Caller:
         self.number = number
         self.intended_s = intended_s
         self.rng = random.Random(f"caller {lab.plan.seed} {number}")
-        self.account = lab.account_of(number)
+        self.account = lab.board.account_of(number)
         self.pair = Pair(number)
         self.own_sound_is_right = False
         self.tolerates: set[str] = set()
@@ -62,7 +62,7 @@ class Caller:
         Without `events` no telephone-events are offered, so that digits must be heard in the sound.
         """
         lab = self.lab
-        number = to if to is not None else lab.number_to_dial(self)
+        number = to if to is not None else lab.board.number_to_dial(self)
         intended_s = self.intended_s if self._first else lab.now_s()
         self._first = False
         return lab.dial(self, number, account or self.account, intended_s, timeout_s, events)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ ROWS_MAX = 2048
 _EVERY_SAMPLES = 16_000
 _LEAST_SAMPLES = 6_400
 _AT_ONCE = 16
+_KNOWN_MAX = 4096
 _SEARCH_US = 1_500_000
 _FRAME = 160
 _FORGET_US = 50.0
@@ -27,7 +30,8 @@ class Listener:
     """Rings for the streams of `book` that carry no notes, given out when they are needed."""
 
     def __init__(self, book: StreamBook) -> None:
-        self.directory = signature.Directory([])
+        self.known: Callable[[], Sequence[int]] = list
+        self._directory: signature.Directory | None = None
         self.mixed = False
         self.unheard = 0
         """Packets that no ring was left for."""
@@ -42,6 +46,17 @@ class Listener:
         self._searched = np.zeros(capacity, np.int64)
         self._facts: dict[int, dict[str, float]] = {}
         self._due: list[int] = []
+
+    @property
+    def directory(self) -> signature.Directory:
+        """Everybody who may be heard; made of `known` when it is first asked after `renew`."""
+        if self._directory is None:
+            self._directory = signature.Directory(self.known()[:_KNOWN_MAX])
+        return self._directory
+
+    def renew(self) -> None:
+        """Other people may be there now."""
+        self._directory = None
 
     def reset(self, slot: int) -> None:
         """Forget a slot's sound."""
@@ -139,7 +154,7 @@ class Listener:
                 facts["silent"] += 1
             elif expects[number] and scores[number] >= least:
                 self._book.expected[slot] += 1
-                speaker_us = int(expects[number]) % 4 * (signature.FRAME_US // 4)
+                speaker_us = signature.phase_us(int(expects[number]))
                 self._note_delay(facts, int(delays[number]) - speaker_us)
                 if self.mixed:
                     self._others(slot, share[number], facts, first_us[number], least)
@@ -161,11 +176,11 @@ class Listener:
             if heard.identity == own:
                 self._book.own[slot] += 1
                 delay = signature.delay_us(int(first_us), heard.said_us)
-                self._note_delay(facts, delay - own % 4 * (signature.FRAME_US // 4))
+                self._note_delay(facts, delay - signature.phase_us(own))
             elif expects == 0:
                 self._book.expected[slot] += 1
                 delay = signature.delay_us(int(first_us), heard.said_us)
-                self._note_delay(facts, delay - heard.identity % 4 * (signature.FRAME_US // 4))
+                self._note_delay(facts, delay - signature.phase_us(heard.identity))
             elif heard.identity != expects:
                 self._book.other[slot] += 1
                 self._book.note_other(slot, heard.identity)

@@ -21,6 +21,8 @@ from media.dsp import g711
 RATE_HZ = 8000
 FRAME_SAMPLES = 160
 FRAME_US = 20_000
+PHASES = 8
+"""Not everybody's frames begin at once, which no network would bring about: so many groups of speakers."""
 SYMBOL_SAMPLES = 320
 PERIOD_SYMBOLS = 128
 PERIOD_US = PERIOD_SYMBOLS * 2 * FRAME_US
@@ -40,6 +42,11 @@ _BLOCK_US = 1_000_000 * _BLOCK // RATE_HZ
 Samples = NDArray[np.int16]
 Power = NDArray[np.float32]
 Hops = NDArray[np.uint8]
+
+
+def phase_us(identity: int) -> int:
+    """How long after the clock's frame a speaker's own begins."""
+    return identity % PHASES * (FRAME_US // PHASES)
 
 
 def hops(identities: ArrayLike) -> Hops:

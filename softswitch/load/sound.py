@@ -1,15 +1,15 @@
 """The sound of thousands of calls in one event loop: a pacer over numpy columns, no task a stream.
 
 Every stream has a UDP port of its own, as real telephones have, so that any target can tell them
-apart and nothing that arrives is ever booked to the wrong stream. Each 5 ms a quarter of the streams
-sends its frame of 20 ms; what has arrived is taken in batches with the kernel's times.
+apart and nothing that arrives is ever booked to the wrong stream. Each 2.5 ms an eighth of the streams
+sends its frame of 20 ms. What has arrived bears the kernel's times, so that with many streams each port is
+looked at every 40 ms only, a sixteenth of them in each turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ from softswitch.load.faults import HeldPackets, PacketFaults
 from softswitch.load.histogram import Histogram
 from softswitch.load.listener import Listener
 from softswitch.load.overlay import Overlay
+from softswitch.load.port_io import PortIo, Received, StreamPorts
 from softswitch.load.sound_stream import SoundStream
-from softswitch.load.stamped_io import StampedIo, clock_us
 from softswitch.load.streams import Arrived, StreamBook, StreamFacts, rounds
 from softswitch.sim.datagram import Address
 from softswitch.sip.sdp import AudioNegotiated
 
-PHASES = 4
+PHASES = signature.PHASES
 TICK_US = signature.FRAME_US // PHASES
 STREAMS_MAX = 16_000
 _CODECS = ("PCMU", "PCMA", "G722", "OPUS")
@@ -43,7 +43,14 @@ _CHUNK = 128
 _REST_S = 0.5
 _LATE_SECONDS = 600
 _BEHIND_US_MAX = 400_000
+_HEARD_AFTER_US = 5_000_000
+"""A recording of 2.5 s may still hold somebody who has hung up."""
 _HEADER = 12
+WIDTH = _HEADER + 640
+"""Octets of a packet that are looked at."""
+_TURNS = 16
+_TURNS_FROM = 256
+"""From so many streams on a port is looked at every `_TURNS` ticks."""
 
 
 @dataclass(slots=True)
@@ -63,7 +70,7 @@ class SoundPlane:
 
     `faults`, when given, decides what becomes of each packet on its way out and in; every `rebind_s`
     all streams go on from another port, as behind a NAT that has forgotten them: what still comes to the
-    old one is lost.
+    old one is lost. `ports` are the machine's own unless others are given.
     """
 
     def __init__(
@@ -74,17 +81,21 @@ class SoundPlane:
         run: int = 0,
         faults: PacketFaults | None = None,
         rebind_s: float = 0.0,
+        ports: StreamPorts | None = None,
     ) -> None:
         if not 0 < capacity <= STREAMS_MAX:
             raise SoftswitchError(f"streams: 1 to {STREAMS_MAX} in one process")
         self.counters = SoundCounters()
         self.book = StreamBook(capacity)
         self.listener = Listener(self.book)
+        self.listener.known = self.identities
         self.muted = np.zeros(capacity, np.bool_)
         self.live = 0
         self._host, self._run, self._faults = host, run, faults
-        self._io = StampedIo(capacity)
+        self._io: StreamPorts = ports if ports is not None else PortIo(capacity, WIDTH)
+        self.clock_us = self._io.clock_us
         self._overlays: dict[int, Overlay] = {}
+        self._overlaid = np.zeros(capacity, np.bool_)
         self._recordings: dict[int, samples.Recording] = {}
         self.rebindings = 0
         self._rebind_s = rebind_s
@@ -98,6 +109,8 @@ class SoundPlane:
         self._locals: dict[int, Address] = {}
         self._remotes: dict[int, Address] = {}
         self._active = np.zeros(capacity, np.bool_)
+        self._turn = 0
+        self._turns = np.arange(capacity) % _TURNS == np.arange(_TURNS)[:, None]
         self._sending = np.zeros(capacity, np.bool_)
         self._phase = np.zeros(capacity, np.int8)
         self._codec = np.zeros(capacity, np.int8)
@@ -121,6 +134,7 @@ class SoundPlane:
         self._next_us = 0
         self._late: deque[tuple[int, int, int, int]] = deque(maxlen=_LATE_SECONDS)
         self._opened_us = np.zeros(capacity, np.int64)
+        self._closed_us = np.full(capacity, -_HEARD_AFTER_US, np.int64)
         self._closed = False
 
     @property
@@ -143,14 +157,15 @@ class SoundPlane:
         self._ssrc[slot] = (identity * 2654435761 + self._run) & 0xFFFFFFFF
         self._sequence[slot] = (identity * 40503) & 0x7FFF
         self._timestamp[slot] = (identity * 160) & 0xFFFFFFFF
-        for column in (self._sent, self._strange, self._elsewhere, self._remote_key, self.muted):
+        for column in (self._sent, self._strange, self._elsewhere, self._remote_key, self.muted,
+                       self._overlaid):  # fmt: skip
             column[slot] = 0
         self._active[slot] = True
-        self._opened_us[slot] = clock_us()
+        self._opened_us[slot] = self.clock_us()
         self._receive_type[slot] = self._event_type[slot] = -1
         self.live += 1
         if self._timer is None and not self._closed:
-            self._next_us = clock_us() // TICK_US * TICK_US + TICK_US
+            self._next_us = self.clock_us() // TICK_US * TICK_US + TICK_US
             self._arm()
         return SoundStream(self, slot, self._locals[slot], identity)
 
@@ -158,7 +173,9 @@ class SoundPlane:
         # A port rests before its next call, so that what still comes for the last one is not its own.
         rested = bool(self._free) and self._free[0][0] <= now_s
         if rested or (self._free and self._made == self.book.capacity):
-            return self._free.popleft()[1]
+            slot = self._free.popleft()[1]
+            self._io.drain(int(self._port_of[slot]))
+            return slot
         if self._made == self.book.capacity:
             raise SoftswitchError(f"more than {self.book.capacity} streams at once")
         slot = self._made
@@ -168,24 +185,15 @@ class SoundPlane:
 
     def _bind(self, slot: int) -> None:
         """Give a stream a port of its own."""
-        sock = socket.socket(
-            socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_DGRAM
-        )
-        try:
-            sock.bind((self._host, 0))
-        except OSError as error:
-            sock.close()
-            raise SoftswitchError(f"rtp {self._host}: {error.strerror}") from error
-        self._locals[slot] = sock.getsockname()[:2]
         port = self._spare_ports.pop()
-        self._io.packets.open_port(port, sock)
+        self._locals[slot] = self._io.bind(port, self._host)
         self._port_of[slot], self._slot_of[port] = port, slot
 
     def _rebind(self) -> None:
-        """All live streams go on from other ports; those of the time before are closed now."""
+        """All live streams go on from other ports; nobody looks at the old ones any more."""
         while self._retired:
             port = self._retired.popleft()
-            self._io.packets.close_port(port)
+            self._io.close_port(port)
             self._spare_ports.append(port)
         for slot in np.flatnonzero(self._sending).tolist():
             old = int(self._port_of[slot])
@@ -199,7 +207,7 @@ class SoundPlane:
         remote = self._remotes.get(slot)
         if remote is not None:
             port = int(self._port_of[slot])
-            self._remote_key[slot] = self._io.packets.source_key(port, remote)
+            self._remote_key[slot] = self._io.source_key(port, remote)
 
     def configure(self, slot: int, agreed: AudioNegotiated) -> None:
         """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that we have not."""
@@ -217,7 +225,7 @@ class SoundPlane:
         remote = agreed.remote
         sends = remote is not None and agreed.direction in ("sendrecv", "sendonly")
         if remote is not None:
-            self._io.packets.set_destination(slot, remote)
+            self._io.set_destination(slot, remote)
             self._remotes[slot] = remote
             self._note_remote(slot)
         overlay = self._overlays.setdefault(slot, Overlay())
@@ -227,6 +235,7 @@ class SoundPlane:
     def say(self, slot: int, frames: list[bytes]) -> None:
         """See `SoundStream.say_sample`."""
         self._overlays.setdefault(slot, Overlay()).say(frames)
+        self._overlaid[slot] = True
 
     def record(self, slot: int) -> samples.Recording:
         """Keep what a stream receives from now on."""
@@ -239,11 +248,13 @@ class SoundPlane:
         codec = _CODECS[self._codec[slot]]
         if by == "inband" and self._codec[slot] >= _TABLES:
             raise SoftswitchError(f"no digits as tones in {codec}")
+        self._overlaid[slot] = True
         return overlay.press(digits, inband=by == "inband", codec=codec)
 
     def close_stream(self, slot: int, codec: str) -> StreamFacts:
         """End a stream and tell what is known of it."""
         self._active[slot] = self._sending[slot] = False
+        self._closed_us[slot] = self.clock_us()
         self._overlays.pop(slot, None)
         self._recordings.pop(slot, None)
         self.live -= 1
@@ -252,7 +263,7 @@ class SoundPlane:
         late = self.own_lateness(int(self._opened_us[slot]))
         found["own_late_ms"], found["own_late_ms_max"] = late
         if self.book.received[slot]:
-            found["tail_ms"] = (clock_us() - int(self.book.last_us[slot])) / 1000
+            found["tail_ms"] = (self.clock_us() - int(self.book.last_us[slot])) / 1000
         self._free.append((asyncio.get_running_loop().time() + _REST_S, slot))
         return StreamFacts(
             **found,  # type: ignore[arg-type]
@@ -263,8 +274,9 @@ class SoundPlane:
         )
 
     def identities(self) -> list[int]:
-        """Of all streams that are live."""
-        found: list[int] = self.book.identity[self._active].tolist()
+        """Of all who may be heard: streams that are live, and those that have just ended."""
+        recent = self._closed_us > self.clock_us() - _HEARD_AFTER_US
+        found: list[int] = self.book.identity[self._active | recent].tolist()
         return found
 
     def close(self) -> None:
@@ -273,20 +285,20 @@ class SoundPlane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._io.packets.close()
+        self._io.close()
 
     # -- the pacer ---------------------------------------------------------------------------------
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
-        wait_s = max(0, self._next_us - clock_us()) / 1e6
+        wait_s = max(0, self._next_us - self.clock_us()) / 1e6
         self._timer = loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if self._closed:
             return
-        now_us = clock_us()
+        now_us = self.clock_us()
         self._note_late(now_us)
         if now_us - self._next_us > _BEHIND_US_MAX:
             missed = (now_us - self._next_us) // TICK_US
@@ -300,7 +312,7 @@ class SoundPlane:
             if self._rebind_due_s:
                 self._rebind()
             self._rebind_due_s = now_us / 1e6 + self._rebind_s
-        self.listener.work(clock_us())
+        self.listener.work(self.clock_us())
         self._arm()
 
     def _note_late(self, now_us: int) -> None:
@@ -346,7 +358,9 @@ class SoundPlane:
         """G.711: look up, note, send."""
         payload = self._frames[self._codec[slots], self._tones(slots, frame)]
         # Frames are counted by stream: what we had no time to send has not been lost by anybody.
-        stamp.write(payload, self.book.identity[slots], self._sent[slots], clock_us(), self._run)
+        stamp.write(
+            payload, self.book.identity[slots], self._sent[slots], self.clock_us(), self._run
+        )
         lengths = np.full(len(slots), signature.FRAME_SAMPLES, np.int32)
         self._send_payloads(slots, payload, lengths, signature.FRAME_SAMPLES)
 
@@ -363,7 +377,7 @@ class SoundPlane:
     ) -> None:
         """Send one (n, W) payload a stream, `lengths` octets of it; the RTP clock moves by `step`."""
         count = len(slots)
-        packets = self._io.packets.tx.octets[:count]
+        packets = self._io.tx.octets[:count]
         rtp.build(
             self._payload_type[slots],
             self._sent[slots] == 0,
@@ -374,85 +388,88 @@ class SoundPlane:
         )
         packets[:, _HEADER : _HEADER + payload.shape[1]] = payload
         octets = lengths + np.int32(_HEADER)
-        if self._overlays:
-            self._lay_over(slots, packets, octets)
-        self._sequence[slots] += 1
+        busy = np.flatnonzero(self._overlaid[slots])
+        if busy.size:
+            self._lay_over(busy, slots, packets, octets)
+        gone = self._put(packets, octets, slots)
+        # What the system refused has neither been sent nor been lost by anybody.
+        self._sequence[slots] += gone
         self._timestamp[slots] += step
-        self._sent[slots] += 1
-        self.counters.sent += count
-        self._put(packets, octets, slots)
+        self._sent[slots] += gone
+        sent = int(gone.sum())
+        self.counters.sent += sent
+        self.counters.skipped_frames += count - sent
 
     def _lay_over(
-        self, slots: NDArray[np.intp], packets: NDArray[np.uint8], octets: NDArray[np.int32]
+        self,
+        busy: NDArray[np.intp],
+        slots: NDArray[np.intp],
+        packets: NDArray[np.uint8],
+        octets: NDArray[np.int32],
     ) -> None:
-        """Digits take the place of the frames of those who press some."""
-        for row, slot in enumerate(slots.tolist()):
+        """Digits take the place of the frames of those who press some: the rows `busy`."""
+        for row in busy.tolist():
+            slot = int(slots[row])
             overlay = self._overlays.get(slot)
-            if overlay is not None and overlay.busy:
-                made = overlay.frame(int(self._timestamp[slot]), packets[row, :_HEADER].tobytes())
-                if made is not None:
-                    packets[row, : len(made)] = np.frombuffer(made, np.uint8)
-                    octets[row] = len(made)
+            if overlay is None or not overlay.busy:
+                self._overlaid[slot] = False
+                continue
+            made = overlay.frame(int(self._timestamp[slot]), packets[row, :_HEADER].tobytes())
+            if made is not None:
+                packets[row, : len(made)] = np.frombuffer(made, np.uint8)
+                octets[row] = len(made)
 
     def _put(
         self, packets: NDArray[np.uint8], octets: NDArray[np.int32], slots: NDArray[np.intp]
-    ) -> None:
+    ) -> NDArray[np.bool_]:
+        """Send the first rows of the buffer, or give them to the bad network; (n,) which have gone."""
         if self._faults is None:
-            ports = self._port_of[slots]
-            self._io.packets.send(self._io.packets.tx, None, octets, ports, slots)
-            return
+            return self._io.send(octets, self._port_of[slots], slots)
         assert self._held is not None
-        now_us = clock_us()
+        now_us = self.clock_us()
         for row, slot in enumerate(slots.tolist()):
             data = packets[row, : octets[row]].tobytes()
             for at_us in self._faults.outgoing(slot, now_us, len(data)):
                 self._held.out(at_us, slot, data)
+        return np.ones(len(slots), np.bool_)
 
     def _send_held(self) -> None:
         assert self._held is not None
-        due = self._held.due_out(clock_us())
-        tx = self._io.packets.tx
+        due = self._held.due_out(self.clock_us())
+        tx = self._io.tx
         for start in range(0, len(due), _CHUNK):
             some = due[start : start + _CHUNK]
             for row, (_, data) in enumerate(some):
                 tx.octets[row, : len(data)] = np.frombuffer(data, np.uint8)
             slots = np.array([slot for slot, _ in some], np.intp)
             octets = np.array([len(data) for _, data in some], np.int32)
-            self._io.packets.send(tx, None, octets, self._port_of[slots], slots)
+            self._io.send(octets, self._port_of[slots], slots)
 
     # -- what comes ----------------------------------------------------------------------------------
 
     def _receive_all(self) -> None:
-        while True:
-            count, at_us = self._io.receive()
-            if count:
-                io = self._io.packets
-                slots = self._slot_of[(io.keys[:count] & np.uint64(0xFFFF)).astype(np.intp)]
-                taken = io.rx.octets[:count, : rtp.HEADER_OCTETS + 640], io.lengths[:count].copy()
-                keys = io.keys[:count].copy()
-                if self._retired:
-                    kept = slots >= 0
-                    slots, at_us, keys = slots[kept], at_us[kept], keys[kept]
-                    taken = taken[0][kept], taken[1][kept]
-                self._arrive(slots, *taken, at_us, keys)
-            if count < self._io.batch // 2:
-                return
+        self._turn = (self._turn + 1) % _TURNS
+        mine = self._active
+        if self.live >= _TURNS_FROM:
+            mine = mine & self._turns[self._turn]
+        for batch in self._io.receive(self._port_of[np.flatnonzero(mine)]):
+            self._arrive(batch)
 
-    def _arrive(
-        self,
-        slots: NDArray[np.intp],
-        packets: NDArray[np.uint8],
-        lengths: NDArray[np.int32],
-        at_us: NDArray[np.int64],
-        keys: NDArray[np.uint64],
-    ) -> None:
+    def _arrive(self, batch: Received) -> None:
+        slots, packets, lengths = self._slot_of[batch.ports], batch.packets, batch.lengths
+        at_us, keys = batch.at_us, batch.keys
+        known = slots >= 0
+        if not known.all():
+            # To a port that has been given up since.
+            slots, packets, lengths = slots[known], packets[known], lengths[known]
+            at_us, keys = at_us[known], keys[known]
         self.counters.received += len(slots)
-        if self._faults is not None:
+        if self._faults is not None and len(slots):
             slots, packets, lengths, at_us, keys = self._faults.incoming(
                 slots, packets, lengths, at_us, keys
             )
-            if not len(slots):
-                return
+        if not len(slots):
+            return
         columns = rtp.parse(packets, np.minimum(lengths, packets.shape[1]))
         known = self._active[slots] & columns.ok
         sound = known & (columns.payload_type == self._receive_type[slots])

@@ -13,44 +13,33 @@ from typing import Self
 import numpy as np
 
 from media.dsp import g711
+from media.dsp.codecs import OpusCodec
 from softswitch.sim.audio import speech
+from softswitch.sim.datagram import Address, DatagramSocket, PhoneNetwork
 
-Address = tuple[str, int]
 HOST = "127.0.0.1"
 
 
-class Port(asyncio.DatagramProtocol):
-    """One UDP socket that hands on what it gets."""
+OPUS_SILENCE = b"\xf8\xff\xfe"
 
-    def __init__(self, take: Callable[[bytes, Address], None]) -> None:
-        self._take = take
-        self.transport: asyncio.DatagramTransport
 
-    @classmethod
-    async def open(cls, take: Callable[[bytes, Address], None]) -> Port:
-        loop = asyncio.get_running_loop()
-        _, port = await loop.create_datagram_endpoint(lambda: cls(take), local_addr=(HOST, 0))
-        return port
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        self._take(data, addr)
-
-    @property
-    def local(self) -> Address:
-        return self.transport.get_extra_info("sockname")[:2]
-
-    def send(self, data: bytes, to: Address) -> None:
-        self.transport.sendto(data, to)
+def opus_frames() -> list[bytes]:
+    """A file of speech in Opus, frames of 20 ms."""
+    codec = OpusCodec(8000)
+    file, at = speech(99, 4.0), np.zeros(1, np.intp)
+    frames = []
+    for start in range(0, len(file) - 160, 160):
+        wide = np.repeat(file[start : start + 160], codec.rate_hz // 8000)[None, :]
+        payload, octets = codec.encode(at, wide)
+        frames.append(payload[0, : octets[0]].tobytes())
+    return frames
 
 
 @dataclass
 class Side:
     """The RTP of one party: where it wants its sound, and the port it is shown."""
 
-    port: Port | None = None
+    port: DatagramSocket | None = None
     wants: Address | None = None
     packets: int = 0
 
@@ -73,23 +62,33 @@ class BrokenSwitch:
     """
 
     def __init__(
-        self, callee: Address, fault: str = "", *, blur: bool = False, seed: int = 1
+        self,
+        network: PhoneNetwork,
+        callee: Address,
+        fault: str = "",
+        *,
+        blur: bool = False,
+        seed: int = 1,
     ) -> None:
+        self.network = network
         self.callee = callee
         self.fault = fault
         self.blur = blur
         self.calls: dict[str, BrokenCall] = {}
         self.ended: set[str] = set()
         self._random = random.Random(seed)
-        self._ports: list[Port] = []
-        self._front: Port
-        self._back: Port
+        self._ports: list[DatagramSocket] = []
+        self._front: DatagramSocket
+        self._back: DatagramSocket
         self._file = g711.encode_alaw(speech(99, 8.0))
+        self._opus_file = opus_frames() if fault in ("wrong-file", "silence") else []
+        if fault == "silence":
+            self._opus_file = [OPUS_SILENCE]
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._front = await Port.open(self._from_caller)
-        self._back = await Port.open(self._from_callee)
+        self._front = await self._open(self._from_caller)
+        self._back = await self._open(self._from_callee)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -97,10 +96,14 @@ class BrokenSwitch:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for port in self._ports:
-            port.transport.close()
-        self._front.transport.close()
-        self._back.transport.close()
+            port.close()
         await asyncio.sleep(0)
+
+    async def _open(self, take: Callable[[bytes, Address], None]) -> DatagramSocket:
+        port = await self.network.open_socket(HOST)
+        port.start(take)
+        self._ports.append(port)
+        return port
 
     @property
     def address(self) -> Address:
@@ -134,13 +137,13 @@ class BrokenSwitch:
             text = await self._rewrite(call, text, from_caller=up)
         if up:
             text = text.replace(f"{source[0]}:{source[1]}>", "{}:{}>".format(*self._back.local))
-            self._back.send(text.encode(), self.callee)
+            self._back.send_to(text.encode(), self.callee)
             return
         text = text.replace("{}:{}".format(*self.callee), "{}:{}".format(*self._front.local))
         ends = text.startswith("SIP/2.0 200") and " BYE\r\n" in text
         if ends and self.fault == "slow-bye":
             await asyncio.sleep(1.2)
-        self._front.send(text.encode(), call.caller_sip)
+        self._front.send_to(text.encode(), call.caller_sip)
         if ends:
             self.calls.pop(call_id, None)
 
@@ -149,7 +152,7 @@ class BrokenSwitch:
             line for line in request.split("\r\n") if re.match(r"(Via|From|To|Call-ID|CSeq):", line)
         ]
         answer = "\r\n".join([f"SIP/2.0 {status}", *kept, "Content-Length: 0", "", ""])
-        self._front.send(answer.encode(), source)
+        self._front.send_to(answer.encode(), source)
 
     async def _rewrite(self, call: BrokenCall, text: str, *, from_caller: bool) -> str:
         """Show each party a port of ours instead of the other's."""
@@ -158,8 +161,7 @@ class BrokenSwitch:
         host = re.search(r"\r\nc=IN IP4 (\S+)", text)[1]  # type: ignore[index]
         mine.wants = (host, port)
         if shown.port is None:
-            shown.port = await Port.open(lambda data, _: self._sound(call, data, to=mine))
-            self._ports.append(shown.port)
+            shown.port = await self._open(lambda data, _: self._sound(call, data, to=mine))
         head, _, body = text.partition("\r\n\r\n")
         body = body.replace(f"m=audio {port}", f"m=audio {shown.port.local[1]}")
         body = re.sub(r"c=IN IP4 \S+", f"c=IN IP4 {HOST}", body)
@@ -201,11 +203,13 @@ class BrokenSwitch:
             return
         if self.fault == "delay":
             wants = to.wants
-            asyncio.get_running_loop().call_later(0.04, lambda: _send(via, data, wants))
+            asyncio.get_running_loop().call_later(0.04, lambda: via.send_to(data, wants))
         else:
-            via.send(data, to.wants)
+            via.send_to(data, to.wants)
 
     def _decoded(self, data: bytes, to: Side) -> bytes:
+        if data[1] & 0x7F not in (0, 8):
+            return data[:12] + self._opus_file[to.packets % len(self._opus_file)]
         alaw = data[1] & 0x7F == 8
         codes = np.frombuffer(data[12:], np.uint8)
         pcm = (g711.decode_alaw if alaw else g711.decode_ulaw)(codes).astype(np.float64)
@@ -217,8 +221,3 @@ class BrokenSwitch:
         pcm *= 12.0 if self.fault == "clipping" else 0.9
         wave = np.clip(np.round(pcm), -32_768, 32_767).astype(np.int16)
         return data[:12] + (g711.encode_alaw if alaw else g711.encode_ulaw)(wave).tobytes()
-
-
-def _send(port: Port, data: bytes, to: Address) -> None:
-    if not port.transport.is_closing():
-        port.send(data, to)

@@ -34,7 +34,7 @@ async def run(plan: Plan, *, seed: int = 7, loss: float = 0.0, scenario: object 
 def plan(**options: object) -> Plan:
     return Plan(
         **{  # type: ignore[arg-type]
-            "scenario": "uac-uas", "target": ("", 0), "calls": 60, "rate": 0.5, "hold": "exp:2",
+            "scenario": "uac-uas", "target": ("", 0), "media": False, "calls": 60, "rate": 0.5, "hold": "exp:2",
             "callers": [("1001", "secret-1001"), ("1002", "secret-1002")],
             "callees": [("1003", "secret-1003"), ("1004", "secret-1004")],
             "register": True, **options,

@@ -18,14 +18,14 @@ from softswitch.sip.message import SipRequest
 
 async def prepare(lab: Lab) -> None:
     """All agents log in, and their telephones know what to do."""
-    lab.loose_tolerates |= {
+    lab.judge.loose_tolerates |= {
         "gaps",
         "unknown sound",
         "delay",
         "jitter",
     }  # he is told who waits first
-    agents = list(lab.free_callees)
-    lab.free_callees.clear()
+    agents = list(lab.board.free_callees)
+    lab.board.free_callees.clear()
     if not lab.plan.register:
         await lab.register_all(agents, lab.phones)
     numbers = {account.number: place for place, account in enumerate(agents)}
@@ -39,7 +39,7 @@ async def prepare(lab: Lab) -> None:
         behaviour = Behaviour(ring_s=answer_s, hang_up_after_s=talk_s)
         return Reception(agent_identity(lab.index * 10_000 + place + 1), 0, behaviour)
 
-    lab.receive = receive
+    lab.board.special = receive
     code = lab.plan.option("login", "*22")
     if code:
         slots = asyncio.Semaphore(10)

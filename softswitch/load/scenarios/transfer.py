@@ -14,7 +14,7 @@ async def scenario(caller: Caller) -> None:
     """Callers are transferred blindly (REFER) by the one they called, and must hear the next."""
     caller.tolerates |= {"gaps", "loss", "jitter"}
     plan, lab = caller.lab.plan, caller.lab
-    first, second = lab.next_callee(), lab.next_callee()
+    first, second = lab.board.next_callee(), lab.board.next_callee()
     if first == second:
         caller.fail("a transfer needs two --callees")
     call = caller.dial(first.number)
@@ -22,7 +22,7 @@ async def scenario(caller: Caller) -> None:
     if not await call.hears():
         caller.fail("the first party was not heard")
     await call.talk(float(plan.option("after", "1")))
-    lab.expect_call(second.number, caller)
+    lab.board.expect_call(second.number, caller)
     asked_s = lab.now_s()
     caller.pair.taken[0].refer(f"sip:{second.number}@{lab.phones.domain}")
     before = call.stream.heard_expected() if call.stream is not None else 0

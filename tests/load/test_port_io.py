@@ -1,0 +1,117 @@
+"""Sockets in bulk: what is sent arrives once, in order, with the kernel's time, from whom it came."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from softswitch.load import port_io
+from softswitch.load.port_io import PortIo, Received, clock_us
+
+WIDTH = 652
+
+
+@pytest.fixture(params=["bulk", "portable"])
+def io(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[PortIo]:
+    if request.param == "portable":
+        monkeypatch.setattr(port_io, "available", lambda: False)
+    elif not port_io.available():
+        pytest.skip("no recvmmsg here")
+    made = PortIo(1024, WIDTH)
+    assert made.precise is (request.param == "bulk")
+    yield made
+    made.close()
+
+
+def sender_to(io: PortIo, *ports: int) -> tuple[socket.socket, list[tuple[str, int]]]:
+    """Ports of the lab, and somebody who sends to them."""
+    names = [io.bind(port, "127.0.0.1") for port in ports]
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("127.0.0.1", 0))
+    return sender, names
+
+
+def packets(batches: list[Received]) -> list[tuple[int, bytes]]:
+    """(port, octets) of everything, in order of arrival."""
+    return [
+        (int(port), octets[:length].tobytes())
+        for batch in batches
+        for port, octets, length in zip(batch.ports, batch.packets, batch.lengths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_thousand_streams_send_to_each_other(io: PortIo, host: str) -> None:
+    """Two of them a pair; more of them than one call takes."""
+    count = 600
+    names = [io.bind(port, host) for port in range(count)]
+    for port in range(count):
+        io.set_destination(port, names[port ^ 1])
+    streams = np.arange(count)
+    io.tx.octets[:count, :4] = streams.astype("<u4").view(np.uint8).reshape(count, 4)
+    assert io.send(np.full(count, 4, np.int32), streams, streams).all()
+    found = io.receive(streams)
+    assert sorted(packets(found)) == [(p, (p ^ 1).to_bytes(4, "little")) for p in range(count)]
+    for batch in found:
+        wanted = [io.source_key(port, names[port ^ 1]) for port in batch.ports.tolist()]
+        assert batch.keys.tolist() == wanted
+    assert io.receive(streams) == []
+
+
+def test_more_than_one_look_takes_comes_in_order_and_nothing_twice(io: PortIo) -> None:
+    """What has gathered is fetched to the last, whatever the window."""
+    sender, (one, other) = sender_to(io, 5, 9)
+    for number in range(11):
+        sender.sendto(bytes([number]) * 30, one)
+    sender.sendto(b"alone", other)
+    found = packets(io.receive(np.array([5, 9])))
+    assert [octets for port, octets in found if port == 5] == [bytes([n]) * 30 for n in range(11)]
+    assert [octets for port, octets in found if port == 9] == [b"alone"]
+    assert io.receive(np.array([5, 9])) == []
+    sender.close()
+
+
+def test_a_packet_bears_the_time_of_its_arrival_not_of_our_looking(io: PortIo) -> None:
+    sender, (one,) = sender_to(io, 0)
+    before = clock_us()
+    sender.sendto(b"early", one)
+    sent = clock_us()
+    time.sleep(0.05)
+    (batch,) = io.receive(np.array([0]))
+    looked = clock_us()
+    if io.precise:
+        assert before - 1000 <= batch.at_us[0] <= sent + 1000
+    else:
+        assert sent + 45_000 <= batch.at_us[0] <= looked
+    sender.close()
+
+
+def test_what_came_while_a_port_rested_is_thrown_away() -> None:
+    io = PortIo(4, WIDTH)
+    if not io.precise:
+        pytest.skip("the portable back end is read whoever is live")
+    sender, (one,) = sender_to(io, 0)
+    for _ in range(9):
+        sender.sendto(b"for the call before", one)
+    io.drain(0)
+    sender.sendto(b"for this call", one)
+    assert packets(io.receive(np.array([0]))) == [(0, b"for this call")]
+    sender.close()
+    io.close()
+
+
+def test_a_long_datagram_is_cut_and_a_closed_port_sends_nothing(io: PortIo) -> None:
+    sender, (one,) = sender_to(io, 0)
+    io.set_destination(0, sender.getsockname())
+    sender.sendto(b"x" * 1400, one)
+    (batch,) = io.receive(np.array([0]))
+    assert batch.packets.shape == (1, WIDTH)
+    assert batch.lengths[0] == 1400
+    io.close_port(0)
+    assert not io.send(np.array([4], np.int32), np.array([0]), np.array([0])).any()
+    assert io.receive(np.array([0])) == []
+    sender.close()
