@@ -146,7 +146,7 @@ class DtmfDetector:
         length = samples.shape[1]
         if length % BLOCK or length == 0:
             raise ValueError(f"{length} samples; allowed: a multiple of {BLOCK}")
-        hits, pairs = self._look(samples)
+        hits, pairs = self.look(samples)
         reports = _Reports()
         if hits.any() or self.run[rows].any() or self.active[rows].any():
             for block in range(length // BLOCK):
@@ -158,8 +158,11 @@ class DtmfDetector:
             self._history[rows[kept]] = recent[:, -(_WINDOW - BLOCK) :]
         return reports.joined()
 
-    def _look(self, samples: NDArray[np.int16]) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
-        """Stage 1: (K, blocks) hits and the pair (low * 4 + high) of each hit."""
+    def look(
+        self, samples: NDArray[np.int16] | NDArray[np.floating]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+        """Stage 1 alone, without memory: (K, blocks) bools which blocks of (K, n) samples look like a
+        digit, and (K, blocks) int8 the pair (low * 4 + high) of each that does."""
         blocks = samples.astype(np.float32).reshape(-1, BLOCK)
         energy: NDArray[np.float32] = np.einsum("ij,ij->i", blocks, blocks)
         parts = _BASES @ blocks.T

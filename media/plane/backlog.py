@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from media.plane.hush import Hush
 from media.plane.streams import Streams
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
@@ -31,10 +32,11 @@ class Backlog:
     position of the timeline.
     """
 
-    def __init__(self, streams: Streams, voices: Voices, timelines: Timelines) -> None:
+    def __init__(self, streams: Streams, voices: Voices, timelines: Timelines, hush: Hush) -> None:
         self._streams = streams
         self._voices = voices
         self._timelines = timelines
+        self._hush = hush
         self._count = 0
         self._octets: NDArray[np.uint8] = np.zeros((KEPT_MAX, WIDTH), np.uint8)
         self._timestamps: NDArray[np.uint32] = np.zeros(KEPT_MAX, np.uint32)
@@ -116,6 +118,8 @@ class Backlog:
                 own, when = slots[part], timestamps[part]
                 came_s = came_s[part] if isinstance(came_s, np.ndarray) else came_s
             rate_hz, units, held = voices.scale(int(voices.kind[rows[part[0]]]))
+            if self._hush.watching:
+                self._hush.look(rows[part], samples, rate_hz)
             late = self._timelines.at(rate_hz).write(own, when, samples, came_s, units, held)
             if late.any():
                 np.add.at(self._streams.late, rows[part][late], 1)

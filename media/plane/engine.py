@@ -16,6 +16,7 @@ from media.errors import BadName, MediaError
 from media.plane.backlog import Backlog
 from media.plane.disk import Disk
 from media.plane.ears import Ears
+from media.plane.hush import Hush
 from media.plane.ingress import Ingress
 from media.plane.latch import Latch
 from media.plane.mixer import Mixer
@@ -71,7 +72,7 @@ from media.protocol import (
     StreamStats,
 )
 from media.wire.srtp import SrtpTable, parse_crypto
-from media.wire.telephone_event import DigitReports
+from media.wire.telephone_event import DigitReports, digit_of
 
 TICK_S = TICK_SAMPLES / RATE_HZ
 PACKETS_PER_S_MAX = 500
@@ -121,7 +122,8 @@ class Engine:
         self._sources = Sources(streams_max)
         self._timelines = Timelines()
         self._voices = Voices(streams_max)
-        self._backlog = Backlog(self._streams, self._voices, self._timelines)
+        self._hush = Hush(streams_max)
+        self._backlog = Backlog(self._streams, self._voices, self._timelines, self._hush)
         self._srtp = SrtpTable(streams_max)
         self._outlet = Outlet(io, self._srtp, streams_max)
         self._latch = Latch(
@@ -142,11 +144,17 @@ class Engine:
             lambda stream, play, reason: self._prompter.end(stream, play, reason),
             lambda stream: self._wiring.rewire(stream),
         )
-        self._ears = Ears(self._streams, self._timelines, self._on_digits)
+        self._ears = Ears(self._streams, self._timelines, self._on_sound_digits)
         self._progress = Progress(self._streams, self._timelines, self._on_progress)
         self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(
-            self._streams, self._timelines, self._relay, self._mixer, self._voices, self._ears
+            self._streams,
+            self._timelines,
+            self._relay,
+            self._mixer,
+            self._voices,
+            self._ears,
+            self._hush,
         )
         self._prompter = Prompter(self._streams, self._library, self._mixer, self._wiring, emit)
         self._ingress = Ingress(
@@ -158,9 +166,10 @@ class Engine:
             self._relay,
             self._timelines,
             self._backlog,
+            self._hush,
             self._srtp,
             self._outlet,
-            self._on_digit,
+            self._on_event_digit,
             self._reports.heard,
             self._on_revived,
         )
@@ -570,14 +579,30 @@ class Engine:
     def _on_progress(self, stream: Stream, what: str) -> None:
         self._emit(ProgressHeard(stream.stream_id, what))
 
-    def _on_digits(self, reports: DigitReports) -> None:
-        self._ingress.report(reports)
+    def _on_sound_digits(self, reports: DigitReports) -> None:
+        for row, event, ended, duration in zip(
+            reports.stream.tolist(),
+            reports.event.tolist(),
+            reports.ended.tolist(),
+            reports.duration.tolist(),
+            strict=True,
+        ):
+            stream = self._rows[row]
+            if ended and stream is not None:
+                self._on_digit(stream, digit_of(event), duration / RATE_HZ, relayed=False)
 
-    def _on_digit(self, row: int, digit: str, duration: int) -> None:
+    def _on_event_digit(self, row: int, digit: str, duration: int) -> None:
         stream = self._rows[row]
-        if stream is not None and stream.receives:
-            milliseconds = round(1000 * duration / float(self._streams.clock_hz[row]))
-            self._emit(DigitReceived(stream.stream_id, digit, milliseconds))
+        if stream is not None:
+            duration_s = duration / float(self._streams.clock_hz[row])
+            self._on_digit(stream, digit, duration_s, relayed=self._relay.passes_events(stream))
+
+    def _on_digit(self, stream: Stream, digit: str, duration_s: float, *, relayed: bool) -> None:
+        if not stream.receives:
+            return
+        self._emit(DigitReceived(stream.stream_id, digit, round(1000 * duration_s)))
+        if not relayed:
+            self._prompter.pass_on(stream, digit)
 
     def _on_revived(self, stream: Stream) -> None:
         stream.timed_out = False

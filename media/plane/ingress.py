@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from media.dsp import g711
 from media.plane.backlog import Backlog
+from media.plane.hush import Hush
 from media.plane.latch import DROP, EVENT, NOISE, Latch
 from media.plane.outlet import Outlet
 from media.plane.packet_io import PACKET_OCTETS_MAX, PacketIo
@@ -80,6 +81,7 @@ class Ingress:
         relay: Relay,
         timelines: Timelines,
         backlog: Backlog,
+        hush: Hush,
         srtp: SrtpTable,
         outlet: Outlet,
         digit_heard: DigitHeard,
@@ -94,6 +96,7 @@ class Ingress:
         self._relay = relay
         self._timelines = timelines
         self._backlog = backlog
+        self._hush = hush
         self._srtp = srtp
         self._outlet = outlet
         self.sealed = False
@@ -224,6 +227,12 @@ class Ingress:
         rx = self._io.rx
         if self._relay.converting:
             self._convert(np.arange(len(rows)) if index is None else index, lengths, rows, route)
+        if self._hush.on:
+            audio = (((route[:, HEAD_OUT] >> 16) & 0x7F) == self._relay.audio_out[rows]).nonzero()[
+                0
+            ]
+            places = audio if index is None else index[audio]
+            self._hush.apply(rx.octets, places, lengths[audio], rows[audio])
         first = words[:, 0]
         head = (first + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
         head |= first & _MARKER

@@ -21,7 +21,7 @@ from media.wire import rtp, telephone_event
 from media.wire.rtp import HEADER_OCTETS as HEADER
 
 TICK_S = TICK_SAMPLES / RATE_HZ
-_DIGIT_SAMPLES = 800  # 100 ms of sound and of pause, RFC 4733 2.5.1.1 and Q.24
+_DIGIT_S = 0.1  # of sound and of pause, RFC 4733 2.5.1.1 and Q.24
 _COMMA_TICKS = 50
 
 
@@ -235,7 +235,8 @@ class Mixer:
         streams, tx = self._streams, self._outlet.tx
         for stream, wait in list(self._spelling.items()):
             self._next_digit(stream, wait, now_s)
-        due = self._digits.tick(TICK_SAMPLES)
+        # Events count in the clock of the audio that they stand for (RFC 4733 2.1, RFC 7587 4.1).
+        due = self._digits.tick(np.rint(streams.clock_hz * TICK_S).astype(np.int64))
         count = len(due.stream)
         if not count:
             return
@@ -266,9 +267,7 @@ class Mixer:
         row = stream.row
         streams = self._streams
         if self._digits.busy[row]:
-            # Time passes for the peer while the audio gives way to the digit.
-            streams.next_timestamp[row] += np.uint32(TICK_SAMPLES)
-            streams.sent_s[row] = now_s
+            self._pass(row, now_s)
         elif wait > 0:
             self._spelling[stream] = wait - 1
         elif not stream.digits or not stream.sends:
@@ -283,11 +282,16 @@ class Mixer:
                 self._spelling[stream] = _COMMA_TICKS
                 return
             self._catch_up(np.array([row]), now_s)
-            streams.sent_s[row] = now_s
             timestamp = int(streams.next_timestamp[row])
             event = telephone_event.event_of(digit)
-            self._digits.start(row, event, timestamp, duration=_DIGIT_SAMPLES, pause=_DIGIT_SAMPLES)
-            streams.next_timestamp[row] += np.uint32(TICK_SAMPLES)
+            units = round(float(streams.clock_hz[row]) * _DIGIT_S)
+            self._digits.start(row, event, timestamp, duration=units, pause=units)
+            self._pass(row, now_s)
+
+    def _pass(self, row: int, now_s: float) -> None:
+        """Time passes for the peer while the audio gives way to a digit."""
+        self._streams.next_timestamp[row] += self._steps(np.array([row]))[0]
+        self._streams.sent_s[row] = now_s
 
     def slot_of(self, stream: Stream) -> int | None:
         """Return the timeline slot of a stream, None if it has none."""

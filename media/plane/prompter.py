@@ -12,15 +12,15 @@ from media.plane.mixer import Mixer
 from media.plane.player import Library, Play, resampled
 from media.plane.stream import Stream
 from media.plane.streams import Streams
-from media.plane.timeline import RATE_HZ
 from media.plane.wiring import Wiring
 from media.protocol import MediaEvent, PlayFinished, Source, StartPlay
 
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
+_SOUND_S_MAX = 60
 _BEEP_HZ, _BEEP_S, _BEEP_PEAK = 1_400.0, 0.2, 3_000.0
-_OURS = -1
-"""Play number of what nobody waits for the end of."""
+_OURS, _DIGITS = -1, -2
+"""Play numbers of what nobody waits for the end of."""
 
 
 class Prompter:
@@ -98,7 +98,7 @@ class Prompter:
         stream.announced = now is not None and now.over_call
         self._mixer.changed()
         self._wiring.rewire(stream)
-        if play.play_id != _OURS:
+        if play.play_id >= 0:
             self._emit(PlayFinished(stream.stream_id, play.play_id, reason))
 
     def beep(self, stream: Stream) -> None:
@@ -109,16 +109,34 @@ class Prompter:
             samples = tones.to_int16(_BEEP_PEAK * np.sin(2 * np.pi * _BEEP_HZ * at))
             self._begin(stream, Play(_OURS, False, None, rate_hz, samples, over_call=True))
 
+    def pass_on(self, stream: Stream, digit: str) -> None:
+        """Tell the other side of a bridge of a digit that no packet of `stream` tells it of, in the way
+        that it understands. One who hears something else than the bridge is left alone."""
+        partner = stream.partner
+        if partner is None or not partner.sends or digit not in _DIGIT_SET:
+            return
+        play = self._mixer.plays.get(partner)
+        if not partner.playing or (play is not None and play.play_id == _DIGITS):
+            self.send_digits(partner, digit)
+
+    def _sound_digits(self, stream: Stream, digits: str) -> None:
+        sound = tones.dtmf(digits, rate_hz=stream.rate_hz)
+        play = self._mixer.plays.get(stream)
+        if play is None or play.play_id != _DIGITS or play.samples is None:
+            self.stop(stream, "replaced")
+            self._begin(stream, Play(_DIGITS, False, None, stream.rate_hz, sound))
+            return
+        left = play.samples[play.at :]
+        if len(left) > _SOUND_S_MAX * play.rate_hz:
+            raise ValueError(f"more than {_SOUND_S_MAX} s of digits are waiting")
+        play.samples, play.at = np.concatenate([left, sound]), 0
+
     def send_digits(self, stream: Stream, digits: str) -> None:
         """Send digits as events, or as sound where none are agreed; raises `ValueError`."""
         if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
             raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
-        # Events have the clock of their codec (RFC 4733 2.1); ours are made for 8,000.
-        plain = self._streams.clock_hz[stream.row] != float(RATE_HZ)
-        if stream.params is not None and (plain or stream.params.dtmf_payload_type is None):
-            self.stop(stream, "replaced")
-            sound = tones.dtmf(digits, rate_hz=stream.rate_hz)
-            self._begin(stream, Play(_OURS, False, None, stream.rate_hz, sound))
+        if stream.params is not None and stream.params.dtmf_payload_type is None:
+            self._sound_digits(stream, digits)
             return
         stream.digits += digits
         if stream.digits:

@@ -131,6 +131,13 @@ class Relay:
             sent_s = float(streams.heard_s[source.row])
         return at + round((now_s - sent_s) * float(streams.clock_hz[row]))
 
+    def passes_events(self, source: Stream) -> bool:
+        """Tell whether telephone events of `source` reach another stream as they are."""
+        target = source.feeds
+        if target is None or target.params is None or source.unsynced:
+            return False
+        return target.params.dtmf_payload_type is not None
+
     def redirect(self, route: NDArray[np.uint32], source: Stream, kind: str) -> None:
         """Make one packet's `route` fit an event or comfort noise instead of audio."""
         target = source.feeds

@@ -75,6 +75,11 @@ class Stream:
         return self.params.receive_dtmf_payload_type
 
     @property
+    def listens_for_digits(self) -> bool:
+        """Digits that come as sound are reported, and kept from whoever hears this stream."""
+        return self.params is not None and self.params.inband_dtmf
+
+    @property
     def receives(self) -> bool:
         """Our direction lets media come in."""
         return self.params is not None and self.params.direction in ("sendrecv", "recvonly")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from media.errors import NotSupported
 from media.plane.ears import Ears
+from media.plane.hush import SILENCE, Hush
 from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
 from media.plane.stream import Stream
@@ -29,6 +30,7 @@ class Wiring:
         mixer: Mixer,
         voices: Voices,
         ears: Ears,
+        hush: Hush,
     ) -> None:
         self._streams = streams
         self._timelines = timelines
@@ -36,6 +38,7 @@ class Wiring:
         self._mixer = mixer
         self._voices = voices
         self._ears = ears
+        self._hush = hush
 
     def connect(self, a: Stream, b: Stream) -> None:
         """Bridge two streams."""
@@ -136,6 +139,7 @@ class Wiring:
             self.stop_monitor(supervisor)
         stream.echo = stream.announced = stream.by_mix = False
         self._relay.feed(stream, None)
+        self._hush.watch(stream.row, None)
         self._mixer.admit(stream, False)
         self._ears.listen(stream, False)
         self._set_slot(stream, False)
@@ -155,6 +159,7 @@ class Wiring:
                 self._relay.feed(source, None)
         for source, target in pairs:
             self._relay.feed(source, target)
+            self._hush.watch(source.row, target if source.listens_for_digits else None)
         self._mixer.changed()
 
     def _target(self, source: Stream) -> Stream | None:
@@ -170,8 +175,9 @@ class Wiring:
     def _listen(self, stream: Stream) -> None:
         """Decode a stream if somebody needs its samples, live or not."""
         mixed = stream.room is not None or self._differs(stream) or self._joined(stream)
+        mixed = mixed or self._screened(stream)
         stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
-        digits = stream.params is not None and stream.params.inband_dtmf
+        digits = stream.listens_for_digits
         hearing = digits or stream.progress is not None
         self._set_slot(stream, mixed or hearing or stream.taps > 0)
         self._mixer.admit(stream, mixed)
@@ -187,12 +193,7 @@ class Wiring:
             party.supervisors or party.announced for party in call
         ):
             return False
-        try:
-            for party in call:
-                self.check_decodable(party)
-        except NotSupported:
-            return False
-        return True
+        return all(self._decodable(party) for party in call)
 
     def _hears_mix(self, stream: Stream) -> bool:
         """One who takes part in the mix hears it, unless the packets of his partner are all."""
@@ -203,7 +204,29 @@ class Wiring:
             return True
         if partner is not None and any(each.mode == "barge" for each in partner.supervisors):
             return True
-        return self._differs(stream)
+        return self._differs(stream) or self._screened(stream)
+
+    def _screened(self, stream: Stream) -> bool:
+        """A bridge in which digits are listened for in a codec whose packets cannot be silenced one by
+        one: what is heard of it is made anew, so that the digits can be left out."""
+        partner = stream.partner
+        if partner is None or not all(
+            party.params is not None and self._decodable(party) for party in (stream, partner)
+        ):
+            return False
+        return any(
+            party.listens_for_digits
+            and party.params is not None
+            and party.params.codec not in SILENCE
+            for party in (stream, partner)
+        )
+
+    def _decodable(self, stream: Stream) -> bool:
+        try:
+            self.check_decodable(stream)
+        except NotSupported:
+            return False
+        return True
 
     def _differs(self, stream: Stream) -> bool:
         """A bridge whose two codecs cannot be relayed into each other, and both can be decoded."""
@@ -212,12 +235,7 @@ class Wiring:
             return False
         if relayable(stream, partner):
             return False
-        try:
-            self._voices.check(stream.params.codec)
-            self._voices.check(partner.params.codec)
-        except NotSupported:
-            return False
-        return True
+        return self._decodable(stream) and self._decodable(partner)
 
     def change_rate(self, stream: Stream, rate_hz: int) -> None:
         """The codec of `stream` has another sampling rate: it moves to another ring. `rewire` next."""

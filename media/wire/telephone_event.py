@@ -332,15 +332,17 @@ class EventSender:
         """Drop what `stream` was sending: its row is given to another party."""
         self.busy[stream] = False
 
-    def tick(self, step: int) -> EventPackets:
+    def tick(self, step: int | NDArray[np.integer]) -> EventPackets:
         """Advance every busy stream by `step` timestamp units and return the packets now due.
+
+        `step`: one for all, or (streams,) where their clocks differ.
 
         The first packet of a digit has the marker bit; its last duration is sent three times, one
         a tick; then the pause runs and the stream is no longer busy.
         """
         stream = np.flatnonzero(self.busy)
         begin = self.elapsed[stream] == 0
-        self.elapsed[stream] += step
+        self.elapsed[stream] += np.broadcast_to(step, self.busy.shape)[stream]
         over = self.elapsed[stream] >= self.length[stream]
         sending = self.ends[stream] < END_PACKETS
         self.ends[stream[over & sending]] += 1

@@ -92,6 +92,12 @@ class InCalls:
             self._feed(call, machine.CodePressed(wish))
         return True
 
+    def pass_on(self, call: Call, leg: Leg, digit: str) -> None:
+        """Let the one whom a leg talks to have its digit, in the way that he understands."""
+        other = _other_of(call, leg)
+        if other is not None and other.stream is not None:
+            self._control.audio.send_digits(call, digit, other)
+
     def left(self, call: Call, leg: Leg, by: str, status: int, q850: int) -> bool:
         """A leg has ended, or must be taken for lost. True when the call goes on without it or was
         ended here."""

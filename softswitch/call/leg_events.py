@@ -63,17 +63,20 @@ class LegEvents:
                     leg.take_answer(event.sdp)
             case sip_events.InfoReceived():
                 digit = digit_of_info(event.content_type, event.body)
-                if digit:
-                    self.digit(call, leg, digit)
+                # No packet tells the other side of it, as it does with an event in the sound.
+                if digit and not self.digit(call, leg, digit):
+                    self._in_calls.pass_on(call, leg, digit)
             case _:
                 pass
 
-    def digit(self, call: Call, leg: Leg, digit: str) -> None:
-        """A key was pressed, told by whatever means."""
+    def digit(self, call: Call, leg: Leg, digit: str) -> bool:
+        """A key was pressed, told by whatever means; True when nobody else is to know."""
         shown = HIDDEN_DIGIT if call.hides_digits and leg is call.caller else digit
         self._wiring.records.digit(call, leg, self._wiring.wall_s(), shown)
-        if not self._in_calls.digit(call, leg, digit) and leg is call.caller:
+        ours = self._in_calls.digit(call, leg, digit)
+        if not ours and leg is call.caller:
             call.digit_pressed(digit)
+        return ours
 
     def _progressed(self, call: Call, leg: Leg, event: sip_events.Progressed) -> None:
         early = leg.take_early_media(event.sdp) if event.sdp else False

@@ -7,6 +7,7 @@ import pytest
 
 from media.dsp import g711
 from media.plane.backlog import KEPT_MAX, WIDTH, Backlog
+from media.plane.hush import Hush
 from media.plane.streams import Streams
 from media.plane.timeline import DELAY, TICK_SAMPLES
 from media.plane.timelines import Timelines
@@ -17,7 +18,7 @@ from media.plane.voices import Voices
 def parts():
     streams, voices, timelines = Streams(8), Voices(8), Timelines()
     slots = [timelines.take(8000), timelines.take(8000)]
-    return streams, timelines.narrow, slots, Backlog(streams, voices, timelines)
+    return streams, timelines.narrow, slots, Backlog(streams, voices, timelines, Hush(8))
 
 
 def take(backlog, slots, number, *, octets=160, arrival_s=0.0):

@@ -1,0 +1,286 @@
+"""Digits on their way through a bridge: each side hears them once, in the way that it understands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from media.dsp import tones
+from media.dsp.goertzel import DtmfDetector
+from media.protocol import (
+    Connect,
+    DigitReceived,
+    File,
+    ReleaseStream,
+    SendDigits,
+    SetEcho,
+    StartPlay,
+)
+from media.wire import telephone_event
+from tests.media.party import TYPES, Party, level, needs_opus, talk
+
+EVENTS = 101
+WIDE_EVENTS = 102
+PLAIN = ["PCMU", "PCMA", "L16", "L16/16000"]
+MADE_ANEW = ["G722", pytest.param("opus", marks=needs_opus)]
+
+
+def speech(rate_hz, seconds=0.5):
+    at = np.arange(int(seconds * rate_hz)) / rate_hz
+    return np.rint(3000 * np.sin(2 * np.pi * 500 * at)).astype(np.int16)
+
+
+def said(party, digits, *, shift=0, **lengths):
+    """Half a second of a tone, digits, half a second of the tone; `shift` samples off the packets."""
+    key = tones.dtmf(digits, rate_hz=party.rate_hz, **lengths)
+    party.says = np.concatenate(
+        [np.zeros(shift, np.int16), speech(party.rate_hz), key, speech(party.rate_hz)]
+    )
+    return len(key)
+
+
+def energy_of_five(sound, rate_hz):
+    """(20 ms frames,) how loud each is at the two frequencies of the digit 5."""
+    low, high = tones.DTMF_LOW_HZ[1], tones.DTMF_HIGH_HZ[1]
+    frames = sound[: len(sound) // (rate_hz // 50) * (rate_hz // 50)].reshape(-1, rate_hz // 50)
+    at = np.arange(frames.shape[1]) / rate_hz
+    return sum(
+        np.abs(frames @ np.exp(-2j * np.pi * hz * at)) * 2 / frames.shape[1] for hz in (low, high)
+    )
+
+
+def digits_in(sound, rate_hz):
+    """What a receiver of ours would make of it."""
+    detector = DtmfDetector(1)
+    narrow = sound[:: rate_hz // 8000].astype(np.int16)
+    narrow = narrow[: len(narrow) // 160 * 160].reshape(-1, 160)
+    reports = [detector.process(np.zeros(1, np.intp), frame[None]) for frame in narrow]
+    return "".join(
+        telephone_event.digit_of(event)
+        for report in reports
+        for event, ended in zip(report.event, report.ended, strict=True)
+        if ended
+    )
+
+
+def events_to(party, packets, payload_type):
+    """(digit, timestamp, duration, marker) of the event packets that a party was sent."""
+    chosen = [p for p in packets if p.remote == party.address and p.payload_type == payload_type]
+    found = []
+    for packet in chosen:
+        event, flags, duration = packet.payload[0], packet.payload[1], packet.payload[2:4]
+        digit = telephone_event.digit_of(event)
+        ended = bool(flags & 0x80)
+        found.append(
+            (digit, packet.timestamp, int.from_bytes(duration, "big"), ended, packet.marker)
+        )
+    return found
+
+
+@pytest.mark.parametrize("shift", range(0, 160, 27))
+@pytest.mark.parametrize("codec", PLAIN)
+def test_a_digit_heard_on_a_relayed_call_does_not_go_on(world, make_talker, codec, shift):
+    a = Party(world, make_talker, 1, codec, inband_dtmf=True)
+    b = Party(world, make_talker, 2, codec, dtmf_payload_type=EVENTS)
+    scale = a.rate_hz // 8000
+    length = said(a, "5", shift=shift * scale, on_ms=300, off_ms=100)
+    world.do(Connect(1, 2))
+    sent = talk(world, (a, b), 69)
+    assert world.engine.snapshot()["feeds"] == 2, "still relayed"
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
+    first_event = next(
+        at for at, p in enumerate(sent) if p.remote == b.address and p.payload_type == EVENTS
+    )
+    heard = b.heard(sent[:first_event])
+    key = shift * scale + len(speech(a.rate_hz))
+    loud = np.abs(heard[key : key + length * 3 // 4]) > 500
+    leaked_ms = 1000 * np.flatnonzero(loud).max(initial=0) / a.rate_hz
+    assert leaked_ms < 28, "a packet and a part of one: what nobody can know yet"
+    assert digits_in(heard, a.rate_hz) == ""
+    before = slice(shift * scale, key // a.frame * a.frame)
+    assert np.array_equal(heard[before], as_coded(a)[before]), "speech is untouched"
+    assert level(b.heard(sent), 500, b.rate_hz, 0.2) == pytest.approx(3000, rel=0.05)
+
+
+def as_coded(party):
+    """What a party says, as it comes out of its codec."""
+    samples = party.says[: len(party.says) // party.frame * party.frame].reshape(-1, party.frame)
+    rows = np.zeros(1, np.intp)
+    out = []
+    for frame in samples:
+        payload, sizes = party.encoder.encode(rows, frame[None])
+        out.append(party.decoder.decode(rows, payload, sizes, party.frame)[0])
+    return np.concatenate(out).astype(float)
+
+
+@pytest.mark.parametrize("codec", MADE_ANEW)
+def test_where_packets_cannot_be_silenced_the_call_is_made_anew(world, make_talker, codec):
+    a = Party(world, make_talker, 1, codec, inband_dtmf=True)
+    b = Party(world, make_talker, 2, codec, dtmf_payload_type=WIDE_EVENTS)
+    said(a, "5", on_ms=300, off_ms=100)
+    world.do(Connect(1, 2))
+    sent = talk(world, (a, b), 70)
+    assert world.engine.snapshot()["feeds"] == 0
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
+    heard = b.heard(sent)
+    assert digits_in(heard, b.rate_hz) == ""
+    assert (energy_of_five(heard, b.rate_hz) > 2000).sum() <= 2
+    assert level(heard, 500, b.rate_hz, 0.2) == pytest.approx(3000, rel=0.3)
+    world.configure(1, a.address, codec=codec, payload_type=TYPES[codec])
+    talk(world, (a, b), 5)
+    assert world.engine.snapshot()["feeds"] == 2, "nobody listens any more: relayed"
+    assert world.engine.snapshot()["slots"] == 0
+
+
+def test_speech_that_is_listened_to_is_relayed_octet_by_octet(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True)
+    b = Party(world, make_talker, 2, "PCMU")
+    rng = np.random.default_rng(3)
+    a.says = (rng.normal(0, 3000, 16_000)).astype(np.int16)
+    world.do(Connect(1, 2))
+    sent = talk(world, (a, b), 100)
+    heard = b.heard(sent)
+    assert np.array_equal(heard, as_coded(a))
+
+
+def test_a_relay_of_digits_goes_on_after_a_hush_that_ends_with_the_bridge(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True)
+    b = Party(world, make_talker, 2, "PCMU")
+    a.says = tones.dtmf("5", on_ms=2000, off_ms=0)
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 20)
+    world.configure(1, a.address)  # telephone events were agreed on: nobody listens any more
+    sent = talk(world, (a, b), 20)
+    assert np.abs(b.heard(sent)).max() > 3000
+    for number in (1, 2):
+        world.do(ReleaseStream(number))
+    snapshot = world.engine.snapshot()
+    assert snapshot["slots"] == snapshot["feeds"] == 0
+
+
+def test_an_echo_gives_no_digits_back(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True)
+    said(a, "5", on_ms=300, off_ms=100)
+    world.do(SetEcho(1, True))
+    assert digits_in(a.heard(talk(world, (a,), 80)), 8000) == ""
+
+
+# --- in the way that the other side understands --------------------------------------------------
+
+
+def test_digits_of_sound_become_events_for_the_other_side(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True)
+    b = Party(world, make_talker, 2, "PCMU", dtmf_payload_type=EVENTS)
+    said(a, "159#")
+    world.do(Connect(1, 2))
+    sent = talk(world, (a, b), 150)
+    ended = [digit for digit, _, _, over, _ in events_to(b, sent, EVENTS) if over]
+    assert "".join(ended[::3]) == "159#"
+    assert len(ended) == 12
+    assert digits_in(b.heard(sent), 8000) == ""
+
+
+def press(world, party, payload_type, digit, *, ticks=6, step=160):
+    """A party sends one digit as telephone events, 20 ms apart, its end three times."""
+    talker, start = party.talker, party.talker.timestamp
+    event = telephone_event.event_of(digit)
+    lengths = [step * (number + 1) for number in range(ticks)] + [step * ticks] * 2
+    for number, length in enumerate(lengths):
+        talker.timestamp = start
+        payload = bytes([event, 0x80 * (number >= ticks - 1) | 10]) + length.to_bytes(2, "big")
+        world.io.deliver(
+            2 * party.number, party.address, talker.packet(payload, payload_type=payload_type)
+        )
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    talker.timestamp = start + step * len(lengths)
+
+
+def test_events_become_sound_for_one_who_knows_none(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", dtmf_payload_type=EVENTS).tone((500, 3000))
+    b = Party(world, make_talker, 2, "PCMU").tone((500, 3000))
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 20)
+    for digit in "42*":
+        press(world, a, EVENTS, digit)
+    sent = world.sent() + talk(world, (a, b), 60)
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["4", "2", "*"]
+    assert digits_in(b.heard(sent), 8000) == "42*"
+    assert world.engine.snapshot()["feeds"] == 2
+
+
+@needs_opus
+@pytest.mark.parametrize("wide_first", [True, False])
+def test_events_at_8_and_at_48_kilohertz_are_translated(world, make_talker, wide_first):
+    """RFC 7587 4.1: the RTP clock of Opus is 48,000, and that of the events beside it too."""
+    opus = Party(world, make_talker, 1, "opus", dtmf_payload_type=WIDE_EVENTS)
+    narrow = Party(world, make_talker, 2, "PCMU", dtmf_payload_type=EVENTS)
+    a, b = (opus, narrow) if wide_first else (narrow, opus)
+    step, steps = (960, 160) if wide_first else (160, 960)
+    from_type, to_type = (WIDE_EVENTS, EVENTS) if wide_first else (EVENTS, WIDE_EVENTS)
+    for party in (a, b):
+        party.tone((500, 3000), seconds=4)
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 20)
+    before = world.now_s
+    press(world, a, from_type, "7", step=step)
+    sent = world.sent() + talk(world, (a, b), 60)
+    (report,) = world.events_of(DigitReceived)
+    assert (report.digit, report.duration_ms) == ("7", 120)
+    events = events_to(b, sent, to_type)
+    assert {digit for digit, *_ in events} == {"7"}
+    assert len({timestamp for _, timestamp, *_ in events}) == 1
+    assert [duration for _, _, duration, *_ in events] == [
+        *(steps * n for n in range(1, 6)),
+        5 * steps,
+        5 * steps,
+    ], "100 ms in the clock of the one who hears it"
+    assert [marker for *_, marker in events] == [True] + [False] * 6
+    # The audio afterwards goes on where the clock stands: no jump, nothing used twice.
+    audio = [p for p in sent if p.remote == b.address and p.payload_type == TYPES[b.codec]]
+    elapsed = (audio[-1].timestamp - events[0][1]) & 0xFFFFFFFF
+    last_s = world.now_s - before
+    assert 0.5 < elapsed / (50 * steps) < last_s
+    sequences = [p.sequence for p in sent if p.remote == b.address]
+    assert sequences == [(sequences[0] + n) & 0xFFFF for n in range(len(sequences))]
+
+
+@needs_opus
+def test_events_between_two_opus_parties_are_relayed_as_they_are(world, make_talker):
+    a = Party(world, make_talker, 1, "opus", dtmf_payload_type=WIDE_EVENTS).tone((500, 3000))
+    b = Party(world, make_talker, 2, "opus", dtmf_payload_type=99).tone((500, 3000))
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 10)
+    press(world, a, WIDE_EVENTS, "9", step=960)
+    events = events_to(b, world.sent(), 99)
+    assert [duration for _, _, duration, *_ in events] == [960 * n for n in range(1, 7)] + [
+        5760,
+        5760,
+    ]
+    assert [report.duration_ms for report in world.events_of(DigitReceived)] == [120]
+
+
+@needs_opus
+def test_digits_are_sent_to_an_opus_party_in_its_clock(world, make_talker):
+    a = Party(world, make_talker, 1, "opus", dtmf_payload_type=WIDE_EVENTS)
+    talk(world, (a,), 5)
+    world.do(SendDigits(1, "31"))
+    events = events_to(a, talk(world, (a,), 40), WIDE_EVENTS)
+    assert "".join(digit for digit, _, _, over, _ in events if over)[::3] == "31"
+    assert max(duration for _, _, duration, *_ in events) == 4800
+    first, second = sorted({timestamp for _, timestamp, *_ in events})
+    assert second - first >= 9600, "100 ms of sound and 100 ms of pause"
+
+
+def test_who_hears_music_is_not_disturbed_by_digits(world, make_talker, tmp_path):
+    a = Party(world, make_talker, 1, "PCMU", dtmf_payload_type=EVENTS)
+    b = Party(world, make_talker, 2, "PCMU")
+    path = tmp_path / "music.wav"
+    import soundfile
+
+    soundfile.write(path, speech(8000, 4), 8000, subtype="PCM_16")
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 5)
+    world.do(StartPlay(2, 1, File(str(path)), repeat=True))
+    press(world, a, EVENTS, "1")
+    assert digits_in(b.heard(world.sent() + talk(world, (a, b), 40)), 8000) == ""
