@@ -128,16 +128,29 @@ class AdminServer:
             yield {"error": str(error)}
 
 
+def _connect(connection: socket.socket, directory: Path) -> None:
+    try:
+        with _short_path(directory / SOCKET_NAME) as short:
+            connection.connect(short)
+    except OSError:
+        raise ServerNotRunning(directory) from None
+
+
+def runs(directory: Path) -> bool:
+    """Does a server run on `directory`?"""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            _connect(connection, directory)
+        except ServerNotRunning:
+            return False
+    return True
+
+
 def ask(directory: Path, command: str, **arguments: Any) -> Iterator[Answer]:
     """The answers of the server on `directory`, as they come. Raises `ServerNotRunning`,
     `SoftswitchError` with the server's own words."""
-    path = directory / SOCKET_NAME
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            with _short_path(path) as short:
-                connection.connect(short)
-        except OSError:
-            raise ServerNotRunning(directory) from None
+        _connect(connection, directory)
         request = {"command": command, **arguments}
         connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as lines:

@@ -101,7 +101,9 @@ def build_app(service: Service | None) -> FastAPI:
     for name in ROUTES:
         app.include_router(_router(name), responses=problem.RESPONSES)
     app.include_router(_outside(), responses=problem.RESPONSES)
-    app.add_route(f"{PREFIX}/openapi.json", Document().serve, include_in_schema=False)
+    made = Document()
+    app.add_route(f"{PREFIX}/openapi.json", made.serve, include_in_schema=False)
+    app.add_route("/", made.page, include_in_schema=False)
     problem.install(app)
     app.add_middleware(Envelope)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]

@@ -13,28 +13,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from softswitch.api.problem import Refused
+from softswitch.api.reference import POLICY
 
 _MAKE_S = 60.0
 
 
 class Document:
-    """Makes the document once and keeps it as text."""
+    """Makes the document, and the page of it, once each, and keeps them as text."""
 
     def __init__(self) -> None:
-        self._made: bytes = b""
+        self._made: dict[str, bytes] = {}
         self._lock = asyncio.Lock()
 
     async def serve(self, _: Request) -> Response:
         """The document."""
+        return Response(await self._get("json"), media_type="application/json")
+
+    async def page(self, _: Request) -> Response:
+        """The document as a page for a browser."""
+        headers = {"Content-Security-Policy": POLICY}
+        return Response(await self._get("page"), media_type="text/html", headers=headers)
+
+    async def _get(self, form: str) -> bytes:
         async with self._lock:
-            if not self._made:
-                self._made = await _make()
-        return Response(self._made, media_type="application/json")
+            if form not in self._made:
+                self._made[form] = await _make(form)
+        return self._made[form]
 
 
-async def _make() -> bytes:
+async def _make(form: str) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "softswitch.api.document", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", "softswitch.api.document", form, stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(_MAKE_S):
@@ -48,14 +57,17 @@ async def _make() -> bytes:
     return made
 
 
-def main() -> None:
-    """Write the document to standard output."""
+def main(form: str = "json") -> None:
+    """Write the document to standard output, as JSON or as a page."""
     import json
 
     from softswitch.api.app import build_app, document
+    from softswitch.api.reference import page
 
-    json.dump(document(build_app(None)), sys.stdout, ensure_ascii=False, separators=(",", ":"))
+    made = document(build_app(None))
+    as_json = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.buffer.write((page(made) if form == "page" else as_json).encode())
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -120,8 +120,8 @@ class HttpServer:
         password = await self.service.accounts.first_admin()
         if password is not None:
             self._notice(
-                f"The API and console are at http://{self._office.http.listen}: log in as admin with "
-                f"{password} (shown this once), then choose another."
+                f"The API is at http://{self._office.http.listen}/ (a page that says what it offers): log in "
+                f"as admin with {password} (shown this once), then choose another."
             )
 
     def _service(self) -> Service:

@@ -65,8 +65,14 @@ def examine(office: Office | None) -> Iterator[Finding]:
     yield _batches()
     yield _g729()
     if office is not None:
-        yield _directory(office.storage.directory)
-        yield from _ports(office)
+        from softswitch.api.admin import runs
+
+        directory = office.storage.directory
+        yield _directory(directory)
+        if runs(directory):
+            yield Finding("ports", True, "not tried: the server of this office runs and has them")
+        else:
+            yield from _ports(office)
     for command, package, purpose in _PEERS:
         path = shutil.which(command)
         says = path or f"not installed; {purpose}: apt-get install {package}"

@@ -119,7 +119,7 @@ _TEXT = """\
 [office]
 name = "My office"
 domain = "{domain}"           # phones may register at this domain or at the server's address
-language = "en"               # of prompts and console: "en" or "zh"
+language = "en"               # of prompts: "en" or "zh"
 timezone = "UTC"
 country = "CN"                # how local numbers are completed
 
@@ -132,7 +132,7 @@ ports = "20000-29999"
 workers = "auto"              # one a core
 
 [http]
-listen = "127.0.0.1:8080"     # API and console: this machine only
+listen = "127.0.0.1:8080"     # the API: this machine only
 
 [storage]
 directory = "var"             # beside this file

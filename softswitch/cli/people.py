@@ -16,7 +16,7 @@ _HERE = Path("office.toml")
 
 
 def register(app: typer.Typer) -> None:
-    user = typer.Typer(help="Users of the API and console.", no_args_is_help=True)
+    user = typer.Typer(help="Users of the API.", no_args_is_help=True)
     token = typer.Typer(help="Tokens of programs.", no_args_is_help=True)
     customers = typer.Typer(help="Customers.", no_args_is_help=True)
     _users(user)

@@ -14,6 +14,17 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")]
 _HERE = Path("office.toml")
 _EVERY_S = 1.0
+_QUEUE_FIGURES = (
+    "wait-\ning",
+    "long-\nest",
+    "free",
+    "busy",
+    "away",
+    "ans-\nwered",
+    "aban-\ndoned",
+    "level/\ngoal",
+    "wait\nnow",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -57,30 +68,26 @@ def _watch(draw: Callable[[], Any]) -> None:
             live.update(draw(), refresh=True)
 
 
-def queue_table(rows: list[dict[str, Any]]) -> Any:
-    """One row a queue."""
+def _table(title: str) -> Any:
+    """Without frames, so that eleven columns fit a terminal of eighty."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="Queues", title_justify="left")
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+
+
+def queue_table(rows: list[dict[str, Any]]) -> Any:
+    """One row a queue."""
+    table = _table("Queues")
     for name in ("queue", "number"):
-        table.add_column(name)
-    for name in (
-        "waiting",
-        "longest",
-        "free",
-        "busy",
-        "away",
-        "answered",
-        "abandoned",
-        "level",
-        "wait",
-    ):
+        table.add_column(name, overflow="fold")  # a name cut short is nobody's
+    for name in _QUEUE_FIGURES:
         table.add_column(name, justify="right")
     for row in rows:
         agents = row["agents"]
         busy = sum(agents.get(state, 0) for state in ("offered", "on-contact", "wrap-up"))
         level = row["service_level"]
-        shown = "-" if level is None else f"{level:.0%} of {row['target']:.0%}"
+        shown = "-" if level is None else f"{level:.0%}/{row['target']:.0%}"
         table.add_row(
             row["queue"] if row["open"] else f"{row['queue']} (closed)",
             row["number"],
@@ -107,11 +114,9 @@ def _expected(row: dict[str, Any]) -> str:
 
 def agent_table(rows: list[dict[str, Any]]) -> Any:
     """One row an agent."""
-    from rich.table import Table
-
-    table = Table(title="Agents", title_justify="left")
+    table = _table("Agents")
     for name in ("agent", "extension", "state", "since", "call", "queues"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("calls", "occupancy"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.api.admin import SOCKET_NAME
 from softswitch.cli.doctor import Finding, examine
 from softswitch.cli.packages import require_ours, strangers
 from softswitch.config import Office, parse_office
@@ -50,6 +51,18 @@ def test_ports_in_use_and_directories_out_of_reach_are_named(tmp_path: Path) -> 
     findings = list(examine(office_on(tmp_path / "var", sip, http, 39_990)))
     assert finding(findings, "sip").good is True
     assert finding(findings, "directory").says.startswith(str(tmp_path / "var"))
+
+
+def test_the_ports_of_an_office_whose_server_runs_are_not_tried(tmp_path: Path) -> None:
+    office = office_on(tmp_path, 39_991, 39_992, 39_994)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / SOCKET_NAME))
+        server.listen()
+        findings = list(examine(office))
+    assert "the server of this office runs" in finding(findings, "ports").says
+    assert not [found for found in findings if found.what.startswith(("sip ", "http ", "media "))]
+    findings = list(examine(office))  # it is gone, its socket still lies there
+    assert finding(findings, "media ports").good is True
 
 
 def test_our_packages_are_ours() -> None:

@@ -24,8 +24,8 @@ from softswitch.store import Store
 REGIONS = '[[region]]\nname = "north"\nprefixes = ["+8610"]\n'
 
 
-def text_of(*tables):
-    console = Console(width=200, record=True, file=io.StringIO())
+def text_of(*tables, width=200):
+    console = Console(width=width, record=True, file=io.StringIO())
     for table in tables:
         console.print(table)
     return console.export_text()
@@ -92,9 +92,30 @@ async def test_tables_of_queues_and_agents():
         await asyncio.sleep(1)
         (row,) = world.switch.snapshot()["queues"]
         assert (row["waiting"], row["abandoned"], row["service_level"]) == (0, 1, 0.0)
-        assert "0% of 90%" in text_of(queue_table([row]))
+        assert "0%/90%" in text_of(queue_table([row]))
         assert "logged-out" in text_of(agent_table(world.switch.snapshot()["agents"]))
         await world.settle()
+
+
+def test_a_terminal_of_eighty_columns_shows_the_queues_whole():
+    row = {
+        "queue": "support",
+        "number": "5000",
+        "open": True,
+        "waiting": 112,
+        "longest_wait_s": 1500,
+        "agents": {"available": 2, "on-contact": 110, "unavailable": 14},
+        "answered": 10234,
+        "abandoned": 1201,
+        "service_level": 0.85,
+        "target": 0.8,
+        "expected_wait_s": 700,
+        "wait_error_s": 45,
+    }
+    shown = text_of(queue_table([row]), width=80)
+    assert "…" not in shown
+    for words in ("support", "25:00", "110", "10234", "1201", "85%/80%", "11:40", "± 45 s"):
+        assert words in shown
 
 
 @pytest.mark.parametrize(
