@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from zlib import crc32
 
 from media.protocol import MediaEvent
 from softswitch.apps.ask import Asker, GuardedAsker
@@ -151,3 +153,18 @@ class Machine:
         from softswitch.telemetry import Telemetry
 
         return Telemetry(office.telemetry)
+
+
+def chance(token: Callable[[], str]) -> Callable[[], float]:
+    """Numbers from [0, 1), from tokens: the only randomness a simulated exchange has."""
+    return lambda: crc32(token().encode()) / 2**32
+
+
+def key_source(token: Callable[[], str]) -> Callable[[int], bytes]:
+    """Random octets for keys, from eight tokens of 80 bits each."""
+
+    def draw(octets: int) -> bytes:
+        text = "".join(token() for _ in range(8))
+        return hashlib.shake_256(text.encode("ascii")).digest(octets)
+
+    return draw

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import secrets
@@ -13,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from media.protocol import MediaEvent, WorkerLoad
 from softswitch.api.admin import AdminServer
@@ -40,10 +38,11 @@ from softswitch.call.wiring import Wiring
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
-from softswitch.environment import Environment, Machine
+from softswitch.environment import Environment, Machine, chance, key_source
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
 from softswitch.office_book import OfficeBook, Reloaded
+from softswitch.overview import call_row, overview
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
 from softswitch.sip import events as sip_events
@@ -257,11 +256,11 @@ class Switch:
             pump=self.driver.pump,
             flow_to=self.driver.flow_to,
             why_unreachable=self.driver.why_unreachable,
-            random=_key_source(environment.token),
+            random=key_source(environment.token),
             srtp=_srtp_policies(office),
             codecs=_codecs(office),
         )
-        uniform = _chance(environment.token)
+        uniform = chance(environment.token)
         self.trunk_care = TrunkCare(
             self.trunks,
             self.stack,
@@ -505,50 +504,12 @@ class Switch:
     def snapshot(self) -> dict[str, Any]:
         """Everything `status` shows, as plain values."""
         now_s = self._environment.clock.monotonic_s()
-        counters = self.driver.counters
-        return {
-            "office": self.office.office.name,
-            "alarms": dict(self.alarms),
-            "uptime_s": now_s - self._started_s,
-            "calls": self.call_rows(),
-            "registrations": self.registrar.rows(now_s),
-            "hep": self.hep.snapshot() if self.hep is not None else None,
-            "telemetry": self.telemetry.snapshot() if self.telemetry is not None else None,
-            "lines": self.lines.rows(),
-            "trunks": self.trunks.snapshot(),
-            "workers": self._worker_rows(),
-            "tables": self.control.snapshot(),
-            "recordings": self.recordings.snapshot(),
-            "apps": {**self.catalogue.snapshot(), **self.phone_requests.snapshot()},
-            "acd": self.centre.snapshot(),
-            "clerk": self.clerk.snapshot() if self.clerk is not None else {},
-            "queues": self.centre.queue_desk.rows(),
-            "agents": self.centre.agents.rows(),
-            "sip": self.stack.snapshot(),
-            "gate": self.gatekeeper.snapshot(),
-            "bans": self.gatekeeper.guard.bans(now_s),
-            "overload": self.gatekeeper.overload.snapshot(),
-            "media": self.plane.snapshot(),
-            "counters": {
-                "received": counters.received,
-                "sent": counters.sent,
-                "sieved": counters.sieved,
-                "exceptions": counters.exceptions + counters.stack_exceptions,
-            },
-        }
+        return overview(self, now_s, now_s - self._started_s, self._loads)
 
     def call_rows(self) -> list[dict[str, Any]]:
         """The calls that go on, as plain values."""
         wall_s = self._environment.clock.wall_s()
-        return [_call_row(call, wall_s) for call in self.control.calls]
-
-    def _worker_rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        workers = self.plane.snapshot().get("workers")
-        for row in workers if isinstance(workers, list) else ():
-            load = self._loads.get(row["worker"])
-            rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
-        return rows
+        return [call_row(call, wall_s) for call in self.control.calls]
 
     def _reload_soon(self) -> None:
         async def reload() -> None:
@@ -572,11 +533,6 @@ class Switch:
         return clock.wall_s() - clock.monotonic_s() + monotonic_s
 
 
-def _chance(token: Callable[[], str]) -> Callable[[], float]:
-    """Numbers from [0, 1), from tokens: the only randomness a simulated exchange has."""
-    return lambda: crc32(token().encode()) / 2**32
-
-
 def _resolver(environment: Environment, transports: list[Transport]) -> Resolver:
     """Asks only for what the listeners can send to."""
     six = any(":" in transport.local[0] for transport in transports)
@@ -586,16 +542,6 @@ def _resolver(environment: Environment, transports: list[Transport]) -> Resolver
     kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
     names = [transport.name for transport in transports]
     return Resolver(environment.lookup(), environment.clock.monotonic_s, names, kinds)
-
-
-def _key_source(token: Callable[[], str]) -> Callable[[int], bytes]:
-    """Random octets for keys, from eight tokens of 80 bits each."""
-
-    def draw(octets: int) -> bytes:
-        text = "".join(token() for _ in range(8))
-        return hashlib.shake_256(text.encode("ascii")).digest(octets)
-
-    return draw
 
 
 def _codecs(office: Office) -> tuple[str, ...]:
@@ -612,19 +558,3 @@ def _codecs(office: Office) -> tuple[str, ...]:
 def _srtp_policies(office: Office) -> dict[str, str]:
     phones = {f"extension:{e.number}": e.srtp for e in office.extensions}
     return {**phones, **{f"trunk:{t.name}": t.srtp for t in office.trunks}}
-
-
-def _call_row(call: Call, wall_s: float) -> dict[str, Any]:
-    if call.answered_at_s is not None:
-        state = "talking" if call.partner is not None else "answered"
-    else:
-        state = "ringing"
-    return {
-        "call_id": call.call_id,
-        "from": call.number_from,
-        "to": call.number_to,
-        "state": state,
-        "age_s": wall_s - call.started_at_s,
-        "recording": call.recording_name,
-        "legs": [leg.snapshot() for leg in call.legs.values()],
-    }

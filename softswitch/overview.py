@@ -1,0 +1,81 @@
+"""What a running exchange shows of itself: `softswitch status`, and the picture of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from media.protocol import WorkerLoad
+    from softswitch.call.call import Call
+    from softswitch.switch import Switch
+
+
+def overview(
+    switch: Switch, now_s: float, uptime_s: float, loads: Mapping[int, WorkerLoad]
+) -> dict[str, Any]:
+    """Everything `status` shows, as plain values.
+
+    Args:
+        switch: The exchange.
+        now_s: The monotonic time.
+        uptime_s: How long it has been running.
+        loads: The last report of each media worker, by its number.
+    """
+    counters = switch.driver.counters
+    return {
+        "office": switch.office.office.name,
+        "alarms": dict(switch.alarms),
+        "uptime_s": uptime_s,
+        "calls": switch.call_rows(),
+        "registrations": switch.registrar.rows(now_s),
+        "hep": switch.hep.snapshot() if switch.hep is not None else None,
+        "telemetry": switch.telemetry.snapshot() if switch.telemetry is not None else None,
+        "lines": switch.lines.rows(),
+        "trunks": switch.trunks.snapshot(),
+        "workers": _worker_rows(switch, loads),
+        "tables": switch.control.snapshot(),
+        "recordings": switch.recordings.snapshot(),
+        "apps": {**switch.catalogue.snapshot(), **switch.phone_requests.snapshot()},
+        "acd": switch.centre.snapshot(),
+        "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
+        "queues": switch.centre.queue_desk.rows(),
+        "agents": switch.centre.agents.rows(),
+        "sip": switch.stack.snapshot(),
+        "gate": switch.gatekeeper.snapshot(),
+        "bans": switch.gatekeeper.guard.bans(now_s),
+        "overload": switch.gatekeeper.overload.snapshot(),
+        "media": switch.plane.snapshot(),
+        "counters": {
+            "received": counters.received,
+            "sent": counters.sent,
+            "sieved": counters.sieved,
+            "exceptions": counters.exceptions + counters.stack_exceptions,
+        },
+    }
+
+
+def _worker_rows(switch: Switch, loads: Mapping[int, WorkerLoad]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    workers = switch.plane.snapshot().get("workers")
+    for row in workers if isinstance(workers, list) else ():
+        load = loads.get(row["worker"])
+        rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
+    return rows
+
+
+def call_row(call: Call, wall_s: float) -> dict[str, Any]:
+    """One call that goes on, as plain values."""
+    if call.answered_at_s is not None:
+        state = "talking" if call.partner is not None else "answered"
+    else:
+        state = "ringing"
+    return {
+        "call_id": call.call_id,
+        "from": call.number_from,
+        "to": call.number_to,
+        "state": state,
+        "age_s": wall_s - call.started_at_s,
+        "recording": call.recording_name,
+        "legs": [leg.snapshot() for leg in call.legs.values()],
+    }
