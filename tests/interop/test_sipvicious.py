@@ -11,6 +11,7 @@ from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import require
 from tests.interop.peers.server import Server, password_of
 from tests.interop.peers.sipp import register
+from tests.rows import Row
 
 Serve = Callable[..., Server]
 SCANNER, PHONE = "127.0.0.1", "127.0.0.7"
@@ -57,7 +58,7 @@ def test_svmap_sees_no_name_and_no_version(serve: Serve) -> None:
     assert "softswitch" not in said.lower(), said
 
 
-def test_svwar_tells_no_extension_from_another(serve: Serve, tmp_path: Path) -> None:
+def test_svwar_tells_no_extension_from_another(serve: Serve, tmp_path: Path, row: Row) -> None:
     server = serve()
     for method in ("REGISTER", "INVITE", "OPTIONS"):
         said = scan("svwar", server, "-m", method, "-e", "1000-1020", "--force", *FAST)
@@ -66,10 +67,10 @@ def test_svwar_tells_no_extension_from_another(serve: Serve, tmp_path: Path) -> 
         strangers = [line for line in known if "1009" in line]
         assert len(shown["1001"]) == len(shown["1002"]) == len(strangers), said
     registers(server, tmp_path, free_port())
-    print(f"row 12: svwar, 3 methods x 21 extensions: 0 told apart; banned: {banned(server)}")
+    row(12, "svwar, 3 methods", extensions=21, told_apart=0)
 
 
-def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path) -> None:
+def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path, row: Row) -> None:
     server, port = serve(), free_port()
     registers(server, tmp_path, port)
     said = scan("svcrack", server, "-u", "1001", "-r", "100000-100400", *FAST)
@@ -77,4 +78,4 @@ def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path) -> 
     assert banned(server) == [SCANNER], said
     registers(server, tmp_path, port)
     assert server.registrations() == 1
-    print(f"row 13: svcrack is banned ({banned(server)}), the telephone stays registered")
+    row(13, "svcrack", banned=len(banned(server)), telephones_registered=server.registrations())

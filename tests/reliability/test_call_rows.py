@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from softswitch.sim.behaviour import answer, reject
 from softswitch.sim.link import Link
 from softswitch.sim.loop import simulated
+from softswitch.sim.phone_call import PhoneCall
 from softswitch.sim.world import World, small_office
 from softswitch.sip import session_timer
+from softswitch.sip.flow import Flow
 from softswitch.sip.message import SipRequest
 from softswitch.sip.stack_config import StackConfig
 from tests.rows import Row
@@ -20,6 +24,7 @@ CHALLENGES = (
     (401, "WWW-Authenticate", 'Digest realm="carrier-9", nonce="3", qop="auth", algorithm=SHA-256'),
     (407, "WWW-Authenticate", 'Basic realm="office.example"'),
 )
+REFRESHED_S = 1_000.0
 SECRET = """
 [[trunk]]
 name = "carrier-9"
@@ -31,31 +36,94 @@ health_check_s = 0
 """
 
 
-@simulated()
-async def test_nobody_but_the_trunk_itself_gets_credentials(row: Row):
-    """Callees and a trunk without a password challenge; another trunk's password is not for them."""
+async def challenged(world: World, rounds: int) -> int:
+    """How many challenges to the exchange's own requests came: INVITE from callee and carrier, then re-INVITE
+    and BYE inside calls that are up."""
+    caller = await world.phone("1001", calls_max=2_000)
+    callee = await world.phone("1002", calls_max=2_000)
+    carrier = await world.trunk("carrier-1")
+    made = 0
+    for number in range(rounds):
+        status, name, value = CHALLENGES[number % len(CHALLENGES)]
+        callee.behaviour = carrier.behaviour = reject(status, headers=((name, value),))
+        for called in ("1002", "913800000000"):
+            call = await caller.call(called)
+            await call.ended()
+            assert call.status not in (401, 407)
+            made += 1
+        callee.behaviour = carrier.behaviour = answer()
+        for peer, called in ((callee, "1002"), (carrier, "913800000000")):
+            call = await caller.call(called)
+            await call.answered()
+            theirs = next(iter(peer.calls.values()))
+            challenger = Challenger(world, theirs, status, name, value)
+            await asyncio.sleep(REFRESHED_S)  # the exchange keeps the session alive (RFC 4028)
+            call.hang_up()
+            await asyncio.sleep(1.0)
+            made += challenger.stop()
+            theirs.hang_up()
+            await asyncio.sleep(1.0)
+    return made
+
+
+class Challenger:
+    """Takes the place of a party in the network: what the exchange sends there inside the dialog is
+    challenged."""
+
+    def __init__(self, world: World, call: PhoneCall, status: int, name: str, value: str) -> None:
+        self._stack = call._agent.stack
+        self._kept = self._stack.receive_datagram
+        self._agent = call._agent
+        self._line = f"SIP/2.0 {status} Prove it"
+        self._header = f"{name}: {value}"
+        self.challenges = 0
+        self._stack.receive_datagram = self._receive
+
+    def _receive(self, data: bytes, flow: Flow, now_s: float) -> None:
+        method = data.partition(b" ")[0]
+        if method not in (b"INVITE", b"UPDATE", b"BYE") or b";tag=" not in _line(data, b"To:"):
+            self._kept(data, flow, now_s)
+            return
+        kept = [
+            _line(data, name).decode()
+            for name in (b"Via:", b"From:", b"To:", b"Call-ID:", b"CSeq:")
+        ]
+        text = "\r\n".join([self._line, *kept, self._header, "Content-Length: 0", "", ""])
+        self.challenges += 1
+        self._agent.driver._send(text.encode(), flow)
+
+    def stop(self) -> int:
+        self._stack.receive_datagram = self._kept
+        return self.challenges
+
+
+def _line(data: bytes, name: bytes) -> bytes:
+    return next((line for line in data.split(b"\r\n") if line.startswith(name)), b"")
+
+
+async def credentials_stay_at_home(rounds: int, row: Row) -> int:
     async with World(15, office=small_office(more=SECRET)) as world:
-        caller = await world.phone("1001", calls_max=1_000)
-        calls = 0
-        for status, name, value in CHALLENGES:
-            behaviour = reject(status, headers=((name, value),))
-            callee = world.phones.get("1002") or await world.phone("1002")
-            carrier = world.trunks.get("carrier-1") or await world.trunk("carrier-1")
-            callee.behaviour = carrier.behaviour = behaviour
-            for number in ("1002", "913800000000") * 25:
-                call = await caller.call(number)
-                await call.ended()
-                assert call.status not in (401, 407)
-                calls += 1
-                await asyncio.sleep(1.0)
+        made = await challenged(world, rounds)
         leaks = [
             entry
             for entry in world.trace.requests()
             if entry.source == ("10.0.0.1", 5060) and b"authorization:" in entry.data.lower()
         ]
-        row(15, "challenges from callees and foreign trunks", calls=calls, leaks=len(leaks))
+        row(
+            15,
+            "INVITE, re-INVITE and BYE challenged by callee and foreign trunk",
+            challenges=made,
+            leaks=len(leaks),
+        )
         assert leaks == []
         await world.settle()
+    return made
+
+
+@simulated(limit_s=1e7)
+async def test_nobody_but_the_trunk_itself_gets_credentials(row: Row):
+    """Callees and a trunk without a password challenge; another trunk's password is not for them."""
+    assert await credentials_stay_at_home(200, row) >= 1_000
 
 
 @simulated()
@@ -94,13 +162,11 @@ async def test_a_stolen_password_costs_no_more_than_the_caps(row: Row):
         await world.settle()
 
 
-@simulated()
-async def test_a_network_that_doubles_and_shuffles_makes_one_call_of_one(row: Row):
+async def doubled_and_shuffled(count: int, row: Row) -> None:
     rough = Link(duplicate=0.2, reorder=0.2, delay_s=0.005, jitter_s=0.01)
-    count = 200
     async with World(32, link=rough) as world:
-        caller = await world.phone("1001", calls_max=1_000)
-        callee = await world.phone("1002", calls_max=1_000)
+        caller = await world.phone("1001", calls_max=20_000)
+        callee = await world.phone("1002", calls_max=20_000)
         for number in range(count):
             call = await caller.call("1002")
             if number % 4 == 3:
@@ -127,6 +193,17 @@ async def test_a_network_that_doubles_and_shuffles_makes_one_call_of_one(row: Ro
         assert ghosts == 0
         assert len(started) <= count  # a CANCEL may come before the challenged INVITE did
         assert sorted(ended) == sorted(set(started))
+
+
+@simulated(limit_s=1e6)
+async def test_a_network_that_doubles_and_shuffles_makes_one_call_of_one(row: Row):
+    await doubled_and_shuffled(500, row)
+
+
+@pytest.mark.soak
+@simulated(limit_s=1e7)
+async def test_ten_thousand_calls_doubled_and_shuffled(row: Row):
+    await doubled_and_shuffled(10_000, row)
 
 
 @simulated()

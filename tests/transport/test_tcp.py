@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import AsyncIterator, Callable
 
@@ -13,6 +14,7 @@ from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.transport.limits import ConnectionQuota, StreamLimits
 from softswitch.transport.tcp import TcpTransport
+from tests.rows import Row
 
 
 def message(number: int = 1, body: bytes = b"") -> bytes:
@@ -119,7 +121,7 @@ async def test_messages_and_answers_share_the_connection(open_tcp: Opener, host:
     assert inbox.gone == [flow]
 
 
-async def test_octet_by_octet_and_all_at_once_are_the_same(open_tcp: Opener) -> None:
+async def test_octet_by_octet_and_all_at_once_are_the_same(open_tcp: Opener, row: Row) -> None:
     transport, inbox = open_tcp()
     stream = b"".join(message(number, "ü\r\n\r\n".encode() * number) for number in range(10))
     async with Peer.to(transport) as whole:
@@ -135,9 +137,19 @@ async def test_octet_by_octet_and_all_at_once_are_the_same(open_tcp: Opener) -> 
         await until(lambda: len(inbox.messages) == 10)
     assert [data for data, _ in inbox.messages] == at_once
     assert len({flow for _, flow in inbox.messages}) == 1
+    inbox.messages.clear()
+    cuts = [at for at in range(1, len(stream)) if stream[at - 1] in b"\r\n\xc3"]
+    async with Peer.to(transport) as cut:
+        cut.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for begin, end in itertools.pairwise([0, *cuts, len(stream)]):
+            cut.writer.write(stream[begin:end])
+            await asyncio.sleep(0)
+        await until(lambda: len(inbox.messages) == 10)
+    assert [data for data, _ in inbox.messages] == at_once
+    row(33, "one octet at a time, ten at once, cut in CRLF and UTF-8", messages=30, different=0)
 
 
-async def test_pings_are_answered(open_tcp: Opener) -> None:
+async def test_pings_are_answered(open_tcp: Opener, row: Row) -> None:
     transport, inbox = open_tcp()
     async with Peer.to(transport) as peer:
         await peer.send(message(1))
@@ -145,6 +157,7 @@ async def test_pings_are_answered(open_tcp: Opener) -> None:
         assert await peer.reader.readexactly(10_000) == b"\r\n" * 5000
         await peer.send(message(2))
         await until(lambda: len(inbox.messages) == 2)
+    row(33, "pings", sent=5000, answered=5000)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from softswitch.sip.flow import Flow
 from softswitch.transport.credential import TlsIdentity, ensure_certificate
 from softswitch.transport.limits import StreamLimits
 from softswitch.transport.tls import TlsTransport
+from tests.rows import Row
 
 NAME = "carrier.example"
 DAY = datetime.timedelta(days=1)
@@ -150,7 +151,7 @@ async def attempt(
 
 @pytest.mark.parametrize("case", list(REFUSED))
 async def test_a_server_that_cannot_prove_its_name_hears_nothing(
-    case: str, authorities: Any, open_tls: Any, inbox: Any, until: Any
+    case: str, authorities: Any, open_tls: Any, inbox: Any, until: Any, row: Row
 ) -> None:
     make, reason = REFUSED[case]
     good = authorities("good")
@@ -161,11 +162,12 @@ async def test_a_server_that_cannot_prove_its_name_hears_nothing(
         assert reason in ours.why_unreachable(flow)
         assert ours.counters.handshakes_failed == 1
         assert ours.snapshot()["connections"] == 0
+        row(20, f"a server that is {case}", accepted=0, reason=reason)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_servers_of_old_versions_are_refused(
-    version: str, authorities: Any, open_tls: Any, inbox: Any, until: Any
+    version: str, authorities: Any, open_tls: Any, inbox: Any, until: Any, row: Row
 ) -> None:
     good = authorities("good")
     ours = open_tls(identity(good.issue("us.example"), trusted=good.file), inbox)
@@ -174,6 +176,7 @@ async def test_servers_of_old_versions_are_refused(
         flow = await attempt(server, ours, inbox, until)
         assert server.received == b""
         assert "TLS handshake" in ours.why_unreachable(flow)
+        row(20, f"a server of TLS {version}", accepted=0, reason=ours.why_unreachable(flow))
 
 
 async def test_a_server_that_speaks_plain_text_is_refused(
@@ -285,7 +288,7 @@ async def test_messages_answers_and_pings_of_a_phone(
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_phones_of_old_versions_are_refused(
-    version: str, authorities: Any, open_tls: Any, inbox: Any
+    version: str, authorities: Any, open_tls: Any, inbox: Any, row: Row
 ) -> None:
     good = authorities("good")
     ours = open_tls(identity(good.issue("us.example")), inbox)
@@ -297,11 +300,12 @@ async def test_phones_of_old_versions_are_refused(
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection(*ours.local, ssl=context, server_hostname="us.example")
     assert ours.counters.handshakes_failed == 1
+    row(20, f"a telephone of TLS {version}", accepted=0)
 
 
 @pytest.mark.parametrize("who", ["nobody", "stranger", "ours"])
 async def test_where_client_certificates_are_asked_for_only_ours_will_do(
-    who: str, authorities: Any, open_tls: Any, inbox: Any, until: Any
+    who: str, authorities: Any, open_tls: Any, inbox: Any, until: Any, row: Row
 ) -> None:
     good, other = authorities("good"), authorities("other")
     ours = open_tls(identity(good.issue("us.example"), clients=good.file), inbox)
@@ -323,6 +327,7 @@ async def test_where_client_certificates_are_asked_for_only_ours_will_do(
             await writer.wait_closed()
     assert bool(inbox.messages) == (who == "ours")
     assert ours.counters.handshakes_failed == (who != "ours")
+    row(20, f"client certificate of {who}", accepted=len(inbox.messages))
 
 
 async def test_a_client_that_sends_no_name_gets_our_certificate(
