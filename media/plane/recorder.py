@@ -38,6 +38,8 @@ _MODE = 0o640
 _DATA_OCTETS_MAX = (1 << 32) - 4096
 _GAP_S_MAX = 3_600.0
 PAUSED, RESUMED = "paused", "resumed"
+_CUT = 8_192
+"""Octets of samples given up where a full disk has no room to say that it is full."""
 _ULAW_SILENCE = b"\xff"
 _MARKS_MAX = 1_000
 _RATE_AT = 24
@@ -145,23 +147,38 @@ class RecordingFile:
         self.failed = f"disk: {error.strerror}"
 
     def close(self, marks: Sequence[wav.Mark] = ()) -> None:
-        """Cut off half a frame, add the marks, say how long it is, close."""
+        """Cut off half a frame, add the marks, one more where the disk has failed, say how long it
+        is, close."""
         if self._descriptor < 0:
             return
-        try:
-            end = self._format.header_octets + self._octets
-            os.ftruncate(self._descriptor, end)
-            last = self.frames
-            trailer = wav.marks([wav.Mark(min(mark.frame, last), mark.label) for mark in marks])
-            pad = b"\0" * (self._octets & 1)
-            if pad or trailer:
-                os.pwrite(self._descriptor, pad + trailer, end)
-            header = wav.header(self._format, self._octets, len(trailer))
-            os.pwrite(self._descriptor, header, 0)
-        except OSError as error:
-            self._fail(error)
+        failed = self.failed
+        if not self._complete(marks) and self._octets > _CUT:
+            # The mark that says why the recording ends is worth more than its last moment.
+            self._octets -= _CUT - _CUT % self._format.octets_per_frame
+            self._complete(marks)
+        self.failed = failed or self.failed
         os.close(self._descriptor)
         self._descriptor = -1
+
+    def _complete(self, marks: Sequence[wav.Mark]) -> bool:
+        """Write what stands behind the samples; False where it does not fit."""
+        end, last = self._format.header_octets + self._octets, self.frames
+        kept = [wav.Mark(min(mark.frame, last), mark.label) for mark in marks]
+        if self.failed:
+            kept = [*kept[: _MARKS_MAX - 1], wav.Mark(last, self.failed)]
+        trailer = wav.marks(kept)
+        behind = b"\0" * (self._octets & 1) + trailer
+        try:
+            os.ftruncate(self._descriptor, end)
+            if behind and os.pwrite(self._descriptor, behind, end) < len(behind):
+                os.ftruncate(self._descriptor, end)
+                self.failed = self.failed or "disk: no room for the marks"
+                return False
+            os.pwrite(self._descriptor, wav.header(self._format, self._octets, len(trailer)), 0)
+        except OSError as error:
+            self._fail(error)
+            return False
+        return True
 
 
 @dataclass(slots=True)

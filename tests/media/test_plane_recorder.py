@@ -255,6 +255,8 @@ def test_full_disk_stops_the_recording_with_what_there_is(tmp_path, monkeypatch)
     file.close()
     assert file.failed == "disk: No space left on device"
     assert sides(str(tmp_path / "x.wav")).shape == (2, 1000)
+    with open(tmp_path / "x.wav", "rb") as wave:
+        assert wav.read_marks(wave) == [wav.Mark(1000, "disk: No space left on device")]
 
 
 def test_a_file_goes_on_where_another_worker_left_it(tmp_path):

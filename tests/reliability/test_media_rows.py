@@ -1,4 +1,5 @@
-"""Rows 24 to 30 of the reliability programme: who may be heard, and what a bad network does to sound.
+"""Rows 24 to 30 of the reliability programme, and what row 48 asks of recordings: who may be heard, and what
+a bad network and a full disk do to sound.
 
 On virtual time, with an engine on a network in memory; the long twins of rows 24 and 27 are `soak`.
 """
@@ -27,6 +28,7 @@ from media.protocol import (
 )
 from media.wire import srtp
 from softswitch.sip.sdp import reflects
+from tests.disks import small_disk
 from tests.media.conftest import Talker, World
 from tests.rows import Row
 
@@ -416,3 +418,62 @@ def test_row_30_media_is_not_sent_to_ourselves_or_a_crowd(tmp_path: Path, row: R
     )
     assert refused == FORBIDDEN
     assert sent_after == 0
+
+
+@pytest.mark.parametrize("ulaw", [False, True])
+def test_row_48_recordings_on_a_full_disk(tmp_path: Path, row: Row, ulaw: bool) -> None:
+    with small_disk(tmp_path / "disk") as resize:
+        directory = tmp_path / "disk" / "recordings"
+        directory.mkdir()
+        world = World(directory)
+        talkers = []
+        for number in range(6):
+            one, two = 2 * number + 1, 2 * number + 2
+            for stream in (one, two):
+                host = f"10.0.{stream}.1"
+                world.open(stream, (host, 4000), port_id=2 * stream % PORTS, signalled_host=host)
+                talkers.append(
+                    (Talker((host, 4000), ssrc=stream), 2 * stream % PORTS),
+                )
+            world.do(Connect(one, two))
+            world.do(StartRecording(number, one, two, f"{number}.wav", ulaw=ulaw))
+        relayed = ticks = 0
+        full_at = None
+        while ticks < (1500 if ulaw else 800):
+            for talker, port_id in talkers:
+                world.hear(talker, port_id=port_id)
+            world.engine.poll(world.now_s)
+            world.now_s += STEP_S
+            ticks += 1
+            relayed += len(world.sent())
+            if full_at is None and world.events_of(RecordingStopped):
+                full_at = ticks
+        stopped = world.events_of(RecordingStopped)
+        marked = valid = 0
+        for event in stopped:
+            with open(event.path, "rb") as file:
+                marks = wav.read_marks(file)
+                marked += marks == [wav.Mark(event.frames, event.reason)]
+                file.seek(0)
+                _, sides = wav.read(file)
+                valid += sides.shape == (2, event.frames)
+        row(
+            48,
+            f"recordings on a disk of 1 MiB{', u-law' if ulaw else ''}",
+            recordings=6,
+            stopped=len(stopped),
+            marked=marked,
+            valid=valid,
+            full_after_s=round(STEP_S * (full_at or 0), 1),
+            packets_lost=12 * ticks - relayed,
+        )
+        assert {event.reason for event in stopped} == {"disk: No space left on device"}
+        assert len(stopped) == marked == valid == 6
+        assert relayed == 12 * ticks, "the calls go on, and nothing of them is lost"
+        assert world.engine.snapshot()["slots"] == 0
+        resize("8m")
+        world.do(StartRecording(9, 1, 2, "9.wav"))
+        world.run(1.0)
+        world.do(StopRecording(9))
+        world.engine.poll(world.now_s + 0.2)
+        assert world.events_of(RecordingStopped)[-1].reason == "stopped", "there is room again"

@@ -14,10 +14,9 @@ import io
 import json
 import logging
 import os
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from softswitch.store.customers import Profile
 from softswitch.store.migrate import HEAD, migrate
 from softswitch.store.sheet import Sheet, to_csv, to_xlsx
 from softswitch.store.tickets import Matter
+from tests.disks import small_disk
 
 FAULT_S = float(os.environ.get("FAULT_S", "1"))
 RATE = 50  # calls a second while something fails
@@ -97,23 +97,6 @@ async def alarm(tools: Any) -> float:
 
 
 # -- row 48 ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def small_disk(directory: Path) -> Iterator[Callable[[str], None]]:
-    """A file system of 1 MiB, and how to give it another size."""
-    directory.mkdir()
-
-    def mount(*options: str) -> int:
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", str(directory)]
-        return subprocess.run(command, capture_output=True, check=False).returncode
-
-    if mount("size=1m") != 0:
-        pytest.skip("a file system cannot be mounted here; run as root")
-    try:
-        yield lambda size: (mount("remount", f"size={size}"), None)[1]
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True, capture_output=True)
 
 
 async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) -> None:
