@@ -36,7 +36,11 @@ def overview(
         "workers": _worker_rows(switch, loads),
         "tables": switch.control.snapshot(),
         "recordings": switch.recordings.snapshot(),
-        "apps": {**switch.catalogue.snapshot(), **switch.phone_requests.snapshot()},
+        "apps": {
+            **switch.catalogue.snapshot(),
+            **switch.phone_requests.snapshot(),
+            **switch.registrar.snapshot(),
+        },
         "acd": switch.centre.snapshot(),
         "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
         "queues": switch.centre.queue_desk.rows(),

@@ -21,6 +21,7 @@ from softswitch.apps.call_desk import CallDesk
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
+from softswitch.apps.phone_care import PhoneCare
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
 from softswitch.apps.sound_checks import make_sounds
@@ -34,7 +35,7 @@ from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.line import LINE_CHANGED, Lines
 from softswitch.call.trunks import TrunkRecord, Trunks
-from softswitch.call.wiring import Wiring
+from softswitch.call.wiring import MediaPolicy, Wiring
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
@@ -239,7 +240,9 @@ class Switch:
         )
         for transport in transports:
             self.driver.attach(transport)
-        self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at))
+        uniform = chance(environment.token)
+        care = PhoneCare(office, self.stack, environment.clock, uniform, self.driver.pump)
+        self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at), care)
         self.driver.sieve = self.gatekeeper.hears
         for transport in transports:
             if isinstance(transport, UdpTransport):
@@ -257,10 +260,9 @@ class Switch:
             flow_to=self.driver.flow_to,
             why_unreachable=self.driver.why_unreachable,
             random=key_source(environment.token),
-            srtp=_srtp_policies(office),
+            media=_media_policies(office),
             codecs=_codecs(office),
         )
-        uniform = chance(environment.token)
         self.trunk_care = TrunkCare(
             self.trunks,
             self.stack,
@@ -323,11 +325,12 @@ class Switch:
         """Go on with another office. What is only read is read from the new one at once (`FromOffice`);
         told are those that keep something of their own: what a call stands on stays until it ends."""
         self.office = self.wiring.office = self.desk.office = office
-        self.wiring.srtp = _srtp_policies(office)
+        self.wiring.media = _media_policies(office)
         self.dialplan.use_office(office)
         self.lines.use_office(office)
         for extension in self.gatekeeper.use_office(office):
             self.registrar.revoke(extension)
+        self.registrar.use_office(office)
         self.trunk_care.use_trunks(*self.trunks.use_office(office))
         self.centre.use_office(office)
         if self.clerk is not None:
@@ -434,7 +437,7 @@ class Switch:
                     self.driver.prove(flow)  # the gate has let its sender in
         match event:
             case sip_events.ResponseReceived() | sip_events.RequestFailed():
-                if self.trunk_care.handle(event, now_s):
+                if self.trunk_care.handle(event, now_s) or self.registrar.answered(event):
                     return
         if self.control.handle_sip(event, now_s) or self.phone_requests.handle(event, now_s):
             return
@@ -555,6 +558,13 @@ def _codecs(office: Office) -> tuple[str, ...]:
     return wanted or ("PCMA",)
 
 
-def _srtp_policies(office: Office) -> dict[str, str]:
-    phones = {f"extension:{e.number}": e.srtp for e in office.extensions}
-    return {**phones, **{f"trunk:{t.name}": t.srtp for t in office.trunks}}
+def _media_policies(office: Office) -> dict[str, MediaPolicy]:
+    phones = {
+        f"extension:{e.number}": MediaPolicy(e.srtp, by_source=True, inband=e.dtmf == "inband")
+        for e in office.extensions
+    }
+    trunks = {
+        f"trunk:{t.name}": MediaPolicy(t.srtp, by_source=t.media_from == "source")
+        for t in office.trunks
+    }
+    return {**phones, **trunks}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from softswitch.call.endpoint import PhoneEndpoint
 from softswitch.call.identity import PhoneIdentity
 from softswitch.sip.effects import SetTimer, TimerFired
-from softswitch.sip.events import RequestReceived
+from softswitch.sip.events import RequestFailed, RequestReceived, ResponseReceived
 from softswitch.sip.flow import Flow
 from softswitch.sip.registration import (
     Answer,
@@ -26,7 +26,9 @@ from softswitch.sip.registration import (
 )
 
 if TYPE_CHECKING:
+    from softswitch.apps.phone_care import Phone, PhoneCare
     from softswitch.clock import Clock
+    from softswitch.config import Office
     from softswitch.sip.stack import SipStack
 
 _log = logging.getLogger("softswitch.registrar")
@@ -38,15 +40,21 @@ OnChange = Callable[[str, bool], None]
 class Registrar:
     """Feeds `Bindings` and performs its effects.
 
-    Parameters: `own_addresses` are (host, port) pairs that no Contact may name. The gate has proven
-    the sender to be the extension it registers.
+    Parameters: `own_addresses` are (host, port) pairs that no Contact may name; `care` asks the telephones
+    whether they are there. The gate has proven the sender to be the extension it registers.
     """
 
     def __init__(
-        self, stack: SipStack, clock: Clock, own_addresses: frozenset[tuple[str, int]]
+        self,
+        stack: SipStack,
+        clock: Clock,
+        own_addresses: frozenset[tuple[str, int]],
+        care: PhoneCare,
     ) -> None:
         self._stack = stack
         self._clock = clock
+        self._care = care
+        care.on_change = self._answers
         self._bindings = Bindings(RegistrationPolicy(own_addresses=own_addresses))
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[OnChange] = []
@@ -62,17 +70,44 @@ class Registrar:
             return
         aor = event.identity.extension
         self._feed(RegisterArrived(aor, event.request, event.flow), now_s, event.handle)
+        for binding in self._bindings.contacts(aor, now_s):
+            if binding.flow == event.flow:
+                self._care.heard(aor, binding)
+
+    def use_office(self, office: Office) -> None:
+        """Ask telephones as this office says from now on."""
+        self._care.use_office(office, self._all(self._clock.monotonic_s()))
+
+    def _all(self, now_s: float) -> list[tuple[str, Binding]]:
+        return [
+            (aor, binding)
+            for aor in self._bindings.addresses_of_record()
+            for binding in self._bindings.contacts(aor, now_s)
+        ]
 
     def flow_lost(self, flow: Flow) -> None:
         """A stream connection has closed: who registered over it is gone."""
         self._feed(FlowLost(flow), self._clock.monotonic_s(), None)
 
     def endpoints(self, extension: str) -> tuple[PhoneEndpoint, ...]:
-        """The registered phones of an extension, best first."""
+        """The registered phones of an extension, best first, without those that have fallen silent."""
         found = self._bindings.contacts(extension, self._clock.monotonic_s())
-        return tuple(_endpoint(extension, binding) for binding in found)
+        there = (b for b in found if self._care.is_reachable(extension, b))
+        return tuple(_endpoint(extension, binding) for binding in there)
+
+    def answered(self, event: ResponseReceived | RequestFailed) -> bool:
+        """The end of a request; False when it was not one of ours."""
+        return self._care.answered(event)
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        """Sizes of the tables."""
+        return {"registrar": self._bindings.snapshot(), "phone_care": self._care.snapshot()}
 
     def close(self) -> None:
+        self._care.close()
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,9 +122,9 @@ class Registrar:
                 "transport": binding.flow.transport,
                 "user_agent": binding.user_agent,
                 "expires_s": binding.expires_at_s - now_s,
+                **self._care.shown(aor, binding),
             }
-            for aor in self._bindings.addresses_of_record()
-            for binding in self._bindings.contacts(aor, now_s)
+            for aor, binding in self._all(now_s)
         ]
 
     def revoke(self, extension: str) -> None:
@@ -115,17 +150,22 @@ class Registrar:
                         )
                 case Bound():
                     _log.info("%s registered at %s", effect.aor, effect.binding.contact)
+                    self._care.watch(effect.aor, effect.binding)
                     self._tell(effect.aor, True)
                 case Unbound():
                     _log.info("%s is gone: %s", effect.aor, effect.because.value)
-                    self._tell(effect.aor, bool(self._bindings.contacts(effect.aor, now_s)))
+                    self._care.forget(effect.aor, effect.binding)
+                    self._tell(effect.aor, bool(self.endpoints(effect.aor)))
                 case SetTimer():
                     self._arm(effect)
                 case _:
                     assert_never(effect)
 
+    def _answers(self, phone: Phone) -> None:
+        self._tell(phone.extension, bool(self.endpoints(phone.extension)))
+
     def _arm(self, effect: SetTimer) -> None:
-        self.close()
+        self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(
             effect.after_s, self._expire, TimerFired(effect.name)
         )

@@ -278,7 +278,6 @@ class Dialling:
             flow=Flow(*endpoint.flow_key),
             from_=NameAddr(str(caller), shown.name or None),
             to=NameAddr(str(callee), None),
-            media_by_source=True,
             headers=self._diversion(call),
         )
 

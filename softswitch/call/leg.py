@@ -41,11 +41,7 @@ _INVITE_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class LegPlan:
-    """Everything needed to call one endpoint.
-
-    `media_by_source`: the peer may sit behind a NAT, so its RTP may come from any port of the address
-    that its signalling came from (symmetric RTP); otherwise only from where its SDP says.
-    """
+    """Everything needed to call one endpoint."""
 
     label: str
     target: str
@@ -55,7 +51,6 @@ class LegPlan:
     credentials: Credentials | None = None
     permitted_hosts: frozenset[str] = frozenset()
     follow_contact: bool = False
-    media_by_source: bool = False
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -72,10 +67,9 @@ class Leg:
         "_call",
         "_flow",
         "_local",
-        "_media_by_source",
         "_offer",
         "_offer_keys",
-        "_srtp",
+        "_policy",
         "_unreadable",
         "_wiring",
         "answered",
@@ -96,15 +90,12 @@ class Leg:
         leg_id: int,
         label: str,
         flow: Flow,
-        *,
-        media_by_source: bool,
     ) -> None:
         self._wiring = wiring
         self._call: Call | None = call
         self._flow = flow
-        self._media_by_source = media_by_source
         self._unreadable = False
-        self._srtp = wiring.srtp.get(label, "allow")
+        self._policy = wiring.media_policy(label)
         self._offer_keys: tuple[str, ...] = ()
         self._answer_keys: tuple[str, str] | None = None
         self._offer: SessionDescription | None = None
@@ -124,7 +115,7 @@ class Leg:
     def nobody(cls, wiring: Wiring, call: Call) -> Leg:
         """Stands for the caller of a call that the office begins, until somebody has answered it."""
         nowhere = Flow("udp", ("0.0.0.0", 0), ("0.0.0.0", 0))
-        return cls(wiring, call, 0, "nobody", nowhere, media_by_source=False)
+        return cls(wiring, call, 0, "nobody", nowhere)
 
     @property
     def codec(self) -> str | None:
@@ -145,8 +136,7 @@ class Leg:
         cls, wiring: Wiring, call: Call, leg_id: int, event: InviteReceived, *, label: str
     ) -> Leg:
         """The caller's leg. An unreadable offer is kept for `offer_problem` to tell."""
-        by_source = label.startswith("extension:")
-        leg = cls(wiring, call, leg_id, label, event.flow, media_by_source=by_source)
+        leg = cls(wiring, call, leg_id, label, event.flow)
         leg.session = event.session
         if event.sdp is not None:
             try:
@@ -225,7 +215,7 @@ class Leg:
                 session_id=self.leg_id,
                 previous=self._local,
                 prefer_ours=prefer is not None,
-                srtp=self._srtp,
+                srtp=self._policy.srtp,
                 choose_crypto=self._choose_keys,
                 ssrc=stream.ssrc,
             )
@@ -251,7 +241,7 @@ class Leg:
 
         Raises `MediaError` or `LocalProtocolError` when a limit is reached; nothing is left behind.
         """
-        leg = cls(wiring, call, leg_id, plan.label, plan.flow, media_by_source=plan.media_by_source)
+        leg = cls(wiring, call, leg_id, plan.label, plan.flow)
         leg._make_offer(prefer, plan.flow.remote[0])
         assert leg._local is not None
         try:
@@ -278,7 +268,7 @@ class Leg:
     def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
         stream = self._open_stream(signalled_host)
         codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
-        if self._srtp == "require" and not self._offer_keys:
+        if self._policy.srtp == "require" and not self._offer_keys:
             random = self._wiring.random
             self._offer_keys = tuple(
                 str(make_crypto(tag, suite, random(_SRTP_KEY_OCTETS)))
@@ -420,7 +410,7 @@ class Leg:
         return self.stream
 
     def _signalled_host(self, remote: SessionDescription) -> str | None:
-        if self._media_by_source:
+        if self._policy.by_source:
             return self._flow.remote[0]
         hosts = (remote.host_of(line) for line in remote.media if line.kind == "audio")
         return next(hosts, None)
@@ -434,9 +424,10 @@ class Leg:
         audio, stream = self._audio, self.stream
         assert audio is not None
         assert stream is not None
-        # Behind a NAT the address in SDP is not the one packets come from: then, and only for
-        # phones, any port of the address that signals is believed (RFC 4961; RTP bleed otherwise).
-        nat = self._media_by_source and audio.remote_host != self._flow.remote[0]
+        # Behind a NAT the address in SDP is not the one packets come from: then, and only for phones and
+        # trunks that ask for it, any port of the address that signals is believed (RFC 4961; RTP
+        # bleed otherwise).
+        nat = self._policy.by_source and audio.remote_host != self._flow.remote[0]
         self._wiring.plane.configure(
             stream.stream_id,
             StreamParams(
@@ -464,7 +455,9 @@ class Leg:
 
     def _listens_for_digits(self) -> bool:
         """Digits that come as sound are looked for only where an application waits for them: between two
-        phones they are part of what is relayed."""
+        phones they are part of what is relayed, unless the office says that the phone has no other keys."""
+        if self._policy.inband:
+            return True
         audio, call = self._audio, self._call
         if audio is None or audio.dtmf_payload_type is not None or call is None:
             return False

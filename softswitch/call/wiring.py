@@ -17,14 +17,31 @@ if TYPE_CHECKING:
     from softswitch.sip.stack import SipStack
 
 
+@dataclass(frozen=True, slots=True)
+class MediaPolicy:
+    """How the media of an endpoint is treated.
+
+    `srtp`: "off", "allow", "require". `by_source`: the peer may sit behind a NAT, so its RTP may come from
+    any port of the address that its signalling came from (symmetric RTP); otherwise only from where its
+    SDP says. `inband`: its keys come as sound, and are listened for in every call.
+    """
+
+    srtp: str = "allow"
+    by_source: bool = False
+    inband: bool = False
+
+
+_PHONE, _OTHER = MediaPolicy(by_source=True), MediaPolicy()
+
+
 @dataclass(slots=True)
 class Wiring:
     """Handed to every leg and machine adapter by the composition root.
 
     `pump` sends what the stack wants sent after a command from outside one of its events; `flow_to`
     gives the flow to an address over a transport, where a server of a name is (TLS); `why_unreachable`
-    says what the last connection there failed by; `random(octets)` is for keys; `srtp` is the policy by
-    endpoint label ("off", "allow", "require").
+    says what the last connection there failed by; `random(octets)` is for keys; `media` is the policy by
+    endpoint label.
     """
 
     office: Office
@@ -36,10 +53,14 @@ class Wiring:
     pump: Callable[[], None]
     flow_to: Callable[[tuple[str, int], str, str], Flow]
     random: Callable[[int], bytes]
-    srtp: Mapping[str, str] = field(default_factory=dict)
+    media: Mapping[str, MediaPolicy] = field(default_factory=dict)
     why_unreachable: Callable[[Flow], str] = field(default=lambda _: "")
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def media_policy(self, label: str) -> MediaPolicy:
+        """How the media of an endpoint is treated; also of one that is in the office no more."""
+        return self.media.get(label, _PHONE if label.startswith("extension:") else _OTHER)
 
     def next_number(self) -> int:
         """A number that nothing else in this process has: legs, plays, recordings, calls."""

@@ -104,9 +104,12 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         live.add_row(
             call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
         )
-    phones = Table("extension", "contact", "expires", title="Registrations", title_justify="left")
+    phones = Table(title="Registrations", title_justify="left")
+    for name in ("extension", "contact", "expires", "answers"):
+        phones.add_column(name)
     for entry in answer["registrations"]:
-        phones.add_row(entry["extension"], entry["contact"], f"{entry['expires_s']:.0f} s")
+        expires = f"{entry['expires_s']:.0f} s"
+        phones.add_row(entry["extension"], entry["contact"], expires, _answers(entry))
     trunks = Table(title="Trunks", title_justify="left")
     for name in ("trunk", "address", "state", "registration", "calls", "refused"):
         trunks.add_column(name)
@@ -138,6 +141,12 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         *tables,
         *(t for t in (live, *centre, phones, lines, trunks, workers, bans) if t.row_count),
     ]
+
+
+def _answers(entry: dict[str, Any]) -> str:
+    if entry["reachable"] is None:
+        return ""
+    return f"in {entry['round_trip_ms']:.0f} ms" if entry["reachable"] else "no: unreachable"
 
 
 def _shown(value: bool | str) -> str:

@@ -25,6 +25,7 @@ from softswitch.config.values import (
     Permission,
     Pin,
     Prompt,
+    Qualify,
     Seconds,
     Section,
     SourceAddress,
@@ -74,6 +75,8 @@ class Extension(Section):
     outside_calls: int = Field(default=10, ge=0, le=100_000)
     international_per_h: int = Field(default=20, ge=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"
+    qualify: Qualify | None = None
+    dtmf: Literal["auto", "inband"] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +171,7 @@ class Trunk(Section):
     max_calls_per_s: float = Field(default=10.0, gt=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"
     health_check_s: float = Field(default=30.0, ge=0, le=86_400)
+    media_from: Literal["sdp", "source"] = "sdp"
     asserted_identity: bool = True
     diversion: Literal["diversion", "history-info", "none"] = "diversion"
 

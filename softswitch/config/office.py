@@ -19,6 +19,7 @@ from softswitch.config.values import (
     Name,
     PortRange,
     Ports,
+    Qualify,
     Section,
     one_text,
     parse_collector,
@@ -115,6 +116,8 @@ class Sip(Section):
     connections: int = Field(default=4096, ge=1, le=100_000)
     connections_per_source: int = Field(default=64, ge=1, le=100_000)
     origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
+    qualify: Qualify = "nat"
+    qualify_s: float = Field(default=25.0, ge=5, le=3600)
 
 
 class Tls(Section):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel as _BaseModel
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
@@ -99,6 +99,8 @@ Outside = Annotated[
 Code = Annotated[str, text_like(r"[*#][0-9*#]{1,7}", '* or # and up to 7 more keys, as in "*43"')]
 Key = Annotated[str, text_like(r"[0-9*#]", "one key of the phone: 0-9, * or #")]
 Pin = Annotated[str, text_like(r"[0-9]{4,12}", "4 to 12 digits in quotes")]
+Qualify = Literal["off", "nat", "all"]
+"""Which telephones are asked by OPTIONS whether they are there."""
 Password = Annotated[str, BeforeValidator(_check_password), Field(max_length=128, repr=False)]
 Permission = Annotated[
     str,

@@ -408,6 +408,7 @@ async def test_a_phone_behind_a_nat_is_called_on_its_flow_and_its_media_is_found
         await back.answered()
         back.hang_up()
         await back.ended()
+        await inside.unregister()  # else it is asked whether it is still there, for ever
         await world.settle()
 
 

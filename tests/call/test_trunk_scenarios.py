@@ -9,7 +9,8 @@ import pytest
 from softswitch.call.trunk_health import Condition
 from softswitch.sim.behaviour import answer, reject
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World, small_office
+from softswitch.sim.trunk import VirtualTrunk
+from softswitch.sim.world import EXCHANGE, World, small_office
 from softswitch.sip.digest import Authenticator, ha1
 from softswitch.sip.gate import Admitted, Refuse
 from softswitch.transport.targets import Srv
@@ -414,4 +415,29 @@ async def test_the_number_that_a_trunk_asserts_is_the_callers(headers, shown):
         assert (await phone.incoming()).invite.request.from_.uri.user == shown
         call.hang_up()
         await call.ended()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("media_from", ["sdp", "source"])
+async def test_sound_of_a_carrier_behind_a_nat(media_from):
+    """Only where the office says so is any port of the address that signals believed, as of telephones."""
+    office = small_office().replace('"10.0.1.1:5060"', '"10.0.1.1"')
+    office = office.replace("health_check_s", f'media_from = "{media_from}"\nhealth_check_s')
+    async with World(61, office=office) as world:
+        callee = await world.phone("1001")
+        nat = world.network.nat("10.0.1.1")
+        options = {"name": "carrier-1", "server": EXCHANGE, "host": "192.168.5.5", "port": 5060}
+        carrier = VirtualTrunk(nat, sound=False, **options)
+        await carrier.open()
+        call = await carrier.call("+861000", from_user="+8613800000001")
+        await call.answered()
+        await callee.incoming()
+        params = world.media.stream_at(call.agreed.remote[1]).params
+        assert params.remote[0] == "192.168.5.5"
+        assert params.nat is (media_from == "source")
+        assert params.signalled_host == ("10.0.1.1" if media_from == "source" else None)
+        call.hang_up()
+        await asyncio.sleep(70)
+        await carrier.close()
         await world.settle()

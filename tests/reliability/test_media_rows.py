@@ -109,6 +109,7 @@ def bleed(world: World, calls: int, *, nat: bool, same_host: bool) -> dict[str, 
 def test_row_24_rtp_bleed(tmp_path: Path, row: Row, nat: bool, same_host: bool) -> None:
     figures = bleed(World(tmp_path, streams_max=64), 200, nat=nat, same_host=same_host)
     name = (
+        # NAT: telephones, and trunks with media_from = "source".
         "RTP bleed, " + ("NAT" if nat else "no NAT") + (", sprayer behind it" if same_host else "")
     )
     row(24, name, calls=200, **figures)

@@ -20,6 +20,18 @@ router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["office"])
 ExtensionNumber = Annotated[str, Path(pattern=r"^[0-9]{1,32}$", examples=["1001"])]
 
 
+class PhoneShown(Output):
+    """A telephone that has registered."""
+
+    contact: str = Field(examples=["sip:1001@192.168.1.20:5060"])
+    address: str = Field(description="Where it signals from.", examples=["203.0.113.9:40001"])
+    transport: str
+    user_agent: str
+    expires_s: float
+    reachable: bool | None = Field(description="Answers OPTIONS; null: not asked, or not yet.")
+    round_trip_ms: float | None = Field(description="Of its last answer.")
+
+
 class ExtensionShown(Output):
     """A number with an account that phones register for."""
 
@@ -28,6 +40,7 @@ class ExtensionShown(Output):
     permissions: list[str] = Field(examples=[["internal", "local"]])
     voicemail: bool
     registered: list[str] = Field(description="Contacts of the phones that are there now.")
+    phones: list[PhoneShown]
 
 
 class LineShown(Output):
@@ -122,9 +135,10 @@ async def list_extensions(
 ) -> Page[ExtensionShown]:
     """Extensions, in the order of the file."""
     now_s = service.clock.monotonic_s()
-    contacts: dict[str, list[str]] = {}
+    phones: dict[str, list[PhoneShown]] = {}
     for row in service.switch.registrar.rows(now_s):
-        contacts.setdefault(str(row["extension"]), []).append(str(row["contact"]))
+        shown = PhoneShown(**{key: row[key] for key in PhoneShown.model_fields})
+        phones.setdefault(str(row["extension"]), []).append(shown)
     start = int_cursor(cursor) or 0
     found = service.office.extensions[start : start + limit]
     items = [
@@ -133,7 +147,8 @@ async def list_extensions(
             name=extension.name,
             permissions=list(extension.permissions),
             voicemail=extension.voicemail is not None,
-            registered=contacts.get(extension.number, []),
+            registered=[phone.contact for phone in phones.get(extension.number, [])],
+            phones=phones.get(extension.number, []),
         )
         for extension in found
     ]

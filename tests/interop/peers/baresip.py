@@ -58,7 +58,7 @@ class Baresip:
     `register` None to try without waiting for success, False not at all: with `sip_port`, that of a trunk, it
     is a subscriber `number` of that carrier; with `srtp` it speaks nothing but SRTP with
     keys in SDP; with `loopback` its SDP names the address that it sends from, else that of the machine, as
-    behind a NAT.
+    behind a NAT; a carrier's does with `behind_nat`.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Baresip:
         srtp: bool = False,
         sip_port: int | None = None,
         loopback: bool = False,
+        behind_nat: bool = False,
     ) -> None:
         program = require("baresip", "baresip-core")
         self.number, self.server = number, server
@@ -107,7 +108,7 @@ class Baresip:
             f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20"
             f"{';mediaenc=srtp-mand' if srtp else ''}\n"
         )
-        if sip_port is not None:
+        if sip_port is not None and not behind_nat:
             # A carrier is believed where its SDP says that its media is: here, and nowhere else.
             config += f"net_interface {HOST}\n"
         (directory / "config").write_text(config)

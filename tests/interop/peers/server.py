@@ -55,6 +55,8 @@ class OfficeFile:
     rtp_ports: int = 400
     workers: int = 1
     tls_port: int = 0  # 0: no TLS
+    sip_more: str = ""  # further lines of [sip]
+    extension_more: dict[str, str] = field(default_factory=dict)  # and of extensions, by number
 
     def _listeners(self) -> str:
         at = [f"udp://{HOST}:{self.sip_port}", f"tcp://{HOST}:{self.sip_port}"]
@@ -64,7 +66,7 @@ class OfficeFile:
     def toml(self) -> str:
         sections = [
             '[office]\nname = "Interop"\ndomain = "interop.example"\n',
-            f"[sip]\nlisten = [{self._listeners()}]\n",
+            f"[sip]\nlisten = [{self._listeners()}]\n{self.sip_more}\n",
             f'[media]\naddress = "{HOST}"\n'
             f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
             f"workers = {self.workers}\n",
@@ -74,7 +76,7 @@ class OfficeFile:
         ]
         sections += [
             f'[[extension]]\nnumber = "{number}"\nname = "Phone {number}"\n'
-            f'password = "{password_of(number)}"\n'
+            f'password = "{password_of(number)}"\n{self.extension_more.get(number, "")}\n'
             for number in self.extensions
         ]
         sections += [trunk.toml() for trunk in self.trunks]
