@@ -152,15 +152,16 @@ class OfficeBook:
     async def add(self, actor: str, section: str, values: dict[str, Any]) -> Listed:
         """A new entry, used at once. Raises `BadEntry`, `Conflict`, `StoreError`."""
         async with self._lock:
-            name = name_in(section, values)
-            if name and any(each.name == name for each in self.listed(section)):
-                raise Conflict(f"there is a {section.replace('_', ' ')} {name} already")
-            fresh = OverlayEntry(section, name, values)
-            office = await self._checked(self.file, [*_overlay(self._entries), fresh], fresh)
+            name, office = await self._with(section, values)
             entry = await self._opened().office_entries.add(actor, section, name, values)
             self._entries = [*self._entries, entry]
             self._take(self.file, office)
             return Listed(section, entry.name, values, entry)
+
+    async def check(self, section: str, values: dict[str, Any]) -> None:
+        """Whether `add` would take it. Raises as that, and changes nothing."""
+        async with self._lock:
+            await self._with(section, values)
 
     async def change(
         self, actor: str, section: str, name: str, patch: dict[str, Any], version: int | None
@@ -241,6 +242,14 @@ class OfficeBook:
                 raise BadEntry(own) from None
             raise Conflict("; ".join(str(problem) for problem in error.problems)) from None
         return office
+
+    async def _with(self, section: str, values: dict[str, Any]) -> tuple[str, Office]:
+        """The name of a new entry, and the office with it."""
+        name = name_in(section, values)
+        if name and any(each.name == name for each in self.listed(section)):
+            raise Conflict(f"there is a {section.replace('_', ' ')} {name} already")
+        fresh = OverlayEntry(section, name, values)
+        return name, await self._checked(self.file, [*_overlay(self._entries), fresh], fresh)
 
     def _own(self, section: str, name: str) -> OfficeEntry:
         found = self.find(section, name)

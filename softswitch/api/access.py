@@ -106,6 +106,7 @@ ACCESS: dict[str, Access] = {
         POST /calls/live/{call_id}/supervise supervisor
         POST /calls/live/{call_id}/requeue supervisor
         POST /calls/live/{call_id}/assign supervisor
+        PUT /calls/live/{call_id}/priority supervisor
         """,
     ),
     **_table(
@@ -123,6 +124,8 @@ ACCESS: dict[str, Access] = {
         "agents",
         """
         GET /queues agent
+        GET /queues/{queue} agent
+        GET /queues/{queue}/waiting supervisor
         GET /agents agent
         GET /agents/{agent_id} agent
         PUT /agents/{agent_id}/state agent
@@ -134,12 +137,14 @@ ACCESS: dict[str, Access] = {
         GET /skills agent
         GET /callbacks supervisor
         POST /callbacks agent
+        GET /callbacks/{callback_id} supervisor
         DELETE /callbacks/{callback_id} supervisor
         """,
     ),
     **_table(
         "voicemails",
         """
+        GET /voicemails agent
         GET /voicemails/{box} agent
         GET /voicemails/{box}/{message_id} agent
         PATCH /voicemails/{box}/{message_id} agent
@@ -188,6 +193,10 @@ ACCESS: dict[str, Access] = {
         GET /extensions/{number} agent
         PUT /extensions/{number}/line agent
         GET /trunks supervisor
+        GET /trunks/{name} supervisor
+        GET /hours agent
+        GET /regions agent
+        GET /regions/lookup agent
         GET /status supervisor
         """,
     ),
@@ -198,6 +207,7 @@ ACCESS: dict[str, Access] = {
         POST /config/reload admin
         GET /config/{section} admin
         POST /config/{section} admin
+        POST /config/{section}/check admin
         GET /config/{section}/{name} admin
         PATCH /config/{section}/{name} admin
         DELETE /config/{section}/{name} admin

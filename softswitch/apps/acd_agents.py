@@ -13,9 +13,12 @@ from softswitch.apps.acd_watch import UNREACHABLE
 from softswitch.errors import CallError, QueueUnavailable
 
 if TYPE_CHECKING:
-    from routing.views import AgentView, QueueView
+    from routing.views import AgentView, ContactView, QueueView
     from softswitch.apps.acd import CallCentre
     from softswitch.config import Agent
+
+_WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
+"""Phases of those who are not with an agent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,14 @@ class Queues:
     def rows(self) -> list[dict[str, Any]]:
         """All queues as plain values, for `status`."""
         return [asdict(status) for status in self.states()]
+
+    def waiting(self, name: str) -> list[ContactView]:
+        """Who is in a queue and not yet with an agent: those that are being offered, then the line."""
+        host = self._centre.host
+        now_s = host.now_s()
+        views = (host.engine.view_contact(c, now_s) for c in host.engine.contact_ids)
+        found = [v for v in views if v is not None and v.queue_id == name and v.phase in _WAITING]
+        return sorted(found, key=lambda view: (view.position, -view.waited_s))
 
     def _status(self, name: str, agents: dict[str, int]) -> QueueStatus:
         centre = self._centre

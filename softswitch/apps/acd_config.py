@@ -49,10 +49,7 @@ def acd_config_of(office: Office, epoch_s: float) -> model.AcdConfig:
     return model.AcdConfig(
         queues=tuple(queue_config_of(queue, _levels(office, queue)) for queue in office.queues),
         agents=tuple(agent_config_of(agent) for agent in office.agents),
-        regions=tuple(
-            model.RegionConfig(name=r.name, prefixes=tuple(map(_prefix, r.prefixes)))
-            for r in office.regions
-        ),
+        regions=regions_of(office),
         customers=tuple(customer_config_of(customer, numbering) for customer in office.customers),
         calendars={h.name: calendar_of(h, office) for h in office.hours},
         registry=registry(),
@@ -204,6 +201,14 @@ def customer_config_of(customer: Customer, numbering: Numbering) -> model.Custom
         name=customer.name,
         priority=float(customer.priority),
         tags=tuple(customer.tags),
+    )
+
+
+def regions_of(office: Office) -> tuple[model.RegionConfig, ...]:
+    """All regions, their prefixes as the world writes them."""
+    return tuple(
+        model.RegionConfig(name=r.name, prefixes=tuple(map(_prefix, r.prefixes)))
+        for r in office.regions
     )
 
 

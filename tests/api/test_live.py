@@ -2,55 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-from softswitch.sim.behaviour import answer
-from softswitch.sim.phone import VirtualPhone
-from softswitch.sim.real_network import RealNetwork
-
-
-@asynccontextmanager
-async def phones(api: Any, *numbers: str) -> AsyncIterator[list[VirtualPhone]]:
-    """Registered telephones that answer at once."""
-    (transport,) = api.switch.driver.transports
-    found = []
-    for number in numbers:
-        phone = VirtualPhone(
-            RealNetwork(),
-            number=number,
-            password=f"a-long-secret-{number}",
-            server=transport.local,
-            domain=api.switch.office.office.domain,
-            behaviour=answer(after_s=0.02),
-            sound=False,
-        )
-        await phone.open()
-        assert (await phone.register()).status == 200
-        found.append(phone)
-    try:
-        yield found
-    finally:
-        for phone in found:
-            await phone.close()
-
-
-async def until(look: Any) -> Any:
-    for _ in range(250):
-        if found := await look():
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen")
-
-
-async def live(client: Any, state: str) -> Any:
-    async def look() -> Any:
-        items = (await client.get("/calls/live"))["items"]
-        return next((call for call in items if call["state"] == state), None)
-
-    return await until(look)
+from tests.api.phones import live, phones, until
 
 
 async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:

@@ -1,4 +1,4 @@
-"""Queues and agents: what they are and what they do now."""
+"""Agents and their skills: what they are and what they do now."""
 
 from __future__ import annotations
 
@@ -42,48 +42,6 @@ class AgentChange(Input):
 
     state: Literal["available", "unavailable", "logged-out"]
     reason: Line = ""
-
-
-class QueueShown(Output):
-    """One queue: of the office file, what it does now and has done today."""
-
-    name: str = Field(examples=["support"])
-    number: str
-    waiting: int
-    longest_wait_s: float
-    agents: dict[str, int] = Field(description="Its members by state.")
-    answered: int
-    abandoned: int
-    flowed_out: int
-    service_level: float | None
-    within_s: float
-    target: float
-    open: bool
-
-
-@router.get("/queues")
-async def list_queues(service: Served) -> Page[QueueShown]:
-    """All queues, in the order of the file."""
-    states = service.switch.centre.queue_desk.states()
-    return Page(
-        items=[
-            QueueShown(
-                name=state.queue,
-                number=state.number,
-                waiting=state.waiting,
-                longest_wait_s=state.longest_wait_s,
-                agents=state.agents,
-                answered=state.answered,
-                abandoned=state.abandoned,
-                flowed_out=state.flowed_out,
-                service_level=state.service_level,
-                within_s=state.within_s,
-                target=state.target,
-                open=state.open,
-            )
-            for state in states
-        ]
-    )
 
 
 class SkillShown(Output):

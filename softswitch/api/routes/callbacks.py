@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import Field
 
+from routing.views import ContactView
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Epoch, Input, Line, Output
 from softswitch.api.paging import Page
 from softswitch.api.problem import Refused
-from softswitch.api.service import Served
+from softswitch.api.service import Served, Service
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["callbacks"])
@@ -54,21 +55,13 @@ class CallbackMade(Output):
 async def list_callbacks(service: Served) -> Page[CallbackShown]:
     """Callbacks that are still to be made: the longest wait first."""
     views = service.switch.callbacks.pending()
-    return Page(
-        items=[
-            CallbackShown(
-                id=view.contact_id,
-                queue=view.queue_id,
-                number=str(view.attributes.get("number", "")),
-                name=str(view.attributes.get("name", "")),
-                phase=view.phase,
-                position=view.position,
-                waited_s=view.waited_s,
-                agent=view.agent_id,
-            )
-            for view in sorted(views, key=lambda view: -view.waited_s)
-        ]
-    )
+    return Page(items=[_shown(view) for view in sorted(views, key=lambda view: -view.waited_s)])
+
+
+@router.get("/callbacks/{callback_id}")
+async def show_callback(callback_id: CallbackId, service: Served) -> CallbackShown:
+    """One callback."""
+    return _shown(_pending(service, callback_id))
 
 
 @router.post("/callbacks", status_code=201)
@@ -90,8 +83,26 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMa
 @router.delete("/callbacks/{callback_id}", status_code=204)
 async def cancel_callback(callback_id: CallbackId, me: Me, service: Served) -> None:
     """Do not call back."""
-    callbacks = service.switch.callbacks
-    if all(view.contact_id != callback_id for view in callbacks.pending()):
-        raise Missing(f"there is no callback {callback_id}")
-    callbacks.cancel(callback_id, by=me.name)
+    _pending(service, callback_id)
+    service.switch.callbacks.cancel(callback_id, by=me.name)
     service.noted(me, "callback-cancelled", f"callback:{callback_id}")
+
+
+def _pending(service: Service, callback_id: str) -> ContactView:
+    for view in service.switch.callbacks.pending():
+        if view.contact_id == callback_id:
+            return view
+    raise Missing(f"there is no callback {callback_id}")
+
+
+def _shown(view: ContactView) -> CallbackShown:
+    return CallbackShown(
+        id=view.contact_id,
+        queue=view.queue_id,
+        number=str(view.attributes.get("number", "")),
+        name=str(view.attributes.get("name", "")),
+        phase=view.phase,
+        position=view.position,
+        waited_s=view.waited_s,
+        agent=view.agent_id,
+    )

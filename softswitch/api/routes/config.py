@@ -136,6 +136,13 @@ async def add_entry(
     return _answer(response, listed)
 
 
+@router.post("/config/{section}/check", status_code=204)
+async def check_entry(section: InPath, body: NewEntry, service: Served) -> None:
+    """Whether a table could be added: 422 with what is wrong with it, 409 with what stands against it. Nothing
+    changes."""
+    await service.switch.book.check(section, body.values)
+
+
 @router.get("/config/{section}/{name}")
 async def show_entry(
     section: InPath, name: EntryName, response: Response, service: Served

@@ -109,6 +109,12 @@ class Requeue(Input):
     keep_place: bool = True
 
 
+class Priority(Input):
+    """The higher, the sooner."""
+
+    priority: float = Field(ge=-1e6, le=1e6, examples=[10])
+
+
 class Assignment(Input):
     """To one agent, past every rule."""
 
@@ -242,6 +248,13 @@ async def assign(call_id: CallId, body: Assignment, me: Me, service: Served) -> 
     """Give a waiting call to one agent."""
     service.switch.centre.queue_desk.assign(call_id, body.agent, by=me.name)
     service.noted(me, "call-assigned", f"call:{call_id}")
+
+
+@router.put("/calls/live/{call_id}/priority", status_code=204)
+async def set_priority(call_id: CallId, body: Priority, me: Me, service: Served) -> None:
+    """Let a waiting call be answered sooner or later."""
+    service.switch.centre.queue_desk.set_priority(call_id, body.priority)
+    service.noted(me, "call-priority-set", f"call:{call_id}", priority=body.priority)
 
 
 def live_call(service: Service, call_id: str) -> Call:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
-from softswitch.api.models import Input, Output, given
+from softswitch.api.models import Input, NamePath, Output, given
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.service import Served, Service
 from softswitch.config import Extension
@@ -81,6 +82,11 @@ class TrunkShown(Output):
     caller_id: str | None
     max_calls: int
     calls: int = Field(description="Calls over it now.")
+    refused: int = Field(description="Calls that its limits kept out, since the start.")
+    state: str = Field(examples=["up"], description="What its last calls and OPTIONS say of it.")
+    why: str = Field(description='Why it is not well; "" where it is.')
+    registration: str = Field(examples=["registered"], description='"" where it does not register.')
+    targets: list[dict[str, Any]] = Field(description="Each address it is reached at, in order.")
 
 
 class OfficeShown(Output):
@@ -197,21 +203,32 @@ def _line(service: Service, extension: Extension) -> LineShown:
 @router.get("/trunks")
 async def list_trunks(service: Served) -> Page[TrunkShown]:
     """Trunks, in the order of the file."""
+    return Page(items=list(_trunks(service)))
+
+
+@router.get("/trunks/{name}")
+async def show_trunk(name: NamePath, service: Served) -> TrunkShown:
+    """One trunk."""
+    for shown in _trunks(service):
+        if shown.name == name:
+            return shown
+    raise Missing(f"there is no trunk {name}")
+
+
+def _trunks(service: Service) -> Iterator[TrunkShown]:
     rows: list[dict[str, Any]] = list(service.switch.trunks.snapshot())
-    live = {str(row["name"]): row for row in rows}
-    return Page(
-        items=[
-            TrunkShown(
-                name=trunk.name,
-                uri=trunk.uri,
-                transport=trunk.transport,
-                caller_id=trunk.caller_id,
-                max_calls=trunk.max_calls,
-                calls=int(live.get(trunk.name, {}).get("calls", 0)),
-            )
-            for trunk in service.office.trunks
-        ]
-    )
+    live = {row["name"]: row for row in rows}
+    told = ("calls", "refused", "state", "why", "registration", "targets")
+    for trunk in service.office.trunks:
+        row = live[trunk.name]
+        yield TrunkShown(
+            name=trunk.name,
+            uri=trunk.uri,
+            transport=trunk.transport,
+            caller_id=trunk.caller_id,
+            max_calls=trunk.max_calls,
+            **{key: row[key] for key in told},
+        )
 
 
 @router.get(

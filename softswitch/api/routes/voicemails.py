@@ -23,6 +23,15 @@ MessageId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$", examples=["c
 _WAV = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
 
 
+class BoxShown(Output):
+    """One mailbox and how many messages are in it."""
+
+    box: str = Field(examples=["1001"])
+    name: str
+    new: int
+    heard: int
+
+
 class MessageShown(Output):
     """One message."""
 
@@ -40,6 +49,21 @@ class MessageChange(Input):
     """`heard`: its owner has listened to it. The lamp on his telephone follows."""
 
     heard: bool = Field(examples=[True])
+
+
+@router.get("/voicemails")
+async def list_boxes(me: Me, service: Served) -> Page[BoxShown]:
+    """The mailboxes of the office; an agent's own for him."""
+    boxes = [e for e in service.office.extensions if e.voicemail is not None]
+    counts = service.switch.catalogue.mailboxes.counts
+    return Page(
+        items=[
+            BoxShown(box=each.number, name=each.name, new=new, heard=heard)
+            for each in boxes
+            if _may_hear(service, me, each.number)
+            for new, heard in [counts(each.number)]
+        ]
+    )
 
 
 @router.get("/voicemails/{box}")
@@ -97,10 +121,13 @@ async def delete_message(box: Box, message_id: MessageId, me: Me, service: Serve
 def _require_box(service: Service, me: Identity, box: str) -> None:
     """Own boxes for agents; whether others exist is not told."""
     known = {e.number for e in service.office.extensions if e.voicemail is not None}
-    agent = service.switch.centre.agents_by_id.get(me.agent_id)
-    own = agent is not None and agent.extension == box
-    if box not in known or not (own or me.at_least("supervisor")):
+    if box not in known or not _may_hear(service, me, box):
         raise Missing(f"there is no mailbox {box}")
+
+
+def _may_hear(service: Service, me: Identity, box: str) -> bool:
+    agent = service.switch.centre.agents_by_id.get(me.agent_id)
+    return me.at_least("supervisor") or (agent is not None and agent.extension == box)
 
 
 def _message(service: Service, me: Identity, box: str, message_id: str) -> Message:

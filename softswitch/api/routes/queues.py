@@ -1,0 +1,120 @@
+"""Queues: what they do now, and who waits in them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+
+from softswitch.api.access import PREFIX, GuardedRoute
+from softswitch.api.models import Output
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.service import Served
+from softswitch.apps.acd_agents import QueueStatus
+from softswitch.store.ledger import Missing
+
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["agents"])
+
+QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$", examples=["support"])]
+
+
+class QueueShown(Output):
+    """One queue: of the office, what it does now and has done today."""
+
+    name: str = Field(examples=["support"])
+    number: str
+    waiting: int
+    longest_wait_s: float
+    agents: dict[str, int] = Field(description="Its members by state.")
+    answered: int
+    abandoned: int
+    flowed_out: int
+    service_level: float | None
+    within_s: float
+    target: float
+    open: bool
+    expected_wait_s: float | None = Field(
+        description="Of a caller who came now; null while nothing can be promised."
+    )
+
+
+class WaitingShown(Output):
+    """Somebody in a queue: a call, a callback, a ticket or a chat."""
+
+    contact: str = Field(
+        examples=["c-0f3a"], description="Of a call: its `call_id`, unless it came back."
+    )
+    media: str = Field(examples=["call"])
+    phase: str = Field(
+        examples=["waiting"],
+        description="waiting; offered: an agent is rung; dialing, dormant: a callback, or not yet due.",
+    )
+    position: int = Field(description="1 is next; 0: not in the line now.")
+    waited_s: float
+    priority: float
+    agent: str = Field(description='The agent who is rung for it; "" for none.')
+    demands: list[str] = Field(description="What is demanded of agents now, in words.")
+    expected_wait_s: float | None
+
+
+@router.get("/queues")
+async def list_queues(service: Served) -> Page[QueueShown]:
+    """All queues, in the order of the office."""
+    return Page(items=[_shown(state) for state in service.switch.centre.queue_desk.states()])
+
+
+@router.get("/queues/{queue}")
+async def show_queue(queue: QueueName, service: Served) -> QueueShown:
+    """One queue."""
+    for state in service.switch.centre.queue_desk.states():
+        if state.queue == queue:
+            return _shown(state)
+    raise Missing(f"there is no queue {queue}")
+
+
+@router.get("/queues/{queue}/waiting")
+async def list_waiting(
+    queue: QueueName, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[WaitingShown]:
+    """Who waits in a queue: those that are being offered or dialled, then the line."""
+    if queue not in service.switch.centre.queues:
+        raise Missing(f"there is no queue {queue}")
+    start = int_cursor(cursor) or 0
+    end = start + limit
+    found = service.switch.centre.queue_desk.waiting(queue)
+    items = [
+        WaitingShown(
+            contact=view.contact_id,
+            media=view.media.value,
+            phase=view.phase,
+            position=view.position,
+            waited_s=view.waited_s,
+            priority=view.priority,
+            agent=view.agent_id,
+            demands=list(view.rule),
+            expected_wait_s=view.wait.median_s
+            if view.wait is not None and view.calibrated
+            else None,
+        )
+        for view in found[start:end]
+    ]
+    return Page(items=items, next=write_cursor(end) if end < len(found) else None)
+
+
+def _shown(state: QueueStatus) -> QueueShown:
+    return QueueShown(
+        name=state.queue,
+        number=state.number,
+        waiting=state.waiting,
+        longest_wait_s=state.longest_wait_s,
+        agents=state.agents,
+        answered=state.answered,
+        abandoned=state.abandoned,
+        flowed_out=state.flowed_out,
+        service_level=state.service_level,
+        within_s=state.within_s,
+        target=state.target,
+        open=state.open,
+        expected_wait_s=state.expected_wait_s,
+    )
