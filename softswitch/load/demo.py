@@ -79,6 +79,16 @@ ring_s = 10
 wrap_up_s = 1
 max_waiting = 1000
 
+[[outbound]]
+prefix = "9"
+permission = "internal"
+trunks = ["sink00"]
+
+[[inbound]]
+from = "sink00"
+number = "{first}"
+to = "extension:{first}"
+
 [[inbound]]
 from = "gen"
 number = "8000"
@@ -96,7 +106,7 @@ to = "queue:support"
 """
 _SINK = """
 [[trunk]]
-name = "sink{index}"
+name = "sink{index:02d}"
 uri = "sip:{called}:{port}"
 from_addresses = ["{called}:{port}"]
 max_calls = 10000
@@ -106,7 +116,7 @@ health_check_s = 0
 [[inbound]]
 from = "gen"
 number = "9{index:02d}*"
-to = "trunk:sink{index}"
+to = "trunk:sink{index:02d}"
 """
 _AGENT = """
 [[agent]]
@@ -143,6 +153,7 @@ class DemoSwitch:
             low=low,
             high=low + 3999,
             party=FIRST_AGENT,
+            first=FIRST_EXTENSION,
         )
         for index, port in enumerate(self._sinks):
             text += _SINK.format(index=index, called=_CALLED, port=port)
@@ -211,6 +222,12 @@ class DemoSwitch:
     def address(self) -> tuple[str, int]:
         """Where it listens."""
         return (_SERVER, self._sip)
+
+    @property
+    def carrier(self) -> tuple[str, int]:
+        """Where the switch believes a carrier to be: calls to 9... go there, calls to the first extension
+        may come from there."""
+        return (_CALLED, self._sinks[0])
 
     @property
     def domain(self) -> str:

@@ -87,7 +87,10 @@ class Laboratory:
         return phone
 
     async def trunk(self, target: str, *, host: str = "127.0.0.1", port: int = 0) -> VirtualTrunk:
-        """A carrier at `host` and `port` for the switch at `target`; it answers what comes."""
+        """A carrier at `host` and `port` for the switch at `target`; it answers what comes.
+
+        `host` and `port` are what that switch knows its trunk by.
+        """
         server, _, _ = parse_target(target)
         trunk = VirtualTrunk(
             RealNetwork(),
@@ -146,13 +149,17 @@ async def assert_heard(
 
 @dataclass(frozen=True, slots=True)
 class TestSwitch:
-    """A running switch of our own: its `target`, and the `password` of extensions 1001 to 1060."""
+    """A running switch of our own: its `target`, and the `password` of extensions 1001 to 1060.
+
+    At `carrier` it has a trunk: calls to 9... go there, and from there `first` can be called.
+    """
 
     __test__ = False
 
     target: str
     domain: str
     password: str
+    carrier: tuple[str, int]
     first: int = FIRST_EXTENSION
 
 
@@ -161,4 +168,4 @@ async def switch() -> AsyncIterator[TestSwitch]:
     """A switch of our own on loopback, with an office for tests."""
     async with DemoSwitch(1) as running:
         host, port = running.address
-        yield TestSwitch(f"sip:{host}:{port}", running.domain, running.password)
+        yield TestSwitch(f"sip:{host}:{port}", running.domain, running.password, running.carrier)
