@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from softswitch.load.start import Wish
 
 _CALLS = 50
+_TOLD_EVERY_S = 10
 _SHAPE, _WHO, _JUDGE, _NET = "Shape of the load", "Who calls whom", "Judgement", "Network"
 
 
@@ -157,8 +158,15 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--json", help="All figures.", rich_help_panel=_JUDGE)
         ] = None,
         html: Annotated[
-            Path | None, typer.Option(help="The report with plots.", rich_help_panel=_JUDGE)
+            Path | None,
+            typer.Option(
+                help="The report with plots; written anyhow where no report is named.",
+                rich_help_panel=_JUDGE,
+            ),
         ] = None,
+        browse: Annotated[
+            bool, typer.Option("--open", help="Show the report.", rich_help_panel=_JUDGE)
+        ] = False,
         junit: Annotated[
             Path | None, typer.Option(help="For a CI system.", rich_help_panel=_JUDGE)
         ] = None,
@@ -204,9 +212,13 @@ def register(app: typer.Typer) -> None:
             pids=pid or [],
         )
         wish = Wish(plan, target, tuple(fail_if or ()), owned)
+        wish.checked()
         result = _run(wish)
-        for path in Reports(json_file, html, junit).write(result):
-            typer.echo(f"written: {path}")
+        for path in Reports.wanted(json_file, html, junit).write(result):
+            page = path.suffix == ".html"
+            typer.echo(f"written: {path.resolve().as_uri() if page else path}")
+            if page and browse:
+                typer.launch(str(path))
         raise typer.Exit(0 if result.passed else 1)
 
 
@@ -224,17 +236,29 @@ def _run(wish: Wish) -> Result:
     from rich.console import Console
     from rich.live import Live
 
-    from softswitch.load.console import progress_view, summary_view
+    from softswitch.load.console import progress_line, progress_view, summary_view
     from softswitch.load.plan import Plan
     from softswitch.load.run import Watch
     from softswitch.load.start import carry_out
 
     console = Console()
+    first = "" if wish.target else "a switch of our own and "
 
     async def main() -> Result:
         stop = asyncio.Event()
         _stop_on_signal(stop)
+        if not console.is_terminal:
+            said = 0
+
+            def tell(workers: list[dict[str, Any]]) -> None:
+                nonlocal said
+                said += 1
+                if said % _TOLD_EVERY_S == 0:
+                    typer.echo(progress_line(workers))
+
+            return await carry_out(wish, lambda plan: tell, stop)
         with Live(console=console, refresh_per_second=2, transient=True) as live:
+            live.update(f"Starting {first}the generator ...")
 
             def watch(plan: Plan) -> Watch:
                 title = (

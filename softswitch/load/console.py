@@ -44,6 +44,20 @@ def progress_view(workers: list[dict[str, Any]], title: str) -> Any:
     return table
 
 
+def progress_line(workers: list[dict[str, Any]]) -> str:
+    """The same in a few words, for where nothing can be drawn anew."""
+    told = [worker for worker in workers if worker]
+    counts: Counter[str] = Counter()
+    for worker in told:
+        counts.update(worker["counts"])
+    at_s = max((worker["at_s"] for worker in told), default=0.0)
+    live = sum(worker["live"] for worker in told)
+    return (
+        f"{at_s:.0f} s: {counts['attempted']} calls, {counts['answered']} answered, "
+        f"{counts['failed']} failed, {live} up"
+    )
+
+
 def summary_view(result: Result) -> Any:
     """The summary of a run."""
     figures = result.figures
@@ -129,7 +143,8 @@ TIMES = {
 
 def _findings(result: Result) -> Any:
     if not result.findings:
-        return Text("No fault found.", style="green")
+        good = not result.figures["failed"]
+        return Text(result.faultless, style="green" if good else "red")
     table = Table("times", "finding", "what it means", "for example", title="Findings")
     table.title_justify = "left"
     for entry in result.findings:

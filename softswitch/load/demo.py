@@ -274,14 +274,14 @@ class DemoSwitch:
                 }
             case "queue":
                 changes |= {**through, "callees": phones[_PARTIES:], "register": True}
-            case "ivr":
-                changes |= {**through, "callees": phones[:_PARTIES], "register": True}
             case "mixed":
                 dials = {f"dial_{name.replace('-', '_')}": text for name, text in _DIAL.items()}
                 options = {**dials, "login": "*22", **plan.options}
                 changes |= {**through, "callees": phones, "register": True, "options": options}
-            case _:
+            case "uac-uas" | "conference" | "flood":
                 changes |= through
+            case _:  # a menu, or a scenario of somebody's own, who may want to press 1 in it
+                changes |= {**through, "callees": phones[:_PARTIES], "register": True}
         changes["dial"] = plan.dial or dial
         return msgspec.structs.replace(plan, **changes)
 

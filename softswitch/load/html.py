@@ -114,7 +114,8 @@ def _cards(figures: dict[str, float]) -> str:
 
 def _findings(result: Result) -> str:
     if not result.findings:
-        return '<p class="good">No fault found.</p>'
+        state = "bad" if result.figures["failed"] else "good"
+        return f'<p class="{state}">{escape(result.faultless)}</p>'
     rows = [
         f'<tr><td class="n">{entry["count"]}</td><td class="bad">{escape(entry["code"])}</td>'
         f"<td>{escape(entry['words'])}</td>"

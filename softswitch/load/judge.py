@@ -59,6 +59,10 @@ class Judge:
             self._meter.count("failed", at_s)
             call_id = pair.legs[0].call_id if pair.legs else caller.sipp_call_id
             ladder = self._ladders.of(call_id) if call_id else None
+            if ladder and all(message["way"] == "out" for message in ladder):
+                # Then the status is our own, of a timer or of the system (RFC 3261 8.1.3.1).
+                host, port = self._plan.target
+                cause = f"nothing came back from {host}:{port} ({cause})"
             self._meter.failure(cause, ladder)
         else:
             self._meter.count("completed", at_s)

@@ -38,6 +38,16 @@ class Result:
         """Whether no threshold was crossed."""
         return not any(entry["failed"] for entry in self.failed_if)
 
+    @property
+    def faultless(self) -> str:
+        """What to say where there are no findings: not that all is well when nothing was measured."""
+        attempted, failed = self.figures["attempted"], self.figures["failed"]
+        if attempted and failed == attempted:
+            return f"Not one of {attempted:.0f} calls came about: there is nothing to judge."
+        if failed:
+            return f"No fault found in the calls that came about; {failed:.0f} of {attempted:.0f} failed."
+        return "No fault found."
+
     def as_dict(self) -> dict[str, Any]:
         """JSON types."""
         return {key: getattr(self, key) for key in self.__dataclass_fields__}

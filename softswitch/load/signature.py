@@ -21,7 +21,7 @@ from media.dsp import g711
 RATE_HZ = 8000
 FRAME_SAMPLES = 160
 FRAME_US = 20_000
-PHASES = 8
+PHASES = 4
 """Not everybody's frames begin at once, which no network would bring about: so many groups of speakers."""
 SYMBOL_SAMPLES = 320
 PERIOD_SYMBOLS = 128

@@ -1,9 +1,9 @@
 """The sound of thousands of calls in one event loop: a pacer over numpy columns, no task a stream.
 
 Every stream has a UDP port of its own, as real telephones have, so that any target can tell them
-apart and nothing that arrives is ever booked to the wrong stream. Each 2.5 ms an eighth of the streams
+apart and nothing that arrives is ever booked to the wrong stream. Each 5 ms a quarter of the streams
 sends its frame of 20 ms. What has arrived bears the kernel's times, so that with many streams each port is
-looked at every 40 ms only, a sixteenth of them in each turn.
+looked at every 40 ms only, an eighth of them in each turn.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _HEARD_AFTER_US = 5_000_000
 _HEADER = 12
 WIDTH = _HEADER + 640
 """Octets of a packet that are looked at."""
-_TURNS = 16
+_TURNS = 8
 _TURNS_FROM = 256
 """From so many streams on a port is looked at every `_TURNS` ticks."""
 

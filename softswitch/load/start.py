@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
 
 ITSELF = "self"
+_DIALLING = ("uac", "uac-uas", "conference", "ivr", "queue")
+"""Scenarios that call one number or the next callee."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ class Reports:
     json: Path | None = None
     html: Path | None = None
     junit: Path | None = None
+
+    @classmethod
+    def wanted(cls, json: Path | None, html: Path | None, junit: Path | None) -> Reports:
+        """What was asked for; the page with plots, in a folder for passing things, if nothing was."""
+        if json is None and html is None and junit is None:
+            html = Path(tempfile.mkdtemp(prefix="softswitch-load-report-")) / "report.html"
+        return cls(json, html, junit)
 
     def write(self, result: Result) -> list[Path]:
         """Write what is wanted; the files written. Raises `OSError`."""
@@ -72,6 +82,15 @@ class Wish:
             for threshold in thresholds:
                 threshold.check(known_figures())
         load(self.plan.scenario)
+        if self.target not in ("", ITSELF):
+            parse_target(self.target)
+        dials = bool(self.plan.dial or self.plan.callees) or self.target in ("", ITSELF)
+        if self.plan.scenario in _DIALLING and not dials:
+            raise ConfigError(
+                "dial",
+                f"whom shall {self.plan.scenario} call at {self.target}?",
+                "--dial NUMBER, or --callees 1051-1100:secret (telephones of ours that register)",
+            )
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,7 @@ def test_the_scenarios_are_listed() -> None:
         (["--demo", "--target", "self"], "demo"),
         (["nothing.py"], "no such file"),
         (["flood", "--target", "sip:192.0.2.1"], "i-own-this"),
+        (["--target", "sip:127.0.0.1"], "--dial NUMBER"),
     ],
 )
 def test_mistakes_are_named_before_a_packet_is_sent(options: list[str], problem: str) -> None:
@@ -50,6 +53,36 @@ def test_a_mistake_is_one_line() -> None:
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.realtime
+def test_the_scenario_of_the_documentation_runs_as_it_stands(tmp_path: Path) -> None:
+    """And without any option there is a page to look at all the same."""
+    text = (Path(__file__).parents[2] / "docs" / "load.md").read_text()
+    code = text[text.index("```python\n# menu.py") :].partition("\n")[2].partition("```")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+    (tmp_path / "menu.py").write_text(code)
+    command = [SOFTSWITCH, "load", "menu.py", "--calls", "3", "--rate", "3", "--hold", "1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "No fault found." in done.stdout, done.stdout
+    (page,) = tmp_path.glob("softswitch-load-report-*/report.html")
+    assert page.as_uri() in done.stdout.replace("\n", "")
+    assert "menu.py" in page.read_text()
+
+
+def test_a_target_that_is_not_there_is_said_to_be_not_there() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+    command = ["load", "--target", f"sip:127.0.0.1:{port}", "--dial", "1", "--calls", "2"]
+    done = CliRunner().invoke(build(), command)
+    assert f"nothing came back from 127.0.0.1:{port}" in done.output.replace("\n", "")
+    assert "Not one of 2 calls came about" in done.output
+    assert "No fault found" not in done.output
 
 
 @pytest.mark.realtime
