@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.load.network import LoadNetwork
-from softswitch.load.sipp_xml import Injection, Play, Script, SippCall, read_script
+from softswitch.load.sipp_call import Play, SippCall
+from softswitch.load.sipp_xml import Injection, Script, read_script
 from softswitch.load.sound_stream import SoundStream
 from softswitch.load.verdict import caller_identity
 from softswitch.sip.flow import Flow
@@ -149,6 +150,8 @@ class SippPlayer:
         was_answered = False
         while True:
             self._send(play, flow)
+            if stream is not None and play.digits:
+                stream.press(play.digits)
             if play.done:
                 if play.cause:
                     raise SoftswitchError(play.cause)
@@ -185,13 +188,16 @@ def _listen(stream: SoundStream, data: bytes) -> None:
     if media is None or host is None or media[2] not in ("0", "8"):
         return
     number = int(media[2])
+    events = re.search(r"(?m)^a=rtpmap:(\d+) telephone-event/8000", text)
+    event = int(events[1]) if events else None
     stream.configure(
         AudioNegotiated(
             remote_host=host[1],
             remote_port=int(media[1]),
             codec="PCMU" if number == 0 else "PCMA",
             payload_type=number,
-            dtmf_payload_type=None,
+            dtmf_payload_type=event,
+            receive_dtmf_payload_type=event,
             ptime_ms=20,
             direction="sendrecv",
             receive_payload_type=number,

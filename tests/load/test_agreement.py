@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.peers import Kamailio, SippUas, free_port
@@ -61,23 +62,48 @@ async def test_counts_agree_with_sipps_uas() -> None:
     assert 0 <= theirs["IncomingCall(C)"] - CALLS <= 2
 
 
-async def our_uas(script: str, port: int, tmp_path: Path) -> Result:
-    file = tmp_path / "uas.xml"
-    file.write_text(script)
+async def our_uas(file: Path, port: int) -> Result:
     return await run(
         plan(scenario=str(file), processes=1, calls=20, options={"port": str(port)}, timeout_s=30.0)
     )
 
 
+async def sipps(name: str, tmp_path: Path) -> Path:
+    """A scenario that is built into SIPp, as a file."""
+    process = await asyncio.create_subprocess_exec(
+        "sipp", "-sd", name, stdout=asyncio.subprocess.PIPE
+    )
+    script, _ = await process.communicate()
+    file = tmp_path / f"{name}.xml"
+    file.write_bytes(script)
+    return file
+
+
+@needs_sipp
+async def test_sipps_branching_client_runs_here_against_sipps_branching_server(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(
+        "sipp", "-sn", "branchs", "-i", "127.0.0.1", "-p", str(port), "-nostdin", "-m", "12",
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    await asyncio.sleep(1.0)
+    file = await sipps("branchc", tmp_path)
+    target = ("127.0.0.1", port)
+    result = await run(plan(scenario=str(file), target=target, processes=1, calls=12, rate=12.0))
+    said, _ = await server.communicate()
+    good = re.findall(r"Successful call\s*\|\s*\d+\s*\|\s*(\d+)", said.decode(errors="replace"))
+    assert result.figures["completed"] == int(good[-1]) == 12, result.causes
+    assert result.figures["answered"] == 1  # number 2; to all others SIPp's server says 403
+
+
 @needs_sipp
 async def test_sipps_own_scenarios_run_here_and_agree_with_sipp(tmp_path: Path) -> None:
     """Our reading of SIPp's `uas` answers SIPp's `uac`; SIPp counts as many good calls as we do."""
-    process = await asyncio.create_subprocess_exec(
-        "sipp", "-sd", "uas", stdout=asyncio.subprocess.PIPE
-    )
-    script, _ = await process.communicate()
+    file = await sipps("uas", tmp_path)
     port = free_port()
-    ours = asyncio.create_task(our_uas(script.decode(), port, tmp_path))
+    ours = asyncio.create_task(our_uas(file, port))
     await asyncio.sleep(2.0)
     sipp = await asyncio.create_subprocess_exec(
         "sipp", "-sn", "uac", f"127.0.0.1:{port}", "-i", "127.0.0.1", "-p", str(free_port()),
@@ -94,15 +120,8 @@ async def test_sipps_own_scenarios_run_here_and_agree_with_sipp(tmp_path: Path) 
 
 @needs_sipp
 async def test_sipps_uac_with_regular_expressions_runs_here(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "sipp", "-sd", "regexp", stdout=asyncio.subprocess.PIPE
-    )
-    script, _ = await process.communicate()
-    file = tmp_path / "regexp.xml"
-    file.write_bytes(script)
+    file = await sipps("regexp", tmp_path)
     async with SippUas() as uas:
-        import msgspec
-
         wanted = uas.adapt(plan(hold="0.2", calls=20, processes=1))
         result = await run(msgspec.structs.replace(wanted, scenario=str(file)))
     assert result.figures["completed"] == 20, result.causes

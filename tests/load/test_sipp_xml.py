@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
 from collections import deque
 from pathlib import Path
 
 import pytest
 
 from softswitch.errors import ConfigError
-from softswitch.load.sipp_xml import Injection, Play, SippCall, parse_script, read_script
+from softswitch.load.sipp_call import Play, SippCall
+from softswitch.load.sipp_xml import Injection, parse_script, read_script
 
 UAC = b"""<?xml version="1.0"?><scenario name="caller">
 <send retrans="500"><![CDATA[
@@ -101,11 +104,16 @@ def call(script: bytes, **more: str) -> SippCall:
     return SippCall(parse_script(script, "made up"), keywords, ["alice"], random.Random(1))
 
 
-def wired(loss: float = 0.0, seed: int = 1) -> tuple[Play, Play, list[str]]:
+def wired(
+    loss: float = 0.0, seed: int = 1, scripts: tuple[bytes, bytes] = (UAC, UAS), number: int = 1
+) -> tuple[Play, Play, list[str]]:
     """Run both scripts against each other; how both ended and what was said."""
     rng = random.Random(seed)
     now_s, said = 0.0, []
-    ends = {"caller": call(UAC), "called": call(UAS)}
+    ends = {
+        "caller": call(scripts[0], call_number=str(number)),
+        "called": call(scripts[1], call_number=str(number)),
+    }
     plays = {name: end.begin(0.0) for name, end in ends.items()}
     due = {name: (now_s + p.wait_s if p.wait_s is not None else None) for name, p in plays.items()}
     wire: deque[tuple[str, bytes]] = deque()
@@ -248,3 +256,128 @@ def test_any_datagram_is_borne() -> None:
         caller.begin(0.0)
         caller.receive(rng.randbytes(rng.randint(0, 200)), 0.1)
         caller.receive(b"SIP/2.0 200 OK\r\n" + rng.randbytes(50), 0.1)
+
+
+# -- SIPp's own scripts, as the program tells them ------------------------------------------------------
+
+needs_sipp = pytest.mark.skipif(not shutil.which("sipp"), reason="apt-get install sip-tester")
+
+
+def own(name: str) -> bytes:
+    """A scenario that is built into SIPp (its exit status is never 0 here)."""
+    return subprocess.run(["sipp", "-sd", name], capture_output=True, check=False).stdout
+
+
+@needs_sipp
+@pytest.mark.parametrize(
+    "name", ["uac", "uas", "regexp", "branchc", "branchs", "uac_pcap", "3pcc-A", "3pcc-B"]
+)
+def test_sipps_own_scripts_are_read(name: str) -> None:
+    assert len(parse_script(own(name), name).steps) >= 4
+
+
+@needs_sipp
+@pytest.mark.parametrize("name", ["3pcc-C-A", "3pcc-C-B"])
+def test_scripts_of_two_programs_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"<(send|recv)Cmd>"):
+        parse_script(own(name), name)
+
+
+@needs_sipp
+@pytest.mark.parametrize("pair", [("uac", "uas"), ("regexp", "uas"), ("uac_pcap", "uas")])
+def test_sipps_own_scripts_call_each_other(pair: tuple[str, str]) -> None:
+    caller, called, said = wired(scripts=(own(pair[0]), own(pair[1])))
+    assert (caller.done, caller.cause) == (True, "")
+    assert (called.done, called.cause) == (True, "")
+    assert [line.split()[1] for line in said if line.startswith("caller")] == [
+        "INVITE",
+        "ACK",
+        "BYE",
+    ]
+
+
+@needs_sipp
+@pytest.mark.parametrize(("number", "refused"), [(2, False), (7, True)])
+def test_sipps_branches_are_taken_as_it_means_them(number: int, refused: bool) -> None:
+    """Number 2 calls as ua2, whom the server lets in; all others get its 403."""
+    caller, _, said = wired(scripts=(own("branchc"), own("branchs")), number=number)
+    assert (caller.done, caller.cause) == (True, "")
+    assert any("403" in line for line in said) is refused
+    assert any(line.startswith("caller: ACK") for line in said) is not refused
+
+
+@needs_sipp
+def test_keys_of_sipps_recordings_are_pressed() -> None:
+    """uac_pcap plays speech, then the recording of a 1 by RFC 2833."""
+    caller = call(own("uac_pcap"))
+    caller.begin(0.0)
+    answer = b"SIP/2.0 200 OK\r\nTo: <sip:x>;tag=a\r\nCSeq: 1 INVITE\r\nCall-ID: id-1\r\n\r\n"
+    talk = caller.receive(answer, 1.0)
+    assert (talk.digits, talk.wait_s) == ("", 8.0)
+    assert caller.timer(9.0).digits == "1"
+
+
+# -- variables --------------------------------------------------------------------------------------------
+
+
+def end_of(steps: str) -> dict[str, str]:
+    made = call(f"<scenario name='x'>{steps}</scenario>".encode())
+    play = made.begin(0.0)
+    assert (play.done, play.cause) == (True, "")
+    return made.variables
+
+
+def test_a_loop_counts() -> None:
+    """The loop of SIPp's documentation, in our words."""
+    found = end_of(
+        """
+        <nop><action><assign assign_to="n" value="0"/></action></nop>
+        <label id="again"/>
+        <nop><action>
+          <add assign_to="n" value="1"/><log message="at [$n]"/>
+          <test assign_to="less" variable="n" compare="less_than" value="10"/>
+        </action></nop>
+        <nop next="again" test="less"/>
+        <nop condexec="less"><action><assignstr assign_to="wrong" value="x"/></action></nop>
+        <nop condexec="less" condexec_inverse="true"><action>
+          <assignstr assign_to="done" value="after [$n]"/></action></nop>
+        """
+    )
+    assert (found["n"], found["done"]) == ("10", "after 10")
+    assert "wrong" not in found
+
+
+@pytest.mark.parametrize(
+    ("action", "result"),
+    [
+        ('<subtract assign_to="a" value="2"/>', "5"),
+        ('<multiply assign_to="a" variable="b"/>', "21"),
+        ('<divide assign_to="a" value="2"/>', "3.500000"),
+        ('<divide assign_to="a" value="0"/>', "0"),
+        ('<todouble assign_to="a" variable="text"/>', "12"),
+        ('<test assign_to="a" variable="a" variable2="b" compare="greater_than"/>', "1"),
+        ('<test assign_to="a" variable="a" compare="not_equal" value="7"/>', ""),
+        ('<strcmp assign_to="a" variable="text" value="12 or so"/>', ""),
+        ('<strcmp assign_to="a" variable="text" value="13"/>', "1"),
+    ],
+)
+def test_what_is_reckoned(action: str, result: str) -> None:
+    start = (
+        '<assign assign_to="a" value="7"/><assign assign_to="b" value="3"/>'
+        '<assignstr assign_to="text" value="12 or so"/>'
+    )
+    assert end_of(f"<nop><action>{start}{action}</action></nop>")["a"] == result
+
+
+def test_a_request_may_be_wanted_by_an_expression() -> None:
+    script = (
+        b"""<scenario name="x"><recv request="(OPTIONS|INFO)" regexp_match="true"/></scenario>"""
+    )
+    head = b" sip:x SIP/2.0\r\nCall-ID: id-1\r\nCSeq: 1 X\r\n\r\n"
+    for method, cause in ((b"INFO", ""), (b"MESSAGE", "unexpected MESSAGE")):
+        made = call(script)
+        made.begin(0.0)
+        play = made.receive(method + head, 1.0)
+        assert play.done
+        assert play.cause.startswith(cause)
+        assert bool(play.cause) is bool(cause)
