@@ -29,6 +29,7 @@ class AdminCommands:
             "status": self.status,
             "trace": self.trace,
             "unban": self.unban,
+            "line": self.line,
             "reload": self.reload,
             "api": self.api,
             "flush": self.flush,
@@ -59,6 +60,13 @@ class AdminCommands:
     async def unban(self, request: dict[str, Any]) -> dict[str, Any]:
         address = plain_host(str(request.get("address") or ""))
         return {"lifted": self._switch.gatekeeper.guard.unban(address)}
+
+    async def line(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Change settings of an extension, then show them. Those before a refused one are changed."""
+        extension, lines = str(request.get("extension") or ""), self._switch.lines
+        for setting, value in (request.get("changes") or {}).items():
+            lines.set(extension, setting, value, by="command line")
+        return lines.of(extension).snapshot()
 
     async def trace(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         name = str(request.get("call") or "")

@@ -21,6 +21,7 @@ COMMANDS = (
     "serve",
     "status",
     "queues",
+    "line",
     "why",
     "report",
     "people",

@@ -134,7 +134,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         bans.add_row(entry["source"], f"{entry['left_s']} s")
     lines = Table("extension", "set by telephone", title="Lines", title_justify="left")
     for entry in answer.get("lines", ()):
-        words = [f"{name} {_shown(entry[name])}" for name in entry["changed"]]
+        words = [f"{name} {shown(entry[name])}" for name in entry["changed"]]
         lines.add_row(entry["extension"], ", ".join(words))
     centre = (queue_table(answer.get("queues", [])), agent_table(answer.get("agents", [])))
     return [
@@ -149,7 +149,8 @@ def _answers(entry: dict[str, Any]) -> str:
     return f"in {entry['round_trip_ms']:.0f} ms" if entry["reachable"] else "no: unreachable"
 
 
-def _shown(value: bool | str) -> str:
+def shown(value: bool | str) -> str:
+    """A setting of a line in a word."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return value or "off"

@@ -107,6 +107,24 @@ def test_users_and_tokens(running: Running) -> None:
     assert json.loads(run("token", "list", "--json", *office)) == []
 
 
+def test_lines(running: Running) -> None:
+    place = ("--office", str(running.file))
+    assert "off" in run("line", "1001", *place)
+    set_to = ("--do-not-disturb", "on", "--forward-busy", "voicemail")
+    changed = json.loads(run("line", "1001", *place, *set_to, "--json"))
+    assert (changed["do_not_disturb"], changed["forward_busy"]) == (True, "voicemail:1001")
+    assert "voicemail:1001" in run("line", "1001", *place)
+    back = ("--do-not-disturb", "office", "--forward-busy", "off", "--json")
+    changed = json.loads(run("line", "1001", *place, *back))
+    assert (changed["do_not_disturb"], changed["forward_busy"]) == (False, "")
+    with pytest.raises(SoftswitchError, match="there is no extension 1999"):
+        run("line", "1999", *place)
+    with pytest.raises(SoftswitchError, match="nowhere to forward to"):
+        run("line", "1001", "--forward-busy", "1999", *place)
+    wrong = ("--call-waiting", "x")
+    assert "neither on, off nor office" in run("line", "1001", *place, *wrong, code=2)
+
+
 def test_reports(running: Running, tmp_path: Path) -> None:
     answer = json.loads(run("report", "queues", str(running.file), "--json"))
     assert answer["name"] == "queues"

@@ -189,6 +189,8 @@ async def test_phones_behind_nats_call_each_other() -> None:
         other = await callee.incoming()
         other.hang_up()
         assert (await call.ended()).by == "remote"
+        for phone in (caller, callee):
+            await phone.unregister()  # else they are asked whether they are still there, for ever
         await world.settle()
 
 
