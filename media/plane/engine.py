@@ -420,7 +420,7 @@ class Engine:
         moved = command.port_id is not None and command.port_id != stream.port_id
         host = params.signalled_host or stream.signalled_host
         # First of all: if a key is not usable, nothing may flow in the clear instead.
-        self._seal(stream.row, before, params)
+        self._seal(stream.row, before, params, resumed=stream.restored is not None)
         learn = (
             before is None
             or moved
@@ -473,8 +473,12 @@ class Engine:
         if changed:
             self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
 
-    def _seal(self, row: int, before: StreamParams | None, params: StreamParams) -> None:
-        """Set the keys of SRTP where they changed: the same key again must keep its replay window."""
+    def _seal(
+        self, row: int, before: StreamParams | None, params: StreamParams, *, resumed: bool
+    ) -> None:
+        """Set the keys of SRTP where they changed: the same key again must keep its replay window.
+
+        `resumed`: the peer has been sending under its key to an earlier worker."""
         table = self._srtp
         before_in = None if before is None else before.srtp_in
         before_out = None if before is None else before.srtp_out
@@ -484,7 +488,7 @@ class Engine:
             table.clear(row)
             before_in = before_out = None
         if params.srtp_in is not None and params.srtp_in != before_in:
-            table.set_inbound(row, parse_crypto(params.srtp_in))
+            table.set_inbound(row, parse_crypto(params.srtp_in), resumed=resumed)
         if params.srtp_out is not None and params.srtp_out != before_out:
             table.set_outbound(row, parse_crypto(params.srtp_out))
         self._ingress.sealed = bool(table.inbound.any())

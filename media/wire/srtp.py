@@ -29,6 +29,13 @@ TRAILER_OCTETS_MAX = 20
 """Room that a protected packet needs behind the plain one: tag, SRTCP index."""
 
 REPLAY_WINDOW = 128
+_RTP_HEADER_OCTETS = 12
+_ROLLOVERS_MAX = 256
+"""Of a far end that is taken up again: nearly four days of packets of 20 ms."""
+_STRIDE = 0x6000
+"""Less than half a round of sequence numbers: more would be taken for a step back."""
+_SEARCHES_MAX = 16
+"""Packets of a row that was taken up again that are tried; a forger must not keep us busy."""
 _PACKET_OCTETS_MAX = 1480
 _TEXT_MAX = 1024
 
@@ -197,7 +204,16 @@ class SrtpTable:
     Counters, (streams,) each: `bad_tags`, `replays`, `broken` (too short, too long, not RTP).
     """
 
-    __slots__ = ("_inbound", "_outbound", "bad_tags", "broken", "inbound", "outbound", "replays")
+    __slots__ = (
+        "_inbound",
+        "_outbound",
+        "_resumed",
+        "bad_tags",
+        "broken",
+        "inbound",
+        "outbound",
+        "replays",
+    )
 
     def __init__(self, streams: int) -> None:
         self.inbound = np.zeros(streams, np.bool_)
@@ -209,15 +225,20 @@ class SrtpTable:
         self.broken = np.zeros(streams, np.int64)
         self._inbound: dict[int, Any] = {}
         self._outbound: dict[int, Any] = {}
+        self._resumed: dict[int, tuple[CryptoAttribute, int]] = {}
 
-    def set_inbound(self, row: int, key: CryptoAttribute) -> None:
+    def set_inbound(self, row: int, key: CryptoAttribute, *, resumed: bool = False) -> None:
         """Expect SRTP under the far end's key on `row`. Raises `NotSupported` without the library.
 
         The same key again (a re-INVITE) is to be left alone by the caller: a new context would
-        accept old packets once more.
+        accept old packets once more. `resumed`: the far end has been sending for a while, and how
+        often its sequence numbers have wrapped is found out by its first genuine packet.
         """
         self._inbound[row] = _session(key, "SSRC_ANY_INBOUND")
         self.inbound[row] = True
+        self._resumed.pop(row, None)
+        if resumed:
+            self._resumed[row] = key, _SEARCHES_MAX
 
     def set_outbound(self, row: int, key: CryptoAttribute) -> None:
         """Send SRTP under our key on `row`. Raises `NotSupported` without the library."""
@@ -228,6 +249,7 @@ class SrtpTable:
         """Forget the keys and counters of `row`."""
         self._inbound.pop(row, None)
         self._outbound.pop(row, None)
+        self._resumed.pop(row, None)
         self.inbound[row] = self.outbound[row] = False
         self.bad_tags[row] = self.replays[row] = self.broken[row] = 0
 
@@ -250,12 +272,26 @@ class SrtpTable:
             session = self._inbound[row]
             packet = batch[at, : int(lengths[at])].tobytes()
             plain = self._open(row, session.unprotect_rtcp if rtcp else session.unprotect, packet)
+            if self._resumed and not rtcp and row in self._resumed:
+                plain = self._resume(row, packet, plain)
             if plain is None:
                 good[at] = False
                 continue
             batch[at, : len(plain)] = np.frombuffer(plain, np.uint8)
             lengths[at] = len(plain)
         return good
+
+    def _resume(self, row: int, packet: bytes, plain: bytes | None) -> bytes | None:
+        """The first packets of a row that was `resumed`: `plain`, or what is found to be it."""
+        key, left = self._resumed.pop(row)
+        if plain is not None or len(packet) < _RTP_HEADER_OCTETS:
+            return plain
+        found = _wrapped(key, packet)
+        if found is not None:
+            self._inbound[row], plain = found
+        elif left > 1:
+            self._resumed[row] = key, left - 1
+        return plain
 
     def _open(self, row: int, method: Any, packet: bytes) -> bytes | None:
         if not 8 <= len(packet) <= _PACKET_OCTETS_MAX:
@@ -308,6 +344,26 @@ class SrtpTable:
             "replays": int(self.replays.sum()),
             "broken": int(self.broken.sum()),
         }
+
+
+def _wrapped(key: CryptoAttribute, packet: bytes) -> tuple[Any, bytes] | None:
+    """Return an inbound context under which `packet` is genuine, and the packet opened, for a far end
+    whose sequence numbers may have wrapped.
+
+    The roll-over counter goes into tag and key stream (RFC 3711 3.3.1), but is not sent. Nor can
+    libsrtp be told of it by `pylibsrtp`; so both ends are played, under the key they share, step by step
+    until the packet fits. A packet that fits nowhere costs some milliseconds.
+    """
+    error = _library().Error
+    sender, receiver = _session(key, "SSRC_ANY_OUTBOUND"), _session(key, "SSRC_ANY_INBOUND")
+    for index in range(0, _ROLLOVERS_MAX << 16, _STRIDE):
+        step = b"\x80\0" + (index & 0xFFFF).to_bytes(2, "big") + bytes(4) + packet[8:12]
+        try:
+            receiver.unprotect(sender.protect(step))
+            return receiver, receiver.unprotect(packet)
+        except error:
+            continue
+    return None
 
 
 def _session(key: CryptoAttribute, direction: str) -> Any:

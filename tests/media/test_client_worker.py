@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from media.client import MediaClient
-from media.dsp import wav
+from media.dsp import g711, wav
 from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownStream
 from media.process import worker_environment
 from media.protocol import (
@@ -393,3 +394,40 @@ async def test_supervision_that_cannot_be_is_refused(bench):
     client.resume_recording(99)
     with pytest.raises(UnknownStream):
         client.hear_progress(99, "us")
+
+
+async def test_a_conference_outlives_its_worker(bench):
+    """Who was in a room is in it again, muted or deaf as he was, and hears the others."""
+    client, parties = bench.client, [*bench.phones, Phone(3), Phone(4)]
+    streams = []
+    for number, phone in enumerate(parties):
+        stream = client.reserve(group=1, signalled_host="127.0.0.1")
+        client.configure(stream.stream_id, StreamParams(phone.address))
+        client.join_room(5, stream.stream_id, mute=number == 2, deaf=number == 3)
+        streams.append(stream)
+    client.flush()
+    # Levels whose sums tell who is heard: u-law of 1,000, 2,000, 4,000, 8,000, nearly.
+    levels = [1_000, 2_000, 4_000, 8_000]
+    codes = [g711.encode_ulaw(np.full((1, 160), level, np.int16))[0].tobytes() for level in levels]
+
+    async def talk(packets):
+        for _ in range(packets):
+            for phone, stream, code in zip(parties, streams, codes, strict=True):
+                phone.say((stream.host, stream.port), code)
+            await asyncio.sleep(0.02)
+
+    def heard(phone):
+        sound = [packet for packet in phone.listen() if len(packet) == 172][-10:]
+        phone.heard.clear()
+        samples = g711.decode_ulaw(np.frombuffer(b"".join(p[12:] for p in sound), np.uint8)[None])
+        return float(np.median(samples)) if samples.size else None
+
+    wanted = [10_000, 9_000, 11_000, 0]
+    await talk(40)
+    assert [heard(phone) for phone in parties] == pytest.approx(wanted, rel=0.05, abs=10)
+    os.kill(client.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+    await bench.until(WorkerReplaced)
+    await talk(50)
+    assert [heard(phone) for phone in parties] == pytest.approx(wanted, rel=0.05, abs=10)
+    for phone in parties[2:]:
+        phone.close()

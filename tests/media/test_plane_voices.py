@@ -17,6 +17,7 @@ from media.protocol import (
     DigitReceived,
     Disconnect,
     JoinRoom,
+    OpenStream,
     RecordingStopped,
     ReleaseStream,
     SetEcho,
@@ -236,6 +237,28 @@ def test_srtp_on_one_side_of_a_relay(world, make_talker):
         assert unseal(far, to_a.data) == said
         world.now_s += 0.02
     assert world.events_of(StreamLatched)
+
+
+@needs_srtp
+def test_a_replacement_understands_a_peer_that_has_been_talking_for_hours(world, make_talker):
+    """What the control plane tells a new worker holds no roll-over counter: it is found out."""
+    far = srtp.SrtpTable(1)
+    far.set_outbound(0, srtp.parse_crypto(KEYS[0]))
+    a = make_talker(A, ssrc=1, sequence=65_000)
+    while a.sequence < (7 << 16) + 123:
+        seal(far, a.packet())
+        a.sequence += 20_000
+    world.do(OpenStream(1, 0, "10.0.0.1", latched=A))
+    world.configure(1, A, srtp_in=KEYS[0], srtp_out=KEYS[1])
+    world.open(2, B, port_id=2)
+    world.do(Connect(1, 2))
+    said = [bytes([number]) * 160 for number in range(10)]
+    for each in said:
+        world.io.deliver(0, A, seal(far, a.packet(each)))
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    assert [packet.payload for packet in world.sent() if packet.remote == B] == said
+    assert not world.engine.stats(1).dropped
 
 
 @needs_srtp

@@ -272,6 +272,63 @@ def test_the_replay_window_is_at_least_64_and_reordering_passes() -> None:
     assert window == 64
 
 
+def wrapped(table: SrtpTable, rollovers: int, sequence: int) -> bytes:
+    """A sealed packet of a sender whose sequence numbers have wrapped `rollovers` times."""
+    for index in [
+        *range(60_000, (rollovers << 16) + sequence, 20_000),
+        (rollovers << 16) + sequence,
+    ]:
+        room = np.zeros((1, 240), np.uint8)
+        plain = b"\x80\0" + (index & 0xFFFF).to_bytes(2, "big") + bytes(4) + b"ssrc" + b"y" * 160
+        room[0, :172] = np.frombuffer(plain, np.uint8)
+        sizes = np.array([172], np.int32)
+        assert table.protect(np.zeros(1, np.intp), room, sizes).all()
+    return room[0, : sizes[0]].tobytes()
+
+
+@needs_library
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize(
+    ("rollovers", "sequence"), [(0, 64_000), (1, 0), (1, 40_000), (3, 65_535), (200, 17)]
+)
+def test_a_far_end_that_has_wrapped_is_taken_up_again(suite, rollovers, sequence) -> None:
+    key = make_crypto(1, suite, RANDOM)
+    far, near = SrtpTable(1), SrtpTable(1)
+    far.set_outbound(0, key)
+    near.set_inbound(0, key, resumed=True)
+    first = wrapped(far, rollovers, sequence)
+    forged = first[:-1] + bytes([first[-1] ^ 1])
+    for packet, genuine in ((forged, False), (forged, False), (first, True), (first, False)):
+        room = np.frombuffer(packet.ljust(240, b"\0"), np.uint8)[None].copy()
+        sizes = np.array([len(packet)], np.int32)
+        assert bool(near.unprotect(np.zeros(1, np.intp), room, sizes)[0]) == genuine
+        if genuine:
+            assert room[0, 12 : sizes[0]].tobytes() == b"y" * 160
+    for index in range(100):
+        number = (rollovers << 16) + sequence + 1 + index
+        plain = b"\x80\0" + (number & 0xFFFF).to_bytes(2, "big") + bytes(4) + b"ssrc" + b"z" * 160
+        room = np.zeros((1, 240), np.uint8)
+        room[0, :172] = np.frombuffer(plain, np.uint8)
+        sizes = np.array([172], np.int32)
+        assert far.protect(np.zeros(1, np.intp), room, sizes).all()
+        assert near.unprotect(np.zeros(1, np.intp), room, sizes).all(), "and goes on from there"
+
+
+@needs_library
+def test_a_forger_cannot_make_us_search_for_ever(monkeypatch) -> None:
+    from media.wire import srtp
+
+    searched = []
+    monkeypatch.setattr(srtp, "_wrapped", lambda key, packet: searched.append(packet))
+    key = make_crypto(1, "AES_CM_128_HMAC_SHA1_80", RANDOM)
+    near = SrtpTable(1)
+    near.set_inbound(0, key, resumed=True)
+    for _ in range(100):
+        room = np.full((1, 240), 0x80, np.uint8)
+        assert not near.unprotect(np.zeros(1, np.intp), room, np.array([182], np.int32)).any()
+    assert len(searched) == 16
+
+
 @needs_library
 def test_nothing_leaves_in_the_clear_when_it_cannot_be_protected() -> None:
     table = pair("AEAD_AES_128_GCM")
