@@ -13,6 +13,7 @@ from typing import assert_never
 import numpy as np
 
 from media.errors import BadName, MediaError
+from media.plane.background import Background
 from media.plane.backlog import Backlog
 from media.plane.disk import Disk
 from media.plane.ears import Ears
@@ -123,6 +124,7 @@ class Engine:
         self._timelines = Timelines()
         self._voices = Voices(streams_max)
         self._hush = Hush(streams_max)
+        self._background = Background(self._streams, self._timelines)
         self._backlog = Backlog(self._streams, self._voices, self._timelines, self._hush)
         self._srtp = SrtpTable(streams_max)
         self._outlet = Outlet(io, self._srtp, streams_max)
@@ -167,6 +169,7 @@ class Engine:
             self._timelines,
             self._backlog,
             self._hush,
+            self._background,
             self._srtp,
             self._outlet,
             self._on_event_digit,
@@ -232,6 +235,7 @@ class Engine:
         while now_s >= self._tick_s(self._ticks):
             self._backlog.flush()
             self._library.poll()
+            self._background.tick()
             self._timelines.conceal()
             self._ears.tick()
             self._mixer.tick(now_s)
@@ -506,6 +510,7 @@ class Engine:
         self._reports.goodbye(stream)
         self._prompter.stop(stream, "released")
         self._progress.forget(stream)
+        self._background.forget(stream)
         for recording_id in self._recorder.leave(stream.stream_id):
             self._stop_recording(recording_id, "released")
         stream.taps = 0

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711
+from media.plane.background import Background
 from media.plane.backlog import Backlog
 from media.plane.hush import Hush
 from media.plane.latch import DROP, EVENT, NOISE, Latch
@@ -82,6 +83,7 @@ class Ingress:
         timelines: Timelines,
         backlog: Backlog,
         hush: Hush,
+        background: Background,
         srtp: SrtpTable,
         outlet: Outlet,
         digit_heard: DigitHeard,
@@ -97,6 +99,7 @@ class Ingress:
         self._timelines = timelines
         self._backlog = backlog
         self._hush = hush
+        self._background = background
         self._srtp = srtp
         self._outlet = outlet
         self.sealed = False
@@ -400,6 +403,8 @@ class Ingress:
             self._relay.redirect(route[place], stream, "event")
         elif verdict == NOISE:
             self._relay.redirect(route[place], stream, "noise")
+            payload = self._io.rx.octets[place, HEADER:length].tobytes()
+            self._background.hear(stream, payload, int(words[place, 1]))
 
     def _hear_events(
         self,

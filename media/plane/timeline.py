@@ -263,6 +263,19 @@ class Timeline:
             self._base[slot] -= shift
         self._earliest[:] = -_FAR
 
+    def lacks(self, slots: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return (k,) bools: a slot is listened to live, and nothing has come for this tick."""
+        filled = self._filled[slots, self.now % self._size // self.tick_samples]
+        lacking: NDArray[np.bool_] = self._played[slots] & self._anchored[slots] & ~filled
+        return lacking
+
+    def fill(self, slots: NDArray[np.integer], samples: NDArray[np.int16]) -> None:
+        """Let `slots` (k,) say (k, `tick_samples`) int16 in this tick, as if it had come."""
+        place = self.now % self._size
+        self.ring[slots, place : place + self.tick_samples] = samples
+        self._filled[slots, place // self.tick_samples] = True
+        self._gap[slots] = 0
+
     def conceal(self) -> None:
         """Before a tick: continue live slots whose packet for it has not come, and let those whose
         packet has come again turn into it smoothly."""
