@@ -28,23 +28,27 @@ def register(app: typer.Typer) -> None:
 
 
 def _remote(place: Path) -> Any:
-    from softswitch.cli.place import storage_directory
     from softswitch.cli.remote import Remote
 
-    return Remote(storage_directory(place))
+    return Remote.of(place)
 
 
 def _print(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from softswitch.cli.tables import show
 
     table = Table(*columns)
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
-    Console().print(table)
+    show(table)
+
+
+def _tell(words: str, row: dict[str, Any], as_json: bool) -> None:
+    typer.echo(json.dumps(row, indent=2) if as_json else words)
 
 
 def _cell(value: Any) -> str:
@@ -80,27 +84,30 @@ def _users(app: typer.Typer) -> None:
         role: _Role = "agent",
         full_name: Annotated[str, typer.Option(help="As shown.")] = "",
         office: _Place = _HERE,
+        as_json: _AsJson = False,
     ) -> None:
         """Add a user; the password is asked for, or read from standard input."""
         remote, password = _remote(office), _password()
         body = {"name": name, "role": role, "full_name": full_name, "password": password}
-        remote.ask("POST", "/users", {**body, "must_change": False})
-        typer.echo(f"{name} is {role}")
+        made = remote.ask("POST", "/users", {**body, "must_change": False})
+        _tell(f"{name} is {role}", made, as_json)
 
     @app.command()
-    def password(name: str, office: _Place = _HERE) -> None:
+    def password(name: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Give a user another password; his sessions end."""
         remote = _remote(office)
         user = _user_named(remote, name)
-        remote.ask("PATCH", f"/users/{user['id']}", {"password": _password(), "must_change": False})
-        typer.echo(f"{name} has another password")
+        change = {"password": _password(), "must_change": False}
+        changed = remote.ask("PATCH", f"/users/{user['id']}", change)
+        _tell(f"{name} has another password", changed, as_json)
 
     @app.command()
-    def remove(name: str, office: _Place = _HERE) -> None:
+    def remove(name: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Remove a user."""
         remote = _remote(office)
-        remote.ask("DELETE", f"/users/{_user_named(remote, name)['id']}")
-        typer.echo(f"{name} is removed")
+        user = _user_named(remote, name)
+        remote.ask("DELETE", f"/users/{user['id']}")
+        _tell(f"{name} is removed", user, as_json)
 
 
 def _tokens(app: typer.Typer) -> None:
@@ -123,12 +130,12 @@ def _tokens(app: typer.Typer) -> None:
         typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
 
     @app.command()
-    def revoke(token_id: str, office: _Place = _HERE) -> None:
+    def revoke(token_id: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Revoke a token by its id."""
         from urllib.parse import quote
 
         _remote(office).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
-        typer.echo(f"{token_id} is revoked")
+        _tell(f"{token_id} is revoked", {"id": token_id}, as_json)
 
 
 def _customers(app: typer.Typer) -> None:
@@ -170,9 +177,12 @@ def _customers(app: typer.Typer) -> None:
 
     @app.command("export")
     def export_customers(
-        file: Annotated[Path, typer.Argument(help="CSV to be written.")], office: _Place = _HERE
+        file: Annotated[Path, typer.Argument(help="CSV to be written.")],
+        office: _Place = _HERE,
+        as_json: _AsJson = False,
     ) -> None:
         """Write all customers to a CSV file."""
         data = _remote(office).ask("GET", "/customers/export")
         file.write_bytes(data)
-        typer.echo(f"{file}: {data.count(bytes([10])) - 1} customers")
+        count = data.count(bytes([10])) - 1
+        _tell(f"{file}: {count} customers", {"file": str(file), "customers": count}, as_json)

@@ -9,15 +9,22 @@ from softswitch.errors import ConfigError
 
 def storage_directory(place: Path) -> Path:
     """`place` is office.toml, the folder that holds it, or the storage directory itself."""
+    return storage_at(place)[0]
+
+
+def storage_at(place: Path) -> tuple[Path, str]:
+    """The storage directory of `place`, and the database that holds its records. Where only the directory is
+    known that is the file in it."""
     from softswitch.api.admin import SOCKET_NAME
     from softswitch.config import load_office
 
     if place.is_dir():
         if (place / SOCKET_NAME).exists():
-            return place
+            return place, "sqlite"
         if not (place / "office.toml").is_file():
             raise ConfigError(
                 str(place), "no server runs here", "office.toml, or a storage directory"
             )
         place = place / "office.toml"
-    return load_office(place).storage.directory
+    storage = load_office(place).storage
+    return storage.directory, storage.database

@@ -40,23 +40,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(place: Path, what: str, as_json: bool, table: Any, watch: bool) -> None:
-    from softswitch.api.admin import ask
-    from softswitch.cli.place import storage_directory
+    from softswitch.cli.remote import status_of
+    from softswitch.cli.tables import show
 
-    directory = storage_directory(place)
-    rows = next(ask(directory, "status"))[what]
+    rows = status_of(place)[what]
     if watch and not as_json:
-        _watch(lambda: table(next(ask(directory, "status"))[what]))
-        return
-    if as_json:
+        watch_table(lambda: table(status_of(place)[what]))
+    elif as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    from rich.console import Console
-
-    Console().print(table(rows))
+    else:
+        show(table(rows))
 
 
-def _watch(draw: Callable[[], Any]) -> None:
+def watch_table(draw: Callable[[], Any]) -> None:
     """Draw once a second, in place."""
     from threading import Event
 

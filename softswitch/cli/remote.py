@@ -1,9 +1,12 @@
-"""The API of the running server, for commands: the admin socket says where it is and gives a token."""
+"""The API of the running server, for commands: the admin socket says where it is and gives a token. From
+another machine `SOFTSWITCH_URL` and `SOFTSWITCH_TOKEN` do; then no office file is read.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,19 +16,56 @@ from typing import Any
 
 from softswitch.errors import SoftswitchError
 
+URL, TOKEN = "SOFTSWITCH_URL", "SOFTSWITCH_TOKEN"
 _TIMEOUT_S = 60.0
 
 
 class Remote:
-    """Asks the server on a storage directory. Raises `ServerNotRunning`, and `SoftswitchError` with the API's
-    own words for what it refuses."""
+    """Asks one server. Raises `SoftswitchError` with the API's own words for what it refuses."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, url: str, token: str) -> None:
+        self._url = f"{url.rstrip('/')}/api/v1"
+        self._token = token
+
+    @classmethod
+    def of(cls, place: Path) -> Remote:
+        """The server that the environment names, or that runs at `place` (the office file or the storage
+        directory). Raises `ServerNotRunning`, `SoftswitchError`."""
+        url = os.environ.get(URL)
+        if url:
+            if not url.startswith(("http://", "https://")):
+                raise SoftswitchError(f"{URL} is no address, as in http://127.0.0.1:8080")
+            token = os.environ.get(TOKEN, "")
+            if not token.isascii() or not token:
+                raise SoftswitchError(
+                    f"{URL} is set, {TOKEN} is not: `softswitch token add NAME --scope ...` makes one"
+                )
+            return cls(url, token)
+        found = cls._local(place)
+        if found is None:
+            raise SoftswitchError("the API is not served: add a table [http] to the office file")
+        return found
+
+    @classmethod
+    def found(cls, place: Path) -> Remote | None:
+        """As `of`; None where no server runs, or one without the API: commands that only read then read
+        the database."""
+        from softswitch.api.admin import ServerNotRunning
+
+        if os.environ.get(URL):
+            return cls.of(place)
+        try:
+            return cls._local(place)
+        except ServerNotRunning:
+            return None
+
+    @classmethod
+    def _local(cls, place: Path) -> Remote | None:
         from softswitch.api.admin import ask
+        from softswitch.cli.place import storage_directory
 
-        answer = next(ask(directory, "api", who=f"{_user()} by command line"))
-        self._url = f"{answer['url']}/api/v1"
-        self._token = answer["token"]
+        answer = next(ask(storage_directory(place), "api", who=f"{_user()} by command line"))
+        return cls(answer["url"], answer["token"]) if answer["url"] else None
 
     def ask(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **query: Any
@@ -48,8 +88,12 @@ class Remote:
             with opener.open(request, timeout=_TIMEOUT_S) as answer:
                 content, kind = answer.read(), answer.headers.get_content_type()
         except urllib.error.HTTPError as error:
-            raise SoftswitchError(_words(error)) from None
-        except OSError as error:
+            with error:
+                words = _words(error)
+            if error.code == 401:
+                words = f"{self._url} does not know this token: it is mistyped, revoked or too old"
+            raise SoftswitchError(words) from None
+        except (OSError, ValueError) as error:
             raise SoftswitchError(f"the API at {self._url} does not answer: {error}") from None
         if not content:
             return None
@@ -65,6 +109,16 @@ class Remote:
             cursor = page["next"]
             if cursor is None:
                 return
+
+
+def status_of(place: Path) -> dict[str, Any]:
+    """What the server does now. Raises as `Remote.of`; needs no ``[http]`` on this machine."""
+    if os.environ.get(URL):
+        return dict(Remote.of(place).ask("GET", "/status"))
+    from softswitch.api.admin import ask
+    from softswitch.cli.place import storage_directory
+
+    return next(ask(storage_directory(place), "status"))
 
 
 def _user() -> str:

@@ -39,8 +39,8 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Report on queues or agents: today, or the time between --since and --until."""
-        from softswitch.cli.place import storage_directory
         from softswitch.cli.remote import Remote
+        from softswitch.cli.tables import show
         from softswitch.errors import ConfigError
 
         query: dict[str, Any] = {
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
         if kind not in ("json", "csv", "xlsx"):
             raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
-        remote = Remote(storage_directory(place))
+        remote = Remote.of(place)
         answer = remote.ask("GET", f"/reports/{what.value}", format=kind, **query)
         if out is not None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()
@@ -59,13 +59,10 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{out}: {len(data)} octets")
         elif as_json:
             typer.echo(json.dumps(answer, indent=2))
+        elif answer["rows"]:
+            show(report_table(answer))
         else:
-            from rich.console import Console
-
-            if answer["rows"]:
-                Console().print(report_table(answer))
-            else:
-                typer.echo("nothing happened in that time")
+            typer.echo("nothing happened in that time")
 
 
 def report_table(answer: dict[str, Any]) -> Any:

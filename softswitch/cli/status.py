@@ -21,18 +21,14 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Show live calls, registrations and workers of the running server."""
-        from softswitch.api.admin import ask
-        from softswitch.cli.place import storage_directory
+        from softswitch.cli.remote import status_of
+        from softswitch.cli.tables import show
 
-        answer = next(ask(storage_directory(place), "status"))
+        answer = status_of(place)
         if as_json:
             typer.echo(json.dumps(answer, indent=2, sort_keys=True))
-            return
-        from rich.console import Console
-
-        console = Console()
-        for table in status_tables(answer):
-            console.print(table)
+        else:
+            show(*status_tables(answer))
 
     @app.command()
     def calls(
@@ -41,34 +37,56 @@ def register(app: typer.Typer) -> None:
         ),
         limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
         as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+        live: Annotated[bool, typer.Option("--live", help="Those that go on now.")] = False,
+        watch: Annotated[
+            bool, typer.Option("--watch", "-w", help="Keep showing those that go on.")
+        ] = False,
     ) -> None:
-        """Show the records of past calls."""
+        """Show the records of past calls, or the calls that go on."""
+        from softswitch.cli.queues import watch_table
+        from softswitch.cli.remote import status_of
+        from softswitch.cli.tables import show
+
+        now = live or watch
+        rows = status_of(place)["calls"] if now else _records(place, limit)
+        if as_json:
+            typer.echo(json.dumps(rows, indent=2, default=str))
+        elif watch:
+            watch_table(lambda: live_table(status_of(place)["calls"]))
+        else:
+            show(live_table(rows) if now else records_table(rows))
+
+
+def _records(place: Path, limit: int) -> list[dict[str, Any]]:
+    """The newest records: from the server that runs, or from the database where none does."""
+    from softswitch.cli.remote import Remote
+
+    remote = Remote.found(place)
+    if remote is None:
         import asyncio
 
-        from softswitch.cli.place import storage_directory
-        from softswitch.store import Store
+        return asyncio.run(_stored(place, limit))
+    rows = remote.pages("/calls", limit)
+    return [{**r, "recording": next((f["name"] for f in r["recordings"]), None)} for r in rows]
 
-        async def read() -> list[dict[str, Any]]:
-            store = await Store.open(storage_directory(place), read_only=True)
-            try:
-                found: list[CallRecord] = []
-                while len(found) < limit:  # the store hands out pages
-                    before = found[-1].seq if found else None
-                    page = await store.calls.list(limit - len(found), before)
-                    if not page:
-                        break
-                    found += page
-                return [record.as_dict() for record in found]
-            finally:
-                await store.close()
 
-        records = asyncio.run(read())
-        if as_json:
-            typer.echo(json.dumps(records, indent=2, default=str))
-            return
-        from rich.console import Console
+async def _stored(place: Path, limit: int) -> list[dict[str, Any]]:
+    from softswitch.cli.place import storage_at
+    from softswitch.store import Store
 
-        Console().print(records_table(records))
+    directory, database = storage_at(place)
+    store = await Store.open(directory, database=database, read_only=True)
+    try:
+        found: list[CallRecord] = []
+        while len(found) < limit:  # the store hands out pages
+            before = found[-1].seq if found else None
+            page = await store.calls.list(limit - len(found), before)
+            if not page:
+                break
+            found += page
+        return [record.as_dict() for record in found]
+    finally:
+        await store.close()
 
 
 def status_tables(answer: dict[str, Any]) -> list[Any]:
@@ -97,13 +115,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         str(counters["sent"]),
     )
     tables: list[Any] = [head]
-    live = Table("call", "from", "to", "state", "since", "legs", title="Live calls")
-    live.title_justify = "left"
-    for call in answer["calls"]:
-        legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
-        live.add_row(
-            call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
-        )
+    live = live_table(answer["calls"])
     phones = Table(title="Registrations", title_justify="left")
     for name in ("extension", "contact", "expires", "answers"):
         phones.add_column(name)
@@ -147,6 +159,20 @@ def _answers(entry: dict[str, Any]) -> str:
     if entry["reachable"] is None:
         return ""
     return f"in {entry['round_trip_ms']:.0f} ms" if entry["reachable"] else "no: unreachable"
+
+
+def live_table(calls: list[dict[str, Any]]) -> Any:
+    """One row a call that goes on."""
+    from rich.table import Table
+
+    table = Table("call", "from", "to", "state", "since", "legs", title="Live calls")
+    table.title_justify = "left"
+    for call in calls:
+        legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
+        table.add_row(
+            call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
+        )
+    return table
 
 
 def shown(value: bool | str) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from softswitch.store.entry import Entry
 
 
 def register(app: typer.Typer) -> None:
@@ -21,35 +18,42 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print the entries as JSON.")] = False,
     ) -> None:
         """Say why a call went where it went: who was asked, who was not and why."""
-        import asyncio
         import json
 
         from softswitch.apps.acd_story import tell
 
-        found = asyncio.run(_entries(place, call))
+        found = _found(place, call)
         if as_json:
-            rows = [{"at_s": e.at_s, "kind": e.kind, **e.data()} for e in found]
+            rows = [{"at_s": at_s, "kind": kind, **data} for at_s, kind, data in found]
             typer.echo(json.dumps(rows, indent=2))
             return
-        for line in tell((e.at_s, e.kind, e.data()) for e in found):
+        for line in tell(found):
             typer.echo(line)
 
 
-async def _entries(place: Path, call: str) -> list[Entry]:
-    from softswitch.cli.place import storage_directory
-    from softswitch.errors import StoreError
+def _found(place: Path, call: str) -> list[tuple[float, str, dict[str, Any]]]:
+    """The journal of a call: from the server that runs, or from the database where none does."""
+    from urllib.parse import quote
+
+    from softswitch.cli.remote import Remote
+
+    remote = Remote.found(place)
+    if remote is None:
+        import asyncio
+
+        return asyncio.run(_entries(place, call))
+    answer = remote.ask("GET", f"/calls/{quote(call, safe='')}/journal", by_end="true")
+    return [(e["at_s"], e["kind"], e["data"]) for e in answer["items"]]
+
+
+async def _entries(place: Path, call: str) -> list[tuple[float, str, dict[str, Any]]]:
+    from softswitch.cli.place import storage_at
     from softswitch.store import Store
 
-    store = await Store.open(storage_directory(place), read_only=True)
+    directory, database = storage_at(place)
+    store = await Store.open(directory, database=database, read_only=True)
     try:
-        found = await store.entries.of_call(call)
-        if not found:
-            ids = await store.entries.call_ids(call)
-            if len(ids) > 1:
-                raise StoreError(f"{call} is the end of several calls: {', '.join(ids)}...")
-            found = await store.entries.of_call(ids[0]) if ids else []
-        if not found:
-            raise StoreError(f"there is no call {call}; `softswitch calls` lists them")
-        return found
+        found = await store.entries.of_call(await store.entries.call_named(call))
+        return [(entry.at_s, entry.kind, entry.data()) for entry in found]
     finally:
         await store.close()

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from softswitch.errors import StoreError
 from softswitch.store.database import Database, reason_of
 from softswitch.store.entry import Entry
+from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import surveys
 
@@ -43,6 +44,15 @@ class JournalEntries:
             .limit(limit)
         )
         return [str(row[0]) for row in await self._rows(query)]
+
+    async def call_named(self, name: str) -> str:
+        """The id of the one call whose id is `name`, or ends with it. Raises `Missing`, `Conflict`."""
+        ids = await self.call_ids(name)
+        if not ids:
+            raise Missing(f"there is no call {name}; `softswitch calls` lists them")
+        if name not in ids and len(ids) > 1:
+            raise Conflict(f"{name} is the end of several calls: {', '.join(ids)}...")
+        return name if name in ids else ids[0]
 
     async def after(
         self, seq: int, kind: str, limit: int

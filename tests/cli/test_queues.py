@@ -14,7 +14,7 @@ from softswitch.apps.acd_story import tell
 from softswitch.cli.main import build
 from softswitch.cli.queues import agent_table, duration, queue_table
 from softswitch.cli.status import status_tables
-from softswitch.errors import StoreError
+from softswitch.errors import SoftswitchError
 from softswitch.sim.behaviour import answer, ring
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office
 from softswitch.sim.loop import simulated
@@ -152,5 +152,5 @@ def test_why_finds_a_call_by_its_end(tmp_path):
     assert [e["kind"] for e in json.loads(exact.output)] == ["call-started", "acd-overflowed"]
     for call, words in (("aaaa", "several calls"), ("zzzz", "no call zzzz")):
         refused = run(build(), ["why", call, place])
-        assert isinstance(refused.exception, StoreError)
+        assert isinstance(refused.exception, SoftswitchError)
         assert words in str(refused.exception)

@@ -1,4 +1,5 @@
-"""Commands that use the API of a running server: report, user, token, customers, backup, restore."""
+"""Commands that use the API of a running server, on its machine and from another one, and what they say where
+they cannot."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ import json
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from softswitch.api.admin import ask
 from softswitch.backup import BadBackup, check_database, make_backup, restore, verify
 from softswitch.cli.main import build
 from softswitch.errors import SoftswitchError
@@ -22,6 +24,8 @@ from softswitch.store.database import FILE_NAME
 from softswitch.switch import Switch
 from tests.api.conftest import OFFICE, QuietMachine
 from tests.databases import lay_database
+
+SERVED = OFFICE + '[http]\nlisten = "127.0.0.1:0"\n'
 
 
 class Served(QuietMachine):
@@ -35,9 +39,9 @@ class Served(QuietMachine):
 class Running:
     """A server in a thread of its own, as commands find one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, office: str = SERVED) -> None:
         self.file = directory / "office.toml"
-        self.file.write_text(OFFICE + '[http]\nlisten = "127.0.0.1:0"\n')
+        self.file.write_text(office)
         (directory / "var").mkdir(mode=0o700)
         lay_database(directory / "var")
         self.loop = asyncio.new_event_loop()
@@ -50,8 +54,8 @@ class Running:
 
     async def _run(self) -> None:
         await self.switch.start()
-        assert self.switch.http is not None
-        await self.switch.http.ready.wait()
+        if self.switch.http is not None:
+            await self.switch.http.ready.wait()
         self._ready.set()
         await self._stop.wait()
         await self.switch.stop()
@@ -61,6 +65,8 @@ class Running:
         assert self._ready.wait(30)
 
     def stop(self) -> None:
+        if self.loop.is_closed():
+            return
         self.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(30)
         self.loop.close()
@@ -83,6 +89,23 @@ def run(*arguments: str, code: int = 0, text: str | None = None) -> str:
         raise result.exception
     assert result.exit_code == code, result.output
     return result.output
+
+
+@pytest.fixture
+def from_elsewhere(running: Running, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """As on another machine: no office file at hand, but the address and a token."""
+    asked = next(ask(running.switch.directory, "api"))
+    monkeypatch.chdir("/")
+
+    def use(role: str = "admin", scope: str = "*", **settings: str) -> None:
+        arguments = ("token", "add", role, "--role", role, "--scope", scope)
+        monkeypatch.delenv("SOFTSWITCH_URL", raising=False)
+        token = run(*arguments, "--office", str(running.file)).strip()
+        named = {"SOFTSWITCH_URL": asked["url"], "SOFTSWITCH_TOKEN": token, **settings}
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+
+    return use
 
 
 def test_users_and_tokens(running: Running) -> None:
@@ -147,6 +170,94 @@ def test_reports(running: Running, tmp_path: Path) -> None:
         run("report", "queues", str(running.file), "--out", "r.doc")
     with pytest.raises(SoftswitchError, match="by"):
         run("report", "queues", str(running.file), "--by", "fortnight")
+
+
+def test_calls_and_why_of_the_server_and_of_the_database(running: Running, tmp_path: Path) -> None:
+    place = str(running.file)
+    numbers = {"number_from": "1001", "number_to": "5000"}
+    for call_id in ("c1-aaaa", "c2-aaaa", "c3-bbbb"):
+        running.append("call-started", call_id, numbers, 1.0)
+        running.append(
+            "acd-overflowed", call_id, {"queue": "q", "target": "", "reason": "full"}, 3.0
+        )
+        running.append("call-ended", call_id, {"outcome": "answered"}, 4.0)
+    run("backup", str(tmp_path / "b"), place)  # flushes
+    told = [json.loads(run("calls", place, "--json")), run("why", "bbbb", place)]
+    assert [row["call_id"] for row in told[0]] == ["c3-bbbb", "c2-aaaa", "c1-aaaa"]
+    assert len(json.loads(run("calls", place, "--json", "--limit", "2"))) == 2
+    assert "1001 called 5000" in told[1]
+    kinds = [e["kind"] for e in json.loads(run("why", "c1-aaaa", place, "--json"))]
+    assert kinds == ["call-started", "acd-overflowed", "call-ended"]
+    assert json.loads(run("calls", place, "--live", "--json")) == []
+    assert "c3-bbbb" in run("calls", place)
+    for call, words in (("aaaa", "several calls"), ("zzzz", "no call zzzz")):
+        with pytest.raises(SoftswitchError, match=words):
+            run("why", call, place)
+    running.stop()
+    stored = json.loads(run("calls", place, "--json"))
+    shared = stored[0].keys() & told[0][0].keys()
+    assert {"call_id", "number_from", "status", "duration_s", "recording"} <= shared
+    assert [{k: row[k] for k in shared} for row in stored] == [
+        {k: row[k] for k in shared} for row in told[0]
+    ]
+    assert run("why", "bbbb", place) == told[1]
+
+
+def test_every_command_from_another_machine(
+    running: Running, from_elsewhere: Callable[..., None], tmp_path: Path
+) -> None:
+    from_elsewhere()
+    assert [q["queue"] for q in json.loads(run("queues", "--json"))] == ["support", "billing"]
+    assert [a["agent"] for a in json.loads(run("agents", "--json"))] == ["lilei", "mary"]
+    assert "support" in run("queues")
+    assert json.loads(run("calls", "--json")) == json.loads(run("calls", "--live", "--json")) == []
+    assert json.loads(run("report", "--json"))["name"] == "queues"
+    assert json.loads(run("status", "--json"))["office"] == "Example Trading"
+    made = json.loads(run("user", "add", "zhao", "--json", text="long-enough-1\n"))
+    assert (made["name"], made["role"]) == ("zhao", "agent")
+    changed = json.loads(run("user", "password", "zhao", "--json", text="long-enough-2\n"))
+    assert changed["id"] == made["id"]
+    assert json.loads(run("user", "remove", "zhao", "--json"))["name"] == "zhao"
+    (tmp_path / "in.csv").write_text("name,phone\nWang Wei,+8613800000001\n")
+    assert json.loads(run("customers", "import", str(tmp_path / "in.csv"), "--json"))["added"] == 1
+    out = tmp_path / "out.csv"
+    assert json.loads(run("customers", "export", str(out), "--json"))["customers"] == 1
+    token = json.loads(run("token", "add", "x", "--scope", "calls:read", "--json"))
+    assert json.loads(run("token", "revoke", token["id"], "--json")) == {"id": token["id"]}
+
+
+def test_who_may_not_is_told_what_it_takes(from_elsewhere: Callable[..., None]) -> None:
+    from_elsewhere("agent")
+    for command in (("report",), ("calls",), ("queues",), ("why", "c1"), ("calls", "--live")):
+        with pytest.raises(SoftswitchError, match="takes the role supervisor"):
+            run(*command)
+    with pytest.raises(SoftswitchError, match="takes the role admin"):
+        run("user", "list")
+    from_elsewhere("admin", "calls:read")
+    with pytest.raises(SoftswitchError, match="the scope users:read"):
+        run("token", "list")
+    for settings, words in (
+        ({"SOFTSWITCH_TOKEN": ""}, "SOFTSWITCH_TOKEN is not"),
+        ({"SOFTSWITCH_TOKEN": "sst_nothing_nothing"}, "mistyped, revoked or too old"),
+        ({"SOFTSWITCH_URL": "http://127.0.0.1:9"}, "does not answer"),
+        ({"SOFTSWITCH_URL": "nonsense"}, "is no address"),
+    ):
+        from_elsewhere(**settings)
+        with pytest.raises(SoftswitchError, match=words):
+            run("calls")
+
+
+def test_an_exchange_without_the_api_says_what_is_missing(tmp_path: Path) -> None:
+    server = Running(tmp_path, OFFICE)
+    server.start()
+    try:
+        for command in ("report queues", "user list --office", "customers export x --office"):
+            with pytest.raises(SoftswitchError, match=r"add a table \[http\]"):
+                run(*command.split(), str(server.file))
+        assert json.loads(run("calls", str(server.file), "--json")) == []
+        assert len(json.loads(run("queues", str(server.file), "--json"))) == 2
+    finally:
+        server.stop()
 
 
 def test_customers(running: Running, tmp_path: Path) -> None:

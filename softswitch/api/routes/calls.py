@@ -117,8 +117,14 @@ async def show_call(call_id: CallId, service: Served) -> CallStory:
 
 
 @router.get("/calls/{call_id}/journal")
-async def show_journal(call_id: CallId, service: Served) -> Page[EntryShown]:
+async def show_journal(
+    call_id: CallId,
+    service: Served,
+    by_end: Annotated[bool, Query(description="`call_id` may be the end of one call's.")] = False,
+) -> Page[EntryShown]:
     """All that was journaled of a call, in order: the truth that records are read from."""
+    if by_end:
+        call_id = await service.store.entries.call_named(call_id)
     entries = await service.store.entries.of_call(call_id)
     if not entries:
         raise Missing(f"there is no call {call_id}")
