@@ -130,16 +130,16 @@ class Headers:
     def get_all(self, name: str) -> list[str]:
         """The value of every line called `name`, in order, commas left alone."""
         known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
-        lines = zip(self._names, self._values, strict=True)
         if known is not None:
-            count = self._names.count(known)
-            if count == 0:
+            first = self._first if self._first is not None else self.first_values()
+            value = first.get(known)
+            if value is None:
                 return []
-            if count == 1:
-                return [self._values[self._names.index(known)]]
-            return [value for key, value in lines if key == known]
+            if len(first) == len(self._names):  # no name stands here twice
+                return [value]
+            return [value for key, value in self.items() if key == known]
         lower = name.lower()
-        return [value for key, value in lines if key.lower() == lower]
+        return [value for key, value in self.items() if key.lower() == lower]
 
     def values(self, name: str) -> list[str]:
         """All elements of a comma-separated header over all its lines; empty ones are dropped."""
@@ -175,7 +175,15 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
-        self._insert(len(self._names), name, value)
+        known = SPELLINGS.get(name)
+        if known is None or "\r" in value or "\n" in value:
+            self._insert(len(self._names), name, value)  # which says what is wrong
+            return
+        self._names.append(known)
+        self._values.append(value)
+        self._first = None
+        if self.parsed:
+            self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others."""

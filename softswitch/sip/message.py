@@ -9,7 +9,9 @@ from softswitch.sip.status import reason_of
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 
 _COMPULSORY = ("Via", "From", "To", "Call-ID", "CSeq")
-_COPIED = frozenset({"Via", "From", "Call-ID", "CSeq"})
+_COPIED = frozenset(_COMPULSORY)
+_COPIED_AND_ROUTE = _COPIED | {"Record-Route"}
+_COPIED_AND_TIME = _COPIED | {"Timestamp"}
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
 EXPIRES_MAX_S = 2**32 - 1
@@ -39,12 +41,13 @@ class SipMessage:
         for name in _COMPULSORY:
             if not first.get(name):
                 raise RemoteProtocolError(f"missing {name}")
-        via = first["Via"]
+        via, call_id = first["Via"], first["Call-ID"]
         parsed["top_via"] = Via.parse(split_commas(via, 1)[0] if "," in via else via)
         parsed["From"] = NameAddr.parse(first["From"])
         parsed["To"] = NameAddr.parse(first["To"])
         parsed["CSeq"] = CSeq.parse(first["CSeq"])
-        self.call_id  # noqa: B018 - raises where malformed
+        if " " in call_id or "\t" in call_id:
+            raise RemoteProtocolError("malformed Call-ID")
 
     @property
     def top_via(self) -> Via:
@@ -124,6 +127,8 @@ class SipMessage:
     def _addresses(self, name: str) -> list[NameAddr]:
         cached: list[NameAddr] | None = self.headers.parsed.get(name)
         if cached is None:
+            if name not in self.headers:
+                return []
             cached = []
             for line in self.headers.get_all(name):
                 # A list is cut before it is parsed: one address too many tells enough.
@@ -179,23 +184,20 @@ class SipMessage:
         Raises LocalProtocolError when our own code put a line break into the start line or text
         that no octets stand for into a header.
         """
-        length = str(len(self.body))
-        lines = [self.start_line]
-        missing = True
-        for name, value in self.headers.items():
-            if name == "Content-Length":
-                if missing:
-                    lines.append(f"Content-Length: {length}")
-                missing = False
-            else:
-                lines.append(f"{name}: {value}")
-        if missing:
-            lines.append(f"Content-Length: {length}")
-        lines.append("\r\n")
-        if "\n" in lines[0] or "\r" in lines[0]:
+        start = self.start_line
+        if "\n" in start or "\r" in start:
             raise LocalProtocolError("line break in a start line")
+        headers = self.headers
+        if "Content-Length" in headers:
+            headers = headers.copy()
+            headers.set("Content-Length", str(len(self.body)))
+            length = ""
+        else:
+            length = f"Content-Length: {len(self.body)}\r\n"
+        lines = "\r\n".join(map(": ".join, headers.items()))
+        head = f"{start}\r\n{lines}\r\n{length}\r\n" if lines else f"{start}\r\n{length}\r\n"
         try:
-            return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
+            return head.encode("utf-8", "surrogateescape") + self.body
         except UnicodeEncodeError:
             raise LocalProtocolError("a header holds half a character") from None
 
@@ -248,21 +250,19 @@ class SipRequest(SipMessage):
         tag), Timestamp into a 100, and Record-Route (12.1.1) into what may set up a dialog. Works
         on requests with missing or malformed headers too: what is absent stays absent.
         """
-        record_route = 100 < status < 300 and self.method in _DIALOG_FORMING
+        copied = _COPIED
+        if 100 < status < 300 and self.method in _DIALOG_FORMING:
+            copied = _COPIED_AND_ROUTE
+        elif status == 100:
+            copied = _COPIED_AND_TIME
         names: list[str] = []
         values: list[str] = []
         for name, value in self.headers.items():
-            if name in _COPIED:
+            if name in copied:
                 names.append(name)
-                values.append(value)
-            elif name == "To":
-                names.append(name)
-                values.append(value if to_tag is None else self._tagged(value, to_tag))
-            elif (name == "Record-Route" and record_route) or (
-                name == "Timestamp" and status == 100
-            ):
-                names.append(name)
-                values.append(value)
+                values.append(
+                    self._tagged(value, to_tag) if name == "To" and to_tag is not None else value
+                )
         return SipResponse(status, reason, Headers.of_canonical(names, values))
 
     @staticmethod

@@ -14,7 +14,7 @@ from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.parser import ParseError, parse_message
 from softswitch.sip.session_core import SessionTerms
 from softswitch.sip.stateless import StatelessAnswers, stamp_via
-from softswitch.sip.transaction.key import server_key
+from softswitch.sip.transaction.key import ServerKey, server_key
 from softswitch.sip.transaction_layer import merge_key
 from softswitch.sip.validation import validate_request
 
@@ -192,11 +192,11 @@ class Reception:
             if unit is None:
                 unit = self._subscriptions.unit_of(dialog_id)
             if unit is not None:
-                self._on_dialog_request(unit, request, flow, now_s)
+                self._on_dialog_request(unit, request, flow, key, now_s)
             else:
                 self._on_late_request(request, flow)
             return
-        self._on_stranger(request, flow, now_s)
+        self._on_stranger(request, flow, key, now_s)
 
     def _on_ack(self, request: SipRequest, flow: Flow, now_s: float) -> None:
         dialog_id = (request.call_id, request.to.tag or "", request.from_.tag or "")
@@ -234,6 +234,7 @@ class Reception:
         unit: SessionUnit | SubscriptionUnit,
         request: SipRequest,
         flow: Flow,
+        key: ServerKey,
         now_s: float,
     ) -> None:
         if not unit.permits(flow) and not self._proved_again(unit, request, flow, now_s):
@@ -248,7 +249,7 @@ class Reception:
         if self._transactions.full:
             self._overload(request, flow)
             return
-        transaction = self._transactions.open_server(request, flow, now_s)
+        transaction = self._transactions.open_server(request, flow, now_s, key)
         unit.receive(request, transaction, now_s)
 
     def _on_late_request(self, request: SipRequest, flow: Flow) -> None:
@@ -282,7 +283,7 @@ class Reception:
 
     # -- requests of no dialog ---------------------------------------------------------------------
 
-    def _on_stranger(self, request: SipRequest, flow: Flow, now_s: float) -> None:
+    def _on_stranger(self, request: SipRequest, flow: Flow, key: ServerKey, now_s: float) -> None:
         verdict = self._gate.admit(request, flow, now_s)
         if isinstance(verdict, Drop):
             self.counters["dropped"] += 1
@@ -304,10 +305,10 @@ class Reception:
             self.counters["refused"] += 1
             self._refuse(request, flow, verdict.status, verdict.reason, tuple(verdict.headers))
         else:
-            self._on_admitted(request, flow, verdict, now_s)
+            self._on_admitted(request, flow, key, verdict, now_s)
 
     def _on_admitted(
-        self, request: SipRequest, flow: Flow, admitted: Admitted, now_s: float
+        self, request: SipRequest, flow: Flow, key: ServerKey, admitted: Admitted, now_s: float
     ) -> None:
         method = request.method
         if self._routed_elsewhere(request):
@@ -316,16 +317,18 @@ class Reception:
         elif self._transactions.full or len(self._events) >= self._config.max_events:
             self._overload(request, flow)
         elif method == "INVITE":
-            self._on_invite(request, flow, admitted, now_s)
+            self._on_invite(request, flow, key, admitted, now_s)
         elif method in ("BYE", "INFO", "UPDATE", "PRACK"):
             self.counters["no_dialog"] += 1
             self._refuse(request, flow, 481)
         else:
-            transaction = self._transactions.open_server(request, flow, now_s)
+            transaction = self._transactions.open_server(request, flow, now_s, key)
             transaction.user = self._requests
             self._requests.take(request, transaction, admitted.identity, None, now_s)
 
-    def _on_invite(self, request: SipRequest, flow: Flow, admitted: Admitted, now_s: float) -> None:
+    def _on_invite(
+        self, request: SipRequest, flow: Flow, key: ServerKey, admitted: Admitted, now_s: float
+    ) -> None:
         transactions = self._transactions
         if merge_key(request) in transactions.merged:
             self.counters["merged"] += 1
@@ -333,7 +336,7 @@ class Reception:
         elif len(self._sessions.units) >= self._config.max_sessions:
             self._overload(request, flow)
         else:
-            transaction = transactions.open_server(request, flow, now_s)
+            transaction = transactions.open_server(request, flow, now_s, key)
             transactions.mark_mergeable(transaction)
             terms = self._terms_for(request, flow, admitted)
             self._sessions.receive(terms, request, transaction, self._token(), now_s)

@@ -45,6 +45,10 @@ _VIA: Final = re.compile(
 )
 _CSEQ: Final = re.compile(rf"0*+([0-9]{{0,10}})[ \t]++([{TOKEN_CHARS}]++)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_SHORT: Final = 160
+"""Texts up to this length are remembered with what was read from them: the messages of a call, and those
+of a telephone, repeat their addresses word for word. What is longer is read anew, so that nobody can fill
+much memory this way."""
 
 _MUST_MATCH: Final = ("transport", "user", "ttl", "method", "maddr")
 
@@ -110,6 +114,10 @@ class SipUri:
 
         Raises RemoteProtocolError: status_hint 416 for another scheme, 400 for bad syntax.
         """
+        return _sip_uri(text) if len(text) <= _SHORT else cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> SipUri:
         match = _SIP_URI.fullmatch(text)
         if match is None:
             other = _ANY_URI.fullmatch(text)
@@ -211,6 +219,10 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Parse one element; raises RemoteProtocolError."""
+        return _name_addr(text) if len(text) <= _SHORT else cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> NameAddr:
         usual = _USUAL_NAME_ADDR.fullmatch(text)
         if usual is not None:
             display_name, uri_text, params = usual.groups()
@@ -289,6 +301,10 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Parse one element; raises RemoteProtocolError."""
+        return _via(text) if len(text) <= _SHORT else cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> Via:
         match = _VIA.match(text)
         if match is None:
             raise RemoteProtocolError("malformed Via")
@@ -338,6 +354,10 @@ class CSeq:
     @classmethod
     def parse(cls, text: str) -> CSeq:
         """Parse; raises RemoteProtocolError, also for a number of 2**31 or more (8.1.1.5)."""
+        return _cseq(text) if len(text) <= _SHORT else cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> CSeq:
         match = _CSEQ.fullmatch(text)
         if match is None or text[0] in LWS:
             raise RemoteProtocolError("malformed CSeq")
@@ -348,3 +368,9 @@ class CSeq:
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
+
+
+_sip_uri = lru_cache(maxsize=1024)(SipUri._read)
+_name_addr = lru_cache(maxsize=1024)(NameAddr._read)
+_via = lru_cache(maxsize=256)(Via._read)
+_cseq = lru_cache(maxsize=256)(CSeq._read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -53,7 +54,12 @@ def make_entry(
     if not math.isfinite(at_s):
         at_s = 0.0
     call_id = None if call_id is None else clean(call_id)[:256]
-    return Entry(seq, float(at_s), clean(kind)[:64], call_id, text.decode())
+    return Entry(seq, float(at_s), _clean_kind(kind), call_id, text.decode())
+
+
+@lru_cache(maxsize=512)
+def _clean_kind(kind: str) -> str:
+    return clean(kind)[:64]
 
 
 def _encode_anything(data: dict[str, Any]) -> bytes:

@@ -66,7 +66,7 @@ class TooOld(Exception):
     """The position is not of this run, or what came after it is no longer kept."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Met:
     """Whom a call has met."""
 
@@ -95,7 +95,7 @@ class Hub:
 
     def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         """An entry of the journal."""
-        thing = str(data.get("object", ""))
+        thing = str(data["object"]) if "object" in data else ""
         topic = topic_of(kind, call_id, thing)
         if not topic:
             return
@@ -109,8 +109,9 @@ class Hub:
         self._kept.append(event)
         if len(self._kept) > self.kept_max:
             self._kept.popleft()
-        for listener in list(self._listeners):
-            listener.take(event)
+        if self._listeners:
+            for listener in list(self._listeners):
+                listener.take(event)
 
     def _meeting(self, kind: str, call_id: str | None, data: dict[str, Any]) -> _Met:
         queue, agent = data.get("queue"), data.get("agent")
@@ -121,12 +122,17 @@ class Hub:
             if not queue and not agent:
                 return _NOBODY
             return _Met(_plus(frozenset(), queue), _plus(frozenset(), agent))
-        met = self._met.pop(call_id, None) or _Met()
-        met = _Met(_plus(met.queues, queue), _plus(met.agents, agent))
-        if kind != "call-ended":
-            self._met[call_id] = met
-            if len(self._met) > CALLS_MAX:
-                self._met.popitem(last=False)
+        known = self._met
+        met = known.get(call_id, _NOBODY)
+        if queue or agent:
+            met = _Met(_plus(met.queues, queue), _plus(met.agents, agent))
+        if kind == "call-ended":
+            known.pop(call_id, None)
+            return met
+        known[call_id] = met
+        known.move_to_end(call_id)
+        if len(known) > CALLS_MAX:
+            known.popitem(last=False)
         return met
 
     def met(self, call_id: str) -> tuple[frozenset[str], frozenset[str]]:

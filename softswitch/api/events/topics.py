@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from softswitch.api.access import Access, Identity
 
 TOPICS: dict[str, Access] = {
@@ -69,10 +71,16 @@ def topic_of(kind: str, call_id: str | None, thing: str) -> str:
         return ""
     if thing:
         return _OF_OBJECT.get(thing.partition(":")[0], "office")
-    for beginning, topic in _BY_BEGINNING:
-        if kind.startswith(beginning):
-            return topic
-    return "calls" if call_id is not None else "office"
+    topic = _topic_of_kind(kind)
+    if topic is None:
+        return "calls" if call_id is not None else "office"
+    return topic
+
+
+@lru_cache(maxsize=512)
+def _topic_of_kind(kind: str) -> str | None:
+    """The topic that the kind alone says, "" for none that anybody may hear; None where it says nothing."""
+    return next((topic for start, topic in _BY_BEGINNING if kind.startswith(start)), None)
 
 
 def may_hear(identity: Identity, topic: str, agent: str) -> bool:
