@@ -165,7 +165,7 @@ class MediaClient:
 
     def flush(self) -> None:
         """Tell the workers now what this turn of the loop has brought so far, rather than at its end: call
-        it before the peer hears where to send."""
+        it before the peer hears where to send. What opens or releases streams and nothing else waits."""
         self._supervisor.flush()
 
     def _introduce(self, worker: int) -> Introduction:
@@ -191,8 +191,8 @@ class MediaClient:
         for command in told_again(streams, recordings, self._loop.time()):
             yield command, ()
 
-    def _send(self, worker: int, command: Command) -> None:
-        self._supervisor.send(worker, command)
+    def _send(self, worker: int, command: Command, *, patient: bool = False) -> None:
+        self._supervisor.send(worker, command, patient=patient)
 
     # --- what workers say and how they end ----------------------------------------------------
 
@@ -252,7 +252,9 @@ class MediaClient:
         )
         self._of_worker[worker].add(stream_id)
         self._groups.setdefault(group, [worker, 0])[1] += 1
-        self._send(worker, OpenStream(stream_id, placement.port_id, host, None, ssrc))
+        # Before it is configured a stream hears nothing: the worker need not be woken for it.
+        opened = OpenStream(stream_id, placement.port_id, host, None, ssrc)
+        self._send(worker, opened, patient=True)
         return LocalStream(stream_id, self._announced, placement.port, worker, ssrc)
 
     def _place(self, group: int) -> int:
@@ -321,8 +323,8 @@ class MediaClient:
         unused = self._allocator.release(stream_id)
         if unused is not None:
             self._sockets.part(unused, stream_id)
-            self._send(worker, DropPort(unused.port_id))
-        self._send(worker, ReleaseStream(stream_id))
+            self._send(worker, DropPort(unused.port_id), patient=True)
+        self._send(worker, ReleaseStream(stream_id), patient=True)
         if worker in self._supervisor.alive():
             self._closing[worker].add(stream_id)
         else:

@@ -19,6 +19,7 @@ from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, encode, pack
 
 _PACKETS_PER_TURN = 64
 _SEND_BUFFER_OCTETS = 1 << 20
+_PATIENCE_S = 0.05
 _REAP_EVERY_S = 0.02
 _REAP_PATIENCE_S = 2.0
 _BLAS_THREADS = (
@@ -49,7 +50,8 @@ class WorkerProcess:
 
     `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
     the reason. Sending never waits: what one turn of the loop brings leaves at its end in one packet,
-    for each wakes the worker; what the socket does not take then is queued in order.
+    for each wakes the worker; what the socket does not take then is queued in order. Of what can wait
+    (`patient`) nothing wakes it within 50 ms: it leaves with the next command that cannot.
     """
 
     def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
@@ -58,6 +60,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._gathering = False
+        self._later: asyncio.TimerHandle | None = None
         self._writing = False
         self.ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -91,23 +94,30 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
-    def send(self, command: Command, descriptors: tuple[int, ...] = ()) -> None:
+    def send(
+        self, command: Command, descriptors: tuple[int, ...] = (), *, patient: bool = False
+    ) -> None:
         """Send a command, with duplicates of `descriptors` beside it; they must stay open until
         the queue is empty, as sockets of the control plane do."""
         if self.ended:
             return
         self._outbox.append((encode(command), descriptors))
-        if not self._writing and not self._gathering:
+        if self._writing or self._gathering:
+            return
+        if not patient:
             self._gathering = True
             self._loop.call_soon(self._write)
+        elif self._later is None:
+            self._later = self._loop.call_later(_PATIENCE_S, self._write)
 
     def flush(self) -> None:
-        """Send what has gathered in this turn now."""
+        """Send what has gathered in this turn now, if any of it cannot wait."""
         if self._gathering and not self._writing:
             self._write()
 
     def _write(self) -> None:
         self._gathering = False
+        self._stop_waiting()
         while self._outbox:
             descriptors = self._outbox[0][1]
             if descriptors:
@@ -130,6 +140,11 @@ class WorkerProcess:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
+
+    def _stop_waiting(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def _read(self) -> None:
         for _ in range(_PACKETS_PER_TURN):
@@ -161,6 +176,7 @@ class WorkerProcess:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._outbox.clear()
+        self._stop_waiting()
         self._reap(0.0)
         self._on_end()
 

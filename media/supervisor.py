@@ -107,11 +107,19 @@ class Supervisor:
         for post in self._posts:
             post.process = None
 
-    def send(self, worker: int, command: Command, descriptors: tuple[int, ...] = ()) -> None:
-        """Send a command; to a worker that is being replaced nothing, it will be introduced."""
+    def send(
+        self,
+        worker: int,
+        command: Command,
+        descriptors: tuple[int, ...] = (),
+        *,
+        patient: bool = False,
+    ) -> None:
+        """Send a command, one that is `patient` with the next; to a worker that is being replaced
+        nothing, it will be introduced."""
         process = self._posts[worker].process
         if process is not None:
-            process.send(command, descriptors)
+            process.send(command, descriptors, patient=patient)
 
     def flush(self) -> None:
         """Have all workers hear now what they were to hear at the end of this turn of the loop."""
