@@ -129,7 +129,8 @@ class TrunkRecord:
 
     def in_order(self) -> list[TrunkTarget]:
         """The addresses in the order to try them for one call."""
-        return [target for target in self.order() if self.state_of(target) is not None]
+        known = {state.target for state in self.targets}
+        return [target for target in self.order() if target in known]
 
     def state_of(self, target: TrunkTarget) -> TargetState | None:
         return next((state for state in self.targets if state.target == target), None)
@@ -224,7 +225,7 @@ class Trunks:
         last: they are tried when nothing else is left, for who is down may only be slow to answer
         OPTIONS."""
         spread = [each for step in steps for each in self._of_step(step)]
-        if not all(_leads_out(step) for step in steps):
+        if len(spread) < 2 or not all(_leads_out(step) for step in steps):
             return tuple(spread)
         return tuple(sorted(spread, key=self._is_down))
 
@@ -237,7 +238,7 @@ class Trunks:
         if record is None or endpoint.target is not None:
             return [step]
         ordered = [replace(endpoint, target=target) for target in record.in_order()]
-        return [replace(step, endpoints=(each,)) for each in ordered or [endpoint]]
+        return [replace(step, endpoints=(each,)) for each in ordered] or [step]
 
     def _is_down(self, step: Step) -> bool:
         endpoint = step.endpoints[0] if step.endpoints else None

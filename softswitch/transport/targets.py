@@ -101,6 +101,9 @@ def supported_for(hop: NextHop, transports: Iterable[str]) -> list[str]:
 def in_order(candidates: Iterable[Candidate], uniform: Callable[[], float]) -> list[Target]:
     """All targets in the order to try them: by priority, within one by chance in proportion to
     weight (RFC 2782). `uniform` draws from [0, 1)."""
+    candidates = list(candidates)
+    if len(candidates) == 1:
+        return list(dict.fromkeys(candidates[0].targets))
     ordered: list[Target] = []
     ranked = sorted(candidates, key=lambda candidate: candidate.priority)
     for _, group in groupby(ranked, key=lambda candidate: candidate.priority):
