@@ -1,15 +1,17 @@
-"""linphone: it calls with digest, hears and is heard, and transfers by REFER."""
+"""linphone: it registers and calls with digest, is called, hears and is heard, and transfers by REFER."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.interop.peers.audio import LATE_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.linphone import Linphone
+from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server, password_of
 
 Serve = Callable[..., Server]
@@ -21,14 +23,15 @@ TALK_S = 6.5
 def linphone(tmp_path: Path, voices: dict) -> Iterator[Callable[..., Linphone]]:
     started: list[Linphone] = []
 
-    def start(server: Server, number: str, *, plays: str) -> Linphone:
+    def start(server: Server, number: str, *, plays: str, **options: Any) -> Linphone:
         phone = Linphone(
             tmp_path / f"linphone-{number}",
             number=number,
-            password=password_of(number),
-            realm="interop.example",
+            password=options.pop("password", password_of(number)),
+            domain="interop.example",
             server=server.address,
             plays=voices[plays].path,
+            **options,
         )
         started.append(phone)
         return phone
@@ -57,6 +60,55 @@ def test_linphone_calls(
 
 
 @pytest.mark.slow
+def test_linphone_is_called(
+    serve: Serve, linphone: Callable[..., Linphone], baresip: Phone, voices: dict
+) -> None:
+    server = serve()
+    caller = baresip(server, "1002", plays="caller")
+    callee = linphone(server, "1001", plays="callee")
+    caller.dial("1001")
+    caller.wait_event("CALL_ESTABLISHED")
+    settle([caller], TALK_S)
+    caller.hang_up()
+    callee.wait_for("Call 1 with", times=2)
+    server.wait_idle()
+    assert_heard(voices["caller"].samples, callee.heard(), "baresip at linphone", least=0.75)
+    assert_heard(voices["callee"].samples, caller.heard(), "linphone at baresip", least=0.9)
+    (record,) = server.records(1)
+    assert (record.status, record.row["number_to"]) == ("answered", "1001")
+
+
+def test_two_linphones_talk(serve: Serve, linphone: Callable[..., Linphone], voices: dict) -> None:
+    server = serve()
+    callee = linphone(server, "1002", plays="callee")
+    caller = linphone(server, "1001", plays="caller")
+    caller.dial("1002")
+    caller.wait_for("Media streams established")
+    settle([], TALK_S)
+    caller.hang_up()
+    server.wait_idle()
+    for voice, listener in (("caller", callee), ("callee", caller)):
+        assert_heard(voices[voice].samples, listener.heard(), f"the {voice}'s voice", least=0.75)
+    assert [record.status for record in server.records(1)] == ["answered"]
+
+
+def test_linphone_registers_with_its_password_only_and_leaves(
+    serve: Serve, linphone: Callable[..., Linphone]
+) -> None:
+    server = serve()
+    phone = linphone(server, "1001", plays="caller")
+    (row,) = server.status()["registrations"]
+    assert (row["extension"], row["user_agent"].partition("/")[0]) == ("1001", "Linphonec")
+    guessing = linphone(server, "1002", plays="callee", password="guess", register=False)
+    wait_until(
+        lambda: server.status()["gate"]["wrong_password"], "the wrong password to be refused"
+    )
+    guessing.wait_for("Password for 1002")  # it asks whoever sits before it
+    assert server.registrations() == 1
+    phone.leave()
+    wait_until(lambda: server.registrations() == 0, "the binding to go")
+
+
 def test_linphone_transfers(
     serve: Serve, linphone: Callable[..., Linphone], baresip: Phone, voices: dict
 ) -> None:
