@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak office soak-system ratio bench lab docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak rows rows-soak office soak-system ratio bench lab docs lock format clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,17 @@ soak: setup
 	$(BIN)/pytest -q -m soak
 	SOFTSWITCH_SCHEMA_EXAMPLES=150 $(BIN)/pytest -q tests/api/test_schema.py
 	SOFTSWITCH_DATABASES=both $(BIN)/pytest -q tests/api --ignore tests/api/test_schema.py -n 2
+
+# The reliability programme: each row prints its figure (docs/reliability.md); rows-soak at its full count.
+ROWS := tests/reliability tests/sip/test_torture_wire.py tests/sip/test_strangers.py tests/sip/test_linear_time.py \
+	tests/call/test_guard.py tests/call/test_trunk_scenarios.py tests/transport tests/store/test_fault_rows.py \
+	tests/api/test_rows.py tests/interop/test_vanishing.py tests/interop/test_sipvicious.py
+
+rows: setup
+	$(BIN)/pytest -q -m "not soak" $(ROWS)
+
+rows-soak: setup
+	$(BIN)/pytest -q -m soak $(ROWS) tests/soak/test_slow_connections.py
 
 # Ten minutes of a call centre on real sockets: 100 agents, 500 callers.
 office: setup

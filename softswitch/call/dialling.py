@@ -23,6 +23,7 @@ from softswitch.call.events import (
     StartTimer,
     TimerExpired,
 )
+from softswitch.call.identity import PhoneIdentity
 from softswitch.call.leg import Leg, LegPlan
 from softswitch.call.trunk_calls import TrunkCalls
 from softswitch.errors import SoftswitchError
@@ -279,6 +280,7 @@ class Dialling:
             from_=NameAddr(str(caller), shown.name or None),
             to=NameAddr(str(callee), None),
             headers=self._diversion(call),
+            identity=PhoneIdentity(endpoint.extension),
         )
 
     def _diversion(self, call: Call) -> tuple[tuple[str, str], ...]:

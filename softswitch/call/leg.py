@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from media.protocol import StreamParams
 from media.wire.srtp import choose_crypto, make_crypto
+from softswitch.call.identity import PhoneIdentity
 from softswitch.call.plane import LocalStream
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.credentials import Credentials
@@ -41,7 +42,9 @@ _INVITE_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class LegPlan:
-    """Everything needed to call one endpoint."""
+    """Everything needed to call one endpoint. `identity`: whom a telephone that comes from another address
+    in the middle of the call must prove to be.
+    """
 
     label: str
     target: str
@@ -52,6 +55,7 @@ class LegPlan:
     permitted_hosts: frozenset[str] = frozenset()
     follow_contact: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    identity: PhoneIdentity | None = None
 
 
 class Leg:
@@ -253,6 +257,7 @@ class Leg:
                 sdp=leg._local.serialise(),
                 headers=plan.headers,
                 credentials=plan.credentials,
+                identity=plan.identity,
                 timeout_s=_INVITE_TIMEOUT_S,
                 silence_s=silence_s,
                 permitted_hosts=plan.permitted_hosts,

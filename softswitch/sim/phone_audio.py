@@ -148,6 +148,14 @@ class PhoneAudio:
         self._captured, self._base = 0, None
         self._capture[:] = 0
 
+    def move(self, socket: DatagramSocket) -> None:
+        """Go on from another address, as a telephone does that changes from wire to air; the peer learns of
+        it by the next offer. Nothing is heard at the old one any more."""
+        self._socket.close()
+        self._socket = socket
+        self.gap_s_max = 0.0
+        socket.start(self._arrive)
+
     def close(self) -> None:
         """Stop, free the port. The capture stays readable."""
         self._closed = True

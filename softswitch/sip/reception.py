@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.effects import RequestArrived
 from softswitch.sip.flow import Flow, Outgoing
-from softswitch.sip.gate import Admitted, Drop, Gate, Refuse
+from softswitch.sip.gate import Admitted, Drop, Gate, Refuse, Verdict
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.parser import ParseError, parse_message
 from softswitch.sip.session_core import SessionTerms
@@ -237,10 +237,13 @@ class Reception:
         key: ServerKey,
         now_s: float,
     ) -> None:
-        if not unit.permits(flow) and not self._proved_again(unit, request, flow, now_s):
-            self.counters["foreign_source"] += 1
-            self._refuse(request, flow, 403)
-            return
+        if not unit.permits(flow):
+            verdict = self._moved(unit, request, flow, now_s)
+            if not isinstance(verdict, Admitted):
+                self.counters["foreign_source"] += 1
+                if isinstance(verdict, Refuse):
+                    self._refuse(request, flow, verdict.status, None, tuple(verdict.headers))
+                return
         refusal = validate_request(request, methods=self._config.allow, extensions=EXTENSIONS)
         if refusal is not None:
             self.counters["refused"] += 1
@@ -263,19 +266,21 @@ class Reception:
             self.counters["no_dialog"] += 1
             self._refuse(request, flow, 481)
 
-    def _proved_again(
+    def _moved(
         self,
         unit: SessionUnit | SubscriptionUnit,
         request: SipRequest,
         flow: Flow,
         now_s: float,
-    ) -> bool:
-        """A phone whose address changed may go on if the gate knows it as the same identity."""
-        identity = unit.identity
-        if identity is None:
-            return False
+    ) -> Verdict:
+        """A phone whose address has changed (from wire to air, in the middle of a call) may go on once it
+        has proven to be the same; the challenge is what any stranger gets. Nobody else may move."""
+        if unit.identity is None or unit.permitted_hosts:
+            return Refuse(403)
         verdict = self._gate.admit(request, flow, now_s)
-        return isinstance(verdict, Admitted) and verdict.identity == identity
+        if isinstance(verdict, Admitted) and verdict.identity != unit.identity:
+            return Refuse(403)
+        return verdict
 
     def _overload(self, request: SipRequest, flow: Flow) -> None:
         self.counters["overload"] += 1

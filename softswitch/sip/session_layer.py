@@ -86,6 +86,11 @@ class SessionUnit:
         """Who the gate said the peer is."""
         return self.machine.terms.identity
 
+    @property
+    def permitted_hosts(self) -> frozenset[str]:
+        """Further hosts that may speak in the dialog: a trunk's."""
+        return self.machine.terms.permitted_hosts
+
     def receive(self, request: SipRequest, transaction: ServerTransaction, now_s: float) -> None:
         """A request inside the dialog, other than ACK, from a permitted source."""
         transaction.user = self

@@ -184,6 +184,7 @@ class SipStack:
         sdp: bytes | None,
         headers: HeaderLines = (),
         credentials: Credentials | None = None,
+        identity: object = None,
         timeout_s: float,
         silence_s: float | None = None,
         route: Sequence[str] = (),
@@ -198,7 +199,7 @@ class SipStack:
         and the flow's local address; `sdp` is the offer, None asks the callee for one (then answer
         `Answered` with `ack_with`). After `timeout_s` without a final response the call is cancelled
         and `Failed(408)` is reported; after `silence_s` without any response, likewise at once.
-        `permitted_hosts` and `follow_contact` as in `gate.Admitted`. Raises `LocalProtocolError`
+        `permitted_hosts`, `follow_contact` and `identity` as in `gate.Admitted`. Raises `LocalProtocolError`
         when a limit is reached.
         """
         if len(self._sessions.units) >= self._config.max_sessions or self._transactions.full:
@@ -214,6 +215,7 @@ class SipStack:
             permitted_hosts,
             follow_contact,
             credentials,
+            identity,
         )
         call = OutgoingCall(
             target,

@@ -53,6 +53,11 @@ class SubscriptionUnit:
         """Who subscribed."""
         return self.machine.terms.identity
 
+    @property
+    def permitted_hosts(self) -> frozenset[str]:
+        """Nobody else may speak in this dialog."""
+        return frozenset()
+
     def permits(self, flow: Flow) -> bool:
         """Whether a request inside the dialog may come from there: from the host it was learned on."""
         dialog = self.machine.dialog

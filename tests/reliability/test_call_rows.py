@@ -293,7 +293,77 @@ async def test_a_telephone_that_moves_is_heard_where_it_is(row: Row):
             assert stream.params.remote[1] == port
             gaps_s.append(world.clock.monotonic_s() - moved_at_s)
             assert len(callee.history.requests("INVITE")) == before
-        row(42, "a telephone moves in a call", moves=moves, gap_max_ms=round(1000 * max(gaps_s), 1))
+        row(42, "audio moves in a call", moves=moves, gap_max_ms=round(1000 * max(gaps_s), 1))
         assert max(gaps_s) < 1.0
         call.hang_up()
         await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("roams", [False, True])
+async def test_signalling_from_a_new_address_goes_on_once_it_is_proven(roams: bool, row: Row):
+    """The NAT forgets its mapping, or the telephone comes up behind another one: its re-INVITE is taken
+    (challenged where the address is another), and what the exchange sends it goes there."""
+    async with World(42) as world:
+        nat = world.network.nat("203.0.113.7")
+        caller = await world.phone("1001", network=nat, host="192.168.1.5")
+        callee = await world.phone("1002", calls_max=100)
+        moves, took_s = 20, []
+        for move in range(moves):
+            call = await caller.call("1002")
+            await call.answered()
+            theirs = next(iter(callee.calls.values()))
+            if roams:
+                nat.public_host = f"203.0.113.{100 + move}"
+            nat.rebind()
+            moved_at_s = world.clock.monotonic_s()
+            await call.reinvite()
+            took_s.append(world.clock.monotonic_s() - moved_at_s)
+            theirs.hang_up()
+            await call.ended()
+            assert call.end is not None
+            assert call.end.by == "remote"
+        what = "another address" if roams else "another port"
+        row(42, f"signalling from {what}", moves=moves, taken_after_ms=round(1000 * max(took_s), 1))
+        assert max(took_s) < 1.0
+
+
+@simulated()
+async def test_who_cannot_prove_to_be_the_telephone_moves_nothing():
+    """A stranger who knows all of the dialog (he has seen it on the wire) is challenged and no more."""
+    async with World(43) as world:
+        caller, callee = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        theirs = await callee.incoming()
+        stranger = world.network.bind("203.0.113.66", 5060)
+        answers: list[bytes] = []
+        stranger.start(lambda data, source: answers.append(data))
+        invite = world.trace.requests("INVITE")[-1].data  # the exchange's own, to the callee
+        line = {name: _line(invite, name) for name in (b"From:", b"To:", b"Call-ID:")}
+        tag = callee.stack.dialog_of(theirs.session)["local_tag"].encode()
+        for method in (b"BYE", b"INVITE", b"INFO", b"REFER"):
+            stranger.send_to(
+                method
+                + b" sip:1001@10.0.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.66:5060;branch=z9hG4bKx"
+                + method
+                + b"\r\nFrom:"
+                + line[b"To:"][3:]
+                + b";tag="
+                + tag
+                + b"\r\nTo:"
+                + line[b"From:"][5:]
+                + b"\r\n"
+                + line[b"Call-ID:"]
+                + b"\r\nCSeq: 900 "
+                + method
+                + b"\r\nMax-Forwards: 70\r\nContact: <sip:x@203.0.113.66>\r\nContent-Length: 0\r\n\r\n",
+                ("10.0.0.1", 5060),
+            )
+        await asyncio.sleep(1.0)
+        assert [each[8:11] for each in answers] == [b"401"] * 4
+        assert call.end is None
+        assert theirs.end is None
+        assert world.switch.driver.stack.snapshot()["foreign_source"] == 4
+        call.hang_up()
+        await call.ended()

@@ -343,7 +343,7 @@ def test_a_phone_that_moved_is_known_by_its_identity(world, sdp):
     _, theirs, forged = in_dialog(world, alice, bob, sdp)
     moved = ("203.0.113.5", 7777)
     world.inject(message("INFO", **forged), bob, moved)
-    assert status(world) == "403"
+    assert status(world) == "401"
     signed = {**forged, "branch": "z9hG4bKf2", "extra": "Authorization: Digest x\r\n"}
     world.inject(message("INFO", **signed), bob, moved)
     assert status(world) == "200"
