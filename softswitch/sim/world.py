@@ -372,7 +372,8 @@ class World:
     async def settle(self, *, quiet_s: float = _QUIET_S, silent: Iterable[Address] = ()) -> None:
         """Let `quiet_s` pass, so that every transaction is over, then check the invariants.
 
-        Raises `InvariantViolation`. All calls must have been ended before.
+        Raises `InvariantViolation`. All calls must have been ended before, and telephones that the
+        exchange asks by OPTIONS (those behind a NAT) must have unregistered.
         """
         await asyncio.sleep(quiet_s)
         require(self.check(silent=silent))

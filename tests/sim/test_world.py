@@ -191,6 +191,8 @@ async def test_phones_behind_nats_call_each_other() -> None:
         assert (await call.ended()).by == "remote"
         for phone in (caller, callee):
             await phone.unregister()  # else they are asked whether they are still there, for ever
+        await caller.unregister()
+        await callee.unregister()
         await world.settle()
 
 
