@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from logging.handlers import SysLogHandler
 from typing import Any, TextIO
 
 from softswitch.clock import SystemClock
 
 LINE_MAX = 4_096
+SYSLOG_OCTETS_MAX = 1_900
 OCTETS_PER_S = 15_000
 """Of lines below ERROR, together: less than 1 MB a minute. Errors have as much for themselves."""
 BURST_OCTETS = 60_000
 ALIKE_PER_S = 5.0
 ALIKE_BURST = 50.0
 _KINDS_MAX = 1_000
+_HOST = re.sub(r"[^!-~]", "-", socket.gethostname())[:255] or "-"
 
 # C0, DEL, C1, line and paragraph separators; marks that change the direction of what follows
 # (UAX 9); invisible ones; lone surrogates.
@@ -125,13 +130,54 @@ class QuietHandler(logging.StreamHandler[TextIO]):
         return line
 
 
-def set_up(*, json_lines: bool, verbose: bool, stream: TextIO | None = None) -> Quiet:
-    """Have everything that is logged written to `stream` (standard error), in place of what was there."""
+class SyslogFormatter(logging.Formatter):
+    """One message of RFC 5424 a line, without its priority, which the handler writes before it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        head = f"1 {_stamp(record.created)} {_HOST} softswitch {os.getpid()} - - "
+        line = f"{head}{record.name}: {inert(_message(self, record))}"
+        # RFC 5426 3.2: what fits in one datagram everywhere.
+        return line.encode("utf-8", "backslashreplace")[:SYSLOG_OCTETS_MAX].decode(
+            "utf-8", "ignore"
+        )
+
+
+class SyslogHandler(SysLogHandler):
+    """Sends what `quiet` lets through to a collector by UDP; one that is away costs the lines."""
+
+    append_nul = False
+
+    def __init__(self, address: tuple[str, int], quiet: Quiet) -> None:
+        super().__init__(address, facility=SysLogHandler.LOG_LOCAL0)
+        self._quiet = quiet
+        self.addFilter(quiet)
+        self.setFormatter(SyslogFormatter())
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        self._quiet.written(record, len(line.encode()) + 1)
+        return line
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The lines are on standard error as well: nothing more is said of it."""
+
+
+def set_up(
+    *,
+    json_lines: bool,
+    verbose: bool,
+    stream: TextIO | None = None,
+    syslog: tuple[str, int] | None = None,
+) -> Quiet:
+    """Have everything that is logged written to `stream` (standard error), in place of what was there,
+    and sent to the address `syslog` as well."""
     quiet = Quiet()
     handler = QuietHandler(stream if stream is not None else sys.stderr, quiet)
     handler.setFormatter(JsonFormatter() if json_lines else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if syslog is not None:
+        root.addHandler(SyslogHandler(syslog, Quiet()))
     root.setLevel(logging.INFO if verbose else logging.WARNING)
     return quiet
 

@@ -16,6 +16,9 @@ def register(app: typer.Typer) -> None:
         log_json: Annotated[
             bool, typer.Option("--log-json", help="Log JSON, one object a line.")
         ] = False,
+        syslog: Annotated[
+            str, typer.Option(help="Send the log to a syslog collector as well, HOST:PORT by UDP.")
+        ] = "",
     ) -> None:
         """Run the exchange that FILE describes until Ctrl-C or SIGTERM."""
         import asyncio
@@ -26,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
         require_ours()
 
-        set_up(json_lines=log_json, verbose=verbose)
+        set_up(json_lines=log_json, verbose=verbose, syslog=_address(syslog) if syslog else None)
         switch = Switch.from_toml(file)
 
         def announce() -> None:
@@ -34,3 +37,10 @@ def register(app: typer.Typer) -> None:
                 typer.echo(line)
 
         asyncio.run(switch.serve(on_ready=announce))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise typer.BadParameter("--syslog is HOST:PORT, for example 127.0.0.1:514")
+    return host.strip("[]"), int(port)

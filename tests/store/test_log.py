@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path
@@ -123,3 +124,19 @@ def test_the_same_batch_may_be_given_again(tmp_path: Path, store_tools: Any) -> 
         log.write(entries(1, 3))
         log.write(entries(3, 4))
         assert numbers(log) == [1, 2, 3, 4]
+
+
+def test_a_file_whose_folder_could_not_be_synced_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with closing(EntryLog(tmp_path / "log")) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", failing)
+            for _ in range(2):  # nor does a second attempt call it good
+                with pytest.raises(OSError, match="Input/output"):
+                    log.write(entries(1, 3))
+        log.write(entries(1, 3))
+        assert numbers(log) == [1, 2, 3]
