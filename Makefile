@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak rows rows-soak office soak-system ratio bench lab docs lock format clean
+.PHONY: setup demo test lint unit realtime interop soak rows rows-soak office soak-system ratio bench docs lock format clean
 
 setup: $(STAMP)
 
@@ -60,19 +60,10 @@ soak-system: setup
 ratio: setup
 	$(BIN)/python bench/ratio.py
 
+# Everything, and a report that compares it with the last run. TARGET=sip:host:port DIAL=number runs the
+# scenarios against any other server; ONLY=load,scenarios/set-up is a part.
 bench: setup
-	$(BIN)/python bench/digits_heard.py --save
-	$(BIN)/python bench/media_plane.py --save
-	$(BIN)/python bench/callgen.py --save
-	$(BIN)/python bench/sip_calls.py --save
-	$(BIN)/python bench/registrations.py --save
-	$(BIN)/python bench/overload.py --save
-	$(BIN)/python bench/failover.py --save
-	$(BIN)/python bench/acd.py --save
-	$(BIN)/python bench/store.py --save
-
-lab: setup
-	$(BIN)/python -m bench.lab --save
+	$(BIN)/python -m bench --html bench/out/bench.html $(if $(ONLY),--only $(ONLY)) $(if $(TARGET),--target $(TARGET) --dial "$(DIAL)",--save)
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

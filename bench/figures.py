@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "bench" / "figures.json"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 SHORTFALLS = ROOT / "bench" / "shortfalls.md"
+SHOWN = "SOFTSWITCH_BENCH_SHOWN"
+"""The variable that names a file in which `show` leaves its figures for `python -m bench`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,23 @@ def show(figures: list[Figure]) -> None:
     for figure in figures:
         name, value, bar, word, note = figure.cells()
         print(f"{name:58} {value:>14}  {bar:>14}  {word:3}  {note}", flush=True)
+    collected = os.environ.get(SHOWN)
+    if collected:
+        with Path(collected).open("a") as file:
+            file.writelines(json.dumps(entry(figure)) + "\n" for figure in figures)
+
+
+def entry(figure: Figure) -> dict[str, Any]:
+    """A figure as it is kept, with where and when it was measured."""
+    return {**asdict(figure), "commit": commit(), "date": time.strftime("%Y-%m-%d")}
 
 
 def save(bench: str, figures: list[Figure]) -> None:
     """Keep the figures of one program, and write the part of RESULTS.md that shows all of them."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     entries = kept.setdefault(bench, {})
-    stamp = {"commit": _commit(), "date": time.strftime("%Y-%m-%d")}
     for figure in figures:
-        entries[figure.name] = {**asdict(figure), **stamp}
+        entries[figure.name] = entry(figure)
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
     write()
 
@@ -67,22 +79,27 @@ def write() -> None:
         "",
         "Made by `make bench`, or one program at a time with `--save`; do not edit. The switch runs on one",
         "core, what drives it on the other, all over loopback. Absolute times on a shared machine mean",
-        "little: look at the ratios, and at the commit and the day of each line.",
+        "little: look at the ratios, and at the commit and the day of each line. The scenarios at the end are",
+        "the load lab against several servers, generator and server on the same two cores: CPU a call can",
+        "be compared, times only where both are far from full.",
         "",
-        f"- machine: {_machine()}",
+        f"- machine: {machine()}",
         "",
     ]
-    for bench in sorted(kept):
+    names = {field.name for field in fields(Figure)}
+    for bench in sorted(kept, key=lambda name: (name == "scenarios", name)):
         lines += [f"## `bench/{bench}.py`", ""]
         lines += ["| figure | measured | bar | reached | how | measured at |", "|" + "---|" * 6]
-        for entry in kept[bench].values():
-            at = f"{entry.pop('commit')}, {entry.pop('date')}"
-            lines.append("| " + " | ".join([*Figure(**entry).cells(), at]) + " |")
+        for found in kept[bench].values():
+            figure = Figure(**{key: value for key, value in found.items() if key in names})
+            at = f"{found['commit']}, {found['date']}"
+            lines.append("| " + " | ".join([*figure.cells(), at]) + " |")
         lines.append("")
     RESULTS.write_text("\n".join(lines) + "\n" + SHORTFALLS.read_text())
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Processor, system and Python."""
     model = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -94,7 +111,10 @@ def _machine() -> str:
     )
 
 
-def _commit() -> str:
+@functools.cache
+def commit() -> str:
+    """What is checked out, and whether it was changed since."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -81,9 +81,9 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def _modules() -> Path:
-    """Where Kamailio's modules are."""
-    return next(Path("/usr/lib").glob("**/kamailio/modules/tm.so")).parent
+def _modules(one: str) -> Path:
+    """Where a program's modules are, by one of them."""
+    return next(Path("/usr/lib").glob(f"**/{one}")).parent
 
 
 class Kamailio:
@@ -98,7 +98,7 @@ class Kamailio:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Kamailio:
-        modules = _modules()
+        modules = _modules("kamailio/modules/tm.so")
         routes = "\n".join(
             f'    if ($rU =~ "^9{index:02d}") {{ $du = "sip:{HOST}:{port}"; }}'
             for index, port in enumerate(self.callee_ports)
@@ -204,13 +204,102 @@ class SippUas:
         }
 
 
+BARESIP = """\
+poll_method epoll
+sip_listen {host}:{port}
+net_interface {host}
+call_max_calls 1000
+audio_source aufile,{folder}/tone.wav
+audio_player aubridge,nil
+audio_srate 8000
+audio_channels 1
+ausrc_srate 8000
+ausrc_channels 1
+auplay_srate 8000
+auplay_channels 1
+rtp_ports 20000-29999
+module_path {modules}
+module g711.so
+module aufile.so
+module aubridge.so
+module_app account.so
+module_app menu.so
+"""
+
+
+class Baresip:
+    """baresip as an answering machine for as many calls as come: `answermode=auto` answers, but only
+    `call_max_calls` at once (4 by default, then 486), and only where there is a player; `aubridge` is one
+    that needs no sound card. It plays a tone; what is not ours is not looked at."""
+
+    name = "baresip, answering by itself"
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="load-baresip-"))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Baresip:
+        modules = _modules("baresip/modules/menu.so")
+        tone = self._folder / "tone.wav"
+        command = [
+            "sox",
+            "-n",
+            "-r",
+            "8000",
+            "-c",
+            "1",
+            "-b",
+            "16",
+            tone,
+            "synth",
+            "120",
+            "sine",
+            "440",
+        ]
+        sox = await asyncio.create_subprocess_exec(*command)
+        await sox.wait()
+        where = {"host": HOST, "port": self.port, "folder": self._folder, "modules": modules}
+        (self._folder / "config").write_text(BARESIP.format(**where))
+        account = f"<sip:100@{HOST}:{self.port}>;regint=0;answermode=auto;audio_codecs=PCMA/8000/1;ptime=20"
+        (self._folder / "accounts").write_text(account + "\n")
+        (self._folder / "contacts").write_text("")
+        self._process = await asyncio.create_subprocess_exec(
+            "baresip", "-f", self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        await asyncio.sleep(1.5)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def adapt(self, plan: Plan) -> Plan:
+        assert self._process is not None
+        return msgspec.structs.replace(
+            plan,
+            scenario="uac",
+            target=(HOST, self.port),
+            dial="100",
+            codecs=("PCMA",),
+            pids=family(self._process.pid),
+        )
+
+
 class Ours:
     """This project, as `softswitch load` starts it."""
 
     name = "Softswitch"
 
-    def __init__(self, processes: int) -> None:
-        self._switch = DemoSwitch(processes)
+    def __init__(self, processes: int, extensions: int = 60) -> None:
+        self._switch = DemoSwitch(processes, extensions)
 
     async def __aenter__(self) -> Ours:
         await self._switch.__aenter__()
@@ -223,16 +312,21 @@ class Ours:
         return self._switch.adapt(plan)
 
 
+Peer = Kamailio | SippUas | Baresip | Ours
+
+
 @asynccontextmanager
-async def peer(name: str, processes: int) -> AsyncIterator[Kamailio | SippUas | Ours]:
-    """A target by its name: softswitch, kamailio or sipp."""
-    made: Kamailio | SippUas | Ours
+async def peer(name: str, processes: int) -> AsyncIterator[Peer]:
+    """A target by its name: softswitch, kamailio, baresip or sipp."""
+    made: Peer
     match name:
         case "kamailio":
             made = Kamailio(processes)
         case "sipp":
             made = SippUas()
+        case "baresip":
+            made = Baresip()
         case _:
-            made = Ours(processes)
+            made = Ours(processes, extensions=200)
     async with made as running:
         yield running

@@ -11,7 +11,7 @@ from softswitch.load.console import TIMES
 from softswitch.load.plot import Line, plot
 from softswitch.load.result import Result
 
-_STYLE = """
+STYLE = """
 :root{--ink:#1c2733;--dim:#66768a;--line:#dfe5ec;--paper:#fff;--wash:#f5f7fa;--bad:#b3261e;--good:#1b7f4b;
 --warn:#8a5a00}
 @media (prefers-color-scheme:dark){:root{--ink:#e6ebf1;--dim:#94a3b5;--line:#2d3947;--paper:#141b23;
@@ -67,7 +67,7 @@ def report(result: Result) -> str:
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>"
+        f"<title>{title}</title><style>{STYLE}</style></head>"
     )
     return f"{head}<body><main>{''.join(parts)}</main></body></html>\n"
 

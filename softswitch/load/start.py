@@ -1,4 +1,4 @@
-"""From what was asked for to a run and its reports: shared by the command and by `bench/lab.py`."""
+"""From what was asked for to a run and its reports: what the command does."""
 
 from __future__ import annotations
 

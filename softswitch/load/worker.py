@@ -34,8 +34,8 @@ def main() -> None:
         asyncio.run(_run(plan, index))
     except SoftswitchError as error:
         _say(error=str(error))
-    except KeyboardInterrupt:
-        pass
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass  # whoever has started us is gone
     except Exception as error:
         _say(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
 

@@ -1,0 +1,127 @@
+"""Two runs of the bench compared: what is worse is named, noise is not."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import comparison, runs, scenarios
+from bench.figures import Figure, entry
+from bench.runs import BETTER, GONE, NEW, SAME, WORSE, Run, compare
+from softswitch.load.plan import against_itself
+from softswitch.load.run import run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_of(**values: float) -> Run:
+    figures = [
+        Figure("cpu", values.get("cpu", 2.0), "ms", 3.0),
+        Figure("rate", values.get("rate", 100.0), "calls/s", 90.0, at_least=True),
+        Figure("lost", values.get("lost", 0.0), "packets", 0.0),
+        Figure("delay", values.get("delay", 1.0), "ms"),
+    ]
+    return {"load": {figure.name: entry(figure) for figure in figures}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "regression"),
+    [
+        ({"cpu": 2.3}, SAME, False),
+        ({"cpu": 2.5}, WORSE, True),
+        ({"cpu": 1.5}, BETTER, False),
+        ({"rate": 125.0}, BETTER, False),
+        ({"rate": 80.0}, WORSE, True),
+        ({"rate": 88.0}, SAME, True),  # not far, but below its bar
+        ({"lost": 1.0}, WORSE, True),
+        ({"delay": 0.8}, BETTER, False),
+        ({"delay": 1.3}, WORSE, True),
+    ],
+)
+def test_what_is_worse_is_told_from_what_is_noise(
+    changed: dict[str, float], verdict: str, regression: bool
+) -> None:
+    (change,) = [
+        change for change in compare(run_of(), run_of(**changed)) if change.name in changed
+    ]
+    assert (change.verdict, change.regression) == (verdict, regression)
+    others = [c for c in compare(run_of(), run_of(**changed)) if c.name not in changed]
+    assert {(c.verdict, c.regression) for c in others} == {(SAME, False)}
+
+
+def test_what_is_new_and_what_is_gone_is_said_and_is_no_regression() -> None:
+    old, new = run_of(), run_of()
+    del old["load"]["cpu"], new["load"]["rate"]
+    found = {change.name: change for change in compare(old, new)}
+    assert found["cpu"].verdict == NEW
+    assert math.isnan(found["cpu"].ratio)
+    assert found["rate"].verdict == GONE
+    assert not any(change.regression for change in found.values())
+    assert compare({"acd": {}}, new)[0].verdict == NEW  # a bench that was not run is not gone
+
+
+def test_the_reports_name_the_regression() -> None:
+    changes = compare(run_of(), run_of(cpu=4.0, delay=0.5))
+    text, page = (
+        comparison.markdown(changes, "a <machine>"),
+        comparison.html(changes, "a <machine>"),
+    )
+    assert "**load: cpu**: 2 ms → 4 ms (x2.00): worse, above its bar now" in text
+    assert "1 worse, 1 better" in text
+    assert "a &lt;machine&gt;" in page
+    assert '<td class="bad">worse, above its bar now</td>' in page
+    assert '<td class="good">better</td>' in page
+    assert "None." in comparison.markdown(compare(run_of(), run_of()), "")
+
+
+def test_runs_are_kept_and_joined(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    assert runs.read(file) == {}
+    part = {"load": {"cpu": run_of(cpu=1.0)["load"]["cpu"]}}
+    joined = runs.merged(run_of(), part)
+    runs.write(file, joined)
+    assert runs.read(file) == joined
+    assert (joined["load"]["cpu"]["value"], joined["load"]["rate"]["value"]) == (1.0, 100.0)
+
+
+def test_two_files_are_compared_from_the_command_line(tmp_path: Path) -> None:
+    files = [tmp_path / "old.json", tmp_path / "new.json"]
+    for file, cpu in zip(files, (2.0, 4.0), strict=True):
+        file.write_text(json.dumps(run_of(cpu=cpu)))
+    command = [sys.executable, "-m", "bench", "--compare", *files, "--strict"]
+    command += ["--markdown", tmp_path / "report.md"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "REGRESSION load: cpu: 2 ms -> 4 ms (x2.00)" in done.stdout
+    assert "load: cpu" in (tmp_path / "report.md").read_text()
+
+
+def test_a_target_without_a_number_is_asked_for_one() -> None:
+    command = [sys.executable, "-m", "bench", "--target", "sip:127.0.0.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--dial NUMBER" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.realtime
+async def test_a_scenario_becomes_figures_that_always_have_the_same_names() -> None:
+    work = next(work for work in scenarios.programme(1.0) if work.name == "set-up 50")
+    found = list(scenarios.told(work, "the lab", await run(against_itself(work.plan))))
+    assert [figure.name.removeprefix(f"{work.title}, the lab: ") for figure in found] == [
+        "failed",
+        "set-up p50",
+    ]
+    assert found[0].value == 0
+    assert "50 of 50 in order" in found[0].note
+
+
+def test_whatever_is_measured_has_a_target_and_a_name_of_its_own() -> None:
+    works = scenarios.programme(1.0)
+    assert len({work.name for work in works}) == len({work.title for work in works}) == len(works)
+    assert {target for work in works for target in work.targets} == set(scenarios.NAMES)
