@@ -173,20 +173,3 @@ def _number(text: str, value: str) -> float:
         return float(digits) * _UNITS[unit]
     except (ValueError, KeyError):
         raise ConfigError("fault", f"{value!r} in {text!r}", ALLOWED) from None
-
-
-def describe(faults: Faults) -> str:
-    """One line that `parse_faults` would read."""
-    parts = []
-    for side in ("up", "down"):
-        link, plain = getattr(faults, side), PERFECT
-        changed = [
-            f"{name}={getattr(link, key):g}"
-            for name, key in _NAMES.items()
-            if getattr(link, key) != getattr(plain, key)
-        ]
-        if changed:
-            parts.append(f"{side}:{','.join(changed)}")
-    if faults.rebind_s:
-        parts.append(f"rebind={faults.rebind_s:g}s")
-    return "; ".join(parts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
 import pytest
 
 from softswitch.load import Caller, Lab, Plan
@@ -22,8 +25,6 @@ async def run(plan: Plan, *, seed: int = 7, loss: float = 0.0, scenario: object 
             "domain": "office.example",
             "host": "10.0.9.1",
         }
-        import msgspec
-
         plan = msgspec.structs.replace(plan, **changes)
         async with Lab(plan, run, network=world.network) as lab:  # type: ignore[arg-type]
             meter = await lab.run()
@@ -73,6 +74,37 @@ async def test_a_slow_start_is_charged_from_when_the_call_was_due() -> None:
     result = await run(plan(calls=10, rate=10.0, hold="3", concurrent=1))
     assert result.figures["held_back"] == 9
     assert "waited for --concurrent" in result.notes[0]
+
+
+@simulated(seed=7)
+async def test_set_up_counts_from_when_the_call_was_due_not_from_when_we_came_to_it() -> None:
+    """Also coordinated omission: what the generator was late itself is in the latency, and is said."""
+
+    async def late(caller: Caller) -> None:
+        await asyncio.sleep(0.25)
+        call = caller.dial()
+        await call.answered()
+        call.hang_up()
+        await call.ended()
+
+    result, prompt = await run(plan(calls=10), scenario=late), await run(plan(calls=10, hold="0"))
+    assert prompt.figures["setup_max_ms"] < 100
+    assert result.figures["setup_p50_ms"] > 250
+
+
+@simulated(seed=7)
+async def test_a_generator_that_is_late_accuses_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = Lab._until
+
+    async def oversleep(lab: Lab, at_s: float) -> None:
+        await prompt(lab, at_s)
+        await asyncio.sleep(0.08)
+
+    monkeypatch.setattr(Lab, "_until", oversleep)
+    result = await run(plan(calls=10, hold="0"))
+    assert result.figures["late_p50_ms"] == pytest.approx(80, rel=0.05)
+    assert result.figures["setup_p50_ms"] > 80
+    assert "late" in result.saturated
 
 
 @simulated(seed=7)

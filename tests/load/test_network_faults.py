@@ -1,0 +1,150 @@
+"""A bad network has two ways, and each meets only what was asked for it: sound and signalling."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from softswitch.load.faults import Faults, PacketFaults, parse_faults
+from softswitch.load.network import LoadNetwork
+from softswitch.sip.flow import Flow
+from tests.load.test_broken_servers import plan, simulated
+
+HOST = "127.0.0.1"
+
+
+def sound(faults: Faults, count: int = 400) -> tuple[list[list[int]], list[int]]:
+    """What becomes of packets of one stream, out and in: the times of each, in us after it."""
+    made = PacketFaults(faults.up, faults.down, seed=5)
+    out = [[at - n * 20_000 for at in made.outgoing(3, n * 20_000, 172)] for n in range(count)]
+    came = []
+    packets = np.zeros((1, 172), np.uint8)
+    for number in range(count):
+        packets[0, :4] = np.array([number], "<u4").view(np.uint8)
+        at_us = np.array([number * 20_000])
+        _, data, _, at, _ = made.incoming(
+            np.array([3]), packets, np.array([172], np.int32), at_us, np.zeros(1, np.uint64)
+        )
+        numbers = data[:, :4].copy().view("<u4")[:, 0].astype(int)
+        came += [int(a) - n * 20_000 for a, n in zip(at.tolist(), numbers.tolist(), strict=True)]
+    return out, came
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_sound_is_lost_delayed_and_doubled_on_its_own_way_only(way: str) -> None:
+    out, came = sound(parse_faults([f"{way}:loss=20%,delay=30ms,duplicate=10%"]))
+    sent = [at for times in out for at in times]
+    bad, good = (sent, came) if way == "up" else (came, sent)
+    assert len(good) == 400
+    assert max(map(abs, good)) <= 1
+    assert min(bad) >= 29_999
+    assert sorted(bad)[len(bad) // 2] < 30_100
+    assert 300 < len(bad) < 390  # 0.8 and 1.1 of 400, but for the last that are still on their way
+    doubles = sum(len(times) == 2 for times in out)
+    assert (doubles > 10) is (way == "up")
+
+
+def test_jitter_bursts_and_a_narrow_line_come_through_the_options() -> None:
+    out, _ = sound(parse_faults(["up:jitter=10ms"]))
+    waits = [times[0] for times in out]
+    assert min(waits) < 1000 < 5000 < max(waits) <= 40_000
+    out, _ = sound(parse_faults(["up:loss=20%,burst=10"]))
+    lost = "".join("-" if not times else "x" for times in out)
+    assert max(map(len, lost.split("x"))) >= 5
+    # 172 octets each 20 ms are 68.8 kbit/s: on half of that packets wait longer and longer.
+    out, _ = sound(parse_faults(["up:bandwidth=34.4kbit"]), 20)
+    waits = [times[0] for times in out if times]
+    assert waits[10] > 3 * waits[0] > 0
+
+
+class Peer:
+    """Somebody who answers each datagram, and counts."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sources: set[tuple[str, int]] = set()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((HOST, 0))
+        self._socket.setblocking(False)
+        self.address: tuple[str, int] = self._socket.getsockname()
+        asyncio.get_running_loop().add_reader(self._socket, self._answer)
+
+    def _answer(self) -> None:
+        data, source = self._socket.recvfrom(2048)
+        self.received += 1
+        self.sources.add(source)
+        self._socket.sendto(data, source)
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+
+async def signalling(fault: str, count: int = 40) -> tuple[int, int]:
+    """Messages that reached the target, and answers that reached us."""
+    came = 0
+
+    def receive(data: bytes, flow: Flow) -> None:
+        nonlocal came
+        came += 1
+
+    peer = Peer()
+    transport = await LoadNetwork("udp", parse_faults([fault])).open_transport(HOST)
+    transport.start(receive, lambda flow: None)
+    try:
+        for _ in range(count):
+            transport.send(b"OPTIONS", Flow("udp", transport.local, peer.address))
+        await settled(lambda: (peer.received, came))
+        return peer.received, came
+    finally:
+        transport.close()
+        peer.close()
+        await asyncio.sleep(0)
+
+
+async def settled(state: Callable[[], object]) -> None:
+    """Wait until nothing moves any more."""
+    before: object = None
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if state() == before:
+            return
+        before = state()
+
+
+async def test_signalling_is_lost_on_its_own_way_only() -> None:
+    assert await signalling("up:loss=100%") == (0, 0)
+    assert await signalling("down:loss=100%") == (40, 0)
+    assert await signalling("down:duplicate=100%") == (40, 80)
+    assert await signalling("up:duplicate=100%") == (80, 80)
+
+
+async def test_delay_of_signalling_is_that_of_its_way() -> None:
+    came_s: list[float] = []
+    loop = asyncio.get_running_loop()
+    for fault in ("up:delay=60ms", "down:delay=60ms"):
+        peer = Peer()
+        transport = await LoadNetwork("udp", parse_faults([fault])).open_transport(HOST)
+        transport.start(lambda data, flow: came_s.append(loop.time()), lambda flow: None)
+        began_s = loop.time()
+        transport.send(b"x", Flow("udp", transport.local, peer.address))
+        await asyncio.sleep(0.03)
+        assert peer.received == (fault.startswith("down"))
+        await asyncio.sleep(0.2)
+        assert came_s.pop() - began_s >= 0.06
+        transport.close()
+        peer.close()
+
+
+def test_after_a_rebinding_sound_comes_from_elsewhere_and_goes_on_where_that_is_followed() -> None:
+    """A server that believes SDP sends to the old port; what we send goes on all the same."""
+    result = simulated(plan(hold="2.5", faults=["rebind=0.8s"]))
+    assert result.figures["rebindings"] >= 8
+    quiet = simulated(plan(hold="2.5"))
+    assert quiet.figures["rebindings"] == 0
+    assert result.figures["packets_sent"] == pytest.approx(quiet.figures["packets_sent"], rel=0.02)
+    assert result.figures["packets_received"] < 0.6 * quiet.figures["packets_received"]
