@@ -18,7 +18,6 @@ from starlette.responses import Response
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER, once
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
-from softswitch.transport.ws_framing import OriginList
 
 Role = Literal["agent", "supervisor", "admin"]
 ROLES: tuple[Role, ...] = ("agent", "supervisor", "admin")
@@ -388,11 +387,12 @@ def admit(connection: HTTPConnection, access: Access, method: str) -> None:
 
 def admit_socket(connection: HTTPConnection, access: Access) -> Identity:
     """Who opens a WebSocket. A browser sends its user's cookie along whatever page asks, and no header
-    can be added: the page must be ours, or of an origin that ``[http] origins`` allows. Raises `Refused`.
+    can be added: the page must be ours, of this very port, or of an origin that ``[http] origins`` allows.
+    Raises `Refused`.
     """
     origin = connection.headers.get("origin")
     allowed = connection.app.state.service.switch.office.http.origins
-    if origin is not None and not OriginList(allowed)(origin, connection.headers.get("host", "")):
+    if origin is not None and not _may_listen(origin, connection.headers.get("host", ""), allowed):
         raise Refused(403, "pages of this origin may not listen: see [http] origins")
     identity = identify(connection)
     if identity is None:
@@ -404,6 +404,12 @@ def admit_socket(connection: HTTPConnection, access: Access) -> Identity:
     if not identity.may(access):
         raise Refused(403, f"this takes the role {access.role}" + _scope_words(identity, access))
     return identity
+
+
+def _may_listen(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
+    if "*" in allowed or origin.lower() in {each.lower().rstrip("/") for each in allowed}:
+        return True
+    return same_origin(origin, host)
 
 
 def _scope_words(identity: Identity, access: Access) -> str:

@@ -176,9 +176,17 @@ class HttpServer:
         return InOurLoop(config)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """uvicorn calls a WebSocket that we have refused with an answer a mistake of ours: strangers could fill the
+    log with that."""
+    return "without completing handshake" not in str(record.msg)
+
+
 def server_options(app: Any) -> Config:
     """How uvicorn serves `app`: bounded, silent, and without the signals, which are the switch's."""
     from uvicorn import Config
+
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     return Config(
         app,

@@ -50,10 +50,14 @@ class OriginList:
         if self._all or origin.lower() in self._allowed:
             return True
         try:
-            theirs, ours = urlsplit(origin).hostname, urlsplit(f"//{host}").hostname
+            theirs, ours = urlsplit(origin), urlsplit(f"//{host}")
+            _ = (
+                theirs.port,
+                ours.port,
+            )  # a port that is none, as in pbx:80.evil.example, raises here
         except ValueError:
             return False
-        return theirs is not None and theirs == ours
+        return theirs.hostname is not None and theirs.hostname == ours.hostname
 
 
 class WebSocketFraming:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import os
 import re
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from softswitch.api.access import ACCESS, RANK
 from softswitch.api.app import document
+from softswitch.api.events.reader import FORBIDDEN
 from softswitch.api.events.topics import TOPICS
 from softswitch.backup import make_backup
 from softswitch.config import load_office
@@ -50,7 +54,6 @@ async def test_the_role_matrix_on_every_route(api: Any, row: Any) -> None:
                     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert routes == len([key for key in ACCESS if not key.startswith("WS ")])
     row(21, "role matrix", routes=routes, without_a_role=0, asked=asked, let_in=asked - refused)
-    row(21, "event topics", topics=len(TOPICS), without_a_role=0)
 
 
 async def test_forged_requests_from_a_browser(api: Any, row: Any) -> None:
@@ -74,6 +77,89 @@ async def test_forged_requests_from_a_browser(api: Any, row: Any) -> None:
             let_in += answer.status_code != 403
     assert let_in == 0
     row(21, "forged requests", tried=tried, let_in=let_in)
+
+
+async def test_the_role_matrix_on_every_command_of_the_socket(served: Any, row: Any) -> None:
+    """Row 21: each command about each topic, by everybody, over a real socket. Whoever may not is put out with
+    4403; a state or an event of such a topic he has not seen."""
+    api = served.api
+    own = "lilei"
+    people = {
+        role: (await api.as_role(role)).http.headers["authorization"]
+        for role in ("agent", "supervisor", "admin")
+    }
+    people["token without scope"] = (await api.as_role("admin", "events:read")).http.headers[
+        "authorization"
+    ]
+    browser = api.client()
+    await browser.log_in(own, "console-secret-lilei")
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
+    url = served.url.replace("http", "ws") + "/api/v1/events"
+    asked = refused = let_in = 0
+    for topic, access in TOPICS.items():
+        for kind, headers in (
+            *((kind, {"Authorization": found}) for kind, found in people.items()),
+            ("own", {"Cookie": cookie}),
+        ):
+            may = RANK.get(kind, -1) >= RANK[access.role]
+            if kind == "own":
+                may = access.role == "agent"
+            for filters in ({}, {"agent": own}, {"agent": "mary"}, {"call": "c1"}, {"queue": "x"}):
+                allowed = may or (kind == "own" and topic == "calls" and filters == {"agent": own})
+                async with connect(url, additional_headers=headers) as socket:
+                    await socket.send(
+                        '{"type":"ping"}'
+                    )  # a command that takes no more than being here
+                    assert json.loads(await socket.recv())["type"] == "pong"
+                    command = {"type": "subscribe", "id": "a", "topics": [topic], **filters}
+                    await socket.send(json.dumps(command))
+                    asked += 1
+                    if allowed:
+                        assert json.loads(await socket.recv())["type"] == "subscribed"
+                        await socket.send('{"type":"unsubscribe","id":"a"}')
+                        continue
+                    with pytest.raises(ConnectionClosed):
+                        let_in += bool(await asyncio.wait_for(socket.recv(), 10))
+                    assert socket.close_code == FORBIDDEN[0], (topic, kind, filters)
+                    refused += 1
+    assert refused > 100
+    assert let_in == 0
+    row(21, "commands of the socket", asked=asked, refused=refused, let_in=let_in)
+
+
+async def test_pages_of_others_open_no_socket(
+    served: Any, row: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Row 21: no token, a bad one, and the cookie of somebody who is logged in from a page that is not ours."""
+    api = served.api
+    browser = api.client()
+    await browser.log_in("mary", "console-secret-mary")
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.http.cookies.items())
+    token = (await api.as_role("agent", "agents:read")).http.headers["authorization"]
+    url = served.url.replace("http", "ws") + "/api/v1/events"
+    host = served.url.partition("//")[2]
+    statuses = []
+    for headers, origin, status in (
+        ({}, None, 401),
+        ({"Authorization": "Bearer sst_x_y"}, None, 401),
+        ({"Authorization": token}, None, 403),
+        ({"Cookie": cookie}, "https://evil.example", 403),
+        ({"Cookie": cookie}, "null", 403),
+        ({"Cookie": cookie}, f"http://{host}.evil.example", 403),
+        ({"Cookie": cookie}, f"http://{host.partition(':')[0]}.evil.example", 403),
+        ({"Cookie": cookie}, f"http://{host.partition(':')[0]}:1", 403),
+        ({"Cookie": cookie}, f"http://evil.example/{host}", 403),
+        ({"Cookie": cookie[:-1]}, None, 401),
+    ):
+        with pytest.raises(InvalidStatus) as answer:
+            async with connect(url, additional_headers=headers, origin=origin):
+                pytest.fail(f"{headers} from {origin} was let in")
+        statuses.append(answer.value.response.status_code)
+        assert statuses[-1] == status, (headers, origin)
+    async with connect(url, additional_headers={"Cookie": cookie}, origin=served.url):
+        pass
+    assert "handshake" not in caplog.text, "strangers do not fill the log"
+    row(21, "sockets of strangers", tried=len(statuses), let_in=0)
 
 
 async def frames(served: Any, token: str, *parts: bytes) -> int:

@@ -122,6 +122,7 @@ async def test_keep_alives_of_both_kinds(open_ws: Any, inbox: Any) -> None:
         ("https://phone.example", (), False),
         ("https://phone.example", ("https://phone.example",), True),
         ("https://phone.example.evil.example", ("https://phone.example",), False),
+        ("http://127.0.0.1:80.evil.example", (), False),
         ("http://phone.example", ("https://phone.example",), False),
         ("null", (), False),
         ("https://anybody.example", ("*",), True),
