@@ -227,6 +227,7 @@ class UserAgent:
         body: bytes = b"",
         content_type: str | None = None,
         to: str | None = None,
+        contact: str | None = None,
         call_id: str | None = None,
         cseq: int = 1,
     ) -> SipResponse:
@@ -241,7 +242,7 @@ class UserAgent:
             self._flow(),
             from_=NameAddr(self.aor, self._display_name),
             to=NameAddr(to if to is not None else uri),
-            contact=self.contact,
+            contact=self.contact if contact is None else contact,
             headers=headers,
             body=body,
             content_type=content_type,

@@ -382,7 +382,8 @@ class SipStack:
         now_s: float,
     ) -> int:
         """Send a non-INVITE request outside any dialog (REGISTER, OPTIONS, MESSAGE, SUBSCRIBE,
-        NOTIFY); returns a handle. `ResponseReceived` or `RequestFailed` follows."""
+        NOTIFY); returns a handle. `ResponseReceived` or `RequestFailed` follows. `contact` "" leaves
+        it out, as a REGISTER that only asks does."""
         request = SipRequest(method, target)
         lines = request.headers
         lines.add("Max-Forwards", "70")
@@ -390,7 +391,8 @@ class SipStack:
         lines.add("To", str(to))
         lines.add("Call-ID", call_id or self._token())
         lines.add("CSeq", f"{cseq} {method}")
-        lines.add("Contact", self._contact(contact, from_, flow))
+        if contact != "":
+            lines.add("Contact", self._contact(contact, from_, flow))
         lines.add("User-Agent", self._config.user_agent)
         for name, value in headers:
             if name in _REPLACED:

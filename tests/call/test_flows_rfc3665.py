@@ -1,5 +1,16 @@
 """The message flows of RFC 3665 with the exchange in the place of registrar and proxies, on virtual time:
-a test a flow, named by its section. What each telephone sees is compared with the flow's messages."""
+a test a flow, named by its section. What each telephone sees is compared with the flow's messages.
+
+The exchange is a B2BUA, so what the flows show of a request that passes through is shown here of two calls:
+
+- 3.2: a second domain's proxy is a trunk to us. There is no Record-Route and no Via of the other side:
+  either party knows the exchange only, and has a dialog of its own with it.
+- 3.3: the flow's caller answers the second proxy's challenge through the first. Here the second challenge is
+  the exchange's own to answer, with the trunk's password: a phone's password never leaves for a carrier, and
+  what a carrier asks for never reaches a phone.
+- 3.5: a SIP ALG in the signalling path, that writes its own addresses into Contact and SDP, is what the
+  exchange is for every call.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +18,8 @@ import asyncio
 
 from softswitch.sim.behaviour import Behaviour, busy, reject, ring
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World, small_office
+from softswitch.sim.world import EXCHANGE, World, small_office
+from tests.call.test_trunk_scenarios import CarrierGate
 
 
 def seen(phone, *methods):
@@ -44,6 +56,25 @@ async def test_2_2_update_of_contact_list():
         response = await phone.request("REGISTER", to=phone.aor, headers=(other,))
         assert response.status == 200
         assert {contact.uri.host for contact in response.contacts} == {"10.0.9.9", phone.local[0]}
+
+
+@simulated()
+async def test_2_3_request_for_current_contact_list():
+    """A REGISTER without Contact asks and changes nothing; whoever asks must prove who he is all the same."""
+    async with World(23) as world:
+        phone = await world.phone("1001")
+        desk = await world.phone("1001")
+        before = world.switch.registrar.rows(0.0)
+        uri = "sip:office.example"
+        response = await phone.request("REGISTER", uri, to=phone.aor, contact="")
+        assert response.status == 200
+        hosts = {contact.uri.host for contact in response.contacts}
+        assert hosts == {phone.local[0], desk.local[0]}
+        assert all(0 < int(contact.param("expires")) <= 3600 for contact in response.contacts)
+        asked = [e for e in phone.history if e.method == "REGISTER" and not e.status][-1]
+        assert b"Contact" not in asked.data
+        after = world.switch.registrar.rows(0.0)
+        assert [row["contact"] for row in after] == [row["contact"] for row in before]
 
 
 @simulated()
@@ -85,6 +116,51 @@ async def test_3_1_successful_session_establishment():
 
 
 @simulated()
+async def test_3_2_session_establishment_through_two_proxies():
+    async with World(32) as world:
+        caller = await world.phone("1001")
+        carrier = await world.trunk("carrier-1", behaviour=Behaviour(ring_s=1.0))
+        call = await caller.call("913800000000")
+        await call.answered()
+        theirs = await carrier.incoming()
+        invite = theirs.invite.request
+        assert len(invite.headers.get_all("Via")) == 1
+        assert invite.headers.get("Record-Route") is None
+        assert invite.call_id != caller.history.responses(200)[-1].call_id
+        await asyncio.sleep(1)
+        theirs.hang_up()
+        await call.ended()
+        up = ["> INVITE", "< 180", "< 200", "> ACK"]
+        assert seen(caller, *CALL)[3:] == [*up, "< BYE", "> 200"]
+        assert seen(carrier, *CALL) == ["< INVITE", "> 180", "> 200", "< ACK", "> BYE", "< 200"]
+        await world.settle()
+
+
+@simulated()
+async def test_3_3_session_with_multiple_proxy_authentication():
+    account = 'username = "office"\npassword = "trunk-secret"\nhealth_check_s'
+    office = small_office().replace("health_check_s", account)
+    async with World(33, office=office) as world:
+        caller = await world.phone("1001")
+        carrier = await world.trunk("carrier-1", gate=CarrierGate(realm="carrier.example"))
+        call = await caller.call("913800000000")
+        await call.answered()
+        await carrier.incoming()
+        await asyncio.sleep(1)
+        once = ["> INVITE", "< 401", "> ACK", "> INVITE", "< 180", "< 200", "> ACK"]
+        assert [step for step in seen(caller, *CALL) if step != "< 180"] == [
+            step for step in once if step != "< 180"
+        ], "the phone is asked for its own password only"
+        invites = [e.data for e in carrier.history if e.method == "INVITE" and not e.status]
+        assert b"uthorization:" not in invites[0]
+        assert b'username="office"' in invites[1]
+        assert b'realm="carrier.example"' in invites[1]
+        assert b"secret" not in b"".join(e.data for e in world.trace)
+        call.hang_up()
+        await world.settle()
+
+
+@simulated()
 async def test_3_4_successful_session_with_proxy_failure():
     """The first next hop is dead: the second is tried (here: two trunks)."""
     async with World(34, office=small_office(trunks=2)) as world:
@@ -96,6 +172,25 @@ async def test_3_4_successful_session_with_proxy_failure():
         call.hang_up()
         await call.ended()
         await world.settle(silent=[("10.0.1.1", 5060)])
+
+
+@simulated()
+async def test_3_5_session_through_a_sip_alg():
+    """Neither telephone ever learns where the other is: Contact and SDP name the exchange."""
+    async with World(35) as world:
+        caller, callee = await two(world)
+        call = await caller.call("1002")
+        await call.answered()
+        theirs = await callee.incoming()
+        invite = theirs.invite.request
+        assert caller.local[0].encode() not in invite.serialise()
+        answer = caller.history.responses(200)[-1]
+        assert callee.local[0].encode() not in answer.data
+        assert invite.contacts[0].uri.host == EXCHANGE[0]
+        for agreed in (call.agreed, theirs.agreed):
+            assert agreed.remote[0] == EXCHANGE[0]
+        call.hang_up()
+        await world.settle()
 
 
 @simulated()

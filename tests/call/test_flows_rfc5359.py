@@ -1,5 +1,12 @@
 """The service examples of RFC 5359 with the exchange in the place of proxies and parking server, on virtual
-time: a test a section. Each ends with who hears whom."""
+time: a test a section. Each ends with who hears whom.
+
+Where a B2BUA must differ: 2.6 passes the address of the third party in a MESSAGE, and that address is one of
+the exchange's numbers, never a telephone's own Contact (nobody knows those). 2.17 watches the dialogs of a
+number by SUBSCRIBE, as there. 2.18 has a program send a REFER outside any dialog to a telephone; the exchange
+carries no REFER to telephones and takes none outside a call (403, shown here): its programs begin calls by
+`switch.call_desk.originate` or `POST /api/v1/calls/live`, which rings the own telephone first, as in the flow.
+"""
 
 from __future__ import annotations
 
@@ -108,6 +115,28 @@ async def test_2_5_attended_transfer():
         await asyncio.sleep(1)
         assert talk(world, alices, carols)
         await end(world, alices)
+
+
+@simulated()
+async def test_2_6_transfer_by_instant_message():
+    """Bob tells Alice where to call instead of him; she does, and he leaves."""
+    async with World(6) as world:
+        alice, bob, alices, bobs = await talking(world)
+        carol = await world.phone("1003")
+        there = b"sip:1003@office.example"
+        sent = await bob.request(
+            "MESSAGE", "sip:1001@office.example", body=there, content_type="text/plain"
+        )
+        assert sent.status == 200
+        (told,) = [e.request for e in alice.received if e.request.method == "MESSAGE"]
+        await alices.hold()
+        second = await alice.call(told.body.decode().removeprefix("sip:").partition("@")[0])
+        await second.answered()
+        bobs.hang_up()
+        await alices.ended()
+        await asyncio.sleep(1)
+        assert talk(world, second, await carol.incoming())
+        await end(world, second)
 
 
 async def forwarded(world, setting, **behaviour):
@@ -240,3 +269,48 @@ async def test_2_16_call_pickup():
         await asyncio.sleep(1)
         assert talk(world, call, taken)
         await end(world, call)
+
+
+@simulated()
+async def test_2_17_automatic_redial():
+    """Bob is busy: Alice's telephone watches his dialogs and calls again when the last one is over."""
+    async with World(17) as world:
+        alice, carol = await world.phone("1001"), await world.phone("1003")
+        bob = await world.phone("1002")
+        world.switch.lines.set("1002", "call_waiting", False)
+        other = await carol.call("1002")
+        await other.answered()
+        first = await alice.call("1002")
+        await first.ended()
+        assert first.status == 486
+        lamp = alice.subscribe("dialog", "1002", expires_s=600)
+        note = await alice.notification(lamp)
+        assert b"<state>confirmed</state>" in note.body
+        other.hang_up()
+        await asyncio.sleep(1)
+        assert b"<state>confirmed</state>" not in alice.notified[-1].body
+        again = await alice.call("1002")
+        await again.answered()
+        assert talk(world, again, next(reversed(bob.calls.values())))
+        alice.resubscribe(lamp, 0)
+        await end(world, again)
+
+
+@simulated()
+async def test_2_18_click_to_dial():
+    async with World(18) as world:
+        alice, bob = await world.phone("1001"), await world.phone("1002", behaviour=ring())
+        outside = await alice.request(
+            "REFER",
+            "sip:1001@office.example",
+            headers=(("Refer-To", "<sip:1002@office.example>"),),
+        )
+        assert outside.status == 403
+        world.switch.call_desk.originate("1001", "1002")
+        alices = await alice.incoming()
+        bobs = await bob.incoming()
+        assert alices.state == "up", "her own telephone is there before his rings"
+        bobs.answer()
+        await asyncio.sleep(1)
+        assert talk(world, alices, bobs)
+        await end(world, alices)
