@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from softswitch.apps.supervisor import SUPERVISED
 from tests.api.phones import live, phones, until
 
 
@@ -80,3 +81,57 @@ async def test_agents_steer_their_own_calls_only(api: Any) -> None:
             return api.switch.catalogue.parking.snapshot()["parked"] == 1 and found == []
 
         await until(parked)
+
+
+async def test_a_conversation_is_heard_whispered_into_and_joined(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    async with phones(api, "1001", "1002", "1003"):
+        await boss.post("/calls/live", {"extension": "1001", "number": "1002"})
+        call = await live(boss, "talking")
+        url = f"/calls/live/{call['call_id']}/supervise"
+        rung = await boss.post(url, {"mode": "listen", "extension": "1003"})
+        assert rung["call_id"] != call["call_id"]
+
+        async def heard(count: int) -> Any:
+            entries = (await boss.get(f"/calls/{call['call_id']}/journal"))["items"]
+            modes = [e["data"]["mode"] for e in entries if e["kind"] == SUPERVISED]
+            return len(modes) == count and modes
+
+        modes = ["listen", "whisper", "barge", "listen"]
+        await until(lambda: heard(1))
+        for mode in modes[1:]:
+            await boss.post(url, {"mode": mode, "extension": "1003"})
+        assert await until(lambda: heard(4)) == modes
+        await boss.post(f"/calls/live/{call['call_id']}/play", {"prompt": "text:One moment."}, 204)
+        await boss.delete(f"/calls/live/{rung['call_id']}")
+        assert (await live(boss, "talking"))["call_id"] == call["call_id"], "who talks goes on"
+        await boss.delete(f"/calls/live/{call['call_id']}")
+
+
+async def test_who_waits_is_given_away_and_moved(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    async with phones(api, "1001", "1002", "1003") as (_, caller, _):
+        mary = api.client()
+        await mary.log_in("mary", "console-secret-mary")
+        call = await caller.call("5000")
+        await call.answered()
+
+        async def waiting(queue: str) -> Any:
+            items = (await boss.get(f"/queues/{queue}/waiting"))["items"]
+            return items and items[0]
+
+        contact = (await until(lambda: waiting("support")))["contact"]
+        await boss.post(f"/calls/live/{contact}/requeue", {"queue": "billing"}, 204)
+        moved = await until(lambda: waiting("billing"))
+        assert (moved["contact"], await waiting("support")) == (contact, [])
+        await mary.ask("PUT", "/agents/mary/state", json={"state": "available"})
+        await boss.post(f"/calls/live/{contact}/assign", {"agent": "mary"}, 204)
+        talking = await live(boss, "talking")
+        assert (talking["call_id"], talking["queues"]) == (contact, ["billing", "support"])
+        assert "mary" in talking["agents"], "who is no member of that queue"
+        await boss.ask("PUT", f"/calls/live/{contact}/recording", 204, json={"start": True})
+        assert (await boss.get(f"/calls/live/{contact}"))["recording"]
+        await boss.delete(f"/calls/live/{contact}/recording")
+        await boss.delete(f"/calls/live/{contact}/recording", 404)
+        call.hang_up()
+        await call.ended()

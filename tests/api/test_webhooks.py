@@ -141,6 +141,7 @@ class Hook:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.came = asyncio.Event()
         self.url = ""
+        self.elsewhere = "http://127.0.0.1:1/"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -149,7 +150,7 @@ class Hook:
         self.heard.append((lines, body))
         self.came.set()
         status = self.statuses.pop(0) if self.statuses else 204
-        more = "Location: http://127.0.0.1:1/\r\n" if status == 302 else ""
+        more = f"Location: {self.elsewhere}\r\n" if 300 <= status < 400 else ""
         writer.write(f"HTTP/1.1 {status} x\r\n{more}Content-Length: 0\r\n\r\n".encode())
         writer.close()
 
@@ -208,6 +209,43 @@ async def test_events_arrive_signed_after_a_failure(
     assert not any(made["secret"].encode() in path.read_bytes() for path in files_of(tmp_path)), (
         "the secret is sealed"
     )
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_a_failure_and_leads_nowhere(
+    tmp_path: Any, running_api: Any, status: int
+) -> None:
+    async with hooked() as hook, hooked() as other, running_api(tmp_path, TRUSTED) as api:
+        admin = await api.as_role("admin")
+        made = await admin.post("/webhooks", {"name": "x", "url": hook.url, "topics": ["calls"]})
+        hook.elsewhere, hook.statuses = other.url, [status]
+        answer = await admin.post(f"/webhooks/{made['id']}/test", expect=200)
+        assert (answer["ok"], answer["detail"]) == (False, f"answered {status}")
+        assert (len(hook.heard), other.heard) == (1, [])
+
+
+async def test_the_address_that_was_judged_is_the_one_that_is_told(
+    tmp_path: Any, running_api: Any
+) -> None:
+    """A name that leads elsewhere when it is asked for again (DNS rebinding) gains nothing."""
+    async with (
+        hooked() as hook,
+        running_api(tmp_path, '[look_up]\nhosts = ["crm.example"]\n') as api,
+    ):
+        answers = [["127.0.0.1"], ["192.0.2.1"]]
+        asked: list[str] = []
+
+        async def resolve(host: str) -> list[str]:
+            asked.append(host)
+            return answers.pop(0)
+
+        api.service.guard._addresses = resolve
+        admin = await api.as_role("admin")
+        url = hook.url.replace("127.0.0.1", "crm.example")
+        made = await admin.post("/webhooks", {"name": "x", "url": url, "topics": ["calls"]})
+        assert (await admin.post(f"/webhooks/{made['id']}/test", expect=200))["ok"] is True
+        assert asked == ["crm.example"], "asked once: what is connected to is that answer"
+        assert hook.heard[0][0]["Host"].startswith("crm.example")
 
 
 def files_of(directory: Any) -> list[Any]:
