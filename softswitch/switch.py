@@ -185,7 +185,9 @@ class Switch:
         if store is not None:
             from softswitch.apps.clerk import Clerk
 
-            self.clerk = Clerk(office, store, environment.clock, self.catalogue.mailboxes)
+            self.clerk = Clerk(
+                office, store, environment.clock, self.catalogue.mailboxes, environment.mail(office)
+            )
             self.clerk.give_tickets_to(self.contacts)
             undo.push_async_callback(self.clerk.stop)
             await self.clerk.start()

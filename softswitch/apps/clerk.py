@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softswitch.apps.inbox import Fetched, Inbox
 from softswitch.apps.ticket_desk import TicketDesk
+from softswitch.apps.ticket_mail import TicketMail, own_addresses
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict
 from softswitch.store.letters import LETTER_BYTES_MAX, read_letter
@@ -22,6 +24,7 @@ from softswitch.store.tickets import Matter, TicketFilter
 if TYPE_CHECKING:
     from softswitch.apps.acd_contacts import Contacts
     from softswitch.apps.mailbox import Mailboxes, Message
+    from softswitch.apps.mailer import SendMail
     from softswitch.clock import Clock
     from softswitch.config import Office
     from softswitch.store import Store
@@ -42,7 +45,12 @@ class Clerk:
     no longer to be kept."""
 
     def __init__(
-        self, office: Office, store: Store, clock: Clock, mailboxes: Mailboxes | None = None
+        self,
+        office: Office,
+        store: Store,
+        clock: Clock,
+        mailboxes: Mailboxes | None = None,
+        send: SendMail | None = None,
     ) -> None:
         self._office = office
         self._store = store
@@ -52,12 +60,17 @@ class Clerk:
         self._task: asyncio.Task[None] | None = None
         self._next_s: dict[str, float] = {}
         self._ticketed: set[str] = set()
+        self._inbox: Inbox | None = None
+        self._mail = None if send is None else TicketMail(office, store, send)
+        self._mail_out = False
         self.desk: TicketDesk | None = None
         self.done: dict[str, int] = {}
         self._chores: tuple[tuple[str, float, Callable[[float], Awaitable[int]]], ...] = (
             ("tickets", 30.0, self._tickets),
             ("voicemails", PAUSE_S, self._voicemails),
             ("letters", PAUSE_S, self._letters),
+            ("imap", 0.0, self._imap),
+            ("mails", PAUSE_S, self._mails),
             ("samples", 3_600.0, self._samples),
             ("rolls", PAUSE_S, self._rolls),
             ("notices", _DAY_S, self._notices),
@@ -70,6 +83,8 @@ class Clerk:
     def use_office(self, office: Office) -> None:
         """Go on with another office."""
         self._office = office
+        if self._mail is not None:
+            self._mail.office = office
         if self.desk is not None:
             self.desk.use_office(office)
 
@@ -88,6 +103,8 @@ class Clerk:
             await asyncio.gather(self._task, return_exceptions=True)
         if self.desk is not None:
             await self.desk.stop()
+        if self._inbox is not None:
+            await self._inbox.close()
 
     async def _keep_working(self) -> None:
         while True:
@@ -113,7 +130,8 @@ class Clerk:
 
     def snapshot(self) -> dict[str, int]:
         assigned = self.desk.assigned if self.desk is not None else 0
-        return {**self.done, "tickets_assigned": assigned}
+        failed = self._mail.failed if self._mail is not None else 0
+        return {**self.done, "tickets_assigned": assigned, "mails_failed": failed}
 
     # -- chores ---------------------------------------------------------------------------------
 
@@ -165,14 +183,63 @@ class Clerk:
         """Put one letter where it belongs. What cannot be read is kept aside, for somebody to look at; what
         the database cannot take now stays for the next turn."""
         try:
-            letter = await asyncio.to_thread(lambda: read_letter(_octets(path)))
-            await self._store.intake.take_letter(ACTOR, letter)
+            await self._take_letter(await asyncio.to_thread(_octets, path))
         except (ValueError, OSError, Conflict) as error:
             _log.warning("letter %s: %s", path.name, error)
             await asyncio.to_thread(_move, path, self._drop / "refused")
             return False
         await asyncio.to_thread(_move, path, self._drop / "taken")
         return True
+
+    async def _take_letter(self, data: bytes) -> None:
+        """Raises `ValueError`, `Conflict` for what is refused."""
+        letter = await asyncio.to_thread(read_letter, data)
+        if letter.sender in own_addresses(self._office):
+            raise Conflict("the letter is from an address of ours")
+        await self._store.intake.take_letter(ACTOR, letter)
+
+    async def _imap(self, now_s: float) -> int:
+        """Fetch letters. Raises `MailError` where the server does not answer."""
+        imap = self._office.imap
+        if self._inbox is not None and self._inbox.settings != imap:
+            await self._inbox.close()
+            self._inbox = None
+        if imap is None:
+            return 0
+        self._next_s["imap"] = now_s + imap.every_s
+        if self._inbox is None:
+            self._inbox = Inbox(imap)
+        taken = 0
+        try:
+            for letter in await self._inbox.unseen():
+                refused = await self._refusal(letter)
+                if refused:
+                    _log.warning("letter %s of %s: %s", letter.uid, imap.server, refused)
+                await self._inbox.mark(letter.uid, refused=bool(refused))
+                taken += not refused
+        finally:
+            await self._inbox.leave()
+        return taken
+
+    async def _refusal(self, letter: Fetched) -> str:
+        """Put a letter where it belongs, or why not. Raises `StoreError` where it is to be tried again."""
+        if letter.data is None:
+            return f"it is larger than {LETTER_BYTES_MAX} octets"
+        try:
+            await self._take_letter(letter.data)
+        except (ValueError, Conflict) as error:
+            return str(error)
+        return ""
+
+    async def _mails(self, now_s: float) -> int:
+        """Mail public comments, those that are written from the time on when that is asked for."""
+        if self._mail is None or not self._office.tickets.mail_out:
+            self._mail_out = False
+            return 0
+        if not self._mail_out:
+            await self._store.outgoing.begin()
+            self._mail_out = True
+        return await self._mail.work(now_s)
 
     async def _samples(self, now_s: float) -> int:
         return len(await self._store.samples.draw(ACTOR, now_s))

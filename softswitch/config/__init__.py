@@ -28,6 +28,7 @@ from softswitch.config.model import Office
 from softswitch.config.office import (
     Codes,
     Http,
+    Imap,
     Mail,
     Media,
     OfficeInfo,
@@ -78,6 +79,7 @@ __all__ = [
     "HostPort",
     "Hours",
     "Http",
+    "Imap",
     "Inbound",
     "InvalidOffice",
     "Ivr",

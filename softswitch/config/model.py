@@ -19,6 +19,7 @@ from softswitch.config.lines import (
 from softswitch.config.office import (
     Codes,
     Http,
+    Imap,
     Mail,
     Media,
     OfficeInfo,
@@ -64,6 +65,7 @@ class Office(Section):
     agents: Many[Agent] = Field(default=(), alias="agent", max_length=100_000)
     customers: Many[Customer] = Field(default=(), alias="customer", max_length=1_000_000)
     mail: Mail = Mail()
+    imap: Imap | None = None
     trace: Trace = Trace()
     telemetry: Telemetry | None = None
     codes: Codes = Codes()

@@ -225,6 +225,17 @@ class Mail(Section):
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
 
 
+class Imap(Section):
+    """``[imap]``: the mailbox whose letters become tickets."""
+
+    server: HttpAddress
+    security: Literal["tls", "starttls", "none"] = "tls"
+    username: str = Field(min_length=1, max_length=254)
+    password: str = Field(min_length=1, max_length=1_024, repr=False)
+    folder: str = Field(default="INBOX", min_length=1, max_length=250, pattern=r"^[ -~]+$")
+    every_s: float = Field(default=60.0, ge=10, le=86_400)
+
+
 class Trace(Section):
     """``[trace]``: where SIP messages are copied to."""
 

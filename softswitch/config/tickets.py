@@ -27,6 +27,7 @@ class Tickets(Section):
     queue: Name | None = None
     voicemail: Annotated[Many[Number], Field(max_length=1_000)] = ()
     mail_drop: bool = False
+    mail_out: bool = False
     last_agent_h: float = Field(default=720.0, ge=0, le=87_600)
     close_after_d: float = Field(default=7.0, ge=0, le=3_650)
     steps: Annotated[Many[TicketStep], Field(max_length=32)] = ()

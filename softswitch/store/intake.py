@@ -194,7 +194,7 @@ class Intake:
 
     async def _remember(self, actor: str, message_id: str, ticket_id: int) -> None:
         async with self._store.ledger.change(actor) as change:
-            row = {"message_id": message_id, "ticket_id": ticket_id}
+            row = {"message_id": message_id, "ticket_id": ticket_id, "at_s": change.at_s}
             await change.connection.execute(sa.insert(ticket_mails).values(row))
 
     async def _keep(self, actor: str, ticket_id: int, enclosure: Enclosure) -> bool:

@@ -71,7 +71,7 @@ def _letter(message: EmailMessage) -> Letter:
     name, address = parseaddr(_head(message, "From"))
     if "@" not in address:
         raise ValueError("the message names no sender")
-    subject = _one_line(_head(message, "Subject"))[:SUBJECT_MAX]
+    subject = one_line(_head(message, "Subject"))[:SUBJECT_MAX]
     number = _NUMBER.search(subject)
     texts: list[str] = []
     enclosures: list[Enclosure] = []
@@ -89,8 +89,8 @@ def _letter(message: EmailMessage) -> Letter:
     ids = _IDS.findall(_head(message, "Message-ID"))
     answered = _IDS.findall(f"{_head(message, 'In-Reply-To')} {_head(message, 'References')}")
     return Letter(
-        sender=_one_line(address)[:254].lower(),
-        sender_name=_one_line(name)[:128],
+        sender=one_line(address)[:254].lower(),
+        sender_name=one_line(name)[:128],
         subject=subject,
         text=_tidy("\n".join(texts))[:TEXT_MAX],
         message_id=ids[0] if ids else "",
@@ -173,7 +173,7 @@ def _enclosure(part: EmailMessage, number: int) -> Enclosure:
         name = part.get_filename() or ""
     except Exception:
         name = ""
-    return Enclosure(_one_line(name)[:200] or f"file-{number}", kind, _octets(part))
+    return Enclosure(one_line(name)[:200] or f"file-{number}", kind, _octets(part))
 
 
 def _is_automatic(message: EmailMessage) -> bool:
@@ -185,7 +185,8 @@ def _is_automatic(message: EmailMessage) -> bool:
     return bool(_head(message, "List-Id")) or _head(message, "Return-Path").strip() == "<>"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text without what does not belong into a line."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

@@ -100,8 +100,10 @@ ticket_mails = sa.Table(
     metadata,
     sa.Column("message_id", sa.Text, primary_key=True),
     sa.Column("ticket_id", Sequence, nullable=False),
+    sa.Column("at_s", sa.Double, nullable=False, server_default="0"),
+    sa.Index("ticket_mails_ticket", "ticket_id", "at_s"),
 )
-"""Which letters are in which ticket: an answer finds it, and none is taken twice."""
+"""Which letters are in which ticket, theirs and ours: an answer finds it, and none is taken twice."""
 
 ticket_settings = sa.Table(
     "ticket_settings",

@@ -31,6 +31,7 @@ from softswitch.store.log import EntryLog
 from softswitch.store.notices import Notices
 from softswitch.store.office_entries import OfficeEntries
 from softswitch.store.outcomes import Outcomes
+from softswitch.store.outgoing import Outgoing
 from softswitch.store.record import CallRecord
 from softswitch.store.recordings import Recordings
 from softswitch.store.samples import Samples
@@ -84,6 +85,7 @@ class Store:
         self.attachments = Attachments(database, self.ledger, database.directory / "attachments")
         self.notices = Notices(database, self.ledger)
         self.intake = Intake(database, self)
+        self.outgoing = Outgoing(database, self.ledger)
         self.lines = LineSettings(database)
         self.scorecards = Scorecards(database, self.ledger)
         self.evaluations = Evaluations(database, self.ledger)
