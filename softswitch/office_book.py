@@ -41,8 +41,6 @@ FIXED = (
     "oidc",
     "storage",
     "telemetry",
-    "mail",
-    "look_up",
     "routing",
     "codes",
 )

@@ -326,7 +326,12 @@ class Switch:
     def use_office(self, office: Office) -> None:
         """Go on with another office. What is only read is read from the new one at once (`FromOffice`);
         told are those that keep something of their own: what a call stands on stays until it ends."""
+        before = self.office
         self.office = self.wiring.office = self.desk.office = office
+        if office.mail != before.mail:
+            self.desk.send_mail = self._environment.mail(office)
+        if office.look_up != before.look_up:
+            self.desk.ask = self._environment.asker(office)
         self.wiring.media = _media_policies(office)
         self.dialplan.use_office(office)
         self.lines.use_office(office)

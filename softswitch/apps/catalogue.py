@@ -64,7 +64,7 @@ class Catalogue:
             desk.journal,
             retain_days=desk.office.recording.retain_days,
         )
-        self.mailer = Mailer(desk, self.mailboxes, desk.send_mail)
+        self.mailer = Mailer(desk, self.mailboxes)
         self.conferences = Conferences(desk)
         self.surveys = Surveys(desk)
         self.parking = Parking(desk)

@@ -44,10 +44,9 @@ class Mailer:
     oldest is given up.
     """
 
-    def __init__(self, desk: Desk, mailboxes: Mailboxes, send: SendMail) -> None:
+    def __init__(self, desk: Desk, mailboxes: Mailboxes) -> None:
         self._desk = desk
         self._mailboxes = mailboxes
-        self._send = send
         self._addresses = FromOffice(desk, _addresses_of)
         self._waiting: deque[Message] = deque()
         self._sending: asyncio.Task[None] | None = None
@@ -104,7 +103,7 @@ class Mailer:
         except FileNotFoundError:
             return  # its owner has heard and deleted it meanwhile
         async with asyncio.timeout(_SEND_S_MAX):
-            await self._send(self.compose(message, sound))
+            await self._desk.send_mail(self.compose(message, sound))
         self.sent += 1
         self._mailboxes.mark_mailed(message)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from softswitch.apps.ask import RefusedHost
 from softswitch.config import InvalidOffice
 from softswitch.errors import SoftswitchError
 from softswitch.switch import Switch
@@ -104,6 +106,33 @@ async def test_what_is_read_at_the_start_waits_and_the_rest_does_not(
         assert (done.changed, done.restart) == (["queues"], ["office"])
         assert switch.office.office.name == "Example Trading"
         assert switch.queues.states()[1].within_s == 30
+    finally:
+        await switch.stop()
+
+
+async def test_mail_and_look_ups_follow_the_file(tmp_path: Path, quiet_machine: Any) -> None:
+    """The next mail goes to the server of now, and the next question to the hosts of now."""
+    servers: list[str] = []
+
+    class Noting(quiet_machine):  # type: ignore[misc]
+        def mail(self, office: Any) -> Any:
+            async def send(_: Any) -> None:
+                servers.append(str(office.mail.server))
+
+            return send
+
+    switch = await started(tmp_path, Noting)
+    try:
+        await switch.desk.send_mail(EmailMessage())
+        with pytest.raises(RefusedHost):
+            await switch.desk.ask.where("http://127.0.0.1/")  # type: ignore[attr-defined]
+        more = '[mail]\nserver = "127.0.0.1:2525"\n[look_up]\nhosts = ["127.0.0.1"]\n'
+        (tmp_path / "office.toml").write_text(OFFICE + more)
+        done = await switch.reload()
+        assert (sorted(done.changed), done.restart) == (["look_up", "mail"], [])
+        await switch.desk.send_mail(EmailMessage())
+        assert servers == ["127.0.0.1:25", "127.0.0.1:2525"]
+        assert await switch.desk.ask.where("http://127.0.0.1/") == "127.0.0.1"  # type: ignore[attr-defined]
     finally:
         await switch.stop()
 

@@ -92,11 +92,11 @@ async def test_what_a_restart_left_unsent_is_sent_after_it():
         desk, mailboxes = world.switch.catalogue._desk, world.switch.catalogue.mailboxes
         await world.switch.catalogue.mailer.stop()
         world.environment.mail_fails = ""
-        again = Mailer(desk, mailboxes, world.environment.mail(world.office))
+        again = Mailer(desk, mailboxes)
         again.start()
         await asyncio.sleep(1)
         assert len(world.environment.mails) == 1
-        third = Mailer(desk, mailboxes, world.environment.mail(world.office))
+        third = Mailer(desk, mailboxes)
         third.start()
         await asyncio.sleep(1)
         assert len(world.environment.mails) == 1, "not twice"
