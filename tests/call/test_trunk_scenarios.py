@@ -379,14 +379,21 @@ async def test_numbers_shown_outside_are_owned_and_privacy_is_kept():
 
 
 @simulated()
-async def test_a_forwarded_call_says_who_forwarded_it():
-    async with World(13, office=small_office(more=SHOWN)) as world:
+@pytest.mark.parametrize("how", ["diversion", "history-info", "none"])
+async def test_a_forwarded_call_says_who_forwarded_it(how):
+    office = small_office(more=SHOWN).replace(
+        "health_check_s", f'diversion = "{how}"\nhealth_check_s'
+    )
+    async with World(13, office=office) as world:
         carrier = await world.trunk("carrier-1")
         call = await carrier.call("+861065553003", from_user="+8613800000001")
         onward = await carrier.incoming()
         request = onward.invite.request
         assert request.from_.uri.user == "+8613800000001"
-        assert request.headers.get("Diversion", "").startswith("<sip:+861000@office.example>")
+        diversion, history = (request.headers.get(n, "") for n in ("Diversion", "History-Info"))
+        shown = {"diversion": diversion, "history-info": history}
+        for name, value in shown.items():
+            assert value.startswith("<sip:+861000@office.example") is (name == how)
         call.hang_up()
         await call.ended()
         await world.settle()

@@ -47,4 +47,5 @@ def free_port() -> int:
 
 def listening(port: int) -> bool:
     """Whether some process has this UDP port open (Linux)."""
-    return f":{port:04X} " in Path("/proc/net/udp").read_text()
+    tables = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
+    return any(f":{port:04X} " in table.read_text() for table in tables if table.exists())

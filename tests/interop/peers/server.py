@@ -58,16 +58,18 @@ class OfficeFile:
     sip_more: str = ""  # further lines of [sip]
     extension_more: dict[str, str] = field(default_factory=dict)  # and of extensions, by number
 
+    host: str = HOST  # with brackets where it is IPv6
+
     def _listeners(self) -> str:
-        at = [f"udp://{HOST}:{self.sip_port}", f"tcp://{HOST}:{self.sip_port}"]
-        at += [f"tls://{HOST}:{self.tls_port}"] if self.tls_port else []
+        at = [f"udp://{self.host}:{self.sip_port}", f"tcp://{self.host}:{self.sip_port}"]
+        at += [f"tls://{self.host}:{self.tls_port}"] if self.tls_port else []
         return ", ".join(f'"{listener}"' for listener in at)
 
     def toml(self) -> str:
         sections = [
             '[office]\nname = "Interop"\ndomain = "interop.example"\n',
             f"[sip]\nlisten = [{self._listeners()}]\n{self.sip_more}\n",
-            f'[media]\naddress = "{HOST}"\n'
+            f'[media]\naddress = "{self.host.strip("[]")}"\n'
             f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
             f"workers = {self.workers}\n",
             f'[http]\nlisten = "{HOST}:{self.http_port}"\n',
@@ -125,7 +127,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return f"{HOST}:{self.office.sip_port}"
+        return f"{self.office.host}:{self.office.sip_port}"
 
     @property
     def storage(self) -> Path:
