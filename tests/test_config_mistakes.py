@@ -226,6 +226,7 @@ def test_odd_files_are_refused_on_printable_lines(text: str) -> None:
         assert len(str(problem)) < 2_000
 
 
+@pytest.mark.limit("configuration file")
 def test_the_size_of_a_file_is_bounded(tmp_path: Path) -> None:
     file = tmp_path / "office.toml"
     file.write_bytes(b"#" * FILE_BYTES_MAX)

@@ -160,6 +160,7 @@ async def test_transfer_before_the_answer_lets_the_phone_ring_through():
 
 
 @simulated()
+@pytest.mark.limit("transfers by applications")
 async def test_handlers_that_send_a_call_to_each_other_end():
     seen = []
 

@@ -78,6 +78,7 @@ async def test_whatever_is_no_good_answer_is_none(answer, caplog):
         assert await look_up(url) is None
 
 
+@pytest.mark.limit("answer to a look-up")
 async def test_as_long_as_allowed_and_not_an_octet_more():
     whole = b'"' + b"x" * (ANSWER_OCTETS_MAX - 2) + b'"'
     for length in (True, False):

@@ -299,6 +299,7 @@ async def test_from_another_phone_the_star_asks_for_the_box():
 # -- the guard --------------------------------------------------------------------------------------
 
 
+@pytest.mark.limit("wrong PINs")
 def test_one_source_may_be_wrong_nine_times_an_hour():
     guard = PinGuard()
     for second in range(WRONG_MAX):
@@ -313,6 +314,7 @@ def test_one_source_may_be_wrong_nine_times_an_hour():
     assert not guard.is_locked("box", "a", 10.0)
 
 
+@pytest.mark.limit("wrong PINs of strangers")
 def test_many_strangers_together_do_not_get_further_and_leave_the_owner_alone():
     guard = PinGuard()
     for number in range(STRANGERS_MAX):

@@ -104,6 +104,7 @@ async def test_what_a_restart_left_unsent_is_sent_after_it():
 
 
 @simulated()
+@pytest.mark.limit("mails that wait")
 async def test_as_many_wait_as_may_and_not_one_more():
     async with World(4, office=office()) as world:
         world.environment.mail_fails = "down"

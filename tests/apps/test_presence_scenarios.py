@@ -176,6 +176,7 @@ async def test_what_is_refused(event, number, headers, status):
 
 
 @simulated()
+@pytest.mark.limit("subscriptions of an extension")
 async def test_one_extension_holds_so_many_and_no_more():
     async with World(7) as world:
         phone = await world.phone("1001")

@@ -59,6 +59,7 @@ async def test_a_text_is_spoken_once_and_found_again_after_a_restart(tmp_path, s
     assert said(tmp_path) == ["您好 $(reboot) --help"]
 
 
+@pytest.mark.limit("text to be spoken", "sounds made")
 async def test_texts_are_bounded_in_length_and_number(tmp_path, speaker):
     prompts = prompts_in(tmp_path, speaker, sounds_max=3)
     await prompts.make("text:" + "x" * TEXT_MAX)

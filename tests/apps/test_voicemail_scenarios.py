@@ -191,6 +191,7 @@ async def test_a_message_lasts_three_minutes_at_most():
 
 
 @simulated()
+@pytest.mark.limit("messages of a mailbox")
 async def test_a_full_box_takes_no_more():
     async with World(5, office=office()) as world:
         caller = await world.phone("1001")

@@ -71,6 +71,7 @@ def attempt(gate, source, password, now_s, *, nonce_of=None, method="REGISTER"):
     return gate.admit(request(method, f"Authorization: {value}\r\n"), flow, now_s)
 
 
+@pytest.mark.limit("wrong passwords of a source")
 def test_a_source_that_guesses_is_banned_at_its_tenth_and_forgiven_in_time(gate, guard, reports):
     for number in range(TRIES - 1):
         assert attempt(gate, CRACKER, f"guess-{number}", 100.0).status == 401
@@ -137,6 +138,7 @@ def test_a_ban_is_lifted_by_hand(gate, guard):
     assert attempt(gate, CRACKER, "guess", 101.0).status == 401
 
 
+@pytest.mark.limit("sources and accounts watched")
 def test_tables_hold_so_many_and_no_more():
     guard = Guard(GuardPolicy(entries_max=3, tries=1))
     for number in range(10):
@@ -232,6 +234,7 @@ class TestSieve:
         assert gate.overload.turned_away == 1
 
     @pytest.mark.parametrize("message", [BYE, ANSWER])
+    @pytest.mark.limit("strangers who may mean well")
     def test_strangers_who_may_mean_well_share_a_limit(self, gate, message):
         self.crowd(gate)
         limit = int(WELL_MEANT_PER_S)

@@ -468,6 +468,7 @@ def test_session_limit_is_503_at_n_plus_one(world):
         bob.call(alice)
 
 
+@pytest.mark.limit("SIP transactions")
 def test_transaction_limit_is_503(world, sdp):
     alice = world.station("alice", "10.0.0.1")
     bob = world.station("bob", "10.0.0.2", StackConfig(max_transactions=1))

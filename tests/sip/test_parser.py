@@ -166,11 +166,13 @@ class TestLimits:
         start = BASE + b"Subject: "
         return start + b"x" * (octets - len(start)) + b"\r\n\r\n"
 
+    @pytest.mark.limit("SIP head")
     def test_head(self) -> None:
         assert parse_message(self.padded(400), limits=self.limits).body == b""
         assert refusal(self.padded(401), self.limits).status_hint == 513
         assert refusal(self.padded(401)[:-4] * 2, self.limits).status_hint == 513
 
+    @pytest.mark.limit("SIP body")
     def test_body(self) -> None:
         line = b"Content-Length: %d"
         fits = parse_message(with_line(line % 20) + b"b" * 20, limits=self.limits)
@@ -181,11 +183,13 @@ class TestLimits:
             assert error.request is not None
         assert refusal(BASE + b"\r\n" + b"b" * 21, self.limits).status_hint == 413
 
+    @pytest.mark.limit("SIP header lines")
     def test_headers(self) -> None:
         line = b"A-B: 1\r\n"
         assert len(parse_message(BASE + line * 6 + b"\r\n", limits=self.limits).headers) == 12
         assert refusal(BASE + line * 7 + b"\r\n", self.limits).status_hint == 513
 
+    @pytest.mark.limit("Via entries")
     def test_vias(self) -> None:
         extra = b"Via: SIP/2.0/UDP a, SIP/2.0/UDP b\r\n"
         fits = parse_message(BASE + extra + b"v: SIP/2.0/UDP c\r\n\r\n", limits=self.limits)

@@ -188,6 +188,7 @@ def test_path_is_kept(bindings):
     assert bindings.contacts(AOR, 0.0)[0].path == ("<sip:p1;lr>", "<sip:p2;lr>", "<sip:p3;lr>")
 
 
+@pytest.mark.limit("contacts of an extension")
 def test_ten_contacts_and_not_eleven(bindings):
     for number in range(10):
         request = register(f"<sip:a{number}@h>", call_id=str(number))
@@ -202,6 +203,7 @@ def test_ten_contacts_and_not_eleven(bindings):
     assert bindings.snapshot()["bindings"] == 1
 
 
+@pytest.mark.limit("registrations")
 def test_all_bindings_are_bounded():
     bindings = Bindings(RegistrationPolicy(bindings_max=2))
     for number in range(2):

@@ -99,11 +99,13 @@ def test_what_is_refused(data: bytes) -> None:
 class TestLimits:
     line = b"m=audio 4000 RTP/AVP 0\r\n"
 
+    @pytest.mark.limit("SDP media lines")
     def test_media_lines(self) -> None:
         assert len(parse(HEAD + self.line * MEDIA_MAX).media) == MEDIA_MAX == 16
         with pytest.raises(SdpError):
             parse(HEAD + self.line * (MEDIA_MAX + 1))
 
+    @pytest.mark.limit("SDP formats a line")
     def test_formats(self) -> None:
         assert len(audio(formats=b" ".join([b"0"] * FORMATS_MAX)).formats) == FORMATS_MAX == 64
         with pytest.raises(SdpError):

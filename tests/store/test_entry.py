@@ -95,6 +95,7 @@ def test_anything_can_be_noted(data: dict[Any, Any]) -> None:
         assert text.encode()
 
 
+@pytest.mark.limit("journal entry")
 def test_an_entry_is_bounded() -> None:
     room = ENTRY_BYTES_MAX - len('{"x":""}')
     assert make_entry(1, 0.0, "k", None, {"x": "a" * room}).data() == {"x": "a" * room}

@@ -157,6 +157,7 @@ async def ended_record(store: Store, name: str) -> Any:
     return record if record is not None and record.ended else None
 
 
+@pytest.mark.limit("journal before database")
 async def test_memory_is_bounded_while_the_database_is_away(
     tmp_path: Path, store_tools: Any
 ) -> None:
@@ -249,6 +250,7 @@ async def test_the_database_goes_on_while_the_log_cannot_be_written(
         assert await tools.store.calls.count() == len(NAMES) + 1
 
 
+@pytest.mark.limit("journal in memory")
 async def test_what_does_not_fit_into_memory_is_counted(tmp_path: Path, store_tools: Any) -> None:
     alarms: list[StoreAlarm] = []
     log, database = EntryLog(tmp_path / "journal"), Database(tmp_path)

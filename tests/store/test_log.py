@@ -74,6 +74,7 @@ def test_damage_in_the_middle_loses_only_that_line(tmp_path: Path) -> None:
         assert log.last_seq == 9
 
 
+@pytest.mark.limit("journal log file")
 def test_files_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
     with closing(EntryLog(tmp_path, segment_bytes=200, segments_kept=2)) as log:
         grown = [log.write(entries(seq, seq)) for seq in range(1, 31)]

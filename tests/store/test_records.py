@@ -139,6 +139,7 @@ def test_only_the_first_end_counts() -> None:
         ("recording-started", "name", RECORDINGS_MAX, "recordings"),
     ],
 )
+@pytest.mark.limit("legs in a call record", "recordings in a call record")
 def test_a_record_is_bounded(kind: str, key: str, limit: int, list_name: str) -> None:
     notes = [(kind, 1.0, {key: index}) for index in range(limit + 1)]
     assert len(getattr(record_of(*notes[:-1]), list_name)) == limit
@@ -202,3 +203,16 @@ async def test_pages(tmp_path: Path, any_store: Any) -> None:
         assert await calls.count() == 7
         assert await calls.get("nobody") is None
         assert await calls.list(limit=-1) == []
+
+
+@pytest.mark.limit("call records a page")
+@pytest.mark.parametrize(("calls", "listed"), [(3, 3), (4, 3)])
+async def test_a_page_is_bounded(
+    calls: int, listed: int, tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softswitch.store.calls.LIST_MAX", 3)
+    async with any_store.opened(tmp_path) as tools:
+        for number in range(calls):
+            tools.calls.start(f"c{number}")
+        await tools.journal.flush()
+        assert len(await tools.store.calls.list(limit=100)) == listed

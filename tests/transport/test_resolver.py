@@ -138,6 +138,7 @@ def hostile(zone: SimDns) -> None:
 
 @simulated()
 @pytest.mark.parametrize("fault", [nxdomain, servfail, stall, hostile])
+@pytest.mark.limit("stale DNS answers")
 async def test_the_last_good_answer_serves_for_a_day(fault: Callable[[SimDns], None]) -> None:
     zone = SimDns()
     one_address(zone, ttl_s=60)
@@ -227,6 +228,7 @@ async def test_one_question_for_many_who_ask_and_one_who_leaves() -> None:
 
 
 @simulated()
+@pytest.mark.limit("names in the DNS cache")
 async def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NAMES_MAX", 10)
     zone = SimDns()

@@ -242,6 +242,7 @@ async def test_an_answer_never_takes_another_connection(open_tcp: Opener) -> Non
     assert a.counters.connected == 0
 
 
+@pytest.mark.limit("message on a stream, or handshakes")
 async def test_a_message_that_never_ends_meets_its_deadline(open_tcp: Opener) -> None:
     transport, inbox = open_tcp(message_s=0.3)
     async with Peer.to(transport) as peer:
@@ -270,6 +271,7 @@ async def test_a_connection_that_says_nothing_is_closed(open_tcp: Opener) -> Non
     assert transport.counters.late == 1
 
 
+@pytest.mark.limit("silence of a stranger's stream")
 async def test_idle_connections_close_and_pings_keep_them(open_tcp: Opener) -> None:
     transport, inbox = open_tcp(idle_s=0.5)
     async with Peer.to(transport) as lively, Peer.to(transport) as idle:
@@ -295,6 +297,7 @@ async def test_we_ping_what_we_opened(open_tcp: Opener) -> None:
 
 
 @pytest.mark.parametrize(("clients", "refused"), [(3, 0), (4, 1)])
+@pytest.mark.limit("of them from one source")
 async def test_connections_of_one_source_are_limited(
     open_tcp: Opener, clients: int, refused: int
 ) -> None:
@@ -329,6 +332,7 @@ async def test_when_all_places_are_proven_accepting_pauses_and_goes_on(open_tcp:
     assert transport.counters.refused == transport.counters.displaced == 0
 
 
+@pytest.mark.limit("stream connections to us")
 async def test_the_oldest_stranger_gives_way_and_who_is_proven_stays(open_tcp: Opener) -> None:
     quota = ConnectionQuota(total=3)
     transport, inbox = open_tcp(quota=quota)
@@ -411,6 +415,7 @@ async def test_without_descriptors_accepting_pauses(
     assert transport.counters.accept_pauses == 1
 
 
+@pytest.mark.limit("unread octets of a stream")
 async def test_a_peer_that_reads_nothing_is_dropped(open_tcp: Opener) -> None:
     transport, inbox = open_tcp(unsent=65_536)
     async with Peer.to(transport) as peer:
