@@ -112,7 +112,8 @@ class Headers:
         """The value of the first line called `name`."""
         known = SPELLINGS.get(name)
         if known is not None:
-            return self.first_values().get(known, default)
+            first = self._first if self._first is not None else self.first_values()
+            return first.get(known, default)
         found = self.get_all(name)
         return found[0] if found else default
 
@@ -238,7 +239,10 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         known = SPELLINGS.get(name)
-        return known in self.first_values() if known is not None else bool(self.get_all(name))
+        if known is None:
+            return bool(self.get_all(name))
+        first = self._first if self._first is not None else self.first_values()
+        return known in first
 
     def __len__(self) -> int:
         return len(self._names)
