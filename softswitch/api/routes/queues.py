@@ -103,18 +103,5 @@ async def list_waiting(
 
 
 def _shown(state: QueueStatus) -> QueueShown:
-    return QueueShown(
-        name=state.queue,
-        number=state.number,
-        waiting=state.waiting,
-        longest_wait_s=state.longest_wait_s,
-        agents=state.agents,
-        answered=state.answered,
-        abandoned=state.abandoned,
-        flowed_out=state.flowed_out,
-        service_level=state.service_level,
-        within_s=state.within_s,
-        target=state.target,
-        open=state.open,
-        expected_wait_s=state.expected_wait_s,
-    )
+    same = QueueShown.model_fields.keys() - {"name"}
+    return QueueShown(name=state.queue, **{field: getattr(state, field) for field in same})
