@@ -11,7 +11,7 @@ from pydantic import Field
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Epoch, Output
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
-from softswitch.api.service import Served
+from softswitch.api.service import Served, Service
 from softswitch.store.calls import CallFilter
 from softswitch.store.ledger import Missing
 from softswitch.store.story import tell
@@ -108,6 +108,7 @@ async def list_calls(
 @router.get("/calls/{call_id}")
 async def show_call(call_id: CallId, service: Served) -> CallStory:
     """One call with its segments, waits, offers and handling."""
+    await _written(service, call_id)
     record = await service.store.calls.get(call_id)
     if record is None:
         raise Missing(f"there is no call {call_id}")
@@ -123,6 +124,7 @@ async def show_journal(
     by_end: Annotated[bool, Query(description="`call_id` may be the end of one call's.")] = False,
 ) -> Page[EntryShown]:
     """All that was journaled of a call, in order: the truth that records are read from."""
+    await _written(service, call_id)
     if by_end:
         call_id = await service.store.entries.call_named(call_id)
     entries = await service.store.entries.of_call(call_id)
@@ -134,3 +136,10 @@ async def show_journal(
             for entry in entries
         ]
     )
+
+
+async def _written(service: Service, call_id: str) -> None:
+    """What a call that goes on has journaled so far is on its way to the database: wait for it, or who has
+    just begun one is told that there is none."""
+    if any(call.call_id == call_id for call in service.switch.control.calls):
+        await service.store.journal.flush()
