@@ -15,7 +15,7 @@ from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire.rtp import HEADER_OCTETS
 
-KEPT_MAX = 1_024
+KEPT_MAX = 4_096
 """Packets that may wait."""
 
 WIDTH = 512
@@ -51,41 +51,33 @@ class Backlog:
     def take(
         self,
         octets: NDArray[np.uint8],
-        places: NDArray[np.intp],
+        places: NDArray[np.intp] | None,
         timestamps: NDArray[np.uint32],
         lengths: NDArray[np.int32],
         rows: NDArray[np.intp],
         slots: NDArray[np.intp],
         now_s: float,
     ) -> None:
-        """Take k packets that came at `now_s`: row `places[i]` of `octets`, `lengths[i]` in all,
-        of the stream `rows[i]` for `slots[i]` of the timeline; all (k,)."""
+        """Take k packets that came at `now_s`: row `places[i]` of `octets` (None: the first k), `lengths[i]` in
+        all, of the stream `rows[i]` for `slots[i]` of the timeline; all (k,)."""
         count = len(rows)
         widest = int(lengths.max())
-        # A first packet is laid by the time of its arrival, so it cannot wait.
-        if count >= _MANY or widest > WIDTH or not self._anchored(rows, slots):
+        if count >= _MANY or widest > WIDTH:
             self.flush()
+            places = np.arange(count) if places is None else places
             self._decode(octets, places, timestamps, lengths, rows, slots, now_s)
             return
         if self._count + count > KEPT_MAX:
             self.flush()
         start, end = self._count, self._count + count
-        self._octets[start:end, :widest] = octets[places, :widest]
+        whole = slice(count) if places is None else places
+        self._octets[start:end, :widest] = octets[whole, :widest]
         self._timestamps[start:end] = timestamps
         self._lengths[start:end] = lengths
         self._rows[start:end] = rows
         self._slots[start:end] = slots
         self._arrival_s[start:end] = now_s
         self._count = end
-
-    def _anchored(self, rows: NDArray[np.intp], slots: NDArray[np.intp]) -> bool:
-        if not self._timelines.wide:
-            return self._timelines.narrow.anchored(slots)
-        rates = self._streams.rate_hz[rows]
-        return all(
-            self._timelines.at(rate_hz).anchored(slots[rates == rate_hz])
-            for rate_hz in np.unique(rates).tolist()
-        )
 
     def flush(self) -> None:
         """Decode what waits."""

@@ -32,7 +32,8 @@ from media.plane.reports import Reports
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
-from media.plane.timeline import RATE_HZ, TICK_SAMPLES
+from media.plane.ticks import Ticks
+from media.plane.timeline import RATE_HZ
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices, rate_of
 from media.plane.wiring import Wiring
@@ -75,12 +76,15 @@ from media.protocol import (
 from media.wire.srtp import SrtpTable, parse_crypto
 from media.wire.telephone_event import DigitReports, digit_of
 
-TICK_S = TICK_SAMPLES / RATE_HZ
 PACKETS_PER_S_MAX = 500
 """What one stream may send us; G.711 in packets of 10 ms needs 100."""
 
 _STALL_TICKS = 10
 _RING_TICKS = 45
+_LISTENED_PACE = 4
+"""Ticks that gather while streams are listened to for tones, and nobody hears them: 80 ms."""
+_RECORDED_PACE = 10
+"""Ticks that gather while streams are only recorded: 200 ms."""
 _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
 _POLICE_S = 0.01
@@ -176,9 +180,8 @@ class Engine:
             self._reports.heard,
             self._on_revived,
         )
-        self._start_s = start_s
-        self._origin = self._timelines.now
-        self._ticks = 0
+        self._ticks = Ticks(start_s, self._timelines.now)
+        self._paced = 1
         self._next_second_s = start_s + 1.0
         self._next_expire_s = start_s + _EXPIRE_S
         self._next_adapt_s = start_s + _ADAPT_S
@@ -206,8 +209,9 @@ class Engine:
                 self._next_police_s = now_s + _POLICE_S
                 self._ingress.police()
         if self.ticking:
-            self._skip_ticks(now_s, _STALL_TICKS)
-            self._tick(now_s)
+            pace = self._pace()
+            self._skip_ticks(now_s, _STALL_TICKS + pace)
+            self._tick(now_s, pace)
         if now_s >= self._next_expire_s:
             self._keep_house(now_s)
         return count
@@ -226,57 +230,62 @@ class Engine:
         """Return when `poll` is due again even if nothing arrives."""
         if not self.ticking:
             return self._next_expire_s
-        return min(self._next_expire_s, self._tick_s(self._ticks))
+        return min(self._next_expire_s, self._ticks.due_s(self._pace()))
 
-    def _tick_s(self, number: int) -> float:
-        return self._start_s + number * TICK_S
+    def _pace(self) -> int:
+        # A digit must not get through before it is heard, and noise lasts until sound follows.
+        if self._mixer.busy or self._hush.watching or len(self._background):
+            return 1
+        return _LISTENED_PACE if len(self._ears) or len(self._progress) else _RECORDED_PACE
 
-    def _tick(self, now_s: float) -> None:
-        while now_s >= self._tick_s(self._ticks):
-            self._backlog.flush()
-            self._library.poll()
+    def _tick(self, now_s: float, pace: int) -> None:
+        if now_s < self._ticks.due_s(pace):
+            return
+        self._backlog.flush()
+        self._library.poll()
+        pending = self._ticks.pending(now_s)
+        # What gathered while nobody heard anything is not sent to the one who hears something now.
+        unheard = pending - 1 if self._paced > 1 else 0
+        self._paced = pace
+        for number in range(pending):
             self._background.tick()
             self._timelines.conceal()
             self._ears.tick()
-            self._mixer.tick(now_s)
+            if number >= unheard and self._mixer.busy:
+                self._mixer.tick(now_s)
             self._progress.tick()
             self._timelines.advance()
             self._recorder.tick()
-            self._ticks += 1
+            self._ticks.done += 1
             if not self.ticking:
                 break
-        while self._recorder.finished:
-            self._on_recording_finished(self._recorder.finished.popleft())
+        self.drain_events()
 
     def _note_time(self, now_s: float) -> None:
-        self._timelines.note_time(self._origin + int((now_s - self._start_s) * RATE_HZ))
+        self._timelines.note_time(self._ticks.position(now_s), now_s)
         # What arrived during a short stall still finds its place if it is laid before we move on.
         self._skip_ticks(now_s, _RING_TICKS if self.ticking else 0)
 
     def _skip_ticks(self, now_s: float, most: int) -> None:
         """Ticks that nobody waited for, or that the process slept through, are not made up for."""
-        due = int((now_s - self._start_s) / TICK_S)
-        if due - self._ticks <= most:
-            return
-        self._backlog.flush()
-        self._ticks = due
-        position = self._origin + due * TICK_SAMPLES
-        self._recorder.skip_to(position)
-        self._timelines.skip_to(position)
+        position = self._ticks.skip(now_s, most)
+        if position is not None:
+            self._backlog.flush()
+            self._recorder.skip_to(position)
+            self._timelines.skip_to(position)
 
     def _keep_house(self, now_s: float) -> None:
         self._next_expire_s = now_s + _EXPIRE_S
-        self._backlog.flush()
         self._ingress.report(self._ingress.events.expire(now_s))
         self._library.poll()
-        while self._recorder.finished:
-            self._on_recording_finished(self._recorder.finished.popleft())
+        self.drain_events()
         self._send_reports(now_s)
         if now_s >= self._next_second_s:
             self._next_second_s = now_s + 1.0
             self._each_second(now_s)
         if now_s >= self._next_adapt_s:
             self._next_adapt_s = now_s + _ADAPT_S
+            self._backlog.flush()
             self._timelines.adapt()
 
     def _send_reports(self, now_s: float) -> None:

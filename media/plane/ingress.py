@@ -131,7 +131,6 @@ class Ingress:
         if np.count_nonzero(good) == count:
             self._accept(None, words, lengths, rows, route, now_s)
             return
-        self._backlog.flush()
         if np.count_nonzero(known) != count:
             if not self.sealed:
                 self._sources.settle(rows, known, io.keys[:count], words[:, 2])
@@ -168,7 +167,7 @@ class Ingress:
             if len(listened) == len(rows):
                 self._backlog.take(
                     self._io.rx.octets,
-                    np.arange(len(rows)) if index is None else index,
+                    index,
                     words[:, 1],
                     lengths,
                     rows,
@@ -387,6 +386,8 @@ class Ingress:
         if length < HEADER or first >> 24 != 0x80:
             drops[row, MALFORMED] += 1
             return
+        # Another source or another time scale may begin here: what waits belongs to the one before.
+        self._backlog.flush()
         key, ssrc = int(self._io.keys[place]), int(words[place, 2])
         verdict = self._latch.admit(stream, place, key, first, ssrc, now_s)
         if verdict == DROP:

@@ -14,13 +14,13 @@ from media.plane.player import Play
 from media.plane.relay import Relay
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.ticks import TICK_S
 from media.plane.timeline import RATE_HZ, TICK_SAMPLES
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire import rtp, telephone_event
 from media.wire.rtp import HEADER_OCTETS as HEADER
 
-TICK_S = TICK_SAMPLES / RATE_HZ
 _DIGIT_S = 0.1  # of sound and of pause, RFC 4733 2.5.1.1 and Q.24
 _COMMA_TICKS = 50
 

@@ -1,6 +1,6 @@
 """Recordings: what two streams say, side by side in a WAV file that is valid at every moment.
 
-Half-second pieces are copied out of the timeline and written by a disk thread; after each piece the
+Pieces of 0.6 seconds are copied out of the timeline and written by a disk thread; after each piece the
 header says how much there is. What fails (full disk, slow disk) stops the recording, never the call.
 A paused recording goes on with silence, so that its time stays the call's; marks say from where to
 where. They stand behind the samples once the file is complete. A file has the rate of the better of
@@ -26,12 +26,13 @@ from media.plane.timeline import AHEAD, DELAY, HISTORY, LATE, RATE_HZ, TICK_SAMP
 from media.plane.timelines import RATES_HZ, Timelines
 from media.protocol import RecordingStopped, StartRecording
 
-PIECE = 4_000
+PIECE = 4_800
 """Samples written at once; with `LATE` it bounds what a killed worker can lose."""
 
-_EVERY_TICKS = 3
-"""Pieces of many recordings go to the disk together, so that its thread wakes up less often; `HISTORY`
-must hold a piece, `LATE`, what waits for this, and the few samples before it that a converter needs."""
+_EVERY_TICKS = 10
+"""Pieces are written in ticks whose number is a multiple of this: those of many recordings go to the disk
+together, and the engine may let as many ticks gather. `HISTORY` must hold a piece, `LATE`, and the few
+samples before it that a converter needs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODE = 0o640
@@ -248,8 +249,8 @@ class Recorder:
         self._recordings[recording_id] = recording
         self._disk.submit(lambda: file.open(resumed_s))
         # The first piece differs in length, so that many recordings do not all write in one tick.
-        first = PIECE - (recording_id * TICK_SAMPLES) % (PIECE - PIECE % TICK_SAMPLES)
-        self._schedule(recording, first, self._timelines.now)
+        turn = recording_id % (PIECE // (_EVERY_TICKS * TICK_SAMPLES))
+        self._schedule(recording, TICK_SAMPLES + turn * _EVERY_TICKS * TICK_SAMPLES)
 
     def pause(self, recording_id: int) -> None:
         """Write silence instead of what is said from now on. Idempotent."""
@@ -299,32 +300,33 @@ class Recorder:
             if side.slot is not None
         ]
 
-    def _schedule(self, recording: _Recording, samples: int, now: int) -> None:
+    def _schedule(self, recording: _Recording, samples: int, now: int | None = None) -> None:
         ready = recording.done + samples + LATE
-        tick = max(-(-ready // TICK_SAMPLES), now // TICK_SAMPLES + 1)
-        tick = -(-tick // _EVERY_TICKS) * _EVERY_TICKS
+        now = self._timelines.now if now is None else now
+        step = _EVERY_TICKS * TICK_SAMPLES
+        tick = max(ready // step, now // step + 1) * _EVERY_TICKS
         self._due.setdefault(tick, []).append(recording.recording_id)
 
     def tick(self) -> None:
         """Write the pieces that are complete; call after each advance of the timeline."""
         due = self._due.pop(self._timelines.now // TICK_SAMPLES, None)
-        for recording_id in due or ():
-            recording = self._recordings.get(recording_id)
-            if recording is None:
-                continue
+        if due is None:
+            return
+        recordings = [self._recordings[each] for each in due if each in self._recordings]
+        for recording in recordings:
             if recording.file.failed:
                 self._finish(recording, recording.file.failed)
-                continue
-            end = (self._timelines.now - LATE) // TICK_SAMPLES * TICK_SAMPLES
-            self._copy_out(recording, end)
-            if recording_id in self._recordings:
-                self._schedule(recording, PIECE, self._timelines.now)
+        self._copy_out(self._still(recordings), self._timelines.now - LATE)
+        for recording in self._still(recordings):
+            self._schedule(recording, PIECE)
+
+    def _still(self, recordings: list[_Recording]) -> list[_Recording]:
+        return [each for each in recordings if each.recording_id in self._recordings]
 
     def skip_to(self, position: int) -> None:
         """The timeline is about to jump: fetch what it would forget, and plan the pieces anew."""
         end = min(position - LATE, self._timelines.now + AHEAD)
-        for recording in list(self._recordings.values()):
-            self._copy_out(recording, end - end % TICK_SAMPLES)
+        self._copy_out(list(self._recordings.values()), end - end % TICK_SAMPLES)
         self._due.clear()
         for recording in self._recordings.values():
             self._schedule(recording, PIECE, position)
@@ -335,37 +337,64 @@ class Recorder:
         file = recording.file
         self._disk.submit(lambda: file.write(silence), silence.nbytes)
 
-    def _copy_out(self, recording: _Recording, end: int) -> None:
-        start = recording.done
-        if end <= start:
-            return
-        oldest = self._timelines.now - HISTORY
-        if start < oldest:
-            # The process stood still for longer than the ring remembers.
-            self._pad(recording, oldest - start)
-            start = oldest
-        piece = np.zeros(((end - start) * recording.scale, len(recording.sides)), "<i2")
-        for party, side in enumerate(recording.sides):
-            if side.slot is not None:
-                piece[:, party] = self._timelines.read(
-                    side.rate_hz, side.slot, start, end, recording.rate_hz
-                )
-        if recording.pauses:
-            self._blot_out(recording, piece, start)
-        recording.done = end
-        file = recording.file
-        frame_octets = piece.itemsize * len(recording.sides) * recording.scale
-        if (end - recording.start) * frame_octets > _DATA_OCTETS_MAX:
-            self._finish(recording, "limit")
-        elif not self._disk.submit(lambda: file.write(piece), piece.nbytes):
-            self._finish(recording, "disk: too slow")
+    def _copy_out(self, recordings: list[_Recording], end: int) -> None:
+        """Write these up to `end`; those whose pieces are of one shape in one go."""
+        groups: dict[tuple[int, int, int], list[_Recording]] = {}
+        for recording in recordings:
+            start = recording.done
+            if end <= start:
+                continue
+            oldest = self._timelines.now - HISTORY
+            if start < oldest:
+                # The process stood still for longer than the ring remembers.
+                self._pad(recording, oldest - start)
+                start = oldest
+            shape = (start, recording.rate_hz, len(recording.sides))
+            groups.setdefault(shape, []).append(recording)
+        for (start, rate_hz, parties), alike in groups.items():
+            self._copy_alike(alike, start, end, rate_hz, parties)
+
+    def _copy_alike(
+        self, recordings: list[_Recording], start: int, end: int, rate_hz: int, parties: int
+    ) -> None:
+        samples = (end - start) * rate_hz // RATE_HZ
+        pieces = np.zeros((len(recordings), samples, parties), "<i2")
+        places: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+        for number, recording in enumerate(recordings):
+            recording.done = end
+            for party, side in enumerate(recording.sides):
+                if side.slot is not None:
+                    numbers, slots = places.setdefault((party, side.rate_hz), ([], []))
+                    numbers.append(number)
+                    slots.append(side.slot)
+        for (party, side_hz), (numbers, slots) in places.items():
+            pieces[numbers, :, party] = self._timelines.read(side_hz, slots, start, end, rate_hz)
+        for recording, piece in zip(recordings, pieces, strict=True):
+            if recording.pauses:
+                self._blot_out(recording, piece, start)
+        self._write(recordings, pieces)
+
+    def _write(self, recordings: list[_Recording], pieces: NDArray[np.int16]) -> None:
+        files = [recording.file for recording in recordings]
+
+        def write() -> None:
+            for file, piece in zip(files, pieces, strict=True):
+                file.write(piece)
+
+        taken = self._disk.submit(write, pieces.nbytes)
+        for recording in recordings:
+            frame_octets = pieces.itemsize * len(recording.sides) * recording.scale
+            if (recording.done - recording.start) * frame_octets > _DATA_OCTETS_MAX:
+                self._finish(recording, "limit")
+            elif not taken:
+                self._finish(recording, "disk: too slow")
 
     def stop(self, recording_id: int, reason: str = "stopped") -> None:
         """End a recording with what has come so far."""
         recording = self._recordings.get(recording_id)
         if recording is None:
             return
-        self._copy_out(recording, self._timelines.arrival)
+        self._copy_out([recording], self._timelines.arrival)
         if recording_id in self._recordings:
             self._finish(recording, reason)
 
@@ -383,7 +412,7 @@ class Recorder:
         for recording in list(self._recordings.values()):
             mine = [side for side in recording.sides if side.stream_id == stream_id]
             if any(side.slot is not None for side in mine):
-                self._copy_out(recording, self._timelines.arrival)
+                self._copy_out([recording], self._timelines.arrival)
                 touched.append(recording)
             for side in mine:
                 side.slot = None

@@ -11,6 +11,8 @@ are told from outside count samples at 8,000 a second; a ring of another rate sc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ TICK_SAMPLES = 160
 RATE_HZ = 8000
 RING = 16_000
 LATE = 1_600
-HISTORY = 6_080
+HISTORY = 7_040
 DELAY = 320
 """Play-out delay that a stream begins with: two packets of 20 ms."""
 
@@ -48,6 +50,7 @@ _COLUMNS = (
     "_filled",
 )
 _FAR = 1 << 40
+_NOBODY: NDArray[np.intp] = np.zeros(0, np.intp)
 
 
 class Timeline:
@@ -68,6 +71,8 @@ class Timeline:
         self.now = self._kept + self._behind  # positions are never negative
         self.arrival = self.now + self._lead
         """Where a stream's first packet is laid if it arrives at this moment."""
+        self._noted = HISTORY + LATE
+        self._noted_s = 0.0
         self.active = 0
         self._base_timestamp: NDArray[np.uint32] = np.zeros(slots, np.uint32)
         self._base: NDArray[np.int64] = np.zeros(slots, np.int64)
@@ -111,10 +116,6 @@ class Timeline:
         self._free.append(slot)
         self.active -= 1
 
-    def anchored(self, slots: NDArray[np.integer]) -> bool:
-        """Tell whether each of these slots has a time scale: its first packet has come."""
-        return bool(self._anchored[slots].all())
-
     def forget_anchor(self, slot: int) -> None:
         """The next packet of this slot starts a new time scale (another SSRC)."""
         self._anchored[slot] = False
@@ -143,38 +144,66 @@ class Timeline:
         Returns (k,) bools: True where a packet came too late (of a live slot: to be played, it may
         still be recorded) or lies outside the ring. Later packets overwrite earlier ones.
         """
+        late, again = self._lay(slots, timestamps, samples, now_s, units, held)
+        if len(again):
+            # What waited together with the packets that gave a jump away has its place now.
+            came_s = now_s[again] if isinstance(now_s, np.ndarray) else now_s
+            late[again], _ = self._lay(
+                slots[again], timestamps[again], samples[again], came_s, units, held
+            )
+        return late
+
+    def _lay(
+        self,
+        slots: NDArray[np.integer],
+        timestamps: NDArray[np.uint32],
+        samples: NDArray[np.int16],
+        now_s: NDArray[np.float64] | float,
+        units: int,
+        held: int,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Lay packets; returns which came too late, and the places of those to be laid once more."""
         fresh = np.flatnonzero(~self._anchored[slots])
         if len(fresh):
-            self._anchor(slots, timestamps, fresh)
+            self._anchor(slots, timestamps, fresh, now_s)
         elapsed = (timestamps - self._base_timestamp[slots]).view(np.int32)
         if units != held:
             elapsed = elapsed.astype(np.int64) * held // units
         at = self._base[slots] + elapsed
         margin = at - self.now
-        late: NDArray[np.bool_] = margin < self._latest[slots]
+        early = margin - self._gathered(now_s) if self._any_played else margin
+        late: NDArray[np.bool_] = early < self._latest[slots]
+        again = _NOBODY
         if late.any() or int(margin.max()) > self._ahead - samples.shape[1]:
             inside = (margin >= -self._behind) & (margin <= self._ahead - samples.shape[1])
             late |= ~inside
-            self._note_astray(slots, late)
+            again = self._note_astray(slots, late)
+            inside[again] = False
             slots, timestamps, samples = slots[inside], timestamps[inside], samples[inside]
-            at, margin = at[inside], margin[inside]
+            at, early = at[inside], early[inside]
             now_s = now_s[inside] if isinstance(now_s, np.ndarray) else now_s
             if not len(slots):
-                return late
+                return late, again
         else:
             self._astray[slots] = 0
         self._base_timestamp[slots] = timestamps
         self._base[slots] = at
         if self._any_played:
-            self._measure(slots, at, margin, now_s)
+            self._measure(slots, at, early, now_s)
         self._scatter(slots, at, samples)
-        return late
+        return late, again
+
+    def _gathered(self, now_s: NDArray[np.float64] | float) -> NDArray[np.int64]:
+        """Return the samples of ticks that would have been over when a packet came, had they not
+        gathered."""
+        ticks = -(-self._position_of(now_s) // TICK_SAMPLES)
+        return np.asarray(np.maximum(ticks * self.tick_samples - self.now, 0))
 
     def _measure(
         self,
         slots: NDArray[np.integer],
         at: NDArray[np.int64],
-        margin: NDArray[np.int64],
+        early: NDArray[np.int64],
         now_s: NDArray[np.float64] | float,
     ) -> None:
         if len(slots) > _SAMPLED_FROM:
@@ -185,8 +214,8 @@ class Timeline:
                 return
         chosen = self._played[slots].nonzero()[0]
         if len(chosen):
-            np.maximum.at(self._earliest, slots[chosen], margin[chosen])
             came_s = now_s[chosen] if isinstance(now_s, np.ndarray) else now_s
+            np.maximum.at(self._earliest, slots[chosen], early[chosen])
             self._playout.receive(slots[chosen], at[chosen], came_s)
 
     def _scatter(
@@ -217,6 +246,7 @@ class Timeline:
         slots: NDArray[np.integer],
         timestamps: NDArray[np.uint32],
         fresh: NDArray[np.intp],
+        now_s: NDArray[np.float64] | float,
     ) -> None:
         for index in fresh.tolist():
             slot = int(slots[index])
@@ -224,18 +254,42 @@ class Timeline:
                 continue
             self._anchored[slot] = True
             self._base_timestamp[slot] = timestamps[index]
-            self._base[slot] = self.arrival + int(self._delay[slot]) - self._lead
+            came_s = now_s[index] if isinstance(now_s, np.ndarray) else self._noted_s
+            arrival = self._arrival_of(float(came_s))
+            self._base[slot] = arrival + int(self._delay[slot]) - self._lead
 
-    def _note_astray(self, slots: NDArray[np.integer], astray: NDArray[np.bool_]) -> None:
-        """Several packets in a row off the window: the sender's clock jumped, or the delay grew."""
+    def _arrival_of(self, came_s: float) -> int:
+        """Return where a first packet is laid that came then and has waited since."""
+        return self._first_at(int(self._position_of(came_s)))
+
+    def _first_at(self, position: int) -> int:
+        return (position - position % TICK_SAMPLES + DELAY) * self.scale
+
+    def _position_of(self, came_s: NDArray[np.float64] | float) -> NDArray[np.int64]:
+        """Return where on the time axis, at 8,000 a second, it was then; never later than now."""
+        ago = np.rint((self._noted_s - np.asarray(came_s)) * RATE_HZ).astype(np.int64)
+        return np.asarray(self._noted - np.maximum(ago, 0))
+
+    def _note_astray(
+        self, slots: NDArray[np.integer], astray: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
+        """Several packets in a row off the window: the sender's clock jumped, or the delay grew.
+
+        Returns the places of the packets that came after those.
+        """
         self._astray[slots[~astray]] = 0
+        before = self._astray[slots]
         np.add.at(self._astray, slots[astray], 1)
+        again = []
         for slot in np.unique(slots[astray][self._astray[slots[astray]] >= _ASTRAY_MAX]).tolist():
+            places = (astray & (slots == slot)).nonzero()[0]
+            again.append(places[_ASTRAY_MAX - int(before[places[0]]) :])
             self._anchored[slot] = False
             self._astray[slot] = 0
             self._delay[slot] = min(
                 int(self._delay[slot]) + _DELAY_STEP * self.scale, _DELAY_MAX * self.scale
             )
+        return np.concatenate(again) if again else _NOBODY
 
     def play(self, slot: int, played: bool) -> None:
         """Say whether a slot is listened to live: then its delay is kept as short as its jitter
@@ -307,10 +361,12 @@ class Timeline:
         columns = np.arange(self.now - _HEARD * self.scale, self.now) % self._size
         return self.ring[slots[:, None], columns]
 
-    def note_time(self, position: int) -> None:
-        """It is `position` (8,000 a second) on the time axis: what arrives now is laid a delay after
-        it."""
-        self.arrival = (position - position % TICK_SAMPLES + DELAY) * self.scale
+    def note_time(self, position: int, now_s: float) -> None:
+        """At `now_s` it is `position` (8,000 a second) on the time axis: what arrives now is laid a
+        delay after it."""
+        # At each batch of packets: plain numbers only.
+        self._noted, self._noted_s = position, now_s
+        self.arrival = self._first_at(position)
 
     def slice(self) -> NDArray[np.int16]:
         """Return (slots, `tick_samples`) int16, a view: what all slots say in this tick."""
@@ -330,12 +386,15 @@ class Timeline:
         parts: NDArray[np.int16] = self.ring[slots[:, None], columns]
         return parts
 
-    def read(self, slot: int, start: int, end: int) -> NDArray[np.int16]:
-        """Return (end - start,) int16 of one slot, a copy; within `HISTORY` behind `now`."""
+    def read(
+        self, slots: Sequence[int] | NDArray[np.integer], start: int, end: int
+    ) -> NDArray[np.int16]:
+        """Return (k, end - start) int16 of these slots, a copy; within `HISTORY` behind `now`."""
         first, last = start % self._size, end % self._size
+        rows = np.asarray(slots, np.intp)
         if first < last:
-            return self.ring[slot, first:last].copy()
-        return np.concatenate([self.ring[slot, first:], self.ring[slot, :last]])
+            return np.asarray(self.ring[rows, first:last])
+        return np.concatenate([self.ring[rows, first:], self.ring[rows, :last]], axis=1)
 
     def advance(self) -> None:
         """One tick has been played: move on, and silence what nobody can read any more."""

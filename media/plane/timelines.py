@@ -7,6 +7,8 @@ he reads, with the samples before it at hand: no converter has a state of its ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ class Timelines:
         self._filters: dict[tuple[int, int], Polyphase] = {}
         self.hushed: dict[int, NDArray[np.intp]] = {}
         """By rate the slots in which a digit sounds in this tick: it is not mixed, nor heard elsewhere."""
+        self._noted = self.narrow.now, 0.0
         self.active = 0
         """Slots in use."""
         self.wide = 0
@@ -45,7 +48,7 @@ class Timelines:
             raise ValueError(f"{rate_hz} Hz; allowed: {', '.join(map(str, RATES_HZ))}")
         made = Timeline(8, rate_hz=rate_hz)
         made.now = self.narrow.now * made.scale
-        made.arrival = self.narrow.arrival * made.scale
+        made.note_time(*self._noted)
         self._by_rate[rate_hz] = made
         self._all = tuple(self._by_rate.values())
         return made
@@ -80,10 +83,11 @@ class Timelines:
         """Where a stream's first packet is laid if it arrives at this moment."""
         return self.narrow.arrival
 
-    def note_time(self, position: int) -> None:
-        """It is `position` on the time axis."""
+    def note_time(self, position: int, now_s: float) -> None:
+        """At `now_s` it is `position` on the time axis."""
+        self._noted = position, now_s
         for timeline in self._all:
-            timeline.note_time(position)
+            timeline.note_time(position, now_s)
 
     def conceal(self) -> None:
         """Before a tick: see `Timeline.conceal`."""
@@ -124,14 +128,20 @@ class Timelines:
         converter = self.filter(in_hz, out_hz)
         return converter.convert(timeline.window(slots, 2 * converter.half))
 
-    def read(self, rate_hz: int, slot: int, start: int, end: int, out_hz: int) -> NDArray[np.int16]:
-        """Return one slot from `start` to `end` (8,000 a second) as samples at `out_hz`, in place."""
+    def read(
+        self,
+        rate_hz: int,
+        slots: Sequence[int] | NDArray[np.integer],
+        start: int,
+        end: int,
+        out_hz: int,
+    ) -> NDArray[np.int16]:
+        """Return (k, n) int16: slots of one ring from `start` to `end` (8,000 a second) as samples at
+        `out_hz`, in place."""
         timeline = self.at(rate_hz)
         first, last = start * timeline.scale, end * timeline.scale
         if rate_hz == out_hz:
-            return timeline.read(slot, first, last)
+            return timeline.read(slots, first, last)
         converter = self.filter(rate_hz, out_hz)
         half = converter.half
-        window = timeline.read(slot, first - half, last + half)[None]
-        converted: NDArray[np.int16] = converter.convert(window)[0]
-        return converted
+        return converter.convert(timeline.read(slots, first - half, last + half))

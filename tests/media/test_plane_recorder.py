@@ -14,7 +14,7 @@ import pytest
 from media.dsp import g711, wav
 from media.errors import BadName
 from media.plane.disk import InlineDisk
-from media.plane.recorder import PIECE, RecordingFile, checked_path
+from media.plane.recorder import RecordingFile, checked_path
 from media.plane.timeline import LATE
 from media.protocol import (
     CommandRefused,
@@ -145,7 +145,7 @@ def test_file_is_whole_at_every_tick_and_at_most_a_second_behind(world, make_tal
         info = wav.inspect(io.BytesIO(path.read_bytes()))
         assert info.whole
         frames = info.data_octets // 4
-        assert 160 * (tick + 1) - frames <= PIECE + LATE + 800
+        assert 160 * (tick + 1) - frames <= 8_000
 
 
 def test_release_of_one_side_keeps_the_other_and_of_both_ends_it(world, make_talker):
