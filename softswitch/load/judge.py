@@ -50,7 +50,8 @@ class Judge:
         for leg in pair.legs:
             leg.hang_up()
         found = await self._end(pair)
-        found += await self._probe(pair)
+        if not found:  # a leak is told once
+            found += await self._probe(pair)
         if pair.number < self._plan.samples:
             found += self._compare(pair)
         self._judge(caller, found)

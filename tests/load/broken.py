@@ -57,8 +57,8 @@ class BrokenSwitch:
     """Relays calls to `callee`; `fault` says what is wrong ("" nothing). With `blur` it decodes and
     encodes all sound, so that nothing but listening helps.
 
-    Faults: one-way, swapped, looped, wrong-file, loss, hidden-loss, delay, clipping, gaps, leak,
-    slow-bye, silence, duplicates.
+    Faults: one-way, swapped, looped, wrong-file, loss, hidden-loss, delay, clipping, gaps, leak (the
+    callee is never told), zombie (both are, and the dialog is kept), slow-bye, silence, duplicates.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class BrokenSwitch:
         self.fault = fault
         self.blur = blur
         self.calls: dict[str, BrokenCall] = {}
-        self.ended: set[str] = set()
+        self.zombies: set[str] = set()
         self._random = random.Random(seed)
         self._ports: list[DatagramSocket] = []
         self._front: DatagramSocket
@@ -126,6 +126,9 @@ class BrokenSwitch:
         text = data.decode()
         call_id = re.search(r"\r\nCall-ID: (\S+)", text)[1]  # type: ignore[index]
         known = call_id in self.calls
+        if call_id in self.zombies and text.startswith("BYE "):
+            self._answer(text, source, "200 OK")
+            return
         if up and text.startswith("BYE ") and (not known or (self.fault == "leak" and known)):
             # A leak: the caller is told that all is well, and nobody else is told anything.
             self._answer(text, source, "200 OK" if known else "481 Call/Transaction Does Not Exist")
@@ -141,6 +144,8 @@ class BrokenSwitch:
             return
         text = text.replace("{}:{}".format(*self.callee), "{}:{}".format(*self._front.local))
         ends = text.startswith("SIP/2.0 200") and " BYE\r\n" in text
+        if ends and self.fault == "zombie":
+            self.zombies.add(call_id)
         if ends and self.fault == "slow-bye":
             await asyncio.sleep(1.2)
         self._front.send_to(text.encode(), call.caller_sip)

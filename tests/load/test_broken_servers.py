@@ -88,6 +88,7 @@ CASES = {
     "clipping": ("clipping", False, {"clipping"}),
     "gaps": ("gaps", False, {"gaps", "loss"}),
     "a leak of dialogs": ("leak", False, {"dialog leak"}),
+    "a dialog that outlives its call": ("zombie", False, {"dialog leak"}),
     "slow BYE": ("slow-bye", False, {"slow BYE"}),
 }
 OPUS = {
@@ -150,6 +151,14 @@ def test_added_delay_is_measured_by_notes_and_by_listening() -> None:
 def test_loss_is_measured_also_where_sequence_numbers_hide_it() -> None:
     for case in ("2 % loss", "2 % loss, listening", "2 % loss, hidden"):
         assert result_of(case).figures["loss"] == pytest.approx(0.02, abs=0.012)
+
+
+def test_a_leak_says_what_is_left() -> None:
+    (leg,) = result_of("a leak of dialogs").findings
+    assert leg["count"] == 4
+    assert all("leg was still up" in example for example in leg["examples"])
+    (dialog,) = result_of("a dialog that outlives its call").findings
+    assert all("answered 200, not 481" in example for example in dialog["examples"])
 
 
 def test_what_is_worse_scores_worse() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from softswitch.load import port_io
 from softswitch.load.port_io import PortIo, Received, clock_us
+from softswitch.load.sim_port_io import SimPortIo
+from softswitch.load.sound import SoundPlane
+from softswitch.sim.loop import simulated
+from softswitch.sim.network import SimNetwork
+from softswitch.sip.sdp import AudioNegotiated
 
 WIDTH = 652
 
@@ -115,3 +122,65 @@ def test_a_long_datagram_is_cut_and_a_closed_port_sends_nothing(io: PortIo) -> N
     assert not io.send(np.array([4], np.int32), np.array([0]), np.array([0])).any()
     assert io.receive(np.array([0])) == []
     sender.close()
+
+
+AGREED = {
+    "codec": "PCMU",
+    "payload_type": 0,
+    "dtmf_payload_type": None,
+    "ptime_ms": 20,
+    "direction": "sendrecv",
+    "receive_payload_type": 0,
+}
+
+
+class FullPortIo(SimPortIo):
+    """A system without room for every third packet."""
+
+    def send(self, octets: Any, ports: Any, rows: Any) -> Any:
+        self.turn = getattr(self, "turn", 0) + 1
+        if self.turn % 3 == 0:
+            return np.zeros(len(rows), np.bool_)
+        return super().send(octets, ports, rows)
+
+
+@simulated(seed=1)
+async def test_what_our_own_system_refuses_is_no_loss_of_the_targets() -> None:
+    network = SimNetwork(seed=1)
+    one = SoundPlane("10.0.0.1", capacity=1, ports=FullPortIo(network, WIDTH))
+    other = SoundPlane("10.0.0.2", capacity=1, ports=SimPortIo(network, WIDTH))
+    speaker, listener = one.open_stream(2, 3), other.open_stream(3, 2)
+    for stream, peer in ((speaker, listener), (listener, speaker)):
+        host, port = peer.local
+        stream.configure(AudioNegotiated(remote_host=host, remote_port=port, **AGREED))
+    await asyncio.sleep(3.0)
+    speaker.close()
+    listener.close()
+    one.close()
+    other.close()
+    assert speaker.facts is not None
+    assert listener.facts is not None
+    assert one.counters.skipped_frames == pytest.approx(50, abs=2)
+    assert speaker.facts.sent == pytest.approx(100, abs=2)
+    assert (listener.facts.lost, listener.facts.received) == (0, pytest.approx(100, abs=3))
+
+
+@simulated(seed=1)
+async def test_the_next_call_on_a_port_hears_nothing_of_the_last_one() -> None:
+    network = SimNetwork(seed=1)
+    plane = SoundPlane("10.0.0.1", capacity=1, ports=SimPortIo(network, WIDTH))
+    stranger = network.bind("10.0.0.2")
+    host, port = stranger.local
+    agreed = AudioNegotiated(remote_host=host, remote_port=port, **AGREED)
+    received = []
+    for _ in range(2):
+        stream = plane.open_stream(2)
+        stream.configure(agreed)
+        await asyncio.sleep(0.1)
+        stream.close()
+        assert stream.facts is not None
+        received.append(stream.facts.received)
+        stranger.send_to(bytes([0x80, 0]) + bytes(170), stream.local)  # late
+        await asyncio.sleep(1.0)
+    plane.close()
+    assert received == [0, 0]
