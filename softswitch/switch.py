@@ -185,8 +185,13 @@ class Switch:
         if store is not None:
             from softswitch.apps.clerk import Clerk
 
+            desk = self.desk
             self.clerk = Clerk(
-                office, store, environment.clock, self.catalogue.mailboxes, environment.mail(office)
+                office,
+                store,
+                environment.clock,
+                self.catalogue.mailboxes,
+                lambda mail: desk.send_mail(mail),  # as the office says then
             )
             self.clerk.give_tickets_to(self.contacts)
             undo.push_async_callback(self.clerk.stop)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -18,8 +20,12 @@ import softswitch.store
 from softswitch.errors import StoreError
 from softswitch.store import Store
 from softswitch.store.migrate import HEAD, migrate, revision_of
+from softswitch.store.periods import Span
+from softswitch.store.report import agent_report, queue_report
 from softswitch.store.schema import journal
+from softswitch.store.statistics import Chosen
 from softswitch.store.tables import metadata
+from softswitch.store.tickets import TicketFilter
 
 MIGRATIONS = Path(softswitch.store.__file__).parent / "migrations"
 
@@ -122,3 +128,48 @@ async def test_the_journal_of_the_first_version_is_told_while_calls_go_on(
         ]
     async with store_tools.opened(tmp_path) as tools:
         assert store_tools.sql(tmp_path, "SELECT * FROM facts") == []
+
+
+MADE_BY_0010 = Path(__file__).parent / "data" / "office-0010.db.gz"
+"""A database that the code of schema 0010 wrote (commit 9a7c5e4): six calls of a queue, the last one cut off by
+the end of the process, a customer and a ticket."""
+
+
+async def test_a_database_that_an_older_version_made(tmp_path: Path) -> None:
+    (tmp_path / "softswitch.db").write_bytes(gzip.decompress(MADE_BY_0010.read_bytes()))
+    store = await Store.open(tmp_path)
+    try:
+        zone = ZoneInfo("Asia/Shanghai")
+        start_s = 1_780_000_000.0
+        span = Span(start_s, start_s + 7_200, zone, "all")
+        chosen = Chosen(default_s=20.0)
+
+        async def told() -> list[Any]:
+            return [
+                (await queue_report(store.statistics, span, chosen, "queue", "all")).plain(),
+                (await agent_report(store.statistics, span, chosen, span.end_s)).plain(),
+                [(r.call_id, r.status, r.caller_name) for r in await store.calls.list(10)],
+            ]
+
+        before = await told()
+        (queue,) = before[0]
+        assert (queue["entered"], queue["answered"], queue["handled"]) == (6, 6, 5)
+        assert queue["average_answer_s"]["value"] == 4.0
+        assert [call[1] for call in before[2]] == ["open", *["answered"] * 5]
+        (cut,) = await store.close_open_calls("restart", start_s + 90_000)
+        assert (cut.call_id, cut.status) == ("c5", "lost")
+        (customer,) = await store.customers.find_by_phone("+8613800000001")
+        assert (customer.profile.name, customer.profile.tags) == ("王伟", ["vip"])
+        (ticket,) = await store.tickets.page(TicketFilter(text="声音"))
+        assert (ticket.matter.customer_id, ticket.life.status) == (customer.id, "new")
+        assert await store.tickets.links(ticket.id) == ["call:c1"]
+        assert [c.text for c in await store.tickets.comments(ticket.id)] == ["we look into it"]
+        # What this version adds works on it: sums, and everything made anew from the journal.
+        live = await told()
+        while await store.journal.roll_on(start_s + 20 * 86_400, zone):
+            pass
+        assert await told() == live
+        await store.rebuild()
+        assert await told() == live
+    finally:
+        await store.close()
