@@ -130,7 +130,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 help="A bad network: up:loss=2%,delay=40ms (up, down, both; loss, burst, duplicate, "
-                "reorder, delay, jitter, bandwidth), rebind=20s.",
+                "reorder, delay, jitter, bandwidth), rebind=20s, rebind-sip=20s.",
                 rich_help_panel=_NET,
             ),
         ] = None,

@@ -114,6 +114,9 @@ class Faults:
     up: Link = PERFECT
     down: Link = PERFECT
     rebind_s: float = 0.0
+    """Of the sound."""
+    rebind_sip_s: float = 0.0
+    """Of the signalling."""
 
     @property
     def any(self) -> bool:
@@ -138,7 +141,7 @@ _NAMES = {
 }
 ALLOWED = (
     "up|down|both:loss=2%,burst=3,duplicate=1%,reorder=1%,delay=40ms,jitter=10ms,bandwidth=64kbit "
-    "or rebind=20s"
+    "or rebind=20s, rebind-sip=20s"
 )
 
 
@@ -147,8 +150,12 @@ def parse_faults(texts: list[str]) -> Faults:
     found = Faults()
     for text in texts:
         way, colon, items = text.partition(":")
-        if not colon and text.startswith("rebind="):
-            found = replace(found, rebind_s=_number(text, text.partition("=")[2]))
+        name, _, value = text.partition("=")
+        if not colon and name == "rebind":
+            found = replace(found, rebind_s=_number(text, value))
+            continue
+        if not colon and name == "rebind-sip":
+            found = replace(found, rebind_sip_s=_number(text, value))
             continue
         if way not in ("up", "down", "both"):
             raise ConfigError("fault", f"{text!r}", ALLOWED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.faults import Faults
@@ -36,8 +37,9 @@ class LoadNetwork:
                 made = await RealNetwork("ws").open_transport(host, port)
             case other:
                 raise SoftswitchError(f"transport {other}: udp, tcp, tls or ws")
-        if self._transport == "udp" and self._faults.worsens:
-            return FaultyTransport(made, self._faults, f"{self._seed} sip {port}")
+        if self._transport == "udp" and (self._faults.worsens or self._faults.rebind_sip_s):
+            seed = f"{self._seed} sip {port}"
+            return FaultyTransport(made, self._faults, seed, lambda: UdpTransport.bind(host, 0))
         return made
 
     async def open_socket(self, host: str, port: int = 0) -> DatagramSocket:
@@ -46,16 +48,27 @@ class LoadNetwork:
 
 
 class FaultyTransport:
-    """A transport whose messages meet the fates of a `Link` each way."""
+    """A transport whose messages meet the fates of a `Link` each way.
 
-    def __init__(self, inner: Transport, faults: Faults, seed: str) -> None:
+    Every `rebind_sip_s` it goes on from another port that `again` opens, as behind a NAT that has
+    forgotten: we still say the port that we believe to have, and what comes to the old one is lost.
+    """
+
+    def __init__(
+        self, inner: Transport, faults: Faults, seed: str, again: Callable[[], Transport]
+    ) -> None:
         self.counters_up, self.counters_down = LinkCounters(), LinkCounters()
         self._inner = inner
         self._faults = faults
         self._up, self._down = Direction(f"{seed} up"), Direction(f"{seed} down")
         self._receive: Receive | None = None
+        self._unreachable: Unreachable | None = None
+        self._again = again
+        self._local = inner.local
         self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.rebindings = 0
 
     @property
     def name(self) -> str:
@@ -64,13 +77,26 @@ class FaultyTransport:
 
     @property
     def local(self) -> tuple[str, int]:
-        """As of the transport inside."""
-        return self._inner.local
+        """As of the first transport inside."""
+        return self._local
 
     def start(self, receive: Receive, unreachable: Unreachable) -> None:
         """Begin to receive."""
-        self._receive = receive
+        self._receive, self._unreachable = receive, unreachable
         self._inner.start(self._come, unreachable)
+        self._wait_to_rebind()
+
+    def _wait_to_rebind(self) -> None:
+        if self._faults.rebind_sip_s:
+            self._timer = self._loop.call_later(self._faults.rebind_sip_s, self._rebind)
+
+    def _rebind(self) -> None:
+        assert self._unreachable is not None
+        old, self._inner = self._inner, self._again()
+        self._inner.start(self._come, self._unreachable)
+        old.close()
+        self.rebindings += 1
+        self._wait_to_rebind()
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message, or not."""
@@ -78,9 +104,17 @@ class FaultyTransport:
             if wait_s <= 0:
                 self._inner.send(data, flow)
             else:
-                self._loop.call_later(wait_s, self._inner.send, data, flow)
+                self._loop.call_later(wait_s, self._send_later, data, flow)
+
+    def _send_later(self, data: bytes, flow: Flow) -> None:
+        if not self._closed:
+            self._inner.send(data, flow)
 
     def _come(self, data: bytes, flow: Flow) -> None:
+        if self.rebindings:
+            flow = Flow(
+                flow.transport, self._local, flow.remote
+            )  # who sits behind a NAT does not know
         for wait_s in self._fates(self._down, self._faults.down, self.counters_down, len(data)):
             if wait_s <= 0:
                 self._deliver(data, flow)
@@ -104,6 +138,8 @@ class FaultyTransport:
     def close(self) -> None:
         """Stop."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._inner.close()
 
     def snapshot(self) -> dict[str, int]:

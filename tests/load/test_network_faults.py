@@ -140,6 +140,32 @@ async def test_delay_of_signalling_is_that_of_its_way() -> None:
         peer.close()
 
 
+async def test_after_a_rebinding_signalling_comes_from_elsewhere_and_what_goes_to_the_old_port_is_lost() -> (
+    None
+):
+    came: list[Flow] = []
+    peer = Peer()
+    transport = await LoadNetwork("udp", parse_faults(["rebind-sip=0.1s"])).open_transport(HOST)
+    transport.start(lambda data, flow: came.append(flow), lambda flow: None)
+    before = transport.local
+    try:
+        for _ in range(5):
+            transport.send(b"OPTIONS", Flow("udp", transport.local, peer.address))
+            await asyncio.sleep(0.08)
+        assert peer.received == len(came) == 5  # answers find us where we are now
+        assert len(peer.sources) >= 3
+        assert transport.local == before
+        assert {flow.local for flow in came} == {before}
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+            late.sendto(b"to the old port", before)
+        await asyncio.sleep(0.05)
+        assert len(came) == 5
+    finally:
+        transport.close()
+        peer.close()
+        await asyncio.sleep(0)
+
+
 def test_after_a_rebinding_sound_comes_from_elsewhere_and_goes_on_where_that_is_followed() -> None:
     """A server that believes SDP sends to the old port; what we send goes on all the same."""
     result = simulated(plan(hold="2.5", faults=["rebind=0.8s"]))

@@ -287,7 +287,8 @@ def test_faults_are_read_and_mistakes_named() -> None:
     found = parse_faults(["up:loss=2%,delay=40ms", "both:bandwidth=64kbit", "rebind=20s"])
     assert (found.up.loss, found.up.delay_s, found.down.bandwidth_bps) == (0.02, 0.04, 64_000)
     assert found.down.loss == 0
-    assert found.rebind_s == 20
+    assert (found.rebind_s, found.rebind_sip_s) == (20, 0)
+    assert parse_faults(["rebind-sip=5s"]).rebind_sip_s == 5
     for text in ("sideways:loss=1%", "up:lost=1%", "up:loss=x", "up:loss=200%", "up"):
         with pytest.raises(ConfigError, match="fault"):
             parse_faults([text])
