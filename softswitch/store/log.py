@@ -66,6 +66,8 @@ class EntryLog:
             os.close(self._file)
             self._file = -1
         if self._lock >= 0:
+            # Said aloud: a child that is just being started holds the lock too until it runs its program.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = -1
 

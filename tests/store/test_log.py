@@ -36,6 +36,24 @@ def test_entries_are_read_from_where_one_asks(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "log").iterdir())
 
 
+def test_a_child_that_is_being_started_does_not_keep_the_lock(tmp_path: Path) -> None:
+    log = EntryLog(tmp_path)
+    # What a fork leaves in the child before it runs its program: the same open files once more.
+    copies = [os.dup(int(fd)) for fd in os.listdir("/proc/self/fd") if _is(fd, tmp_path / "lock")]
+    assert copies
+    log.close()
+    EntryLog(tmp_path).close()
+    for copy in copies:
+        os.close(copy)
+
+
+def _is(fd: str, path: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == str(path)
+    except OSError:
+        return False
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with closing(EntryLog(tmp_path)), pytest.raises(StoreError, match="in use by another"):
         EntryLog(tmp_path)
