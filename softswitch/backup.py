@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from softswitch.apps.acd_journal import SNAPSHOT_NAME
+from softswitch.backup_postgres import DUMP_NAME, count_rows, dump, is_empty, load, rows_of
 from softswitch.errors import SoftswitchError
 from softswitch.store.database import FILE_NAME
 
@@ -47,23 +48,28 @@ class Contents:
         return sum(size for _, size in self.files.values())
 
 
-def make_backup(directory: Path, target: Path, *, recordings: bool = False) -> Contents:
+def make_backup(
+    directory: Path, target: Path, *, recordings: bool = False, database: str = "sqlite"
+) -> Contents:
     """Write a backup of the storage `directory` to `target` (gzipped tar, mode 0600), read it back and compare.
 
-    The database is copied by SQLite's own online copy: it is of one moment, whatever is written meanwhile.
-    Raises `BadBackup`, `OSError`.
+    The `database` ("sqlite", or a PostgreSQL URL) is copied by SQLite's own online copy or by `pg_dump`: it is
+    of one moment, whatever is written meanwhile. Raises `BadBackup`, `PostgresFailed`, `OSError`.
     """
-    database = directory / FILE_NAME
-    if not database.is_file():
+    if database == "sqlite" and not (directory / FILE_NAME).is_file():
         raise BadBackup(
-            f"{directory} has no {FILE_NAME}; a PostgreSQL database is saved by pg_dump"
+            f"{directory} has no {FILE_NAME}; where the database is PostgreSQL, name office.toml"
         )
     partial = target.with_name(target.name + ".part")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=directory) as folder:
-        copy = Path(folder) / FILE_NAME
-        copy_database(database, copy)
-        rows = check_database(copy)
-        files = {FILE_NAME: copy, **dict(_files(directory, recordings=recordings))}
+        name = FILE_NAME if database == "sqlite" else DUMP_NAME
+        copy = Path(folder) / name
+        if database == "sqlite":
+            copy_database(directory / FILE_NAME, copy)
+            rows = check_database(copy)
+        else:
+            rows = dump(database, copy)
+        files = {name: copy, **dict(_files(directory, recordings=recordings))}
         with open(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+b") as file:
             contents = _write(file, files, rows)
             file.flush()
@@ -214,12 +220,20 @@ def _entries(source: Path) -> Iterator[tuple[tarfile.TarInfo, Any]]:
         raise BadBackup(f"{source} cannot be read: {error}") from None
 
 
-def restore(source: Path, directory: Path, *, force: bool = False) -> Contents:
+def restore(
+    source: Path, directory: Path, *, force: bool = False, database: str = "sqlite"
+) -> Contents:
     """Bring a backup back into the storage `directory`. What is there is set aside with `force`, else refused.
-    Nothing is changed before the whole backup has been verified. Raises `BadBackup`, `OSError`."""
+    Nothing is changed before the whole backup has been verified. Raises `BadBackup`,
+    `PostgresFailed`, `OSError`."""
     contents = verify(source)
+    kind = "SQLite" if FILE_NAME in contents.files else "PostgreSQL"
+    if (kind == "SQLite") != (database == "sqlite"):
+        raise BadBackup(f"{source} holds a database of {kind}, which is not what the office uses")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     there = [name for name in SET_ASIDE if (directory / name).exists()]
+    if database != "sqlite" and not force and not is_empty(database):
+        raise BadBackup("the database has tables already; with --force they are replaced")
     if there and not force:
         raise BadBackup(
             f"{directory} holds {', '.join(there)}; with --force it is set aside, not deleted"
@@ -234,10 +248,18 @@ def restore(source: Path, directory: Path, *, force: bool = False) -> Contents:
                 while block := data.read(_BLOCK):
                     file.write(block)
                 os.fsync(file.fileno())
-        if check_database(Path(folder) / FILE_NAME) != contents.rows:
+        if database == "sqlite":
+            rows = check_database(Path(folder) / FILE_NAME)
+        else:
+            rows = rows_of(Path(folder) / DUMP_NAME)
+        if rows != contents.rows:
             raise BadBackup(f"{source}: the database is not the one that was saved")
+        if database != "sqlite":
+            load(database, Path(folder) / DUMP_NAME, force=force)
+            if count_rows(database) != contents.rows:
+                raise BadBackup("PostgreSQL has other rows now than were saved")
         _set_aside(directory, there)
-        for name in contents.files:
+        for name in contents.files.keys() - {DUMP_NAME}:
             target = directory / name
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.replace(Path(folder) / name, target)

@@ -33,12 +33,13 @@ def register(app: typer.Typer) -> None:
         """
         from softswitch.api.admin import ServerNotRunning, ask
         from softswitch.backup import make_backup
-        from softswitch.cli.place import storage_directory
+        from softswitch.cli.place import storage_at
 
-        directory = storage_directory(place)
+        directory, database = storage_at(place)
         with contextlib.suppress(ServerNotRunning):
             next(ask(directory, "flush"))
-        _tell(file, make_backup(directory, file, recordings=recordings), "saved", as_json)
+        made = make_backup(directory, file, recordings=recordings, database=database)
+        _tell(file, made, "saved", as_json)
 
     @app.command()
     def restore(
@@ -56,17 +57,18 @@ def register(app: typer.Typer) -> None:
         from softswitch.api.admin import ServerNotRunning, ask
         from softswitch.backup import restore as bring_back
         from softswitch.backup import verify
-        from softswitch.cli.place import storage_directory
+        from softswitch.cli.place import storage_at
         from softswitch.errors import SoftswitchError
 
         if check:
             _tell(file, verify(file), "good", as_json)
             return
-        directory = storage_directory(place)
+        directory, database = storage_at(place)
         with contextlib.suppress(ServerNotRunning):
             next(ask(directory, "status"))
             raise SoftswitchError(f"the server on {directory} runs: stop it first")
-        _tell(file, bring_back(file, directory, force=force), "restored", as_json)
+        found = bring_back(file, directory, force=force, database=database)
+        _tell(file, found, "restored", as_json)
 
 
 def _tell(file: Path, contents: Contents, word: str, as_json: bool) -> None:

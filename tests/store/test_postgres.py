@@ -14,8 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from softswitch.backup import BadBackup, make_backup, restore, verify
+from softswitch.backup_postgres import PostgresFailed, count_rows
 from softswitch.errors import StoreError
 from softswitch.store import Store
+from softswitch.store.customers import CustomerFilter, Profile
 from softswitch.store.migrate import HEAD, migrate, revision_of
 from softswitch.store.tables import metadata
 
@@ -143,3 +146,34 @@ async def test_forward_back_and_forward_again(postgres: Any) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(walk)
     await engine.dispose()
+
+
+async def test_backup_and_restore(tmp_path: Path, postgres: Any, postgres_store: Any) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    async with postgres_store.opened(source) as tools:
+        for number in range(20):
+            tools.calls.whole(f"c{number}")
+        await tools.store.customers.add("user:a", Profile(name="王伟\n\\.\nCOPY x (", fields={}))
+        assert await tools.journal.flush()
+        url, saved = postgres_store.url(source), tmp_path / "office.tar.gz"
+        # While the server runs, and more is written.
+        made = await asyncio.to_thread(make_backup, source, saved, database=url)
+        tools.calls.whole("later")
+        assert await tools.journal.flush()
+    assert made.rows["calls"] == 20
+    assert await asyncio.to_thread(verify, saved) == made
+    empty = postgres.empty_database()
+    restored = await asyncio.to_thread(restore, saved, target, database=empty)
+    assert restored.rows == await asyncio.to_thread(count_rows, empty) == made.rows
+    with pytest.raises(BadBackup, match="--force"):
+        await asyncio.to_thread(restore, saved, tmp_path / "other", database=url)
+    with pytest.raises(BadBackup, match="of PostgreSQL"):
+        await asyncio.to_thread(restore, saved, tmp_path / "other")
+    await asyncio.to_thread(restore, saved, target, database=url, force=True)
+    async with postgres_store.opened(source) as again:
+        assert await again.store.calls.count() == 21, "what came after is in the journal's log"
+        (one,) = await again.store.customers.page(CustomerFilter())
+        assert one.profile.name == "王伟\n\\.\nCOPY x ("
+    nowhere = "postgresql://nobody@/none?host=/nowhere"
+    with pytest.raises(PostgresFailed, match="pg_dump"):
+        await asyncio.to_thread(make_backup, source, saved, database=nowhere)
