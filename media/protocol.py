@@ -90,7 +90,8 @@ class StreamStats(msgspec.Struct, frozen=True):
     `lost` by sequence numbers (RFC 3550 A.3), `late` arrived after its place had been used;
     `jitter_ms` is the interarrival jitter of RFC 3550 6.4.1; `dropped` counts refused
     packets by reason; `round_trip_ms` and `remote_*` are what the peer's RTCP said of what we sent;
-    `mos` estimates how the peer was heard (ITU-T G.107), 0: not at all.
+    `mos` estimates how the peer was heard (ITU-T G.107), 0: not at all; `remote_mos` how the peer heard
+    us, by its own reports, None where it sent none.
     """
 
     packets_in: int = 0
@@ -105,6 +106,7 @@ class StreamStats(msgspec.Struct, frozen=True):
     remote_lost: int = 0
     remote_jitter_ms: float = 0.0
     mos: float = 0.0
+    remote_mos: float | None = None
 
 
 # --- commands: control plane -> worker --------------------------------------------------------

@@ -2,8 +2,8 @@
 
 The detector hears a digit where it is played, some 60 ms after its packets have come and gone on. So the
 packets of streams that are listened to and relayed are looked at once more, in the tick in which they
-arrive: one block of 10 ms that is little else than a digit's two frequencies, and from then on silence goes
-on in the place of the packets, until three blocks are not. What leaks is what came before, less than 8 ms
+arrive: where the last 10 ms are little else than a digit's two frequencies, silence goes on in the place of
+the packets from then on, until two end in something else. What leaks is what came before, less than 8 ms
 and one packet: with packets of 20 ms too little for a digit. Speech pays with some 0.1 % of its packets.
 """
 
@@ -23,7 +23,8 @@ SILENCE = {"PCMU": 0xFF, "PCMA": 0xD5, "L16": 0, "L16/16000": 0}
 
 _SHARE = 0.65
 """Of a block's energy that the two frequencies hold: in 8 minutes of speech some 40 blocks do."""
-_CLEARED = 3
+_CLEARED = 2
+"""Packets: the first may hold the end of a digit."""
 
 
 class Hush:
@@ -57,16 +58,15 @@ class Hush:
         chosen = self._watched[rows].nonzero()[0]
         if not len(chosen):
             return
-        rows, samples = rows[chosen], samples[chosen]
         factor = rate_hz // RATE_HZ
+        if samples.shape[1] < BLOCK * factor:
+            return
+        # A digit that begins before the last block fills it.
+        rows, last = rows[chosen], samples[chosen, -BLOCK * factor :]
         if factor > 1:
             # The mean of neighbours is filter enough for a suspicion.
-            whole = samples.shape[1] // factor * factor
-            samples = samples[:, :whole].reshape(len(samples), -1, factor).mean(axis=2)
-        blocks = samples.shape[1] // BLOCK
-        if not blocks:
-            return
-        hits, _ = self._detector.look(samples[:, : blocks * BLOCK])
+            last = last.reshape(len(last), BLOCK, factor).mean(axis=2)
+        hits = self._detector.look(last)[0][:, 0]
         if not hits.any() and not self._silenced[rows].any():
             return
         turn = turns(rows)
@@ -75,12 +75,10 @@ class Hush:
             self._follow(rows[part], hits[part])
         self.on = bool(self._silenced.any())
 
-    def _follow(self, rows: NDArray[np.intp], hits: NDArray[np.bool_]) -> None:
-        clear, silenced = self._clear[rows], self._silenced[rows]
-        for hit in hits.T:
-            clear = np.where(hit, 0, clear + 1)
-            silenced = (silenced | hit) & (clear < _CLEARED)
-        self._clear[rows], self._silenced[rows] = clear, silenced
+    def _follow(self, rows: NDArray[np.intp], hit: NDArray[np.bool_]) -> None:
+        clear = np.where(hit, 0, self._clear[rows] + 1)
+        self._clear[rows] = clear
+        self._silenced[rows] = (self._silenced[rows] | hit) & (clear < _CLEARED)
 
     def apply(
         self,

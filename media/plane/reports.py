@@ -55,6 +55,7 @@ class Reports:
         """(streams,) seconds, as the peer's last report gives it."""
         self.remote_lost: NDArray[np.int64] = np.zeros(size, np.int64)
         self.remote_jitter: NDArray[np.float64] = np.zeros(size)
+        self._reported: NDArray[np.bool_] = np.zeros(size, np.bool_)
 
     def begin(self, stream: Stream, now_s: float) -> None:
         """The stream is locked to its source: report to it from now on."""
@@ -76,6 +77,7 @@ class Reports:
         self._last_sr[row] = self.remote_lost[row] = 0
         self.remote_jitter[row] = 0.0
         self.round_trip_s[row] = np.nan
+        self._reported[row] = False
 
     def due(self, now_s: float) -> list[int]:
         """Return the rows whose report is due."""
@@ -164,6 +166,7 @@ class Reports:
                     self._note(row, block, now_s)
 
     def _note(self, row: int, block: rtcp.ReportBlock, now_s: float) -> None:
+        self._reported[row] = True
         self.remote_lost[row] = block.cumulative_lost
         self.remote_jitter[row] = block.jitter
         trip_s = rtcp.round_trip_s(rtcp.ntp_of(now_s + self._unix_offset_s), block)
@@ -176,13 +179,16 @@ class Reports:
         trip_s = float(self.round_trip_s[row])
         known = not np.isnan(trip_s)
         total = stats.packets_in + stats.lost
-        score = 0.0
-        if total:
-            codec = "PCMU" if stream.params is None else stream.params.codec
-            way_ms = emodel.one_way_ms(1000.0 * trip_s if known else 0.0, _PLAYOUT_MS)
-            score = float(
-                emodel.mos(emodel.rating((stats.lost + stats.late) / total, way_ms, codec))
-            )
+        codec = "PCMU" if stream.params is None else stream.params.codec
+        way_ms = emodel.one_way_ms(1000.0 * trip_s if known else 0.0, _PLAYOUT_MS)
+
+        def score(lost: int, sent: int) -> float:
+            share = min(max(lost, 0) / sent, 1.0)
+            return round(float(emodel.mos(emodel.rating(share, way_ms, codec))), 2)
+
+        theirs = None
+        if self._reported[row] and stats.packets_out:
+            theirs = score(int(self.remote_lost[row]), stats.packets_out)
         return StreamStats(
             packets_in=stats.packets_in,
             octets_in=stats.octets_in,
@@ -197,5 +203,6 @@ class Reports:
             remote_jitter_ms=round(
                 1000.0 * float(self.remote_jitter[row] / self._streams.clock_hz[row]), 3
             ),
-            mos=round(score, 2),
+            mos=score(stats.lost + stats.late, total) if total else 0.0,
+            remote_mos=theirs,
         )

@@ -309,6 +309,11 @@ class Timeline:
         wanted = np.rint(self._playout.target_s * self.rate_hz).astype(np.int64) + self.tick_samples
         known = self._played & self._anchored & (self._earliest > -_FAR)
         excess = self._earliest - wanted
+        jumped = np.flatnonzero(known & (excess > _DELAY_MAX * self.scale))
+        if len(jumped):
+            # No network is early: the sender's clock has jumped, and what was learned means nothing.
+            self._playout.reset(jumped, self.rate_hz)
+            excess[jumped] = self._earliest[jumped] - self._lead
         # Down only by what is worth a jump: a shift is a repeated or a left-out piece of sound.
         for slot in np.flatnonzero(
             known & ((excess < -self.tick_samples) | (excess > 3 * self.tick_samples))

@@ -147,6 +147,9 @@ class CallTable:
             "jitter_ms": round(stats.jitter_ms, 2),
             "round_trip_ms": _rounded(stats.round_trip_ms),
             "mos": _rounded(stats.mos),
+            "remote_lost": stats.remote_lost,
+            "remote_jitter_ms": round(stats.remote_jitter_ms, 2),
+            "remote_mos": _rounded(stats.remote_mos),
         }
         self._wiring.records.quality(call_id, self._wiring.wall_s(), leg_id, quality)
 

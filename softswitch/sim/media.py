@@ -103,6 +103,8 @@ class SimMediaPlane:
         rtp_timeout_s: float = 30.0,
     ) -> None:
         self.streams: dict[int, SimStream] = {}
+        self.accounts: dict[int, StreamStats] = {}
+        """What streams are to have met at their end; nothing where none is given."""
         self.recordings: dict[int, SimRecording] = {}
         self.finished: list[SimRecording] = []
         self.violations: list[str] = []
@@ -297,7 +299,7 @@ class SimMediaPlane:
                 other.monitor = None
         self._free_ports.append(stream.local.port)
         self.released += 1
-        self._emit(StreamClosed(stream_id, StreamStats()))
+        self._emit(StreamClosed(stream_id, self.accounts.pop(stream_id, StreamStats())))
 
     def snapshot(self) -> dict[str, Any]:
         """`streams`, `bridges`, `recordings`, `plays` and `ports_used`, all 0 at rest."""

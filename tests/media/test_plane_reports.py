@@ -99,6 +99,9 @@ def test_loss_is_reported_and_the_peers_reports_are_in_the_account(call):
     assert stats.remote_jitter_ms == 10.0
     assert stats.round_trip_ms is not None
     assert 1.0 <= stats.mos < 3.0
+    assert stats.mos < stats.remote_mos < 4.4, "33 of the packets that we sent were lost"
+    world.do(ReleaseStream(2))
+    assert world.events_of(StreamClosed)[1].stats.remote_mos is None, "no reports of its own"
 
 
 def test_reports_and_byes_of_strangers_change_nothing(call):
