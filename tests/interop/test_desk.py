@@ -1,0 +1,55 @@
+"""A desk's features with three real telephones: park and retrieve, pick-up, a conference by keys, by what is
+heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.interop.peers.audio import LATE_S, assert_heard
+from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.server import Server
+
+Serve = Callable[..., Server]
+Phone = Callable[..., Baresip]
+
+TALK_S = 6.5
+
+
+def talk_and_end(server: Server, voices: dict, one: Baresip, two: Baresip) -> None:
+    """Those two are connected now: let both late sentences pass, and hang up."""
+    settle([one, two], LATE_S + TALK_S)
+    two.hang_up()
+    one.wait_event("CALL_CLOSED")
+    assert_heard(voices["caller-late"].samples, two.heard(), "the caller at the one who took it")
+    assert_heard(voices["callee-late"].samples, one.heard(), "the one who took it at the caller")
+    server.wait_idle()
+
+
+def test_a_call_is_parked_by_one_and_taken_up_by_another(
+    serve: Serve, baresip: Phone, voices: dict
+) -> None:
+    server = serve()
+    caller = baresip(server, "1001", plays="caller-late")
+    desk = baresip(server, "1002", plays="other")
+    third = baresip(server, "1003", plays="callee-late")
+    caller.dial("1002")
+    desk.wait_event("CALL_ESTABLISHED")
+    desk.command("transfer", f"sip:*68@{server.address}")
+    desk.wait_event("CALL_CLOSED")
+    third.dial("*681")
+    third.wait_event("CALL_ESTABLISHED")
+    talk_and_end(server, voices, caller, third)
+
+
+def test_a_ringing_call_is_picked_up_by_another(serve: Serve, baresip: Phone, voices: dict) -> None:
+    server = serve()
+    caller = baresip(server, "1001", plays="caller-late")
+    rung = baresip(server, "1002", plays="other", answer="manual")
+    third = baresip(server, "1003", plays="callee-late")
+    caller.dial("1002")
+    rung.wait_event("CALL_INCOMING")
+    third.dial("*81002")
+    third.wait_event("CALL_ESTABLISHED")
+    caller.wait_event("CALL_ESTABLISHED")
+    rung.wait_event("CALL_CLOSED")
+    talk_and_end(server, voices, caller, third)
