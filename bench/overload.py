@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--rates", default="300,400,500,600")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--flood", type=float, default=20_000.0)
-    parser.add_argument("--flood-seconds", type=float, default=15.0)
+    parser.add_argument("--flood-seconds", type=float, default=52.0)
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--only", choices=("capacity", "flood"))
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
