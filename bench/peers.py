@@ -19,6 +19,7 @@ from softswitch.load.plan import Plan
 
 HOST = "127.0.0.1"
 _READY_S = 20.0
+_END_S = 3.0
 
 KAMAILIO = """\
 #!KAMAILIO
@@ -86,16 +87,52 @@ def _modules(one: str) -> Path:
     return next(Path("/usr/lib").glob(f"**/{one}")).parent
 
 
-class Kamailio:
+class _Server:
+    """A program on a port of its own, with a folder; it is ended by its id."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="load-peer-"))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def _start(self, *command: str) -> None:
+        with (self._folder / "log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self._folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def __aexit__(self, *_exc: object) -> None:
+        process = self._process
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(_END_S):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """The program and what it has started."""
+        assert self._process is not None
+        return family(self._process.pid)
+
+
+class Kamailio(_Server):
     """Kamailio as a stateful proxy without media: calls to `9PP...` go to the callees of process PP."""
 
     name = "Kamailio (proxy, sound goes past it)"
 
     def __init__(self, processes: int) -> None:
-        self.port = free_port()
+        super().__init__()
         self.callee_ports = [free_port() for _ in range(processes)]
-        self._folder = Path(tempfile.mkdtemp(prefix="load-kamailio-"))
-        self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Kamailio:
         modules = _modules("kamailio/modules/tm.so")
@@ -109,13 +146,8 @@ class Kamailio:
                 host=HOST, port=self.port, modules=modules, folder=self._folder, routes=routes
             )
         )
-        with (self._folder / "log").open("wb") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                "kamailio", "-DD", "-f", str(file), "-Y", str(self._folder), "-m", "128", "-M", "16",
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+        folder = str(self._folder)
+        await self._start("kamailio", "-DD", "-f", str(file), "-Y", folder, "-m", "128", "-M", "16")
         for _ in range(int(_READY_S * 10)):
             if (self._folder / "ctl").exists():
                 await asyncio.sleep(0.5)
@@ -123,21 +155,13 @@ class Kamailio:
             await asyncio.sleep(0.1)
         raise RuntimeError((self._folder / "log").read_text()[-400:])
 
-    async def __aexit__(self, *_exc: object) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.terminate()
-            await self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def adapt(self, plan: Plan) -> Plan:
-        assert self._process is not None
         return msgspec.structs.replace(
             plan,
             target=(HOST, self.port),
             callee_ports=self.callee_ports,
             dial="9{process2}{call}",
-            pids=family(self._process.pid),
+            pids=self.pids,
         )
 
     async def statistics(self) -> dict[str, int]:
@@ -151,45 +175,28 @@ class Kamailio:
         return {key: int(value) for key, value in found}
 
 
-class SippUas:
+class SippUas(_Server):
     """SIPp's own answering side."""
 
     name = "SIPp UAS"
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="load-sipp-"))
-        self._process: asyncio.subprocess.Process | None = None
-
     async def __aenter__(self) -> SippUas:
-        self._process = await asyncio.create_subprocess_exec(
+        await self._start(
             "sipp", "-sn", "uas", "-i", HOST, "-p", str(self.port), "-nostdin", "-trace_stat",
             "-fd", "1", "-rtp_echo", "-mi", HOST, "-mp", str(free_port() // 2 * 2),
-            cwd=self._folder,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
         )  # fmt: skip
         await asyncio.sleep(1.0)
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def adapt(self, plan: Plan, *, media: bool = False) -> Plan:
         """`plan` against it; with `media` it echoes what it hears."""
-        assert self._process is not None
         return msgspec.structs.replace(
             plan,
             scenario="uac",
             target=(HOST, self.port),
             dial="service",
             media=media,
-            pids=family(self._process.pid),
+            pids=self.pids,
         )
 
     async def statistics(self) -> dict[str, int]:
@@ -227,69 +234,36 @@ module_app menu.so
 """
 
 
-class Baresip:
+class Baresip(_Server):
     """baresip as an answering machine for as many calls as come: `answermode=auto` answers, but only
     `call_max_calls` at once (4 by default, then 486), and only where there is a player; `aubridge` is one
     that needs no sound card. It plays a tone; what is not ours is not looked at."""
 
     name = "baresip, answering by itself"
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="load-baresip-"))
-        self._process: asyncio.subprocess.Process | None = None
-
     async def __aenter__(self) -> Baresip:
         modules = _modules("baresip/modules/menu.so")
         tone = self._folder / "tone.wav"
-        command = [
-            "sox",
-            "-n",
-            "-r",
-            "8000",
-            "-c",
-            "1",
-            "-b",
-            "16",
-            tone,
-            "synth",
-            "120",
-            "sine",
-            "440",
-        ]
-        sox = await asyncio.create_subprocess_exec(*command)
+        sine = ("-n", "-r", "8000", "-c", "1", "-b", "16", str(tone), "synth", "120", "sine", "440")
+        sox = await asyncio.create_subprocess_exec("sox", *sine)
         await sox.wait()
         where = {"host": HOST, "port": self.port, "folder": self._folder, "modules": modules}
         (self._folder / "config").write_text(BARESIP.format(**where))
         account = f"<sip:100@{HOST}:{self.port}>;regint=0;answermode=auto;audio_codecs=PCMA/8000/1;ptime=20"
         (self._folder / "accounts").write_text(account + "\n")
         (self._folder / "contacts").write_text("")
-        self._process = await asyncio.create_subprocess_exec(
-            "baresip", "-f", self._folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
+        await self._start("baresip", "-f", str(self._folder))
         await asyncio.sleep(1.5)
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def adapt(self, plan: Plan) -> Plan:
-        assert self._process is not None
         return msgspec.structs.replace(
             plan,
             scenario="uac",
             target=(HOST, self.port),
             dial="100",
             codecs=("PCMA",),
-            pids=family(self._process.pid),
+            pids=self.pids,
         )
 
 

@@ -119,11 +119,6 @@ class Faults:
     """Of the signalling."""
 
     @property
-    def any(self) -> bool:
-        """Whether there is anything to do."""
-        return self != Faults()
-
-    @property
     def worsens(self) -> bool:
         """Whether packets meet anything on their way."""
         return (self.up, self.down) != (PERFECT, PERFECT)
