@@ -33,7 +33,7 @@ import rtpengine
 from rtp_generator import Generator, Outcome, drive, rss_kib
 
 from media.client import LocalStream, MediaClient
-from media.protocol import RecordingStopped, StreamClosed, StreamParams
+from media.protocol import RecordingStopped, StreamClosed, StreamParams, WorkerLoad
 
 MODES = (
     "relay",
@@ -69,6 +69,8 @@ class Account:
     recordings: Counter[str] = field(default_factory=Counter)
     worker_kib: int = 0
     empty_kib: int = 0
+    gap: WorkerLoad | None = None
+    """The second with the longest time between two fetches."""
 
 
 def floor(run: Run, directory: Path, name: str = "relay_floor") -> Outcome:
@@ -149,6 +151,11 @@ async def through_worker(
         found = await _outage(generator, client, run)
     else:
         found = drive(generator, pid, run.seconds, timed=not conference, warm_s=run.warm_s)
+    before = len(events)
+    await asyncio.sleep(0.05)
+    # The loop stood still meanwhile: the second before the first of these was in the warming up.
+    loads = [event for event in events[before:] if isinstance(event, WorkerLoad)]
+    account.gap = max(loads[-int(run.seconds) :], key=lambda load: load.gap_ms, default=None)
     account.worker_kib = rss_kib(client.snapshot()["workers"][0]["pid"])
     for leg in legs:
         client.release(leg.stream_id)
@@ -206,6 +213,14 @@ def _add_up(events: list[object], account: Account) -> None:
             account.recordings[event.reason] += 1
 
 
+def gap_line(load: WorkerLoad) -> str:
+    """What the worker says of its longest gap."""
+    return (
+        f"{load.gap_ms:.1f} ms, of it {load.gap_own_ms:.1f} own work ({load.gap_collector_ms:.1f} the "
+        f"collector), woken {load.gap_overslept_ms:.1f} late"
+    )
+
+
 def measure(run: Run, directory: Path) -> tuple[Outcome | str, Account]:
     """Carry out one run."""
     if run.mode == "floor":
@@ -229,6 +244,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         found, account = measure(run, Path(directory))
     print(found if isinstance(found, str) else found.line(run.mode, run.calls))
+    if account.gap is not None:
+        print("   longest without a fetch:", gap_line(account.gap))
     if account.worker_kib:
         held = (account.worker_kib - account.empty_kib) / run.calls
         print(f"   worker {account.worker_kib} KiB, {held:.1f} KiB a call")

@@ -368,7 +368,12 @@ class CommandRefused(msgspec.Struct, frozen=True, tag=True):
 
 
 class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
-    """Once a second: the share of a core and what is held; used for placement and for display."""
+    """Once a second: the share of a core and what is held; used for placement and for display.
+
+    `gap_ms` is the longest time between two fetches of datagrams in that second, `gap_own_ms` what of it was
+    our own work, `gap_collector_ms` the garbage collector's part of that, `gap_overslept_ms` how much later
+    than asked for the machine woke the worker.
+    """
 
     worker: int
     cpu: float
@@ -376,6 +381,10 @@ class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
     packets_in: int
     packets_out: int
     unknown_sources: int
+    gap_ms: float = 0.0
+    gap_own_ms: float = 0.0
+    gap_collector_ms: float = 0.0
+    gap_overslept_ms: float = 0.0
 
 
 MediaEvent = (

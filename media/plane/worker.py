@@ -22,6 +22,7 @@ from media.errors import ProtocolViolation
 from media.plane import io_mmsg
 from media.plane.disk import DiskThread
 from media.plane.engine import Engine
+from media.plane.gaps import CollectorClock, Gaps
 from media.plane.io_portable import PortableIo
 from media.plane.packet_io import PacketIo
 from media.protocol import (
@@ -137,6 +138,7 @@ class Worker:
         self._rate = 0.0
         self._stopping = False
         self._failures = 0
+        self._gaps = Gaps()
         self.engine = Engine(
             self._io,
             emit=control.emit,
@@ -152,21 +154,27 @@ class Worker:
 
     def run(self) -> None:
         """Serve until told to stop; finishes the recordings."""
-        clock = time.monotonic
-        control, engine, io = self._control, self.engine, self._io
+        clock, cpu_clock = time.monotonic, time.thread_time
+        control, engine, io, gaps = self._control, self.engine, self._io, self._gaps
+        collector = CollectorClock(clock)
+        gc.callbacks.append(collector)
         self._report(0.0)  # says that we are ready
         next_load_s = clock() + _LOAD_EVERY_S
         cpu_s, packets = time.process_time(), 0
         fetched_s = clock()
         while not self._stopping and not control.closed:
             now_s = clock()
-            pause = min(fetched_s + self._cycle_s(), engine.deadline_s()) - now_s
+            due_s = min(fetched_s + self._cycle_s(), engine.deadline_s())
+            pause = due_s - now_s
             if pause > 0.0002:
                 time.sleep(pause)
                 commanded = io.wait(0.0)
             else:
-                commanded = io.wait(max(0.0, engine.deadline_s() - clock()))
+                gaps.idle()
+                due_s = engine.deadline_s()
+                commanded = io.wait(max(0.0, due_s - clock()))
             fetched_s = clock()
+            gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
             if commanded or control.unread:
                 self._take_commands(fetched_s)
             self._poll(fetched_s)
@@ -216,7 +224,7 @@ class Worker:
             self.engine.handle(command, now_s)
 
     def _report(self, cpu: float) -> None:
-        held = self.engine.snapshot()
+        held, gap = self.engine.snapshot(), self._gaps.take()
         self._control.emit(
             WorkerLoad(
                 worker=self._setup.worker,
@@ -225,6 +233,10 @@ class Worker:
                 packets_in=self.engine.packets_in,
                 packets_out=self.engine.packets_out,
                 unknown_sources=held["unknown_sources"],
+                gap_ms=gap.all_ms,
+                gap_own_ms=gap.own_ms,
+                gap_collector_ms=gap.collector_ms,
+                gap_overslept_ms=gap.overslept_ms,
             )
         )
 
