@@ -255,6 +255,12 @@ def told(work: Work, found: Found) -> Iterator[Figure]:
         for part in ("p50", "p99"):
             name = f"{title}: added delay {part}"
             yield Figure(name, found[f"lat_ms_{part}"], "ms", bars.get(part))
+        # The same calls with and without recording: what recording does to the timing of packets.
+        note = (
+            f"RFC 3550, mean of the streams, worst {found['jitter3550_ms_max']:.2f} ms; spacing p99 off by "
+            f"{found['iat_dev_ms_p99']:.2f} ms, at the sender {found['send_dev_ms_p99']:.2f} ms"
+        )
+        yield Figure(f"{title}: jitter", found["jitter3550_ms_mean"], "ms", note=note)
     if "memory" in bars:
         note = "above an idle switch with its API loaded"
         yield Figure(
