@@ -12,7 +12,7 @@ from typing import assert_never
 
 import numpy as np
 
-from media.errors import BadName, MediaError
+from media.errors import MediaError
 from media.plane.background import Background
 from media.plane.backlog import Backlog
 from media.plane.disk import Disk
@@ -26,12 +26,14 @@ from media.plane.packet_io import PacketIo
 from media.plane.player import Library
 from media.plane.progress import Progress
 from media.plane.prompter import Prompter
-from media.plane.recorder import Recorder, Side
+from media.plane.recorder import Recorder
 from media.plane.relay import Relay
 from media.plane.reports import Reports
+from media.plane.seals import Seals
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.taping import Taping, sides_of
 from media.plane.ticks import Ticks
 from media.plane.timeline import RATE_HZ
 from media.plane.timelines import Timelines
@@ -73,7 +75,7 @@ from media.protocol import (
     StreamParams,
     StreamStats,
 )
-from media.wire.srtp import SrtpTable, parse_crypto
+from media.wire.srtp import SrtpTable
 from media.wire.telephone_event import DigitReports, digit_of
 
 PACKETS_PER_S_MAX = 500
@@ -139,7 +141,6 @@ class Engine:
         self._rows: list[Stream | None] = [None] * streams_max
         self._by_id: dict[int, Stream] = {}
         self._recorder = Recorder(self._timelines, disk, recordings_dir)
-        self._recorded: dict[int, list[int]] = {}
         self._library = Library(reader)
         self._mixer = Mixer(
             self._outlet,
@@ -162,6 +163,7 @@ class Engine:
             self._ears,
             self._hush,
         )
+        self._taping = Taping(self._recorder, self._wiring, emit)
         self._prompter = Prompter(self._streams, self._library, self._mixer, self._wiring, emit)
         self._ingress = Ingress(
             io,
@@ -180,6 +182,7 @@ class Engine:
             self._reports.heard,
             self._on_revived,
         )
+        self._seals = Seals(self._srtp, self._ingress, self._outlet)
         self._ticks = Ticks(start_s, self._timelines.now)
         self._paced = 1
         self._next_second_s = start_s + 1.0
@@ -385,14 +388,17 @@ class Engine:
                 self._hear_progress(self._get(command.stream_id), command)
             case SendDigits():
                 self._prompter.send_digits(self._get(command.stream_id), command.digits)
+            case StartRecording() if command.recording_id in self._recorder:
+                pass  # asked for again
             case StartRecording():
-                self._start_recording(command)
+                streams = [self._get(stream_id) for stream_id in sides_of(command)]
+                self._taping.start(command, streams, _since_ms(command.as_of_s, now_s))
             case PauseRecording():
                 self._recorder.pause(command.recording_id)
             case ResumeRecording():
                 self._recorder.resume(command.recording_id)
             case StopRecording():
-                self._stop_recording(command.recording_id, "stopped")
+                self._taping.stop(command.recording_id, "stopped")
             case DropPort():
                 self._io.close_port(command.port_id)
                 self._io.close_port(command.port_id + 1)
@@ -433,7 +439,7 @@ class Engine:
         moved = command.port_id is not None and command.port_id != stream.port_id
         host = params.signalled_host or stream.signalled_host
         # First of all: if a key is not usable, nothing may flow in the clear instead.
-        self._seal(stream.row, before, params, resumed=stream.restored is not None)
+        self._seals.set(stream.row, before, params, resumed=stream.restored is not None)
         learn = (
             before is None
             or moved
@@ -486,32 +492,6 @@ class Engine:
         if changed:
             self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
 
-    def _seal(
-        self, row: int, before: StreamParams | None, params: StreamParams, *, resumed: bool
-    ) -> None:
-        """Set the keys of SRTP where they changed: the same key again must keep its replay window.
-
-        `resumed`: the peer has been sending under its key to an earlier worker."""
-        table = self._srtp
-        before_in = None if before is None else before.srtp_in
-        before_out = None if before is None else before.srtp_out
-        if (before_in, before_out) == (params.srtp_in, params.srtp_out):
-            return
-        if params.srtp_in is None or params.srtp_out is None:
-            table.clear(row)
-            before_in = before_out = None
-        if params.srtp_in is not None and params.srtp_in != before_in:
-            table.set_inbound(row, parse_crypto(params.srtp_in), resumed=resumed)
-        if params.srtp_out is not None and params.srtp_out != before_out:
-            table.set_outbound(row, parse_crypto(params.srtp_out))
-        self._ingress.sealed = bool(table.inbound.any())
-        self._outlet.sealing = bool(table.outbound.any())
-
-    def _unseal(self, row: int) -> None:
-        self._srtp.clear(row)
-        self._ingress.sealed = bool(self._srtp.inbound.any())
-        self._outlet.sealing = bool(self._srtp.outbound.any())
-
     def _release(self, stream_id: int) -> None:
         stream = self._by_id.pop(stream_id, None)
         if stream is None:
@@ -520,16 +500,15 @@ class Engine:
         self._prompter.stop(stream, "released")
         self._progress.forget(stream)
         self._background.forget(stream)
+        stream.taps = 0  # first: nobody shall wire up what goes away
         for recording_id in self._recorder.leave(stream.stream_id):
-            self._stop_recording(recording_id, "released")
-        stream.taps = 0
+            self._taping.stop(recording_id, "released")
         self._wiring.unplug(stream)
         self._latch.forget(stream)
         self._mixer.forget(stream)
         self._reports.stop(stream.row)
         self._voices.reset(stream.row)
-        if self._ingress.sealed or self._outlet.sealing:
-            self._unseal(stream.row)
+        self._seals.clear(stream.row)
         stats = self._reports.complete(self._streams.stats(stream.row), stream)
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
@@ -537,46 +516,15 @@ class Engine:
 
     # --- recording --------------------------------------------------------------------------
 
-    def _start_recording(self, command: StartRecording) -> None:
-        if command.recording_id in self._recorder:
-            return
-        wanted = [command.left] if command.right is None else [command.left, command.right]
-        streams = [self._get(stream_id) for stream_id in wanted]
-        sides = [
-            Side(stream.stream_id, stream.rate_hz, self._wiring.tap(stream)) for stream in streams
-        ]
-        try:
-            self._recorder.start(command, sides, _since_ms(command.as_of_s, self._now_s))
-        except BadName:
-            for stream in streams:
-                self._wiring.untap(stream)
-            raise
-        self._recorded[command.recording_id] = wanted
-
-    def _stop_recording(self, recording_id: int, reason: str) -> None:
-        self._recorder.stop(recording_id, reason)
-        self._untap(recording_id)
-
-    def _untap(self, recording_id: int) -> None:
-        for stream_id in self._recorded.pop(recording_id, ()):
-            stream = self._by_id.get(stream_id)
-            if stream is not None:
-                self._wiring.untap(stream)
-
-    def _on_recording_finished(self, event: RecordingStopped) -> None:
-        self._untap(event.recording_id)
-        self._emit(event)
-
     def finish(self) -> None:
         """End every recording, as the process is about to end."""
         self._backlog.flush()
-        for recording_id in list(self._recorded):
-            self._stop_recording(recording_id, "worker")
+        self._taping.finish()
 
     def drain_events(self) -> None:
         """Emit what disk threads have reported meanwhile."""
         while self._recorder.finished:
-            self._on_recording_finished(self._recorder.finished.popleft())
+            self._taping.finished(self._recorder.finished.popleft())
 
     # --- what the parts report --------------------------------------------------------------
 
