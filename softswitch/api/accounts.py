@@ -105,11 +105,11 @@ class Accounts:
         return identity
 
     def local_token(self, who: str) -> str:
-        """A token for whoever may open the admin socket, kept nowhere and good for `LOCAL_S` only."""
+        """A token for whoever may open the admin socket, kept nowhere and good for `LOCAL_S` only, or until
+        `LOCAL_MAX` younger ones are given out: a script may ask as often as it likes."""
         now_s = self._clock.monotonic_s()
-        self._local = {t: (w, s) for t, (w, s) in self._local.items() if s > now_s}
-        if len(self._local) >= LOCAL_MAX:
-            raise Conflict("too many commands at once")
+        young = [(t, held) for t, held in self._local.items() if held[1] > now_s]
+        self._local = dict(young[-(LOCAL_MAX - 1) :])
         token = f"ssl_{secrets.token_hex(24)}"
         self._local[hash_of(token)] = who, now_s + LOCAL_S
         return token

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from softswitch.api.accounts import LOCAL_MAX
 from softswitch.api.attempts import (
     ACCOUNT_TRIES,
     SOURCE_EVERY_S,
@@ -138,6 +139,15 @@ async def test_a_token_does_what_its_role_and_its_scopes_allow(api: Any) -> None
     await admin.delete(f"/tokens/{made['id']}")
     await reader.get("/users", 401)
     await admin.delete(f"/tokens/{made['id']}", 404)
+
+
+async def test_a_script_may_ask_as_often_as_it_likes(api: Any) -> None:
+    accounts = api.service.accounts
+    first, *others = [accounts.local_token(f"command {n}") for n in range(LOCAL_MAX)]
+    assert accounts.of_token(first).name == "command 0"
+    last = accounts.local_token("one more")
+    assert accounts.of_token(first) is None
+    assert [accounts.of_token(token) for token in (*others, last)].count(None) == 0
 
 
 async def test_a_token_expires(api: Any) -> None:

@@ -91,10 +91,15 @@ def test_a_target_who_is_busy_gives_the_call_back(
     assert legs(record) == ["1001", "1002", "1003"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["blind-transfer.xml", "attended-transfer.xml"])
-def test_a_hundred_transfers_in_a_row(
-    serve: Serve, sipp: Peer, transferor: Callable[..., Sipp], tmp_path: Path, scenario: str
+@pytest.mark.parametrize("many", [20, pytest.param(100, marks=pytest.mark.soak)])
+def test_transfers_in_a_row(
+    serve: Serve,
+    sipp: Peer,
+    transferor: Callable[..., Sipp],
+    tmp_path: Path,
+    scenario: str,
+    many: int,
 ) -> None:
     """Ten a second; the one called in the end talks for a second and hangs up."""
     server = serve()
@@ -102,15 +107,15 @@ def test_a_hundred_transfers_in_a_row(
     for number, port in ports.items():
         account = {"number": number, "password": password_of(number), "port": port}
         register(tmp_path, server=server.address, **account)  # type: ignore[arg-type]
-    stays = sipp("callee.xml", port=ports["1002"], calls=100)
-    leaves = sipp("leaver.xml", port=ports["1003"], calls=100, hold_ms=1500)
-    asked = transferor(server, scenario, calls=100, rate=10, hold_ms=300)
+    stays = sipp("callee.xml", port=ports["1002"], calls=many)
+    leaves = sipp("leaver.xml", port=ports["1003"], calls=many, hold_ms=1500)
+    asked = transferor(server, scenario, calls=many, rate=10, hold_ms=300)
     for peer in (asked, leaves, stays):
         counts = peer.wait()
-        assert (counts.successful, counts.failed, counts.unexpected) == (100, 0, 0), counts
+        assert (counts.successful, counts.failed, counts.unexpected) == (many, 0, 0), counts
     server.wait_idle()
     attended = scenario.startswith("attended")
-    records = server.records(200 if attended else 100)
+    records = server.records(2 * many if attended else many)
     whole = [record for record in records if legs(record) == ["1001", "1002", "1003"]]
-    assert len(whole) == 100
+    assert len(whole) == many
     assert {record.status for record in records} == {"answered"}
