@@ -23,7 +23,7 @@ import figures
 import sipp
 from figures import Figure
 from registrations import office
-from serving import CALLED, CALLER, TRUNKS, free_port, other_core, serving, spent
+from serving import TRUNKS, other_core, spent
 from sip_calls import Background
 
 CALLS_P99_MS = 500.0
@@ -35,14 +35,8 @@ def goodput(found: sipp.Outcome) -> float:
 
 
 def capacity(folder: Path, rates: list[float], seconds: float, core: int) -> list[Figure]:
-    caller, called = free_port(CALLER), free_port(CALLED)
-    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
-    driver = other_core(core)
-    with (
-        serving(folder / "capacity", TRUNKS, core, **trunks) as switch,
-        sipp.called(folder, CALLED, called, driver),
-    ):
-        where = (folder / "calls", switch.address, CALLER, caller, driver)
+    with sipp.between(folder / "capacity", TRUNKS, core) as (switch, there):
+        where = (folder / "calls", *there)
         sipp.call(*where, calls=200, rate=50)
         best = 0.0
         for rate in rates:
@@ -127,15 +121,9 @@ def pour(server: tuple[str, int], rate: float, sources: int, core: int, stop, se
 
 
 def flood(folder: Path, rate: float, seconds: float, core: int) -> list[Figure]:
-    caller, called = free_port(CALLER), free_port(CALLED)
-    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
     driver, found = other_core(core), []
     for sources in (1, 5_000):
-        with (
-            serving(folder / f"flood{sources}", office(10), core, **trunks) as switch,
-            sipp.called(folder, CALLED, called, driver),
-        ):
-            where = (switch.address, CALLER, caller, driver)
+        with sipp.between(folder / f"flood{sources}", office(10), core) as (switch, where):
             sipp.call(folder / "warm", *where, calls=50, rate=20)
             empty_kib, before = switch.rss_kib(), switch.cpu_s()
             stop, sent = multiprocessing.Event(), multiprocessing.Value("l", 0)

@@ -25,7 +25,7 @@ from pathlib import Path
 import figures
 import sipp
 from figures import Figure
-from serving import CALLED, CALLER, SERVER, TRUNKS, free_port, other_core, serving, spent
+from serving import SERVER, TRUNKS, Serving, other_core, spent
 from sip_calls import Background
 
 REALM = "bench.example"
@@ -204,22 +204,18 @@ def measure(folder: Path, count: int, seconds: float, core: int) -> list[Figure]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
     driver = other_core(core)
     os.sched_setaffinity(0, {driver})
-    caller, called = free_port(CALLER), free_port(CALLED)
-    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
-    with (
-        serving(folder / "switch", office(count), core, **trunks) as switch,
-        sipp.called(folder, CALLED, called, driver),
-    ):
+    with sipp.between(folder / "switch", office(count), core) as (switch, where):
         phones = Phones(count, (SERVER, switch.sip_port))
         try:
-            return _figures(folder, switch, phones, seconds, caller, driver)
+            return _figures(folder, switch, phones, seconds, where)
         finally:
             phones.close()
 
 
-def _figures(folder: Path, switch, phones: Phones, seconds: float, caller: int, driver: int):  # type: ignore[no-untyped-def]
+def _figures(
+    folder: Path, switch: Serving, phones: Phones, seconds: float, where: sipp.Where
+) -> list[Figure]:
     count = len(phones.all)
-    where = (switch.address, CALLER, caller, driver)
     sipp.call(folder / "warm", *where, calls=50, rate=20)
     empty_kib = switch.rss_kib()
     calls = Background(folder / "calls", *where, calls=150, rate=10)

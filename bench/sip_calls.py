@@ -28,7 +28,6 @@ from serving import (
     TRUNKS,
     free_port,
     other_core,
-    serving,
     spent,
     tree_cpu_s,
 )
@@ -57,14 +56,8 @@ request_route {{
 
 
 def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
-    caller, called = free_port(CALLER), free_port(CALLED)
-    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
-    driver = other_core(core)
-    with (
-        serving(folder / "switch", TRUNKS, core, **trunks) as switch,
-        sipp.called(folder, CALLED, called, driver),
-    ):
-        where = (folder / "warm", switch.address, CALLER, caller, driver)
+    with sipp.between(folder / "switch", TRUNKS, core) as (switch, there):
+        where = (folder / "warm", *there)
         sipp.call(*where, calls=200, rate=50)
         before = switch.cpu_s()
         found = sipp.call(*where, calls=calls, rate=rate)
@@ -82,14 +75,8 @@ def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
 
 def memory(folder: Path, count: int, core: int) -> list[Figure]:
     """Calls that are up, without media packets: the streams are open and configured."""
-    caller, called = free_port(CALLER), free_port(CALLED)
-    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called}"}
-    driver, hold_s = other_core(core), 20
-    with (
-        serving(folder / "memory", TRUNKS, core, **trunks) as switch,
-        sipp.called(folder, CALLED, called, driver),
-    ):
-        where = (switch.address, CALLER, caller, driver)
+    hold_s = 20
+    with sipp.between(folder / "memory", TRUNKS, core) as (switch, where):
         sipp.call(folder / "first", *where, calls=20, rate=20)
         time.sleep(2.0)
         empty = switch.rss_kib()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving import free_port, need
+from serving import CALLED, CALLER, Serving, free_port, need, other_core, serving
 
 SCENARIOS = Path(__file__).parent / "sipp"
 
@@ -57,6 +57,23 @@ def called(folder: Path, host: str, port: int, core: int) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+Where = tuple[str, str, int, int]
+"""The switch, and whence a calling SIPp calls it: host, port and core."""
+
+
+@contextlib.contextmanager
+def between(folder: Path, office: str, core: int) -> Iterator[tuple[Serving, Where]]:
+    """A switch of `office` on `core` whose trunk `caller` may call, and whose trunk `called` answers; what
+    drives it is on another core."""
+    caller, called_port, driver = free_port(CALLER), free_port(CALLED), other_core(core)
+    trunks = {"caller": f"{CALLER}:{caller}", "called": f"{CALLED}:{called_port}"}
+    with (
+        serving(folder, office, core, **trunks) as switch,
+        called(folder.parent, CALLED, called_port, driver),
+    ):
+        yield switch, (switch.address, CALLER, caller, driver)
 
 
 def call(

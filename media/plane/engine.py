@@ -76,7 +76,7 @@ from media.protocol import (
     StreamStats,
 )
 from media.wire.srtp import SrtpTable
-from media.wire.telephone_event import DigitReports, digit_of
+from media.wire.telephone_event import DigitReports
 
 PACKETS_PER_S_MAX = 500
 """What one stream may send us; G.711 in packets of 10 ms needs 100."""
@@ -546,16 +546,10 @@ class Engine:
         self._emit(ProgressHeard(stream.stream_id, what))
 
     def _on_sound_digits(self, reports: DigitReports) -> None:
-        for row, event, ended, duration in zip(
-            reports.stream.tolist(),
-            reports.event.tolist(),
-            reports.ended.tolist(),
-            reports.duration.tolist(),
-            strict=True,
-        ):
+        for row, digit, duration in reports.over():
             stream = self._rows[row]
-            if ended and stream is not None:
-                self._on_digit(stream, digit_of(event), duration / RATE_HZ, relayed=False)
+            if stream is not None:
+                self._on_digit(stream, digit, duration / RATE_HZ, relayed=False)
 
     def _on_event_digit(self, row: int, digit: str, duration: int) -> None:
         stream = self._rows[row]

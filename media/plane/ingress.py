@@ -423,12 +423,5 @@ class Ingress:
 
     def report(self, reports: telephone_event.DigitReports) -> None:
         """Pass on the digits that are over."""
-        for row, event, ended, duration in zip(
-            reports.stream.tolist(),
-            reports.event.tolist(),
-            reports.ended.tolist(),
-            reports.duration.tolist(),
-            strict=True,
-        ):
-            if ended:
-                self._digit_heard(row, telephone_event.digit_of(event), duration)
+        for row, digit, duration in reports.over():
+            self._digit_heard(row, digit, duration)

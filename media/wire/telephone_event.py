@@ -9,6 +9,7 @@ can say (section 2.5.1.3), and from senders that step the timestamp within one d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +115,14 @@ class DigitReports:
     """(M,) false: the digit has begun (for barge-in); true: it is over and `duration` is known."""
     duration: NDArray[np.int64]
     """(M,) timestamp units so far."""
+
+    def over(self) -> Iterator[tuple[int, str, int]]:
+        """Stream, digit and duration (timestamp units) of those that are over, in order."""
+        ended = self.ended.nonzero()[0]
+        events = map(digit_of, self.event[ended].tolist())
+        yield from zip(
+            self.stream[ended].tolist(), events, self.duration[ended].tolist(), strict=True
+        )
 
 
 class EventReceiver:

@@ -52,9 +52,9 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(answer, indent=2))
             return
-        from rich.console import Console
+        from softswitch.cli.tables import show
 
-        Console().print(_table(extension, answer))
+        show(_table(extension, answer))
 
 
 def _value(name: str, text: str) -> bool | None:
