@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from softswitch.errors import SoftswitchError
+from softswitch.transport.address import own_address
+
+if TYPE_CHECKING:
+    from softswitch.config import Office
 
 FILE_NAME = "office.toml"
 PHONES_MAX = 100
@@ -31,19 +34,60 @@ def register(app: typer.Typer) -> None:
         phones: Annotated[
             int, typer.Option(min=1, max=PHONES_MAX, help="How many extensions to make.")
         ] = 3,
-        port: Annotated[int, typer.Option(min=1, max=65535, help="The SIP port.")] = 5060,
+        port: Annotated[
+            int, typer.Option(min=1, max=65534, help="The SIP port; TLS takes the next one.")
+        ] = 5060,
     ) -> None:
         """Write DIR/office.toml with generated passwords and print what to enter in the phones."""
+        from softswitch.config import load_office
+
         host = own_address() if address == "auto" else address
         accounts = {str(_FIRST_NUMBER + index): new_password() for index in range(phones)}
         file = write_office(directory, office_text(host, port, domain, accounts))
+        office = load_office(file)
+        fingerprint = make_certificate(office)
         typer.echo(f"{file} is written. Start the exchange with: softswitch serve {file}\n")
         typer.echo("Enter in the phones:")
-        width = max(len(f"{host}:{port}"), 6)
-        typer.echo(f"  {'server':<{width}}  user  password")
-        for number, password in accounts.items():
-            typer.echo(f"  {_host_port(host, port):<{width}}  {number}  {password}")
-        typer.echo("\nThey call each other by these numbers; *43 is an echo test.")
+        for line in _phone_table(_host_port(host, port), accounts, office):
+            typer.echo(f"  {line}")
+        typer.echo("\nThey call each other by these numbers; *43 is an echo test, *97 the mailbox.")
+        typer.echo(
+            f"Encrypted signalling: {_host_port(host, port + 1)} over TLS. Certificate (SHA-256):"
+        )
+        typer.echo(f"  {fingerprint}")
+
+
+def _phone_table(server: str, accounts: dict[str, str], office: Office) -> list[str]:
+    pins = {
+        extension.number: extension.voicemail.pin
+        for extension in office.extensions
+        if extension.voicemail
+    }
+    rows = [("server", "user", "password", "mailbox PIN")]
+    rows += [
+        (server, number, password, pins.get(number, "")) for number, password in accounts.items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def make_certificate(office: Office) -> str:
+    """Make the certificate that `office` will show, where there is none yet.
+
+    Returns its SHA-256 fingerprint in hexadecimal, which people compare with what a phone shows.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    from softswitch.transport.listeners import own_certificate
+
+    office.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    certificate, _ = own_certificate(office)
+    made = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return made.fingerprint(SHA256()).hex(":").upper()
 
 
 def new_password(groups: int = 4) -> str:
@@ -55,31 +99,24 @@ def new_pin() -> str:
     return f"{secrets.randbelow(1_000_000):06d}"
 
 
-def own_address() -> str:
-    """The address that this machine uses towards the network; loopback if it has none. Nothing is
-    sent: connecting a UDP socket only asks the kernel for its route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
-
-
 def _host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def office_text(host: str, port: int, domain: str, accounts: dict[str, str]) -> str:
     """The text of an office with these extensions (number -> password)."""
-    at = _host_port(host, port)
+    at, tls = _host_port(host, port), _host_port(host, port + 1 if port else 0)
     extensions = "\n".join(
         f'[[extension]]\nnumber = "{number}"\nname = "Phone {number}"\npassword = "{password}"\n'
         f'permissions = ["internal"]\nvoicemail = {{ pin = "{new_pin()}" }}\n'
         for number, password in accounts.items()
     )
     return _TEXT.format(
-        domain=_quotable(domain), host=_quotable(host), at=_quotable(at), extensions=extensions
+        domain=_quotable(domain),
+        host=_quotable(host),
+        at=_quotable(at),
+        tls=_quotable(tls),
+        extensions=extensions,
     )
 
 
@@ -124,7 +161,7 @@ timezone = "UTC"
 country = "CN"                # how local numbers are completed
 
 [sip]
-listen = ["udp://{at}"]
+listen = ["udp://{at}", "tcp://{at}", "tls://{tls}"]
 
 [media]
 address = "{host}"            # where phones send their audio

@@ -124,7 +124,7 @@ def _no_password() -> str:
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Paths of certificate and key in `directory`, made there (self-signed, P-256) if missing.
 
-    `hosts` are the names and addresses that phones reach us by; the first is the subject. The key has
+    `hosts` are the names and addresses that phones reach us by; the first is the subject. Both have
     mode 0600. Raises `SoftswitchError` in one line.
     """
     certificate, key = directory / CERTIFICATE_NAME, directory / KEY_NAME
@@ -134,7 +134,7 @@ def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Pat
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(key, key_pem, 0o600)
-        _write(certificate, pem, 0o644)
+        _write(certificate, pem, 0o600)
     except OSError as error:
         raise SoftswitchError(f"{error.filename}: {error.strerror}") from None
     return certificate, key

@@ -12,6 +12,8 @@ from softswitch.transport.tcp import TcpTransport
 from softswitch.transport.udp import UdpTransport
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from softswitch.clock import Clock
     from softswitch.config import Listen, Office
     from softswitch.transport.credential import TlsIdentity
@@ -80,14 +82,11 @@ class _Listeners:
     def _tls_identity(self) -> TlsIdentity:
         """Read once, for all listeners; made on the first start where the office names none."""
         if self._identity is None:
-            from softswitch.transport.credential import TlsIdentity, ensure_certificate
+            from softswitch.transport.credential import TlsIdentity
 
             tls = self._office.tls
             try:
-                certificate, key = tls.certificate, tls.key
-                if certificate is None or key is None:
-                    directory = self._office.storage.directory / TLS_DIRECTORY
-                    certificate, key = ensure_certificate(directory, own_names(self._office))
+                certificate, key = own_certificate(self._office)
                 self._identity = TlsIdentity(
                     certificate,
                     key,
@@ -98,6 +97,15 @@ class _Listeners:
             except SoftswitchError as error:
                 raise ConfigError("tls", str(error), "PEM files of certificate and key") from None
         return self._identity
+
+
+def own_certificate(office: Office) -> tuple[Path, Path]:
+    """The certificate that `office` shows and its key: the files it names, or its own, made here if missing."""
+    from softswitch.transport.credential import ensure_certificate
+
+    if office.tls.certificate is not None and office.tls.key is not None:
+        return office.tls.certificate, office.tls.key
+    return ensure_certificate(office.storage.directory / TLS_DIRECTORY, own_names(office))
 
 
 def own_names(office: Office) -> list[str]:

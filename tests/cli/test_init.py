@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from typer.testing import CliRunner, Result
 
 from softswitch.cli.init import PHONES_MAX, new_password
@@ -36,13 +38,29 @@ def test_a_new_office_loads_is_private_and_says_what_to_enter(run: Run, tmp_path
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     office = load_office(file)
-    assert str(office.sip.listen[0]) == "udp://127.0.0.1:5070"
+    at = "127.0.0.1"
+    assert [*map(str, office.sip.listen)] == [
+        f"udp://{at}:5070",
+        f"tcp://{at}:5070",
+        f"tls://{at}:5071",
+    ]
     assert office.media.address == "127.0.0.1"
     for extension in office.extensions:
-        line = rf"127\.0\.0\.1:5070 +{extension.number} +{re.escape(extension.password)}"
-        assert re.search(line, done.output)
+        assert extension.voicemail is not None
+        secrets = rf"{re.escape(extension.password)} +{extension.voicemail.pin}"
+        assert re.search(rf"127\.0\.0\.1:5070 +{extension.number} +{secrets}", done.output)
         assert extension.permissions == ("internal",)
     assert f"softswitch serve {file}" in done.output
+
+
+def test_a_new_office_has_a_certificate_that_can_be_compared(run: Run, tmp_path: Path) -> None:
+    done = run("init", tmp_path / "office", "--address", "127.0.0.1")
+    storage = load_office(tmp_path / "office" / "office.toml").storage.directory
+    certificate = x509.load_pem_x509_certificate((storage / "tls" / "certificate.pem").read_bytes())
+    assert certificate.fingerprint(SHA256()).hex(":").upper() in done.output
+    assert "127.0.0.1:5061 over TLS" in done.output
+    assert [stat.S_IMODE(path.stat().st_mode) for path in storage.rglob("*.pem")] == [0o600, 0o600]
+    assert stat.S_IMODE(storage.stat().st_mode) == 0o700
 
 
 def test_no_two_offices_have_a_secret_in_common(run: Run, tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_the_first_start_makes_a_certificate_that_stays(tmp_path: Path) -> None:
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["office.example"]
     assert {str(a) for a in names.get_values_for_type(x509.IPAddress)} == {"192.0.2.1", "::1"}
-    assert key.stat().st_mode & 0o777 == 0o600
+    assert [file.stat().st_mode & 0o777 for file in (certificate, key)] == [0o600, 0o600]
     assert directory.stat().st_mode & 0o777 == 0o700
     before = certificate.read_bytes()
     assert ensure_certificate(directory, ["else.example"]) == (certificate, key)
