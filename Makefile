@@ -61,9 +61,10 @@ ratio: setup
 	$(BIN)/python bench/ratio.py
 
 # Everything, and a report that compares it with the last run. TARGET=sip:host:port DIAL=number runs the
-# scenarios against any other server; ONLY=load,scenarios/set-up is a part.
+# scenarios against any other server; ONLY=load,scenarios/set-up is a part; QUICK=1 is all of it in little.
 bench: setup
-	$(BIN)/python -m bench --html bench/out/bench.html $(if $(ONLY),--only $(ONLY)) $(if $(TARGET),--target $(TARGET) --dial "$(DIAL)",--save)
+	$(BIN)/python -m bench --html bench/out/bench.html $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(QUICK),--quick,$(if $(TARGET),,--save)) $(if $(TARGET),--target $(TARGET) --dial "$(DIAL)")
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,68 +1,102 @@
 """The bench: all programs and scenarios, one report that compares this run with the last one.
 
     make bench                                   # everything; figures.json and RESULTS.md are renewed
+    make bench QUICK=1                           # everything in little: whether all of it goes; nothing is kept
     make bench TARGET=sip:192.0.2.7 DIAL=600     # the scenarios against any server
     python -m bench --only load,scenarios/set-up # a part; --list tells what there is
     python -m bench --compare before.json after.json
 
-Without --save nothing is kept, and the comparison is with what was. --write keeps a run in a file of
-its own, --against compares with such a file. Regressions are named first; --strict makes them an error.
+Each program has a limit of time, and one that fails does not end the rest; what has failed is told at the end
+and makes the exit status 1. Without --save nothing is kept, and the comparison is with what was. --write keeps
+a run in a file of its own, --against compares with such a file. Regressions are named first; --strict makes
+them an error.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import comparison, figures, runs, scenarios
+from bench.programs import PROGRAMS, carry_out
 from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan, local_host, parse_accounts, parse_target
+from softswitch.load.result import Result
 
-PROGRAMS = {
-    "acd": "the call distributor, alone",
-    "api": "the HTTP API",
-    "callgen": "the whole exchange, calls by a C program",
-    "digits_heard": "in-band digits, alone",
-    "failover": "from one trunk to the next",
-    "load": "the load lab's own generator",
-    "media_plane": "the media worker, alone",
-    "overload": "calls and strangers in a crowd",
-    "registrations": "ten thousand phones",
-    "sip_calls": "CPU and memory of calls, driven by SIPp",
-    "store": "the database",
-}
 SCENARIOS = "scenarios"
+SCENARIO_LIMIT_S = 180.0
 
 
-def programs(wanted: list[str]) -> runs.Run:
-    """Run the programs; what each has shown."""
-    found: runs.Run = {}
-    with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as folder:
-        file = Path(folder) / "shown"
-        for name in wanted:
-            print(f"== {name}: {PROGRAMS[name]}", flush=True)
-            file.write_text("")
-            command = [sys.executable, str(figures.ROOT / "bench" / f"{name}.py")]
-            environment = {**os.environ, figures.SHOWN: str(file)}
-            done = subprocess.run(command, env=environment, check=False, cwd=figures.ROOT)
-            if done.returncode:
-                print(f"bench: {name} has failed ({done.returncode})", file=sys.stderr)
-            shown = [json.loads(line) for line in file.read_text().splitlines()]
-            if shown:
-                found[name] = {entry["name"]: entry for entry in shown}
-    return found
+@dataclass(slots=True)
+class Session:
+    """What has been measured so far, how long each part took, and what has failed; `after` hears of each
+    part that is over."""
+
+    after: Callable[[], None] = lambda: None
+    found: runs.Run = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    began: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M"))
+
+    def program(self, name: str, folder: Path, *, quick: bool) -> None:
+        """Run one program."""
+        print(f"== {name}: {PROGRAMS[name].about}", flush=True)
+        outcome = carry_out(PROGRAMS[name], folder, quick=quick)
+        if outcome.entries:
+            self.found[name] = outcome.entries
+        self._over(name, outcome.took_s, outcome.problem)
+
+    def scenario(self, title: str, measure: Callable[[], Awaitable[Result]], told: Any) -> None:
+        """Run one scenario; `told` makes figures of its result."""
+        began_s = time.monotonic()
+        problem = ""
+
+        async def bounded() -> Result:
+            async with asyncio.timeout(SCENARIO_LIMIT_S):
+                return await measure()
+
+        try:
+            measured = list(told(asyncio.run(bounded())))
+            figures.show(measured)
+            entries = self.found.setdefault(SCENARIOS, {})
+            entries.update({figure.name: figures.entry(figure) for figure in measured})
+        except TimeoutError:
+            problem = f"not over after {SCENARIO_LIMIT_S:.0f} s"
+        except Exception as error:  # of one server: the others have their turn
+            problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+        self._over(f"{SCENARIOS}/{title}", time.monotonic() - began_s, problem)
+
+    def _over(self, name: str, took_s: float, problem: str) -> None:
+        part = name.partition("/")[0]
+        self.took_s[part] = self.took_s.get(part, 0.0) + took_s
+        if problem:
+            self.failed[name] = problem
+            print(f"bench: {name} has failed: {problem}", file=sys.stderr, flush=True)
+        elif part == name:
+            print(f"-- {name}: {took_s:.0f} s", flush=True)
+        self.after()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """As `runs.ABOUT` of a file."""
+        return {
+            "machine": figures.machine(),
+            "commit": figures.commit(),
+            "began": self.began,
+            "took_s": {name: round(took_s, 1) for name, took_s in self.took_s.items()},
+            "failed": self.failed,
+        }
 
 
-def own_scenarios(only: str, targets: list[str], seconds: float) -> dict[str, runs.Entry]:
+def own_scenarios(session: Session, only: str, targets: list[str], seconds: float) -> None:
     """The scenarios against the servers that we start."""
-    found: dict[str, runs.Entry] = {}
     lacking = {target: scenarios.unavailable(target) for target in targets}
     for target, what in lacking.items():
         if what:
@@ -71,25 +105,23 @@ def own_scenarios(only: str, targets: list[str], seconds: float) -> dict[str, ru
         for target in targets:
             if not work.name.startswith(only) or target not in work.targets or lacking[target]:
                 continue
-            result = asyncio.run(scenarios.measure(work, target))
-            found |= keep(list(scenarios.told(work, scenarios.NAMES[target], result)))
-    return found
+            name = scenarios.NAMES[target]
+            session.scenario(
+                f"{work.name}, {name}",
+                lambda work=work, target=target: scenarios.measure(work, target),  # type: ignore[misc]
+                lambda result, work=work, name=name: scenarios.told(work, name, result),
+            )
 
 
-def other_scenarios(only: str, other: Plan, name: str, seconds: float) -> dict[str, runs.Entry]:
+def other_scenarios(session: Session, only: str, other: Plan, name: str, seconds: float) -> None:
     """Those that any server can take which answers a number, against one that runs already."""
-    found: dict[str, runs.Entry] = {}
     for work in scenarios.programme(seconds):
         if work.any_number and work.name.startswith(only):
-            result = asyncio.run(scenarios.measure_other(work, other))
-            found |= keep(list(scenarios.told(work, name, result)))
-    return found
-
-
-def keep(measured: list[figures.Figure]) -> dict[str, runs.Entry]:
-    """Show figures and make entries of them."""
-    figures.show(measured)
-    return {figure.name: figures.entry(figure) for figure in measured}
+            session.scenario(
+                f"{work.name}, {name}",
+                lambda work=work: scenarios.measure_other(work, other),  # type: ignore[misc]
+                lambda result, work=work: scenarios.told(work, name, result),
+            )
 
 
 def other_plan(chosen: argparse.Namespace) -> Plan:
@@ -124,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pid", type=int, action="append", default=[], help="its processes")
     made.add_argument("--seconds", type=float, default=8.0, help="of scenarios that last")
     made.add_argument("--save", action="store_true", help="keep all, and write RESULTS.md")
+    made.add_argument("--quick", action="store_true", help="in little: whether all of it goes")
     made.add_argument("--write", type=Path, help="keep this run in a file of its own")
     made.add_argument("--against", type=Path, default=figures.KEPT, help="compare with this run")
     made.add_argument(
@@ -138,24 +171,45 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def measured(chosen: argparse.Namespace) -> runs.Run:
-    """Run what was asked for."""
+def carry_out_all(chosen: argparse.Namespace, session: Session) -> None:
+    """Run what was asked for. Raises `SoftswitchError` for what there is not."""
+    seconds = 2.0 if chosen.quick else chosen.seconds
     if chosen.target:
         only = chosen.only.removeprefix(SCENARIOS).removeprefix("/")
-        other = other_plan(chosen)
-        return {SCENARIOS: other_scenarios(only, other, chosen.target, chosen.seconds)}
+        other_scenarios(session, only, other_plan(chosen), chosen.target, seconds)
+        return
     wanted = [part for part in chosen.only.split(",") if part] or [*PROGRAMS, SCENARIOS]
     unknown = [part for part in wanted if part.partition("/")[0] not in (*PROGRAMS, SCENARIOS)]
     if unknown:
         raise SoftswitchError(f"--only: no {', '.join(unknown)}; --list tells what there is")
-    found = programs([part for part in wanted if part in PROGRAMS])
-    for part in wanted:
-        if part.partition("/")[0] == SCENARIOS:
-            entries = own_scenarios(
-                part.partition("/")[2], chosen.targets.split(","), chosen.seconds
-            )
-            found.setdefault(SCENARIOS, {}).update(entries)
-    return found
+    with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as folder:
+        for part in wanted:
+            if part in PROGRAMS:
+                session.program(part, Path(folder), quick=chosen.quick)
+            else:
+                only = part.partition("/")[2]
+                own_scenarios(session, only, chosen.targets.split(","), seconds)
+
+
+def keep(chosen: argparse.Namespace, session: Session, before: runs.Run) -> None:
+    """Keep what has been measured, after each part: a run that is broken off has not been for nothing."""
+    if chosen.write:
+        runs.write(chosen.write, session.found, session.about)
+    if not chosen.save or chosen.target:
+        return
+    about = runs.read_about(figures.KEPT)
+    if not chosen.only:
+        about = session.about
+    # Of what was measured whole and well nothing older stays.
+    whole = [
+        part
+        for part in session.found
+        if not chosen.only
+        and not any(name.partition("/")[0] == part for name in session.failed)
+        and part != SCENARIOS
+    ]
+    runs.write(figures.KEPT, runs.merged(before, session.found, whole), about)
+    figures.write()
 
 
 def report(chosen: argparse.Namespace, changes: list[runs.Change]) -> None:
@@ -177,27 +231,43 @@ def report(chosen: argparse.Namespace, changes: list[runs.Change]) -> None:
 def main() -> None:
     chosen = parser().parse_args()
     if chosen.list:
-        for name, words in PROGRAMS.items():
-            print(f"{name:24} {words}")
+        for name, program in PROGRAMS.items():
+            print(f"{name:24} {program.about}")
         for work in scenarios.programme(1.0):
             print(f"{SCENARIOS + '/' + work.name:24} {work.title}: {', '.join(work.targets)}")
         return
+    if chosen.quick and chosen.save:
+        sys.exit("bench: figures of --quick are worth nothing: they are not kept by --save")
     if chosen.compare:
         old, new = (runs.read(path) for path in chosen.compare)
-    else:
-        try:
-            old, new = runs.read(chosen.against), measured(chosen)
-        except SoftswitchError as error:
-            sys.exit(f"bench: {error}")
-    changes = compared(old, new, chosen)
+        changes = compared(old, new, chosen)
+        report(chosen, changes)
+        sys.exit(chosen.strict and any(change.regression for change in changes))
+    old, before = runs.read(chosen.against), runs.read(figures.KEPT)
+    session = Session()
+    session.after = lambda: keep(chosen, session, before)
+    try:
+        carry_out_all(chosen, session)
+    except SoftswitchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        session.failed["the rest"] = "broken off"
+    changes = compared(old, session.found, chosen)
     report(chosen, changes)
-    if chosen.write:
-        runs.write(chosen.write, new)
-    if chosen.save and not chosen.target and not chosen.compare:
-        runs.write(figures.KEPT, runs.merged(runs.read(figures.KEPT), new))
-        figures.write()
+    ending(chosen, session)
+    worse = chosen.strict and any(change.regression for change in changes)
+    sys.exit(bool(worse or session.failed))
+
+
+def ending(chosen: argparse.Namespace, session: Session) -> None:
+    """How long it took, what has failed, what was written: the last lines, which are read."""
+    took_s = session.took_s
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in took_s.items())
+    print(f"took {sum(took_s.values()) / 60:.1f} minutes (seconds: {parts})")
+    for name, why in session.failed.items():
+        print(f"  FAILED {name}: {why}")
+    if chosen.save and not chosen.target:
         print(f"written: {figures.KEPT}, {figures.RESULTS}")
-    sys.exit(chosen.strict and any(change.regression for change in changes))
 
 
 def compared(old: runs.Run, new: runs.Run, chosen: Any) -> list[runs.Change]:

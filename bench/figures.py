@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "bench" / "figures.json"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 SHORTFALLS = ROOT / "bench" / "shortfalls.md"
+_SOURCES = ("softswitch", "media", "routing", "bench/*.py")
 SHOWN = "SOFTSWITCH_BENCH_SHOWN"
 """The variable that names a file in which `show` leaves its figures for `python -m bench`."""
 
@@ -83,7 +84,7 @@ def write() -> None:
         "the load lab against several servers, generator and server on the same two cores: CPU a call can",
         "be compared, times only where both are far from full.",
         "",
-        f"- machine: {machine()}",
+        *_about(kept.pop("about", {})),
         "",
     ]
     names = {field.name for field in fields(Figure)}
@@ -96,6 +97,22 @@ def write() -> None:
             lines.append("| " + " | ".join([*figure.cells(), at]) + " |")
         lines.append("")
     RESULTS.write_text("\n".join(lines) + "\n" + SHORTFALLS.read_text())
+
+
+def _about(run: dict[str, Any]) -> list[str]:
+    """The last whole run, in a few lines; figures of other commits have been measured by themselves."""
+    if not run:
+        return [f"- machine: {machine()}"]
+    took_s = run["took_s"]
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took_s.items())
+    failed = "; ".join(f"{name}: {why}" for name, why in run["failed"].items())
+    return [
+        f"- machine: {run['machine']}",
+        f"- last whole run: commit {run['commit']}, {run['began']}, {sum(took_s.values()) / 60:.1f} minutes "
+        f"({parts})",
+        f"- failed in it: {failed or 'nothing'}",
+        "- what bears another commit was measured by its program alone, at that commit",
+    ]
 
 
 def machine() -> str:
@@ -119,7 +136,7 @@ def commit() -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "softswitch", "media")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *_SOURCES)
     return git("rev-parse", "--short", "HEAD") + (" with local changes" if changed else "")
 
 

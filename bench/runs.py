@@ -12,7 +12,9 @@ from typing import Any
 Entry = dict[str, Any]
 """A `Figure` as a dict, and the `commit` and `date` at which it was measured."""
 Run = dict[str, dict[str, Entry]]
-"""Entries by bench and name: the form of `figures.json`."""
+"""Entries by bench and name: the form of `figures.json`, but for what is said about the run."""
+ABOUT = "about"
+"""The key of a file under which is said of the last whole run: machine, commit, when, how long, what failed."""
 
 NOISE = 0.2
 """A change of less is none: the machine is shared."""
@@ -78,12 +80,22 @@ def _change(bench: str, name: str, old: Entry | None, new: Entry, noise: float) 
 def read(path: Path) -> Run:
     """A run from a file; nothing where there is none."""
     found: Run = json.loads(path.read_text()) if path.exists() else {}
+    found.pop(ABOUT, None)
     return found
 
 
-def write(path: Path, run: Run) -> None:
+def read_about(path: Path) -> dict[str, Any]:
+    """What a file says about its last whole run; nothing where it says nothing."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    about: dict[str, Any] = found.get(ABOUT, {})
+    return about
+
+
+def write(path: Path, run: Run, about: Mapping[str, Any]) -> None:
     """A run to a file."""
-    path.write_text(json.dumps(run, indent=1) + "\n")
+    kept = {ABOUT: dict(about), **run} if about else dict(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def merged(old: Run, new: Run, whole: Iterable[str] = ()) -> Run:

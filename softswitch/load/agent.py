@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from softswitch.load.ladder import Ladders
 from softswitch.load.leg import Leg
@@ -38,11 +39,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """How an incoming call is taken: by whom (an identity of the sound), whom he expects, and how."""
+    """How an incoming call is taken: by whom (an identity of the sound), whom he expects, and how; `then`
+    goes on with it."""
 
     identity: int
     expects: int
     behaviour: Behaviour
+    then: Callable[[Leg], Coroutine[Any, Any, None]] | None = None
 
 
 class LoadAgent(UserAgent):
@@ -273,3 +276,5 @@ class LoadAgent(UserAgent):
         if self._on_leg is not None:
             self._on_leg(leg)
         self._behave(leg, reception.behaviour)
+        if reception.then is not None:
+            self._keep(reception.then(leg))

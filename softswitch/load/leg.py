@@ -78,7 +78,7 @@ class Leg(PhoneCall):
     async def hears(self, timeout_s: float = 5.0) -> bool:
         """Wait until the party that is to be heard has been heard; False when it has not."""
         return await self._wait(
-            lambda: self.stream is not None and self.stream.heard_expected() > 2, timeout_s
+            lambda: self.stream is not None and self.stream.hears_expected(), timeout_s
         )
 
     async def hears_anything(self, timeout_s: float = 5.0) -> bool:

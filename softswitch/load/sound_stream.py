@@ -65,6 +65,14 @@ class SoundStream:
         """How often the expected party has been heard so far, in packets or in stretches of sound."""
         return int(self._plane.book.expected[self._slot]) if self._plane is not None else 0
 
+    def hears_expected(self, before: int = 0) -> bool:
+        """Whether the expected party is heard for sure, since `heard_expected` was `before`: some packets
+        with a note, or one stretch of sound, which is two seconds of him."""
+        if self._plane is None:
+            return False
+        new = self.heard_expected() - before
+        return new > 2 or (new > 0 and not self._plane.book.stamped[self._slot])
+
     def received(self) -> int:
         """Audio packets received so far."""
         if self._plane is None:

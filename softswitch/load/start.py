@@ -37,6 +37,8 @@ from softswitch.load.verdict import Limits
 ITSELF = "self"
 _DIALLING = ("uac", "uac-uas", "conference", "ivr", "queue")
 """Scenarios that call one number or the next callee."""
+_HEARING = ("conference", "ivr", "queue", "transfer")
+"""Scenarios that go on when somebody is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,10 @@ class Wish:
                 "dial",
                 f"whom shall {self.plan.scenario} call at {self.target}?",
                 "--dial NUMBER, or --callees 1051-1100:secret (telephones of ours that register)",
+            )
+        if self.plan.scenario in _HEARING and not self.plan.media:
+            raise ConfigError(
+                "media", f"{self.plan.scenario} goes by what is heard", "no --no-media here"
             )
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)

@@ -1,19 +1,24 @@
 """A call centre: customers with patience call a queue, agents log in, answer, talk and wrap up.
 
 Agents are the `--callees`; each dials `login` (by default *22; `login=` for none). Customers wait as
-long as `--patience` says for an agent to be heard, the agent hangs up after `--hold`.
+long as `--patience` says for an agent to be heard. `--hold` is how long they talk, counted from when the agent
+hears his customer: many queues tell him something before, and who hangs up in it has not served anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from softswitch.load.agent import Account, Reception
 from softswitch.load.lab import Caller, Lab
+from softswitch.load.leg import CallCutOff, Leg
 from softswitch.load.verdict import agent_identity
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.phone_call import CallNotAnswered
 from softswitch.sip.message import SipRequest
+
+_CONNECT_S = 15.0
 
 
 async def prepare(lab: Lab) -> None:
@@ -36,14 +41,27 @@ async def prepare(lab: Lab) -> None:
             return None
         talk_s = max(0.5, lab.hold.draw(lab.rng))
         answer_s = lab.answer_after.draw(lab.rng)
-        behaviour = Behaviour(ring_s=answer_s, hang_up_after_s=talk_s)
-        return Reception(agent_identity(lab.index * 10_000 + place + 1), 0, behaviour)
+        identity = agent_identity(lab.index * 10_000 + place + 1)
+        return Reception(
+            identity, 0, Behaviour(ring_s=answer_s), lambda leg: _serve(lab, leg, talk_s)
+        )
 
     lab.board.special = receive
     code = lab.plan.option("login", "*22")
     if code:
         slots = asyncio.Semaphore(10)
         await asyncio.gather(*(_log_in(lab, account, code, slots) for account in agents))
+
+
+async def _serve(lab: Lab, leg: Leg, talk_s: float) -> None:
+    """An agent with a customer; a telephone that stays silent is hung up."""
+    with contextlib.suppress(CallNotAnswered, CallCutOff):
+        await leg.answered()
+        if await leg.hears(_CONNECT_S):
+            await leg.talk(talk_s)
+        elif leg.end is None:
+            lab.meter.count("agents_without_customer", lab.at_s())
+        leg.hang_up()
 
 
 async def _log_in(lab: Lab, account: Account, code: str, slots: asyncio.Semaphore) -> None:

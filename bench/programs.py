@@ -1,0 +1,118 @@
+"""The programs of the bench, each in a process of its own, with a limit of time: one that fails or hangs
+ends, with all that it has started, and the next one has its turn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import figures, runs
+from bench.peers import family
+
+GRACE_S = 20.0
+"""A program that is asked to end may put its house in order for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`bench/NAME.py`: `options` in a run of everything, `quick` in one that only shows that all goes;
+    `limit_s` is three times and more what it needs."""
+
+    name: str
+    about: str
+    limit_s: float
+    options: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("acd", "the call distributor, alone", 300,
+                quick=("--agents", "500", "--queues", "50", "--contacts", "5000", "--events", "2000")),
+        Program("api", "the HTTP API", 240, quick=("--seconds", "3")),
+        Program("callgen", "the whole exchange, calls by a C program", 900,
+                quick=("--only", "relay100", "--seconds", "2")),
+        Program("digits_heard", "in-band digits, alone", 180),
+        Program("failover", "from one trunk to the next", 240, ("--calls", "10"), ("--calls", "2")),
+        Program("load", "the load lab's own generator", 300, quick=("--seconds", "3")),
+        Program("media_plane", "the media worker, alone", 420,
+                quick=("--only", "relay", "--seconds", "2")),
+        Program("overload", "calls and strangers in a crowd", 600,
+                quick=("--rates", "200", "--seconds", "4", "--flood-seconds", "6")),
+        Program("registrations", "ten thousand phones", 300,
+                quick=("--phones", "500", "--seconds", "6")),
+        Program("sip_calls", "CPU and memory of calls, driven by SIPp", 240,
+                quick=("--calls", "400", "--up", "50")),
+        Program("store", "the database", 900,
+                quick=("--contacts", "100000", "--customers", "10000")),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a program has shown, how long it took, and "" or why it did not come to its end."""
+
+    entries: dict[str, runs.Entry]
+    took_s: float
+    problem: str = ""
+
+
+def carry_out(program: Program, folder: Path, *, quick: bool = False) -> Outcome:
+    """Run it; what it showed before it failed counts."""
+    file = folder / f"{program.name}.shown"
+    file.touch()
+    command = [sys.executable, str(figures.ROOT / "bench" / f"{program.name}.py")]
+    command += program.quick if quick else program.options
+    began_s = time.monotonic()
+    child = subprocess.Popen(
+        command,
+        env={**os.environ, figures.SHOWN: str(file)},
+        cwd=figures.ROOT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    problem = ""
+    try:
+        if child.wait(program.limit_s):
+            problem = f"ended with {child.returncode}"
+    except subprocess.TimeoutExpired:
+        problem = f"not over after {program.limit_s:.0f} s"
+    finally:
+        end(child)
+    took_s = time.monotonic() - began_s
+    shown = [json.loads(line) for line in file.read_text().splitlines()]
+    if not shown and not problem:
+        problem = "showed no figure"
+    return Outcome({entry["name"]: entry for entry in shown}, took_s, problem)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a program that still runs as Ctrl-C would; then, by force, whatever of it is left."""
+    if child.poll() is not None:
+        return
+    started = {pid: _born(pid) for pid in family(child.pid)}
+    child.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_S)
+    for pid, born in started.items():
+        if born and _born(pid) == born:  # no other has got its number meanwhile
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    child.wait()
+
+
+def _born(pid: int) -> str:
+    """When a process was started (proc_pid_stat(5), field 22), "" for none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
