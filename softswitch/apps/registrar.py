@@ -23,6 +23,7 @@ from softswitch.sip.registration import (
     RegistrationInput,
     RegistrationPolicy,
     Unbound,
+    UnboundBecause,
 )
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Registrar:
     def _perform(
         self, effects: Iterable[RegistrationEffect], now_s: float, handle: int | None
     ) -> None:
+        left: Binding | None = None
         for effect in effects:
             match effect:
                 case Answer():
@@ -149,10 +151,14 @@ class Registrar:
                             now_s=now_s,
                         )
                 case Bound():
+                    if left is not None and left.flow != effect.binding.flow:
+                        self._stack.peer_moved(left.flow, effect.binding.flow)
+                    left = None
                     _log.info("%s registered at %s", effect.aor, effect.binding.contact)
                     self._care.watch(effect.aor, effect.binding)
                     self._tell(effect.aor, True)
                 case Unbound():
+                    left = effect.binding if effect.because is UnboundBecause.REPLACED else None
                     _log.info("%s is gone: %s", effect.aor, effect.because.value)
                     self._care.forget(effect.aor, effect.binding)
                     self._tell(effect.aor, bool(self.endpoints(effect.aor)))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from softswitch.load.ladder import Ladders
 from softswitch.load.leg import Leg
+from softswitch.load.network import FaultyTransport
 from softswitch.load.sound import SoundPlane
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.datagram import Address, PhoneNetwork
@@ -21,6 +24,9 @@ from softswitch.sip.stack import Credentials, StackConfig
 from softswitch.sip.uri import NameAddr, write_host
 
 _LIMIT = 200_000
+_AT_ONCE = 50
+NOTICED_S = 1.0
+"""So long after a NAT has forgotten them telephones register anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,15 @@ class LoadAgent(UserAgent):
         self._plane = sound_plane
         self._receive = receive
         self._registrations: dict[str, tuple[str, int]] = {}
+        self._registered: dict[str, tuple[Account, int, float]] = {}
         self._on_leg = on_leg
         self._on_state = on_state
+
+    async def open(self) -> None:
+        """Bind the socket."""
+        await super().open()
+        if isinstance(self._transport, FaultyTransport):
+            self._transport.on_rebind = lambda: self._keep(self._come_back())
 
     # -- calls -------------------------------------------------------------------------------------
 
@@ -182,7 +195,46 @@ class LoadAgent(UserAgent):
         response = await self._answer_to_request(handle)
         # A challenge that was answered has used more numbers.
         self._registrations[account.number] = (call_id, max(cseq + 1, response.cseq.number))
+        if response.status == 200 and expires_s:
+            self._registered[account.number] = (account, expires_s, self.now_s())
+        else:
+            self._registered.pop(account.number, None)
         return response
+
+    async def leave(self, timeout_s: float = 2.0) -> None:
+        """Take all registrations back, as far as that goes in a short time: nobody shall be rung for hours at
+        a port that nobody listens at."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+        accounts = [account for account, _, _ in self._registered.values()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(self._try_to_register(one, 0, slots) for one in accounts))
+
+    async def _come_back(self) -> None:
+        """As telephones do that keep asking where they are seen (RFC 5626 4.4.2): they register from there."""
+        await asyncio.sleep(NOTICED_S)
+        slots = asyncio.Semaphore(_AT_ONCE)
+        again = list(self._registered.values())
+        await asyncio.gather(
+            *(self._try_to_register(a, expires_s, slots) for a, expires_s, _ in again)
+        )
+
+    async def _try_to_register(
+        self, account: Account, expires_s: int, slots: asyncio.Semaphore
+    ) -> None:
+        async with slots:
+            with contextlib.suppress(SimulationError):
+                await self.register(account, expires_s)
+
+    def out_of_reach(self, leg: Leg) -> bool:
+        """Whether our NAT has forgotten us since we last said anything that tells where the leg is now: then
+        nobody could have reached it."""
+        transport = self._transport
+        if not isinstance(transport, FaultyTransport) or not transport.rebindings:
+            return False
+        _, _, registered_s = self._registered.get(leg.number, (None, 0, -math.inf))
+        said_s = max(self.ladders.last_out_s(leg.call_id), registered_s)
+        return said_s < transport.rebound_at_s
 
     async def probe(self, leg: Leg, instead: dict[str, object] | None = None) -> int:
         """Say BYE again in a dialog that is over: 481 from everybody who has forgotten it. 0: none.

@@ -82,8 +82,12 @@ class Judge:
         found = []
         for leg in pair.taken:
             if leg.end is None:
-                detail = f"the callee's leg was still up after {limit_s:g} s"
-                found.append(Finding("dialog leak", detail))
+                if leg.out_of_reach:
+                    detail = "its NAT had forgotten the callee, who has said nothing since"
+                    found.append(Finding("unreachable", detail))
+                else:
+                    detail = f"the callee's leg was still up after {limit_s:g} s"
+                    found.append(Finding("dialog leak", detail))
                 leg.hang_up()
         return found
 
@@ -132,7 +136,7 @@ class Judge:
                 talk_s=legs[0].times["ended"] - legs[0].times["up"],
             )
         tolerated = set(caller.tolerates)
-        if any(finding.code == "dialog leak" for finding in found):
+        if any(finding.code in ("dialog leak", "unreachable") for finding in found):
             tolerated.add("cut")  # who is left alone hears nothing: once is enough
         found = [finding for finding in found if finding.code not in tolerated]
         self._meter.faults(found, f"call {pair.number}")

@@ -147,6 +147,7 @@ class Lab:
         for task in self.extra:
             task.cancel()
         await asyncio.gather(*self.extra, return_exceptions=True)
+        await self.phones.leave()
         for close in self.on_close:
             close()
         if self.sound is not None:

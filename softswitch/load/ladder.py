@@ -3,6 +3,7 @@ retransmissions, and how long a BYE took. Reads two header lines of each message
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -94,6 +95,13 @@ class Ladders:
             {"at_ms": round(1000 * (at_s - first_s), 1), "way": way, "line": line}
             for at_s, way, line, _ in entry.messages
         ]
+
+    def last_out_s(self, call_id: str) -> float:
+        """When we have last said something in a call; minus infinity for never."""
+        entry = self._calls.get(call_id.encode("utf-8", "surrogateescape"))
+        if entry is None:
+            return -math.inf
+        return max((said[0] for said in entry.messages if said[1] == "out"), default=-math.inf)
 
     def unanswered_byes(self, now_s: float) -> list[float]:
         """Seconds for which each BYE without an answer has waited."""

@@ -97,6 +97,11 @@ class Leg(PhoneCall):
         return True
 
     @property
+    def out_of_reach(self) -> bool:
+        """See `LoadAgent.out_of_reach`."""
+        return self._load_agent.out_of_reach(self)
+
+    @property
     def facts(self) -> StreamFacts | None:
         """What is known of the sound, once the call has ended."""
         return self.stream.facts if self.stream is not None else None

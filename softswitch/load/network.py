@@ -69,6 +69,9 @@ class FaultyTransport:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.rebindings = 0
+        self.rebound_at_s = 0.0
+        """When the NAT forgot us last, on the loop's clock."""
+        self.on_rebind: Callable[[], None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -96,6 +99,8 @@ class FaultyTransport:
         self._inner.start(self._come, self._unreachable)
         old.close()
         self.rebindings += 1
+        self.rebound_at_s = self._loop.time()
+        self.on_rebind()
         self._wait_to_rebind()
 
     def send(self, data: bytes, flow: Flow) -> None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from softswitch.load.kernel_drops import Drops
 from softswitch.load.measure import Meter
 from softswitch.load.plan import Plan
 from softswitch.load.verdict import CODES, name, swapped
@@ -53,9 +54,17 @@ class Result:
         return {key: getattr(self, key) for key in self.__dataclass_fields__}
 
 
-def summarise(plan: Plan, meter: Meter, began: float, used: dict[str, float]) -> Result:
-    """Put a run into figures and words."""
-    figures = _figures(plan, meter, used)
+def summarise(
+    plan: Plan, meter: Meter, began: float, used: dict[str, float], drops: Drops | None = None
+) -> Result:
+    """Put a run into figures and words; `used` is what the target's processes used, `drops` what the kernel
+    threw away."""
+    drops = drops if drops is not None else Drops()
+    figures = _figures(plan, meter, used) | {
+        "dropped_at_target": drops.target,
+        "dropped_at_generator": drops.generator,
+        "dropped_on_machine": drops.machine,
+    }
     return Result(
         scenario=plan.scenario,
         target=f"{plan.target[0]}:{plan.target[1]}",
@@ -66,7 +75,7 @@ def summarise(plan: Plan, meter: Meter, began: float, used: dict[str, float]) ->
         causes=dict(meter.causes.most_common()),
         ladders=meter.ladders,
         seconds=[_second(second) for _, second in sorted(meter.seconds.items())],
-        notes=_notes(plan, meter, figures),
+        notes=[*_notes(plan, meter, figures), *_drop_notes(drops)],
         plan=_plan(plan),
     )
 
@@ -141,6 +150,11 @@ def saturation(figures: dict[str, float]) -> str:
         reasons.append(f"sound was sent {figures['pacer_late_p99_ms']:.0f} ms late (99 %)")
     if figures["frames_skipped"]:
         reasons.append(f"{figures['frames_skipped']:.0f} frames could not be sent in time")
+    dropped = figures.get("dropped_at_generator", 0.0)
+    if dropped:
+        reasons.append(
+            f"{dropped:.0f} datagrams that had come were dropped at its own full sockets"
+        )
     if figures["cpu_peak"] > CPU_MAX and reasons:
         reasons.append(f"a process used {figures['cpu_peak']:.0%} of its core")
     return "; ".join(reasons)
@@ -174,6 +188,25 @@ def _notes(plan: Plan, meter: Meter, figures: dict[str, float]) -> list[str]:
     heard = figures["packets_received"]
     if heard and figures["packets_stamped"] < 0.5 * heard:
         notes.append("the path decodes sound: parties and delay were found by listening")
+    return notes
+
+
+def _drop_notes(drops: Drops) -> list[str]:
+    """Where the kernel threw datagrams away, which have not been lost on the way."""
+    notes = []
+    if drops.target:
+        ports = sorted(drops.ports.items(), key=lambda item: -item[1])[:3]
+        where = ", ".join(f"port {port}: {many}" for port, many in ports)
+        notes.append(
+            f"{drops.target} datagrams had arrived and were dropped at the target's own sockets, whose "
+            f"buffers were full ({where})"
+        )
+    unknown = drops.machine - drops.target - drops.generator
+    if unknown > 0:
+        notes.append(
+            f"{unknown} datagrams were dropped at full sockets of this machine that are neither ours nor of "
+            "--pid"
+        )
     return notes
 
 
@@ -220,10 +253,11 @@ def known_figures() -> set[str]:
         "options_unanswered",
         "probed",
         "rebindings",
+        "agents_without_customer",
     }
     own |= {f"digits_{by}" for by in ("rfc4733", "info", "inband")}
     used = dict.fromkeys(("cpu_s", "rss_kb_max", "rss_kb_last", "rss_kb_first"), 1.0)
-    return own | set(_figures(_ANY_PLAN, _full_meter(), used))
+    return own | set(summarise(_ANY_PLAN, _full_meter(), 0.0, used).figures)
 
 
 _ANY_PLAN = Plan(scenario="any", target=("127.0.0.1", 5060))

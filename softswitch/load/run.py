@@ -13,6 +13,7 @@ from typing import Any
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.demo import cpu_ticks
+from softswitch.load.kernel_drops import DropWatch
 from softswitch.load.measure import Meter
 from softswitch.load.plan import Plan, encode
 from softswitch.load.result import Result, summarise
@@ -31,13 +32,15 @@ async def run(plan: Plan, watch: Watch | None = None, stop: asyncio.Event | None
     began = time.time()
     workers = [_Worker(plan, index) for index in range(plan.processes)]
     target = _Target(plan.pids)
+    drops = DropWatch()
     meter = Meter()
     try:
         await asyncio.gather(*(worker.start() for worker in workers))
         target.begin()
+        drops.begin()
         for worker in workers:
             worker.say("start")
-        watching = asyncio.create_task(_watch(workers, target, watch, stop))
+        watching = asyncio.create_task(_watch(workers, target, drops, watch, stop))
         try:
             meters = await asyncio.gather(*(worker.result() for worker in workers))
         finally:
@@ -46,17 +49,23 @@ async def run(plan: Plan, watch: Watch | None = None, stop: asyncio.Event | None
         for found in meters:
             meter.merge(found)
         target.end(meter)
+        drops.look(plan.pids, [worker.pid for worker in workers])
     finally:
         await asyncio.gather(*(worker.close() for worker in workers))
-    return summarise(plan, meter, began, target.used())
+    return summarise(plan, meter, began, target.used(), drops.found)
 
 
 async def _watch(
-    workers: list[_Worker], target: _Target, watch: Watch | None, stop: asyncio.Event | None
+    workers: list[_Worker],
+    target: _Target,
+    drops: DropWatch,
+    watch: Watch | None,
+    stop: asyncio.Event | None,
 ) -> None:
     while True:
         await asyncio.sleep(1.0)
         target.sample()
+        drops.look(target.pids, [worker.pid for worker in workers])
         if watch is not None:
             watch([worker.progress for worker in workers])
         if stop is not None and stop.is_set():
@@ -88,6 +97,11 @@ class _Worker:
         self._write(encode(self._plan))
         async with asyncio.timeout(_READY_S):
             await self._read("ready")
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid if self._process is not None else 0
 
     def say(self, command: str) -> None:
         """Send a line."""
@@ -144,7 +158,7 @@ class _Target:
     """CPU and memory of processes that `--pid` names, from /proc (proc_pid_stat(5)); nothing elsewhere."""
 
     def __init__(self, pids: list[int]) -> None:
-        self._pids = pids
+        self.pids = pids
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._samples: list[tuple[float, float, int]] = []
 
@@ -155,7 +169,7 @@ class _Target:
 
     def sample(self) -> None:
         """Look once."""
-        if self._pids:
+        if self.pids:
             self._samples.append((time.monotonic(), self._cpu_s(), self._rss_kb()))
 
     def end(self, meter: Meter) -> None:
@@ -182,11 +196,11 @@ class _Target:
         }
 
     def _cpu_s(self) -> float:
-        return cpu_ticks(self._pids) / self._ticks
+        return cpu_ticks(self.pids) / self._ticks
 
     def _rss_kb(self) -> int:
         total = 0
-        for pid in self._pids:
+        for pid in self.pids:
             try:
                 text = Path(f"/proc/{pid}/status").read_text()
             except OSError:

@@ -56,6 +56,7 @@ CODES = {
     "duplicates": "packets came more than once",
     "jitter": "packets came unevenly",
     "dialog leak": "a party was left in a dialog that should have ended",
+    "unreachable": "hanging up could not reach a party: the network had moved it, as --fault asked for",
     "slow BYE": "hanging up was answered late",
 }
 

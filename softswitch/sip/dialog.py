@@ -10,6 +10,8 @@ from softswitch.sip.message import SipRequest
 from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from softswitch.sip.flow import Flow
     from softswitch.sip.message import SipMessage, SipResponse
 
@@ -144,6 +146,17 @@ class Dialog:
         names = ["Route"] * len(routes) + _NAMES
         values = [*routes, "70", self.local, self.remote, self.call_id, f"{cseq} {method}"]
         return SipRequest(method, uri, Headers.of_canonical(names, values))
+
+
+def move_dialogs(dialogs: Iterable[Dialog | None], old: Flow, new: Flow) -> int:
+    """The peers that were heard on `old` are to be reached on `new`; returns how many dialogs that were."""
+    remote, count = old.remote, 0
+    for dialog in dialogs:
+        # The address first: most differ by it, and it costs a tenth of comparing whole flows.
+        if dialog is not None and dialog.flow.remote == remote and dialog.flow == old:
+            dialog.flow = new
+            count += 1
+    return count
 
 
 def _is_loose(route: NameAddr) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError, SipError
+from softswitch.sip.dialog import move_dialogs
 from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
 from softswitch.sip.events import RequestFailed, ResponseReceived
 from softswitch.sip.flow import Flow, Outgoing
@@ -128,6 +129,10 @@ class SessionLayer:
         self._next = 0
         self.units: dict[int, SessionUnit] = {}
         self.by_dialog: dict[DialogId, SessionUnit] = {}
+
+    def moved(self, old: Flow, new: Flow) -> int:
+        """Dialogs that go over `old` go on over `new`; how many."""
+        return move_dialogs((unit.machine.dialog for unit in self.units.values()), old, new)
 
     def take_number(self) -> int:
         """A session number never used before."""

@@ -322,6 +322,15 @@ class SipStack:
             "flow": dialog.flow,
         }
 
+    def peer_moved(self, old: Flow, new: Flow) -> int:
+        """A peer that has proved who it is has gone from one flow to another: what is said in its dialogs
+        from now on goes there. Returns how many were moved.
+
+        RFC 3261 knows the remote target only, and behind a NAT that is no place anybody can reach; RFC 5626
+        has the registration say what the flow is. Without this a BYE goes where nobody is any more.
+        """
+        return self._sessions.moved(old, new) + self._subscriptions.moved(old, new)
+
     def session_state(self, session: int) -> dict[str, Any] | None:
         """A confirmed session in JSON types, for the journal; None in any other state."""
         unit = self._sessions.units.get(session)

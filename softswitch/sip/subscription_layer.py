@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError
+from softswitch.sip.dialog import move_dialogs
 from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
 from softswitch.sip.session_effects import (
     AnswerArrived,
@@ -114,6 +115,10 @@ class SubscriptionLayer:
         """A number never used before."""
         self._next += 1
         return self._next
+
+    def moved(self, old: Flow, new: Flow) -> int:
+        """Dialogs that go over `old` go on over `new`; how many."""
+        return move_dialogs((unit.machine.dialog for unit in self.units.values()), old, new)
 
     def unit_of(self, dialog_id: DialogId) -> SubscriptionUnit | None:
         """Whose dialog this is; a NOTIFY may come before ours knows the notifier's tag."""

@@ -12,6 +12,7 @@ from softswitch.load.demo import DemoSwitch
 from softswitch.load.plan import Plan
 from softswitch.load.result import Result
 from softswitch.load.run import run
+from softswitch.load.verdict import Limits
 
 pytestmark = pytest.mark.realtime
 
@@ -45,6 +46,15 @@ OTHER = {
 }
 
 
+SOON = Limits(hanging_s=1.0)
+MOVED = {
+    # A carrier says nothing in a call: nobody can know where it is now.
+    "moved carrier": plan("uac-uas", hold="2", faults=["rebind-sip=0.8s"], limits=SOON),
+    # Telephones register from there, and the exchange follows them.
+    "moved telephones": plan("transfer", hold="2.5", faults=["rebind-sip=2.5s"], limits=SOON),
+}
+
+
 async def all_of(plans: dict[str, Plan]) -> dict[str, Result]:
     async with DemoSwitch(2) as switch:
         # A switch remembers the Call-IDs of a run for a while: each has its own.
@@ -57,7 +67,7 @@ async def all_of(plans: dict[str, Plan]) -> dict[str, Result]:
 @pytest.fixture(scope="module")
 def results() -> dict[str, Result]:
     async def main() -> dict[str, Result]:
-        one, other = await asyncio.gather(all_of(ONE), all_of(OTHER))
+        one, other = await asyncio.gather(all_of(ONE), all_of(OTHER | MOVED))
         return {**one, **other}
 
     return asyncio.run(main())
@@ -95,3 +105,14 @@ def test_each_scenario_counts_what_it_is_about(results: dict[str, Result]) -> No
     assert of("flood", "options_answered") >= 1
     assert of("garbage", "options_answered") >= 1
     assert of("flood", "options_unanswered") == of("garbage", "options_unanswered") == 0
+
+
+def test_who_was_moved_and_has_said_nothing_is_no_leak_of_the_target(
+    results: dict[str, Result],
+) -> None:
+    carrier, telephones = (results[name] for name in MOVED)
+    assert {entry["code"] for entry in carrier.findings} == {"unreachable"}
+    # One that hangs up in the second in which a telephone has not noticed yet may not reach it.
+    assert {entry["code"] for entry in telephones.findings} <= {"unreachable"}
+    for result in (carrier, telephones):
+        assert result.figures["completed"] == 4, result.causes

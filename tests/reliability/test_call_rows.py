@@ -329,6 +329,38 @@ async def test_signalling_from_a_new_address_goes_on_once_it_is_proven(roams: bo
 
 
 @simulated()
+@pytest.mark.parametrize("calls_out", [True, False])
+async def test_a_call_follows_a_telephone_that_registers_from_elsewhere(calls_out: bool, row: Row):
+    """The NAT has forgotten it, and all that it says is a REGISTER: the BYE of its call finds it all the same,
+    and so does what it subscribed to."""
+    async with World(44) as world:
+        nat = world.network.nat("203.0.113.7")
+        moving = await world.phone("1001", network=nat, host="192.168.1.5")
+        other = await world.phone("1002", calls_max=100)
+        moves, took_s = 10, []
+        for _ in range(moves):
+            if calls_out:
+                call = await moving.call("1002")
+                await call.answered()
+                theirs = next(iter(other.calls.values()))
+            else:
+                theirs = await other.call("1001")
+                await theirs.answered()
+                call = next(iter(moving.calls.values()))
+            nat.rebind()
+            assert (await moving.register()).status == 200
+            hung_up_at_s = world.clock.monotonic_s()
+            theirs.hang_up()
+            await call.ended()
+            took_s.append(world.clock.monotonic_s() - hung_up_at_s)
+            assert call.end is not None
+            assert call.end.by == "remote"
+        what = "a REGISTER only, calls " + ("out" if calls_out else "in")
+        row(42, what, moves=moves, bye_after_ms=round(1000 * max(took_s), 1))
+        assert max(took_s) < 0.5
+
+
+@simulated()
 async def test_who_cannot_prove_to_be_the_telephone_moves_nothing():
     """A stranger who knows all of the dialog (he has seen it on the wire) is challenged and no more."""
     async with World(43) as world:
