@@ -172,18 +172,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each run")
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
-    found: list[Figure] = []
     for name, part in PARTS.items():
         if chosen.only not in (None, name):
             continue
         try:
             for figure in part(chosen.seconds):
-                found.append(figure)
+                figures.show([figure])
+                if chosen.save:
+                    figures.save("media_plane", [figure])
         except TooBusy as error:
             print(f"bench: {name}: {error}; its figures are left as they were", file=sys.stderr)
-    figures.show(found)
-    if chosen.save:
-        figures.save("media_plane", found)
 
 
 if __name__ == "__main__":

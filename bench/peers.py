@@ -88,16 +88,19 @@ def _modules(one: str) -> Path:
 
 
 class _Server:
-    """A program on a port of its own, with a folder; it is ended by its id."""
+    """A program on a port of its own, with a folder, on `core` alone if one is given; it is ended by its
+    id."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: int | None = None) -> None:
         self.port = free_port()
+        self._pinned = () if core is None else ("taskset", "-c", str(core))
         self._folder = Path(tempfile.mkdtemp(prefix="load-peer-"))
         self._process: asyncio.subprocess.Process | None = None
 
     async def _start(self, *command: str) -> None:
         with (self._folder / "log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *self._pinned,
                 *command,
                 cwd=self._folder,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -130,8 +133,8 @@ class Kamailio(_Server):
 
     name = "Kamailio (proxy, sound goes past it)"
 
-    def __init__(self, processes: int) -> None:
-        super().__init__()
+    def __init__(self, processes: int, core: int | None = None) -> None:
+        super().__init__(core)
         self.callee_ports = [free_port() for _ in range(processes)]
 
     async def __aenter__(self) -> Kamailio:

@@ -10,9 +10,9 @@ measured in the same run as the floor that a program in C has for half the work.
 from __future__ import annotations
 
 import argparse
-import shutil
-import signal
-import subprocess
+import asyncio
+import functools
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,38 +21,11 @@ from pathlib import Path
 import figures
 import sipp
 from figures import Figure
-from serving import (
-    CALLED,
-    CALLER,
-    SERVER,
-    TRUNKS,
-    free_port,
-    other_core,
-    spent,
-    tree_cpu_s,
-)
+from serving import TRUNKS, free_port, other_core, spent, tree_cpu_s
 
-KAMAILIO = """\
-fork=no
-children=1
-listen=udp:{server}:{port}
-mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/"
-loadmodule "tm.so"
-loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "maxfwd.so"
-loadmodule "siputils.so"
-loadmodule "textops.so"
-request_route {{
-    if (has_totag()) {{ loose_route(); t_relay(); exit; }}
-    if (is_method("CANCEL")) {{ t_relay(); exit; }}
-    record_route();
-    $du = "sip:{called}";
-    t_relay();
-}}
-"""
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.peers import HOST, Kamailio, missing
 
 
 def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
@@ -105,32 +78,25 @@ class Background:
 
 def kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
     """The same calls through a relay in C that keeps transactions but no calls."""
-    if shutil.which("kamailio") is None:
+    if missing("kamailio"):
         print("bench: kamailio is missing (apt-get install kamailio): no comparison")
         return []
-    caller, called, port = free_port(CALLER), free_port(CALLED), free_port(SERVER)
+    return asyncio.run(_kamailio(folder, rate, calls, core))
+
+
+async def _kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
     driver = other_core(core)
-    file = folder / "kamailio.cfg"
-    file.write_text(KAMAILIO.format(server=SERVER, port=port, called=f"{CALLED}:{called}"))
-    command = ["taskset", "-c", str(core), "kamailio", "-DD", "-E", "-f", str(file), "-m", "64"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        time.sleep(2.0)
-        if child.poll() is not None:
-            print("bench: kamailio does not start: no comparison")
-            return []
-        with sipp.called(folder, CALLED, called, driver):
-            where = (folder / "peer", f"{SERVER}:{port}", CALLER, caller, driver)
-            sipp.call(*where, calls=100, rate=50)
-            before = tree_cpu_s(child.pid)
-            found = sipp.call(*where, calls=calls, rate=rate)
-            used = tree_cpu_s(child.pid) - before
-    finally:
-        child.send_signal(signal.SIGTERM)
-        child.wait()
+    async with Kamailio(1, core=core) as proxy:
+        with sipp.called(folder, HOST, proxy.callee_ports[0], driver):
+            where = (folder / "peer", f"{HOST}:{proxy.port}", HOST, free_port(HOST), driver)
+            call = functools.partial(asyncio.to_thread, sipp.call, *where, number="900123")
+            await call(calls=100, rate=50)
+            before = tree_cpu_s(proxy.pids[0])
+            found = await call(calls=calls, rate=rate)
+            used = tree_cpu_s(proxy.pids[0]) - before
     each = 1e3 * used / max(1, found.successful)
     note = f"{found.successful} calls: a stateful relay in C, no B2BUA, no media, no records"
-    return [Figure("Kamailio 5.6, the same calls", each, "ms", note=note)]
+    return [Figure("Kamailio, the same calls", each, "ms", note=note)]
 
 
 def main() -> None:
@@ -142,18 +108,18 @@ def main() -> None:
     parser.add_argument("--only", choices=("setup", "memory", "kamailio"))
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
-    found: list[Figure] = []
+    parts = {
+        "setup": lambda folder: set_up(folder, chosen.rate, chosen.calls, chosen.core),
+        "memory": lambda folder: memory(folder, chosen.up, chosen.core),
+        "kamailio": lambda folder: kamailio(folder, chosen.rate, chosen.calls, chosen.core),
+    }
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
-        folder = Path(temporary)
-        if chosen.only in (None, "setup"):
-            found += set_up(folder, chosen.rate, chosen.calls, chosen.core)
-        if chosen.only in (None, "memory"):
-            found += memory(folder, chosen.up, chosen.core)
-        if chosen.only in (None, "kamailio"):
-            found += kamailio(folder, chosen.rate, chosen.calls, chosen.core)
-    figures.show(found)
-    if chosen.save:
-        figures.save("sip_calls", found)
+        for name, measure in parts.items():
+            if chosen.only in (None, name):
+                found = measure(Path(temporary))
+                figures.show(found)
+                if chosen.save:
+                    figures.save("sip_calls", found)
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def register(app: typer.Typer) -> None:
         wish = Wish(plan, target, tuple(fail_if or ()), owned)
         wish.checked()
         result = _run(wish)
-        for path in Reports.wanted(json_file, html, junit).write(result):
+        for path in Reports.wanted(scenario, json_file, html, junit).write(result):
             page = path.suffix == ".html"
             typer.echo(f"written: {path.resolve().as_uri() if page else path}")
             if page and browse:

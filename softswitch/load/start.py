@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from softswitch.errors import ConfigError
+from softswitch.load import kept_reports
 from softswitch.load.demo import DemoSwitch
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import parse_faults
@@ -50,10 +50,12 @@ class Reports:
     junit: Path | None = None
 
     @classmethod
-    def wanted(cls, json: Path | None, html: Path | None, junit: Path | None) -> Reports:
-        """What was asked for; the page with plots, in a folder for passing things, if nothing was."""
+    def wanted(
+        cls, scenario: str, json: Path | None, html: Path | None, junit: Path | None
+    ) -> Reports:
+        """What was asked for; the page with plots, where the last few are kept, if nothing was."""
         if json is None and html is None and junit is None:
-            html = Path(tempfile.mkdtemp(prefix="softswitch-load-report-")) / "report.html"
+            html = kept_reports.place(scenario)
         return cls(json, html, junit)
 
     def write(self, result: Result) -> list[Path]:

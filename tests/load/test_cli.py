@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from softswitch.cli.main import build
 from softswitch.errors import SoftswitchError
+from softswitch.load import kept_reports
 from softswitch.load.scenarios import BUILT_IN
 
 SOFTSWITCH = Path(sys.executable).with_name("softswitch")
@@ -69,9 +70,25 @@ def test_the_scenario_of_the_documentation_runs_as_it_stands(tmp_path: Path) -> 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "No fault found." in done.stdout, done.stdout
-    (page,) = tmp_path.glob("softswitch-load-report-*/report.html")
+    (page,) = tmp_path.glob("softswitch-load-reports-*/*-menu.html")
     assert page.as_uri() in done.stdout.replace("\n", "")
     assert "menu.py" in page.read_text()
+
+
+def test_only_the_last_reports_are_kept_where_no_place_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_reports.tempfile, "tempdir", str(tmp_path))
+    made = []
+    for number in range(kept_reports.KEPT + 5):
+        made.append(kept_reports.place("some where/uac uas.xml"))
+        made[-1].write_text(str(number))
+        os.utime(made[-1], (number, number))
+    (folder,) = tmp_path.iterdir()
+    assert sorted(folder.iterdir()) == sorted(made[-kept_reports.KEPT :])
+    assert folder.stat().st_mode & 0o077 == 0
+    folder.chmod(0o777)  # somebody else could put something there
+    assert kept_reports.place("uac").parent != folder
 
 
 def test_a_target_that_is_not_there_is_said_to_be_not_there() -> None:

@@ -30,9 +30,9 @@ UdpLite: InDatagrams RcvbufErrors
 UdpLite: 0 9
 """
 TABLE = """\
-   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
-   10: 0100007F:1770 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 71 2 0000000000000000 476
-   11: 0100007F:A305 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 72 2 0000000000000000 0
+ sl local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode ref pointer drops
+   10: 0100007F:1770 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 71 2 0 476
+   11: 0100007F:A305 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 72 2 0 0
 """
 
 
