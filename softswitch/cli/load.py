@@ -9,12 +9,14 @@ import typer
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
+    from softswitch.load.plan import Plan
     from softswitch.load.result import Result
     from softswitch.load.start import Wish
 
 _CALLS = 50
-_TOLD_EVERY_S = 10
+_TOLD_EVERY_S = 5
 _SHAPE, _WHO, _JUDGE, _NET = "Shape of the load", "Who calls whom", "Judgement", "Network"
 
 
@@ -61,7 +63,7 @@ def register(app: typer.Typer) -> None:
                 "lognormal:120,0.8.",
                 rich_help_panel=_SHAPE,
             ),
-        ] = "5",
+        ] = "4",
         answer: Annotated[
             str, typer.Option(help="Seconds until we answer.", rich_help_panel=_SHAPE)
         ] = "0",
@@ -213,13 +215,16 @@ def register(app: typer.Typer) -> None:
         )
         wish = Wish(plan, target, tuple(fail_if or ()), owned)
         wish.checked()
-        result = _run(wish)
-        for path in Reports.wanted(scenario, json_file, html, junit).write(result):
-            page = path.suffix == ".html"
-            typer.echo(f"written: {path.resolve().as_uri() if page else path}")
-            if page and browse:
-                typer.launch(str(path))
-        raise typer.Exit(0 if result.passed else 1)
+        reports = Reports.wanted(scenario, json_file, html, junit)
+
+        def written(result: Result) -> None:
+            for path in reports.write(result):
+                page = path.suffix == ".html"
+                typer.echo(f"written: {path.resolve().as_uri() if page else path}")
+                if page and browse:
+                    typer.launch(str(path))
+
+        raise typer.Exit(0 if _run(wish, written).passed else 1)
 
 
 def _list() -> None:
@@ -230,47 +235,60 @@ def _list() -> None:
         typer.echo(f"{name:12} {load_scenario(name).about}")
 
 
-def _run(wish: Wish) -> Result:
+def _run(wish: Wish, written: Callable[[Result], None]) -> Result:
     import asyncio
 
     from rich.console import Console
     from rich.live import Live
 
     from softswitch.load.console import progress_line, progress_view, summary_view
-    from softswitch.load.plan import Plan
     from softswitch.load.run import Watch
     from softswitch.load.start import carry_out
 
     console = Console()
-    first = "" if wish.target else "a switch of our own and "
+    starting = f"Starting {'' if wish.target else 'a switch of our own and '}the generator ..."
+
+    def tell(result: Result) -> None:
+        console.print(summary_view(result))
+        written(result)
 
     async def main() -> Result:
         stop = asyncio.Event()
         _stop_on_signal(stop)
         if not console.is_terminal:
-            said = 0
+            typer.echo(starting)
 
-            def tell(workers: list[dict[str, Any]]) -> None:
-                nonlocal said
-                said += 1
-                if said % _TOLD_EVERY_S == 0:
-                    typer.echo(progress_line(workers))
+            def watch_lines(plan: Plan) -> Watch:
+                typer.echo(_title(plan))
+                said = 0
 
-            return await carry_out(wish, lambda plan: tell, stop)
+                def told(workers: list[dict[str, Any]]) -> None:
+                    nonlocal said
+                    said += 1
+                    if said % _TOLD_EVERY_S == 0:
+                        typer.echo(progress_line(workers))
+
+                return told
+
+            return await carry_out(wish, watch_lines, stop, tell)
         with Live(console=console, refresh_per_second=2, transient=True) as live:
-            live.update(f"Starting {first}the generator ...")
+            live.update(starting)
 
             def watch(plan: Plan) -> Watch:
-                title = (
-                    f"{plan.scenario} against {plan.target[0]}:{plan.target[1]} (Ctrl-C ends it)"
-                )
+                title = f"{_title(plan)} (Ctrl-C ends it)"
                 return lambda workers: live.update(progress_view(workers, title))
 
-            return await carry_out(wish, watch, stop)
+            def told(result: Result) -> None:
+                live.stop()
+                tell(result)
 
-    result = asyncio.run(main())
-    console.print(summary_view(result))
-    return result
+            return await carry_out(wish, watch, stop, told)
+
+    return asyncio.run(main())
+
+
+def _title(plan: Plan) -> str:
+    return f"{plan.scenario} against {plan.target[0]}:{plan.target[1]}"
 
 
 def _stop_on_signal(stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.demo import cpu_ticks
@@ -24,34 +24,58 @@ _LINE_MAX = 256 << 20
 Watch = Callable[[list[dict[str, Any]]], None]
 
 
-async def run(plan: Plan, watch: Watch | None = None, stop: asyncio.Event | None = None) -> Result:
-    """Carry out `plan`; `watch` gets the newest word of each generator once a second.
+class Generators:
+    """Processes that get ready while something else is waited for: an async context manager for `run`."""
+
+    def __init__(self, processes: int) -> None:
+        self.workers = [_Worker(index) for index in range(processes)]
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.gather(*(worker.spawn() for worker in self.workers))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await asyncio.gather(*(worker.close() for worker in self.workers))
+
+
+async def run(
+    plan: Plan,
+    watch: Watch | None = None,
+    stop: asyncio.Event | None = None,
+    generators: Generators | None = None,
+) -> Result:
+    """Carry out `plan`; `watch` gets the newest word of each generator once a second, `generators` are as many
+    as the plan wants, where they have been started before.
 
     Raises `SoftswitchError` with what a generator complained of.
     """
+    if generators is None:
+        async with Generators(plan.processes) as started:
+            return await run(plan, watch, stop, started)
     began = time.time()
-    workers = [_Worker(plan, index) for index in range(plan.processes)]
+    workers = generators.workers
     target = _Target(plan.pids)
     drops = DropWatch()
     meter = Meter()
+    await asyncio.gather(*(worker.start(plan) for worker in workers))
+    target.begin()
+    drops.begin()
+    for worker in workers:
+        worker.say("start")
+    watching = asyncio.create_task(_watch(workers, target, drops, watch, stop))
     try:
-        await asyncio.gather(*(worker.start() for worker in workers))
-        target.begin()
-        drops.begin()
-        for worker in workers:
-            worker.say("start")
-        watching = asyncio.create_task(_watch(workers, target, drops, watch, stop))
-        try:
-            meters = await asyncio.gather(*(worker.result() for worker in workers))
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        for found in meters:
-            meter.merge(found)
-        target.end(meter)
-        drops.look(plan.pids, [worker.pid for worker in workers])
+        meters = await asyncio.gather(*(worker.result() for worker in workers))
     finally:
-        await asyncio.gather(*(worker.close() for worker in workers))
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    for found in meters:
+        meter.merge(found)
+    target.end(meter)
+    drops.look(plan.pids, [worker.pid for worker in workers])
     return summarise(plan, meter, began, target.used(), drops.found)
 
 
@@ -76,14 +100,13 @@ async def _watch(
 class _Worker:
     """One generator process."""
 
-    def __init__(self, plan: Plan, index: int) -> None:
+    def __init__(self, index: int) -> None:
         self.progress: dict[str, Any] = {}
-        self._plan = plan
         self._index = index
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start it and wait until it has bound its sockets and registered what it must."""
+    async def spawn(self) -> None:
+        """Start the process, which loads itself."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -94,7 +117,10 @@ class _Worker:
             limit=_LINE_MAX,
             start_new_session=True,
         )
-        self._write(encode(self._plan))
+
+    async def start(self, plan: Plan) -> None:
+        """Give it its plan and wait until it has bound its sockets and registered what it must."""
+        self._write(encode(plan))
         async with asyncio.timeout(_READY_S):
             await self._read("ready")
 

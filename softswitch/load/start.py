@@ -28,7 +28,7 @@ from softswitch.load.plan import (
     parse_target,
 )
 from softswitch.load.result import Result, known_figures
-from softswitch.load.run import Watch, run
+from softswitch.load.run import Generators, Watch, run
 from softswitch.load.scenarios import BUILT_IN, load
 from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
@@ -107,12 +107,17 @@ class Wish:
 
 
 async def carry_out(
-    wish: Wish, watch: Callable[[Plan], Watch] | None = None, stop: asyncio.Event | None = None
+    wish: Wish,
+    watch: Callable[[Plan], Watch] | None = None,
+    stop: asyncio.Event | None = None,
+    tell: Callable[[Result], None] = lambda result: None,
 ) -> Result:
-    """Run it; `watch` makes what is told of the progress. Raises `SoftswitchError`."""
+    """Run it; `watch` makes what is told of the progress, `tell` gets the result before everything is put
+    away. Raises `SoftswitchError`."""
     thresholds = wish.checked()
     plan = msgspec.structs.replace(wish.plan, run=secrets.randbits(31))
     async with AsyncExitStack() as stack:
+        generators = await stack.enter_async_context(Generators(plan.processes))
         if wish.target == ITSELF:
             plan = against_itself(plan)
         elif wish.target:
@@ -121,8 +126,9 @@ async def carry_out(
             extensions = max(60, min(2000, plan.calls if plan.scenario == "register" else 60))
             switch = await stack.enter_async_context(DemoSwitch(plan.processes, extensions))
             plan = switch.adapt(plan)
-        result = await run(plan, watch(plan) if watch is not None else None, stop)
-    result.failed_if = [threshold.judge(result.figures) for threshold in thresholds]
+        result = await run(plan, watch(plan) if watch is not None else None, stop, generators)
+        result.failed_if = [threshold.judge(result.figures) for threshold in thresholds]
+        tell(result)
     return result
 
 

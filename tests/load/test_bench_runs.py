@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from bench import comparison, runs, scenarios
+from bench import comparison, programs, runs, scenarios
+from bench.__main__ import Session
 from bench.figures import Figure, entry
 from bench.runs import BETTER, GONE, NEW, SAME, WORSE, Run, compare
 from softswitch.load.plan import against_itself
@@ -84,8 +87,11 @@ def test_runs_are_kept_and_joined(tmp_path: Path) -> None:
     assert runs.read(file) == {}
     part = {"load": {"cpu": run_of(cpu=1.0)["load"]["cpu"]}}
     joined = runs.merged(run_of(), part)
-    runs.write(file, joined)
+    runs.write(file, joined, {"commit": "abc"})
     assert runs.read(file) == joined
+    assert runs.read_about(file) == {"commit": "abc"}
+    only = runs.merged(run_of(), part, whole=["load"])
+    assert list(only["load"]) == ["cpu"]
     assert (joined["load"]["cpu"]["value"], joined["load"]["rate"]["value"]) == (1.0, 100.0)
 
 
@@ -125,3 +131,72 @@ def test_whatever_is_measured_has_a_target_and_a_name_of_its_own() -> None:
     works = scenarios.programme(1.0)
     assert len({work.name for work in works}) == len({work.title for work in works}) == len(works)
     assert {target for work in works for target in work.targets} == set(scenarios.NAMES)
+
+
+# -- programs that fail ---------------------------------------------------------------------------------
+
+SHOW = "import figures; figures.show([figures.Figure('a', 1.0, 'ms')])\n"
+HANG = f"""{SHOW}
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print("child", child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SHOW, ""),
+        (SHOW + "1 / 0", "ended with 1"),
+        ("", "showed no figure"),
+        (HANG, "not over after 2 s"),
+    ],
+)
+def test_a_program_ends_in_its_time_with_all_it_has_started_and_what_it_showed_counts(
+    text: str,
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "one.py").write_text(text)
+    monkeypatch.setattr(programs.figures, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "bench"))
+    outcome = programs.carry_out(programs.Program("one", "", limit_s=2.0), tmp_path)
+    assert outcome.problem == problem
+    assert [entry["value"] for entry in outcome.entries.values()] == ([1.0] if text else [])
+    started = [line.split()[1] for line in capfd.readouterr().out.splitlines() if "child" in line]
+    assert len(started) == (text == HANG)
+    for pid in started:
+        assert any(gone(int(pid)) or time.sleep(0.05) for _ in range(100))
+
+
+def test_every_program_is_there_and_knows_the_options_it_is_given() -> None:
+    for program in programs.PROGRAMS.values():
+        text = (ROOT / "bench" / f"{program.name}.py").read_text()
+        for option in (*program.options, *program.quick):
+            if option.startswith("--"):
+                assert f'"{option}"' in text, (program.name, option)
+
+
+def test_what_fails_does_not_end_the_rest_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session()
+
+    async def broken() -> object:
+        raise OSError("no such server\nand more")
+
+    session.scenario("one, nowhere", broken, lambda result: [])  # type: ignore[arg-type]
+    session.scenario("two", lambda: asyncio.sleep(0, run_of()), lambda _: [Figure("b", 2.0, "ms")])  # type: ignore[arg-type,return-value]
+    assert session.failed == {"scenarios/one, nowhere": "OSError: no such server"}
+    assert session.found["scenarios"]["b"]["value"] == 2.0
+    assert set(session.about) == {"machine", "commit", "began", "took_s", "failed"}
+    assert "one, nowhere has failed" in capsys.readouterr().err

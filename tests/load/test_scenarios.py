@@ -49,7 +49,7 @@ OTHER = {
 SOON = Limits(hanging_s=1.0)
 MOVED = {
     # A carrier says nothing in a call: nobody can know where it is now.
-    "moved carrier": plan("uac-uas", hold="2", faults=["rebind-sip=0.8s"], limits=SOON),
+    "moved carrier": plan("uac-uas", rate=8.0, hold="3", faults=["rebind-sip=2s"], limits=SOON),
     # Telephones register from there, and the exchange follows them.
     "moved telephones": plan("transfer", hold="2.5", faults=["rebind-sip=2.5s"], limits=SOON),
 }
