@@ -45,6 +45,8 @@ request_route {{
     if (is_method("CANCEL")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
     if (has_totag()) {{
         if (loose_route()) {{ t_relay(); exit; }}
+        # SIPp's answering side returns no Record-Route: its calls go where their target says.
+        if (!(uri == myself)) {{ t_relay(); exit; }}
         if (is_method("ACK")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
         sl_send_reply("481", "Call Does Not Exist");
         exit;
