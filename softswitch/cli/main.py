@@ -6,6 +6,7 @@ work with inside the command, so that `--help` and errors come at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -74,6 +75,10 @@ def build() -> typer.Typer:
 def run() -> None:
     """Entry point: an error is a line that says what to do, never a traceback (set SOFTSWITCH_DEBUG to
     see one)."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name in Chinese on a terminal that has no Chinese is no reason to break off.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         build()()
     except SoftswitchError as error:

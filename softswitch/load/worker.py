@@ -29,9 +29,11 @@ def main() -> None:
     """Entry point of the process; the argument is its number."""
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     index = int(sys.argv[1])
-    plan = decode(_first_line())
+    line = _first_line()
+    if not line.endswith(b"\n"):
+        return  # whoever has started us is gone
     try:
-        asyncio.run(_run(plan, index))
+        asyncio.run(_run(decode(line), index))
     except SoftswitchError as error:
         _say(error=str(error))
     except (KeyboardInterrupt, BrokenPipeError):

@@ -103,6 +103,22 @@ def test_a_target_that_is_not_there_is_said_to_be_not_there() -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.parametrize("encoding", ["gb18030", "latin-1"])
+def test_names_in_chinese_are_no_problem_on_any_terminal(encoding: str, tmp_path: Path) -> None:
+    text = "async def scenario(caller):\n    await caller.dial().answered()"
+    (tmp_path / "菜单.py").write_text(text, encoding="utf-8")
+    command = [SOFTSWITCH, "load", "菜单.py", "--target", "self", "--calls", "2", "--no-media"]
+    done = subprocess.run(
+        [*command, "--html", tmp_path / "报告.html"],
+        cwd=tmp_path, capture_output=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("菜单.py against" in done.stdout.decode(encoding)) is (encoding == "gb18030")
+    assert "菜单.py against" in (tmp_path / "报告.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.realtime
 def test_a_first_report_with_everything(tmp_path: Path) -> None:
     """One command: a switch of its own, a bad network, all reports, and a threshold that is crossed."""
     own = tmp_path / "own.py"
