@@ -34,7 +34,9 @@ _NAMES_SHOWN_MAX = 6
 def register(app: typer.Typer) -> None:
     @app.command()
     def check(
-        file: Annotated[Path | None, typer.Argument(help="The configuration, office.toml.")] = None,
+        file: Annotated[
+            Path | None, typer.Argument(help="The configuration: office.toml or its folder.")
+        ] = None,
         limits: Annotated[
             bool, typer.Option("--limits", help="Print the limits on what strangers can grow.")
         ] = False,
@@ -46,9 +48,10 @@ def register(app: typer.Typer) -> None:
             _print_table(("limit", "value", "what happens beyond"), limit_rows())
         if file is not None or not limits:
             from softswitch.apps.checks import OFFICE_CHECKS
+            from softswitch.cli.place import office_file
             from softswitch.config import load_office
 
-            path = Path("office.toml") if file is None else file
+            path = office_file(Path("office.toml") if file is None else file)
             _print_table(("section", "says"), summary(load_office(path, checks=OFFICE_CHECKS)))
             for warning in warnings(path):
                 typer.echo(f"warning: {warning}", err=True)

@@ -44,9 +44,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Look at this machine: Python, packages, ports, directory, clock, optional programs."""
         from softswitch.apps.checks import OFFICE_CHECKS
+        from softswitch.cli.place import office_file
         from softswitch.config import load_office
 
-        office = load_office(file, checks=OFFICE_CHECKS) if file is not None else None
+        office = load_office(office_file(file), checks=OFFICE_CHECKS) if file is not None else None
         findings = list(examine(office))
         for finding in findings:
             mark = {True: "ok  ", False: "BAD ", None: "-   "}[finding.good]

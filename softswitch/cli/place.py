@@ -12,6 +12,11 @@ def storage_directory(place: Path) -> Path:
     return storage_at(place)[0]
 
 
+def office_file(place: Path) -> Path:
+    """The office's file: `place` itself, or the one in that folder."""
+    return place / "office.toml" if place.is_dir() else place
+
+
 def storage_at(place: Path) -> tuple[Path, str]:
     """The storage directory of `place`, and the database that holds its records. Where only the directory is
     known that is the file in it."""
@@ -21,10 +26,9 @@ def storage_at(place: Path) -> tuple[Path, str]:
     if place.is_dir():
         if (place / SOCKET_NAME).exists():
             return place, "sqlite"
-        if not (place / "office.toml").is_file():
+        if not office_file(place).is_file():
             raise ConfigError(
                 str(place), "no server runs here", "office.toml, or a storage directory"
             )
-        place = place / "office.toml"
-    storage = load_office(place).storage
+    storage = load_office(office_file(place)).storage
     return storage.directory, storage.database

@@ -11,9 +11,9 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def rebuild(
-        place: Annotated[Path, typer.Argument(help="office.toml, with the server stopped.")] = Path(
-            "office.toml"
-        ),
+        place: Annotated[
+            Path, typer.Argument(help="office.toml or its folder, with the server stopped.")
+        ] = Path("office.toml"),
     ) -> None:
         """Make call records, segments, queue visits, offers and agents' states anew from the journal.
 
@@ -21,10 +21,11 @@ def register(app: typer.Typer) -> None:
         """
         import asyncio
 
+        from softswitch.cli.place import office_file
         from softswitch.config import load_office
         from softswitch.store import Store
 
-        office = load_office(place / "office.toml" if place.is_dir() else place)
+        office = load_office(office_file(place))
 
         async def make_anew() -> int:
             store = await Store.open(office.storage.directory, database=office.storage.database)

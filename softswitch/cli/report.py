@@ -26,7 +26,9 @@ class What(StrEnum):
 def register(app: typer.Typer) -> None:
     @app.command()
     def report(
-        what: Annotated[What, typer.Argument(help="What the rows are.")] = What.queues,
+        what: Annotated[
+            str, typer.Argument(help="What the rows are: queues or agents.")
+        ] = "queues",
         place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
             "office.toml"
         ),
@@ -43,6 +45,10 @@ def register(app: typer.Typer) -> None:
         from softswitch.cli.tables import show
         from softswitch.errors import ConfigError
 
+        if what not in set(What) and Path(what).exists() and place == Path("office.toml"):
+            what, place = What.queues, Path(what)
+        if what not in set(What):
+            raise ConfigError(what, "is no report", ", ".join(What))
         query: dict[str, Any] = {
             "start_s": since.timestamp() if since is not None else None,
             "end_s": until.timestamp() if until is not None else None,
@@ -52,7 +58,7 @@ def register(app: typer.Typer) -> None:
         if kind not in ("json", "csv", "xlsx"):
             raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
         remote = Remote.of(place)
-        answer = remote.ask("GET", f"/reports/{what.value}", format=kind, **query)
+        answer = remote.ask("GET", f"/reports/{what}", format=kind, **query)
         if out is not None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()
             out.write_bytes(data)

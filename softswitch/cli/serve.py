@@ -11,7 +11,9 @@ import typer
 def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
-        file: Annotated[Path, typer.Argument(help="The office's configuration, office.toml.")],
+        file: Annotated[
+            Path, typer.Argument(help="The office's configuration: office.toml or its folder.")
+        ],
         verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call.")] = False,
         log_json: Annotated[
             bool, typer.Option("--log-json", help="Log JSON, one object a line.")
@@ -24,13 +26,14 @@ def register(app: typer.Typer) -> None:
         import asyncio
 
         from softswitch.cli.packages import require_ours
+        from softswitch.cli.place import office_file
         from softswitch.logs import set_up
         from softswitch.switch import Switch
 
         require_ours()
 
         set_up(json_lines=log_json, verbose=verbose, syslog=_address(syslog) if syslog else None)
-        switch = Switch.from_toml(file)
+        switch = Switch.from_toml(office_file(file))
 
         def announce() -> None:
             for line in switch.ready_lines():

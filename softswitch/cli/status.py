@@ -188,7 +188,8 @@ def records_table(records: list[dict[str, Any]]) -> Any:
 
     from rich.table import Table
 
-    table = Table("call", "started", "from", "to", "status", "seconds", "by", "recording")
+    columns = ("call", "started", "from", "to", "status", "seconds", "by", "recording")
+    table = Table(*columns, title="Calls", title_justify="left")
     for record in records:
         started = datetime.datetime.fromtimestamp(
             float(record["started_at_s"]), datetime.UTC

@@ -11,10 +11,14 @@ WIDTH = 200
 
 
 def show(*tables: Any) -> None:
-    """Print them: as wide as the terminal, or `WIDTH` where there is none and `COLUMNS` says nothing."""
+    """Print them: as wide as the terminal, or `WIDTH` where there is none and `COLUMNS` says nothing. An empty
+    table is only its title."""
     from rich.console import Console
 
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(width=None if told else WIDTH)
     for table in tables:
-        console.print(table)
+        if table.title and not table.row_count:
+            console.print(f"{table.title}: none", highlight=False)
+        else:
+            console.print(table)

@@ -154,3 +154,13 @@ def test_check_prints_the_limits(run: Run) -> None:
     assert done.exit_code == 0
     assert re.search(r"SIP head .* 65,536 octets", done.output)
     assert "good" not in done.output
+
+
+def test_the_folder_of_an_office_stands_for_its_file(run: Run, tmp_path: Path) -> None:
+    run("init", tmp_path / "office", "--address", "127.0.0.1")
+    done = run("check", tmp_path / "office")
+    assert done.exit_code == 0
+    assert str(tmp_path / "office" / "office.toml") in done.output
+    missing = run("check", tmp_path)
+    assert isinstance(missing.exception, SoftswitchError)
+    assert str(tmp_path / "office.toml") in str(missing.exception)

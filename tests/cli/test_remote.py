@@ -152,6 +152,9 @@ def test_reports(running: Running, tmp_path: Path) -> None:
     answer = json.loads(run("report", "queues", str(running.file), "--json"))
     assert answer["name"] == "queues"
     assert "nothing happened" in run("report", "agents", str(running.file))
+    assert "nothing happened" in run("report", str(running.file.parent))
+    with pytest.raises(SoftswitchError, match="allowed: queues, agents"):
+        run("report", "skills", str(running.file))
     entered = {"contact": "c1", "queue": "support", "media": "call"}
     running.append("acd-queued", "c1", entered, 1_000.0)
     running.append(
