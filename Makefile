@@ -27,7 +27,7 @@ unit: setup
 	$(BIN)/pytest -q -m "not interop and not soak and not realtime" -n 2
 
 realtime: setup
-	$(BIN)/pytest -q -m "realtime and not interop and not soak"
+	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 2 --dist loadfile  # a core for each
 
 interop: setup
 	$(BIN)/pytest -q -m "interop and not soak" -n 4 --maxschedchunk 1  # they wait for sound more than they work

@@ -35,6 +35,7 @@ class _Post:
     deaths: int = 0
     deaths_in_a_row: int = 0
     load: WorkerLoad | None = None
+    replacing: bool = False
     retry: asyncio.TimerHandle | None = None
 
 
@@ -42,8 +43,8 @@ class Supervisor:
     """Keeps `workers` processes alive.
 
     `introduce(worker)` gives all that a new process must be told; `on_event(worker, event)` takes
-    what a worker says; `on_death(worker)` and `on_replaced(worker)` tell of its end and its
-    successor. `spare`: keep one process more, ready to take over at once.
+    what a worker says; `on_death(worker)` and `on_replaced(worker)` tell of its end and of a
+    successor that serves. `spare`: keep one process more, ready to take over at once.
     """
 
     def __init__(
@@ -182,6 +183,9 @@ class Supervisor:
         if isinstance(event, WorkerLoad):
             post.load = event
             post.ready.set()
+            if post.replacing:  # its first word: what it was told at birth is served now
+                post.replacing = False
+                self._on_replaced(post.worker)
             if post.heard_s - post.since_s > _HEALTHY_S:
                 post.deaths_in_a_row = 0
         self._on_event(post.worker, event)
@@ -217,7 +221,7 @@ class Supervisor:
         except MediaError:
             post.retry = self._loop.call_later(_RETRY_S[-1], self._replace, post)
             return
-        self._on_replaced(post.worker)
+        post.replacing = True
         # Not at once: the replacement needs the processor more.
         self._spare_retry = self._loop.call_later(_WATCH_S, self._prepare_spare)
 

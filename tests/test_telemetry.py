@@ -18,13 +18,11 @@ from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.config import InvalidOffice, load_office, parse_office
 from softswitch.config.office import Telemetry as Config
 from softswitch.errors import ConfigError
-from softswitch.sim.behaviour import answer, ring
-from softswitch.sim.centre import QUEUE_NUMBER, centre_office
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World
 from softswitch.spans import CALLS_MAX, EVENTS_MAX, SPANS_MAX, CallTraces
 from softswitch.telemetry import LINGER_S, Telemetry
 from tests.api.conftest import QuietMachine, running
+from tests.apps.people import passed_on
 
 
 def made(exporter: InMemorySpanExporter, **keys: Any) -> Telemetry:
@@ -48,20 +46,7 @@ def seconds(span: ReadableSpan) -> float:
 async def test_a_call_through_a_queue_is_a_tree_of_spans() -> None:
     exporter = InMemorySpanExporter()
     traces = made(exporter)
-    agents = {"lilei": "", "mary": ""}
-    async with World(1, office=centre_office("ring_s = 5", agents=agents)) as world:
-        await world.phone("1001", behaviour=ring())
-        await world.phone("1002", behaviour=answer(after_s=1.0))
-        for agent in agents:
-            world.switch.agents.log_in(agent)
-            await asyncio.sleep(1)
-        carrier = await world.trunk("carrier-1")
-        call = await carrier.call(QUEUE_NUMBER, from_user="01065550001")
-        await call.answered()
-        await asyncio.sleep(30)
-        call.hang_up()
-        await asyncio.sleep(30)
-        await world.settle()
+    async with passed_on({"lilei": "", "mary": ""}) as world:
         journal = traces.tapped(world.journal)
         entries = list(world.journal.entries)
         for entry in entries:

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 
 from routing.audit import audit
 from softswitch.errors import CallError
 from softswitch.sim.behaviour import answer, busy, reject, ring
-from softswitch.sim.centre import press
+from softswitch.sim.centre import QUEUE_NUMBER, centre_office, press
 from softswitch.sim.phone_call import CallNotAnswered
+from softswitch.sim.world import World
 
 MORE = """
 [[inbound]]
@@ -61,6 +63,31 @@ def agents_of(count):
             f'queues = ["support", "billing"]\nskills = {{ billing = {number % 4} }}\n{region}'
         )
     return agents
+
+
+@contextlib.asynccontextmanager
+async def passed_on(
+    agents: dict[str, str], keys: str = "", *, more: str = ""
+) -> AsyncIterator[World]:
+    """The world after one call to a queue whose first agent lets it ring for 5 s; another has taken it after a
+    second more and talked until its 30th, when the caller hung up."""
+    office = centre_office(f"{keys}\nring_s = 5", agents=agents, more=more)
+    async with World(1, office=office) as world:
+        for number in range(1001, 1001 + len(agents)):
+            await world.phone(
+                str(number), behaviour=ring() if number == 1001 else answer(after_s=1.0)
+            )
+        for agent in agents:
+            world.switch.agents.log_in(agent)
+            await asyncio.sleep(1)
+        carrier = await world.trunk("carrier-1")
+        call = await carrier.call(QUEUE_NUMBER, from_user="01065550001")
+        await call.answered()
+        await asyncio.sleep(30)
+        call.hang_up()
+        await asyncio.sleep(30)
+        await world.settle()
+        yield world
 
 
 class People:

@@ -15,11 +15,11 @@ from softswitch.cli.main import build
 from softswitch.cli.queues import agent_table, duration, queue_table
 from softswitch.cli.status import status_tables
 from softswitch.errors import SoftswitchError
-from softswitch.sim.behaviour import answer, ring
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World
 from softswitch.store import Store
+from tests.apps.people import passed_on
 
 REGIONS = '[[region]]\nname = "north"\nprefixes = ["+8610"]\n'
 
@@ -34,20 +34,8 @@ def text_of(*tables, width=200):
 @simulated()
 async def test_the_story_of_a_call_names_every_agent_and_says_why():
     agents = {"lilei": 'regions = ["north"]', "hanmeimei": "", "mary": 'regions = ["north"]'}
-    keys = 'route = ["region", "longest-idle"]\nregion = { wait_s = 60 }\nring_s = 5'
-    async with World(1, office=centre_office(keys, agents=agents, more=REGIONS)) as world:
-        await world.phone("1001", behaviour=ring())
-        await world.phone("1002", behaviour=answer(after_s=1.0))
-        await world.phone("1003", behaviour=answer(after_s=1.0))
-        for agent in agents:
-            world.switch.agents.log_in(agent)
-            await asyncio.sleep(1)
-        carrier = await world.trunk("carrier-1")
-        call = await carrier.call(QUEUE_NUMBER, from_user="01065550001")
-        await call.answered()
-        await asyncio.sleep(30)
-        call.hang_up()
-        await asyncio.sleep(30)
+    keys = 'route = ["region", "longest-idle"]\nregion = { wait_s = 60 }'
+    async with passed_on(agents, keys, more=REGIONS) as world:
         (started,) = world.journal.of_kind("call-started")
         entries = [
             (e.at_s, e.kind, json.loads(json.dumps(e.data, default=str)))
@@ -69,7 +57,6 @@ async def test_the_story_of_a_call_names_every_agent_and_says_why():
         ):
             assert line in story, story
         assert "DOES NOT" not in story
-        await world.settle()
 
 
 @simulated()

@@ -21,8 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.interop)
-    # The longest first: one that begins last is waited for by all.
-    items.sort(key=lambda item: not all(map(item.get_closest_marker, ("interop", "slow"))))
 
 
 @pytest.fixture
