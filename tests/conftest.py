@@ -144,8 +144,14 @@ def _name(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: one that begins last is waited for by all."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long programmes only for who asks for them, by `-m` or by the very name of a test; and the longest first:
+    one that begins last is waited for by all."""
+    asked = "soak" in config.option.markexpr or any("::" in each for each in config.args)
+    if not asked:
+        long = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -95,10 +95,12 @@ class OfferingSession(SessionCore):
 
     def _on_reinvite(self, event: DialogRequestArrived) -> None:
         request, transaction = event.request, event.transaction
-        if self.state is not State.CONFIRMED or self._offering is not None or self._unacked:
+        ringing = self.state is State.INCOMING
+        if not ringing and (self.state is not State.CONFIRMED or self._offering or self._unacked):
             # Offers crossed (14.2), or the ACK of the last one is still on its way.
             self._respond(request, transaction, 491)
-        elif self._offered is not None:
+        elif ringing or self._offered is not None:
+            # The one before has no final response yet (14.2).
             seconds = round(self.terms.uniform(0, 10))
             self._respond(request, transaction, 500, [("Retry-After", str(seconds))])
         elif not self._refuse_short_timer(event):

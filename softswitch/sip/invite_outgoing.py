@@ -251,9 +251,9 @@ class OutgoingInviteSession(InviteSession):
             bye.headers.add("Reason", str(self._cancel_cause))
         self._send(bye, dialog, Purpose.BYE)
         if self.state is State.CANCELLING:
+            self._drop_forks()  # it may be one of them
             self.dialog = dialog
             self._emit(OpenDialog(dialog.id))
-            self._drop_forks()
             self._clear_timers("abandon")
             self.state = State.ENDING
 
@@ -339,10 +339,14 @@ class OutgoingInviteSession(InviteSession):
             return
         request = event.request
         fork = self._forks.get(request.from_.tag or "")
-        if fork is None or self._closed or request.method in ("BYE", "PRACK", "INVITE"):
+        if fork is None or self._closed:
             self._respond(request, event.transaction, 481)
         elif not fork.dialog.accepts(request):
             self._respond(request, event.transaction, 500)
+        elif request.method in ("BYE", "PRACK"):
+            self._respond(request, event.transaction, 481)  # not a callee's to say here (15)
+        elif request.method == "INVITE":
+            self._respond(request, event.transaction, 491)  # ours is in progress (14.2)
         elif request.method == "UPDATE":
             if sdp_of(request) is None:
                 fork.dialog.refresh_target(request)

@@ -210,7 +210,7 @@ class InviteSession(OfferingSession):
             if not self._retry_authorised(event):
                 self._emit(HandleDone(purpose, event.response, status))
         elif purpose is Purpose.BYE:
-            if not self._retry_authorised(event) and self.state is State.ENDING:
+            if not self._retry_authorised(event) and self._was_farewell(event.request):
                 self._finish()
         elif purpose is Purpose.REFRESH:
             self._on_refresh_answer(event)
@@ -222,7 +222,7 @@ class InviteSession(OfferingSession):
         if isinstance(purpose, int):
             self._emit(HandleDone(purpose, None, event.status))
         elif purpose is Purpose.BYE:
-            if self.state is State.ENDING:
+            if self._was_farewell(event.request):
                 self._finish()
         elif purpose is Purpose.REINVITE and self.state is State.ENDING:
             self._offer_over()
@@ -230,6 +230,11 @@ class InviteSession(OfferingSession):
             self._lose_dialog(event.status)
 
     # -- the end -----------------------------------------------------------------------------------
+
+    def _was_farewell(self, bye: SipRequest) -> bool:
+        """Whether this BYE was for the session's own dialog, and not for a fork that answered too late."""
+        same = self.dialog is not None and (bye.to.tag or "") == self.dialog.remote_tag
+        return same and self.state is State.ENDING
 
     def _finish(self) -> None:
         if self._offering is None:

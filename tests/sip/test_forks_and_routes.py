@@ -202,3 +202,26 @@ def test_gate_can_let_in_dialog_requests_follow_the_contact(world, sdp):
     bob.do("answer", theirs, sdp[1])
     bob.do("hang_up", theirs)
     assert world.raw[-1][1].remote == ("10.0.0.77", 5099)
+
+
+def test_an_answer_that_crosses_our_cancel_is_a_dialog_until_its_bye_is_answered(world, alice, sdp):
+    """Of a fork that had rung before: its own BYE may cross ours and gets 200."""
+    session = alice.call(Elsewhere)
+    reply(world, alice, 180, "one")
+    alice.do("hang_up", session)
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    assert [bye.to.tag for bye in sent(world, "BYE")] == ["one"]
+    assert alice.stack.snapshot()["dialogs"] == 1
+
+
+def test_the_bye_of_a_late_fork_does_not_end_the_call_that_stands(world, alice, sdp):
+    session = alice.call(Elsewhere)
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    alice.do("hang_up", session)
+    reply(world, alice, 200, "two", sdp=sdp[1])
+    ours, late = sent(world, "BYE")
+    assert (ours.to.tag, late.to.tag) == ("one", "two")
+    world.inject(late.response(200).serialise(), alice, PROXY)
+    assert alice.stack.snapshot()["dialogs"] == 1
+    world.inject(ours.response(200).serialise(), alice, PROXY)
+    assert alice.stack.snapshot()["dialogs"] == 0

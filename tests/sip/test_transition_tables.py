@@ -250,7 +250,8 @@ def answered(purpose, method, status, sdp=None):
 
 
 def lost(purpose, method):
-    return lambda machine: RequestLost(purpose, request(method), 408)
+    to_tag = "them" if method != "INVITE" else ""
+    return lambda machine: RequestLost(purpose, request(method, to_tag=to_tag), 408)
 
 
 def constant(event):
