@@ -103,15 +103,16 @@ def recorded(seconds: float) -> Measured:
 def digits(seconds: float) -> Measured:
     """What looking for digits in the sound of a call adds, decoding included and without."""
     calls = 400
-    plain, _ = outcome(Run("relay", calls, seconds))
-    found, _ = outcome(Run("dtmf", calls, seconds))
-    yield Figure(
-        f"in-band digits looked for, adds to a relayed call, of {calls}",
-        (found.core - plain.core) / calls,
-        "% core",
-        0.01,
-        note="decoding and play-out delay included",
-    )
+    for speech, what in ((False, "noise"), (True, "speech")):
+        plain, _ = outcome(Run("relay", calls, seconds, speech=speech))
+        found, _ = outcome(Run("dtmf", calls, seconds, speech=speech))
+        yield Figure(
+            f"in-band digits looked for in {what}, adds to a relayed call, of {calls}",
+            (found.core - plain.core) / calls,
+            "% core",
+            0.01,
+            note=f"decoding included; {plain.core / calls:.4f} % without",
+        )
     yield Figure(
         "in-band digits, the detector alone",
         2 * detector_us() * 50 / 1e4,

@@ -29,10 +29,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import rtpengine
 from rtp_generator import Generator, Outcome, drive, rss_kib
 
 from media.client import LocalStream, MediaClient
+from media.dsp import g711
 from media.protocol import RecordingStopped, StreamClosed, StreamParams, WorkerLoad
 
 MODES = (
@@ -59,6 +61,8 @@ class Run:
     seconds: float = 6.0
     back_end: str = "mmsg"
     warm_s: float = 2.0
+    speech: bool = False
+    """The legs say the prompts of the project, not noise."""
 
 
 @dataclass(slots=True)
@@ -143,7 +147,7 @@ async def through_worker(
         client.reserve(group=1, signalled_host=None)
         for _ in range(run.calls if conference else 2 * run.calls)
     ]
-    generator = Generator(legs)
+    generator = Generator(legs, sound=spoken_packets() if run.speech else None)
     _wire(client, run, legs, generator)
     await asyncio.sleep(run.warm_s / 2)
     found: Outcome | str
@@ -167,6 +171,14 @@ async def through_worker(
     await client.stop()
     generator.io.close()
     return found, account
+
+
+def spoken_packets() -> np.ndarray:
+    """Return (n, 160) uint8: minutes of speech as packets of u-law."""
+    from digits_heard import spoken
+
+    samples = spoken()
+    return g711.encode_ulaw(samples[: len(samples) // 160 * 160].reshape(-1, 160))
 
 
 def _wire(client: MediaClient, run: Run, legs: list[LocalStream], generator: Generator) -> None:
@@ -238,9 +250,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--mode", choices=MODES, default="relay")
     parser.add_argument("--portable", action="store_true")
+    parser.add_argument("--speech", action="store_true", help="speech in the packets, not noise")
     chosen = parser.parse_args()
     back_end = "portable" if chosen.portable else "mmsg"
-    run = Run(chosen.mode, chosen.calls, chosen.seconds, back_end)
+    run = Run(chosen.mode, chosen.calls, chosen.seconds, back_end, speech=chosen.speech)
     with tempfile.TemporaryDirectory() as directory:
         found, account = measure(run, Path(directory))
     print(found if isinstance(found, str) else found.line(run.mode, run.calls))

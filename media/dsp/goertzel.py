@@ -87,6 +87,32 @@ _BASES = _bases()
 _PROBES = _probes()
 
 
+def _power(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (8, K) float32: the power of (K, 80) `blocks` at each frequency, low ones first."""
+    parts = _BASES @ blocks.T
+    parts *= parts
+    power: NDArray[np.float32] = parts[:8]
+    power += parts[8:]
+    return power
+
+
+def pair_power(blocks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Look at `blocks` (K, 80) float32, 10 ms each: how strong a digit's two frequencies are in them.
+
+    Returns (2, K) float32, the power at the strongest frequency of either group, and (K,) float32, the
+    energy. A sine of amplitude a has energy a^2 n/2 and power (a n/2)^2 here, n being 80.
+    """
+    energy: NDArray[np.float32] = np.einsum("ij,ij->i", blocks, blocks)
+    power = _power(blocks)
+    best: NDArray[np.float32] = np.maximum.reduce(power.reshape(2, 4, -1), axis=1)
+    return best, energy
+
+
+def power_at(level_dbm0: float) -> float:
+    """Return the power, as `pair_power` gives it, of a sine of this level."""
+    return 0.25 * peak_of_dbm0(level_dbm0) ** 2 * BLOCK**2
+
+
 _REFUSED, _LASTING, _SURE = range(3)
 
 
@@ -164,22 +190,16 @@ class DtmfDetector:
         """Stage 1 alone, without memory: (K, blocks) bools which blocks of (K, n) samples look like a
         digit, and (K, blocks) int8 the pair (low * 4 + high) of each that does."""
         blocks = samples.astype(np.float32).reshape(-1, BLOCK)
-        energy: NDArray[np.float32] = np.einsum("ij,ij->i", blocks, blocks)
-        parts = _BASES @ blocks.T
-        parts *= parts
-        power: NDArray[np.float32] = parts[:8]
-        power += parts[8:]
-        low = np.maximum(np.maximum(power[0], power[1]), np.maximum(power[2], power[3]))
-        high = np.maximum(np.maximum(power[4], power[5]), np.maximum(power[6], power[7]))
-        # A sine of amplitude a has energy a^2 n/2 and power (a n/2)^2 here.
-        floor = 0.25 * peak_of_dbm0(self._limits.level_dbm0_min) ** 2 * (BLOCK / 2) ** 2
+        (low, high), energy = pair_power(blocks)
+        # A quarter of what a sine of the least level has: a block may be half full of it.
+        floor = 0.25 * power_at(self._limits.level_dbm0_min)
         hits = (low + high) >= energy * (self._limits.share_hint * BLOCK / 2)
         hits &= (low >= floor) & (high >= floor)
         pairs = np.zeros(len(hits), np.int8)
         rows = np.flatnonzero(hits)
         if rows.size:
-            chosen = power[:, rows]
-            pairs[rows] = chosen[:4].argmax(axis=0) * 4 + chosen[4:].argmax(axis=0)
+            power = _power(blocks[rows])
+            pairs[rows] = power[:4].argmax(axis=0) * 4 + power[4:].argmax(axis=0)
         shape = (len(samples), -1)
         return hits.reshape(shape), pairs.reshape(shape)
 

@@ -1,4 +1,8 @@
-"""Who is listened to for digits sent as sound, tick by tick."""
+"""Who is listened to for digits sent as sound, tick by tick.
+
+Of a codec whose packets can be looked at one by one (`Hush`) only those are who say something like a digit,
+and for half a second after; the others always.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,53 @@ from media.plane.streams import SLOT, Streams
 from media.plane.timelines import Timelines
 from media.wire.telephone_event import DigitReports
 
+_CALM_TICKS = 25
+"""Without a suspicion for so long, nobody need listen any more: more than the longest play-out delay and
+the end of a digit."""
+
 
 class Ears:
-    """In-band DTMF (ITU-T Q.24) of the streams that ask for it; `report` takes what was heard."""
+    """In-band DTMF (ITU-T Q.24) of the streams that ask for it; `report` takes what was heard, `calm` a
+    stream that says nothing like a digit any more."""
 
     def __init__(
-        self, streams: Streams, timelines: Timelines, report: Callable[[DigitReports], None]
+        self,
+        streams: Streams,
+        timelines: Timelines,
+        report: Callable[[DigitReports], None],
+        calm: Callable[[Stream], None],
     ) -> None:
         self._streams = streams
         self._timelines = timelines
         self._report = report
+        self._calm = calm
         self._listening: dict[Stream, None] = {}
+        self._suspected: dict[Stream, int] = {}
         self._rows: NDArray[np.intp] | None = None
         self._detector: DtmfDetector | None = None
 
     def __len__(self) -> int:
         return len(self._listening)
 
+    @property
+    def suspecting(self) -> bool:
+        """Somebody seems to press a key just now."""
+        return bool(self._suspected)
+
+    def suspect(self, stream: Stream) -> bool:
+        """`stream` says something like a digit; True if that is news, and it is to `listen`."""
+        news = stream not in self._suspected
+        self._suspected[stream] = _CALM_TICKS
+        return news
+
+    def suspects(self, stream: Stream) -> bool:
+        """Whether it did so lately."""
+        return stream in self._suspected
+
     def listen(self, stream: Stream, on: bool) -> None:
         """Listen to a stream, which has a slot, or no longer."""
+        if not on:
+            self._suspected.pop(stream, None)
         if on == (stream in self._listening):
             return
         self._rows = None
@@ -59,3 +91,12 @@ class Ears:
             self._timelines.hush(rates[suspects], slots[suspects])
         if len(reports.stream):
             self._report(reports)
+        if self._suspected:
+            self._calm_down(self._detector)
+
+    def _calm_down(self, detector: DtmfDetector) -> None:
+        for stream, ticks in list(self._suspected.items()):
+            self._suspected[stream] = ticks - 1
+            if ticks <= 0 and not detector.active[stream.row]:
+                del self._suspected[stream]
+                self._calm(stream)

@@ -131,7 +131,7 @@ class Engine:
         self._voices = Voices(streams_max)
         self._hush = Hush(streams_max)
         self._background = Background(self._streams, self._timelines)
-        self._backlog = Backlog(self._streams, self._voices, self._timelines, self._hush)
+        self._backlog = Backlog(self._streams, self._voices, self._timelines)
         self._srtp = SrtpTable(streams_max)
         self._outlet = Outlet(io, self._srtp, streams_max)
         self._latch = Latch(
@@ -151,7 +151,12 @@ class Engine:
             lambda stream, play, reason: self._prompter.end(stream, play, reason),
             lambda stream: self._wiring.rewire(stream),
         )
-        self._ears = Ears(self._streams, self._timelines, self._on_sound_digits)
+        self._ears = Ears(
+            self._streams,
+            self._timelines,
+            self._on_sound_digits,
+            lambda stream: self._wiring.attend(stream),
+        )
         self._progress = Progress(self._streams, self._timelines, self._on_progress)
         self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
         self._wiring = Wiring(
@@ -179,6 +184,7 @@ class Engine:
             self._srtp,
             self._outlet,
             self._on_event_digit,
+            self._on_suspicion,
             self._reports.heard,
             self._on_revived,
         )
@@ -236,8 +242,8 @@ class Engine:
         return min(self._next_expire_s, self._ticks.due_s(self._pace()))
 
     def _pace(self) -> int:
-        # A digit must not get through before it is heard, and noise lasts until sound follows.
-        if self._mixer.busy or self._hush.watching or len(self._background):
+        # Who presses a key waits for what it does, and noise lasts until sound follows.
+        if self._mixer.busy or self._ears.suspecting or len(self._background):
             return 1
         return _LISTENED_PACE if len(self._ears) or len(self._progress) else _RECORDED_PACE
 
@@ -550,6 +556,11 @@ class Engine:
             stream = self._rows[row]
             if stream is not None:
                 self._on_digit(stream, digit, duration / RATE_HZ, relayed=False)
+
+    def _on_suspicion(self, stream: Stream) -> None:
+        if self._ears.suspect(stream):
+            self._backlog.flush()
+            self._wiring.attend(stream)
 
     def _on_event_digit(self, row: int, digit: str, duration: int) -> None:
         stream = self._rows[row]

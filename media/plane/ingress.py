@@ -27,6 +27,7 @@ from media.plane.streams import (
     HEADER_MASK,
     MALFORMED,
     NONE,
+    NOT_SOUND,
     OVERSIZE,
     PACKET,
     POLICED,
@@ -67,7 +68,8 @@ DigitHeard = Callable[[int, str, int], None]
 class Ingress:
     """What happens to received packets. Owned by the engine, which gives it its parts.
 
-    `rows` maps a row to its `Stream`; `digit_heard(row, digit, duration in timestamp units)` is
+    `rows` maps a row to its `Stream`; `digit_suspected(stream)` is called before a packet is taken that may
+    hold a digit; `digit_heard(row, digit, duration in timestamp units)` is
     called once for each digit; `rtcp_heard(stream, octets, now_s)` for each accepted RTCP packet;
     `revived(stream)` when a stream that had timed out is heard again.
     """
@@ -87,6 +89,7 @@ class Ingress:
         srtp: SrtpTable,
         outlet: Outlet,
         digit_heard: DigitHeard,
+        digit_suspected: Callable[[Stream], None],
         rtcp_heard: Callable[[Stream, bytes, float], None],
         revived: Callable[[Stream], None],
     ) -> None:
@@ -105,6 +108,7 @@ class Ingress:
         self.sealed = False
         """Some row expects SRTP; kept by whoever sets keys."""
         self._digit_heard = digit_heard
+        self._digit_suspected = digit_suspected
         self._rtcp_heard = rtcp_heard
         self._revived = revived
         self._next_jitter_s = 0.0
@@ -162,28 +166,15 @@ class Ingress:
         if now_s >= self._next_jitter_s:
             self._next_jitter_s = now_s + _JITTER_EVERY_S
             self._measure_jitter(words[:, 1], rows, now_s)
+        quiet = self._look(index, lengths, rows, route) if self._hush.watching else None
         if self._timelines.active:
-            listened = (route[:, SLOT] != NONE).nonzero()[0]
+            listened = (route[:, SLOT] < NOT_SOUND).nonzero()[0]
+            octets_in = self._io.rx.octets
             if len(listened) == len(rows):
-                self._backlog.take(
-                    self._io.rx.octets,
-                    index,
-                    words[:, 1],
-                    lengths,
-                    rows,
-                    route[:, SLOT].astype(np.intp),
-                    now_s,
-                )
+                self._backlog.take(octets_in, index, lengths, rows, now_s)
             elif len(listened):
-                self._backlog.take(
-                    self._io.rx.octets,
-                    listened if index is None else index[listened],
-                    words[listened, 1],
-                    lengths[listened],
-                    rows[listened],
-                    route[listened, SLOT].astype(np.intp),
-                    now_s,
-                )
+                places = listened if index is None else index[listened]
+                self._backlog.take(octets_in, places, lengths[listened], rows[listened], now_s)
         targets = route[:, TARGET].astype(np.intp)
         going = (targets != NONE).nonzero()[0]
         if len(going) != len(rows):
@@ -192,8 +183,36 @@ class Ingress:
             index = going if index is None else index[going]
             words, lengths, octets = words[going], lengths[going], octets[going]
             rows, route, targets = rows[going], route[going], targets[going]
-        self._forward(index, words, lengths, rows, route, targets)
+            quiet = None if quiet is None else quiet[going]
+        self._forward(index, words, lengths, rows, route, targets, quiet)
         np.add.at(streams.sent, targets, octets)
+
+    def _look(
+        self,
+        index: NDArray[np.intp] | None,
+        lengths: NDArray[np.int32],
+        rows: NDArray[np.intp],
+        route: NDArray[np.uint32],
+    ) -> NDArray[np.bool_] | None:
+        """Look for digits in sound before it goes on: (k,) which packets shall be silent; None: none.
+
+        Where something may be a digit its stream is listened to from this very packet on; that
+        updates `route` in place.
+        """
+        found = self._hush.look(self._io.rx.octets, index, lengths, rows)
+        if found is None:
+            return None
+        hint, quiet = found
+        sound = route[:, SLOT] != NOT_SOUND
+        suspected = np.unique(rows[hint & sound]).tolist()
+        for row in suspected:
+            stream = self._rows[row]
+            if stream is not None:
+                self._digit_suspected(stream)
+        if suspected:
+            route[sound, SLOT] = self._streams.route[rows[sound], SLOT]
+        quiet &= sound
+        return quiet
 
     def police(self) -> None:
         """Shut out the streams that have sent more than their share of this second."""
@@ -225,16 +244,15 @@ class Ingress:
         rows: NDArray[np.intp],
         route: NDArray[np.uint32],
         targets: NDArray[np.intp],
+        quiet: NDArray[np.bool_] | None,
     ) -> None:
         rx = self._io.rx
         if self._relay.converting:
             self._convert(np.arange(len(rows)) if index is None else index, lengths, rows, route)
-        if self._hush.on:
-            audio = (((route[:, HEAD_OUT] >> 16) & 0x7F) == self._relay.audio_out[rows]).nonzero()[
-                0
-            ]
-            places = audio if index is None else index[audio]
-            self._hush.apply(rx.octets, places, lengths[audio], rows[audio])
+        if quiet is not None:
+            chosen = quiet.nonzero()[0]
+            places = chosen if index is None else index[chosen]
+            self._hush.apply(rx.octets, places, lengths[chosen], rows[chosen])
         first = words[:, 0]
         head = (first + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
         head |= first & _MARKER

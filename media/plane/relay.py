@@ -15,7 +15,9 @@ from media.plane.streams import (
     EXPECT,
     HEAD_OUT,
     NONE,
+    NOT_SOUND,
     SEQUENCE_OFFSET,
+    SLOT,
     SSRC_OUT,
     TARGET,
     TIMESTAMP_OFFSET,
@@ -141,7 +143,7 @@ class Relay:
     def redirect(self, route: NDArray[np.uint32], source: Stream, kind: str) -> None:
         """Make one packet's `route` fit an event or comfort noise instead of audio."""
         target = source.feeds
-        route[3] = NONE  # neither has samples for the timeline
+        route[SLOT] = NOT_SOUND
         if target is None or target.params is None or int(route[TARGET]) == NONE:
             return
         if kind == "noise":

@@ -23,6 +23,8 @@ TIMESTAMP_OFFSET = 6
 SSRC_OUT = 7
 
 NONE = 0xFFFFFFFF
+NOT_SOUND = 0xFFFFFFFE
+"""In `SLOT`, of a single packet: it holds an event or noise, and nobody shall decode it."""
 POLICED_HEAD = 1
 """In `EXPECT`: drop what comes until the second is over. Never the head of a packet, as 0."""
 NO_PORT = 0xFFFF

@@ -116,6 +116,10 @@ class Timeline:
         self._free.append(slot)
         self.active -= 1
 
+    def wait(self, slot: int, samples: int) -> None:
+        """Lay what comes first in this slot so much later than it comes, rather than `DELAY`."""
+        self._delay[slot] = min(samples * self.scale, _DELAY_MAX * self.scale)
+
     def forget_anchor(self, slot: int) -> None:
         """The next packet of this slot starts a new time scale (another SSRC)."""
         self._anchored[slot] = False

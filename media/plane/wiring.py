@@ -15,8 +15,13 @@ from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
 from media.plane.stream import Stream
 from media.plane.streams import NONE, SLOT, Streams
+from media.plane.timeline import RATE_HZ
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
+
+_SUSPECT_DELAY = 480
+"""Samples that one waits who is listened to because of a suspicion: three packets of 20 ms."""
+_JITTERS = 4
 
 
 class Wiring:
@@ -159,8 +164,17 @@ class Wiring:
                 self._relay.feed(source, None)
         for source, target in pairs:
             self._relay.feed(source, target)
-            self._hush.watch(source.row, target if source.listens_for_digits else None)
+            self._watch(source, target)
         self._mixer.changed()
+
+    def _watch(self, source: Stream, target: Stream | None) -> None:
+        codec = None if source.params is None else source.params.codec
+        relayed_as = None if target is None or target.params is None else target.params.codec
+        self._hush.watch(source.row, codec if source.listens_for_digits else None, relayed_as)
+
+    def attend(self, stream: Stream) -> None:
+        """Whether `stream` says something like a digit has changed: listen to it closely, or no longer."""
+        self._listen(stream)
 
     def _target(self, source: Stream) -> Stream | None:
         target = source if source.echo else source.partner
@@ -178,13 +192,20 @@ class Wiring:
         mixed = mixed or self._screened(stream)
         stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
         digits = stream.listens_for_digits
-        hearing = digits or stream.progress is not None
-        self._set_slot(stream, mixed or hearing or stream.taps > 0)
+        closely = digits and (self._unseen(stream) or self._ears.suspects(stream))
+        needed = mixed or stream.progress is not None
+        self._set_slot(stream, needed or closely or stream.taps > 0)
         self._mixer.admit(stream, mixed)
-        self._ears.listen(stream, digits)
+        self._ears.listen(stream, closely)
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
-            self._timelines.at(stream.rate_hz).play(slot, mixed or hearing)
+            # A recorded stream that is listened to now and then keeps the time it is played at.
+            self._timelines.at(stream.rate_hz).play(slot, needed or digits)
+
+    @staticmethod
+    def _unseen(stream: Stream) -> bool:
+        """Its packets cannot be looked at one by one, so that its sound must be listened to all the time."""
+        return stream.params is not None and stream.params.codec not in SILENCE
 
     def _joined(self, stream: Stream) -> bool:
         """More than two bridged parties: a supervisor or an announcement has to do with it."""
@@ -248,7 +269,13 @@ class Wiring:
         route = self._streams.route
         slot = int(route[stream.row, SLOT])
         if wanted and slot == NONE:
-            route[stream.row, SLOT] = self._timelines.take(stream.rate_hz)
+            slot = route[stream.row, SLOT] = self._timelines.take(stream.rate_hz)
+            if self._ears.suspects(stream):
+                # Too short a delay would lose a digit, and nothing has been learned by playing.
+                row = stream.row
+                jitter_s = float(self._streams.jitter[row] / self._streams.clock_hz[row])
+                samples = _SUSPECT_DELAY + round(_JITTERS * jitter_s * RATE_HZ)
+                self._timelines.at(stream.rate_hz).wait(slot, samples)
         elif not wanted and slot != NONE:
             route[stream.row, SLOT] = NONE
             self._timelines.give_back(stream.rate_hz, slot)

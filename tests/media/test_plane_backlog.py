@@ -7,8 +7,7 @@ import pytest
 
 from media.dsp import g711
 from media.plane.backlog import KEPT_MAX, WIDTH, Backlog
-from media.plane.hush import Hush
-from media.plane.streams import Streams
+from media.plane.streams import NONE, SLOT, Streams
 from media.plane.timeline import DELAY, TICK_SAMPLES
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
@@ -18,24 +17,20 @@ from media.plane.voices import Voices
 def parts():
     streams, voices, timelines = Streams(8), Voices(8), Timelines()
     slots = [timelines.take(8000), timelines.take(8000)]
-    return streams, timelines.narrow, slots, Backlog(streams, voices, timelines, Hush(8))
+    # Row r lies in slot r: two slots, two rows.
+    streams.route[slots, SLOT] = slots
+    return streams, timelines.narrow, slots, Backlog(streams, voices, timelines)
 
 
 def take(backlog, slots, number, *, octets=160, arrival_s=0.0):
-    """One packet of each slot: what slot s says in packet n is the code 16 s + n."""
+    """One packet of each slot: what the slot at place p says in packet n is the code 16 p + n."""
     count = len(slots)
     packets = np.zeros((count, 1536), np.uint8)
+    packets.view(">u4")[:, 1] = number * octets
     for place in range(count):
         packets[place, 12 : 12 + octets] = (16 * place + number) % 256
-    backlog.take(
-        packets,
-        np.arange(count),
-        np.full(count, number * octets, np.uint32),
-        np.full(count, 12 + octets, np.int32),
-        np.arange(count),
-        np.array(slots),
-        arrival_s,
-    )
+    lengths = np.full(count, 12 + octets, np.int32)
+    backlog.take(packets, np.arange(count), lengths, np.array(slots), arrival_s)
     packets[:] = 0xEE  # the receive buffer is used again at once
 
 
@@ -108,6 +103,15 @@ def test_a_late_packet_is_counted_when_it_is_decoded(parts):
     for _ in range(6):
         timeline.advance()
     take(backlog, slots[:1], 1)
-    assert int(streams.late[0]) == 0
+    assert int(streams.late[slots[0]]) == 0
     backlog.flush()
-    assert int(streams.late[0]) == 1
+    assert int(streams.late[slots[0]]) == 1
+
+
+def test_what_waits_for_a_slot_that_is_given_up_is_left_out(parts):
+    streams, timeline, slots, backlog = parts
+    take(backlog, slots, 1)
+    streams.route[slots[0], SLOT] = NONE
+    backlog.flush()
+    assert heard(timeline, slots[0], 1) == {0}
+    assert heard(timeline, slots[1], 0) == {value(17)}

@@ -15,6 +15,7 @@ from media.protocol import (
     SendDigits,
     SetEcho,
     StartPlay,
+    StartRecording,
 )
 from media.wire import telephone_event
 from tests.media.party import TYPES, Party, level, needs_opus, talk
@@ -95,11 +96,91 @@ def test_a_digit_heard_on_a_relayed_call_does_not_go_on(world, make_talker, code
     key = shift * scale + len(speech(a.rate_hz))
     loud = np.abs(heard[key : key + length * 3 // 4]) > 500
     leaked_ms = 1000 * np.flatnonzero(loud).max(initial=0) / a.rate_hz
-    assert leaked_ms < 28, "a packet and a part of one: what nobody can know yet"
+    assert leaked_ms < 10, "a part of one block: what nobody can know yet"
     assert digits_in(heard, a.rate_hz) == ""
     before = slice(shift * scale, key // a.frame * a.frame)
     assert np.array_equal(heard[before], as_coded(a)[before]), "speech is untouched"
     assert level(b.heard(sent), 500, b.rate_hz, 0.2) == pytest.approx(3000, rel=0.05)
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 30, 40, 50, 60])
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+@pytest.mark.parametrize("shift_ms", [0, 7, 23, 39, 58])
+def test_a_digit_does_not_go_on_in_packets_of_any_length(
+    world, make_talker, codec, ptime_ms, shift_ms
+):
+    a = Party(world, make_talker, 1, codec, inband_dtmf=True)
+    b = Party(world, make_talker, 2, codec, dtmf_payload_type=EVENTS)
+    a.frame = 8 * ptime_ms
+    length = said(a, "5", shift=8 * shift_ms, on_ms=70, off_ms=100)
+    world.do(Connect(1, 2))
+    sent = []
+    while a.at < len(a.says):
+        a.talker.timestamp += a.frame - 160  # the talker counts packets of 20 ms
+        world.io.deliver(2, a.address, a.packet())
+        for _ in range(ptime_ms // 10):
+            world.engine.poll(world.now_s)
+            world.now_s += 0.01
+        sent += world.sent()
+    world.run(0.3, step_s=0.01)
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
+    heard = b.heard(sent)
+    key = 8 * shift_ms + len(speech(8000))
+    loud = np.flatnonzero(np.abs(heard[key : key + length * 70 // 170]) > 500)
+    assert loud.max(initial=0) < 80, "less than 10 ms of it"
+    assert digits_in(heard, 8000) == ""
+    before = slice(0, (key // a.frame - 1) * a.frame)
+    assert np.array_equal(heard[before], as_coded(a)[before]), "speech is untouched"
+
+
+def test_whoever_says_nothing_like_a_digit_is_not_decoded(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True)
+    b = Party(world, make_talker, 2, "PCMU")
+    said(a, "5", on_ms=100, off_ms=100)
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 20)
+    assert world.engine.snapshot()["slots"] == 0
+    assert not world.engine.ticking
+    talk(world, (a, b), 10)
+    assert world.engine.snapshot()["slots"] == 1
+    talk(world, (a, b), 45)
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
+    assert world.engine.snapshot()["slots"] == 0, "half a second later nobody listens any more"
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_digits_are_heard_through_jitter_and_reordering(world, make_talker, recorded, seed):
+    rng = np.random.default_rng(seed)
+    a = Party(world, make_talker, 1, "PCMA", inband_dtmf=True)
+    said(a, "2580", on_ms=100, off_ms=100)
+    Party(world, make_talker, 2, "PCMA")
+    world.do(Connect(1, 2))
+    if recorded:
+        world.do(StartRecording(5, 1, 2, "5.wav"))
+    packets = [a.packet() for _ in range(len(a.says) // a.frame)]
+    due = 0.02 * np.arange(len(packets)) + rng.uniform(0, 0.04, len(packets))
+    start_s = world.now_s
+    for place in np.argsort(due).tolist():
+        while world.now_s < start_s + due[place]:
+            world.engine.poll(world.now_s)
+            world.now_s += 0.002
+        world.io.deliver(2, a.address, packets[place])
+        world.engine.poll(world.now_s)
+    world.run(0.3, step_s=0.01)
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["2", "5", "8", "0"]
+
+
+def test_a_keypress_of_events_is_not_taken_for_sound(world, make_talker):
+    a = Party(world, make_talker, 1, "PCMU", inband_dtmf=True, dtmf_payload_type=EVENTS)
+    b = Party(world, make_talker, 2, "PCMU", dtmf_payload_type=EVENTS)
+    a.tone((500, 3000))
+    world.do(Connect(1, 2))
+    talk(world, (a, b), 10)
+    press(world, a, EVENTS, "7")
+    assert [digit for digit, *_ in events_to(b, world.sent(), EVENTS)] == ["7"] * 8
+    assert [report.digit for report in world.events_of(DigitReceived)] == ["7"]
+    assert world.engine.snapshot()["slots"] == 0
 
 
 def as_coded(party):
