@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from bench import comparison, figures, runs, scenarios
 from bench.programs import PROGRAMS, carry_out
 from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan, local_host, parse_accounts, parse_target
-from softswitch.load.result import Result
+from softswitch.load.run import run
 
 SCENARIOS = "scenarios"
 SCENARIO_LIMIT_S = 180.0
@@ -51,29 +52,26 @@ class Session:
         outcome = carry_out(PROGRAMS[name], folder, quick=quick)
         if outcome.entries:
             self.found[name] = outcome.entries
-        self._over(name, outcome.took_s, outcome.problem)
+        self.over(name, outcome.took_s, outcome.problem)
 
-    def scenario(self, title: str, measure: Callable[[], Awaitable[Result]], told: Any) -> None:
-        """Run one scenario; `told` makes figures of its result."""
+    async def scenario(self, work: scenarios.Work, target: str, measure: scenarios.Measure) -> None:
+        """Put one load on a server."""
         began_s = time.monotonic()
         problem = ""
-
-        async def bounded() -> Result:
-            async with asyncio.timeout(SCENARIO_LIMIT_S):
-                return await measure()
-
         try:
-            measured = list(told(asyncio.run(bounded())))
+            async with asyncio.timeout(SCENARIO_LIMIT_S):
+                result = await measure(scenarios.fresh(work))
+            measured = list(scenarios.told(work, target, result))
             figures.show(measured)
             entries = self.found.setdefault(SCENARIOS, {})
             entries.update({figure.name: figures.entry(figure) for figure in measured})
         except TimeoutError:
             problem = f"not over after {SCENARIO_LIMIT_S:.0f} s"
-        except Exception as error:  # of one server: the others have their turn
-            problem = f"{type(error).__name__}: {error}".partition("\n")[0]
-        self._over(f"{SCENARIOS}/{title}", time.monotonic() - began_s, problem)
+        except Exception as error:  # the others have their turn
+            problem = _words(error)
+        self.over(f"{SCENARIOS}/{work.name}, {target}", time.monotonic() - began_s, problem)
 
-    def _over(self, name: str, took_s: float, problem: str) -> None:
+    def over(self, name: str, took_s: float, problem: str) -> None:
         part = name.partition("/")[0]
         self.took_s[part] = self.took_s.get(part, 0.0) + took_s
         if problem:
@@ -95,33 +93,38 @@ class Session:
         }
 
 
-def own_scenarios(session: Session, only: str, targets: list[str], seconds: float) -> None:
-    """The scenarios against the servers that we start."""
-    lacking = {target: scenarios.unavailable(target) for target in targets}
-    for target, what in lacking.items():
-        if what:
-            print(f"{target}: left out, {what} is not installed")
-    for work in scenarios.programme(seconds):
-        for target in targets:
-            if not work.name.startswith(only) or target not in work.targets or lacking[target]:
-                continue
-            name = scenarios.NAMES[target]
-            session.scenario(
-                f"{work.name}, {name}",
-                lambda work=work, target=target: scenarios.measure(work, target),  # type: ignore[misc]
-                lambda result, work=work, name=name: scenarios.told(work, name, result),
-            )
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def other_scenarios(session: Session, only: str, other: Plan, name: str, seconds: float) -> None:
+async def own_scenarios(session: Session, only: str, targets: list[str], seconds: float) -> None:
+    """The scenarios against the servers that we start, each for all of its loads."""
+    for target in targets:
+        name = scenarios.NAMES[target]
+        works = [
+            work
+            for work in scenarios.programme(seconds)
+            if work.name.startswith(only) and target in work.targets
+        ]
+        lacking = scenarios.unavailable(target)
+        if lacking:
+            print(f"{name}: left out, {lacking} is not installed")
+        elif works:
+            try:
+                async with scenarios.started(target) as measure:
+                    for work in works:
+                        await session.scenario(work, name, measure)
+            except Exception as error:  # a server that does not start
+                session.over(f"{SCENARIOS}/{name}", 0.0, _words(error))
+
+
+async def other_scenarios(
+    session: Session, only: str, other: Plan, name: str, seconds: float
+) -> None:
     """Those that any server can take which answers a number, against one that runs already."""
     for work in scenarios.programme(seconds):
         if work.any_number and work.name.startswith(only):
-            session.scenario(
-                f"{work.name}, {name}",
-                lambda work=work: scenarios.measure_other(work, other),  # type: ignore[misc]
-                lambda result, work=work: scenarios.told(work, name, result),
-            )
+            await session.scenario(work, name, lambda plan: run(scenarios.against(other, plan)))
 
 
 def other_plan(chosen: argparse.Namespace) -> Plan:
@@ -158,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--save", action="store_true", help="keep all, and write RESULTS.md")
     made.add_argument("--quick", action="store_true", help="in little: whether all of it goes")
     made.add_argument("--write", type=Path, help="keep this run in a file of its own")
-    made.add_argument("--against", type=Path, default=figures.KEPT, help="compare with this run")
+    made.add_argument("--against", type=Path, help="compare with this run, not with the last")
     made.add_argument(
         "--compare", type=Path, nargs=2, metavar="RUN", help="run nothing, compare two"
     )
@@ -176,7 +179,8 @@ def carry_out_all(chosen: argparse.Namespace, session: Session) -> None:
     seconds = 2.0 if chosen.quick else chosen.seconds
     if chosen.target:
         only = chosen.only.removeprefix(SCENARIOS).removeprefix("/")
-        other_scenarios(session, only, other_plan(chosen), chosen.target, seconds)
+        other = other_plan(chosen)
+        asyncio.run(other_scenarios(session, only, other, chosen.target, seconds))
         return
     wanted = [part for part in chosen.only.split(",") if part] or [*PROGRAMS, SCENARIOS]
     unknown = [part for part in wanted if part.partition("/")[0] not in (*PROGRAMS, SCENARIOS)]
@@ -188,7 +192,7 @@ def carry_out_all(chosen: argparse.Namespace, session: Session) -> None:
                 session.program(part, Path(folder), quick=chosen.quick)
             else:
                 only = part.partition("/")[2]
-                own_scenarios(session, only, chosen.targets.split(","), seconds)
+                asyncio.run(own_scenarios(session, only, chosen.targets.split(","), seconds))
 
 
 def keep(chosen: argparse.Namespace, session: Session, before: runs.Run) -> None:
@@ -243,7 +247,11 @@ def main() -> None:
         changes = compared(old, new, chosen)
         report(chosen, changes)
         sys.exit(chosen.strict and any(change.regression for change in changes))
-    old, before = runs.read(chosen.against), runs.read(figures.KEPT)
+    kept = figures.KEPT
+    if chosen.target:  # each has a run before of its own
+        kept = figures.OUT / f"{re.sub('[^A-Za-z0-9]+', '-', chosen.target)}.json"
+        chosen.write = chosen.write or kept
+    old, before = runs.read(chosen.against or kept), runs.read(figures.KEPT)
     session = Session()
     session.after = lambda: keep(chosen, session, before)
     try:
@@ -273,7 +281,7 @@ def ending(chosen: argparse.Namespace, session: Session) -> None:
 def compared(old: runs.Run, new: runs.Run, chosen: Any) -> list[runs.Change]:
     """The changes; of a part of a bench nobody asks where the rest is."""
     changes = runs.compare(old, new, chosen.noise / 100)
-    if chosen.compare or not chosen.only:
+    if chosen.compare or not (chosen.only or chosen.quick):
         return changes
     return [change for change in changes if change.verdict != runs.GONE]
 

@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "bench" / "figures.json"
 RESULTS = ROOT / "bench" / "RESULTS.md"
+OUT = ROOT / "bench" / "out"
 SHORTFALLS = ROOT / "bench" / "shortfalls.md"
 _SOURCES = ("softswitch", "media", "routing", "bench/*.py")
 SHOWN = "SOFTSWITCH_BENCH_SHOWN"

@@ -45,12 +45,20 @@ def sound(seconds: int, **options: object) -> Plan:
 
 def told(title: str, result: Result) -> Iterator[Figure]:
     """The figures of a run with sound."""
-    full = [second for second in result.seconds if second["live"] >= CALLS]
     figures_ = result.figures
+    up = min(CALLS, max((second["live"] for second in result.seconds), default=0))
+    full = [second for second in result.seconds if second["live"] >= up]
     note = (
         f"{figures_['completed']:.0f} of {CALLS} calls in order, {figures_['streams']:.0f} streams, "
         f"{figures_['packets_received']:.0f} packets, {figures_['packets_lost']:.0f} lost"
     )
+    if figures_["packets_lost"]:
+        note += (
+            f" ({figures_['dropped_at_target']:.0f} datagrams dropped at full sockets of SIPp, "
+            f"{figures_['dropped_at_generator']:.0f} at ours)"
+        )
+    if up < CALLS:
+        note += f"; only {up:.0f} up at once"
     if result.findings:
         note += "; " + ", ".join(f"{entry['code']} {entry['count']}" for entry in result.findings)
     if result.saturated:
@@ -94,8 +102,8 @@ async def set_up(seconds: int) -> list[Figure]:
     async with SippUas() as uas:
         result = await run(uas.adapt(plan))
     found = result.figures
-    full = [second for second in result.seconds[3:] if second["at_s"] < seconds + 1]
-    rate = statistics.mean(second["completed"] for second in full)
+    full = [s["completed"] for s in result.seconds[3:] if s["at_s"] < seconds + 1]
+    rate = statistics.mean(full) if full else 0.0
     note = (
         f"{found['completed']:.0f} of {found['attempted']:.0f} in order, {found['resent']:.0f} resent, "
         f"set-up p50 {found['setup_p50_ms']:.1f} p99 {found['setup_p99_ms']:.1f} ms, calls begun late "

@@ -26,7 +26,7 @@ KAMAILIO = """\
 debug=1
 log_stderror=yes
 fork=yes
-children=2
+children={children}
 disable_tcp=yes
 auto_aliases=no
 listen=udp:{host}:{port}
@@ -135,8 +135,10 @@ class Kamailio(_Server):
 
     name = "Kamailio (proxy, sound goes past it)"
 
-    def __init__(self, processes: int, core: int | None = None) -> None:
+    def __init__(self, processes: int, core: int | None = None, children: int = 2) -> None:
+        # Two children may overtake each other: a BYE at once after its ACK may then come before it.
         super().__init__(core)
+        self._children = children
         self.callee_ports = [free_port() for _ in range(processes)]
 
     async def __aenter__(self) -> Kamailio:
@@ -148,7 +150,12 @@ class Kamailio(_Server):
         file = self._folder / "kamailio.cfg"
         file.write_text(
             KAMAILIO.format(
-                host=HOST, port=self.port, modules=modules, folder=self._folder, routes=routes
+                host=HOST,
+                port=self.port,
+                modules=modules,
+                folder=self._folder,
+                routes=routes,
+                children=self._children,
             )
         )
         folder = str(self._folder)

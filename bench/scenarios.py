@@ -7,7 +7,8 @@ call was due. Where the generator was the limit the note says so: such figures t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from softswitch.load.plan import Plan, against_itself
 from softswitch.load.result import Result
 from softswitch.load.run import run
 
+Measure = Callable[[Plan], Awaitable[Result]]
 ANY = ("127.0.0.1", 5060)
 NEEDS = {"kamailio": ("kamailio", "kamcmd"), "sipp": ("sipp",), "baresip": ("baresip", "sox")}
 NAMES = {
@@ -46,7 +48,7 @@ def programme(seconds: float) -> list[Work]:
     """All loads; those that last do so for `seconds`."""
 
     def plan(**options: Any) -> Plan:
-        return Plan(**{"scenario": "uac-uas", "target": ANY, "run": 1, **options})
+        return Plan(**{"scenario": "uac-uas", "target": ANY, **options})
 
     calls = {"duration_s": seconds, "hold": "0", "media": False}
     hold = str(seconds)
@@ -79,24 +81,29 @@ def unavailable(target: str) -> str:
     return missing(*NEEDS.get(target, ()))
 
 
-async def measure(work: Work, target: str) -> Result:
-    """One load against a target that is started for it."""
+@asynccontextmanager
+async def started(target: str) -> AsyncIterator[Measure]:
+    """A target that takes one load after the other, started for them."""
     if target == "self":
-        return await run(against_itself(work.plan))
-    async with peer(target, work.plan.processes) as server:
-        return await run(server.adapt(work.plan))
+        yield lambda plan: run(against_itself(plan))
+        return
+    async with peer(target, processes=1) as server:
+        yield lambda plan: run(server.adapt(plan))
 
 
-async def measure_other(work: Work, other: Plan) -> Result:
-    """One load against a server that somebody else has started: `other` says where and whom to call."""
+def against(other: Plan, plan: Plan) -> Plan:
+    """`plan` against a server that somebody else has started: `other` says where and whom to call."""
     changes = {key: getattr(other, key) for key in ("target", "transport", "domain", "host", "dial",
                "callers", "callees", "register", "pids")}  # fmt: skip
-    scenario = work.plan.scenario
+    scenario = plan.scenario
     if scenario == "uac-uas" and not other.callees:
         scenario = "uac"
-    # A server that has seen a run remembers its Call-IDs for a while: each has its own.
-    changes["run"] = secrets.randbits(31)
-    return await run(msgspec.structs.replace(work.plan, scenario=scenario, **changes))
+    return msgspec.structs.replace(plan, scenario=scenario, **changes)
+
+
+def fresh(work: Work) -> Plan:
+    """The plan of a load for one run: a server remembers the Call-IDs of the run before for a while."""
+    return msgspec.structs.replace(work.plan, run=secrets.randbits(31))
 
 
 def told(work: Work, target: str, result: Result) -> Iterator[Figure]:

@@ -86,7 +86,7 @@ def kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
 
 async def _kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
     driver = other_core(core)
-    async with Kamailio(1, core=core) as proxy:
+    async with Kamailio(1, core, children=1) as proxy:
         with sipp.called(folder, HOST, proxy.callee_ports[0], driver):
             where = (folder / "peer", f"{HOST}:{proxy.port}", HOST, free_port(HOST), driver)
             call = functools.partial(asyncio.to_thread, sipp.call, *where, number="900123")

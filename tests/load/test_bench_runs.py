@@ -16,7 +16,9 @@ from bench import comparison, programs, runs, scenarios
 from bench.__main__ import Session
 from bench.figures import Figure, entry
 from bench.runs import BETTER, GONE, NEW, SAME, WORSE, Run, compare
-from softswitch.load.plan import against_itself
+from softswitch.load.measure import Meter
+from softswitch.load.plan import Plan, against_itself
+from softswitch.load.result import Result, summarise
 from softswitch.load.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,12 +193,20 @@ def test_every_program_is_there_and_knows_the_options_it_is_given() -> None:
 def test_what_fails_does_not_end_the_rest_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session()
 
-    async def broken() -> object:
+    async def broken(plan: Plan) -> Result:
         raise OSError("no such server\nand more")
 
-    session.scenario("one, nowhere", broken, lambda result: [])  # type: ignore[arg-type]
-    session.scenario("two", lambda: asyncio.sleep(0, run_of()), lambda _: [Figure("b", 2.0, "ms")])  # type: ignore[arg-type,return-value]
-    assert session.failed == {"scenarios/one, nowhere": "OSError: no such server"}
-    assert session.found["scenarios"]["b"]["value"] == 2.0
+    async def sound(plan: Plan) -> Result:
+        return summarise(plan, Meter(), 0.0, {})
+
+    async def both() -> None:
+        one, two, *_ = scenarios.programme(1.0)
+        await session.scenario(one, "nowhere", broken)
+        await session.scenario(two, "here", sound)
+
+    asyncio.run(both())
+    assert session.failed == {"scenarios/set-up 50, nowhere": "OSError: no such server"}
+    (figure,) = session.found["scenarios"].values()
+    assert figure["name"].endswith("here: failed")
     assert set(session.about) == {"machine", "commit", "began", "took_s", "failed"}
-    assert "one, nowhere has failed" in capsys.readouterr().err
+    assert "set-up 50, nowhere has failed" in capsys.readouterr().err
