@@ -81,6 +81,11 @@ class Session:
             print(f"-- {name}: {took_s:.0f} s", flush=True)
         self.after()
 
+    def whole(self, part: str) -> bool:
+        """Whether a part has shown all that it can show."""
+        failed = {name.partition("/")[0] for name in self.failed}
+        return part not in failed and not (part in PROGRAMS and PROGRAMS[part].other_figures)
+
     @property
     def about(self) -> dict[str, Any]:
         """As `runs.ABOUT` of a file."""
@@ -157,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--callers", default="", help="accounts there, 1001-1050:secret")
     made.add_argument("--callees", default="", help="telephones of ours to be called through it")
     made.add_argument("--pid", type=int, action="append", default=[], help="its processes")
-    made.add_argument("--seconds", type=float, default=8.0, help="of scenarios that last")
+    made.add_argument("--seconds", type=float, default=5.0, help="of scenarios that last")
     made.add_argument("--save", action="store_true", help="keep all, and write RESULTS.md")
     made.add_argument("--quick", action="store_true", help="in little: whether all of it goes")
     made.add_argument("--write", type=Path, help="keep this run in a file of its own")
@@ -205,13 +210,7 @@ def keep(chosen: argparse.Namespace, session: Session, before: runs.Run) -> None
     if not chosen.only:
         about = session.about
     # Of what was measured whole and well nothing older stays.
-    whole = [
-        part
-        for part in session.found
-        if not chosen.only
-        and not any(name.partition("/")[0] == part for name in session.failed)
-        and part != SCENARIOS
-    ]
+    whole = [part for part in session.found if not chosen.only and session.whole(part)]
     runs.write(figures.KEPT, runs.merged(before, session.found, whole), about)
     figures.write()
 
