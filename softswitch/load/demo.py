@@ -168,7 +168,9 @@ class DemoSwitch:
     async def __aenter__(self) -> Self:
         """Start it. Raises `SoftswitchError` with its last words when it does not come up."""
         self._process = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).with_name("softswitch")),
+            sys.executable,  # the command itself may be elsewhere (pip install --user)
+            "-c",
+            "from softswitch.cli.main import run; run()",
             "serve",
             str(self._file),
             stdin=asyncio.subprocess.DEVNULL,
