@@ -16,17 +16,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import queue
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import comparison, figures, runs, scenarios
-from bench.programs import PROGRAMS, carry_out
+from bench.programs import PROGRAMS, RUNNING, Outcome, carry_out, end
 from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan, local_host, parse_accounts, parse_target
 from softswitch.load.run import run
@@ -49,7 +52,38 @@ class Session:
     def program(self, name: str, folder: Path, *, quick: bool) -> None:
         """Run one program."""
         print(f"== {name}: {PROGRAMS[name].about}", flush=True)
-        outcome = carry_out(PROGRAMS[name], folder, quick=quick)
+        self._keep(name, carry_out(PROGRAMS[name], folder, quick=quick))
+
+    def side_by_side(self, names: list[str], folder: Path, *, quick: bool) -> None:
+        """Run programs that only reckon, each on a core of its own."""
+        print(f"== side by side, a core each: {', '.join(names)}", flush=True)
+        cores: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for core in sorted(os.sched_getaffinity(0)):
+            cores.put(core)
+
+        def one(name: str) -> Outcome:
+            core = cores.get()
+            try:
+                return carry_out(PROGRAMS[name], folder, quick=quick, core=core)
+            finally:
+                cores.put(core)
+
+        began_s = time.monotonic()
+        with ThreadPoolExecutor(cores.qsize()) as pool:
+            running = {pool.submit(one, name): name for name in names}
+            try:
+                for future in as_completed(running):
+                    self._keep(running[future], future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in list(RUNNING):
+                    end(child)
+                raise
+        # Of seconds that were used twice only once is told.
+        twice_s = sum(self.took_s[name] for name in names) - (time.monotonic() - began_s)
+        self.took_s["(side by side)"] = -max(0.0, twice_s)
+
+    def _keep(self, name: str, outcome: Outcome) -> None:
         if outcome.entries:
             self.found[name] = outcome.entries
         self.over(name, outcome.took_s, outcome.problem)
@@ -192,6 +226,12 @@ def carry_out_all(chosen: argparse.Namespace, session: Session) -> None:
     if unknown:
         raise SoftswitchError(f"--only: no {', '.join(unknown)}; --list tells what there is")
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as folder:
+        reckoning = [part for part in wanted if part in PROGRAMS and PROGRAMS[part].reckons]
+        if len(reckoning) > 1:
+            # The longest first, so that the others fit in beside it.
+            reckoning.sort(key=lambda part: -PROGRAMS[part].limit_s)
+            session.side_by_side(reckoning, Path(folder), quick=chosen.quick)
+            wanted = [part for part in wanted if part not in reckoning]
         for part in wanted:
             if part in PROGRAMS:
                 session.program(part, Path(folder), quick=chosen.quick)

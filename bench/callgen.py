@@ -292,12 +292,18 @@ def _silence(work: Work, found: Found) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="measurements whose name begins so")
+    parser.add_argument("--without", default="", help="measurements to leave out; with commas")
     parser.add_argument("--seconds", type=int, default=10, help="length of the media window")
     parser.add_argument("--core", type=int, default=0, help="core of the switch")
     parser.add_argument("--json", action="store_true", help="print what callgen said, too")
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
-    works = [work for work in programme(chosen.seconds) if work.name.startswith(chosen.only)]
+    without = chosen.without.split(",")
+    works = [
+        work
+        for work in programme(chosen.seconds)
+        if work.name.startswith(chosen.only) and work.name not in without
+    ]
     if not works:
         parser.error(f"--only: there are {', '.join(work.name for work in programme(1))}")
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:

@@ -31,23 +31,27 @@ class Program:
     options: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     other_figures: bool = False
-    """Whether `options` lead to figures other than those the program shows alone, which stay."""
+    """Whether `options` lead to fewer or other figures than the program shows alone, which stay."""
+    reckons: bool = False
+    """Whether it only reckons, on one core: then another such program may go beside it on another."""
 
 
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("acd", "the call distributor, alone", 300,
+        Program("acd", "the call distributor, alone", 300, reckons=True,
                 quick=("--agents", "500", "--queues", "50", "--contacts", "5000", "--events", "2000")),
         Program("api", "the HTTP API", 240, ("--seconds", "8"), quick=("--seconds", "3")),
-        Program("callgen", "the whole exchange, calls by a C program", 900, ("--seconds", "6"),
-                quick=("--only", "relay400", "--seconds", "2")),
-        Program("digits_heard", "in-band digits, alone", 180),
-        Program("failover", "from one trunk to the next", 240, ("--calls", "10"), ("--calls", "2")),
+        Program("callgen", "the whole exchange, calls by a C program", 900,
+                ("--seconds", "6", "--without", "relay400,recorded400,conference300"),
+                ("--only", "relay400", "--seconds", "2"), other_figures=True),
+        Program("digits_heard", "in-band digits, alone", 180, reckons=True),
+        Program("failover", "from one trunk to the next", 240, ("--calls", "6"), ("--calls", "2")),
         Program("load", "the load lab's own generator", 300, ("--seconds", "6"), quick=("--seconds", "3")),
-        Program("media_plane", "the media worker, alone", 420, ("--seconds", "4"),
+        Program("media_plane", "the media worker, alone", 420, ("--seconds", "3"),
                 quick=("--only", "relay", "--seconds", "2")),
-        Program("overload", "calls and strangers in a crowd", 600, ("--flood-seconds", "20"),
+        Program("overload", "calls and strangers in a crowd", 600,
+                ("--seconds", "10", "--flood-seconds", "20"),
                 quick=("--rates", "200", "--seconds", "8", "--flood-seconds", "6")),
         Program("registrations", "ten thousand phones", 300,
                 quick=("--phones", "500", "--seconds", "6")),
@@ -55,9 +59,14 @@ PROGRAMS = {
                 quick=("--calls", "400", "--up", "50")),
         # Ten million contacts take ten minutes to be made: by the program alone.
         Program("store", "the database", 600, ("--contacts", "1000000"),
-                quick=("--contacts", "100000", "--customers", "10000"), other_figures=True),
+                quick=("--contacts", "100000", "--customers", "10000"),
+                other_figures=True, reckons=True),
     )
 }  # fmt: skip
+
+
+RUNNING: set[subprocess.Popen[bytes]] = set()
+"""Programs that go on now: who breaks a run off ends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +78,29 @@ class Outcome:
     problem: str = ""
 
 
-def carry_out(program: Program, folder: Path, *, quick: bool = False) -> Outcome:
-    """Run it; what it showed before it failed counts."""
+def carry_out(
+    program: Program, folder: Path, *, quick: bool = False, core: int | None = None
+) -> Outcome:
+    """Run it; what it showed before it failed counts. On `core` alone if one is given, and then what it says
+    is printed when it is over."""
     file = folder / f"{program.name}.shown"
     file.touch()
-    command = [sys.executable, str(figures.ROOT / "bench" / f"{program.name}.py")]
+    command = [] if core is None else ["taskset", "-c", str(core)]
+    command += [sys.executable, str(figures.ROOT / "bench" / f"{program.name}.py")]
     command += program.quick if quick else program.options
     began_s = time.monotonic()
+    said = (folder / f"{program.name}.said").open("wb+") if core is not None else None
     child = subprocess.Popen(
         command,
         env={**os.environ, figures.SHOWN: str(file)},
         cwd=figures.ROOT,
         stdin=subprocess.DEVNULL,
+        stdout=said,
+        stderr=said,
         start_new_session=True,
     )
     problem = ""
+    RUNNING.add(child)
     try:
         if child.wait(program.limit_s):
             problem = f"ended with {child.returncode}"
@@ -91,6 +108,11 @@ def carry_out(program: Program, folder: Path, *, quick: bool = False) -> Outcome
         problem = f"not over after {program.limit_s:.0f} s"
     finally:
         end(child)
+        RUNNING.discard(child)
+        if said is not None:
+            with said:
+                said.seek(0)
+                print(said.read().decode(errors="replace"), end="", flush=True)
     took_s = time.monotonic() - began_s
     shown = [json.loads(line) for line in file.read_text().splitlines()]
     if not shown and not problem:

@@ -182,6 +182,28 @@ def test_a_program_ends_in_its_time_with_all_it_has_started_and_what_it_showed_c
         assert any(gone(int(pid)) or time.sleep(0.05) for _ in range(100))
 
 
+def test_programs_that_only_reckon_go_side_by_side_each_on_a_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bench").mkdir()
+    names = ["one", "two", "three"]
+    for name in names:
+        told = "import os, time; time.sleep(0.3); print(len(os.sched_getaffinity(0)), 'core')\n"
+        (tmp_path / "bench" / f"{name}.py").write_text(SHOW + told)
+    monkeypatch.setattr(programs.figures, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "bench"))
+    for name in names:
+        monkeypatch.setitem(programs.PROGRAMS, name, programs.Program(name, "", 20.0))
+    session = Session()
+    began_s = time.monotonic()
+    session.side_by_side(names, tmp_path, quick=False)
+    took_s = time.monotonic() - began_s
+    assert session.failed == {}
+    assert set(session.found) == set(names)
+    assert capsys.readouterr().out.count("1 core") == 3
+    assert sum(session.took_s.values()) == pytest.approx(took_s, abs=0.2)
+
+
 def test_every_program_is_there_and_knows_the_options_it_is_given() -> None:
     for program in programs.PROGRAMS.values():
         text = (ROOT / "bench" / f"{program.name}.py").read_text()
