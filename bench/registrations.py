@@ -21,6 +21,7 @@ import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import figures
 import sipp
@@ -199,7 +200,7 @@ def office(count: int) -> str:
     return "".join(lines)
 
 
-def measure(folder: Path, count: int, seconds: float, core: int) -> list[Figure]:
+def measure(folder: Path, count: int, seconds: float, core: int, storm_only: bool) -> list[Figure]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
     driver = other_core(core)
@@ -207,17 +208,17 @@ def measure(folder: Path, count: int, seconds: float, core: int) -> list[Figure]
     with sipp.between(folder / "switch", office(count), core) as (switch, where):
         phones = Phones(count, (SERVER, switch.sip_port))
         try:
-            return _figures(folder, switch, phones, seconds, where)
+            sipp.call(folder / "warm", *where, calls=50, rate=20)
+            empty_kib = switch.rss_kib()
+            found = _storm(folder, switch, phones, where)
+            return found if storm_only else found + _day(switch, phones, seconds, empty_kib)
         finally:
             phones.close()
 
 
-def _figures(
-    folder: Path, switch: Serving, phones: Phones, seconds: float, where: sipp.Where
-) -> list[Figure]:
+def _storm(folder: Path, switch: Serving, phones: Phones, where: sipp.Where) -> list[Figure]:
+    """All at once, and the calls meanwhile."""
     count = len(phones.all)
-    sipp.call(folder / "warm", *where, calls=50, rate=20)
-    empty_kib = switch.rss_kib()
     calls = Background(folder / "calls", *where, calls=150, rate=10)
     time.sleep(2.0)
     before = switch.cpu_s()
@@ -226,14 +227,32 @@ def _figures(
     stormed = calls.wait()
     status = switch.status()
     registered = len(status["registrations"])
+    return [
+        Figure(
+            f"storm of {count} phones in 1 s: the last is registered after",
+            storm[-1] if storm else 999.0, "s", 20,
+            note=f"{registered} registered; {phones.resent} resent, {phones.refused} refused, "
+            f"{1e6 * storm_cpu['total'] / count:.0f} us of CPU each",
+        ),
+        Figure(
+            "calls during the storm that came about", float(stormed.successful), "calls",
+            float(stormed.calls), at_least=True,
+            note=f"of {stormed.calls}: {stormed.refused} refused, {stormed.failed} failed, "
+            f"{stormed.resent} resent; INVITE to 200 p50 {stormed.p50:.0f} ms; {shed(status)}",
+        ),
+        Figure("INVITE to 200 during the storm, p99", stormed.percentile(0.99), "ms", 1000),
+    ]  # fmt: skip
+
+
+def _day(switch: Serving, phones: Phones, seconds: float, empty_kib: int) -> list[Figure]:
+    """The same phones once the storm is over."""
+    count = len(phones.all)
     time.sleep(QUIET_S)
-    kib = (switch.rss_kib() - empty_kib) / max(1, registered)
-    resent, refused = phones.resent, phones.refused
+    kib = (switch.rss_kib() - empty_kib) / max(1, len(switch.status()["registrations"]))
     phones.register_over(seconds, 30.0)  # all have a nonce and a binding now, as on any morning
     before, began_s = switch.cpu_s(), time.monotonic()
     again = phones.register_over(seconds, 30.0)
     used, took_s = spent(before, switch.cpu_s()), time.monotonic() - began_s
-    lag = status["overload"]
     share = 100 * used["total"] / took_s
     each = 1e6 * used["total"] / max(1, len(again))
     return [
@@ -241,31 +260,33 @@ def _figures(
             f"{count} phones that register every {seconds:g} s", share, "% of a core", 10,
             note=f"{len(again)} registered anew, {each:.0f} us each, the stale nonce's 401 included",
         ),
-        Figure(
-            f"storm of {count} phones in 1 s: the last is registered after",
-            storm[-1] if storm else 999.0, "s", 20,
-            note=f"{registered} registered; {resent} resent, {refused} refused, "
-            f"{1e6 * storm_cpu['total'] / count:.0f} us of CPU each",
-        ),
-        Figure(
-            "calls during the storm that came about", float(stormed.successful), "calls",
-            float(stormed.calls), at_least=True,
-            note=f"of {stormed.calls}, INVITE to 200 p50 {stormed.p50:.0f} ms",
-        ),
-        Figure("INVITE to 200 during the storm, p99", stormed.percentile(0.99), "ms", 1000),
-        Figure("memory of an idle registered phone", kib, "KB", 4, note=f"lag {lag}"),
+        Figure("memory of an idle registered phone", kib, "KB", 4),
     ]  # fmt: skip
+
+
+def shed(status: dict[str, Any]) -> str:
+    """What `status` shows of those who had to wait, in words."""
+    told = [
+        f"{row['class']} "
+        + "/".join(str(row[n]) for n in ("waited", "repeated", "dropped", "refused"))
+        for row in status["overload"]["classes"]
+        if row["waited"] or row["dropped"] or row["refused"]
+    ]
+    return f"waited/repeated/dropped/refused: {', '.join(told) or 'none'}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--phones", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--only", choices=("storm",))
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
-        found = measure(Path(temporary), chosen.phones, chosen.seconds, chosen.core)
+        found = measure(
+            Path(temporary), chosen.phones, chosen.seconds, chosen.core, bool(chosen.only)
+        )
     figures.show(found)
     if chosen.save:
         figures.save("registrations", found)

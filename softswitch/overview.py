@@ -48,7 +48,10 @@ def overview(
         "sip": switch.stack.snapshot(),
         "gate": switch.gatekeeper.snapshot(),
         "bans": switch.gatekeeper.guard.bans(now_s),
-        "overload": switch.gatekeeper.overload.snapshot(),
+        "overload": {
+            **switch.gatekeeper.overload.snapshot(),
+            "classes": [*switch.driver.intake.rows(now_s), _not_heard(counters.sieved)],
+        },
         "media": switch.plane.snapshot(),
         "counters": {
             "received": counters.received,
@@ -57,6 +60,12 @@ def overview(
             "exceptions": counters.exceptions + counters.stack_exceptions,
         },
     }
+
+
+def _not_heard(count: int) -> dict[str, Any]:
+    """Those who had no rank at all, as a row like the others."""
+    row: dict[str, Any] = {"class": "strangers in a crowd, banned", "dropped": count}
+    return {**dict.fromkeys(("waiting", "wait_ms", "waited", "repeated", "refused"), 0), **row}
 
 
 def _worker_rows(switch: Switch, loads: Mapping[int, WorkerLoad]) -> list[dict[str, Any]]:

@@ -58,7 +58,6 @@ from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.resolver import Resolver
-from softswitch.transport.udp import UdpTransport
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
@@ -244,6 +243,7 @@ class Switch:
             on_broken=self._on_broken,
             tap=self._tap,
             before_sending=self.plane.flush,
+            token=environment.token(),
         )
         for transport in transports:
             self.driver.attach(transport)
@@ -251,9 +251,8 @@ class Switch:
         care = PhoneCare(office, self.stack, environment.clock, uniform, self.driver.pump)
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at), care)
         self.driver.sieve = self.gatekeeper.hears
-        for transport in transports:
-            if isinstance(transport, UdpTransport):
-                transport.on_waited = self.gatekeeper.overload.waited
+        self.driver.use_ranks(self.gatekeeper.rank)
+        self.driver.on_waited = self.gatekeeper.overload.waited
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
         wiring = self.wiring = Wiring(
@@ -405,7 +404,7 @@ class Switch:
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
         collector.start()
-        lag = LagSensor(loop, self.gatekeeper.overload.measured, lambda: self.driver.waited_s)
+        lag = LagSensor(loop, self.gatekeeper.overload.measured)
         lag.start()
         try:
             if on_ready is not None:

@@ -179,6 +179,11 @@ class _Exchange:
         )
         turned = snapshot["overload"]["turned_away"]
         yield _counter("turned_away", "Requests refused by overload.", value=turned)
+        classes = {row["class"]: row for row in snapshot["overload"]["classes"]}
+        waiting = {name: row["waiting"] for name, row in classes.items()}
+        yield _gauge("messages_waiting", "Messages read and not looked at.", "class", waiting)
+        shed = {name: row["dropped"] + row["refused"] for name, row in classes.items()}
+        yield _counter("messages_shed", "Messages dropped or answered 503.", "class", shed)
         yield _gauge("uptime_seconds", "Since the start.", value=snapshot["uptime_s"])
         alarms = dict.fromkeys(snapshot["alarms"], 1.0)
         yield _gauge("alarm", "Alarms that are raised.", "alarm", alarms)

@@ -13,6 +13,8 @@ from softswitch.errors import RemoteProtocolError
 from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Admitted, Drop, Refuse, Verdict
+from softswitch.sip.rank import HEAD_OCTETS_SEEN, Kind, Rank, kind_of
+from softswitch.sip.terse import retry_after_s
 
 if TYPE_CHECKING:
     from softswitch.config import Office
@@ -27,9 +29,13 @@ _WELL_MEANT = re.compile(
     rb"\AREGISTER |\r\n(?:(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=|Authorization[ \t]*:)",
     re.IGNORECASE,
 )
-_HEAD_OCTETS_SEEN = 2048
 WELL_MEANT_PER_S = 4000.0
 """Of all strangers together, while they are turned away."""
+_OF_PHONES = {
+    Kind.WITHIN: Rank.GOING,
+    Kind.BEGINNING: Rank.PHONE_CALL,
+    Kind.OTHER: Rank.PHONE,
+}
 _NEVER_CHALLENGED: dict[str, Verdict] = {"ACK": Drop(), "CANCEL": Refuse(481)}
 
 
@@ -92,25 +98,31 @@ class Gatekeeper:
         """Whether a message is looked at at all: while there is more than can be done nothing is spent on
         strangers, and never on who is banned. Trunks and phones that have proven a password are
         always heard here; what they may begin is `admit`'s business."""
-        crowded = self.overload.is_closed(SourceClass.STRANGER)
-        if not crowded and not self.guard.has_bans:
+        if not self.overload.is_closed(SourceClass.STRANGER) and not self.guard.has_bans:
             return True
+        return self.rank(data, flow, now_s) is not None
+
+    def rank(self, data: bytes, flow: Flow, now_s: float) -> Rank | None:
+        """Who goes first among those that wait; None for who is not heard (`hears`)."""
         host, port = flow.remote
         where = plain_host(host), port
-        if self.guard.is_proven(where, now_s) or self._trunks.of_flow(flow) is not None:
-            return True
-        if self._trunks.reach(where) or self._trunks.reach(flow.remote):
-            return True
+        if self._trunks.of_flow(flow) is not None or self._trunks.reach(where):
+            begins = kind_of(data) is Kind.BEGINNING
+            return Rank.TRUNK_CALL if begins else Rank.GOING
+        if self.guard.is_proven(where, now_s):
+            return _OF_PHONES[kind_of(data)]
         if self.guard.is_banned(where, now_s):
-            return False
-        if not crowded or self._takes_well_meant(data, now_s):
-            return True
+            return None
+        crowded = self.overload.is_closed(SourceClass.STRANGER)
+        if _WELL_MEANT.search(data, 0, HEAD_OCTETS_SEEN) is not None:
+            if not crowded or self._takes_well_meant(now_s):
+                return Rank.WELL_MEANT
+        elif not crowded:
+            return Rank.STRANGER
         self.overload.turned_away += 1
-        return False
+        return None
 
-    def _takes_well_meant(self, data: bytes, now_s: float) -> bool:
-        if _WELL_MEANT.search(data, 0, _HEAD_OCTETS_SEEN) is None:
-            return False
+    def _takes_well_meant(self, now_s: float) -> bool:
         earned = max(0.0, now_s - self._well_meant_at_s) * WELL_MEANT_PER_S
         self._well_meant = min(WELL_MEANT_PER_S, self._well_meant + earned)
         self._well_meant_at_s = now_s
@@ -127,7 +139,7 @@ class Gatekeeper:
             trunk = self._trunks.of_flow(flow)
             if trunk is not None:
                 if request.method == "INVITE" and not self.overload.admits(SourceClass.TRUNK):
-                    return self._busy()
+                    return self._busy(request)
                 identity = TrunkIdentity(trunk.config.name)
                 return Admitted(identity, self._trunks.hosts(trunk), follow_contact=True)
         source = plain_host(flow.remote[0])
@@ -173,10 +185,12 @@ class Gatekeeper:
             return None if known or self.overload.admits(SourceClass.STRANGER) else Drop()
         if request.method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
             return None
-        return self._busy()
+        return self._busy(request)
 
-    def _busy(self) -> Refuse:
-        return Refuse(503, [("Retry-After", str(self.overload.retry_after_s))])
+    @staticmethod
+    def _busy(request: SipRequest) -> Refuse:
+        call_id = (request.headers.get("Call-ID") or "").encode("utf-8", "surrogateescape")
+        return Refuse(503, [("Retry-After", str(retry_after_s(call_id)))])
 
     def _owner(self, request: SipRequest, username: str) -> Verdict:
         """The digest's user must be the one the request speaks for (RFC 3261 10.3 (4), 22.1)."""

@@ -29,7 +29,6 @@ class OverloadPolicy:
     trunks_s: float = 0.2
     settle: float = 0.5
     hold: int = 10
-    retry_after_s: int = 5
 
 
 class Overload:
@@ -43,12 +42,8 @@ class Overload:
         self.lag_s = 0.0
         self.turned_away = 0
 
-    @property
-    def retry_after_s(self) -> int:
-        return self._policy.retry_after_s
-
     def measured(self, lag_s: float) -> None:
-        """By how much we are behind now: a timer's lateness, or what a message has waited."""
+        """By how much we are behind now: a timer's lateness."""
         keep = self._policy.settle
         self.lag_s = keep * self.lag_s + (1.0 - keep) * max(0.0, lag_s)
         self._held = max(0, self._held - 1)
@@ -60,7 +55,7 @@ class Overload:
                 self._closed[source] = False
 
     def waited(self, wait_s: float) -> None:
-        """So long has a message waited that is read now; told between measurements."""
+        """So long has a message waited that is not looked at yet; told between measurements."""
         if wait_s >= self._policy.strangers_s:
             self._close(SourceClass.STRANGER)
 

@@ -141,6 +141,14 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         workers.add_row(
             str(entry["worker"]), str(entry["pid"]), str(entry["streams"]), f"{entry['cpu']:.0%}"
         )
+    shed = Table(
+        "class", "waiting", "served late", "repeated", "dropped", "refused",
+        title="More than could be done at once", title_justify="left",
+    )  # fmt: skip
+    for entry in answer["overload"].get("classes", ()):
+        counts = [entry[name] for name in ("waiting", "waited", "repeated", "dropped", "refused")]
+        if any(counts):
+            shed.add_row(entry["class"], *(str(count) for count in counts))
     bans = Table("banned address", "for", title="Bans (softswitch unban)", title_justify="left")
     for entry in answer.get("bans", ()):
         bans.add_row(entry["source"], f"{entry['left_s']} s")
@@ -151,7 +159,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
     centre = (queue_table(answer.get("queues", [])), agent_table(answer.get("agents", [])))
     return [
         *tables,
-        *(t for t in (live, *centre, phones, lines, trunks, workers, bans) if t.row_count),
+        *(t for t in (live, *centre, phones, lines, trunks, workers, shed, bans) if t.row_count),
     ]
 
 

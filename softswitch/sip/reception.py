@@ -14,6 +14,7 @@ from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.parser import ParseError, parse_message
 from softswitch.sip.session_core import SessionTerms
 from softswitch.sip.stateless import StatelessAnswers, stamp_via
+from softswitch.sip.terse import retry_after_s
 from softswitch.sip.transaction.key import ServerKey, server_key
 from softswitch.sip.transaction_layer import merge_key
 from softswitch.sip.validation import validate_request
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from softswitch.sip.transaction_layer import TransactionLayer
 
 EXTENSIONS = ("timer", "replaces", "100rel")
-_OVERLOAD = (("Retry-After", "5"),)
 
 
 class Reception:
@@ -284,7 +284,8 @@ class Reception:
 
     def _overload(self, request: SipRequest, flow: Flow) -> None:
         self.counters["overload"] += 1
-        self._refuse(request, flow, 503, None, _OVERLOAD)
+        later = retry_after_s(request.call_id.encode("utf-8", "surrogateescape"))
+        self._refuse(request, flow, 503, None, (("Retry-After", str(later)),))
 
     # -- requests of no dialog ---------------------------------------------------------------------
 

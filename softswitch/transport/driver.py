@@ -11,23 +11,32 @@ from softswitch.clock import Clock
 from softswitch.errors import SoftswitchError
 from softswitch.sip.events import SipEvent
 from softswitch.sip.flow import Flow
+from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack
+from softswitch.sip.terse import Terse
+from softswitch.transport.intake import Intake
 from softswitch.transport.interface import Transport
 from softswitch.transport.stream import StreamTransport
+from softswitch.transport.udp import UdpTransport
 
 _log = logging.getLogger("softswitch.transport")
 
 Sieve = Callable[[bytes, Flow, float], bool]
+Sort = Callable[[bytes, Flow, float], Rank | None]
 OnEvent = Callable[[SipEvent, float], None]
 Tap = Callable[[str, bytes, Flow, float], None]
 
 _TRACEBACKS_PER_MINUTE = 20
 _TRANSPORTS_MAX = 64
+_TURN_S = 0.008
+_TURN_MESSAGES_MAX = 256
+_LOOKED_AT_EVERY = 4
 
 
 @dataclass(slots=True)
 class DriverCounters:
-    """What has passed the driver. `sieved`: not even read (see `Driver.sieve`). `exceptions` counts escapes
+    """What has passed the driver. `sieved`: not even read (see `Driver.sieve`); `deferred`: had to wait
+    (see `Driver.defer`); `acks_absorbed`: of refusals written from the octets. `exceptions` counts escapes
     from handlers, `stack_exceptions` those from the stack itself: either is a bug and must stay 0."""
 
     received: int = 0
@@ -36,6 +45,8 @@ class DriverCounters:
     unroutable: int = 0
     unreachable: int = 0
     sieved: int = 0
+    deferred: int = 0
+    acks_absorbed: int = 0
     exceptions: int = 0
     stack_exceptions: int = 0
 
@@ -51,6 +62,8 @@ class Driver:
     bring before their receiver does.
     `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
     `sieve(data, flow, now_s)`, when set, says whether a message is looked at at all.
+    `on_waited(wait_s)`, when set, hears after each turn how long the first of those that wait has done so.
+    `token` marks refusals written from the octets, see `Terse`.
     `on_flow_lost(flow)`, when set, hears of connections that have closed: what was registered over
     them cannot be reached any more (RFC 5626).
     """
@@ -65,12 +78,18 @@ class Driver:
         on_broken: Callable[[SipEvent, Exception], None] | None = None,
         tap: Tap | None = None,
         before_sending: Callable[[], None] | None = None,
+        token: str = "overload",
     ) -> None:
         self.stack = stack
         self.counters = DriverCounters()
         self.tap = tap
         self.on_flow_lost: Callable[[Flow], None] | None = None
         self.sieve: Sieve | None = None
+        self.on_waited: Callable[[float], None] | None = None
+        self._terse = Terse(token)
+        self.intake = Intake(self._terse.refusal)
+        self._sort: Sort | None = None
+        self._serving = False
         self._clock = clock
         self._loop = loop
         self._on_event = on_event
@@ -89,12 +108,6 @@ class Driver:
         """The attached transports, in the order of attachment."""
         return list(self._transports.values())
 
-    @property
-    def waited_s(self) -> float:
-        """How long what is read now has waited in the socket where that is the longest, seconds."""
-        waits = [getattr(transport, "waited_s", 0.0) for transport in self._transports.values()]
-        return max(waits, default=0.0)
-
     def attach(self, transport: Transport) -> None:
         """Receive from `transport` and send its flows through it, until `close`."""
         key = (transport.name, transport.local)
@@ -104,6 +117,14 @@ class Driver:
             raise SoftswitchError(f"more than {_TRANSPORTS_MAX} transports")
         self._transports[key] = transport
         transport.start(self.feed, self.fail_flow)
+
+    def use_ranks(self, sort: Sort) -> None:
+        """From now on what one turn has no time for waits, by the rank that `sort(data, flow, now_s)` gives;
+        None: it is not looked at. Without this everything is handled in the order in which it comes."""
+        self._sort = sort
+        for transport in self._transports.values():
+            if isinstance(transport, UdpTransport):
+                transport.defer = self.defer
 
     def flow_to(
         self, remote: tuple[str, int], transport: str = "udp", server_name: str = ""
@@ -148,14 +169,73 @@ class Driver:
         return transport.why_unreachable(flow) if isinstance(transport, StreamTransport) else ""
 
     def feed(self, data: bytes, flow: Flow) -> None:
-        """One datagram or framed message has come; everything that follows from it happens now."""
+        """One datagram or framed message has come; everything that follows from it happens now, unless
+        others wait already."""
         if self._closed:
             return
-        now_s = self._clock.monotonic_s()
+        if self.intake:
+            self.defer(data, flow)
+            return
+        self._look_at(data, flow, self._clock.monotonic_s())
+
+    def _look_at(self, data: bytes, flow: Flow, now_s: float) -> None:
         self.counters.received += 1
         if self.sieve is not None and not self.sieve(data, flow, now_s):
             self.counters.sieved += 1
             return
+        if self._terse.is_acknowledged(data):
+            self.counters.acks_absorbed += 1
+            return
+        answer = self.intake.passes(data, flow, now_s)
+        if answer is not None:
+            self._send(answer, flow)
+            return
+        self._process(data, flow, now_s)
+
+    def defer(self, data: bytes, flow: Flow) -> None:
+        """One message has come for which there is no time in this turn: it waits with those of its rank, or
+        is turned away."""
+        if self._closed:
+            return
+        now_s = self._clock.monotonic_s()
+        self.counters.received += 1
+        if self._terse.is_acknowledged(data):
+            self.counters.acks_absorbed += 1
+            return
+        rank = self._sort(data, flow, now_s) if self._sort is not None else Rank.GOING
+        if rank is None:
+            self.counters.sieved += 1
+            return
+        self.counters.deferred += 1
+        answer = self.intake.offer(rank, data, flow, now_s)
+        if answer is not None:
+            self._send(answer, flow)
+        if self.intake and not self._serving:
+            self._serving = True
+            self._loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """A turn's worth of what waits; then the loop's other readers and timers have theirs."""
+        began_s = now_s = self._clock.monotonic_s()
+        for count in range(_TURN_MESSAGES_MAX):
+            turn = self.intake.take(now_s)
+            if turn is None or self._closed:
+                break
+            if turn.answer is not None:
+                self._send(turn.answer, turn.flow)
+            else:
+                self._process(turn.data, turn.flow, now_s)
+            if count % _LOOKED_AT_EVERY == 0:
+                now_s = self._clock.monotonic_s()
+                if now_s - began_s >= _TURN_S:
+                    break
+        if self.on_waited is not None:
+            self.on_waited(self.intake.longest_wait_s(self._clock.monotonic_s()))
+        self._serving = bool(self.intake) and not self._closed
+        if self._serving:
+            self._loop.call_soon(self._serve)
+
+    def _process(self, data: bytes, flow: Flow, now_s: float) -> None:
         if self.tap is not None:
             self.tap("in", data, flow, now_s)
         try:

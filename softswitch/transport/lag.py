@@ -1,8 +1,4 @@
-"""How far behind we are: how late the loop's timers come, and how long what is read now has waited for us.
-
-A busy loop reads a few dozen datagrams a turn, so its timers come nearly in time while thousands wait in
-the socket: only both together count everything.
-"""
+"""How late the loop's timers come: everything else than messages that wait in the `Intake`."""
 
 from __future__ import annotations
 
@@ -13,18 +9,15 @@ _EVERY_S = 0.1
 
 
 class LagSensor:
-    """Tells `measured` ten times a second by how many seconds we are behind: its own timer was late, or
-    `waited()` says that messages have waited."""
+    """Tells `measured` ten times a second by how many seconds its own timer was late."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         measured: Callable[[float], None],
-        waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._loop = loop
         self._measured = measured
-        self._waited = waited
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -40,5 +33,5 @@ class LagSensor:
             self._timer = None
 
     def _tick(self) -> None:
-        self._measured(max(self._loop.time() - self._due_s, self._waited()))
+        self._measured(self._loop.time() - self._due_s)
         self.start()

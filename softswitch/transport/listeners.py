@@ -54,7 +54,7 @@ class _Listeners:
         try:
             match listen.transport:
                 case "udp":
-                    return UdpTransport.bind(listen.host, listen.port, wall_s=self._clock.wall_s)
+                    return UdpTransport.bind(listen.host, listen.port)
                 case "tcp":
                     return TcpTransport.bind(listen.host, listen.port, quota=self._quota)
                 case "tls":

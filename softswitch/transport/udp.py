@@ -11,10 +11,8 @@ import contextlib
 import errno
 import ipaddress
 import socket
-import struct
 import sys
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +23,9 @@ from softswitch.transport.interface import Receive, Unreachable
 
 _BUFFER_OCTETS = 65_536
 _DRAIN_MAX = 64
+_AT_ONCE_MAX = 16
+_DEFERRED_MAX = 1024
+_FLUSH_MAX = 64
 _BACKLOG_MAX = 1024
 _PEERS_MAX = 8192
 _RECEIVE_BUFFER_OCTETS = 4 * 1024 * 1024
@@ -35,13 +36,7 @@ _SO_RCVBUFFORCE = 33
 _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _MSG_ERRQUEUE = 0x2000
-_SO_TIMESTAMPNS = 35
 _ERROR_REPORTS = frozenset({(socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)})
-_STAMP = struct.Struct("@qq")
-_ANCILLARY_OCTETS = socket.CMSG_SPACE(_STAMP.size)
-_WAITED_MAX_S = 30.0
-"""More than a socket can hold: the wall clock was set meanwhile."""
-
 _PEER_GONE = frozenset(
     {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EPROTO}
 )
@@ -67,9 +62,9 @@ class UdpTransport:
     """A UDP socket that fits `softswitch.transport.interface.Transport`.
 
     Make it with `bind`. `drain_max` datagrams are read a wake-up, then the loop's other readers
-    have their turn (the selector reports what is left again). When the socket is full, up to
-    `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
-    `wall_s` is the clock that the kernel stamps datagrams by; with it, `waited_s` is known.
+    have their turn. Where `defer` is set, only a few are handed on at once and all others to it: who
+    matters is found among all that wait, and the kernel's buffer does not overflow. When the socket
+    is full, up to `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
     """
 
     name = "udp"
@@ -81,7 +76,6 @@ class UdpTransport:
         *,
         drain_max: int = _DRAIN_MAX,
         backlog_max: int = _BACKLOG_MAX,
-        wall_s: Callable[[], float] | None = None,
     ) -> None:
         sock.setblocking(False)
         self.counters = UdpCounters()
@@ -92,10 +86,7 @@ class UdpTransport:
         self._local: tuple[str, int] = (unmapped(address[0]), address[1])
         self._drain_max = drain_max
         self._backlog_max = backlog_max
-        self.waited_s = 0.0
-        self.on_waited: Callable[[float], None] | None = None
-        self._behind = False
-        self._wall_s = wall_s if wall_s is not None and _ask_for_stamps(sock) else None
+        self.defer: Receive | None = None
         self._buffer = bytearray(_BUFFER_OCTETS)
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._flows: dict[SocketAddress, Flow] = {}
@@ -114,7 +105,6 @@ class UdpTransport:
         receive_buffer_octets: int = _RECEIVE_BUFFER_OCTETS,
         drain_max: int = _DRAIN_MAX,
         backlog_max: int = _BACKLOG_MAX,
-        wall_s: Callable[[], float] | None = None,
     ) -> UdpTransport:
         """Bind `host` (an IPv4 or IPv6 literal; "::" takes both families) and `port` (0: any).
 
@@ -138,7 +128,6 @@ class UdpTransport:
                 loop if loop is not None else asyncio.get_running_loop(),
                 drain_max=drain_max,
                 backlog_max=backlog_max,
-                wall_s=wall_s,
             )
         except OSError as error:
             sock.close()
@@ -197,21 +186,23 @@ class UdpTransport:
     # -- receiving ---------------------------------------------------------------------------
 
     def _read(self) -> None:
+        if self.defer is None:
+            self._hand_on(self._receive, self._drain_max)
+        elif self._hand_on(self._receive, _AT_ONCE_MAX):
+            self._hand_on(self.defer, _DEFERRED_MAX)
+
+    def _hand_on(self, receive: Receive | None, most: int) -> bool:
+        """Read up to `most` datagrams; whether there may be more."""
         recvfrom_into = self._sock.recvfrom_into
         buffer = self._buffer
         flows = self._flows
-        receive = self._receive
-        if self._behind:
-            self._behind = False
-            self._read_stamped()
-        for count in range(self._drain_max):
+        for count in range(most):
             try:
                 octets, address = recvfrom_into(buffer)
             except (BlockingIOError, InterruptedError):
-                self.waited_s = 0.0
                 if count == 0:
                     self._read_icmp()
-                return
+                return False
             except OSError:
                 # An ICMP error is reported once by the next call on the socket, whoever sent it.
                 self.counters.receive_errors += 1
@@ -224,27 +215,8 @@ class UdpTransport:
             if receive is not None:
                 receive(bytes(buffer[:octets]), flow)
             if self._closed:
-                return
-        self._behind = self._wall_s is not None
-
-    def _read_stamped(self) -> None:
-        """One datagram with the time at which it came: how far behind we are. Dearer than the others, so
-        only where there was more than one turn could take."""
-        try:
-            data, ancillary, _, address = self._sock.recvmsg(_BUFFER_OCTETS, _ANCILLARY_OCTETS)
-        except OSError:
-            return  # the next read says why
-        assert self._wall_s is not None
-        for level, kind, stamp in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(stamp) == _STAMP.size:
-                seconds, nanoseconds = _STAMP.unpack(stamp)
-                waited_s = self._wall_s() - seconds - nanoseconds / 1e9
-                self.waited_s = waited_s if 0.0 <= waited_s < _WAITED_MAX_S else 0.0
-                if self.on_waited is not None:
-                    self.on_waited(self.waited_s)
-        self.counters.received += 1
-        if self._receive is not None:
-            self._receive(data, self._flows.get(address) or self._remember(address))
+                return False
+        return True
 
     def _remember(self, address: SocketAddress) -> Flow:
         """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
@@ -296,7 +268,7 @@ class UdpTransport:
         self._backlog.append((data, destination))
 
     def _flush(self) -> None:
-        for _ in range(self._drain_max):
+        for _ in range(_FLUSH_MAX):
             if not self._backlog:
                 break
             data, destination = self._backlog[0]
@@ -357,17 +329,6 @@ def _enlarge_receive_buffer(sock: socket.socket, octets: int) -> None:
             return
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
-
-
-def _ask_for_stamps(sock: socket.socket) -> bool:
-    """Whether the kernel says when a datagram came."""
-    if sys.platform != "linux":
-        return False
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    except OSError:
-        return False
-    return True
 
 
 def _ask_for_icmp(sock: socket.socket) -> None:

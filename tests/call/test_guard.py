@@ -14,6 +14,8 @@ from softswitch.sip.digest import answer_challenge
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Admitted, Drop, Refuse
 from softswitch.sip.parser import parse_message
+from softswitch.sip.rank import Rank
+from softswitch.sip.terse import retry_after_s
 
 OFFICE = parse_office(
     """
@@ -201,7 +203,7 @@ class TestOverload:
             gate.overload.measured(0.17)
         assert isinstance(attempt(gate, CRACKER, "x", 11.0, method="OPTIONS"), Drop)
         busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
-        assert (busy.status, busy.headers) == (503, [("Retry-After", "5")])
+        assert (busy.status, busy.headers) == (503, [("Retry-After", str(retry_after_s(b"abc")))])
         assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 11.0), Admitted), "REGISTER"
         flow = Flow("udp", LOCAL, ("192.0.2.10", 5060))
         assert isinstance(gate.admit(request("INVITE"), flow, 11.0), Admitted)
@@ -249,3 +251,31 @@ class TestSieve:
         assert gate.hears(self.OPTIONS, self.CARRIER, 11.0)
         gate.guard.proved(CRACKER, "1001", 11.0)
         assert gate.hears(self.OPTIONS, self.STRANGER, 11.0)
+
+
+class TestRank:
+    """Who goes first among those that wait (`Gatekeeper.rank`)."""
+
+    INVITE = b"INVITE sip:x SIP/2.0\r\nTo: <sip:x>\r\n\r\n"
+    CARRIER = Flow("udp", LOCAL, ("192.0.2.10", 5060))
+    STRANGER = Flow("udp", LOCAL, CRACKER)
+
+    def test_calls_that_are_up_then_new_ones_then_registrations_then_strangers(self, gate):
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        phone = Flow("udp", LOCAL, PHONE)
+        ranks = [
+            gate.rank(data, flow, 11.0)
+            for flow in (self.CARRIER, phone, self.STRANGER)
+            for data in (TestSieve.BYE, self.INVITE, b"REGISTER sip:x SIP/2.0\r\n\r\n")
+        ]
+        assert ranks == [
+            Rank.GOING, Rank.TRUNK_CALL, Rank.GOING,
+            Rank.GOING, Rank.PHONE_CALL, Rank.PHONE,
+            Rank.WELL_MEANT, Rank.STRANGER, Rank.WELL_MEANT,
+        ]  # fmt: skip
+
+    def test_in_a_crowd_other_strangers_are_not_even_kept(self, gate):
+        gate.overload.waited(1.0)
+        assert gate.rank(self.INVITE, self.STRANGER, 10.0) is None
+        assert gate.rank(TestSieve.ANSWER, self.STRANGER, 10.0) is Rank.WELL_MEANT
+        assert gate.rank(self.INVITE, self.CARRIER, 10.0) is Rank.TRUNK_CALL

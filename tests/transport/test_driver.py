@@ -16,6 +16,7 @@ from softswitch.sim.network import SimNetwork
 from softswitch.sip.events import InviteReceived, RequestReceived, ResponseReceived, SipEvent
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import OpenGate
+from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import NameAddr
 from softswitch.transport.driver import Driver
@@ -261,6 +262,73 @@ async def test_a_closed_driver_is_quiet() -> None:
     await asyncio.sleep(100)
     assert a.events == []
     assert network.snapshot()["endpoints"] == 1
+    b.driver.close()
+
+
+def _request(method: str, number: int, to_tag: str = "") -> bytes:
+    tag = f";tag={to_tag}" if to_tag else ""
+    return (
+        f"{method} sip:x@10.0.0.2 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK{number};rport\r\n"
+        f"From: <sip:y@10.0.0.1>;tag=f\r\nTo: <sip:x@10.0.0.2>{tag}\r\nCall-ID: {number}\r\n"
+        f"CSeq: 1 {method}\r\nContact: <sip:y@10.0.0.1>\r\nMax-Forwards: 70\r\n"
+        "Content-Length: 0\r\n\r\n"
+    ).encode()
+
+
+def _by_method(data: bytes, flow: Flow, now_s: float) -> Rank | None:
+    ranks = {b"INVITE": Rank.TRUNK_CALL, b"OPTIONS": Rank.GOING, b"REGISTER": Rank.PHONE}
+    return ranks.get(data.partition(b" ")[0])
+
+
+@simulated()
+async def test_what_waits_is_handled_by_rank_and_who_has_none_is_not_looked_at() -> None:
+    network = SimNetwork(default=PERFECT)
+    b = Node(network, B)
+    waits: list[float] = []
+    b.driver.on_waited = waits.append
+    b.driver.use_ranks(_by_method)
+    flow = Flow("udp", B, A)
+    for number, method in enumerate(("REGISTER", "INVITE", "OPTIONS", "MESSAGE")):
+        b.driver.defer(_request(method, number), flow)
+    b.driver.feed(_request("OPTIONS", 9), flow)  # may not overtake
+    assert b.events == []
+    await asyncio.sleep(0.1)
+    methods = [
+        e.request.method if isinstance(e, RequestReceived) else "INVITE" for _, e in b.events
+    ]
+    assert methods == ["OPTIONS", "OPTIONS", "INVITE", "REGISTER"]
+    assert (b.driver.counters.deferred, b.driver.counters.sieved) == (4, 1)
+    assert waits == [0.0]
+    b.driver.close()
+
+
+@simulated()
+async def test_while_calls_have_to_wait_too_long_new_ones_are_refused_from_their_octets() -> None:
+    network = SimNetwork(default=PERFECT)
+    b = Node(network, B)
+    caller = network.transport(*A)
+    heard: list[bytes] = []
+    caller.start(lambda data, flow: heard.append(data), lambda flow: None)
+    b.driver.use_ranks(_by_method)
+    b.driver._serving = True  # busy with something else
+    flow = Flow("udp", B, A)
+    for number in range(8):
+        b.driver.defer(_request("INVITE", number), flow)
+        await asyncio.sleep(0.04)
+    refused = [data for data in heard if data.startswith(b"SIP/2.0 503 ")]
+    assert len(refused) == 8 - len(b.driver.intake)
+    assert len(refused) >= 3
+    tag = refused[0].partition(b"To: <sip:x@10.0.0.2>;tag=")[2].partition(b"\r\n")[0].decode()
+    received = b.stack.snapshot()["received"]
+    b.driver.defer(_request("ACK", 7, tag), flow)
+    b.driver._serve()
+    await asyncio.sleep(0.01)
+    b.driver.feed(_request("ACK", 7, tag), flow)
+    assert b.driver.counters.acks_absorbed == 2
+    assert b.stack.snapshot()["received"] == received + 8 - len(refused)
+    b.driver.feed(_request("INVITE", 7), flow)  # the retransmission that has crossed the answer
+    await asyncio.sleep(0.01)
+    assert sum(isinstance(event, InviteReceived) for _, event in b.events) == 8 - len(refused)
     b.driver.close()
 
 

@@ -1,0 +1,167 @@
+"""Twice the capacity on virtual time: a server that needs time for each message, driven by `Intake` as the
+driver drives it, and callers who offer more than it can do.
+
+Costs are those measured on the machine of `bench/overload.py`, rounded: what is tested is the decision, so only
+their ratios matter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from softswitch.sip.flow import Flow
+from softswitch.sip.rank import Rank
+from softswitch.transport.intake import Intake
+
+READ_S, REFUSE_S, BEGIN_S, WITHIN_S, REGISTER_S = 5e-6, 3e-5, 7e-4, 1.4e-4, 2e-4
+WITHIN = 6
+"""Messages that come to us for each call after its INVITE."""
+CALL_S = BEGIN_S + WITHIN * (WITHIN_S + READ_S) + READ_S
+CAPACITY_PER_S = 1.0 / CALL_S
+TURN_S, ROUND_TRIP_S, T1_S = 0.008, 0.001, 0.5
+FLOW = Flow("udp", ("192.0.2.1", 5060), ("198.51.100.7", 5060))
+
+
+@dataclass
+class Exchange:
+    """`arrivals`: (when, order, rank, octets). Counts what becomes of the calls, by the second."""
+
+    arrivals: list[tuple[float, int, Rank, bytes]]
+    now_s: float = 0.0
+    completed: Counter[int] = field(default_factory=Counter)
+    refused: set[bytes] = field(default_factory=set)
+    wait_s: list[tuple[float, float]] = field(default_factory=list)
+    """(when, how long) of each call that was let in."""
+    registered_s: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._order = itertools.count(len(self.arrivals))
+        heapq.heapify(self.arrivals)
+        self._came_s: dict[bytes, float] = {}
+        self.intake = Intake(lambda data, flow: b"503")
+
+    def run(self, until_s: float) -> None:
+        while self.now_s < until_s and (self.arrivals or self.intake):
+            if not self.intake and self.arrivals:
+                self.now_s = max(self.now_s, self.arrivals[0][0])
+            self._read()
+            turn_ends_s = self.now_s + TURN_S
+            while self.now_s < turn_ends_s and (turn := self.intake.take(self.now_s)):
+                if turn.answer is not None:
+                    self._refuse(turn.data)
+                else:
+                    self._work(turn.data)
+
+    def _read(self) -> None:
+        while self.arrivals and self.arrivals[0][0] <= self.now_s:
+            came_s, _, rank, data = heapq.heappop(self.arrivals)
+            self.now_s += READ_S
+            if data.startswith(b"INVITE ") and data not in self._came_s:
+                self._came_s[data] = came_s
+                self._send(came_s + T1_S, rank, data)  # unless it is answered by then, see `_send`
+            elif data in self.refused or (data in self._came_s and data not in self._waiting()):
+                continue  # answered: the caller has stopped to ask
+            if self.intake.offer(rank, data, FLOW, self.now_s) is not None:
+                self._refuse(data)
+
+    def _waiting(self) -> set[bytes]:
+        return {data for _, data in self.intake._queues[Rank.TRUNK_CALL].entries}
+
+    def _refuse(self, data: bytes) -> None:
+        assert data not in self.refused
+        self.refused.add(data)
+        self.now_s += REFUSE_S
+
+    def _work(self, data: bytes) -> None:
+        method, _, rest = data.partition(b" ")
+        if method == b"REGISTER":
+            self.now_s += REGISTER_S
+            self.registered_s.append(self.now_s)
+            return
+        if method == b"INVITE":
+            self.wait_s.append((self.now_s, self.now_s - self._came_s[data]))
+            self.now_s += BEGIN_S
+            step = 0
+        else:
+            self.now_s += WITHIN_S
+            step = int(method)
+        if step == WITHIN:
+            self.completed[int(self.now_s)] += 1
+        else:
+            self._send(self.now_s + ROUND_TRIP_S, Rank.GOING, b"%d %s" % (step + 1, rest))
+
+    def _send(self, at_s: float, rank: Rank, data: bytes) -> None:
+        heapq.heappush(self.arrivals, (at_s, next(self._order), rank, data))
+
+
+def calls(rate: float, seconds: float, seed: int) -> list[tuple[float, int, Rank, bytes]]:
+    """Poisson arrivals of trunk calls."""
+    rng = random.Random(seed)
+    at_s = 0.0
+    made: list[tuple[float, int, Rank, bytes]] = []
+    while at_s < seconds:
+        at_s += rng.expovariate(rate)
+        made.append((at_s, len(made), Rank.TRUNK_CALL, b"INVITE %d" % len(made)))
+    return made
+
+
+@pytest.mark.parametrize("times", [1.2, 2.0, 4.0])
+def test_beyond_the_capacity_nearly_all_of_it_is_left_in_every_second(times: float) -> None:
+    exchange = Exchange(calls(times * CAPACITY_PER_S, 8.0, 36))
+    exchange.run(8.0)
+    steady = [exchange.completed[second] for second in range(2, 8)]
+    worst_share = 1.0 - (times - 1.0) * CAPACITY_PER_S * (REFUSE_S + READ_S) - 0.03
+    assert min(steady) >= worst_share * CAPACITY_PER_S, "neither collapse nor oscillation"
+    assert worst_share >= 0.8
+    waits = [wait_s for at_s, wait_s in exchange.wait_s if at_s >= 2.0]
+    assert max(waits) < 0.1, "and who is let in has not waited long"
+
+
+def test_below_the_capacity_nobody_is_refused() -> None:
+    exchange = Exchange(calls(0.9 * CAPACITY_PER_S, 8.0, 36))
+    exchange.run(9.0)
+    assert not exchange.refused
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.floats(0.5, 5.0),
+    st.integers(0, 2**32),
+    st.lists(st.tuples(st.floats(0.0, 2.0), st.integers(1, 400)), max_size=3),
+)
+def test_whoever_is_let_in_is_finished(
+    times: float, seed: int, bursts: list[tuple[float, int]]
+) -> None:
+    arrivals = calls(times * CAPACITY_PER_S, 2.0, seed)
+    for at_s, count in bursts:
+        first = len(arrivals)
+        arrivals += [
+            (at_s, first + n, Rank.TRUNK_CALL, b"INVITE %d" % (first + n)) for n in range(count)
+        ]
+    offered = len(arrivals)
+    exchange = Exchange(arrivals)
+    exchange.run(60.0)
+    assert sum(exchange.completed.values()) + len(exchange.refused) == offered
+    assert max(wait_s for _, wait_s in exchange.wait_s) < T1_S, "nobody has to ask twice"
+
+
+def test_a_storm_of_registrations_is_not_felt_by_calls() -> None:
+    arrivals = calls(0.2 * CAPACITY_PER_S, 6.0, 37)
+    first = len(arrivals)
+    for number in range(10_000):
+        for at_s in (1.0 + number / 10_000, 1.5 + number / 10_000):  # and once again, unanswered
+            arrivals.append((at_s, first, Rank.WELL_MEANT, b"REGISTER %d" % number))
+            first += 1
+    exchange = Exchange(arrivals)
+    exchange.run(20.0)
+    assert not exchange.refused
+    assert max(wait_s for _, wait_s in exchange.wait_s) < 0.03
+    assert len(exchange.registered_s) >= 10_000
