@@ -17,9 +17,9 @@ from media.plane.streams import SLOT, Streams
 from media.plane.timelines import Timelines
 from media.wire.telephone_event import DigitReports
 
-_CALM_TICKS = 25
-"""Without a suspicion for so long, nobody need listen any more: more than the longest play-out delay and
-the end of a digit."""
+_CALM_TICKS = 15
+"""Without a suspicion for so long, nobody need listen any more: more than the longest play-out delay, 200 ms,
+and the end of a digit, 30 ms."""
 
 
 class Ears:

@@ -45,6 +45,7 @@ _COLUMNS = (
     "_delay",
     "_earliest",
     "_played",
+    "_begun",
     "_latest",
     "_gap",
     "_filled",
@@ -81,6 +82,7 @@ class Timeline:
         self._delay: NDArray[np.int64] = np.full(slots, self._lead, np.int64)
         self._earliest: NDArray[np.int64] = np.full(slots, -_FAR, np.int64)
         self._played: NDArray[np.bool_] = np.zeros(slots, np.bool_)
+        self._begun: NDArray[np.bool_] = np.zeros(slots, np.bool_)
         self._latest: NDArray[np.int64] = np.full(slots, -self._behind, np.int64)
         self._gap: NDArray[np.int64] = np.zeros(slots, np.int64)
         self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
@@ -105,6 +107,7 @@ class Timeline:
         self._delay[slot] = self._lead
         self._earliest[slot] = -_FAR
         self._latest[slot] = -self._behind
+        self._begun[slot] = False
         self._gap[slot] = 0
         self._filled[slot] = False
         self.active += 1
@@ -356,7 +359,9 @@ class Timeline:
             back, sound = back[loud], sound[loud]
             real = self.ring[back, place : place + blended]
             self.ring[back, place : place + blended] = plc.blend(sound, real)
-        lost = self._played & self._anchored & ~filled
+        # Before its first packet is played there is nothing to go on with.
+        self._begun |= filled
+        lost = self._played & self._begun & self._anchored & ~filled
         lost &= self._gap < self._gap_max
         slots = lost.nonzero()[0]
         if not len(slots):

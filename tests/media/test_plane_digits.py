@@ -145,7 +145,7 @@ def test_whoever_says_nothing_like_a_digit_is_not_decoded(world, make_talker):
     assert world.engine.snapshot()["slots"] == 1
     talk(world, (a, b), 45)
     assert [report.digit for report in world.events_of(DigitReceived)] == ["5"]
-    assert world.engine.snapshot()["slots"] == 0, "half a second later nobody listens any more"
+    assert world.engine.snapshot()["slots"] == 0, "a moment later nobody listens any more"
 
 
 @pytest.mark.parametrize("recorded", [False, True])
