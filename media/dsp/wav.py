@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
@@ -81,9 +82,20 @@ def header(wav: WavFormat, data_octets: int, trailer_octets: int = 0) -> bytes:
     Always `wav.header_octets` long, so it can be written over itself as the file grows. Sizes
     beyond what RIFF can say (4 GiB) saturate.
     """
-    frame = wav.octets_per_frame
     padded = data_octets + (data_octets & 1)
     riff = min(wav.header_octets - 8 + padded + trailer_octets, _SIZE_MAX)
+    body = _description(wav)
+    if wav.code != PCM:
+        frames = min(data_octets // wav.octets_per_frame, _SIZE_MAX)
+        body += b"fact\x04\0\0\0" + struct.pack("<I", frames)
+    data = b"data" + struct.pack("<I", min(data_octets, _SIZE_MAX))
+    return b"RIFF" + struct.pack("<I", riff) + b"WAVE" + body + data
+
+
+@lru_cache(maxsize=64)
+def _description(wav: WavFormat) -> bytes:
+    """Return the chunk that says how samples are stored: the same each time a file grows."""
+    frame = wav.octets_per_frame
     common = struct.pack(
         "<HHIIHH",
         wav.code,
@@ -94,13 +106,9 @@ def header(wav: WavFormat, data_octets: int, trailer_octets: int = 0) -> bytes:
         8 * wav.octets_per_sample,
     )
     if wav.code == PCM:
-        body = b"fmt \x10\0\0\0" + common
-    else:
-        # A compressed format needs the size of its extension (none) and a fact chunk.
-        body = b"fmt \x12\0\0\0" + common + b"\0\0"
-        body += b"fact\x04\0\0\0" + struct.pack("<I", min(data_octets // frame, _SIZE_MAX))
-    data = b"data" + struct.pack("<I", min(data_octets, _SIZE_MAX))
-    return b"RIFF" + struct.pack("<I", riff) + b"WAVE" + body + data
+        return b"fmt \x10\0\0\0" + common
+    # A compressed format needs the size of its extension (none) and a fact chunk.
+    return b"fmt \x12\0\0\0" + common + b"\0\0"
 
 
 def marks(points: Sequence[Mark]) -> bytes:

@@ -37,9 +37,7 @@ from media.plane.streams import (
     SLOT,
     SRTP,
     SSRC,
-    SSRC_OUT,
     TARGET,
-    TIMESTAMP_OFFSET,
     Streams,
 )
 from media.plane.timelines import Timelines
@@ -50,7 +48,12 @@ HEADER = rtp.HEADER_OCTETS
 _ODD_BITS = np.uint32(0x3F000000)
 _MASK = np.uint32(HEADER_MASK)
 _MARKER = np.uint32(0x00800000)
-_SEQUENCE = np.uint32(0xFFFF)
+_COUNTING = np.uint32(0x0080FFFF)
+"""Marker and sequence number of the first header word."""
+_SEEN = np.array([HEADER_MASK, 0, 0xFFFFFFFF], np.uint32)
+"""Of the first three header words what must be as a row expects it."""
+_KEPT = np.array([_COUNTING, 0xFFFFFFFF, 0], np.uint32)
+"""Of the same what goes on in a relayed packet, with an offset added."""
 _PAYLOAD_MAX = np.uint32(PACKET_OCTETS_MAX - HEADER)
 CLOSER_PER_S_MAX = 300
 """Packets of one stream that are looked at one by one in a second; what is beyond is dropped, so
@@ -129,13 +132,18 @@ class Ingress:
             self._unseal(rows, known, lengths)
         # Rows that mean nothing take any route; they are not good.
         route: NDArray[np.uint32] = streams.route.take(rows, axis=0, mode="clip")
-        good = known & ((words[:, 0] & _MASK) == route[:, EXPECT])
-        good &= words[:, 2] == route[:, SSRC]
-        good &= (lengths.view(np.uint32) - _HEADER) <= _PAYLOAD_MAX
-        if np.count_nonzero(good) == count:
+        plain = (words & _SEEN) == route[:, : SSRC + 1]
+        fit = (lengths.view(np.uint32) - _HEADER) <= _PAYLOAD_MAX
+        everybody_known = np.count_nonzero(known) == count
+        if (
+            everybody_known
+            and np.count_nonzero(plain) == plain.size
+            and np.count_nonzero(fit) == count
+        ):
             self._accept(None, words, lengths, rows, route, now_s)
             return
-        if np.count_nonzero(known) != count:
+        good = plain.all(axis=1) & fit & known
+        if not everybody_known:
             if not self.sealed:
                 self._sources.settle(rows, known, io.keys[:count], words[:, 2])
             route = streams.route[rows]
@@ -155,8 +163,9 @@ class Ingress:
     ) -> None:
         """Take packets at `index` of the receive buffer (None: all, in order)."""
         streams = self._streams
-        octets = lengths + _COUNTED
-        np.add.at(streams.received, rows, octets)
+        octets: NDArray[np.uint64] = lengths.astype(np.uint64)
+        octets += _COUNTED
+        streams.count_in(rows, octets)
         highest = streams.extended.take(rows)
         # The last packet of a row wins; what came out of order does not lead back.
         step = (words[:, 0] - highest.astype(np.uint32)).astype(np.int16)
@@ -185,7 +194,7 @@ class Ingress:
             rows, route, targets = rows[going], route[going], targets[going]
             quiet = None if quiet is None else quiet[going]
         self._forward(index, words, lengths, rows, route, targets, quiet)
-        np.add.at(streams.sent, targets, octets)
+        streams.count_out(targets, octets)
 
     def _look(
         self,
@@ -253,13 +262,11 @@ class Ingress:
             chosen = quiet.nonzero()[0]
             places = chosen if index is None else index[chosen]
             self._hush.apply(rx.octets, places, lengths[chosen], rows[chosen])
-        first = words[:, 0]
-        head = (first + route[:, SEQUENCE_OFFSET]) & _SEQUENCE
-        head |= first & _MARKER
+        words = words & _KEPT
+        words += route[:, SEQUENCE_OFFSET:]
+        head = words[:, 0]
+        head &= _COUNTING  # a sequence number that wraps carries
         head |= route[:, HEAD_OUT]
-        words[:, 0] = head
-        words[:, 1] += route[:, TIMESTAMP_OFFSET]
-        words[:, 2] = route[:, SSRC_OUT]
         if index is None:
             rx.words[: len(rows), :3] = words
         else:

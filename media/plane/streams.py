@@ -8,19 +8,23 @@ from numpy.typing import NDArray
 from media.protocol import StreamStats
 
 # Columns of `Streams.route`: what a packet meets on its way in, and what it becomes on its way out.
-# They stand side by side so that one gather brings all of them for a batch.
+# They stand side by side so that one gather brings all of them for a batch; the first three and the last
+# three in the order of the header's words, so that one operation handles all of them.
 EXPECT = 0
 """First header word without marker and sequence that this row takes unseen; 0: look closer."""
-SSRC = 1
-TARGET = 2
+ANY = 1
+"""Always 0, beside the timestamp, of which nothing is expected."""
+SSRC = 2
+TARGET = 3
 """Row that the packet is relayed to, or `NONE`."""
-SLOT = 3
+SLOT = 4
 """Slot of the timeline that the samples go to, or `NONE`."""
-HEAD_OUT = 4
+HEAD_OUT = 5
 """First header word of what goes out, without marker and sequence."""
-SEQUENCE_OFFSET = 5
-TIMESTAMP_OFFSET = 6
-SSRC_OUT = 7
+SEQUENCE_OFFSET = 6
+TIMESTAMP_OFFSET = 7
+SSRC_OUT = 8
+_COLUMNS = 9
 
 NONE = 0xFFFFFFFF
 NOT_SOUND = 0xFFFFFFFE
@@ -47,11 +51,22 @@ DROP_REASONS = (
 )
 MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP, SRTP = range(8)
 
+Counted = tuple[list[NDArray[np.intp]], list[NDArray[np.uint64]]]
+"""Rows and what is to be added to their counters, batch by batch."""
+
+
+def _add_up(counters: NDArray[np.uint64], counted: Counted) -> None:
+    rows, octets = counted
+    if rows:
+        np.add.at(counters, np.concatenate(rows), np.concatenate(octets))
+        rows.clear()
+        octets.clear()
+
 
 class Streams:
     """Rows 0..`capacity`-1; `take` and `give_back` are the only way to one.
 
-    Columns (all (capacity,), but `route` (capacity, 8) and `drops` (capacity, reasons)):
+    Columns (all (capacity,), but `route` (capacity, 9) and `drops` (capacity, reasons)):
     `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received` that may be reached in
     this second; `extended`: highest sequence number seen, with cycles; `first`: where counting of
     losses began; `closer`: packets looked at one by
@@ -65,10 +80,12 @@ class Streams:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         # One row more than streams: an unknown source is row -1 and meets a route that expects nothing.
-        self.route: NDArray[np.uint32] = np.zeros((capacity + 1, 8), np.uint32)
+        self.route: NDArray[np.uint32] = np.zeros((capacity + 1, _COLUMNS), np.uint32)
         self.route[capacity, TARGET] = self.route[capacity, SLOT] = NONE
-        self.received: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
-        self.sent: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self._received: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self._sent: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
+        self._in: Counted = ([], [])
+        self._out: Counted = ([], [])
         self.limit: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
         self.extended: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.first: NDArray[np.int64] = np.zeros(capacity, np.int64)
@@ -93,6 +110,29 @@ class Streams:
 
     def __len__(self) -> int:
         return self.capacity - len(self._free)
+
+    @property
+    def received(self) -> NDArray[np.uint64]:
+        """What has come, see `PACKET`."""
+        _add_up(self._received, self._in)
+        return self._received
+
+    @property
+    def sent(self) -> NDArray[np.uint64]:
+        """What was sent, see `PACKET`."""
+        _add_up(self._sent, self._out)
+        return self._sent
+
+    def count_in(self, rows: NDArray[np.intp], octets: NDArray[np.uint64]) -> None:
+        """Packets of `rows` (k,) have come, `octets` as the counters have them; nobody changes either
+        afterwards. They are added up when somebody wants to know."""
+        self._in[0].append(rows)
+        self._in[1].append(octets)
+
+    def count_out(self, rows: NDArray[np.intp], octets: NDArray[np.uint64]) -> None:
+        """The same of what was sent."""
+        self._out[0].append(rows)
+        self._out[1].append(octets)
 
     def take(self) -> int:
         """Return a clean row, or -1 when there is none."""
