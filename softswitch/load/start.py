@@ -30,6 +30,7 @@ from softswitch.load.plan import (
 from softswitch.load.result import Result, known_figures
 from softswitch.load.run import Generators, Watch, run
 from softswitch.load.scenarios import BUILT_IN, load
+from softswitch.load.scenarios.mixed import DEFAULT as MIX
 from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
@@ -95,15 +96,20 @@ class Wish:
                 f"whom shall {self.plan.scenario} call at {self.target}?",
                 "--dial NUMBER, or --callees 1051-1100:secret (telephones of ours that register)",
             )
-        if self.plan.scenario in _HEARING and not self.plan.media:
-            raise ConfigError(
-                "media", f"{self.plan.scenario} goes by what is heard", "no --no-media here"
-            )
+        for name in self._scenarios():
+            if name in _HEARING and not self.plan.media:
+                raise ConfigError("media", f"{name} goes by what is heard", "no --no-media here")
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)
         parse_faults(self.plan.faults)
         return thresholds
+
+    def _scenarios(self) -> list[str]:
+        """The scenario, or all that are mixed."""
+        if self.plan.scenario != "mixed":
+            return [self.plan.scenario]
+        return [part.partition(":")[0].strip() for part in self.plan.option("mix", MIX).split(",")]
 
 
 async def carry_out(
