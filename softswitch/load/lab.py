@@ -93,7 +93,7 @@ class Lab:
         faults = self.faults
         if plan.media:
             self._open_sound()
-        network = self._network or LoadNetwork(plan.transport, faults, plan.seed)
+        network = self._network or LoadNetwork(plan.transport, faults, plan.seed, plan.trusted)
         domain = plan.domain or plan.target[0]
         ports = plan.callee_ports
         common: dict[str, Any] = {

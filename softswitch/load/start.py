@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Wish:
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)
+        if self.plan.trusted:
+            _check_certificate(self.plan.trusted)
         parse_faults(self.plan.faults)
         return thresholds
 
@@ -136,6 +139,14 @@ async def carry_out(
         result.failed_if = [threshold.judge(result.figures) for threshold in thresholds]
         tell(result)
     return result
+
+
+def _check_certificate(file: str) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        words = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError("trust", f"{file}: {words}", "a PEM file") from error
 
 
 def _against(plan: Plan, wish: Wish) -> Plan:

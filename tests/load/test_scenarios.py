@@ -41,7 +41,7 @@ OTHER = {
     "queue": plan("queue", calls=5, rate=5.0, hold="0.5", patience="20"),
     # The agents of the first have logged out, or those of the second could not log in.
     "queue again": plan("queue", calls=2, rate=5.0, hold="0.5", patience="20"),
-    "conference": plan("conference", rate=8.0, hold="4", options={"turn": "1"}),
+    "conference": plan("conference", rate=8.0, hold="6.5", options={"turn": "3"}),
     "mixed": plan(
         "mixed", calls=6, rate=6.0, options={"mix": "uac-uas:2,ivr:1,conference:1", "turn": "1"}
     ),
