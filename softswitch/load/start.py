@@ -89,7 +89,13 @@ class Wish:
                 threshold.check(known_figures())
         load(self.plan.scenario)
         if self.target not in ("", ITSELF):
-            parse_target(self.target)
+            address, _, host = parse_target(self.target)
+            if self.plan.scenario == "flood" and not (is_loopback(address[0]) or self.owned):
+                raise ConfigError(
+                    "flood",
+                    f"{host} is not this machine; a flood may break what it meets",
+                    "loopback targets, or --i-own-this for a system that is yours",
+                )
         dials = bool(self.plan.dial or self.plan.callees) or self.target in ("", ITSELF)
         if self.plan.scenario in _DIALLING and not dials:
             raise ConfigError(
@@ -99,7 +105,7 @@ class Wish:
             )
         for name in self._scenarios():
             if name in _HEARING and not self.plan.media:
-                raise ConfigError("media", f"{name} goes by what is heard", "no --no-media here")
+                raise ConfigError("media", f"{name} goes by what is heard", "--media")
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)
@@ -151,12 +157,6 @@ def _check_certificate(file: str) -> None:
 
 def _against(plan: Plan, wish: Wish) -> Plan:
     address, transport, host = parse_target(wish.target)
-    if plan.scenario == "flood" and not (is_loopback(address[0]) or wish.owned):
-        raise ConfigError(
-            "flood",
-            f"{host} is not this machine; a flood may break what it meets",
-            "loopback targets, or --i-own-this for a system that is yours",
-        )
     own = plan.host or local_host(address[0])
     return msgspec.structs.replace(
         plan, target=address, transport=transport, domain=plan.domain or host, host=own
