@@ -58,6 +58,7 @@ from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.resolver import Resolver
+from softswitch.worker_loads import WorkerLoads
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
@@ -91,7 +92,7 @@ class Switch:
         self._handlers: dict[str, Handler] = {}
         self._running = False
         self._started_s = 0.0
-        self._loads: dict[int, WorkerLoad] = {}
+        self._loads = WorkerLoads()
         self.alarms: dict[str, str] = {}
         self.store: Store | None = None
         self.read_file: Callable[[], Office] | None = None
@@ -165,6 +166,7 @@ class Switch:
             self.alarm,
         )
         self.control.audio.on_recorded = self.recordings.closed
+        self.control.audio.on_written = self.recordings.written
         undo.push_async_callback(self.recordings.stop)
         undo.push_async_callback(self.catalogue.stop)
         undo.push_async_callback(self.centre.stop)
@@ -470,7 +472,7 @@ class Switch:
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, WorkerLoad):
-            self._loads[event.worker] = event
+            self._loads.note(event, self._environment.clock.monotonic_s())
         elif self._running:
             self.control.handle_media(event)
 

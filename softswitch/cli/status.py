@@ -136,11 +136,14 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
             calls,
             str(entry["refused"]),
         )
-    workers = Table("worker", "pid", "streams", "cpu", title="Media workers", title_justify="left")
+    workers = Table(
+        "worker", "pid", "streams", "cpu", "longest pause", "of it own work", "woken late",
+        title="Media workers", title_justify="left",
+    )  # fmt: skip
     for entry in answer["workers"]:
-        workers.add_row(
-            str(entry["worker"]), str(entry["pid"]), str(entry["streams"]), f"{entry['cpu']:.0%}"
-        )
+        gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
+        which = str(entry["worker"]), str(entry["pid"]), str(entry["streams"])
+        workers.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
     shed = Table(
         "class", "waiting", "served late", "repeated", "dropped", "refused",
         title="More than could be done at once", title_justify="left",
