@@ -160,8 +160,10 @@ def _status(record: CallRecord, outcome: str) -> str:
 
 def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float) -> None:
     number = data.get("leg")
-    leg = next((known for known in record.legs if known["leg"] == number), None)
-    if leg is None:
+    for leg in record.legs:
+        if leg["leg"] == number:
+            break
+    else:
         if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
             return
         leg = {

@@ -141,7 +141,13 @@ class Story:
     segments: list[Segment] = field(default_factory=list)
 
 
-ROW_KINDS: tuple[type[Any], ...] = (Visit, AgentOffer, Handling, Segment)
+ROW_KINDS: dict[str, type[Any]] = {
+    "segments": Segment,
+    "visits": Visit,
+    "offers": AgentOffer,
+    "handlings": Handling,
+}
+"""The rows of a story by the name of their list."""
 
 
 def tell(entries: Iterable[Entry]) -> Story:
