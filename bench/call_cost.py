@@ -23,10 +23,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, _await_api, _ran_s, _tasks, children_of, free_port
+from serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, Serving, await_api, free_port
 
 from softswitch import Switch
-from softswitch.config import Office
+from softswitch.config import Office, load_office
 from softswitch.environment import Machine
 from softswitch.sip.flow import Flow
 from softswitch.transport.interface import Receive, Transport, Unreachable
@@ -95,9 +95,7 @@ def _line(data: bytes, name: bytes) -> bytes:
 
 
 def _fill(text: str, number: int, step: str, cseq: str, tag: str = "") -> str:
-    return text.format(
-        caller=CALLER, server=SERVER, number=number, step=step, cseq=cseq, tag=tag
-    )
+    return text.format(caller=CALLER, server=SERVER, number=number, step=step, cseq=cseq, tag=tag)
 
 
 class Players:
@@ -159,14 +157,6 @@ class Players:
         self.own_s += time.thread_time() - now_s
 
 
-def _others_s() -> dict[str, float]:
-    pid = os.getpid()
-    own = _ran_s(pid, pid)
-    threads = sum(_ran_s(pid, int(task.name)) for task in _tasks(pid)) - own
-    media = sum(_ran_s(c, int(t.name)) for c in children_of(pid) for t in _tasks(c))
-    return {"threads": threads, "media": media}
-
-
 async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile | None) -> None:
     port = free_port(SERVER, socket.SOCK_STREAM)
     text = (HEAD + TRUNKS).format(
@@ -181,12 +171,10 @@ async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile |
     office = folder / "office.toml"
     office.write_text(text)
     wires = Wires()
-    from softswitch.config import load_office
-
     switch = Switch(load_office(office), environment=OnWires(wires))
     await switch.start()
-    await asyncio.to_thread(_await_api, port, time.monotonic() + 60.0)
-    players = Players(wires)
+    await asyncio.to_thread(await_api, port, time.monotonic() + 60.0)
+    players, serving = Players(wires), Serving(os.getpid(), SIP_PORT, folder)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -196,7 +184,7 @@ async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile |
         number += 1
     await asyncio.sleep(0.5)
     players.own_s = 0.0
-    before, began_s = _others_s(), time.thread_time()
+    before, began_s = serving.cpu_s(), time.thread_time()
     began_wall_s = time.monotonic()
     if profile is not None:
         profile.enable()
@@ -209,12 +197,12 @@ async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile |
     await asyncio.sleep(0.5)
     if profile is not None:
         profile.disable()
-    spent_s, after = time.thread_time() - began_s, _others_s()
+    spent_s, after = time.thread_time() - began_s, serving.cpu_s()
     assert switch.store is not None
     journaled = switch.store.journal.snapshot()
     await switch.stop()
     assert players.done == WARM + calls
-    each = {name: (after[name] - before[name]) / calls * 1e6 for name in after}
+    each = {name: (after[name] - before[name]) / calls * 1e6 for name in ("threads", "media")}
     loop = (spent_s - players.own_s) / calls * 1e6
     print(
         f"call_cost: loop {loop:.0f} us, threads {each['threads']:.0f}, media {each['media']:.0f}, "
