@@ -184,6 +184,11 @@ class AcdEngine:
     def view_contact(self, contact_id: str, now_s: float) -> ContactView | None:
         return self._views.contact(contact_id, now_s)
 
+    def last_agent_of(self, *keys: str) -> str:
+        """Who served a customer last, by his id or his number, whichever is remembered; "" for nobody."""
+        found = (self._floor.memory[key] for key in keys if key in self._floor.memory)
+        return max(found, key=lambda one: one[1], default=("", 0.0))[0]
+
     def estimate_of(self, contact_id: str) -> WaitEstimate | None:
         """What was expected of a contact's wait when it joined the line, told to it or not."""
         contact = self._floor.contacts.get(contact_id)

@@ -39,6 +39,7 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
             **switch.registrar.snapshot(),
         },
         "acd": switch.centre.snapshot(),
+        "callers": switch.callers.snapshot(),
         "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
         "queues": switch.centre.queue_desk.rows(),
         "agents": switch.centre.agents.rows(),
@@ -85,6 +86,7 @@ def call_row(call: Call, wall_s: float) -> dict[str, Any]:
         "to": call.number_to,
         "state": state,
         "age_s": wall_s - call.started_at_s,
+        "customer": call.known.told() if call.known is not None else None,
         "recording": call.recording_name,
         "legs": [leg.snapshot() for leg in call.legs.values()],
     }

@@ -18,6 +18,7 @@ from softswitch.api.admin import AdminServer
 from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.call_desk import CallDesk
+from softswitch.apps.callers import Callers, look_up_in
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
@@ -169,6 +170,7 @@ class Switch:
         self.control.audio.on_written = self.recordings.written
         undo.push_async_callback(self.recordings.stop)
         undo.push_async_callback(self.catalogue.stop)
+        undo.push_async_callback(self.callers.stop)
         undo.push_async_callback(self.centre.stop)
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
@@ -300,6 +302,7 @@ class Switch:
         )
         self.centre = CallCentre(desk, self.catalogue, self._acd_memory())
         self.centre.attach(self.control, self.registrar)
+        self.callers = self._make_callers()
         self.call_desk = CallDesk(self.control, self.centre, self.dialplan, self.plane)
         wiring.records.watch(self.centre.watch)
         self.traced_calls = TracedCalls(self.stack.call_id_of)
@@ -364,6 +367,20 @@ class Switch:
         if done.restart:
             _log.warning("changed, but only read at a start: %s", ", ".join(done.restart))
         return done
+
+    def _make_callers(self) -> Callers:
+        """Who finds out which customer is calling."""
+        callers = Callers(
+            self.desk,
+            in_file=self.dialplan.customer_of,
+            e164=lambda number: self.dialplan.numbering.e164(number),
+            last_agent=self.centre.last_agent,
+            alarm=self.alarm,
+        )
+        if self.store is not None:
+            callers.look_up = look_up_in(self.store)
+        self.catalogue.apps.callers = callers
+        return callers
 
     def _acd_memory(self) -> AcdMemory:
         if self.store is None:

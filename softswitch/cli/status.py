@@ -176,12 +176,14 @@ def live_table(calls: list[dict[str, Any]]) -> Any:
     """One row a call that goes on."""
     from rich.table import Table
 
-    table = Table("call", "from", "to", "state", "since", "legs", title="Live calls")
+    table = Table("call", "from", "customer", "to", "state", "since", "legs", title="Live calls")
     table.title_justify = "left"
     for call in calls:
         legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
+        customer = (call.get("customer") or {}).get("name", "")
+        since = f"{call['age_s']:.0f} s"
         table.add_row(
-            call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
+            call["call_id"], call["from"], customer, call["to"], call["state"], since, legs
         )
     return table
 
@@ -199,7 +201,7 @@ def records_table(records: list[dict[str, Any]]) -> Any:
 
     from rich.table import Table
 
-    columns = ("call", "started", "from", "to", "status", "seconds", "by", "recording")
+    columns = ("call", "started", "from", "customer", "to", "status", "seconds", "by", "recording")
     table = Table(*columns, title="Calls", title_justify="left")
     for record in records:
         started = datetime.datetime.fromtimestamp(
@@ -209,6 +211,7 @@ def records_table(records: list[dict[str, Any]]) -> Any:
             str(record["call_id"]),
             started.strftime("%Y-%m-%d %H:%M:%S"),
             str(record["number_from"]),
+            str(record.get("customer_name") or ""),
             str(record["number_to"]),
             str(record["status"]),
             f"{float(record['duration_s'] or 0):.1f}",

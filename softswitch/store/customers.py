@@ -32,6 +32,24 @@ _BY_PHONE = (
 )
 
 
+_IS_OPEN = sa.and_(
+    tickets.c.status != "solved", tickets.c.status != "closed", tickets.c.merged_into.is_(None)
+)
+_CALLER = _BY_PHONE.add_columns(
+    sa.select(sa.func.count())
+    .where(tickets.c.customer_id == customers.c.id, _IS_OPEN)
+    .correlate(customers)
+    .scalar_subquery()
+    .label("tickets_open")
+)
+_OPEN_TICKETS = (
+    sa.select(tickets.c.id)
+    .where(tickets.c.customer_id == sa.bindparam("customer"), _IS_OPEN)
+    .order_by(tickets.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
 @dataclass(slots=True)
 class Profile:
     """What people say of a customer. `phones` in E.164, the first is the one to call; `addresses` are
@@ -56,6 +74,15 @@ class CustomerRecord:
     created_at_s: float
     changed_at_s: float
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """A customer who calls: `tickets_open` counts what is to be done for him, `tickets` are the newest."""
+
+    customer: CustomerRecord
+    tickets_open: int
+    tickets: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,7 @@ class Customers:
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
+        self._some: bool | None = None  # whether there are any; None: not looked yet
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -104,6 +132,24 @@ class Customers:
     async def find_by_phone(self, phone: str) -> list[CustomerRecord]:
         """Whose number (E.164) this is, the most important first."""
         return [_known(row) for row in await fetched(self._database, _BY_PHONE, {"phone": phone})]
+
+    async def caller(self, phone: str, tickets_told: int) -> CallerRecord | None:
+        """The most important customer with a number (E.164), and the newest `tickets_told` of his open
+        tickets. An office without customers is not asked again."""
+        if self._some is None:
+            self._some = bool(await fetched(self._database, sa.select(customers.c.id).limit(1), {}))
+        if not self._some:
+            return None
+        rows = await fetched(self._database, _CALLER, {"phone": phone})
+        if not rows:
+            return None
+        count = int(rows[0].pop("tickets_open"))
+        customer = _known(rows[0])
+        newest: list[dict[str, Any]] = []
+        if count:
+            values = {"customer": customer.id, "most": tickets_told}
+            newest = await fetched(self._database, _OPEN_TICKETS, values)
+        return CallerRecord(customer, count, tuple(int(row["id"]) for row in newest))
 
     async def page(
         self, which: CustomerFilter, limit: int = 50, after: int = 0
@@ -206,6 +252,7 @@ class Customers:
             "changed_at_s": change.at_s,
             "version": 1,
         }
+        self._some = True  # before they are there: who looks too early looks once more
         query = sa.insert(customers).returning(customers.c.id, sort_by_parameter_order=True)
         rows = [_columns(profile) | fresh for profile in profiles]
         ids = [int(row[0]) for row in (await change.connection.execute(query, rows)).all()]

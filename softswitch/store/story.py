@@ -211,6 +211,7 @@ class _Teller:
                 visit = self._waiting(entry, contact, data)
                 if visit is not None:
                     visit.reason = text_of(data.get("reason"))
+                    visit.region = text_of(data.get("region")) or visit.region
             case acd.HANDLED:
                 self._handled(entry, contact, data)
             case acd.CLOSED:
