@@ -23,6 +23,7 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
     return {
         "office": switch.office.office.name,
         "alarms": dict(switch.alarms),
+        "restart": list(switch.book.restart),
         "uptime_s": uptime_s,
         "calls": switch.call_rows(),
         "registrations": switch.registrar.rows(now_s),

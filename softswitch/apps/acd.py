@@ -54,7 +54,6 @@ class CallCentre:
         office = desk.office
         self.desk = desk
         self.catalogue = catalogue
-        self._numbering = Numbering(office.office.country)
         self.queues: dict[str, Queue] = {}
         self.agents_by_id: dict[str, Agent] = {}
         self.agents_by_extension: dict[str, Agent] = {}
@@ -89,6 +88,7 @@ class CallCentre:
         catalogue.apps.enqueue = self._enqueue
 
     def _know(self, office: Office) -> None:
+        self._numbering = Numbering(office.office.country)
         self.queues = {queue.name: queue for queue in office.queues}
         self.agents_by_id = {agent.id: agent for agent in office.agents}
         self.agents_by_extension = {agent.extension: agent for agent in office.agents}

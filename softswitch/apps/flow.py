@@ -61,7 +61,6 @@ class Flows:
     def __init__(self, desk: Desk, surveys: Surveys) -> None:
         self._desk = desk
         self._surveys = surveys
-        self._zone = desk.office.office.zone
         self._numbers = itertools.count(1)
         # Of all flows: variables go along from one to the other.
         self._secrets = FromOffice(
@@ -86,7 +85,7 @@ class Flows:
                 self._note_left(call, name, machine, "", "hung up")
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._desk.clock.wall_s(), self._zone)
+        return datetime.fromtimestamp(self._desk.clock.wall_s(), self._desk.office.office.zone)
 
     def _facts(self, call: Call) -> dict[str, str]:
         """What the caller brings: variables of a flow before this one, and what is known of him."""

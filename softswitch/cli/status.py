@@ -114,7 +114,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         str(counters["received"]),
         str(counters["sent"]),
     )
-    tables: list[Any] = [head]
+    tables: list[Any] = [head, *_attention(answer)]
     live = live_table(answer["calls"])
     phones = Table(title="Registrations", title_justify="left")
     for name in ("extension", "contact", "expires", "answers"):
@@ -170,6 +170,20 @@ def _answers(entry: dict[str, Any]) -> str:
     if entry["reachable"] is None:
         return ""
     return f"in {entry['round_trip_ms']:.0f} ms" if entry["reachable"] else "no: unreachable"
+
+
+def _attention(answer: dict[str, Any]) -> list[Any]:
+    """What somebody should do something about; nothing where all is well."""
+    from rich.table import Table
+
+    rows = [(name, reason) for name, reason in sorted(answer["alarms"].items())]
+    rows += [(f"restart needed for {key}", "it is only read at a start") for key in answer["restart"]]
+    if not rows:
+        return []
+    table = Table("attention", "why", title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return [table]
 
 
 def live_table(calls: list[dict[str, Any]]) -> Any:

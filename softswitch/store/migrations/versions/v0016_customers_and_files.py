@@ -1,4 +1,4 @@
-"""Call records say which customer was calling."""
+"""Call records say which customer was calling, files of tickets with which comment they go."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def upgrade() -> None:
         "calls", sa.Column("customer_name", sa.Text, nullable=False, server_default="")
     )
     some = sa.text("customer_id IS NOT NULL")
+    op.add_column("ticket_attachments", sa.Column("comment_id", sa.BigInteger().with_variant(sa.Integer, "sqlite")))
+    op.create_index("ticket_attachments_comment", "ticket_attachments", ["comment_id"])
     op.create_index(
         "calls_customer",
         "calls",
@@ -28,5 +30,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("calls_customer", "calls")
+    op.drop_index("ticket_attachments_comment", "ticket_attachments")
+    op.drop_column("ticket_attachments", "comment_id")
     op.drop_column("calls", "customer_name")
     op.drop_column("calls", "customer_id")
