@@ -177,7 +177,9 @@ def _attention(answer: dict[str, Any]) -> list[Any]:
     from rich.table import Table
 
     rows = [(name, reason) for name, reason in sorted(answer["alarms"].items())]
-    rows += [(f"restart needed for {key}", "it is only read at a start") for key in answer["restart"]]
+    rows += [
+        (f"restart needed for {key}", "it is only read at a start") for key in answer["restart"]
+    ]
     if not rows:
         return []
     table = Table("attention", "why", title_justify="left")
