@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
-from softswitch.store.reading import fetched, reading
+from softswitch.store.reading import fetched, holds, reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
 from softswitch.store.schema_tickets import tickets
 
@@ -167,7 +167,7 @@ class Customers:
         if which.region:
             query = query.where(customers.c.region == which.region)
         if which.tag:
-            query = query.where(_holds(customers.c.tags, which.tag))
+            query = query.where(holds(customers.c.tags, which.tag))
         query = query.where(customers.c.id > after).order_by(customers.c.id)
         async with reading(self._database) as connection:
             query = query.limit(max(0, min(limit, LIST_MAX)))
@@ -451,11 +451,6 @@ def _words(profile: Profile) -> str:
             *profile.fields.values(),
         ]
     )
-
-
-def _holds(column: sa.Column[str], text: str) -> sa.ColumnElement[bool]:
-    """Whether a JSON array of texts holds one."""
-    return column.contains(_encode(text).decode(), autoescape=True)
 
 
 def _union(first: list[str], second: list[str]) -> list[str]:

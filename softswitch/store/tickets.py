@@ -15,7 +15,7 @@ from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.notices import notify
-from softswitch.store.reading import reading
+from softswitch.store.reading import holds, reading
 from softswitch.store.schema_customers import customers
 from softswitch.store.schema_tickets import (
     ticket_attachments,
@@ -121,6 +121,11 @@ class TicketFilter:
     customer_id: int | None = None
     thing: str = ""
     late_at_s: float | None = None
+    kind: str = ""
+    source: str = ""
+    queue: str = ""
+    tag: str = ""
+    watcher: str = ""
 
 
 class Tickets:
@@ -176,8 +181,17 @@ class Tickets:
             found.append(sa.false() if matching is None else tickets.c.id.in_(matching))
         if which.status:
             found.append(tickets.c.status.in_(which.status))
-        if which.priority:
-            found.append(tickets.c.priority == which.priority)
+        for column, value in (
+            (tickets.c.priority, which.priority),
+            (tickets.c.kind, which.kind),
+            (tickets.c.source, which.source),
+            (tickets.c.queue, which.queue),
+        ):
+            if value:
+                found.append(column == value)
+        for held, value in ((tickets.c.tags, which.tag), (tickets.c.watchers, which.watcher)):
+            if value:
+                found.append(holds(held, value))
         if which.assignee is not None:
             found.append(tickets.c.assignee == which.assignee)
         if which.department:
@@ -349,6 +363,9 @@ class Tickets:
                     .where(table.c.ticket_id == other_id)
                     .values(ticket_id=ticket_id)
                 )
+            told = f"#{other_id} was merged into it"
+            readers = [*readers_of(kept), *readers_of(gone)]
+            await notify(change, ticket_id, "changed", told, readers)
             change.note("ticket-merged", f"ticket:{ticket_id}", other=other_id)
             change.note("ticket-changed", f"ticket:{other_id}", merged_into=[None, ticket_id])
             kept, gone = (
@@ -393,6 +410,8 @@ class Tickets:
             change.note("ticket-split", f"ticket:{ticket_id}", new=new_id, comments=wanted)
             change.note("ticket-added", f"ticket:{new_id}", subject=subject)
             new = await one_ticket(connection, new_id)
+            told = f"split off #{ticket_id}: {subject}"
+            await notify(change, new_id, "added", told, [*readers_of(old), *readers_of(new)])
         self.told(new)
         return new
 

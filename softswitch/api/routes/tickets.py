@@ -170,6 +170,11 @@ async def list_tickets(
     department: Annotated[str, Query(max_length=256)] = "",
     customer_id: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
     thing: Annotated[str, Query(max_length=256, description="Linked to it.")] = "",
+    kind: Annotated[str, Query(max_length=64)] = "",
+    source: Annotated[Source | None, Query()] = None,
+    queue: Annotated[str, Query(max_length=64)] = "",
+    tag: Annotated[str, Query(max_length=64)] = "",
+    watcher: Annotated[str, Query(max_length=64)] = "",
     late: Annotated[bool, Query(description="Only those whose promise is broken.")] = False,
 ) -> Page[TicketShown]:
     """Tickets, newest first."""
@@ -182,6 +187,11 @@ async def list_tickets(
         customer_id=customer_id,
         thing=thing,
         late_at_s=service.clock.wall_s() if late else None,
+        kind=kind,
+        source=source or "",
+        queue=queue,
+        tag=tag,
+        watcher=watcher,
     )
     found = await service.store.tickets.page(which, limit + 1, int_cursor(cursor))
     items = [shown(ticket) for ticket in found[:limit]]
