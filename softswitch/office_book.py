@@ -78,7 +78,7 @@ class OfficeBook:
         use: Callable[[Office], None],
         alarm: Callable[[str, str], None],
     ) -> None:
-        self.file = file
+        self.file = self._at_start = file
         self.office = file
         self._store = store
         self._read_file = read_file
@@ -184,7 +184,7 @@ class OfficeBook:
             if self._read_file is None:
                 raise Conflict("this exchange has no file: it was made by a program")
             read = await asyncio.get_running_loop().run_in_executor(None, self._read_file)
-            file, restart = held_back(read, self.file)
+            file, restart = held_back(read, self._at_start)
             office = compose(file, _overlay(self._entries), OFFICE_CHECKS)
             await self._prepare(office)
             changed = [
