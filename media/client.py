@@ -21,7 +21,7 @@ import msgspec
 from media.errors import MediaError, NoCapacity, NotSupported, UnknownStream
 from media.ledger import RecordingState, StreamState, told_again
 from media.plane.allocator import Placement, PortAllocator
-from media.plane.packet_io import packed_host
+from media.plane.packet_io import PORTS_MAX, packed_host
 from media.plane.recorder import checked_path
 from media.protocol import (
     DIRECTIONS,
@@ -59,13 +59,15 @@ from media.protocol import (
     WorkerDied,
     WorkerReplaced,
 )
-from media.sockets import PortSockets
+from media.sockets import Door
 from media.supervisor import Introduction, Supervisor
 from media.wire.srtp import parse_crypto
 
 CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
 
 _UNSPECIFIED = ("0.0.0.0", "::")
+_PORT_IDS = (range(0, PORTS_MAX // 2, 2), range(PORTS_MAX // 2, PORTS_MAX, 2))
+"""Ids of ports of the one and of the other address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class LocalStream:
 class MediaClient:
     """Client and supervisor of a few media workers; lives on one asyncio loop.
 
-    Parameters: `address` to bind and to announce; `ports` first and last UDP port to use (even
+    Parameters: `address` to bind and to announce; `other_address` the same of the other family, for
+    peers that signal by it (the first serves all peers else); `ports` first and last UDP port to use (even
     ports RTP, the next odd one RTCP); `workers` processes; `recordings_dir` is created when
     missing; `on_event` is called on the loop's thread for each `MediaEvent`; `one_port_per_stream`
     for middleboxes that insist on a port of its own for each stream; `rtp_timeout_s` until
@@ -106,22 +109,33 @@ class MediaClient:
         one_port_per_stream: bool = False,
         rtp_timeout_s: float = 30.0,
         announced_address: str | None = None,
+        other_address: str | None = None,
         spare: bool = True,
         back_end: str = "mmsg",
         streams_max: int = 8192,
     ) -> None:
-        packed_host(address)
+        if other_address is not None and _is_ipv6(other_address) == _is_ipv6(address):
+            raise ValueError(f"{address} and {other_address} are of one family")
         if workers < 1:
             raise ValueError("at least one media worker")
-        self._address = address
-        self._announced = announced_address or address
         self._recordings_dir = recordings_dir
         self._on_event = on_event
         self._rtp_timeout_s = rtp_timeout_s
         self._back_end = back_end
         self._streams_max = streams_max
-        self._allocator = PortAllocator(ports[0], ports[1], one_each=one_port_per_stream)
-        self._sockets = PortSockets(address, self._allocator)
+        announced = {address: announced_address or address}
+        self._doors = tuple(
+            Door.on(
+                own,
+                announced.get(own, own),
+                PortAllocator(*ports, one_each=one_port_per_stream, ids=ids),
+            )
+            for own, ids in zip(
+                (address,) if other_address is None else (address, other_address),
+                _PORT_IDS,
+                strict=False,
+            )
+        )
         self._supervisor = Supervisor(
             workers,
             spare=spare,
@@ -148,12 +162,13 @@ class MediaClient:
             self._recordings_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MediaError(f"recordings directory: {error}") from error
-        for worker in range(len(self._of_worker)):
-            self._sockets.open_first(worker)
+        for door in self._doors:
+            for worker in range(len(self._of_worker)):
+                door.sockets.open_first(worker)
         try:
             await self._supervisor.start()
         except MediaError:
-            self._sockets.close()
+            self._close_sockets()
             raise
         self._running = True
 
@@ -161,7 +176,15 @@ class MediaClient:
         """Finish the recordings, end the workers, close every socket. Idempotent."""
         self._running = False
         await self._supervisor.stop()
-        self._sockets.close()
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for door in self._doors:
+            door.sockets.close()
+
+    def _parted(self, stream_id: int) -> None:
+        for door in self._doors:
+            door.sockets.parted(stream_id)
 
     def flush(self) -> None:
         """Tell the workers now what this turn of the loop has brought so far, rather than at its end: call
@@ -180,10 +203,11 @@ class MediaClient:
             ),
             (),
         )
-        for placement in self._allocator.ports_of(worker):
-            descriptors = self._sockets.descriptors(placement.port_id)
-            if descriptors is not None:
-                yield AddPort(placement.port_id, self._address, placement.port), descriptors
+        for door in self._doors:
+            for placement in door.allocator.ports_of(worker):
+                descriptors = door.sockets.descriptors(placement.port_id)
+                if descriptors is not None:
+                    yield AddPort(placement.port_id, door.address, placement.port), descriptors
         streams = [self._streams[stream_id] for stream_id in sorted(self._of_worker[worker])]
         for stream in streams:
             stream.succeed()
@@ -202,7 +226,7 @@ class MediaClient:
                 stream = self._streams.get(stream_id)
                 if stream is not None:
                     stream.latched = remote
-                    self._allocator.latched(stream_id, remote)
+                    self._doors[stream.door].allocator.latched(stream_id, remote)
             case PlayFinished(stream_id=stream_id, play_id=play_id):
                 stream = self._streams.get(stream_id)
                 play = None if stream is None else stream.play
@@ -213,7 +237,7 @@ class MediaClient:
                     return
             case StreamClosed(stream_id=stream_id):
                 self._closing[worker].discard(stream_id)
-                self._sockets.parted(stream_id)
+                self._parted(stream_id)
         self._on_event(event)
 
     def _on_worker_death(self, worker: int) -> None:
@@ -225,7 +249,7 @@ class MediaClient:
         self._on_event(WorkerDied(worker, sorted(self._of_worker[worker]), recordings))
         for stream_id in sorted(self._closing[worker]):
             # The account went with the worker; who waits for it gets an empty one.
-            self._sockets.parted(stream_id)
+            self._parted(stream_id)
             self._on_event(StreamClosed(stream_id, StreamStats()))
         self._closing[worker].clear()
 
@@ -244,18 +268,27 @@ class MediaClient:
         if len(self._of_worker[worker]) >= self._streams_max:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
-        placement = self._reserve_port(stream_id, worker, host)
+        number = self._door_for(host)
+        door = self._doors[number]
+        placement = self._reserve_port(door, stream_id, worker, host)
         self._next_stream_id += 1
         ssrc = secrets.randbits(32)
         self._streams[stream_id] = StreamState(
-            stream_id, worker, group, placement.port_id, ssrc, host
+            stream_id, worker, group, placement.port_id, ssrc, host, number
         )
         self._of_worker[worker].add(stream_id)
         self._groups.setdefault(group, [worker, 0])[1] += 1
         # Before it is configured a stream hears nothing: the worker need not be woken for it.
         opened = OpenStream(stream_id, placement.port_id, host, None, ssrc)
         self._send(worker, opened, patient=True)
-        return LocalStream(stream_id, self._announced, placement.port, worker, ssrc)
+        return LocalStream(stream_id, door.announced, placement.port, worker, ssrc)
+
+    def _door_for(self, host: str | None) -> int:
+        """The number of the first door of a peer's family; the first of all where there is none."""
+        for number, door in enumerate(self._doors):
+            if host is not None and _is_ipv6(host) == _is_ipv6(door.address):
+                return number
+        return 0
 
     def _place(self, group: int) -> int:
         known = self._groups.get(group)
@@ -264,18 +297,18 @@ class MediaClient:
         alive = self._supervisor.alive() or range(len(self._of_worker))
         return min(alive, key=lambda worker: len(self._of_worker[worker]))
 
-    def _reserve_port(self, stream_id: int, worker: int, host: str | None) -> Placement:
+    def _reserve_port(self, door: Door, stream_id: int, worker: int, host: str | None) -> Placement:
         while True:
-            placement = self._allocator.reserve(stream_id, worker, host)
+            placement = door.allocator.reserve(stream_id, worker, host)
             if not placement.opened:
                 return placement
             try:
-                self._sockets.bind(placement)
+                door.sockets.bind(placement)
             except OSError:
                 continue  # somebody else has this port; the allocator offers it no more
-            descriptors = self._sockets.descriptors(placement.port_id)
+            descriptors = door.sockets.descriptors(placement.port_id)
             if descriptors is not None:
-                command = AddPort(placement.port_id, self._address, placement.port)
+                command = AddPort(placement.port_id, door.address, placement.port)
                 self._supervisor.send(worker, command, descriptors)
             return placement
 
@@ -302,7 +335,7 @@ class MediaClient:
             expected = host if params.nat else None
             if expected is None and params.remote is not None:
                 expected = params.remote[0]
-            self._allocator.expect(stream_id, expected, params.remote)
+            self._doors[stream.door].allocator.expect(stream_id, expected, params.remote)
         self._send(stream.worker, ConfigureStream(stream_id, params))
 
     def release(self, stream_id: int) -> None:
@@ -320,15 +353,16 @@ class MediaClient:
         if not group[1]:
             del self._groups[stream.group]
         self._forget_recordings(stream_id)
-        unused = self._allocator.release(stream_id)
+        door = self._doors[stream.door]
+        unused = door.allocator.release(stream_id)
         if unused is not None:
-            self._sockets.part(unused, stream_id)
+            door.sockets.part(unused, stream_id)
             self._send(worker, DropPort(unused.port_id), patient=True)
         self._send(worker, ReleaseStream(stream_id), patient=True)
         if worker in self._supervisor.alive():
             self._closing[worker].add(stream_id)
         else:
-            self._sockets.parted(stream_id)
+            self._parted(stream_id)
             self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
 
     def _forget_recordings(self, stream_id: int) -> None:
@@ -544,10 +578,15 @@ class MediaClient:
             "closing": sum(len(streams) for streams in self._closing),
             "recordings": len(self._recordings),
             "groups": len(self._groups),
-            "ports": len(self._allocator),
-            "ports_free": self._allocator.snapshot()["ports_free"],
-            "sockets": len(self._sockets),
+            "ports": sum(len(door.allocator) for door in self._doors),
+            "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
+            "sockets": sum(len(door.sockets) for door in self._doors),
         }
+
+
+def _is_ipv6(host: str) -> bool:
+    """Of which family a numeric address is; raises `ValueError` where it is none."""
+    return len(packed_host(host)) == 16
 
 
 def _numeric(host: str) -> str:

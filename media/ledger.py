@@ -36,6 +36,7 @@ class StreamState:
     port_id: int
     ssrc: int
     signalled_host: str | None
+    door: int = 0
     params: StreamParams | None = None
     latched: Address | None = None
     partner: int | None = None

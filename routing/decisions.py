@@ -63,7 +63,6 @@ class Overflow:
     queue_id: str
     target: str
     reason: str
-    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,6 @@ class ContactQueued:
     wait: WaitEstimate | None
     place_kept: bool
     reason: str = ""  # "", resumed, requeued, overflow, callback-replaced
-    caller: str = ""
-    customer_id: str = ""
-    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)

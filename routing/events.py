@@ -73,15 +73,6 @@ class RegionsSet:
 
 
 @dataclass(frozen=True, slots=True)
-class AssignmentSet:
-    """How contacts and agents are matched from now on: see `AcdConfig`."""
-
-    assignment: str
-    batch_s: float
-    joint_max: int
-
-
-@dataclass(frozen=True, slots=True)
 class CalendarSet:
     """Opening hours of that name, for the queues that use them."""
 
@@ -355,7 +346,6 @@ Event = (
     | QueueRemoved
     | AgentSet
     | AgentRemoved
-    | AssignmentSet
     | CustomerSet
     | CustomerRemoved
     | RegionsSet

@@ -21,7 +21,6 @@ from softswitch.config.overlay import (
     read_entry,
 )
 from softswitch.config.problems import InvalidOffice, Problem
-from softswitch.config.restart import held_back
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict, Missing
 
@@ -33,6 +32,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch.office")
 
 ALARM = "office.entries"
+FIXED = (
+    "office",
+    "sip",
+    "tls",
+    "media",
+    "http",
+    "oidc",
+    "storage",
+    "telemetry",
+    "routing",
+    "codes",
+)
+"""Tables that are read once, at the start."""
+
 _ROUNDS_MAX = 1_000
 
 
@@ -48,7 +61,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload has changed, by section; and the keys that wait for a restart."""
+    """What a reload has changed, by section; and the tables that wait for a restart."""
 
     changed: list[str]
     restart: list[str]
@@ -78,7 +91,7 @@ class OfficeBook:
         use: Callable[[Office], None],
         alarm: Callable[[str, str], None],
     ) -> None:
-        self.file = self._at_start = file
+        self.file = file
         self.office = file
         self._store = store
         self._read_file = read_file
@@ -86,7 +99,6 @@ class OfficeBook:
         self._use = use
         self._alarm = alarm
         self._entries: list[OfficeEntry] = []
-        self.restart: list[str] = []
         self._lock = asyncio.Lock()
 
     # -- the start -----------------------------------------------------------------------------------
@@ -184,7 +196,10 @@ class OfficeBook:
             if self._read_file is None:
                 raise Conflict("this exchange has no file: it was made by a program")
             read = await asyncio.get_running_loop().run_in_executor(None, self._read_file)
-            file, restart = held_back(read, self._at_start)
+            restart = [name for name in FIXED if getattr(read, name) != getattr(self.file, name)]
+            # What waits for a restart stays as it is, so that all parts agree until then.
+            kept = {name: getattr(self.file, name) for name in FIXED}
+            file = read.model_copy(update=kept)
             office = compose(file, _overlay(self._entries), OFFICE_CHECKS)
             await self._prepare(office)
             changed = [
@@ -193,7 +208,6 @@ class OfficeBook:
                 if getattr(office, name) != getattr(self.office, name)
             ]
             self._take(file, office)
-            self.restart = restart
             self._alarm(ALARM, "")
             return Reloaded(changed, restart)
 

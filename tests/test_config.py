@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from datetime import date
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from softswitch.config import (
     Destination,
@@ -42,6 +43,27 @@ def test_the_references_load_as_they_are(file: Path) -> None:
 @pytest.mark.parametrize("name", ["office.toml", "bench.toml"])
 def test_the_examples_load(name: str) -> None:
     assert load_office(EXAMPLES / name).trunks
+
+
+def test_every_list_with_a_default_may_be_written(tmp_path: Path) -> None:
+    """As a list of TOML, in every section that there is once."""
+    written: dict[str, dict[str, list[str]]] = {}
+    for section, field in Office.model_fields.items():
+        made = field.get_default(call_default_factory=True)
+        if isinstance(made, BaseModel):
+            for key, value in made:
+                if type(value) is tuple and value:  # not a range, which is a named one
+                    written.setdefault(section, {})[key] = [str(each) for each in value]
+    assert {"codecs", "listen", "digest"} <= {key for keys in written.values() for key in keys}
+    lines = ['[office]\ndomain = "office.example"\n']
+    for section, keys in written.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    file = tmp_path / "office.toml"
+    file.write_text("\n".join(lines))
+    office = load_office(file)
+    for section, keys in written.items():
+        for key, value in keys.items():
+            assert [str(each) for each in getattr(getattr(office, section), key)] == value
 
 
 def test_every_section_is_typed() -> None:

@@ -56,6 +56,18 @@ MISTAKES = [
         "same as sip.digest[0]",
     ),
     ('address = "127.0.0.1"', 'address = "0.0.0.0"', "media.address", "SDP"),
+    (
+        'address = "127.0.0.1"',
+        'address = "127.0.0.1"\nother_address = "10.0.0.1"',
+        "media.other_address",
+        "same family",
+    ),
+    (
+        'address = "127.0.0.1"',
+        'address = "127.0.0.1"\nother_address = "auto"',
+        "media.other_address",
+        "SDP",
+    ),
     ('"20000-29999"', '"29999-20000"', "media.ports", "not a usable range"),
     ('"20000-29999"', '"1-80000"', "media.ports", "not a usable range"),
     ('"20000-29999"', "20000", "media.ports", "not a text"),

@@ -55,7 +55,7 @@ class PortAllocator:
     `ports_each_max`, when a stream would otherwise meet another one's expectations or when all have
     `crowd` streams (a socket's receive buffer is bounded, and each socket costs a system call a
     batch); ports that were opened on demand are closed when they are empty. `one_each`: every
-    stream its own port.
+    stream its own port. `ids`: even numbers that nobody else gives to ports.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class PortAllocator:
         ports_each_max: int = 64,
         crowd: int = 128,
         one_each: bool = False,
-        ids_max: int = 32_768,
+        ids: range = range(0, 32_768, 2),
     ) -> None:
         even = first + first % 2
         self._unused: deque[int] = deque(range(even, last, 2))
         self._set_aside: list[int] = []
-        self._ids: deque[int] = deque(range(0, ids_max, 2))
+        self._ids: deque[int] = deque(ids)
         self._ports: dict[int, _Port] = {}
         self._of_worker: dict[int, list[_Port]] = {}
         self._placed: dict[int, _Placed] = {}

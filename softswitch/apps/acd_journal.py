@@ -35,7 +35,6 @@ _CONFIGURATION = (
     events.AgentSet,
     events.AgentRemoved,
     events.CustomerSet,
-    events.AssignmentSet,
     events.ClockSet,
 )
 _EVENTS: dict[str, type] = {

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -45,12 +45,15 @@ _NOTE = re.compile(rb"<(?:[a-z]{1,16}:)?note(?: [^>]{0,64})?>([^<]{0,512})<")
 
 @dataclass(slots=True)
 class _Watch:
-    """One subscription: `version` counts the documents of a busy lamp."""
+    """One subscription: `told` is what was last said, `version` counts the documents of a busy lamp, and
+    `dialogs` are those it named, each as it is named once more when it is over."""
 
     package: str
     target: str
     watcher: str
+    told: str = ""
     version: int = 0
+    dialogs: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -109,6 +112,7 @@ class Presence:
         assert isinstance(event.identity, PhoneIdentity)
         watch = _Watch(package, target, event.identity.extension)
         body = self._state(watch)
+        assert body is not None
         stack = self._wiring.stack
         number = stack.accept_subscription(event.handle, body, _TYPES[package], now_s=now_s)
         if number is not None:
@@ -246,7 +250,8 @@ class Presence:
             for number in sorted(self._watched.get(key, ())):
                 watch = self._watches[number]
                 body = self._state(watch)
-                self._wiring.stack.notify(number, body, _TYPES[watch.package], now_s=now_s)
+                if body is not None:
+                    self._wiring.stack.notify(number, body, _TYPES[watch.package], now_s=now_s)
         self._wiring.pump()
 
     def close(self) -> None:
@@ -256,13 +261,17 @@ class Presence:
 
     # -- documents -------------------------------------------------------------------------------
 
-    def _state(self, watch: _Watch) -> bytes:
+    def _state(self, watch: _Watch) -> bytes | None:
+        """What the watcher is to know; None where a lamp would be told what it shows already."""
         if watch.package == MESSAGES:
             return self._messages(watch.target)
         if watch.package == DIALOG:
-            watch.version += 1
             return self._dialogs(watch)
-        return self._pidf(watch.target)
+        text = self._pidf(watch.target)
+        if text == watch.told:
+            return None
+        watch.told = text
+        return text.encode()
 
     def _uri(self, number: str) -> str:
         return f"sip:{number}@{self._wiring.office.office.domain}"
@@ -284,15 +293,29 @@ class Presence:
             if leg.label == label
         ]
 
-    def _dialogs(self, watch: _Watch) -> bytes:
-        rows = "".join(self._dialog(call, leg) for call, leg in self._legs(watch.target))
+    def _dialogs(self, watch: _Watch) -> bytes | None:
+        """Every dialog, and once more those that are over since the last time: some telephones put
+        the lamp out by that word alone (RFC 4235 3.7.1, 3.10)."""
+        over, watch.dialogs = watch.dialogs, {}
+        rows = []
+        for call, leg in self._legs(watch.target):
+            before, state, after = self._dialog(call, leg)
+            rows.append(before + state + after)
+            watch.dialogs[leg.leg_id] = f"{before}terminated{after}"
+        rows += [row for name, row in over.items() if name not in watch.dialogs]
+        told = "".join(rows)
+        if watch.version and told == watch.told:
+            return None
+        watch.told = told
+        watch.version += 1
         return (
             '<?xml version="1.0"?>\r\n<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info"'
             f' version="{watch.version}" state="full" entity={quoteattr(self._uri(watch.target))}>'
-            f"{rows}</dialog-info>\r\n"
+            f"{told}</dialog-info>\r\n"
         ).encode()
 
-    def _dialog(self, call: Call, leg: Leg) -> str:
+    def _dialog(self, call: Call, leg: Leg) -> tuple[str, str, str]:
+        """The element of a dialog: what stands before its state, the state, and what follows."""
         calls = leg is call.caller
         state = "confirmed" if leg.answered else "proceeding" if calls else "early"
         other = call.number_to if calls else call.number_from
@@ -307,11 +330,12 @@ class Presence:
             )
         direction = "initiator" if calls else "recipient"
         return (
-            f'<dialog id="{leg.leg_id}"{ids} direction="{direction}"><state>{state}</state>'
-            f"<remote><identity>{escape(self._uri(other))}</identity></remote></dialog>"
+            f'<dialog id="{leg.leg_id}"{ids} direction="{direction}"><state>',
+            state,
+            f"</state><remote><identity>{escape(self._uri(other))}</identity></remote></dialog>",
         )
 
-    def _pidf(self, extension: str) -> bytes:
+    def _pidf(self, extension: str) -> str:
         published = self._published.get(extension)
         quiet = self._lines.of(extension).do_not_disturb
         is_open = self._reachable(extension) and (published is None or published.is_open)
@@ -326,4 +350,4 @@ class Presence:
             '<?xml version="1.0" encoding="UTF-8"?>\r\n<presence xmlns="urn:ietf:params:xml:ns:pidf"'
             f' entity={quoteattr(self._uri(extension))}><tuple id="phone"><status><basic>'
             f"{'open' if is_open else 'closed'}</basic></status>{noted}</tuple></presence>\r\n"
-        ).encode()
+        )

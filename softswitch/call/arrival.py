@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from softswitch.call.diversion import diversions_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import Leg
 from softswitch.call.trunk_identity import Caller, called_of, caller_of, wants_privacy
@@ -63,6 +64,7 @@ class Arrivals:
         call.hidden = caller.hidden
         if isinstance(identity, TrunkIdentity):
             call.trunks_taken.append(identity.trunk)
+            call.diversions = diversions_of(event.request)
         leg = Leg.incoming(wiring, call, leg_id, event, label=_label(identity))
         call.caller = leg
         self._table.enter(call)
@@ -80,7 +82,6 @@ class Arrivals:
             if status is not None:
                 self._refuse(call, status, "Replaces")
             return
-        self._control.running.came_in(call)
         self._control.route(call, self._dialplan.route(call.number_to, call.identity))
 
     def _parties(

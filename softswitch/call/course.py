@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from softswitch.call.dialplan import Refused, Route, ToTrunks
+from softswitch.call.diversion import Diversion
 from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step
-from softswitch.call.forwarding import FORWARDS_MAX, forward_after, ring_s_of
+from softswitch.call.forwarding import DIVERTED_MAX, FORWARDS_MAX, forward_after, ring_s_of
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.running import APOLOGY
 from softswitch.call.steps import (
@@ -194,7 +195,7 @@ class Courses:
             return
         line = self._lines.of(number)
         at_once = line.forward_always
-        if at_once is not None and self._forward(call, number, at_once):
+        if at_once is not None and self._forward(call, number, at_once, "unconditional"):
             return
         call.ringing_extension = number
         if self._wants_no_call(number, line):
@@ -223,17 +224,20 @@ class Courses:
         extension = self._extensions().get(rung)
         if extension is None:
             return False  # it was removed while it rang
-        onward = forward_after(self._lines.of(rung), outcome)
+        onward, reason = forward_after(self._lines.of(rung), outcome)
         if redirected is not None and extension.redirects:
             # Not where it says, but the number it names: dialled with that extension's rights.
-            onward = Destination("number", redirected)
-        return onward is not None and self._forward(call, rung, onward)
+            onward, reason = Destination("number", redirected), "deflection"
+        return onward is not None and self._forward(call, rung, onward, reason)
 
-    def _forward(self, call: Call, by: str, to: Destination) -> bool:
-        """Send the call on with the rights of the extension that forwards; False: too many times."""
-        if call.forwards >= FORWARDS_MAX:
+    def _forward(self, call: Call, by: str, to: Destination, reason: str) -> bool:
+        """Send the call on with the rights of the extension that forwards; False: too many times, here
+        or on its way to us."""
+        before = sum(each.counter for each in call.diversions)
+        if call.forwards >= FORWARDS_MAX or before >= DIVERTED_MAX:
             return False
         call.forwards += 1
+        call.diversions = (Diversion(by, reason), *call.diversions)
         call.forwarded_by = by
         call.ringing_extension = None
         self._wiring.records.forwarded(call, self._wiring.wall_s(), by, str(to))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from media.errors import MediaError
 from softswitch.call.dial import Dial
+from softswitch.call.diversion import diversion_lines
 from softswitch.call.endpoint import Outcome, PhoneEndpoint, Step
 from softswitch.call.events import (
     CallerEnded,
@@ -285,10 +286,8 @@ class Dialling:
 
     def _diversion(self, call: Call) -> tuple[tuple[str, str], ...]:
         """Whose call this was before it was forwarded, for the display (RFC 5806)."""
-        if call.forwarded_by is None:
-            return ()
-        uri = SipUri("sip", call.forwarded_by, self._wiring.office.office.domain)
-        return (("Diversion", f"<{uri}>;reason=unknown;counter={call.forwards}"),)
+        shown = [each for each in call.diversions if not each.hidden]
+        return tuple(diversion_lines(shown, self._wiring.office.office.domain))
 
 
 def _caller_of(call: Call) -> Shown:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Two extensions that forward to each other would hunt for ever (RFC 5359 2.9 leaves the bound to us).
 FORWARDS_MAX = 5
+DIVERTED_MAX = 10
+"""With those that a carrier tells of: two exchanges may send a call to and fro (RFC 5806 7)."""
 
 
 def redirection_of(response: SipResponse | None) -> str | None:
@@ -34,14 +36,15 @@ def ring_s_of(line: Line) -> float:
     return line.after_s if line.forward_no_answer else RING_S_DEFAULT
 
 
-def forward_after(line: Line, outcome: Outcome) -> Destination | None:
-    """Where a call goes that ended unanswered with `outcome`; None: the caller is told so."""
+def forward_after(line: Line, outcome: Outcome) -> tuple[Destination | None, str]:
+    """Where a call goes that ended unanswered with `outcome`, and the reason in the words of RFC 5806;
+    None: the caller is told so."""
     match outcome.result:
         case "busy" | "rejected":
-            return line.forward_busy
+            return line.forward_busy, "user-busy"
         case "no-answer" if outcome.q850 != 20:
-            return line.forward_no_answer
+            return line.forward_no_answer, "no-answer"
         case "no-answer" | "unreachable" | "failed":
             # Nobody registered: whoever wants calls on no answer wants them then, too.
-            return line.forward_unreachable or line.forward_no_answer
-    return None
+            return line.forward_unreachable or line.forward_no_answer, "unavailable"
+    return None, ""

@@ -26,6 +26,7 @@ from softswitch.sip.sdp import (
     reflects,
 )
 from softswitch.sip.sdp.codecs import codec_of
+from softswitch.sip.sdp.refusal import refusal_of
 from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Leg:
         "_offer_keys",
         "_policy",
         "_unreadable",
+        "_warning",
         "_wiring",
         "answered",
         "held",
@@ -99,6 +101,7 @@ class Leg:
         self._call: Call | None = call
         self._flow = flow
         self._unreadable = False
+        self._warning = ""
         self._policy = wiring.media_policy(label)
         self._offer_keys: tuple[str, ...] = ()
         self._answer_keys: tuple[str, str] | None = None
@@ -155,7 +158,11 @@ class Leg:
             return 400
         if self._offer is None:
             return None
-        return None if self.offered_codecs() and not self._reflects(self._offer) else 488
+        found = refusal_of(self._offer, self._wiring.codecs, self._policy.srtp)
+        if found is None:
+            return 488 if self._reflects(self._offer) else None
+        self._warning = f'{found[0]} {self._wiring.office.office.domain} "{found[1]}"'
+        return 488
 
     def offered_codecs(self) -> tuple[str, ...]:
         """Codecs that this peer offered and we can carry, in its order."""
@@ -379,9 +386,10 @@ class Leg:
         wiring = self._wiring
         calling = self._offer is not None or self._unreadable
         if not self.answered and status >= 300 and calling:
-            wiring.stack.reject(
-                self.session, status, headers=(("Reason", str(cause)),), now_s=wiring.now_s()
-            )
+            headers = [("Reason", str(cause))]
+            if self._warning:
+                headers.append(("Warning", self._warning))
+            wiring.stack.reject(self.session, status, headers=headers, now_s=wiring.now_s())
         else:
             wiring.stack.hang_up(self.session, cause=cause, now_s=wiring.now_s())
 
@@ -392,6 +400,8 @@ class Leg:
         calls from this machine may name it, and so may a network of loopback addresses."""
         media, peer = self._wiring.office.media, self._flow.remote[0]
         own = {self._flow.local[0], media.address}
+        if media.other_address:
+            own.add(media.other_address)
         if self.stream is not None:
             own.add(self.stream.host)
         looped = address_kind(peer) is AddressKind.LOOPBACK

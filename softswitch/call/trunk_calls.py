@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from softswitch.call.diversion import Diversion
 from softswitch.call.endpoint import TrunkEndpoint, TrunkTarget
 from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
@@ -82,7 +83,8 @@ class TrunkCalls:
             number,
             "" if hidden or behalf is not None else call.caller_name,
             hidden=hidden,
-            diverted_by="" if behalf is not None else self._diverted_by(call, record),
+            diversions=() if behalf is not None else self._diversions(call, record),
+            target=to,
         )
         credentials = None
         if trunk.username:
@@ -115,12 +117,17 @@ class TrunkCalls:
                 return number, hidden or extension.hide_number
         return trunk.caller_id or call.number_from, call.hidden
 
-    def _diverted_by(self, call: Call, record: TrunkRecord) -> str:
-        if call.forwarded_by is None:
-            return ""
-        extension = self._extensions().get(call.forwarded_by)
+    def _diversions(self, call: Call, record: TrunkRecord) -> list[Diversion]:
+        """Who has sent the call on, our own by numbers that the world can call."""
+        return [
+            each if each.host else replace(each, number=self._outside_number(each.number, record))
+            for each in call.diversions
+        ]
+
+    def _outside_number(self, number: str, record: TrunkRecord) -> str:
+        extension = self._extensions().get(number)
         own = extension.caller_id if extension is not None else None
-        return own or record.config.caller_id or call.forwarded_by
+        return own or record.config.caller_id or number
 
     def follow(self, call: Call, event: DialEvent) -> None:
         """What has become of a leg; those that are over give their place back."""

@@ -1,10 +1,12 @@
-"""Who calls and who is called, as trunks write it: P-Asserted-Identity, Privacy, Diversion. Pure."""
+"""Who calls and who is called, as trunks write it: P-Asserted-Identity, Privacy. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from softswitch.call.diversion import Diversion, diversion_lines, history_lines
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.uri import NameAddr, SipUri
 
@@ -99,13 +101,14 @@ def present(
     name: str,
     *,
     hidden: bool = False,
-    diverted_by: str = "",
+    diversions: Sequence[Diversion] = (),
+    target: SipUri | None = None,
 ) -> Presented:
     """How a caller is shown to a trunk.
 
     Parameters: `number` and `name` are what the office vouches for; `hidden` keeps them out of From
-    (RFC 3323 4.1) and tells only a trunk that is trusted with identities; `diverted_by` is the number
-    that has forwarded the call, "" where none has.
+    (RFC 3323 4.1) and tells only a trunk that is trusted with identities; `diversions` are those
+    who have sent the call on, the latest first, and `target` where it goes now.
     """
     anonymous = hidden or not number or number == ANONYMOUS
     headers: list[tuple[str, str]] = []
@@ -120,15 +123,9 @@ def present(
             headers.append(("Privacy", "id"))
     elif anonymous and hidden:
         headers.append(("Privacy", "user"))
-    if diverted_by:
-        headers += _diversion(trunk.diversion, str(SipUri("sip", diverted_by, domain)))
+    told = [each for each in diversions if trunk.asserted_identity or not each.hidden]
+    if told and trunk.diversion == "diversion":
+        headers += diversion_lines(told, domain)
+    elif told and trunk.diversion == "history-info" and target is not None:
+        headers += history_lines(told, domain, target)
     return Presented(from_, tuple(headers))
-
-
-def _diversion(how: str, uri: str) -> list[tuple[str, str]]:
-    if how == "diversion":
-        return [("Diversion", f"<{uri}>;reason=unknown;counter=1")]  # RFC 5806
-    if how == "history-info":
-        # RFC 7044: where the call was meant to go, then this request itself.
-        return [("History-Info", f"<{uri}>;index=1"), ("Supported", "histinfo")]
-    return []

@@ -61,10 +61,11 @@ def register(app: typer.Typer) -> None:
 def summary(office: Office) -> list[tuple[str, str]]:
     """Rows of (section, what it says); secrets are not among them."""
     media, recording = office.media, office.recording
+    addresses = f"{media.address} {media.other_address}".rstrip().replace(" ", " and ")
     rows = [
         ("office", f"{office.office.name} ({office.office.domain}, {office.office.timezone})"),
         ("sip", ", ".join(str(listen) for listen in office.sip.listen)),
-        ("media", f"{media.address}, ports {media.ports.low}-{media.ports.high}"),
+        ("media", f"{addresses}, ports {media.ports.low}-{media.ports.high}"),
         ("http", str(office.http.listen)),
         ("storage", str(office.storage.directory)),
         ("recording", _recording(recording)),

@@ -159,12 +159,13 @@ def _ports(office: Office) -> Iterator[Finding]:
     http = office.http.listen
     yield _port(f"http {http}", http.host, http.port, socket.SOCK_STREAM)
     media = office.media
-    host = "0.0.0.0" if media.address == "auto" else media.address
     even = range(media.ports.low + media.ports.low % 2, media.ports.high + 1, 2)
     tried = even[:: max(1, len(even) // 64)]
-    taken = [port for port in tried if _bind_error(host, port, socket.SOCK_DGRAM) is not None]
-    says = f"{host}, {len(even)} even ports" + (f", in use: {taken[:5]}" if taken else "")
-    yield Finding("media ports", len(taken) < len(tried), says)
+    for host in filter(None, (media.address, media.other_address)):
+        host = "0.0.0.0" if host == "auto" else host
+        taken = [port for port in tried if _bind_error(host, port, socket.SOCK_DGRAM) is not None]
+        says = f"{host}, {len(even)} even ports" + (f", in use: {taken[:5]}" if taken else "")
+        yield Finding("media ports", len(taken) < len(tried), says)
 
 
 def _port(what: str, host: str, port: int, kind: socket.SocketKind) -> Finding:

@@ -29,5 +29,7 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(answer))
             return
         typer.echo(f"changed: {', '.join(answer['changed']) or 'nothing'}")
-        for key in answer["restart"]:
-            typer.echo(f"restart needed for {key}: it is only read at a start")
+        if answer["restart"]:
+            typer.echo(
+                f"changed in the file, but only read at a start: {', '.join(answer['restart'])}"
+            )

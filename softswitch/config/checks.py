@@ -40,6 +40,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _doubled_listeners(office)
     yield from _doubled_digests(office)
     yield from _tls(office)
+    yield from _media(office)
     known = Known(office)
     yield from _extensions(office, known)
     yield from _trunks(office)
@@ -171,6 +172,13 @@ def _doubled_listeners(office: Office) -> Iterator[Problem]:
         ((key, f"sip.listen[{i}]", str(a)) for key, i, a in listening),
         lambda first: f"is the same address and port as {first}",
     )
+
+
+def _media(office: Office) -> Iterator[Problem]:
+    first, other = office.media.address, office.media.other_address
+    if other and (":" in first) == (":" in other):  # "auto" finds one of IPv4
+        says = f"{first} of media.address is of the same family"
+        yield Problem("media.other_address", says, "IPv6 beside IPv4, or IPv4 beside IPv6")
 
 
 def _tls(office: Office) -> Iterator[Problem]:
@@ -345,10 +353,6 @@ def _tickets(office: Office, known: Known) -> Iterator[Problem]:
     told = office.tickets
     if told.queue is not None:
         yield from known.check("tickets.queue", "", "queue", told.queue)
-    if told.hours is not None:
-        yield from known.check("tickets.hours", "", "hours", told.hours)
-    if told.acknowledge and not told.mail_out:
-        yield Problem("tickets.acknowledge", "is never sent: mail_out is false", "mail_out = true")
     for i, box in enumerate(told.voicemail):
         yield from known.check(f"tickets.voicemail[{i}]", "", "voicemail", box)
     for i, step in enumerate(told.steps):

@@ -53,6 +53,10 @@ def _check_media_address(value: Any) -> Any:
     return host
 
 
+def _check_other_address(value: Any) -> Any:
+    return value if value == "" else _check_media_address("" if value == "auto" else value)
+
+
 def _check_workers(value: Any) -> Any:
     if value == "auto" or (type(value) is int and 1 <= value <= 256):
         return value
@@ -136,10 +140,11 @@ class Media(Section):
     """``[media]``: the address put in SDP, the ports of RTP and the worker processes."""
 
     address: Annotated[str, BeforeValidator(_check_media_address)] = "127.0.0.1"
+    other_address: Annotated[str, BeforeValidator(_check_other_address)] = ""
     ports: Ports = PortRange(20000, 29999)
     workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = "auto"
     one_port_per_stream: bool = False
-    codecs: Annotated[tuple[CodecName, ...], Field(min_length=1, max_length=8)] = (
+    codecs: Annotated[Many[CodecName], Field(min_length=1, max_length=8)] = (
         "PCMA",
         "PCMU",
         "G722",

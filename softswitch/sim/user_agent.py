@@ -186,14 +186,14 @@ class UserAgent:
         number: str,
         *,
         from_user: str | None = None,
-        sdp: bool = True,
+        sdp: bool | bytes = True,
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 180.0,
     ) -> PhoneCall:
         """Send an INVITE for `number` (a user part, or a whole SIP URI); returns at once.
 
         `from_user` stands in From instead of our own user; with `sdp` False the callee makes the
-        offer. Await `call.answered()`.
+        offer, with octets these are it. Await `call.answered()`.
         """
         target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
         call = PhoneCall(self, outgoing=True, number=number, audio=await self._open_audio())
@@ -204,7 +204,7 @@ class UserAgent:
             from_=NameAddr(from_uri, self._display_name),
             to=NameAddr(target),
             contact=self.contact,
-            sdp=call.offer() if sdp else None,
+            sdp=call.offer() if sdp is True else sdp or None,
             headers=headers,
             credentials=self._credentials,
             timeout_s=timeout_s,

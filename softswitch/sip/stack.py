@@ -392,7 +392,7 @@ class SipStack:
     ) -> int:
         """Send a non-INVITE request outside any dialog (REGISTER, OPTIONS, MESSAGE, SUBSCRIBE,
         NOTIFY); returns a handle. `ResponseReceived` or `RequestFailed` follows. `contact` "" leaves
-        it out, as a REGISTER that only asks does."""
+        it out, as a REGISTER that only asks does; a MESSAGE never has one (RFC 3428 8)."""
         request = SipRequest(method, target)
         lines = request.headers
         lines.add("Max-Forwards", "70")
@@ -400,7 +400,7 @@ class SipStack:
         lines.add("To", str(to))
         lines.add("Call-ID", call_id or self._token())
         lines.add("CSeq", f"{cseq} {method}")
-        if contact != "":
+        if contact != "" and method != "MESSAGE":
             lines.add("Contact", self._contact(contact, from_, flow))
         lines.add("User-Agent", self._config.user_agent)
         for name, value in headers:

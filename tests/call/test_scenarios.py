@@ -413,6 +413,27 @@ async def test_a_phone_behind_a_nat_is_called_on_its_flow_and_its_media_is_found
 
 
 @simulated()
+async def test_an_offer_of_dtls_srtp_alone_is_refused_before_anybody_is_rung():
+    browsers = (
+        b"v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n"
+        b"m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8\r\na=rtpmap:111 opus/48000/2\r\na=setup:actpass\r\n"
+    )
+    async with World(21) as world:
+        browser, other = await world.phone("1001"), await world.phone("1002")
+        call = await browser.call("1002", sdp=browsers)
+        await call.ended()
+        assert call.status == 488
+        (refusal,) = browser.history.responses(488)
+        assert refusal.header("Warning") == (
+            '302 office.example "only RTP/AVP or RTP/SAVP with keys in SDP is taken; '
+            'DTLS-SRTP is not supported"'
+        )
+        assert not other.past
+        assert not other.calls
+        await world.settle()
+
+
+@simulated()
 async def test_an_extension_that_requires_srtp_takes_and_makes_no_plain_call():
     more = '[[extension]]\nnumber = "1009"\npassword = "secret-1009"\nsrtp = "require"\n'
     async with World(20, office=office(more=more)) as world:

@@ -394,8 +394,59 @@ async def test_a_forwarded_call_says_who_forwarded_it(how):
         shown = {"diversion": diversion, "history-info": history}
         for name, value in shown.items():
             assert value.startswith("<sip:+861000@office.example") is (name == how)
+        reasons = {"diversion": ";reason=unconditional;counter=1", "history-info": ";cause=302>"}
+        lines = " ".join([diversion, *request.headers.get_all("History-Info")])
+        assert how == "none" or reasons[how] in lines
         call.hang_up()
         await call.ended()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("how", ["diversion", "history-info"])
+async def test_who_forwarded_a_call_before_it_came_is_shown_and_told_on(how):
+    office = small_office(more=SHOWN).replace(
+        "health_check_s", f'diversion = "{how}"\nhealth_check_s'
+    )
+    before = {
+        "diversion": ("Diversion", "<sip:+86777@far.example>;reason=no-answer;counter=2"),
+        "history-info": (
+            "History-Info",
+            "<sip:+86777@far.example>;index=1, <sip:+861000@office.example;cause=408>;index=1.1",
+        ),
+    }
+    async with World(15, office=office) as world:
+        carrier, phone = await world.trunk("carrier-1"), await world.phone("1001")
+        call = await carrier.call("+861000", from_user="+8613800000001", headers=[before[how]])
+        await call.answered()
+        invite = (await phone.incoming()).invite.request
+        (shown,) = invite.headers.get_all("Diversion")
+        assert shown.startswith("<sip:+86777@far.example>;reason=no-answer")
+        call.hang_up()
+        await call.ended()
+
+        call = await carrier.call("+861065553003", headers=[before[how]])
+        onward = (await carrier.incoming()).invite.request
+        written = ", ".join(onward.headers.get_all(before[how][0]))
+        first, second = ("+861000@", "+86777@")[:: 1 if how == "diversion" else -1]
+        assert written.index(first) < written.index(second), written
+        call.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_call_that_has_been_forwarded_too_often_is_not_forwarded_again():
+    async with World(16, office=small_office(more=SHOWN)) as world:
+        carrier = await world.trunk("carrier-1")
+        for counter, goes_on in ((9, True), (10, False)):
+            told = [("Diversion", f"<sip:+86777@far.example>;counter={counter}")]
+            call = await carrier.call("+861065553003", headers=told)
+            if goes_on:
+                await carrier.incoming()
+                call.hang_up()
+            await call.ended()
+            assert goes_on or call.status == 480
         await world.settle()
 
 

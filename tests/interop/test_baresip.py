@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -248,6 +249,12 @@ def test_a_phone_with_a_wrong_password_is_not_registered(serve: Serve, baresip: 
     assert server.status()["gate"]["wrong_password"] >= 10
     assert server.registrations() == 0
     assert " 200 OK " not in phone.process.log()
+    (ban,) = server.status()["bans"]
+    assert ban["source"] == HOST
+    assert 0 < ban["left_s"] <= 3600
+    assert HOST in server.run("status", str(server.file))
+    server.run("unban", HOST, str(server.file))
+    assert server.status()["bans"] == []
 
 
 def test_a_phone_unregisters_when_it_leaves(serve: Serve, baresip: Phone) -> None:
@@ -256,3 +263,33 @@ def test_a_phone_unregisters_when_it_leaves(serve: Serve, baresip: Phone) -> Non
     assert server.registrations() == 1
     phone.close()
     wait_until(lambda: server.registrations() == 0, "the binding to go")
+
+
+def connections_to(port: int) -> int:
+    """TCP connections to this port that are up (Linux)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+def test_a_phone_that_keeps_its_flow_is_called_on_it(serve: Serve, baresip: Phone) -> None:
+    """RFC 5626 over TCP: it registers with instance and reg-id, is told how often to ping, and one connection
+    carries everything; when it is cut off, its registration goes with it."""
+    server = serve()
+    at = f'sipnat=outbound;outbound="sip:{server.address};transport=tcp"'
+    phone = baresip(server, "1002", plays="callee", transport="tcp", account=at)
+    caller = baresip(server, "1001", plays="caller")
+    said = server.run("trace", str(server.file), "--no-follow", "--raw")
+    for words in ("reg-id=1", "+sip.instance=", "Require: outbound", "Flow-Timer: "):
+        assert words in said, words
+    caller.dial("1002")
+    caller.wait_event("CALL_ESTABLISHED")
+    caller.hang_up()
+    phone.wait_event("CALL_CLOSED")
+    since = phone.mark()
+    phone.dial("1001")
+    phone.wait_event("CALL_ESTABLISHED", since=since)
+    phone.hang_up()
+    server.wait_idle()
+    assert connections_to(server.office.sip_port) == 1
+    phone.process.kill()
+    wait_until(lambda: server.registrations() == 1, "the lost flow to be noticed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.interop.peers.audio import LATE_S, assert_heard
+from tests.interop.peers.audio import LATE_S, assert_heard, assert_not_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
 
@@ -39,6 +39,37 @@ def test_a_call_is_parked_by_one_and_taken_up_by_another(
     third.dial("*681")
     third.wait_event("CALL_ESTABLISHED")
     talk_and_end(server, voices, caller, third)
+
+
+def test_three_telephones_in_one_conference_hear_each_other(
+    serve: Serve, baresip: Phone, voices: dict
+) -> None:
+    """The caller takes a third in by keys: each of the three hears the two others, and not himself."""
+    server = serve()
+    phones = {
+        "caller-late": baresip(server, "1001", plays="caller-late"),
+        "callee-late": baresip(server, "1002", plays="callee-late"),
+        "other-late": baresip(server, "1003", plays="other-late"),
+    }
+    first, second, third = phones.values()
+    first.dial("1002")
+    first.wait_event("CALL_ESTABLISHED")
+    first.press("*3")
+    first.press("1003#")
+    third.wait_event("CALL_ESTABLISHED")
+    settle(list(phones.values()), LATE_S + TALK_S)
+    third.hang_up()
+    third.wait_event("CALL_CLOSED")
+    first.hang_up()
+    second.wait_event("CALL_CLOSED")
+    for listener, phone in phones.items():
+        for speaker in phones:
+            what, heard = f"{speaker} at {listener}", phone.heard()
+            if speaker == listener:
+                assert_not_heard(voices[speaker].samples, heard, what)
+            else:  # two speak at once: each is some seven tenths of what is heard
+                assert_heard(voices[speaker].samples, heard, what, least=0.5)
+    server.wait_idle()
 
 
 def test_a_ringing_call_is_picked_up_by_another(serve: Serve, baresip: Phone, voices: dict) -> None:

@@ -1,4 +1,5 @@
-"""Whole calls over IPv6 between SIPp's own scenarios, and the capture file of one of them."""
+"""Whole calls over IPv6: of SIPp's own scenarios, with the capture file of one of them, and with sound between
+two baresip, of which one may be on IPv4."""
 
 from __future__ import annotations
 
@@ -8,12 +9,16 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.interop.peers.audio import assert_heard
+from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.ports import HOST as IPV4
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server, Trunk
 from tests.interop.peers.sipp import Sipp
 
 Serve = Callable[..., Server]
+Phone = Callable[..., Baresip]
 Peer = Callable[..., Sipp]
 
 HOST = "::1"
@@ -53,3 +58,37 @@ def test_calls_over_ipv6_and_the_capture_of_one(serve: Serve, sipp: Peer) -> Non
     assert len(one) == 2, "both legs of this call, and nothing of the other"
     assert one < everything
     assert len(everything) == 4
+
+
+def test_telephones_hear_each_other(serve: Serve, baresip: Phone, voices: dict) -> None:
+    """Two calls at once of telephones on IPv6, by TCP: to one on IPv6, and to one on IPv4. Each signals and
+    sends its sound in its own family."""
+    port = free_port()
+    server = serve(
+        listen_more=(f"tcp://[{HOST}]:{port}",),
+        media_more=f'other_address = "{HOST}"',
+        extensions=("1001", "1002", "1003", "1004"),
+    )
+    six = {"server": f"[{HOST}]:{port}", "host": HOST, "transport": "tcp"}
+    four = {"server": server.address, "host": IPV4, "transport": "udp"}
+    calls = [
+        (
+            baresip(number=f"100{first}", plays="caller", **six),
+            baresip(number=f"100{first + 1}", plays="callee", **there),
+        )
+        for first, there in ((1, six), (3, four))
+    ]
+    for caller, callee in calls:
+        caller.dial(callee.number)
+        callee.wait_event("CALL_ESTABLISHED")
+    settle([phone for call in calls for phone in call], 6.0)
+    for caller, callee in calls:
+        callee.hang_up()
+        caller.wait_event("CALL_CLOSED")
+        assert_heard(
+            voices["caller"].samples, callee.heard(), f"{caller.number} at {callee.number}"
+        )
+        assert_heard(
+            voices["callee"].samples, caller.heard(), f"{callee.number} at {caller.number}"
+        )
+    server.wait_idle()

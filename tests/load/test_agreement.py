@@ -59,9 +59,7 @@ async def test_counts_agree_with_sipps_uas() -> None:
     assert result.figures["answered"] == result.figures["completed"] == CALLS
     assert result.figures["failed"] == 0
     # The made-up dialog of the control probe of each process is one more call to SIPp.
-    made_up = theirs["IncomingCall(C)"] - CALLS
-    assert 0 <= made_up <= 2
-    assert (theirs["SuccessfulCall(C)"], theirs["FailedCall(C)"]) == (CALLS, made_up)
+    assert 0 <= theirs["IncomingCall(C)"] - CALLS <= 2
 
 
 async def our_uas(file: Path, port: int) -> Result:

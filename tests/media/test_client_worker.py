@@ -40,11 +40,12 @@ def read_wav(path: str):
 class Phone:
     """A UDP socket that sends and gathers RTP."""
 
-    def __init__(self, ssrc: int) -> None:
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+    def __init__(self, ssrc: int, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        self.sock.bind((host, 0))
         self.sock.setblocking(False)
-        self.address = self.sock.getsockname()
+        self.address = self.sock.getsockname()[:2]
         self.ssrc = ssrc
         self.number = 0
         self.heard: list[bytes] = []
@@ -83,7 +84,7 @@ class Bench:
         """Both phones on one bridge; returns the two local streams."""
         streams = []
         for phone in self.phones:
-            stream = self.client.reserve(group=1, signalled_host="127.0.0.1")
+            stream = self.client.reserve(group=1, signalled_host=phone.address[0])
             self.client.configure(stream.stream_id, StreamParams(phone.address))
             streams.append(stream)
         self.client.connect(streams[0].stream_id, streams[1].stream_id)
@@ -133,6 +134,37 @@ async def test_two_phones_hear_each_other_byte_for_byte(bench):
         bench.client.release(stream.stream_id)
     await bench.until(StreamClosed)
     assert len([event for event in bench.events if isinstance(event, StreamLatched)]) == 2
+
+
+async def test_phones_of_both_families_hear_each_other_and_survive_their_worker(tmp_path):
+    bench = Bench(tmp_path, other_address="::1", spare=True)
+    bench.phones[1].close()
+    bench.phones[1] = Phone(2, "::1")
+    await bench.client.start()
+    streams = await bench.call()
+    assert [stream.host for stream in streams] == ["127.0.0.1", "::1"]
+    await bench.talk(streams, 20)
+    await asyncio.sleep(0.1)
+    for phone in bench.phones:
+        assert [packet[12:13] for packet in phone.listen()] == [bytes([n]) for n in range(20)]
+    os.kill(bench.client.snapshot()["workers"][0]["pid"], signal.SIGKILL)
+    await bench.until(WorkerReplaced)
+    await bench.talk(streams, 20, start=20)
+    await asyncio.sleep(0.1)
+    for phone in bench.phones:
+        assert phone.listen()[-1][12:13] == bytes([39])
+    for stream in streams:
+        bench.client.release(stream.stream_id)
+    await bench.settled()
+    await bench.client.stop()
+    for phone in bench.phones:
+        phone.close()
+    assert bench.client.snapshot()["sockets"] == 0
+
+
+async def test_one_family_is_not_served_by_two_addresses(tmp_path):
+    with pytest.raises(ValueError, match="one family"):
+        Bench(tmp_path, other_address="127.0.0.2")
 
 
 async def test_recording_holds_both_sides(bench):

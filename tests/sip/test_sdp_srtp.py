@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from softswitch.sip.sdp import SdpError, SessionDescription, make_answer, make_offer, read_answer
+from softswitch.sip.sdp.refusal import refusal_of
 
 OURS = "1 AES_CM_128_HMAC_SHA1_80 inline:" + "A" * 40
 THEIRS = "7 AES_CM_128_HMAC_SHA1_80 inline:" + "B" * 40
@@ -97,3 +98,49 @@ def test_an_answer_without_our_key_is_a_downgrade(answer):
 def test_the_source_a_peer_announces(lines, ssrc):
     _, agreed = make_answer(offer(PLAIN + lines), "192.0.2.1", 30000, ["PCMA"])
     assert agreed.remote_ssrc == ssrc
+
+
+DTLS = line("UDP/TLS/RTP/SAVPF")
+
+
+@pytest.mark.parametrize(
+    ("lines", "srtp", "code", "says"),
+    [
+        ([], "allow", 304, "no audio"),
+        ([line("RTP/AVP", port=0)], "allow", 304, "no audio"),
+        (
+            [DTLS],
+            "allow",
+            302,
+            "only RTP/AVP or RTP/SAVP with keys in SDP is taken; DTLS-SRTP is not",
+        ),
+        ([DTLS], "off", 302, "only RTP/AVP is taken"),
+        ([KEYLESS], "allow", 302, "keys in SDP"),
+        ([PLAIN], "require", 302, "only RTP/SAVP with keys"),
+        ([SECURE], "off", 302, "only RTP/AVP is"),
+        ([line("RTP/AVP").replace(" 8", " 3")], "allow", 305, "only PCMA is taken"),
+    ],
+)
+def test_an_offer_that_cannot_be_answered_is_told_why(lines, srtp, code, says):
+    found = refusal_of(offer(*lines), ["PCMA"], srtp)
+    assert found is not None
+    assert found[0] == code
+    assert says in found[1]
+    with pytest.raises(SdpError):
+        make_answer(
+            offer(*lines),
+            "192.0.2.9",
+            6000,
+            ["PCMA"],
+            session_id=1,
+            srtp=srtp,
+            choose_crypto=choose,
+        )
+
+
+@pytest.mark.parametrize(
+    ("lines", "srtp"),
+    [([DTLS, PLAIN], "allow"), ([SECURE], "require"), ([SECURE], "allow"), ([PLAIN], "off")],
+)
+def test_an_offer_with_one_line_that_will_do_is_not_refused(lines, srtp):
+    assert refusal_of(offer(*lines), ["PCMU", "PCMA"], srtp) is None

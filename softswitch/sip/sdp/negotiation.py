@@ -317,7 +317,7 @@ def _choose(
     choose_crypto: ChooseCrypto | None,
 ) -> tuple[int, Mapping[int, AudioFormat], int, AudioCodec]:
     """(media line, its formats, payload type, codec) of the line we take, a secure one first."""
-    for protocols in _protocols_by_policy(srtp):
+    for protocols in protocols_by_policy(srtp):
         for index, media in enumerate(offer.media):
             if (
                 media.kind != "audio"
@@ -340,7 +340,8 @@ def _choose(
     raise SdpError("no audio format in common", 488)
 
 
-def _protocols_by_policy(srtp: str) -> tuple[frozenset[str], ...]:
+def protocols_by_policy(srtp: str) -> tuple[frozenset[str], ...]:
+    """The protocols of media lines that are taken, the preferred kind first."""
     if srtp == "require":
         return (_SECURE_PROTOCOLS,)
     return (_SECURE_PROTOCOLS, _PLAIN_PROTOCOLS) if srtp == "allow" else (_PLAIN_PROTOCOLS,)

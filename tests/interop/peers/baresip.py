@@ -3,6 +3,7 @@ driven over ctrl_tcp: netstrings of JSON, commands one way, responses and events
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -17,10 +18,11 @@ from .ports import HOST, free_port, free_ports
 from .process import WAIT_S, Process, require, wait_until
 
 MODULES = "/usr/lib/baresip/modules"
+CONSOLE = "cons"  # the module by which it shows the messages that it receives
 
 CONFIG = """\
 poll_method epoll
-sip_listen {host}:{sip_port}
+sip_listen {sip_host}:{sip_port}
 audio_source aufile,{plays}
 audio_srate 8000
 audio_channels 1
@@ -38,7 +40,7 @@ module g711.so
 {codec_modules}module aufile.so
 module sndfile.so
 module_tmp account.so
-module_app ctrl_tcp.so
+{app_modules}module_app ctrl_tcp.so
 module_app menu.so
 ctrl_tcp_listen {host}:{control_port}
 snd_path {heard}
@@ -58,7 +60,9 @@ class Baresip:
     `register` None to try without waiting for success, False not at all: with `sip_port`, that of a trunk, it
     is a subscriber `number` of that carrier; with `srtp` it speaks nothing but SRTP with
     keys in SDP; with `loopback` its SDP names the address that it sends from, else that of the machine, as
-    behind a NAT; a carrier's does with `behind_nat`.
+    behind a NAT; a carrier's does with `behind_nat`. `host` is its own address, of either
+    family. `modules` are further ones of baresip's ("mwi"), `account` further
+    parameters of its account ("mwi=yes"), `contacts` the lines of its address book.
     """
 
     def __init__(
@@ -77,11 +81,17 @@ class Baresip:
         sip_port: int | None = None,
         loopback: bool = False,
         behind_nat: bool = False,
+        host: str = HOST,
+        modules: tuple[str, ...] = (),
+        account: str = "",
+        contacts: str = "",
     ) -> None:
         program = require("baresip", "baresip-core")
         self.number, self.server = number, server
         self.sip_port = free_port() if sip_port is None else sip_port
         self.control_port, self.rtp_port = free_port(), free_ports(20)
+        self.console_port = free_port() if CONSOLE in modules else 0
+        at = f"[{host}]" if ":" in host else host
         # It dumps at its first codec's rate: Opus at 48 kHz stereo, G.722 at 16 kHz.
         self.heard_scale = (
             12 if codecs.startswith("opus") else 2 if codecs.startswith("G722") else 1
@@ -92,6 +102,7 @@ class Baresip:
         directory.mkdir(parents=True, exist_ok=True)
         config = CONFIG.format(
             host=HOST,
+            sip_host=at,
             sip_port=self.sip_port,
             plays=plays,
             rtp_port=self.rtp_port,
@@ -100,27 +111,41 @@ class Baresip:
             control_port=self.control_port,
             heard=self.heard_directory,
             interface="net_interface 127.0.0.1\n" if loopback else "",
-            codec_modules="".join(f"module {name}.so\n" for name in _modules(codecs, srtp)),
+            codec_modules="".join(f"module {name}.so\n" for name in _modules(codecs, srtp))
+            + ("module uuid.so\n" if "outbound" in account else ""),
+            app_modules="".join(f"module_app {name}.so\n" for name in modules),
         )
         interval_s = 0 if register is False else 60
-        account = (
+        line = (
             f"<sip:{number}@{server};transport={transport}>;auth_user={number};auth_pass={password};"
             f"answermode={answer};audio_codecs={codecs};regint={interval_s};ptime=20"
-            f"{';mediaenc=srtp-mand' if srtp else ''}\n"
+            f"{';mediaenc=srtp-mand' if srtp else ''}{f';{account}' if account else ''}\n"
         )
-        if sip_port is not None and not behind_nat:
+        if CONSOLE in modules:
+            config += f"cons_listen {HOST}:{self.console_port}\n"
+        if at != host:
+            config += f"net_interface {host}\n"
+        elif sip_port is not None and not behind_nat:
             # A carrier is believed where its SDP says that its media is: here, and nowhere else.
             config += f"net_interface {HOST}\n"
         (directory / "config").write_text(config)
-        (directory / "accounts").write_text(account)
-        (directory / "contacts").write_text("")
+        (directory / "accounts").write_text(line)
+        (directory / "contacts").write_text(contacts)
+        self._console: socket.socket | None = None
+        self._shown = b""
         self.events: list[dict[str, Any]] = []
         self._responses: list[dict[str, Any]] = []
         self._received = b""
         self._tokens = 0
-        self.process = Process(f"baresip-{number}", [program, "-f", directory], directory)
+        self.process = Process(
+            f"baresip-{number}",
+            [program, *(["-6"] if at != host else []), "-f", directory],
+            directory,
+        )
         try:
             self._control = wait_until(self._connect, lambda: f"ctrl_tcp:\n{self.process.tail()}")
+            if CONSOLE in modules:
+                self._console = socket.create_connection((HOST, self.console_port), timeout=5.0)
             if register:
                 # by the log: the event may have come before the control connection did
                 wait_until(
@@ -141,6 +166,8 @@ class Baresip:
     def close(self) -> None:
         if hasattr(self, "_control"):
             self._control.close()
+        if self._console is not None:
+            self._console.close()
         self.process.stop()
 
     # -- control --------------------------------------------------------------------------------
@@ -160,7 +187,10 @@ class Baresip:
                 return
             message = json.loads(rest[: int(size)])
             self._received = rest[int(size) + 1 :]
-            (self.events if message.get("event") else self._responses).append(message)
+            if message.get("event"):
+                self.events.append(message)
+            else:
+                self._responses.append(message)
 
     def command(self, name: str, params: str = "") -> str:
         """Give a command of baresip's menu and return what it printed."""
@@ -203,10 +233,10 @@ class Baresip:
             timeout_s=timeout_s,
         )
 
-    def has_event(self, kind: str) -> bool:
+    def has_event(self, kind: str, *, since: int = 0) -> bool:
         """Whether such an event has arrived by now."""
         self._read()
-        return any(event["type"] == kind for event in self.events)
+        return any(event["type"] == kind for event in self.events[since:])
 
     def dial(self, target: str) -> None:
         uri = target if target.startswith("sip:") else f"sip:{target}@{self.server}"
@@ -217,6 +247,30 @@ class Baresip:
 
     def hang_up(self) -> None:
         self.command("hangup")
+
+    def press(self, keys: str) -> None:
+        """Press keys as telephone events, each for long enough to be one."""
+        for key in keys:
+            self.command("sndcode", key)
+            settle([self], 0.25)
+
+    def sees(self, text: str) -> bool:
+        """Whether the address book, with the presence of those in it, says so by now."""
+        return text in self.command("contacts")
+
+    def wait_message(self, text: str) -> str:
+        """Wait until it has shown a MESSAGE with this text on its console; the whole line."""
+        assert self._console is not None, "with modules=(..., CONSOLE)"
+        console = self._console
+        console.settimeout(0.05)
+
+        def shown() -> str | None:
+            with contextlib.suppress(TimeoutError):
+                self._shown += console.recv(65536)
+            lines = self._shown.decode(errors="replace").splitlines()
+            return next((line for line in lines if text in line), None)
+
+        return wait_until(shown, lambda: f"{text!r} at {self.number}: {self._shown!r}")
 
     # -- what it hears --------------------------------------------------------------------------
 

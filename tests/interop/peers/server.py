@@ -32,12 +32,13 @@ class Trunk:
     address: str
     source: str = ""
     more: str = ""  # further TOML lines of the section
+    calls_per_s: int = 5000
 
     def toml(self) -> str:
         return (
             f'[[trunk]]\nname = "{self.name}"\nuri = "sip:{self.address}"\n'
             f'from_addresses = ["{self.source or self.address}"]\nhealth_check_s = 0\n'
-            f"max_calls = 5000\nmax_calls_per_s = 5000\n{self.more}\n"
+            f"max_calls = 5000\nmax_calls_per_s = {self.calls_per_s}\n{self.more}\n"
         )
 
 
@@ -59,10 +60,13 @@ class OfficeFile:
     extension_more: dict[str, str] = field(default_factory=dict)  # and of extensions, by number
 
     host: str = HOST  # with brackets where it is IPv6
+    listen_more: tuple[str, ...] = ()  # further listeners
+    media_more: str = ""  # further lines of [media]
 
     def _listeners(self) -> str:
         at = [f"udp://{self.host}:{self.sip_port}", f"tcp://{self.host}:{self.sip_port}"]
         at += [f"tls://{self.host}:{self.tls_port}"] if self.tls_port else []
+        at += self.listen_more
         return ", ".join(f'"{listener}"' for listener in at)
 
     def toml(self) -> str:
@@ -71,7 +75,7 @@ class OfficeFile:
             f"[sip]\nlisten = [{self._listeners()}]\n{self.sip_more}\n",
             f'[media]\naddress = "{self.host.strip("[]")}"\n'
             f'ports = "{self.rtp_port}-{self.rtp_port + self.rtp_ports - 1}"\n'
-            f"workers = {self.workers}\n",
+            f"workers = {self.workers}\n{self.media_more}\n",
             f'[http]\nlisten = "{HOST}:{self.http_port}"\n',
             '[storage]\ndirectory = "var"\n',
             f'[recording]\ncalls = "{self.recording}"\n',
@@ -132,6 +136,10 @@ class Server:
     @property
     def storage(self) -> Path:
         return self.directory / "var"
+
+    def certificate(self) -> Path:
+        """The certificate that the switch has made for itself."""
+        return next(self.storage.rglob("certificate.pem"))
 
     # -- life -----------------------------------------------------------------------------------
 

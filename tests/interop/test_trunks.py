@@ -1,0 +1,49 @@
+"""What carriers insist on: reliable ringing, UPDATE, session timers, late offers, a rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.ports import HOST, free_port
+from tests.interop.peers.server import Server, Trunk
+from tests.interop.peers.sipp import Sipp
+
+Serve = Callable[..., Server]
+Phone = Callable[..., Baresip]
+Peer = Callable[..., Sipp]
+
+CALLER = "13800000001"
+ROUTES = """
+[[inbound]]
+number = "88*"
+to = "extension:1002"
+
+[[inbound]]
+number = "89*"
+to = "extension:1001"
+"""
+
+
+def test_reliable_ringing_update_session_timers_and_late_offers(
+    serve: Serve, baresip: Phone, sipp: Peer
+) -> None:
+    port = free_port()
+    trunk = Trunk("carrier", f"{HOST}:{port}", calls_per_s=2)
+    server = serve(trunks=[trunk], more=ROUTES)
+    rings = baresip(server, "1001", plays="caller", answer="manual")
+    baresip(server, "1002", plays="callee")
+    options = {"server": server.address, "port": port, "keys": {"caller": CALLER}}
+    calling = sipp("careful.xml", number="89100", **options)
+    rings.wait_event("CALL_INCOMING")
+    settle([rings], 0.3)  # the ringing is acknowledged before the answer
+    rings.accept()
+    counts = calling.wait()
+    assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
+    server.wait_idle()
+    # More than `max_calls_per_s` at once: the others are asked to come again.
+    rush = sipp("late.xml", number="88100", calls=12, rate=1000, hold_ms=100, **options).wait()
+    assert 1 <= rush.successful <= 4, rush
+    assert rush.successful + rush.failed == 12
+    assert "SIP/2.0 503" in rush.details
+    server.wait_idle()
