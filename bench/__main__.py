@@ -115,6 +115,11 @@ class Session:
             print(f"-- {name}: {took_s:.0f} s", flush=True)
         self.after()
 
+    @property
+    def minutes(self) -> float:
+        """How long it all took."""
+        return sum(self.took_s.values()) / 60
+
     def whole(self, part: str) -> bool:
         """Whether a part has shown all that it can show."""
         failed = {name.partition("/")[0] for name in self.failed}
@@ -255,9 +260,14 @@ def keep(chosen: argparse.Namespace, session: Session, before: runs.Run) -> None
     figures.write()
 
 
-def report(chosen: argparse.Namespace, changes: list[runs.Change]) -> None:
-    """Tell what has changed."""
+def report(
+    chosen: argparse.Namespace, changes: list[runs.Change], session: Session | None = None
+) -> None:
+    """Tell what has changed; and of a run of now how long it took and what failed in it."""
     about = f"{figures.machine()}, commit {figures.commit()}"
+    if session is not None:
+        about += f", {session.minutes:.1f} minutes"
+        about += "".join(f"; FAILED {name}: {why}" for name, why in session.failed.items())
     if chosen.markdown:
         chosen.markdown.write_text(comparison.markdown(changes, about))
     if chosen.html:
@@ -300,7 +310,7 @@ def main() -> None:
     except KeyboardInterrupt:
         session.failed["the rest"] = "broken off"
     changes = compared(old, session.found, chosen)
-    report(chosen, changes)
+    report(chosen, changes, session)
     ending(chosen, session)
     worse = chosen.strict and any(change.regression for change in changes)
     sys.exit(bool(worse or session.failed))
@@ -310,7 +320,7 @@ def ending(chosen: argparse.Namespace, session: Session) -> None:
     """How long it took, what has failed, what was written: the last lines, which are read."""
     took_s = session.took_s
     parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in took_s.items())
-    print(f"took {sum(took_s.values()) / 60:.1f} minutes (seconds: {parts})")
+    print(f"took {session.minutes:.1f} minutes (seconds: {parts})")
     for name, why in session.failed.items():
         print(f"  FAILED {name}: {why}")
     if chosen.save and not chosen.target:

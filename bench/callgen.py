@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from serving import (
 
 ROOT = Path(__file__).resolve().parent.parent
 Found = dict[str, Any]
+_CALLS_MAX = 2_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Work:
     options: tuple[str, ...]
     recording: str = "none"
     kill: bool = False
+    share: float = 0.0
+    """Percent of a core that the calls are to take: how many those are is measured first."""
     bars: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -91,6 +94,13 @@ def programme(seconds: int) -> list[Work]:
             "1,500 relayed calls for a minute",
             ("-n", "1500", "-r", "50", "-d", "60", "--stamp"),
             bars={"core": 0.06, "p50": 4, "p99": 10, "memory": 60, **quiet},
+        ),
+        Work(
+            "share80",
+            "relayed calls, 80 % of a core",
+            ("-n", "1000", "-r", "50", "-d", "20", "--stamp"),
+            share=80.0,
+            bars={"core": 0.06, "p50": 4, "p99": 10, **quiet},
         ),
         Work(
             "recorded100",
@@ -227,6 +237,17 @@ def measure(
     return found
 
 
+def at_share(work: Work, program: Path, folder: Path, core: int) -> Work:
+    """Find out how many calls take the share of a core that is asked for."""
+    seconds = work.options.index("-d") + 1
+    options = (*work.options[:seconds], "5", *work.options[seconds + 1 :])
+    probe = replace(work, name=f"{work.name}-probe", options=options)
+    found = measure(probe, program, folder, core)
+    calls = min(_CALLS_MAX, round(work.share / found["cpu_pct_per_call"]))
+    count = work.options.index("-n") + 1
+    return replace(work, options=(*work.options[:count], str(calls), *work.options[count + 1 :]))
+
+
 def _calls(work: Work) -> int:
     return int(work.options[work.options.index("-n") + 1]) if "-n" in work.options else 1
 
@@ -249,6 +270,11 @@ def told(work: Work, found: Found) -> Iterator[Figure]:
         yield _silence(work, found)
         return
     note = f"{up} up, {failed} failed, {found['srv_cpu_pct']:.0f} % of the core"
+    if work.share:
+        # callgen has one core as well, and is the first to be late.
+        note += (
+            f"; callgen {found['gen_cpu_pct']:.0f} % of the other, {found['late_ticks']} ticks late"
+        )
     yield Figure(title, found["cpu_pct_per_call"], "% core", bars.get("core"), note=note)
     yield _lost(work, found)
     if found.get("lat_ms_p50"):
@@ -310,6 +336,8 @@ def main() -> None:
         folder = Path(temporary)
         program = build(folder)
         for work in works:
+            if work.share:
+                work = at_share(work, program, folder, chosen.core)
             found = measure(work, program, folder, chosen.core)
             if chosen.json:
                 print(json.dumps(found))

@@ -141,7 +141,7 @@ def flood(folder: Path, rate: float, seconds: float, core: int) -> list[Figure]:
             stop.set()
             pouring.join()
             grown = (switch.rss_kib() - empty_kib) / 1024
-        share = 100 * judged.successful / judged.calls
+        share = 100 * judged.successful / max(1, judged.calls)
         name = f"flood of {rate:g}/s from {sources} sources"
         note = (
             f"{judged.calls} calls, {judged.resent} resent; {100 * used:.0f} % of the core; {lag}"
@@ -165,16 +165,17 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     rates = [float(rate) for rate in chosen.rates.split(",")]
-    found: list[Figure] = []
+    parts = {
+        "capacity": lambda folder: capacity(folder, rates, chosen.seconds, chosen.core),
+        "flood": lambda folder: flood(folder, chosen.flood, chosen.flood_seconds, chosen.core),
+    }
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
-        folder = Path(temporary)
-        if chosen.only in (None, "capacity"):
-            found += capacity(folder, rates, chosen.seconds, chosen.core)
-        if chosen.only in (None, "flood"):
-            found += flood(folder, chosen.flood, chosen.flood_seconds, chosen.core)
-    figures.show(found)
-    if chosen.save:
-        figures.save("overload", found)
+        for name, measure in parts.items():
+            if chosen.only in (None, name):
+                found = measure(Path(temporary))
+                figures.show(found)
+                if chosen.save:
+                    figures.save("overload", found)
 
 
 if __name__ == "__main__":

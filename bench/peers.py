@@ -212,8 +212,16 @@ class SippUas(_Server):
         )
 
     async def statistics(self) -> dict[str, int]:
-        """The last line of SIPp's statistics file: cumulative counters by their names."""
-        await asyncio.sleep(1.5)
+        """The last line of SIPp's statistics file: its counters by their names, when all of its calls are
+        over: it waits for four seconds after each BYE."""
+        for _ in range(10):
+            await asyncio.sleep(1.0)
+            found = self._counters()
+            if found["SuccessfulCall(C)"] + found["FailedCall(C)"] == found["IncomingCall(C)"]:
+                break
+        return found
+
+    def _counters(self) -> dict[str, int]:
         (file,) = self._folder.glob("*_.csv")
         head, *_, last = [line.split(";") for line in file.read_text().splitlines() if line]
         return {

@@ -173,7 +173,7 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
             if child.poll() is not None or time.monotonic() > deadline_s:
                 sys.exit(f"bench: the switch does not start:\n{log_path.read_text()}")
             time.sleep(0.05)
-        _await_api(api, deadline_s)
+        await_api(api, deadline_s)
         time.sleep(SETTLE_S)
         yield Serving(child.pid, sip, folder)
     finally:
@@ -188,7 +188,7 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
             sys.exit("bench: there was an exception in the switch")
 
 
-def _await_api(port: int, deadline_s: float) -> None:
+def await_api(port: int, deadline_s: float) -> None:
     """The API loads in a thread after the server is ready; its memory and its time are no part of a
     call: wait until it answers, whatever it says."""
     while time.monotonic() < deadline_s:

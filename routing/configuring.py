@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from routing import events
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from routing.offering import Offering
     from routing.staffing import Staffing
     from routing.waiting import Waiting
+
+
+def require_assignment(name: str) -> None:
+    """Raises `RoutingConfigError` for a way of matching that there is not."""
+    if name not in ("greedy", "joint"):
+        raise RoutingConfigError("assignment", repr(name), "greedy, joint")
 
 
 class Configuring:
@@ -41,6 +48,15 @@ class Configuring:
 
     def set_regions(self, event: events.RegionsSet, now_s: float) -> None:
         self._floor.regions = RegionTable(event.regions)
+
+    def set_assignment(self, event: events.AssignmentSet, now_s: float) -> None:
+        require_assignment(event.assignment)
+        self._floor.config = replace(
+            self._floor.config,
+            assignment=event.assignment,
+            batch_s=event.batch_s,
+            joint_max=event.joint_max,
+        )
 
     def set_calendar(self, event: events.CalendarSet, now_s: float) -> None:
         self._floor.calendars[event.name] = event.calendar

@@ -63,6 +63,7 @@ class Overflow:
     queue_id: str
     target: str
     reason: str
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,9 @@ class ContactQueued:
     wait: WaitEstimate | None
     place_kept: bool
     reason: str = ""  # "", resumed, requeued, overflow, callback-replaced
+    caller: str = ""
+    customer_id: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from routing import events
 from routing.callbacks import Callbacks
-from routing.configuring import Configuring
+from routing.configuring import Configuring, require_assignment
 from routing.contact import Contact, Offer
 from routing.decisions import Decision
 from routing.desk import Agent
-from routing.errors import RoutingConfigError
 from routing.estimate import WaitEstimate, WaitScore
 from routing.floor import Floor
 from routing.line import Queue
@@ -36,8 +35,7 @@ class AcdEngine:
     """
 
     def __init__(self, config: AcdConfig, rng: Rng, now_s: float = 0.0) -> None:
-        if config.assignment not in ("greedy", "joint"):
-            raise RoutingConfigError("assignment", repr(config.assignment), "greedy, joint")
+        require_assignment(config.assignment)
         floor = Floor(config, config.registry or Registry(), rng)
         self._floor = floor
         self._staffing = Staffing(floor)
@@ -85,6 +83,7 @@ class AcdEngine:
             events.CustomerSet: self._configuring.set_customer,
             events.CustomerRemoved: self._configuring.remove_customer,
             events.RegionsSet: self._configuring.set_regions,
+            events.AssignmentSet: self._configuring.set_assignment,
             events.CalendarSet: self._configuring.set_calendar,
             events.ClockSet: self._configuring.set_clock,
             events.AgentLoggedIn: staffing.log_in,
@@ -183,6 +182,11 @@ class AcdEngine:
 
     def view_contact(self, contact_id: str, now_s: float) -> ContactView | None:
         return self._views.contact(contact_id, now_s)
+
+    def last_agent_of(self, *keys: str) -> str:
+        """Who served a customer last, by his id or his number, whichever is remembered; "" for nobody."""
+        found = (self._floor.memory[key] for key in keys if key in self._floor.memory)
+        return max(found, key=lambda one: one[1], default=("", 0.0))[0]
 
     def estimate_of(self, contact_id: str) -> WaitEstimate | None:
         """What was expected of a contact's wait when it joined the line, told to it or not."""

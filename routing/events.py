@@ -73,6 +73,15 @@ class RegionsSet:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentSet:
+    """How contacts and agents are matched from now on: see `AcdConfig`."""
+
+    assignment: str
+    batch_s: float
+    joint_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class CalendarSet:
     """Opening hours of that name, for the queues that use them."""
 
@@ -346,6 +355,7 @@ Event = (
     | QueueRemoved
     | AgentSet
     | AgentRemoved
+    | AssignmentSet
     | CustomerSet
     | CustomerRemoved
     | RegionsSet

@@ -41,7 +41,6 @@ class Matching:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self._joint = floor.config.assignment == "joint"
         self.batch = Batch()
 
     def settle(self, now_s: float, *, batch_over: bool = False) -> None:
@@ -49,7 +48,8 @@ class Matching:
         floor = self._floor
         if not floor.hungry and not floor.unserved:
             return
-        if self._joint and floor.config.batch_s > 0 and not batch_over:
+        joint = floor.config.assignment == "joint"
+        if joint and floor.config.batch_s > 0 and not batch_over:
             if self.batch.timer_s is None:
                 floor.timers.set(self.batch, now_s + floor.config.batch_s)
             return
@@ -59,7 +59,7 @@ class Matching:
                     self._feed(floor.hungry.popitem()[0], now_s)
                 else:
                     self._serve(floor.unserved.popitem()[0], Mode.CONTACT, now_s)
-            elif self._joint:
+            elif joint:
                 self._settle_jointly(now_s)
             else:
                 self._settle_many(now_s)

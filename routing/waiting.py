@@ -141,7 +141,17 @@ class Waiting:
             contact.estimate = queue.estimate(contact)
         wait = self._said(contact, contact.estimate)
         self._floor.say(
-            ContactQueued(contact.id, queue.id, queue.position(contact), wait, kept, reason)
+            ContactQueued(
+                contact.id,
+                queue.id,
+                queue.position(contact),
+                wait,
+                kept,
+                reason,
+                contact.caller,
+                contact.customer_id,
+                contact.region,
+            )
         )
         self.arm(contact)
 
@@ -435,7 +445,7 @@ class Waiting:
                 self.enter(contact, other, now_s, "overflow", kept=False)
                 return
             target = ""
-        self._floor.say(Overflow(contact.id, queue.id, target, reason))
+        self._floor.say(Overflow(contact.id, queue.id, target, reason, contact.region))
         self.close(contact, Outcome.OVERFLOWED, reason, now_s)
 
     def close(self, contact: Contact, outcome: Outcome, reason: str, now_s: float) -> None:

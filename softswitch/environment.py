@@ -120,18 +120,15 @@ class Machine:
     async def store(
         self, office: Office, directory: Path, on_alarm: Callable[[StoreAlarm], None]
     ) -> tuple[JournalWriter, Store | None]:
-        from softswitch.apps.ticket_desk import steps_of
+        from softswitch.apps.ticket_desk import rule_tickets
         from softswitch.store import Store
-        from softswitch.store.sla import OpenTime, always
 
-        hours = OpenTime(office.office.zone, office.hours[0].periods if office.hours else always)
         store = await Store.open(
             directory,
             database=office.storage.database,
             on_alarm=on_alarm,
-            open_time=hours,
-            ticket_steps=steps_of(office),
         )
+        rule_tickets(store, office)
         return store.journal, store
 
     def lookup(self) -> Lookup:
@@ -147,7 +144,7 @@ class Machine:
         return True
 
     def mail(self, office: Office) -> SendMail:
-        return smtp(office.mail)
+        return smtp(office.mail, office.tls.trusted)
 
     def asker(self, office: Office) -> Asker:
         return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))

@@ -117,12 +117,44 @@ class Quiet(logging.Filter):
 
 
 class QuietHandler(logging.StreamHandler[TextIO]):
-    """Writes what `quiet` lets through."""
+    """Writes what `quiet` lets through. Lines that cannot be written (a full disk) are lost; that is told to
+    `on_trouble` once, and once, with "", that lines are written again, which the log itself says too."""
 
     def __init__(self, stream: TextIO, quiet: Quiet) -> None:
         super().__init__(stream)
         self._quiet = quiet
         self.addFilter(quiet)
+        self.trouble = ""
+        self.lost = 0
+        self._on_trouble: Callable[[str], None] = _nobody
+
+    def tell(self, on_trouble: Callable[[str], None]) -> None:
+        """Whom to tell of trouble: from any thread, and now where there is some already."""
+        self._on_trouble = on_trouble
+        if self.trouble:
+            on_trouble(self.trouble)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lost = self.lost
+        super().emit(record)
+        if not self.trouble or self.lost > lost:
+            return
+        reason, self.trouble, self.lost = self.trouble, "", 0
+        text = f"{lost} lines of this log were lost: {reason}"
+        level, name = logging.WARNING, __name__
+        super().emit(logging.LogRecord(name, level, __file__, 0, text, (), None))
+        self._on_trouble("")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line could not be written. A mistake of the program's is shown as always."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.lost += 1
+        if not self.trouble:
+            self.trouble = f"the log cannot be written: {error.strerror or error}"
+            self._on_trouble(self.trouble)
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -168,9 +200,9 @@ def set_up(
     verbose: bool,
     stream: TextIO | None = None,
     syslog: tuple[str, int] | None = None,
-) -> Quiet:
+) -> QuietHandler:
     """Have everything that is logged written to `stream` (standard error), in place of what was there,
-    and sent to the address `syslog` as well."""
+    and sent to the address `syslog` as well; what writes it."""
     quiet = Quiet()
     handler = QuietHandler(stream if stream is not None else sys.stderr, quiet)
     handler.setFormatter(JsonFormatter() if json_lines else TextFormatter())
@@ -179,7 +211,11 @@ def set_up(
     if syslog is not None:
         root.addHandler(SyslogHandler(syslog, Quiet()))
     root.setLevel(logging.INFO if verbose else logging.WARNING)
-    return quiet
+    return handler
+
+
+def _nobody(reason: str) -> None:
+    pass
 
 
 def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:

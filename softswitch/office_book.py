@@ -21,6 +21,7 @@ from softswitch.config.overlay import (
     read_entry,
 )
 from softswitch.config.problems import InvalidOffice, Problem
+from softswitch.config.restart import held_back
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict, Missing
 
@@ -32,20 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch.office")
 
 ALARM = "office.entries"
-FIXED = (
-    "office",
-    "sip",
-    "tls",
-    "media",
-    "http",
-    "oidc",
-    "storage",
-    "telemetry",
-    "routing",
-    "codes",
-)
-"""Tables that are read once, at the start."""
-
 _ROUNDS_MAX = 1_000
 
 
@@ -61,7 +48,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What a reload has changed, by section; and the tables that wait for a restart."""
+    """What a reload has changed, by section; and the keys that wait for a restart."""
 
     changed: list[str]
     restart: list[str]
@@ -91,7 +78,7 @@ class OfficeBook:
         use: Callable[[Office], None],
         alarm: Callable[[str, str], None],
     ) -> None:
-        self.file = file
+        self.file = self._at_start = file
         self.office = file
         self._store = store
         self._read_file = read_file
@@ -99,6 +86,7 @@ class OfficeBook:
         self._use = use
         self._alarm = alarm
         self._entries: list[OfficeEntry] = []
+        self.restart: list[str] = []
         self._lock = asyncio.Lock()
 
     # -- the start -----------------------------------------------------------------------------------
@@ -196,10 +184,7 @@ class OfficeBook:
             if self._read_file is None:
                 raise Conflict("this exchange has no file: it was made by a program")
             read = await asyncio.get_running_loop().run_in_executor(None, self._read_file)
-            restart = [name for name in FIXED if getattr(read, name) != getattr(self.file, name)]
-            # What waits for a restart stays as it is, so that all parts agree until then.
-            kept = {name: getattr(self.file, name) for name in FIXED}
-            file = read.model_copy(update=kept)
+            file, restart = held_back(read, self._at_start)
             office = compose(file, _overlay(self._entries), OFFICE_CHECKS)
             await self._prepare(office)
             changed = [
@@ -208,6 +193,7 @@ class OfficeBook:
                 if getattr(office, name) != getattr(self.office, name)
             ]
             self._take(file, office)
+            self.restart = restart
             self._alarm(ALARM, "")
             return Reloaded(changed, restart)
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from media.protocol import WorkerLoad
     from softswitch.call.call import Call
     from softswitch.switch import Switch
+    from softswitch.worker_loads import WorkerLoads
 
 
-def overview(
-    switch: Switch, now_s: float, uptime_s: float, loads: Mapping[int, WorkerLoad]
-) -> dict[str, Any]:
+def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) -> dict[str, Any]:
     """Everything `status` shows, as plain values.
 
     Args:
         switch: The exchange.
         now_s: The monotonic time.
         uptime_s: How long it has been running.
-        loads: The last report of each media worker, by its number.
+        loads: What the media workers have reported.
     """
     counters = switch.driver.counters
     return {
         "office": switch.office.office.name,
         "alarms": dict(switch.alarms),
+        "restart": list(switch.book.restart),
         "uptime_s": uptime_s,
         "calls": switch.call_rows(),
         "registrations": switch.registrar.rows(now_s),
@@ -42,6 +40,7 @@ def overview(
             **switch.registrar.snapshot(),
         },
         "acd": switch.centre.snapshot(),
+        "callers": switch.callers.snapshot(),
         "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
         "queues": switch.centre.queue_desk.rows(),
         "agents": switch.centre.agents.rows(),
@@ -68,12 +67,11 @@ def _not_heard(count: int) -> dict[str, Any]:
     return {**dict.fromkeys(("waiting", "wait_ms", "waited", "repeated", "refused"), 0), **row}
 
 
-def _worker_rows(switch: Switch, loads: Mapping[int, WorkerLoad]) -> list[dict[str, Any]]:
+def _worker_rows(switch: Switch, loads: WorkerLoads) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     workers = switch.plane.snapshot().get("workers")
     for row in workers if isinstance(workers, list) else ():
-        load = loads.get(row["worker"])
-        rows.append({**row, "cpu": load.cpu if load is not None else 0.0})
+        rows.append({**row, **loads.row(row["worker"])})
     return rows
 
 
@@ -89,6 +87,7 @@ def call_row(call: Call, wall_s: float) -> dict[str, Any]:
         "to": call.number_to,
         "state": state,
         "age_s": wall_s - call.started_at_s,
+        "customer": call.known.told() if call.known is not None else None,
         "recording": call.recording_name,
         "legs": [leg.snapshot() for leg in call.legs.values()],
     }

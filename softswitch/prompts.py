@@ -47,6 +47,10 @@ class Prompts:
         self._found: dict[tuple[str, str], Path] = {}
         self._odd: set[Path] = set()
 
+    def use_language(self, language: str) -> None:
+        """Another language where none is asked for."""
+        self._language = language
+
     def find(self, prompt: str, language: str | None = None) -> Path:
         """The file of a prompt's id (``main-menu``) or of a path; raises `CallError`.
 

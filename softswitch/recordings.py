@@ -65,12 +65,15 @@ class Recordings:
         self.archived = 0
         self.deleted = 0
 
-    def closed(self, call_id: str, recorded: Recorded) -> None:
-        """A call's recording is complete, or as complete as it will be."""
+    def written(self, recorded: Recorded) -> None:
+        """A file is complete, or as complete as the disk lets it be: a call's recording or a message."""
         failed = recorded.reason.startswith("disk")
         if failed:
             _log.error("recording %s ended: %s", recorded.name, recorded.reason)
         self._alarm(_FAULT, f"{recorded.name}: {recorded.reason}" if failed else "")
+
+    def closed(self, call_id: str, recorded: Recorded) -> None:
+        """A call's recording is complete: it may be archived."""
         self._enqueue(call_id, recorded.name)
 
     def _enqueue(self, call_id: str, name: str) -> None:

@@ -18,6 +18,7 @@ from softswitch.api.admin import AdminServer
 from softswitch.apps.acd import CallCentre
 from softswitch.apps.acd_journal import AcdMemory
 from softswitch.apps.call_desk import CallDesk
+from softswitch.apps.callers import Callers, look_up_in
 from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
@@ -35,7 +36,7 @@ from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.line import LINE_CHANGED, Lines
 from softswitch.call.trunks import TrunkRecord, Trunks
-from softswitch.call.wiring import MediaPolicy, Wiring
+from softswitch.call.wiring import Wiring
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
@@ -51,6 +52,7 @@ from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
+from softswitch.succession import check_next, codecs_of, exporter_of, go_on_with, media_policies
 from softswitch.trace import Trace, TracedMessage, passed
 from softswitch.traced_calls import TracedCalls
 from softswitch.transport.address import own_address
@@ -58,6 +60,7 @@ from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.resolver import Resolver
+from softswitch.worker_loads import WorkerLoads
 
 if TYPE_CHECKING:
     from softswitch.api.server import HttpServer
@@ -91,7 +94,7 @@ class Switch:
         self._handlers: dict[str, Handler] = {}
         self._running = False
         self._started_s = 0.0
-        self._loads: dict[int, WorkerLoad] = {}
+        self._loads = WorkerLoads()
         self.alarms: dict[str, str] = {}
         self.store: Store | None = None
         self.read_file: Callable[[], Office] | None = None
@@ -145,7 +148,7 @@ class Switch:
             office,
             store,
             read_file=self.read_file,
-            prepare=lambda wanted: make_sounds(wanted, self.desk.prompts),
+            prepare=self._prepare,
             use=self.use_office,
             alarm=self.alarm,
         )
@@ -165,15 +168,17 @@ class Switch:
             self.alarm,
         )
         self.control.audio.on_recorded = self.recordings.closed
+        self.control.audio.on_written = self.recordings.written
         undo.push_async_callback(self.recordings.stop)
         undo.push_async_callback(self.catalogue.stop)
+        undo.push_async_callback(self.callers.stop)
         undo.push_async_callback(self.centre.stop)
         undo.push_async_callback(self.control.stop)
         undo.callback(self.driver.close)
         undo.callback(self.registrar.close)
         undo.callback(self.phone_requests.close)
         undo.push_async_callback(self.trunk_care.stop)
-        undo.callback(self._close_hep)
+        undo.callback(self.close_hep)
         await self.trunk_care.start()
         await self.centre.start()
         await self.recordings.start()
@@ -266,8 +271,8 @@ class Switch:
             flow_to=self.driver.flow_to,
             why_unreachable=self.driver.why_unreachable,
             random=key_source(environment.token),
-            media=_media_policies(office),
-            codecs=_codecs(office),
+            media=media_policies(office),
+            codecs=codecs_of(office),
         )
         self.trunk_care = TrunkCare(
             self.trunks,
@@ -298,14 +303,12 @@ class Switch:
         )
         self.centre = CallCentre(desk, self.catalogue, self._acd_memory())
         self.centre.attach(self.control, self.registrar)
+        self.callers = self._make_callers()
         self.call_desk = CallDesk(self.control, self.centre, self.dialplan, self.plane)
         wiring.records.watch(self.centre.watch)
         self.traced_calls = TracedCalls(self.stack.call_id_of)
         wiring.records.watch(self.traced_calls)
-        if office.trace.hep is not None:
-            collector = (office.trace.hep.host, office.trace.hep.port)
-            key = office.trace.password or ""
-            self.hep = HepExporter(collector, agent=office.trace.agent, key=key)
+        self.hep = exporter_of(office)
 
         self.phone_requests = PhoneRequests(
             wiring, self.control, self.registrar, self.catalogue.mailboxes, self.lines
@@ -327,26 +330,14 @@ class Switch:
         except StoreError as error:
             _log.error("what extensions have set by feature codes cannot be read: %s", error)
 
+    async def _prepare(self, wanted: Office) -> None:
+        """Before an office is used. Raises `InvalidOffice` where it cannot be."""
+        await make_sounds(wanted, self.desk.prompts)
+        check_next(wanted, self.driver.transports, self._environment)
+
     def use_office(self, office: Office) -> None:
-        """Go on with another office. What is only read is read from the new one at once (`FromOffice`);
-        told are those that keep something of their own: what a call stands on stays until it ends."""
-        before = self.office
-        self.office = self.wiring.office = self.desk.office = office
-        if office.mail != before.mail:
-            self.desk.send_mail = self._environment.mail(office)
-        if office.look_up != before.look_up:
-            self.desk.ask = self._environment.asker(office)
-        self.wiring.media = _media_policies(office)
-        self.dialplan.use_office(office)
-        self.lines.use_office(office)
-        for extension in self.gatekeeper.use_office(office):
-            self.registrar.revoke(extension)
-        self.registrar.use_office(office)
-        self.trunk_care.use_trunks(*self.trunks.use_office(office))
-        self.centre.use_office(office)
-        if self.clerk is not None:
-            self.clerk.use_office(office)
-        self.driver.pump()
+        """Go on with another office."""
+        go_on_with(self, office, self._environment)
         if self.store is not None:
             self.store.journal.append("office-changed", None, {}, self._environment.clock.wall_s())
 
@@ -360,8 +351,22 @@ class Switch:
             raise
         _log.warning("the office file was read again; changed: %s", ", ".join(done.changed) or "-")
         if done.restart:
-            _log.warning("changed, but only read at a start: %s", ", ".join(done.restart))
+            _log.warning("restart needed for: %s", ", ".join(done.restart))
         return done
+
+    def _make_callers(self) -> Callers:
+        """Who finds out which customer is calling."""
+        callers = Callers(
+            self.desk,
+            in_file=self.dialplan.customer_of,
+            e164=lambda number: self.dialplan.numbering.e164(number),
+            last_agent=self.centre.last_agent,
+            alarm=self.alarm,
+        )
+        if self.store is not None:
+            callers.look_up = look_up_in(self.store)
+        self.catalogue.apps.callers = callers
+        return callers
 
     def _acd_memory(self) -> AcdMemory:
         if self.store is None:
@@ -470,7 +475,7 @@ class Switch:
 
     def _on_media(self, event: MediaEvent) -> None:
         if isinstance(event, WorkerLoad):
-            self._loads[event.worker] = event
+            self._loads.note(event, self._environment.clock.monotonic_s())
         elif self._running:
             self.control.handle_media(event)
 
@@ -536,7 +541,8 @@ class Switch:
         _log.warning("%s: %s", kind, data)
         journal.append(kind, None, data, self._environment.clock.wall_s())
 
-    def _close_hep(self) -> None:
+    def close_hep(self) -> None:
+        """Copy SIP messages to nobody."""
         if self.hep is not None:
             self.hep.close()
             self.hep = None
@@ -556,26 +562,3 @@ def _resolver(environment: Environment, transports: list[Transport]) -> Resolver
     kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
     names = [transport.name for transport in transports]
     return Resolver(environment.lookup(), environment.clock.monotonic_s, names, kinds)
-
-
-def _codecs(office: Office) -> tuple[str, ...]:
-    """What the office wants to speak, without what this machine cannot."""
-    from media.dsp import g729
-
-    wanted = tuple(dict.fromkeys(office.media.codecs))
-    if "G729" in wanted and not g729.available():
-        _log.warning("[media] codecs: G729 is left out: %s", g729.INSTALL)
-        wanted = tuple(name for name in wanted if name != "G729")
-    return wanted or ("PCMA",)
-
-
-def _media_policies(office: Office) -> dict[str, MediaPolicy]:
-    phones = {
-        f"extension:{e.number}": MediaPolicy(e.srtp, by_source=True, inband=e.dtmf == "inband")
-        for e in office.extensions
-    }
-    trunks = {
-        f"trunk:{t.name}": MediaPolicy(t.srtp, by_source=t.media_from == "source")
-        for t in office.trunks
-    }
-    return {**phones, **trunks}

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softswitch.api.admin import ask
+from softswitch.errors import SoftswitchError
 from softswitch.logs import (
     LINE_MAX,
     OCTETS_PER_S,
@@ -119,3 +128,69 @@ def test_what_was_left_out_is_counted_and_errors_have_room_of_their_own() -> Non
     assert quiet.filter(last)
     assert f"({5_000 - passed} more like this" in last.getMessage()
     assert OCTETS_PER_S * 60 < 1_048_576
+
+
+class Full(io.StringIO):
+    """A stream on a disk that may be full."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_a_log_that_cannot_be_written_is_told_of_once_and_says_so_itself(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk, told = Full(), []
+    handler = set_up(json_lines=False, verbose=False, stream=disk)
+    handler.tell(told.append)
+    log = logging.getLogger("softswitch.test")
+    log.warning("first")
+    disk.full = True
+    for number in range(5):
+        log.warning("lost %d", number)
+    assert told == ["the log cannot be written: No space left on device"]
+    disk.full = False
+    log.warning("last")
+    log.warning("after")
+    assert told[1:] == [""]
+    lines = [line.partition(": ")[2] for line in disk.getvalue().splitlines()]
+    lost = "5 lines of this log were lost: the log cannot be written: No space left on device"
+    assert lines == ["first", "last", lost, "after"]
+    assert capsys.readouterr().err == "", "no traceback a line"
+    disk.full = True
+    log.warning("again")
+    late: list[str] = []
+    handler.tell(late.append)
+    assert late == told[:1], "whoever comes later is told too"
+
+
+@pytest.mark.realtime
+def test_a_full_disk_under_log_and_output_stops_nothing(tmp_path: Path) -> None:
+    """`softswitch serve` with everything it writes going to /dev/full: it runs, and says so in `status`."""
+    office = tmp_path / "office.toml"
+    office.write_text(
+        '[sip]\nlisten = ["udp://127.0.0.1:0"]\n[media]\nworkers = 1\n[http]\nlisten = "127.0.0.1:0"\n'
+    )
+    command = [sys.executable, "-c", "from softswitch.cli.main import run; run()"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [*command, "serve", str(office), "--verbose"], stdout=full, stderr=full, cwd=tmp_path
+        )
+    try:
+        deadline_s = time.monotonic() + 60
+        alarms: dict[str, str] = {}
+        while not alarms and time.monotonic() < deadline_s:
+            assert process.poll() is None
+            with contextlib.suppress(SoftswitchError, OSError):
+                alarms = next(ask(tmp_path / "var", "status"))["alarms"]
+            time.sleep(0.2)
+        assert alarms == {"log": "the log cannot be written: No space left on device"}
+        with contextlib.suppress(SoftswitchError):
+            assert next(ask(tmp_path / "var", "api"))["url"].startswith("http://")
+    finally:
+        process.terminate()
+        process.wait(30)

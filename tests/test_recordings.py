@@ -165,9 +165,9 @@ async def test_a_recording_that_cannot_be_archived_stays_and_is_told(open_folder
 
 async def test_a_failing_disk_raises_an_alarm_that_the_next_whole_recording_clears(open_folder):
     folder = await open_folder("none")
-    folder.made.closed(CALL, Recorded("a.wav", 100, "disk: No space left on device"))
+    folder.made.written(Recorded("a.wav", 100, "disk: No space left on device"))
     assert folder.alarms["recording.disk"] == "a.wav: disk: No space left on device"
-    folder.made.closed(CALL, Recorded("b.wav", 100, "stopped"))
+    folder.made.written(Recorded("b.wav", 100, "stopped"))
     assert folder.alarms["recording.disk"] == ""
 
 

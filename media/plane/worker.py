@@ -47,8 +47,9 @@ _FAILURES_MAX = 10
 _CYCLES = (
     (200.0, 0.0),
     (1_000.0, 0.0015),
-    (4_000.0, 0.0025),
-    (10_000.0, 0.003),
+    (4_000.0, 0.003),
+    (10_000.0, 0.0035),
+    (20_000.0, 0.0029),
     (80_000.0, 0.002),
 )
 """(packets a second, seconds from one fetch of datagrams to the next): with few streams each packet

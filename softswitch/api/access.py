@@ -111,8 +111,8 @@ ACCESS: dict[str, Access] = {
     **_table(
         "recordings",
         """
-        GET /calls/{call_id}/recordings/{number} supervisor
-        GET /calls/{call_id}/recordings/{number}/peaks supervisor
+        GET /calls/{call_id}/recordings/{number} agent
+        GET /calls/{call_id}/recordings/{number}/peaks agent
         DELETE /calls/{call_id}/recordings/{number} admin
         GET /recording-holds supervisor
         PUT /calls/{call_id}/recording-hold supervisor

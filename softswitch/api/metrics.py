@@ -168,6 +168,13 @@ class _Exchange:
         yield _gauge("media_streams", "Streams of a worker.", "worker", streams)
         cpu = {name: row["cpu"] for name, row in workers.items()}
         yield _gauge("media_cpu", "Share of a core a worker uses.", "worker", cpu)
+        for name, text in (
+            ("gap", "Longest time of the last minute without a packet fetched, by worker."),
+            ("gap_own", "What of that was the worker's own work."),
+            ("gap_overslept", "What of that the machine woke it late."),
+        ):
+            seconds = {worker: row[f"{name}_ms"] / 1e3 for worker, row in workers.items()}
+            yield _gauge(f"media_{name}_seconds", text, "worker", seconds)
         counted = self._service.counted
         yield _spread("media_mos", "Quality of each stream, estimated.", counted.mos)
         yield _spread("media_loss", "Share of packets lost of each stream.", counted.loss)

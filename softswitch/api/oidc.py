@@ -58,7 +58,7 @@ class Issuer:
     """One issuer. `begin` and `finish` block for as long as it takes to ask it."""
 
     def __init__(self, config: Oidc, sessions: Sessions) -> None:
-        self._config = config
+        self.config = config
         self._sessions = sessions
         self._found: dict[str, Any] = {}
         self._keys: Any = None
@@ -70,9 +70,9 @@ class Issuer:
         challenge = _challenge(verifier)
         query = {
             "response_type": "code",
-            "client_id": self._config.client_id,
+            "client_id": self.config.client_id,
             "redirect_uri": redirect_uri,
-            "scope": " ".join(self._config.scopes),
+            "scope": " ".join(self.config.scopes),
             "state": state,
             "nonce": nonce,
             "code_challenge": challenge,
@@ -101,16 +101,16 @@ class Issuer:
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": redirect_uri,
-            "client_id": self._config.client_id,
+            "client_id": self.config.client_id,
             "code_verifier": verifier,
         }
         # RFC 6749 2.3.1: both parts are form-encoded first.
         pair = ":".join(
             urllib.parse.quote_plus(part)
-            for part in (self._config.client_id, self._config.client_secret or "")
+            for part in (self.config.client_id, self.config.client_secret or "")
         )
         headers = {}
-        if self._config.client_secret:
+        if self.config.client_secret:
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         data = urllib.parse.urlencode(form).encode()
         answer = self._ask(self._discovered()["token_endpoint"], data, headers)
@@ -126,7 +126,7 @@ class Issuer:
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(now_s),
             leeway=_LEEWAY_S,
-            iss={"essential": True, "value": self._config.issuer},
+            iss={"essential": True, "value": self.config.issuer},
             exp={"essential": True},
             iat={"essential": True},
             sub={"essential": True},
@@ -146,19 +146,19 @@ class Issuer:
             raise Refused(400, f"the ID token is not good: {_words(error)}") from None
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if self._config.client_id not in audiences:
+        if self.config.client_id not in audiences:
             raise Refused(400, "the ID token is for somebody else")
-        if len(audiences) > 1 and claims.get("azp") != self._config.client_id:
+        if len(audiences) > 1 and claims.get("azp") != self.config.client_id:
             raise Refused(400, "the ID token is for several, and not ours")
         return claims
 
     def _person(self, claims: dict[str, Any]) -> Person:
-        name = claims.get(self._config.name_claim)
+        name = claims.get(self.config.name_claim)
         if not isinstance(name, str) or not name or len(name) > 64:
-            raise Refused(403, f"the issuer does not say who that is ({self._config.name_claim})")
-        if claims.get("email_verified") is False and self._config.name_claim == "email":
+            raise Refused(403, f"the issuer does not say who that is ({self.config.name_claim})")
+        if claims.get("email_verified") is False and self.config.name_claim == "email":
             raise Refused(403, "the issuer has not verified this address")
-        groups = claims.get(self._config.groups_claim) or ()
+        groups = claims.get(self.config.groups_claim) or ()
         if isinstance(groups, str):
             groups = (groups,)
         return Person(name, str(claims.get("name") or "")[:128], tuple(map(str, groups))[:256])
@@ -167,9 +167,9 @@ class Issuer:
 
     def _discovered(self) -> dict[str, Any]:
         if not self._found:
-            issuer = self._config.issuer.rstrip("/")
+            issuer = self.config.issuer.rstrip("/")
             found = self._ask(f"{issuer}/.well-known/openid-configuration")
-            if found.get("issuer") != self._config.issuer:
+            if found.get("issuer") != self.config.issuer:
                 raise IssuerError(f"{issuer} says that it is {str(found.get('issuer'))[:128]}")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                 if not isinstance(found.get(name), str):

@@ -17,10 +17,12 @@ from softswitch.api.accounts import Accounts
 from softswitch.api.events.desk import EventDesk
 from softswitch.api.events.webhooks import WebhookPost
 from softswitch.api.idempotency import Answers
+from softswitch.api.listened import Listened
 from softswitch.api.metrics import Counted
 from softswitch.api.sessions import Sessions
 from softswitch.apps.ask import GuardedAsker
 from softswitch.call.numbering import Numbering
+from softswitch.config.derived import FromOffice
 from softswitch.errors import StoreError
 from softswitch.store.ledger import Conflict
 
@@ -50,16 +52,17 @@ class Service:
     executor: ThreadPoolExecutor
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     run: str = field(default_factory=lambda: secrets.token_hex(6))
-    numbering: Numbering = field(init=False)
+    _numbering: FromOffice[Numbering] = field(init=False)
     events: EventDesk = field(init=False)
     answers: Answers = field(init=False)
     issuer: Issuer | None = None
+    listened: Listened = field(default_factory=Listened)
     counted: Counted = field(default_factory=Counted)
     webhooks: WebhookPost = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.numbering = Numbering(self.office.office.country)
+        self._numbering = FromOffice(self, _numbering_of)
         self.events = EventDesk(self)
         self.webhooks = WebhookPost(self)
         self.answers = Answers(self.store.answers)
@@ -68,6 +71,11 @@ class Service:
     def office(self) -> Office:
         """The office of now."""
         return self.switch.office
+
+    @property
+    def numbering(self) -> Numbering:
+        """Reads numbers as the office's country dials them."""
+        return self._numbering()
 
     @property
     def guard(self) -> GuardedAsker:
@@ -118,6 +126,10 @@ class Service:
             return function(*arguments, **named)
 
         return await asyncio.get_running_loop().run_in_executor(self.executor, call)
+
+
+def _numbering_of(office: Office) -> Numbering:
+    return Numbering(office.office.country)
 
 
 def _service(request: Request) -> Any:

@@ -60,12 +60,15 @@ async def _calls(
     service: Service, customer: CustomerRecord, limit: int, until_s: float | None
 ) -> list[Happening]:
     numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
-    if not numbers:
-        return []
     # `until_s` itself is wanted too, and the filter leaves it out.
     after = None if until_s is None else until_s + 1e-3
-    which = CallFilter(number=tuple(sorted(numbers)), until_s=after)
-    return [_call(record) for record in await service.store.calls.list(limit, None, which)]
+    # By his numbers, and those in which he was known by another one.
+    wanted = [CallFilter(customer=customer.id, until_s=after)]
+    if numbers:
+        wanted.append(CallFilter(number=tuple(sorted(numbers)), until_s=after))
+    found = [r for which in wanted for r in await service.store.calls.list(limit, None, which)]
+    calls = sorted({r.call_id: r for r in found}.values(), key=lambda r: -r.seq)
+    return [_call(record) for record in calls[:limit]]
 
 
 def _call(record: CallRecord) -> Happening:

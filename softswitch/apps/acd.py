@@ -28,6 +28,7 @@ from softswitch.apps.supervisor import Supervision
 from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.numbering import Numbering
+from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
     from softswitch.call.endpoint import Outcome as CallOutcome
+    from softswitch.call.known import KnownCustomer
     from softswitch.config import Agent, Office, Queue
 
 _log = logging.getLogger("softswitch.acd")
@@ -52,11 +54,11 @@ class CallCentre:
         office = desk.office
         self.desk = desk
         self.catalogue = catalogue
-        self._numbering = Numbering(office.office.country)
         self.queues: dict[str, Queue] = {}
         self.agents_by_id: dict[str, Agent] = {}
         self.agents_by_extension: dict[str, Agent] = {}
         self._know(office)
+        self._regions = FromOffice(desk, _regions_of)
         self.host = AcdHost(
             desk,
             memory,
@@ -86,6 +88,7 @@ class CallCentre:
         catalogue.apps.enqueue = self._enqueue
 
     def _know(self, office: Office) -> None:
+        self._numbering = Numbering(office.office.country)
         self.queues = {queue.name: queue for queue in office.queues}
         self.agents_by_id = {agent.id: agent for agent in office.agents}
         self.agents_by_extension = {agent.extension: agent for agent in office.agents}
@@ -155,6 +158,9 @@ class CallCentre:
 
     def _arrive(self, call: Call, queue: Queue, *, answer: bool) -> QueueCall:
         contact_id = self._new_contact_id(call.call_id)
+        known, priority = call.customer, call.priority
+        if priority is None and known is not None and known.id:
+            priority = known.priority
         queue_call = QueueCall(self, call, contact_id, queue)
         queue_call.early_media = not (answer and queue.answer)
         self._adopt(queue_call)
@@ -164,8 +170,9 @@ class CallCentre:
                 contact_id=contact_id,
                 queue_id=queue.name,
                 caller=self.number_of(call),
-                priority=None if call.priority is None else float(call.priority),
+                priority=None if priority is None else float(priority),
                 skill=call.skill or "",
+                region=self._region(known),
                 started_s=call.started_at_s - self.host.epoch_s,
                 customer_id=self._customer_id(call),
                 attributes=self._facts(call),
@@ -177,10 +184,31 @@ class CallCentre:
         facts = {"number": call.number_from, "name": call.caller_name}
         if call.customer_number:
             facts["customer_number"] = call.customer_number
+        if call.known is not None and call.known.id:
+            facts["customer_name"] = call.known.name
         return facts
 
+    def _region(self, known: KnownCustomer | None) -> str:
+        """What the customer's record says, where that is a region of the office; "" lets his number
+        decide."""
+        if known is None or known.region not in self._regions():
+            return ""
+        return known.region
+
+    def last_agent(self, known: KnownCustomer, number: str) -> str:
+        """Who served a customer last, "" for nobody who is remembered."""
+        return self.host.engine.last_agent_of(self._key_of(known), number)
+
+    def _key_of(self, known: KnownCustomer) -> str:
+        """What the engine remembers a customer by."""
+        if known.id:
+            return f"customer:{known.id}"
+        return self.written(known.phone[0]) if known.phone else ""
+
     def _customer_id(self, call: Call) -> str:
-        """Of a customer who has proved to be calling from another telephone."""
+        """Of a customer whom the database knows, or who has proved to be calling from another telephone."""
+        if call.known is not None and call.known.id:
+            return self._key_of(call.known)
         if not call.customer_number:
             return ""
         customer = self.host.customers.get(self.written(call.customer_number))
@@ -366,6 +394,8 @@ class CallCentre:
         view = self.host.engine.view_contact(contact_id, self.host.now_s())
         if view is None:
             return ""
+        if view.attributes.get("customer_name"):
+            return str(view.attributes["customer_name"])
         number = str(view.attributes.get("customer_number") or view.attributes.get("number", ""))
         customer = self.host.customers.get(self.written(number))
         return customer.name if customer is not None else str(view.attributes.get("name", ""))
@@ -494,6 +524,10 @@ class CallCentre:
             **self.watch.snapshot(),
             **self.supervision.snapshot(),
         }
+
+
+def _regions_of(office: Office) -> frozenset[str]:
+    return frozenset(region.name for region in office.regions)
 
 
 def story_of(contact_id: str) -> str:

@@ -14,6 +14,9 @@ def changes_between(old: AcdConfig, new: AcdConfig) -> list[events.Event]:
         for name, calendar in new.calendars.items()
         if old.calendars.get(name) != calendar
     ]
+    assignment = events.AssignmentSet(new.assignment, new.batch_s, new.joint_max)
+    if assignment != events.AssignmentSet(old.assignment, old.batch_s, old.joint_max):
+        found.append(assignment)
     if old.regions != new.regions:
         found.append(events.RegionsSet(tuple(new.regions)))
     found += _customers(old, new)

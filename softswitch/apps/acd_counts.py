@@ -27,6 +27,10 @@ class DayCounts:
         """Other promises from now on; what is counted stays counted."""
         self._within_s = within_s
 
+    def use_zone(self, zone: tzinfo) -> None:
+        """Days of another zone."""
+        self._zone = zone
+
     def note(self, decision: Decision, unix_s: float) -> None:
         """Count one decision."""
         if not isinstance(decision, _COUNTED):

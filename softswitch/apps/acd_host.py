@@ -117,6 +117,8 @@ class AcdHost:
         changes = changes_between(self._config, config)
         self._know(config)
         self.counts.promise(_within_s(office))
+        self.counts.use_zone(office.office.zone)
+        self._day_ends_s = self._midnight_s()
         self._pumping = True
         try:
             self._work_off()

@@ -35,6 +35,7 @@ _CONFIGURATION = (
     events.AgentSet,
     events.AgentRemoved,
     events.CustomerSet,
+    events.AssignmentSet,
     events.ClockSet,
 )
 _EVENTS: dict[str, type] = {

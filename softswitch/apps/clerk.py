@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softswitch.apps.inbox import Fetched, Inbox
-from softswitch.apps.ticket_desk import TicketDesk
+from softswitch.apps.ticket_desk import TicketDesk, open_hours_of, rule_tickets
 from softswitch.apps.ticket_mail import TicketMail, own_addresses
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict
-from softswitch.store.letters import LETTER_BYTES_MAX, read_letter
-from softswitch.store.tickets import Matter, TicketFilter
+from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
+from softswitch.store.tickets import Matter, Ticket, TicketFilter
 
 if TYPE_CHECKING:
     from softswitch.apps.acd_contacts import Contacts
@@ -60,8 +60,10 @@ class Clerk:
         self._task: asyncio.Task[None] | None = None
         self._next_s: dict[str, float] = {}
         self._ticketed: set[str] = set()
+        self._recount = False
         self._inbox: Inbox | None = None
         self._mail = None if send is None else TicketMail(office, store, send)
+        store.intake.on_letter = self._opened
         self._mail_out = False
         self.desk: TicketDesk | None = None
         self.done: dict[str, int] = {}
@@ -82,6 +84,10 @@ class Clerk:
 
     def use_office(self, office: Office) -> None:
         """Go on with another office."""
+        if open_hours_of(office) != open_hours_of(self._office):
+            self._recount = True
+            self._next_s["tickets"] = 0.0
+        rule_tickets(self._store, office)
         self._office = office
         if self._mail is not None:
             self._mail.office = office
@@ -136,6 +142,9 @@ class Clerk:
     # -- chores ---------------------------------------------------------------------------------
 
     async def _tickets(self, now_s: float) -> int:
+        if self._recount:
+            await self._store.ticket_time.recount()
+            self._recount = False
         close_after_s = self._office.tickets.close_after_d * _DAY_S
         return len(await self._store.ticket_time.let_pass(now_s, close_after_s))
 
@@ -170,6 +179,10 @@ class Clerk:
         ticket = await self._store.intake.open(actor, matter, links=links, numbers=numbers)
         return ticket.id
 
+    def _opened(self, ticket: Ticket, letter: Letter) -> None:
+        if self._mail is not None:
+            self._mail.opened(ticket, letter)
+
     async def _letters(self, _: float) -> int:
         if not self._office.tickets.mail_drop:
             return 0
@@ -201,14 +214,15 @@ class Clerk:
     async def _imap(self, now_s: float) -> int:
         """Fetch letters. Raises `MailError` where the server does not answer."""
         imap = self._office.imap
-        if self._inbox is not None and self._inbox.settings != imap:
+        trusted = self._office.tls.trusted
+        if self._inbox is not None and self._inbox.settings != (imap, trusted):
             await self._inbox.close()
             self._inbox = None
         if imap is None:
             return 0
         self._next_s["imap"] = now_s + imap.every_s
         if self._inbox is None:
-            self._inbox = Inbox(imap)
+            self._inbox = Inbox(imap, trusted)
         taken = 0
         try:
             for letter in await self._inbox.unseen():

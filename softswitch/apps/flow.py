@@ -61,7 +61,6 @@ class Flows:
     def __init__(self, desk: Desk, surveys: Surveys) -> None:
         self._desk = desk
         self._surveys = surveys
-        self._zone = desk.office.office.zone
         self._numbers = itertools.count(1)
         # Of all flows: variables go along from one to the other.
         self._secrets = FromOffice(
@@ -86,7 +85,7 @@ class Flows:
                 self._note_left(call, name, machine, "", "hung up")
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._desk.clock.wall_s(), self._zone)
+        return datetime.fromtimestamp(self._desk.clock.wall_s(), self._desk.office.office.zone)
 
     def _facts(self, call: Call) -> dict[str, str]:
         """What the caller brings: variables of a flow before this one, and what is known of him."""
@@ -101,6 +100,8 @@ class Flows:
             "customer": customer.name if customer is not None else "",
             "customer_priority": str(customer.priority) if customer is not None else "",
             "customer_tags": ",".join(customer.tags) if customer is not None else "",
+            "customer_region": customer.region if customer is not None else "",
+            "customer_tickets": str(customer.tickets_open) if customer is not None else "",
             "language": call.language,
         }
 
@@ -125,7 +126,7 @@ class Flows:
                 case Secretly():
                     call.hides_digits = effect.on
                 case Mark():
-                    self._mark(call, machine, effect)
+                    await self._mark(call, machine, effect)
                 case Leave():
                     name = machine.snapshot()["flow"]
                     self._note_left(call, name, machine, str(effect.to), effect.why)
@@ -142,7 +143,7 @@ class Flows:
                 raise
             _log.error("call %s: prompt %s: %s", call.call_id, prompt, error)
 
-    def _mark(self, call: Call, machine: FlowMachine, mark: Mark) -> None:
+    async def _mark(self, call: Call, machine: FlowMachine, mark: Mark) -> None:
         if mark.language is not None:
             call.language = mark.language
         if mark.priority is not None:
@@ -150,10 +151,11 @@ class Flows:
         if mark.skill is not None:
             call.skill = mark.skill
         if mark.customer is not None:
-            call.customer_number = mark.customer or None
+            await call.identify(mark.customer)
             known = self._known(call)
-            for name in ("customer", "customer_priority", "customer_tags"):
-                machine.variables[name] = known[name]
+            for name in known:
+                if name.startswith("customer"):
+                    machine.variables[name] = known[name]
 
     async def _take_time(self, call: Call, effect: FlowEffect) -> Event:
         match effect:

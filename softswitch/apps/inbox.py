@@ -17,6 +17,8 @@ from softswitch.errors import MailError
 from softswitch.store.letters import LETTER_BYTES_MAX
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from softswitch.config import Imap
 
 Result = TypeVar("Result")
@@ -34,10 +36,13 @@ class Fetched:
 
 
 class Inbox:
-    """The mailbox of ``[imap]``. Methods raise `MailError`; after one the next turn connects anew."""
+    """The mailbox of ``[imap]``. `trusted`: authorities (PEM) beside those of the system. Methods raise
+    `MailError`; after one the next turn connects anew."""
 
-    def __init__(self, imap: Imap) -> None:
-        self.settings = self._imap = imap
+    def __init__(self, imap: Imap, trusted: Path | None = None) -> None:
+        self._imap = imap
+        self._trusted = trusted
+        self.settings = imap, trusted
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="imap")
         self._connection: imaplib.IMAP4 | None = None
 
@@ -75,7 +80,7 @@ class Inbox:
             return self._connection
         imap = self._imap
         host, port = imap.server.host, imap.server.port
-        context = ssl.create_default_context()
+        context = verifying(self._trusted)
         if imap.security == "tls":
             made: imaplib.IMAP4 = imaplib.IMAP4_SSL(
                 host, port, ssl_context=context, timeout=_TIMEOUT_S
@@ -120,6 +125,15 @@ class Inbox:
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.shutdown()
+
+
+def verifying(trusted: Path | None) -> ssl.SSLContext:
+    """For connections to mail servers: chain and name are verified. `trusted`: authorities (PEM) beside those
+    of the system. Raises `OSError`."""
+    context = ssl.create_default_context()
+    if trusted is not None:
+        context.load_verify_locations(cafile=trusted)
+    return context
 
 
 def _quoted(folder: str) -> str:

@@ -86,13 +86,12 @@ class Menus:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._zone = desk.office.office.zone
         self._menus = FromOffice(desk, _menus_of)
 
     async def run(self, call: Call, name: str) -> None:
         """Let the caller choose; leaves by `Call.transfer`."""
         machine = MenuMachine(self._menus()[name])
-        local = datetime.fromtimestamp(self._desk.clock.wall_s(), self._zone)
+        local = datetime.fromtimestamp(self._desk.clock.wall_s(), self._desk.office.office.zone)
         event: Event = Entered(local)
         while True:
             event = await self._perform_all(call, name, machine.handle(event))

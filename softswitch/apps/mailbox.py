@@ -92,6 +92,10 @@ class Mailboxes:
         self.on_changed: list[OnChanged] = []
         self.on_message: list[Callable[[Message], None]] = []
 
+    def keep_for(self, days: int) -> None:
+        """Messages go after so many days from now on."""
+        self._retain_s = days * _DAY_S
+
     # -- beginning and end -------------------------------------------------------------------------
 
     async def start(self) -> None:

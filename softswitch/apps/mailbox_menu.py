@@ -39,7 +39,6 @@ class MailboxMenu:
         self._mailboxes = mailboxes
         self._pins = FromOffice(desk, _pins_of)
         self._guard = PinGuard()
-        self._zone = desk.office.office.zone
         self._numbers = itertools.count(1)
 
     async def run(self, call: Call, _: str = "") -> None:
@@ -159,7 +158,7 @@ class MailboxMenu:
         return await call.collect(prompts, timeout_s=0.0, terminator="")
 
     def _envelope(self, call: Call, message: Message) -> list[str]:
-        local = datetime.fromtimestamp(message.at_s, self._zone)
+        local = datetime.fromtimestamp(message.at_s, self._desk.office.office.zone)
         try:
             caller = saying.phrase("digits", message.number_from, call.language)
         except ValueError:

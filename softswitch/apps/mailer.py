@@ -15,6 +15,8 @@ from softswitch.config.derived import FromOffice
 from softswitch.errors import MailError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from softswitch.apps.catalogue import Desk
     from softswitch.apps.mailbox import Mailboxes, Message
     from softswitch.config import Mail, Office
@@ -143,11 +145,13 @@ def _one_line(name: str, number: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in shown)[:128] or "?"
 
 
-def smtp(mail: Mail) -> SendMail:
-    """Sends by SMTP as ``[mail]`` says."""
+def smtp(mail: Mail, trusted: Path | None = None) -> SendMail:
+    """Sends by SMTP as ``[mail]`` says. `trusted`: authorities (PEM) beside those of the system."""
 
     async def send(message: EmailMessage) -> None:
         import aiosmtplib
+
+        from softswitch.apps.inbox import verifying
 
         try:
             await aiosmtplib.send(
@@ -158,6 +162,7 @@ def smtp(mail: Mail) -> SendMail:
                 password=mail.password,
                 use_tls=mail.security == "tls",
                 start_tls=mail.security == "starttls",
+                tls_context=verifying(trusted) if mail.security != "none" else None,
                 timeout=_SEND_S_MAX,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:

@@ -42,7 +42,7 @@ class Parking:
     """The application of ``[codes] park``."""
 
     def __init__(self, desk: Desk) -> None:
-        self._code = desk.office.codes.park
+        self._desk = desk
         self._slots: dict[int, _Slot] = {}
 
     def snapshot(self) -> dict[str, int]:
@@ -50,11 +50,11 @@ class Parking:
 
     async def run(self, call: Call, _: str = "") -> None:
         """Park the caller, tell him a slot, or give him the call of the slot that he dialled."""
-        wanted = call.number_to.removeprefix(self._code)
+        wanted = call.number_to.removeprefix(self._desk.office.codes.park)
         if call.transferred_by is not None:
             by, call.transferred_by = call.transferred_by, None
             await self._park(call, by.removeprefix(_EXTENSION))
-        elif wanted and call.number_to.startswith(self._code):
+        elif wanted and call.number_to.startswith(self._desk.office.codes.park):
             slot = self._slots.get(int(wanted))
             if slot is not None and slot.call is not None:
                 await call.retrieve(slot.call)

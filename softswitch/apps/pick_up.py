@@ -14,8 +14,8 @@ class PickUp:
     """The application of ``[codes] pick_up``."""
 
     def __init__(self, desk: Desk) -> None:
-        self._code = desk.office.codes.pick_up
+        self._desk = desk
 
     async def run(self, call: Call, _: str = "") -> None:
         """Take the call; who finds none to take is told that nobody is there (480)."""
-        await call.pick_up(call.number_to.removeprefix(self._code) or None)
+        await call.pick_up(call.number_to.removeprefix(self._desk.office.codes.pick_up) or None)

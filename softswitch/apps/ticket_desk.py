@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from softswitch.apps import acd_contacts as news
 from softswitch.apps.acd_contacts import ContactNews, TextContact
 from softswitch.errors import CallError, QueueUnavailable, SoftswitchError
+from softswitch.store.sla import TARGETS, OpenTime, Targets, always
 from softswitch.store.ticket_steps import DEFAULT_STEPS, Step
 from softswitch.store.tickets import Ticket, TicketFilter
 
 if TYPE_CHECKING:
     from softswitch.apps.acd_contacts import Contacts
     from softswitch.clock import Clock
-    from softswitch.config import Office
+    from softswitch.config import Hours, Office
     from softswitch.store import Store
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,37 @@ def steps_of(office: Office) -> tuple[Step, ...]:
         Step(step.clock, step.percent, tuple(step.tell), step.priority or "", step.queue or "")
         for step in office.tickets.steps
     )
+
+
+def open_hours_of(office: Office) -> tuple[str, Hours | None]:
+    """Which hours, of which zone, tickets count: those of ``[tickets] hours``, else the first; None: round the
+    clock."""
+    wanted = office.tickets.hours
+    named = (hours for hours in office.hours if wanted in (None, hours.name))
+    return office.office.timezone, next(named, None)
+
+
+def open_time_of(office: Office) -> OpenTime:
+    """Time as an office's tickets count it."""
+    _, hours = open_hours_of(office)
+    return OpenTime(office.office.zone, hours.periods if hours is not None else always)
+
+
+def targets_of(office: Office) -> dict[str, Targets]:
+    """What an office promises, by priority."""
+    own: dict[str, Targets] = {
+        priority: Targets(promise.answer_h * 3_600, promise.solve_h * 3_600)
+        for priority, promise in office.tickets.promises.items()
+    }
+    return {**TARGETS, **own}
+
+
+def rule_tickets(store: Store, office: Office) -> None:
+    """Have a store's tickets and samples go by an office's clocks and promises from now on."""
+    store.tickets.office = open_time_of(office)
+    store.tickets.targets = targets_of(office)
+    store.tickets.steps = steps_of(office)
+    store.samples.zone = office.office.zone
 
 
 class TicketDesk:
@@ -54,7 +86,6 @@ class TicketDesk:
         self._office = office
         self._queues = frozenset(queue.name for queue in office.queues)
         self._agents = frozenset(agent.id for agent in office.agents)
-        self._store.tickets.steps = steps_of(office)
 
     async def start(self) -> None:
         """From now on tickets are given out; those that wait since the last run first."""

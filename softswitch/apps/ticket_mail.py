@@ -3,6 +3,9 @@
 What was sent is known by its Message-ID, which is made of the comment: a crash between sending and noting that
 sends the same mail again, which mail programs show once. No mail goes to an address of ours, nor more than
 `A_TICKET_PER_H` of one ticket in an hour: two programs that answer each other end there.
+
+Who has written a letter that opens a ticket may be told that it has come (`acknowledge`, see
+`acknowledgement`); that is tried again while this process runs, and is no answer that was promised.
 """
 
 from __future__ import annotations
@@ -10,24 +13,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+from softswitch.apps.acknowledgement import Acknowledgements
 from softswitch.apps.mailer import RETRY_S, SendMail
 from softswitch.errors import MailError
 from softswitch.store.letters import one_line
+from softswitch.store.ticket_settings import filled
 
 if TYPE_CHECKING:
     from softswitch.config import Office
     from softswitch.store import Store
+    from softswitch.store.letters import Letter
     from softswitch.store.tickets import Comment, Ticket
 
 _log = logging.getLogger(__name__)
 A_TURN = 50
 A_TICKET_PER_H = 20
 REFERENCES_MAX = 20
+ACKNOWLEDGED_LATER_MAX = 500
 _SEND_S_MAX = 60.0
 
 
@@ -44,6 +52,23 @@ def sender_of(office: Office) -> str:
     return office.mail.sender or f"softswitch@{office.office.domain}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An acknowledgement to be sent from `at_s` on."""
+
+    ticket: Ticket
+    letter: Letter
+    at_s: float = 0.0
+    attempts: int = 0
+
+
+def _answer_to(ticket: Ticket) -> str:
+    """The subject of a mail about a ticket, with its number."""
+    subject = one_line(ticket.matter.subject)[:200]
+    answer = subject if subject.lower().startswith("re:") else f"Re: {subject}"
+    return f"{answer} [#{ticket.id}]"
+
+
 class TicketMail:
     """Sends what `Outgoing` says is to be sent. `work` does one turn."""
 
@@ -53,11 +78,61 @@ class TicketMail:
         self._store = store
         self._failures: dict[int, tuple[int, float]] = {}  # comment -> attempts, next at
         self._sent_at: dict[int, deque[float]] = {}
+        self._acknowledgements = Acknowledgements()
+        self._to_acknowledge: deque[_Due] = deque(maxlen=ACKNOWLEDGED_LATER_MAX)
         self.failed = 0
+
+    def opened(self, ticket: Ticket, letter: Letter) -> None:
+        """A letter has opened a ticket: its sender is told, if the office says so and he may be."""
+        if self.office.tickets.mail_out and self.office.tickets.acknowledge:
+            self._to_acknowledge.append(_Due(ticket, letter))
+
+    async def _acknowledge(self, now_s: float) -> int:
+        """Send the acknowledgements that are due."""
+        sent, waiting = 0, list(self._to_acknowledge)[:A_TURN]
+        own = own_addresses(self.office)
+        for due in waiting:
+            if now_s < due.at_s:
+                continue
+            self._to_acknowledge.remove(due)
+            if not due.attempts and not self._acknowledgements.may(due.letter, own, now_s):
+                continue
+            mail = self.acknowledgement(due.ticket, due.letter, now_s)
+            try:
+                async with asyncio.timeout(_SEND_S_MAX):
+                    await self.send(mail)
+            except (MailError, OSError, TimeoutError, ValueError) as error:
+                final = isinstance(error, ValueError) or getattr(error, "final", False)
+                if not final and due.attempts < len(RETRY_S):
+                    pause_s = RETRY_S[due.attempts]
+                    again = replace(due, at_s=now_s + pause_s, attempts=due.attempts + 1)
+                    self._to_acknowledge.append(again)
+                _log.warning("ticket %d: not acknowledged: %s", due.ticket.id, error)
+                continue
+            await self._store.outgoing.acknowledged(due.ticket.id, mail["Message-ID"][1:-1])
+            sent += 1
+        return sent
+
+    def acknowledgement(self, ticket: Ticket, letter: Letter, now_s: float) -> EmailMessage:
+        """The mail that tells a sender that his letter has come."""
+        mail = EmailMessage()
+        mail["From"] = sender_of(self.office)
+        mail["To"] = letter.sender
+        mail["Subject"] = _answer_to(ticket)
+        mail["Date"] = format_datetime(datetime.fromtimestamp(now_s, self.office.office.zone))
+        mail["Message-ID"] = f"<ticket.{ticket.id}.received@{self.office.office.domain}>"
+        if letter.message_id:
+            mail["In-Reply-To"] = mail["References"] = f"<{letter.message_id}>"
+        mail["Auto-Submitted"] = "auto-replied"
+        mail["X-Auto-Response-Suppress"] = "All"
+        known = {"ticket.id": str(ticket.id), "ticket.subject": one_line(ticket.matter.subject)}
+        known["customer.name"] = letter.sender_name
+        mail.set_content(f"{filled(self.office.tickets.acknowledge, known).rstrip()}\n")
+        return mail
 
     async def work(self, now_s: float) -> int:
         """Send what is due; how many mails went. Raises `StoreError`."""
-        outgoing, sent = self._store.outgoing, 0
+        outgoing, sent = self._store.outgoing, await self._acknowledge(now_s)
         for comment in await outgoing.due(A_TURN):
             attempts, next_s = self._failures.get(comment.id, (0, 0.0))
             if now_s < next_s:
@@ -94,9 +169,7 @@ class TicketMail:
         mail = EmailMessage()
         mail["From"] = sender_of(self.office)
         mail["To"] = to
-        subject = one_line(ticket.matter.subject)[:200]
-        answer = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-        mail["Subject"] = f"{answer} [#{ticket.id}]"
+        mail["Subject"] = _answer_to(ticket)
         mail["Date"] = format_datetime(
             datetime.fromtimestamp(comment.at_s, self.office.office.zone)
         )
@@ -109,6 +182,12 @@ class TicketMail:
         if not comment.author.startswith(("user:", "agent:")):
             mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(f"{comment.text.rstrip()}\n")
+        for file, path in await self._store.attachments.of_comment(comment.id):
+            data = await asyncio.to_thread(path.read_bytes)
+            main, _, sub = file.type.partition("/")
+            if main == "message":  # a letter in a letter goes as octets: it may be none
+                main, sub = "application", "octet-stream"
+            mail.add_attachment(data, maintype=main, subtype=sub, filename=file.name)
         return mail
 
     def _id(self, comment: Comment) -> str:

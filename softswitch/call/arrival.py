@@ -82,6 +82,7 @@ class Arrivals:
             if status is not None:
                 self._refuse(call, status, "Replaces")
             return
+        self._control.running.came_in(call)
         self._control.route(call, self._dialplan.route(call.number_to, call.identity))
 
     def _parties(

@@ -69,6 +69,9 @@ class CallAudio:
         self._recordings: dict[int, _Recording] = {}
         self._paused: set[int] = set()
         self.on_recorded: Callable[[str, Recorded], None] = lambda call_id, recorded: None
+        """A recording of a call is complete; a message is none."""
+        self.on_written: Callable[[Recorded], None] = lambda recorded: None
+        """A file is complete, whatever it holds, or as complete as it will be."""
         """Told of each recording of a call that is complete."""
 
     @property
@@ -323,10 +326,12 @@ class CallAudio:
         if known is None:
             return
         frames = event.frames * 8000 // event.rate_hz
+        recorded = Recorded(known.name, frames, event.reason)
+        self.on_written(recorded)
         if known.noted:
             self._wiring.records.recording_stopped(
                 known.call_id, self._wiring.wall_s(), known.name, frames, event.reason
             )
-            self.on_recorded(known.call_id, Recorded(known.name, frames, event.reason))
+            self.on_recorded(known.call_id, recorded)
         if known.done is not None:
-            known.done(Recorded(known.name, frames, event.reason))
+            known.done(recorded)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from softswitch import saying
 from softswitch.call.endpoint import Outcome
+from softswitch.call.known import of_file
 from softswitch.errors import CallEnded, CallTransferred
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from softswitch.call.identity import Identity
     from softswitch.call.in_call import Trio
     from softswitch.call.keys import CodeKeys
+    from softswitch.call.known import KnownCustomer
     from softswitch.call.leg import Leg
     from softswitch.call.transfer import Transfer
     from softswitch.call.trunk_calls import TrunkLeg
-    from softswitch.config import Customer
 
 DIGITS_MAX = 256
 _SILENCE_EVERY_S = 1.0
@@ -41,7 +42,8 @@ class Call:
     ("en" or "zh", at first the office's), in which prompts are spoken; `priority` and `skill`, with
     which the call enters queues (None: as the queue and the customer say); `hides_digits`, while a PIN
     is asked for, so that it is not written down; `customer_number`, the number of the customer who has
-    proved to be calling (from another telephone, say); `variables`, what flows remember of the call.
+    proved to be calling (from another telephone, say; `identify` sets it); `variables`, what flows
+    remember of the call. `known`: the customer, once he was looked up.
 
     Every awaited verb raises `CallEnded` when the caller has gone; leaving the handler releases all
     legs and streams.
@@ -71,6 +73,7 @@ class Call:
         "hidden",
         "hides_digits",
         "identity",
+        "known",
         "language",
         "legs",
         "media_group",
@@ -128,6 +131,7 @@ class Call:
         self.hides_digits = False
         self.held_by: Leg | None = None  # by program; who holds by his telephone says so in SIP
         self.customer_number: str | None = None
+        self.known: KnownCustomer | None = None
         self.variables: dict[str, str] = {}
         self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
@@ -339,10 +343,21 @@ class Call:
         return await self._wait(asking)
 
     @property
-    def customer(self) -> Customer | None:
+    def customer(self) -> KnownCustomer | None:
         """The customer who is calling, if the office knows one: whose number this call comes from, or who
-        has said another (`customer_number`)."""
-        return self._control.customer_of(self.customer_number or self.number_from)
+        has said another (`identify`). Of calls from outside the database was asked before the handler
+        began."""
+        if self.known is not None:
+            return self.known
+        return of_file(self._control.customer_of(self.customer_number or self.number_from))
+
+    async def identify(self, number: str) -> KnownCustomer | None:
+        """Take the caller for the customer of `number`, once he has proved to be him (by a PIN, say): his
+        priority, region and last agent count from now on. "" takes it back. None for nobody known."""
+        self._check()
+        found = await self._control.running.identify(self, number)
+        self._check()
+        return found
 
     async def echo(self, on: bool = True) -> None:
         """Send the caller his own voice back."""

@@ -299,6 +299,10 @@ class CallControl:
     def calls(self) -> list[Call]:
         return self._table.calls
 
+    def named(self, call_id: str) -> Call | None:
+        """A call that goes on, by its id."""
+        return self._table.named(call_id)
+
     @property
     def total(self) -> int:
         """Calls that have begun since the start."""

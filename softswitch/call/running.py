@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
     from softswitch.call.endpoint import Outcome
+    from softswitch.call.known import KnownCustomer
 
 _log = logging.getLogger("softswitch.call")
 
@@ -34,13 +35,24 @@ class Enqueue(Protocol):
     async def __call__(self, call: Call, queue: str, max_wait_s: float | None) -> Outcome: ...
 
 
+class FindsCallers(Protocol):
+    """Who finds out which customer is calling. Nothing here fails, or takes long."""
+
+    def begin(self, call: Call) -> None: ...
+
+    async def settled(self, call: Call) -> None: ...
+
+    async def identify(self, call: Call, number: str) -> KnownCustomer | None: ...
+
+
 @dataclass(slots=True)
 class Apps:
     """Who answers what: applications by the kind of destination (``ivr``, ``queue``, ``apology``...),
-    and what `Call.enqueue` does."""
+    what `Call.enqueue` does, and who finds out which customers are calling."""
 
     by_kind: dict[str, App] = field(default_factory=dict)
     enqueue: Enqueue | None = None
+    callers: FindsCallers | None = None
 
 
 class Running:
@@ -85,10 +97,25 @@ class Running:
             raise CallError("queues are not served yet")
         return await self._apps.enqueue(call, queue, max_wait_s)
 
+    def came_in(self, call: Call) -> None:
+        """A call from outside begins: who is it?"""
+        if self._apps.callers is not None:
+            self._apps.callers.begin(call)
+
+    async def identify(self, call: Call, number: str) -> KnownCustomer | None:
+        """For `Call.identify`."""
+        if self._apps.callers is not None:
+            return await self._apps.callers.identify(call, number)
+        call.customer_number = number or None
+        return call.customer
+
     async def _run(self, call: Call, app: App, name: str) -> None:
         status, outcome = 480, "no-answer"
         try:
-            await app(call, name)
+            if self._apps.callers is not None:
+                await self._apps.callers.settled(call)
+            if not call.ended:
+                await app(call, name)
         except CallEnded:
             pass
         except Exception:

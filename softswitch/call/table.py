@@ -36,6 +36,10 @@ class CallTable:
     def calls(self) -> list[Call]:
         return list(self._calls.values())
 
+    def named(self, call_id: str) -> Call | None:
+        """A call by its id."""
+        return self._calls.get(call_id)
+
     def of_session(self, session: int | None) -> tuple[Call, Leg] | None:
         """The call and leg of a session of the stack."""
         return self._sessions.get(session) if session is not None else None

@@ -127,6 +127,13 @@ def register(app: typer.Typer) -> None:
                 rich_help_panel=_NET,
             ),
         ] = 0,
+        trust: Annotated[
+            Path | None,
+            typer.Option(
+                help="PEM file: the authority or the certificate of a target over TLS.",
+                rich_help_panel=_NET,
+            ),
+        ] = None,
         own: Annotated[str, typer.Option(help="Our own IP address.", rich_help_panel=_NET)] = "",
         fault: Annotated[
             list[str] | None,
@@ -208,6 +215,7 @@ def register(app: typer.Typer) -> None:
             seed=seed,
             host=own or ("" if target and target != "self" else "127.0.0.1"),
             samples=samples,
+            trusted=str(trust.resolve()) if trust is not None else "",
             faults=fault or [],
             limits=parse_limits(limit or []),
             options=parse_options(settings or []),

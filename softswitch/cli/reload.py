@@ -29,7 +29,5 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(answer))
             return
         typer.echo(f"changed: {', '.join(answer['changed']) or 'nothing'}")
-        if answer["restart"]:
-            typer.echo(
-                f"changed in the file, but only read at a start: {', '.join(answer['restart'])}"
-            )
+        for key in answer["restart"]:
+            typer.echo(f"restart needed for {key}: it is only read at a start")

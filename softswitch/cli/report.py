@@ -1,4 +1,4 @@
-"""`softswitch report`: queues or agents of a day, a week or any time, as a table, JSON, CSV or XLSX."""
+"""`softswitch report`: what a day, a week or any time has brought, as a table, JSON, CSV or XLSX."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ _Day = Annotated[
     typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In this machine's time zone."),
 ]
 _BESIDE_MAX = 5
-_SHOWN = ("queue", "agent", "region", "media", "period")
+_SHOWN = ("queue", "agent", "region", "skill", "department", "assignee", "kind", "source", "period")
 
 
 class What(StrEnum):
     queues = "queues"
     agents = "agents"
+    outcomes = "outcomes"
+    tickets = "tickets"
+    adherence = "adherence"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,12 +38,18 @@ def register(app: typer.Typer) -> None:
         since: _Day = None,
         until: _Day = None,
         by: Annotated[str, typer.Option(help="all, half-hour, hour, day, week or month.")] = "all",
+        per: Annotated[
+            str, typer.Option(help="Told apart by: queue, agent, region, skill, department...")
+        ] = "",
+        formula: Annotated[
+            str, typer.Option(help='Of the service level: "offered", "answered"... or "all".')
+        ] = "",
         out: Annotated[
             Path | None, typer.Option(help="Write to a file: .csv, .xlsx or .json.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
-        """Report on queues or agents: today, or the time between --since and --until."""
+        """Report on queues, agents, outcomes, tickets or plans: today, or between --since and --until."""
         from softswitch.cli.remote import Remote
         from softswitch.cli.tables import show
         from softswitch.errors import ConfigError
@@ -53,6 +62,8 @@ def register(app: typer.Typer) -> None:
             "start_s": since.timestamp() if since is not None else None,
             "end_s": until.timestamp() if until is not None else None,
             "by": by,
+            "per": per or None,
+            "formula": formula or None,
         }
         kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
         if kind not in ("json", "csv", "xlsx"):

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+_log = logging.getLogger(__name__)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +40,31 @@ def register(app: typer.Typer) -> None:
 
         require_ours()
 
-        set_up(json_lines=log_json, verbose=verbose, syslog=_address(syslog) if syslog else None)
+        address = _address(syslog) if syslog else None
+        written = set_up(json_lines=log_json, verbose=verbose, syslog=address)
         switch = Switch.from_toml(office_file(file))
+        switch.notice = _say
 
         def announce() -> None:
+            loop = asyncio.get_running_loop()
+            written.tell(lambda why: _in(loop, switch.alarm, "log", why))
             for line in switch.ready_lines():
-                typer.echo(line)
+                _say(line)
 
         asyncio.run(switch.serve(on_ready=announce))
+
+
+def _say(line: str) -> None:
+    """A line that cannot be printed stops nothing."""
+    try:
+        typer.echo(line)
+    except OSError as error:
+        _log.error("standard output cannot be written: %s", error.strerror)
+
+
+def _in(loop: AbstractEventLoop, what: Callable[..., None], *values: str) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(what, *values)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -114,7 +114,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         str(counters["received"]),
         str(counters["sent"]),
     )
-    tables: list[Any] = [head]
+    tables: list[Any] = [head, *_attention(answer)]
     live = live_table(answer["calls"])
     phones = Table(title="Registrations", title_justify="left")
     for name in ("extension", "contact", "expires", "answers"):
@@ -136,11 +136,14 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
             calls,
             str(entry["refused"]),
         )
-    workers = Table("worker", "pid", "streams", "cpu", title="Media workers", title_justify="left")
+    workers = Table(
+        "worker", "pid", "streams", "cpu", "longest pause", "of it own work", "woken late",
+        title="Media workers", title_justify="left",
+    )  # fmt: skip
     for entry in answer["workers"]:
-        workers.add_row(
-            str(entry["worker"]), str(entry["pid"]), str(entry["streams"]), f"{entry['cpu']:.0%}"
-        )
+        gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
+        which = str(entry["worker"]), str(entry["pid"]), str(entry["streams"])
+        workers.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
     shed = Table(
         "class", "waiting", "served late", "repeated", "dropped", "refused",
         title="More than could be done at once", title_justify="left",
@@ -169,16 +172,34 @@ def _answers(entry: dict[str, Any]) -> str:
     return f"in {entry['round_trip_ms']:.0f} ms" if entry["reachable"] else "no: unreachable"
 
 
+def _attention(answer: dict[str, Any]) -> list[Any]:
+    """What somebody should do something about; nothing where all is well."""
+    from rich.table import Table
+
+    rows = [(name, reason) for name, reason in sorted(answer["alarms"].items())]
+    rows += [
+        (f"restart needed for {key}", "it is only read at a start") for key in answer["restart"]
+    ]
+    if not rows:
+        return []
+    table = Table("attention", "why", title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    return [table]
+
+
 def live_table(calls: list[dict[str, Any]]) -> Any:
     """One row a call that goes on."""
     from rich.table import Table
 
-    table = Table("call", "from", "to", "state", "since", "legs", title="Live calls")
+    table = Table("call", "from", "customer", "to", "state", "since", "legs", title="Live calls")
     table.title_justify = "left"
     for call in calls:
         legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
+        customer = (call.get("customer") or {}).get("name", "")
+        since = f"{call['age_s']:.0f} s"
         table.add_row(
-            call["call_id"], call["from"], call["to"], call["state"], f"{call['age_s']:.0f} s", legs
+            call["call_id"], call["from"], customer, call["to"], call["state"], since, legs
         )
     return table
 
@@ -196,7 +217,7 @@ def records_table(records: list[dict[str, Any]]) -> Any:
 
     from rich.table import Table
 
-    columns = ("call", "started", "from", "to", "status", "seconds", "by", "recording")
+    columns = ("call", "started", "from", "customer", "to", "status", "seconds", "by", "recording")
     table = Table(*columns, title="Calls", title_justify="left")
     for record in records:
         started = datetime.datetime.fromtimestamp(
@@ -206,6 +227,7 @@ def records_table(records: list[dict[str, Any]]) -> Any:
             str(record["call_id"]),
             started.strftime("%Y-%m-%d %H:%M:%S"),
             str(record["number_from"]),
+            str(record.get("customer_name") or ""),
             str(record["number_to"]),
             str(record["status"]),
             f"{float(record['duration_s'] or 0):.1f}",

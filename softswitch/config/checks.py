@@ -353,6 +353,10 @@ def _tickets(office: Office, known: Known) -> Iterator[Problem]:
     told = office.tickets
     if told.queue is not None:
         yield from known.check("tickets.queue", "", "queue", told.queue)
+    if told.hours is not None:
+        yield from known.check("tickets.hours", "", "hours", told.hours)
+    if told.acknowledge and not told.mail_out:
+        yield Problem("tickets.acknowledge", "is never sent: mail_out is false", "mail_out = true")
     for i, box in enumerate(told.voicemail):
         yield from known.check(f"tickets.voicemail[{i}]", "", "voicemail", box)
     for i, step in enumerate(told.steps):

@@ -21,10 +21,22 @@ class TicketStep(Section):
     queue: Name | None = None
 
 
+class TicketPromise(Section):
+    """What is promised for one priority, in hours of the office's open time."""
+
+    answer_h: float = Field(gt=0, le=10_000)
+    solve_h: float = Field(gt=0, le=10_000)
+
+
 class Tickets(Section):
     """``[tickets]``"""
 
     queue: Name | None = None
+    hours: Name | None = None
+    promises: dict[Literal["low", "normal", "high", "urgent"], TicketPromise] = Field(
+        default_factory=dict
+    )
+    acknowledge: str = ""
     voicemail: Annotated[Many[Number], Field(max_length=1_000)] = ()
     mail_drop: bool = False
     mail_out: bool = False

@@ -64,6 +64,8 @@ class Judge:
                 # Then the status is our own, of a timer or of the system (RFC 3261 8.1.3.1).
                 host, port = self._plan.target
                 cause = f"nothing came back from {host}:{port} ({cause})"
+                if self._plan.transport == "tls":
+                    cause += "; does it show a certificate that is trusted for this name? --trust FILE.pem"
             self._meter.failure(cause, ladder)
         else:
             self._meter.count("completed", at_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections.abc import Awaitable, Callable
@@ -34,13 +35,14 @@ from softswitch.sip.status import reason_of
 Scenario = Callable[["Caller"], Awaitable[None]]
 
 _DRAIN_S = 40.0
+_FINISH_S = 10.0
 
 
 class Lab:
     """A generator: process `index` of those that `plan` asks for.
 
     `network` is the machine's own by default; on a `SimNetwork` everything runs on virtual time.
-    `prepare` runs before the first call (agents log in).
+    `prepare` runs before the first call (agents log in), `finish` after the last (they log out).
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Lab:
         index: int = 0,
         network: PhoneNetwork | None = None,
         prepare: Callable[[Lab], Awaitable[None]] | None = None,
+        finish: Callable[[Lab], Awaitable[None]] | None = None,
     ) -> None:
         self.plan = plan
         self.index = index
@@ -71,8 +74,11 @@ class Lab:
         self.faults = parse_faults(plan.faults)
         self.on_close: list[Callable[[], None]] = []
         self.extra: list[asyncio.Task[Any]] = []
+        self.agents: list[Account] = []
+        """Who has logged in at a queue."""
         self._scenario = scenario
         self._prepare = prepare
+        self._finish = finish
         self._network = network
         self._slots: asyncio.Semaphore | None = None
         self._start_s = 0.0
@@ -87,7 +93,7 @@ class Lab:
         faults = self.faults
         if plan.media:
             self._open_sound()
-        network = self._network or LoadNetwork(plan.transport, faults, plan.seed)
+        network = self._network or LoadNetwork(plan.transport, faults, plan.seed, plan.trusted)
         domain = plan.domain or plan.target[0]
         ports = plan.callee_ports
         common: dict[str, Any] = {
@@ -143,7 +149,12 @@ class Lab:
         self.judge.sound = self.gauges.sound = self.sound
 
     async def close(self) -> None:
-        """Free everything; exceptions of our own are raised."""
+        """Leave the target as it was found, as far as that goes in a short time, and free everything;
+        exceptions of our own are raised."""
+        if self._finish is not None:
+            with contextlib.suppress(SoftswitchError, TimeoutError):
+                async with asyncio.timeout(_FINISH_S):
+                    await self._finish(self)
         for task in self.extra:
             task.cancel()
         await asyncio.gather(*self.extra, return_exceptions=True)

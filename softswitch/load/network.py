@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.faults import Faults
@@ -16,10 +17,12 @@ from softswitch.transport.udp import UdpTransport
 
 
 class LoadNetwork:
-    """A `PhoneNetwork`; `transport` is "udp", "tcp", "tls" or "ws"."""
+    """A `PhoneNetwork`; `transport` is "udp", "tcp", "tls" or "ws"; `trusted` a PEM file of the authority, or
+    the very certificate, that a server over "tls" must show, "" for those that the system trusts."""
 
-    def __init__(self, transport: str, faults: Faults, seed: int = 0) -> None:
+    def __init__(self, transport: str, faults: Faults, seed: int = 0, trusted: str = "") -> None:
         self._transport = transport
+        self._trusted = Path(trusted) if trusted else None
         self._faults = faults
         self._seed = seed
 
@@ -32,7 +35,8 @@ class LoadNetwork:
             case "tcp":
                 made = await RealNetwork("tcp").open_transport(host, port)
             case "tls":
-                made = await RealNetwork("tls").open_transport(host, port)
+                network = RealNetwork("tls", trusted=self._trusted)
+                made = await network.open_transport(host, port)
             case "ws":
                 made = await RealNetwork("ws").open_transport(host, port)
             case other:

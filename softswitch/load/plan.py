@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     target: tuple[str, int]
     transport: str = "udp"
+    trusted: str = ""
     domain: str = ""
     calls: int = 0
     rate: float = 10.0

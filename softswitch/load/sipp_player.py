@@ -43,7 +43,7 @@ class SippPlayer:
     async def open(self) -> None:
         """Bind a socket of our own."""
         plan = self._lab.plan
-        network = LoadNetwork(plan.transport, self._lab.faults, plan.seed)
+        network = LoadNetwork(plan.transport, self._lab.faults, plan.seed, plan.trusted)
         port = int(plan.option("port", "0"))
         self._transport = await network.open_transport(plan.host, port)
         self._transport.start(self._receive, lambda flow: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from softswitch.load.plan import (
 from softswitch.load.result import Result, known_figures
 from softswitch.load.run import Generators, Watch, run
 from softswitch.load.scenarios import BUILT_IN, load
+from softswitch.load.scenarios.mixed import DEFAULT as MIX
 from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
@@ -87,7 +89,13 @@ class Wish:
                 threshold.check(known_figures())
         load(self.plan.scenario)
         if self.target not in ("", ITSELF):
-            parse_target(self.target)
+            address, _, host = parse_target(self.target)
+            if self.plan.scenario == "flood" and not (is_loopback(address[0]) or self.owned):
+                raise ConfigError(
+                    "flood",
+                    f"{host} is not this machine; a flood may break what it meets",
+                    "loopback targets, or --i-own-this for a system that is yours",
+                )
         dials = bool(self.plan.dial or self.plan.callees) or self.target in ("", ITSELF)
         if self.plan.scenario in _DIALLING and not dials:
             raise ConfigError(
@@ -95,15 +103,22 @@ class Wish:
                 f"whom shall {self.plan.scenario} call at {self.target}?",
                 "--dial NUMBER, or --callees 1051-1100:secret (telephones of ours that register)",
             )
-        if self.plan.scenario in _HEARING and not self.plan.media:
-            raise ConfigError(
-                "media", f"{self.plan.scenario} goes by what is heard", "no --no-media here"
-            )
+        for name in self._scenarios():
+            if name in _HEARING and not self.plan.media:
+                raise ConfigError("media", f"{name} goes by what is heard", "--media")
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)
+        if self.plan.trusted:
+            _check_certificate(self.plan.trusted)
         parse_faults(self.plan.faults)
         return thresholds
+
+    def _scenarios(self) -> list[str]:
+        """The scenario, or all that are mixed."""
+        if self.plan.scenario != "mixed":
+            return [self.plan.scenario]
+        return [part.partition(":")[0].strip() for part in self.plan.option("mix", MIX).split(",")]
 
 
 async def carry_out(
@@ -132,14 +147,16 @@ async def carry_out(
     return result
 
 
+def _check_certificate(file: str) -> None:
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        words = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError("trust", f"{file}: {words}", "a PEM file") from error
+
+
 def _against(plan: Plan, wish: Wish) -> Plan:
     address, transport, host = parse_target(wish.target)
-    if plan.scenario == "flood" and not (is_loopback(address[0]) or wish.owned):
-        raise ConfigError(
-            "flood",
-            f"{host} is not this machine; a flood may break what it meets",
-            "loopback targets, or --i-own-this for a system that is yours",
-        )
     own = plan.host or local_host(address[0])
     return msgspec.structs.replace(
         plan, target=address, transport=transport, domain=plan.domain or host, host=own

@@ -60,7 +60,7 @@ def _say(**what: Any) -> None:
 
 async def _run(plan: Plan, index: int) -> None:
     scenario = load(plan.scenario)
-    lab = Lab(plan, scenario.run, index=index, prepare=scenario.prepare)
+    lab = Lab(plan, scenario.run, index=index, prepare=scenario.prepare, finish=scenario.finish)
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(commands), sys.stdin

@@ -282,6 +282,11 @@ class SimMediaPlane:
         """End a recording; `RecordingStopped` follows. Idempotent."""
         self._end_recording(recording_id, "stopped")
 
+    def fill_disk(self) -> None:
+        """The disk is full: all recordings end with what they have."""
+        for recording_id in list(self.recordings):
+            self._end_recording(recording_id, "disk: No space left on device")
+
     def release(self, stream_id: int) -> None:
         """Give the stream and its port back; `StreamClosed` follows. Idempotent."""
         stream = self.streams.get(stream_id)

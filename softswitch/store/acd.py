@@ -11,7 +11,7 @@ that nobody has dialled yet), so that a contact's whole story is one look-up.
 | ``acd-offer-ended`` | contact, agent, offer, reason (no-answer, rejected, abandoned, failed, ...) |
 | ``acd-connected`` | contact, agent, queue, offer, media, waited_s, caller, customer, priority |
 | ``acd-moved`` | contact, from_queue, to_queue, reason, waited_s |
-| ``acd-overflowed`` | contact, queue, target, reason |
+| ``acd-overflowed`` | contact, queue, target, reason, region |
 | ``acd-handled`` | contact, agent, queue, media, ring_s, talk_s, hold_s, wrap_up_s, outcome |
 | ``acd-closed`` | contact, queue, outcome, reason, agent, waited_s |
 | ``acd-agent-state`` | agent, old, new, reason, contact, lasted_s |
@@ -61,6 +61,9 @@ def entry_of(decision: Decision) -> tuple[str, dict[str, Any]] | None:
                 "position": decision.position,
                 "wait_s": wait_s,
                 "reason": decision.reason,
+                "caller": decision.caller,
+                "customer": decision.customer_id,
+                "region": decision.region,
             }
         case OfferTo():
             return OFFERED, {
@@ -103,6 +106,7 @@ def entry_of(decision: Decision) -> tuple[str, dict[str, Any]] | None:
                 "queue": decision.queue_id,
                 "target": decision.target,
                 "reason": decision.reason,
+                "region": decision.region,
             }
         case ContactHandled():
             return HANDLED, {

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from routing.stats import Ratio
 
 WORK = "work"
-_AT_WORK = frozenset({"available", "offered", "on-contact", "wrap-up"})
+AT_WORK = frozenset({"available", "offered", "on-contact", "wrap-up"})
+"""States."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ def adherence(planned: Iterable[Planned], done: Iterable[Done]) -> Adherence:
         planned_s=sum(p.end_s - p.start_s for p in plan),
         planned_work_s=sum(p.end_s - p.start_s for p in plan if p.activity == WORK),
         adherent_s=right_s,
-        worked_s=sum(d.end_s - d.start_s for d in states if d.state in _AT_WORK),
+        worked_s=sum(d.end_s - d.start_s for d in states if d.state in AT_WORK),
     )
 
 
 def fits(planned: Planned, done: Done) -> bool:
     """Whether somebody does what he was to do. A break is right with its own reason or with none."""
     if planned.activity == WORK:
-        return done.state in _AT_WORK
+        return done.state in AT_WORK
     if done.state == "unavailable":
         return done.reason in ("", planned.activity)
     return done.state == "logged-out"

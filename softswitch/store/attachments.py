@@ -51,7 +51,8 @@ _FOLDER = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a ticket. `name` and `type` are what its sender says; `sha256` of its octets, in hex."""
+    """A file of a ticket. `name` and `type` are what its sender says; `sha256` of its octets, in hex;
+    `comment_id`: the comment that it goes with."""
 
     id: int
     ticket_id: int
@@ -61,6 +62,7 @@ class Attachment:
     sha256: str
     author: str
     at_s: float
+    comment_id: int | None = None
 
 
 class Attachments:
@@ -78,6 +80,15 @@ class Attachments:
         async with reading(self._database) as connection:
             found = (await connection.execute(query.limit(PER_TICKET_MAX))).all()
             return [Attachment(**row._mapping) for row in found]
+
+    async def of_comment(self, comment_id: int) -> list[tuple[Attachment, Path]]:
+        """Those that go with a comment, and where they are, oldest first."""
+        table = ticket_attachments
+        query = sa.select(table).where(table.c.comment_id == comment_id).order_by(table.c.id)
+        async with reading(self._database) as connection:
+            rows = (await connection.execute(query.limit(PER_TICKET_MAX))).all()
+            found = [Attachment(**row._mapping) for row in rows]
+            return [(one, self._path(one.id)) for one in found]
 
     async def find(self, ticket_id: int, attachment_id: int) -> tuple[Attachment, Path]:
         """One and its file. Raises `Missing`."""

@@ -14,6 +14,7 @@ from softswitch.store.reading import reading
 from softswitch.store.record import CallRecord
 from softswitch.store.schema import calls
 from softswitch.store.schema_centre import queue_visits
+from softswitch.store.schema_customers import customers
 
 LIST_MAX = 1_000
 
@@ -21,7 +22,8 @@ LIST_MAX = 1_000
 @dataclass(frozen=True, slots=True)
 class CallFilter:
     """Which calls are asked for; None and empty mean any. `number`: either end's, as it was dialled;
-    `queue` and `agent`: calls that waited there or were answered by him."""
+    `queue` and `agent`: calls that waited there or were answered by him; `customer`: of him, and of those
+    who turned out to be him."""
 
     number: tuple[str, ...] = ()
     status: str | None = None
@@ -31,6 +33,7 @@ class CallFilter:
     since_s: float | None = None
     until_s: float | None = None
     recorded: bool = False
+    customer: int | None = None
 
     def clauses(self) -> builtins.list[Any]:
         """As conditions of a query of `calls`."""
@@ -49,6 +52,9 @@ class CallFilter:
             if value is not None:
                 visits = sa.select(queue_visits.c.call_id).where(visited == value)
                 found.append(table.call_id.in_(visits))
+        if self.customer is not None:
+            same = sa.or_(customers.c.id == self.customer, customers.c.merged_into == self.customer)
+            found.append(table.customer_id.in_(sa.select(customers.c.id).where(same)))
         if self.since_s is not None:
             found.append(table.started_at_s >= self.since_s)
         if self.until_s is not None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
-from softswitch.store.reading import fetched, reading
+from softswitch.store.reading import fetched, holds, reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
 from softswitch.store.schema_tickets import tickets
 
@@ -29,6 +29,24 @@ _BY_PHONE = (
     .where(customer_phones.c.phone == sa.bindparam("phone"), customers.c.merged_into.is_(None))
     .order_by(customers.c.priority.desc(), customers.c.id)
     .limit(LIST_MAX)
+)
+
+
+_IS_OPEN = sa.and_(
+    tickets.c.status != "solved", tickets.c.status != "closed", tickets.c.merged_into.is_(None)
+)
+_CALLER = _BY_PHONE.add_columns(
+    sa.select(sa.func.count())
+    .where(tickets.c.customer_id == customers.c.id, _IS_OPEN)
+    .correlate(customers)
+    .scalar_subquery()
+    .label("tickets_open")
+)
+_OPEN_TICKETS = (
+    sa.select(tickets.c.id)
+    .where(tickets.c.customer_id == sa.bindparam("customer"), _IS_OPEN)
+    .order_by(tickets.c.id.desc())
+    .limit(sa.bindparam("most"))
 )
 
 
@@ -56,6 +74,15 @@ class CustomerRecord:
     created_at_s: float
     changed_at_s: float
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """A customer who calls: `tickets_open` counts what is to be done for him, `tickets` are the newest."""
+
+    customer: CustomerRecord
+    tickets_open: int
+    tickets: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,7 @@ class Customers:
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
+        self._some: bool | None = None  # whether there are any; None: not looked yet
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -104,6 +132,24 @@ class Customers:
     async def find_by_phone(self, phone: str) -> list[CustomerRecord]:
         """Whose number (E.164) this is, the most important first."""
         return [_known(row) for row in await fetched(self._database, _BY_PHONE, {"phone": phone})]
+
+    async def caller(self, phone: str, tickets_told: int) -> CallerRecord | None:
+        """The most important customer with a number (E.164), and the newest `tickets_told` of his open
+        tickets. An office without customers is not asked again."""
+        if self._some is None:
+            self._some = bool(await fetched(self._database, sa.select(customers.c.id).limit(1), {}))
+        if not self._some:
+            return None
+        rows = await fetched(self._database, _CALLER, {"phone": phone})
+        if not rows:
+            return None
+        count = int(rows[0].pop("tickets_open"))
+        customer = _known(rows[0])
+        newest: list[dict[str, Any]] = []
+        if count:
+            values = {"customer": customer.id, "most": tickets_told}
+            newest = await fetched(self._database, _OPEN_TICKETS, values)
+        return CallerRecord(customer, count, tuple(int(row["id"]) for row in newest))
 
     async def page(
         self, which: CustomerFilter, limit: int = 50, after: int = 0
@@ -121,7 +167,7 @@ class Customers:
         if which.region:
             query = query.where(customers.c.region == which.region)
         if which.tag:
-            query = query.where(_holds(customers.c.tags, which.tag))
+            query = query.where(holds(customers.c.tags, which.tag))
         query = query.where(customers.c.id > after).order_by(customers.c.id)
         async with reading(self._database) as connection:
             query = query.limit(max(0, min(limit, LIST_MAX)))
@@ -206,6 +252,7 @@ class Customers:
             "changed_at_s": change.at_s,
             "version": 1,
         }
+        self._some = True  # before they are there: who looks too early looks once more
         query = sa.insert(customers).returning(customers.c.id, sort_by_parameter_order=True)
         rows = [_columns(profile) | fresh for profile in profiles]
         ids = [int(row[0]) for row in (await change.connection.execute(query, rows)).all()]
@@ -404,11 +451,6 @@ def _words(profile: Profile) -> str:
             *profile.fields.values(),
         ]
     )
-
-
-def _holds(column: sa.Column[str], text: str) -> sa.ColumnElement[bool]:
-    """Whether a JSON array of texts holds one."""
-    return column.contains(_encode(text).decode(), autoescape=True)
 
 
 def _union(first: list[str], second: list[str]) -> list[str]:

@@ -53,7 +53,7 @@ def make_entry(
         text = b'{"truncated_bytes":%d}' % len(text)
     if not math.isfinite(at_s):
         at_s = 0.0
-    call_id = None if call_id is None else clean(call_id)[:256]
+    call_id = None if call_id is None else text_of(call_id)
     return Entry(seq, float(at_s), _clean_kind(kind), call_id, text.decode())
 
 
@@ -100,6 +100,8 @@ def read_line(line: bytes) -> Entry | None:
 
 def text_of(value: object) -> str:
     """A particular as a text of a record: at most `TEXT_MAX` characters, "" for none."""
+    if type(value) is str and len(value) <= TEXT_MAX and value.isascii() and "\0" not in value:
+        return value  # as nearly all are; every call has some fifty
     return clean(str(value))[:TEXT_MAX] if value is not None else ""
 
 

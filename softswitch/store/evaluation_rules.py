@@ -61,13 +61,17 @@ def appeal(life: Life, now_s: float, text: str) -> Life:
     return replace(life, status="appealed", appeal=text, appealed_at_s=now_s)
 
 
-def decide(life: Life, now_s: float, text: str, *, upheld: bool, by: str, evaluator: str) -> Life:
+def decide(
+    life: Life, now_s: float, text: str, *, upheld: bool, by: str, evaluator: str, agent: str
+) -> Life:
     """Answer an appeal; `upheld`: the evaluation stays as it was. Raises `Conflict`: nobody judges in his
     own cause."""
     if life.status != "appealed":
         raise Conflict("there is no appeal to be decided")
     if by == evaluator:
         raise Conflict("an appeal is decided by somebody else than the evaluator")
+    if by == agent:
+        raise Conflict("an appeal is decided by somebody else than who has made it")
     return replace(
         life, status="decided", decision=text, decided_by=by, decided_at_s=now_s, upheld=upheld
     )

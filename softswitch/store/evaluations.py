@@ -256,7 +256,13 @@ class Evaluations:
         async with self._ledger.change(actor) as change:
             before = await _current(change, evaluation_id, None)
             life = rules.decide(
-                before.life, change.at_s, text, upheld=upheld, by=actor, evaluator=before.evaluator
+                before.life,
+                change.at_s,
+                text,
+                upheld=upheld,
+                by=actor,
+                evaluator=before.evaluator,
+                agent=_actor_of(before.agent_id),
             )
             await _judge(change, before, answers, None, life)
             after = await one_evaluation(change.connection, evaluation_id)
@@ -308,7 +314,9 @@ async def require_call(connection: AsyncConnection, call_id: str) -> None:
 async def insert_evaluation(
     change: Change, card: Scorecard, draft: Draft, calibration_id: int | None
 ) -> int:
-    """A new draft of the change's actor; its id."""
+    """A new draft of the change's actor; its id. Raises `Conflict` for an inspector who is the agent."""
+    if change.actor == _actor_of(draft.agent_id):
+        raise Conflict("nobody judges himself")
     answers = {answer.key: answer for answer in draft.answers}
     _check(card, answers)
     values = {
@@ -336,6 +344,11 @@ async def insert_evaluation(
         scorecard=card.id,
     )
     return evaluation_id
+
+
+def _actor_of(agent_id: str) -> str:
+    """An agent's name in the audit log."""
+    return f"agent:{agent_id}"
 
 
 async def one_evaluation(connection: AsyncConnection, evaluation_id: int) -> Evaluation:

@@ -4,7 +4,7 @@ its customer, what the triggers say of it, and who has served the customer befor
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,12 +40,18 @@ class Taken:
     files_left_out: tuple[str, ...] = ()
 
 
+def _nothing(ticket: Ticket, letter: Letter) -> None:
+    pass
+
+
 class Intake:
-    """Opens tickets. Raises `StoreError` while the database cannot be used."""
+    """Opens tickets; `on_letter` is told of each that a letter has opened. Raises `StoreError` while the
+    database cannot be used."""
 
     def __init__(self, database: Database, store: Store) -> None:
         self._database = database
         self._store = store
+        self.on_letter: Callable[[Ticket, Letter], None] = _nothing
 
     async def open(
         self,
@@ -108,6 +114,8 @@ class Intake:
         left_out = [
             one.name for one in letter.enclosures if not await self._keep(actor, ticket.id, one)
         ]
+        if old is None:
+            self.on_letter(ticket, letter)
         return Taken(ticket, old is not None, tuple(left_out))
 
     async def last_agent(

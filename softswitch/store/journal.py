@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 GATHER_S = 0.02
 """How long the first entry of a group waits for others; the rest of 50 ms is for the disk."""
-REST_S = 0.1
+REST_S = 0.4
 """Between two commits of the database under load: a commit costs the event loop about a millisecond,
 whatever it holds, and the log has the entries. The first after a rest, and a flush, need not wait."""
 REST_MAX_S = 1.0

@@ -26,6 +26,7 @@ ENCLOSURES_MAX = 20
 _NUMBER = re.compile(r"\[#([1-9][0-9]{0,14})\]")
 _IDS = re.compile(r"<([^<>\s]{1,250})>")
 _SKIPPED_TAGS = frozenset({"script", "style", "head", "title", "template"})
+_ROBOTS = frozenset({"x-autoreply", "x-autorespond", "x-loop", "feedback-id", "mailing-list"})
 _LINES = frozenset({"br", "p", "div", "tr", "li", "h1", "h2", "h3", "blockquote"})
 
 
@@ -41,8 +42,8 @@ class Enclosure:
 @dataclass(frozen=True, slots=True)
 class Letter:
     """`references` are the ids of the letters it answers, `ticket` the number in its subject (``[#17]``).
-    `automatic`: no person wrote it (RFC 3834), so that nothing must be answered. `left_out` counts
-    parts beyond the limits."""
+    `automatic`: no person wrote it (RFC 3834), so that nothing must be answered; `silent`: it came by a list,
+    or its sender wants no answer of a machine. `left_out` counts parts beyond the limits."""
 
     sender: str
     sender_name: str
@@ -52,6 +53,7 @@ class Letter:
     references: tuple[str, ...] = ()
     ticket: int | None = None
     automatic: bool = False
+    silent: bool = False
     enclosures: tuple[Enclosure, ...] = ()
     left_out: int = 0
 
@@ -97,6 +99,7 @@ def _letter(message: EmailMessage) -> Letter:
         references=tuple(dict.fromkeys(answered[:50])),
         ticket=int(number[1]) if number else None,
         automatic=_is_automatic(message),
+        silent=_is_silent(message),
         enclosures=tuple(enclosures),
         left_out=left_out,
     )
@@ -183,6 +186,14 @@ def _is_automatic(message: EmailMessage) -> bool:
     if _head(message, "Precedence").strip().lower() in ("bulk", "junk", "list", "auto_reply"):
         return True
     return bool(_head(message, "List-Id")) or _head(message, "Return-Path").strip() == "<>"
+
+
+def _is_silent(message: EmailMessage) -> bool:
+    names = {name.lower() for name, _ in message.raw_items()}
+    if any(name.startswith("list-") or name in _ROBOTS for name in names):
+        return True
+    wishes = _head(message, "X-Auto-Response-Suppress").lower().replace(",", " ").split()
+    return bool({"all", "autoreply"} & set(wishes))
 
 
 def one_line(text: str) -> str:

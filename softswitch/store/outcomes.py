@@ -30,7 +30,7 @@ _PAGE_MAX = 1_000
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
 OutcomePer = Literal["all", "queue", "agent"]
-TicketPer = Literal["all", "department", "assignee", "priority", "kind", "source"]
+TicketPer = Literal["all", "department", "assignee", "priority", "kind", "source", "queue"]
 
 
 @dataclass(slots=True)

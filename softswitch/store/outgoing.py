@@ -71,9 +71,15 @@ class Outgoing:
     async def sent(self, comment: Comment, message_id: str) -> None:
         """A mail has gone; an answer to it finds the ticket."""
         async with self._ledger.change(ACTOR) as change:
-            await self._remember(change, comment, message_id)
+            await self._remember(change, comment.ticket_id, message_id)
             change.note("ticket-mailed", f"ticket:{comment.ticket_id}", comment=comment.id)
             await self._advance(change, comment)
+
+    async def acknowledged(self, ticket_id: int, message_id: str) -> None:
+        """The sender of a letter was told that it has come; an answer to that finds the ticket."""
+        async with self._ledger.change(ACTOR) as change:
+            await self._remember(change, ticket_id, message_id)
+            change.note("ticket-acknowledged", f"ticket:{ticket_id}")
 
     async def skip(self, comment: Comment) -> None:
         """Nobody is to be written to."""
@@ -90,10 +96,10 @@ class Outgoing:
             await notify(change, comment.ticket_id, "mail-failed", text, readers_of(ticket))
             await self._advance(change, comment)
 
-    async def _remember(self, change: Change, comment: Comment, message_id: str) -> None:
+    async def _remember(self, change: Change, ticket_id: int, message_id: str) -> None:
         here = ticket_mails.c.message_id == message_id
         if (await change.connection.execute(sa.select(ticket_mails).where(here))).first() is None:
-            row = {"message_id": message_id, "ticket_id": comment.ticket_id, "at_s": change.at_s}
+            row = {"message_id": message_id, "ticket_id": ticket_id, "at_s": change.at_s}
             await change.connection.execute(sa.insert(ticket_mails).values(row))
 
     async def _advance(self, change: Change, comment: Comment) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from softswitch.store.entry import Entry
 from softswitch.store.lines import LineProjection
 from softswitch.store.projection_centre import CentreProjection
 from softswitch.store.record import KINDS, CallRecord, apply
+from softswitch.store.rows import Rows
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 
@@ -26,10 +28,9 @@ _TELL_ROWS = 500
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _FIELDS = tuple(field.name for field in fields(CallRecord))
 _JSON_FIELDS = ("legs", "recordings")
-_INSERT_ENTRIES = {
-    "sqlite": "INSERT INTO journal (seq, at_s, kind, call_id, data) VALUES (?, ?, ?, ?, ?)",
-    "postgresql": "INSERT INTO journal (seq, at_s, kind, call_id, data) VALUES ($1, $2, $3, $4, $5)",
-}
+_ENTRY_COLUMNS = ("seq", "at_s", "kind", "call_id", "data")
+_plain_values = attrgetter(*(name for name in _FIELDS if name not in _JSON_FIELDS))
+_COLUMNS = (*(name for name in _FIELDS if name not in _JSON_FIELDS), *_JSON_FIELDS)
 
 
 def _upsert(dialect: str) -> Any:
@@ -38,12 +39,10 @@ def _upsert(dialect: str) -> Any:
     return insert.on_conflict_do_update(index_elements=["call_id"], set_=columns)
 
 
-def row_of(record: CallRecord) -> dict[str, Any]:
-    """The columns of a record."""
-    row = {name: getattr(record, name) for name in _FIELDS}
-    for name in _JSON_FIELDS:
-        row[name] = _encoder.encode(row[name]).decode()
-    return row
+def row_of(record: CallRecord) -> tuple[Any, ...]:
+    """The values of a record, in the order of `_COLUMNS`."""
+    texts = (_encoder.encode(record.legs).decode(), _encoder.encode(record.recordings).decode())
+    return (*_plain_values(record), *texts)
 
 
 def record_of(row: Any) -> CallRecord:
@@ -59,8 +58,8 @@ class Projection:
     from the database only if it began before this process or was forgotten."""
 
     def __init__(self, dialect: str) -> None:
-        self._upsert = _upsert(dialect)
-        self._insert_entries = _INSERT_ENTRIES[dialect]
+        self._upsert = Rows(_upsert(dialect), _COLUMNS)
+        self._insert_entries = Rows(sa.insert(journal), _ENTRY_COLUMNS)
         self._centre = CentreProjection()
         self._lines = LineProjection()
         self._open: dict[str, CallRecord] = {}
@@ -69,10 +68,8 @@ class Projection:
     async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """Add entries and bring their calls' records up to date. To be called in a transaction; after
         a failure, `forget`."""
-        # Five texts and numbers a row, as the columns take them: nothing that SQLAlchemy would have to
-        # convert, and of all that is written here these are the most.
         rows = [(e.seq, e.at_s, e.kind, e.call_id, e.text) for e in entries]
-        await connection.exec_driver_sql(self._insert_entries, rows)
+        await self._insert_entries.write(connection, rows)
         await self._write_records(connection, entries)
         await self._centre.write(connection, entries)
         await self._lines.write(connection, entries)
@@ -86,11 +83,12 @@ class Projection:
             known = self._open.get(call_id) or self._ended.get(call_id)
             record = apply(known, entry)
             assert record is not None
-            self._keep(record)
+            if record is not known or record.ended:
+                self._keep(record)
             changed[call_id] = record
         if changed:
             rows = [row_of(record) for record in changed.values()]
-            await connection.execute(self._upsert, rows)
+            await self._upsert.write(connection, rows)
 
     def _keep(self, record: CallRecord) -> None:
         if not record.ended:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import acd
 from softswitch.store.entry import Entry, integer_of, text_of
 from softswitch.store.rolls import roll, roll_again, roll_on, rolled_to, unroll
+from softswitch.store.rows import Rows
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
     agent_offers,
@@ -47,7 +49,8 @@ STORY_TABLES = (*_TABLES.values(), surveys)
 SURVEY = "survey"
 AT_HAND_MAX = 50_000
 """Entries kept in memory for stories that are not over; of more, the oldest are read from the table."""
-_COLUMNS = {kind: tuple(field.name for field in fields(kind)) for kind in ROW_KINDS}
+_FIELDS = {name: [field.name for field in fields(kind)] for name, kind in ROW_KINDS.items()}
+_VALUES = {name: attrgetter(*columns) for name, columns in _FIELDS.items()}
 
 
 @dataclass(slots=True)
@@ -67,6 +70,10 @@ class CentreProjection:
         self._rolled_to: int | None = None  # the first half-hour that is not added up
         self._at_hand: dict[str, _AtHand] = {}
         self._kept = 0
+        self._inserts = {
+            name: Rows(sa.insert(table), ("call_id", *_FIELDS[name]))
+            for name, table in _TABLES.items()
+        }
 
     def forget(self) -> None:
         self._states = None
@@ -121,7 +128,8 @@ class CentreProjection:
         unknown = [call_id for call_id in ids if call_id not in self._at_hand]
         stories = await self._read(connection, unknown) if unknown else {}
         told = unknown
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
+        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TABLES}
+        now: set[float] = set()
         for call_id in ids:
             known = self._at_hand.get(call_id)
             if known is None:
@@ -133,15 +141,18 @@ class CentreProjection:
                 known.told = True
             story = tell(entries[:ENTRIES_MAX])
             for name, of_story in rows.items():
-                of_story.extend(_row(row, call_id) for row in getattr(story, name))
+                if told_now := getattr(story, name):
+                    values = _VALUES[name]
+                    of_story += [(call_id, *values(row)) for row in told_now]
+                    if name in _TIMES:
+                        now.update(getattr(row, _TIMES[name]) for row in told_now)
         before = await self._times_of(connection, told)
         for name, table in _TABLES.items():
             if told:
                 await connection.execute(sa.delete(table).where(table.c.call_id.in_(told)))
             if rows[name]:
-                await connection.execute(sa.insert(table), rows[name])
+                await self._inserts[name].write(connection, rows[name])
         if self._rolled_to:
-            now: set[float] = {row[column] for name, column in _TIMES.items() for row in rows[name]}
             await roll_again(connection, before | now, self._rolled_to)
 
     async def _times_of(self, connection: AsyncConnection, ids: list[str]) -> set[float]:
@@ -245,9 +256,3 @@ class CentreProjection:
         for table in (*STORY_TABLES, agent_states):
             await connection.execute(sa.delete(table))
         await unroll(connection)
-
-
-def _row(row: Any, call_id: str) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in _COLUMNS[type(row)]}
-    values["call_id"] = call_id
-    return values

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,3 +33,8 @@ async def fetched(
         return await database.fetch(query, values)
     except SQLAlchemyError as error:
         raise StoreError(f"the database cannot be read: {reason_of(error)}") from error
+
+
+def holds(column: sa.Column[str], text: str) -> sa.ColumnElement[bool]:
+    """Whether a JSON array of texts holds one."""
+    return column.contains(msgspec.json.encode(text).decode(), autoescape=True)

@@ -13,6 +13,7 @@ RECORDINGS_MAX = 64
 _LEG_KINDS = frozenset({"leg-started", "leg-ringing", "leg-answered", "leg-ended", "leg-quality"})
 KINDS = _LEG_KINDS | {
     "call-started",
+    "call-customer",
     "call-routed",
     "call-answered",
     "call-ended",
@@ -33,7 +34,8 @@ class CallRecord:
     ended, `q850` and `sip_status` the same in numbers. `legs` and `recordings` hold one JSON object
     each: leg (id), role, endpoint, started_at_s, ringing_at_s, answered_at_s, ended_at_s, status, q850, by,
     quality; name, started_at_s, stopped_at_s, frames (at 8,000 a
-    second), reason, deleted_at_s. `origin` is "extension:1001" or
+    second), reason, deleted_at_s. `customer_id` and `customer_name`: who was calling, as it was known
+    then; None and "" for nobody known. `origin` is "extension:1001" or
     "trunk:carrier", `destination` where it was routed to first. `seq` orders calls by their start.
     """
 
@@ -57,6 +59,8 @@ class CallRecord:
     ended_by: str = ""
     legs: list[dict[str, Any]] = field(default_factory=list)
     recordings: list[dict[str, Any]] = field(default_factory=list)
+    customer_id: int | None = None
+    customer_name: str = ""
 
     @property
     def recording(self) -> str | None:
@@ -87,6 +91,9 @@ def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
     match entry.kind:
         case "call-started":
             _start(record, data, entry.at_s)
+        case "call-customer":
+            record.customer_id = integer_of(data.get("id"))
+            record.customer_name = text_of(data.get("name"))
         case "call-routed":
             if not record.destination:
                 kind, name = text_of(data.get("kind")), text_of(data.get("name"))
@@ -160,8 +167,10 @@ def _status(record: CallRecord, outcome: str) -> str:
 
 def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float) -> None:
     number = data.get("leg")
-    leg = next((known for known in record.legs if known["leg"] == number), None)
-    if leg is None:
+    for leg in record.legs:
+        if leg["leg"] == number:
+            break
+    else:
         if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
             return
         leg = {

@@ -75,7 +75,7 @@ class Samples:
     def __init__(self, database: Database, ledger: Ledger, zone: ZoneInfo) -> None:
         self._database = database
         self._ledger = ledger
-        self._zone = zone
+        self.zone = zone
 
     # -- rules ----------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Samples:
     async def draw(self, actor: str, now_s: float) -> list[Sample]:
         """Have every enabled rule choose of this week's conversations so far; what is new. May be called
         as often as one likes: a rule chooses none twice and no more than it may."""
-        start_s, week = week_of(now_s, self._zone)
+        start_s, week = week_of(now_s, self.zone)
         drawn: list[Sample] = []
         async with self._ledger.change(actor) as change:
             for kept in await _rules(change.connection):

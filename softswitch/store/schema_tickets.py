@@ -90,7 +90,9 @@ ticket_attachments = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("author", sa.Text, nullable=False),
     sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("comment_id", Sequence),
     sa.Index("ticket_attachments_ticket", "ticket_id", "id"),
+    sa.Index("ticket_attachments_comment", "comment_id"),
     sqlite_autoincrement=True,
 )
 """Files of tickets. `name` is what a stranger says and is only shown; the file is named by the id."""

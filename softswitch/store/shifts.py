@@ -8,18 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from softswitch.store.adherence import Adherence, Done, Planned, adherence
+from softswitch.store.adherence import Adherence, Planned
 from softswitch.store.database import Database
 from softswitch.store.ledger import Conflict, Ledger, Missing
 from softswitch.store.periods import Span
+from softswitch.store.plans_kept import LENGTH_S_MAX, PlanKept
 from softswitch.store.reading import reading
-from softswitch.store.rolls import lasting
-from softswitch.store.schema_centre import agent_states
 from softswitch.store.schema_shifts import shifts
 
 LIST_MAX = 1_000
-LENGTH_S_MAX = 24 * 3_600.0
-COMPARED_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +84,9 @@ class Shifts:
     async def adherence(
         self, span: Span, agents: Sequence[str], now_s: float
     ) -> dict[tuple[str, str], Adherence]:
-        """How agents kept to their plans, by the period that a stretch begins in, and agent."""
-        end_s = min(span.end_s, now_s)
-        mine = [shifts.c.agent_id.in_(list(agents))] if agents else []
-        plans = sa.select(shifts).where(*_in(span.start_s, end_s), *mine).limit(COMPARED_MAX)
-        found: dict[tuple[str, str], list[Planned]] = {}
-        async with reading(self._database) as connection:
-            for row in (await connection.execute(plans)).all():
-                start_s, until_s = max(row.start_s, span.start_s), min(row.end_s, end_s)
-                if until_s > start_s:
-                    key = (span.label_at(start_s), row.agent_id)
-                    found.setdefault(key, []).append(Planned(start_s, until_s, row.activity))
-            names = sorted({agent for _, agent in found})
-            table = agent_states.c
-            states = sa.select(
-                table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
-            ).where(lasting(span.start_s, end_s), table.agent_id.in_(names))
-            did: dict[tuple[str, str], list[Done]] = {}
-            for agent, state, reason, since_s, until_s in await connection.execute(states):
-                last_s = min(end_s if until_s is None else until_s, end_s)
-                at_s = max(since_s, span.start_s)
-                for period, length_s in span.cuts(at_s, last_s):
-                    done = Done(at_s, at_s + length_s, state, reason)
-                    did.setdefault((period, agent), []).append(done)
-                    at_s += length_s
-        return {key: adherence(plan, did.get(key, ())) for key, plan in found.items()}
+        """How agents kept to their plans, by period and agent. Raises `Conflict` for more than `PIECES_MAX`
+        stretches of plans: a shorter time, or fewer agents."""
+        return await PlanKept(self._database, span, agents, now_s).count()
 
 
 def _in(start_s: float, end_s: float) -> list[Any]:

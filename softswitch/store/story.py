@@ -141,7 +141,13 @@ class Story:
     segments: list[Segment] = field(default_factory=list)
 
 
-ROW_KINDS: tuple[type[Any], ...] = (Visit, AgentOffer, Handling, Segment)
+ROW_KINDS: dict[str, type[Any]] = {
+    "segments": Segment,
+    "visits": Visit,
+    "offers": AgentOffer,
+    "handlings": Handling,
+}
+"""The rows of a story by the name of their list."""
 
 
 def tell(entries: Iterable[Entry]) -> Story:
@@ -205,6 +211,7 @@ class _Teller:
                 visit = self._waiting(entry, contact, data)
                 if visit is not None:
                     visit.reason = text_of(data.get("reason"))
+                    visit.region = text_of(data.get("region")) or visit.region
             case acd.HANDLED:
                 self._handled(entry, contact, data)
             case acd.CLOSED:

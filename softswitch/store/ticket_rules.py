@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from softswitch.store.ledger import Conflict
-from softswitch.store.sla import TARGETS, OpenTime, SlaClock
+from softswitch.store.sla import TARGETS, OpenTime, SlaClock, Targets
 
 STATUSES = ("new", "open", "pending", "solved", "closed")
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -29,18 +30,17 @@ class Life:
     priority: str
     created_at_s: float
     solve: SlaClock
+    answer_target_s: float
     answered_at_s: float | None = None
     solved_at_s: float | None = None
     closed_at_s: float | None = None
 
-    @property
-    def answer_target_s(self) -> float:
-        return TARGETS[self.priority].answer_s
 
-
-def begin(priority: str, now_s: float) -> Life:
-    """A new ticket's."""
-    return Life("new", priority, now_s, SlaClock(TARGETS[priority].solve_s).run(now_s))
+def begin(priority: str, now_s: float, targets: Mapping[str, Targets] = TARGETS) -> Life:
+    """A new ticket's; `targets` are what is promised, by priority."""
+    promised = targets[priority]
+    clock = SlaClock(promised.solve_s).run(now_s)
+    return Life("new", priority, now_s, clock, promised.answer_s)
 
 
 def to_status(life: Life, status: str, now_s: float, office: OpenTime) -> Life:
@@ -65,10 +65,11 @@ def to_status(life: Life, status: str, now_s: float, office: OpenTime) -> Life:
     )
 
 
-def to_priority(life: Life, priority: str) -> Life:
+def to_priority(life: Life, priority: str, targets: Mapping[str, Targets] = TARGETS) -> Life:
     """Another priority: other promises, counted from the beginning."""
-    clock = replace(life.solve, target_s=TARGETS[priority].solve_s)
-    return replace(life, priority=priority, solve=clock)
+    promised = targets[priority]
+    clock = replace(life.solve, target_s=promised.solve_s)
+    return replace(life, priority=priority, solve=clock, answer_target_s=promised.answer_s)
 
 
 def answer(life: Life, now_s: float) -> Life:

@@ -47,6 +47,14 @@ class TicketTime:
         self._tickets.told(*changed)
         return done
 
+    async def recount(self) -> None:
+        """The office's hours are others now: count anew when promises are broken, ticket by ticket, each
+        before its next step."""
+        async with self._ledger.change("system") as change:
+            counting = tickets.c.status.in_(("new", "open", "pending"))
+            query = sa.update(tickets).where(counting, tickets.c.merged_into.is_(None))
+            await change.connection.execute(query.values(next_step_s=0.0))
+
     async def _take_steps(self, change: Change, now_s: float, done: list[str]) -> list[Ticket]:
         changed = []
         for found in await _due(change, tickets.c.next_step_s, now_s):
@@ -56,7 +64,7 @@ class TicketTime:
                 life = ticket.life
                 values: dict[str, Any] = {}
                 if step.priority and _rank(step.priority) > _rank(life.priority):
-                    life = rules.to_priority(life, step.priority)
+                    life = rules.to_priority(life, step.priority, self._tickets.targets)
                 if step.queue and ticket.life.status in rules.RUNNING:
                     values = {"queue": step.queue, "assignee": ""}
                 ticket.steps_taken = (*ticket.steps_taken, step.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from softswitch.store import words
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.notices import notify
-from softswitch.store.reading import reading
+from softswitch.store.reading import holds, reading
 from softswitch.store.schema_customers import customers
 from softswitch.store.schema_tickets import (
     ticket_attachments,
@@ -24,7 +24,8 @@ from softswitch.store.schema_tickets import (
     ticket_mails,
     tickets,
 )
-from softswitch.store.sla import OpenTime, SlaClock
+from softswitch.store.sla import TARGETS, OpenTime, SlaClock, Targets
+from softswitch.store.ticket_files import files_of, send_along
 from softswitch.store.ticket_steps import DEFAULT_STEPS, Step, next_step
 
 LIST_MAX = 1_000
@@ -96,7 +97,8 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """What somebody wrote; `public` ones are for the customer to read."""
+    """What somebody wrote; `public` ones are for the customer to read. `files` of the ticket that go with
+    it."""
 
     id: int
     ticket_id: int
@@ -104,6 +106,7 @@ class Comment:
     author: str
     text: str
     public: bool
+    files: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +121,17 @@ class TicketFilter:
     customer_id: int | None = None
     thing: str = ""
     late_at_s: float | None = None
+    kind: str = ""
+    source: str = ""
+    queue: str = ""
+    tag: str = ""
+    watcher: str = ""
 
 
 class Tickets:
-    """The tickets of one office. `office` counts the time of promises; `steps` are what happens when they
-    are nearly or quite broken; `listeners` are told of every ticket that was changed, once it was.
+    """The tickets of one office. `office` counts the time of promises, `targets` are those by priority; `steps`
+    are what happens when they are nearly or quite broken; `listeners` are told of every ticket that was
+    changed, once it was.
 
     Raises `StoreError` while the database cannot be used.
     """
@@ -138,6 +147,7 @@ class Tickets:
         self._ledger = ledger
         self.office = office
         self.steps = tuple(steps)
+        self.targets: Mapping[str, Targets] = TARGETS
         self.listeners: list[Callable[[Ticket], None]] = []
 
     def told(self, *changed: Ticket) -> None:
@@ -171,8 +181,17 @@ class Tickets:
             found.append(sa.false() if matching is None else tickets.c.id.in_(matching))
         if which.status:
             found.append(tickets.c.status.in_(which.status))
-        if which.priority:
-            found.append(tickets.c.priority == which.priority)
+        for column, value in (
+            (tickets.c.priority, which.priority),
+            (tickets.c.kind, which.kind),
+            (tickets.c.source, which.source),
+            (tickets.c.queue, which.queue),
+        ):
+            if value:
+                found.append(column == value)
+        for held, value in ((tickets.c.tags, which.tag), (tickets.c.watchers, which.watcher)):
+            if value:
+                found.append(holds(held, value))
         if which.assignee is not None:
             found.append(tickets.c.assignee == which.assignee)
         if which.department:
@@ -196,7 +215,9 @@ class Tickets:
             .limit(max(0, min(limit, LIST_MAX)))
         )
         async with reading(self._database) as connection:
-            return [_comment(row) for row in (await connection.execute(query)).all()]
+            rows = (await connection.execute(query)).all()
+            files = await files_of(connection, [row.id for row in rows])
+            return [_comment(row, files.get(row.id, ())) for row in rows]
 
     async def links(self, ticket_id: int) -> list[str]:
         """What a ticket is about."""
@@ -214,7 +235,7 @@ class Tickets:
         does not exist."""
         async with self._ledger.change(actor) as change:
             await _require_customer(change.connection, matter.customer_id)
-            life = rules.begin(priority, change.at_s)
+            life = rules.begin(priority, change.at_s, self.targets)
             if matter.assignee:
                 life = rules.to_status(life, "open", change.at_s, self.office)
             values = _columns(matter) | self._lived(life)
@@ -243,7 +264,7 @@ class Tickets:
             await _require_customer(change.connection, values.get("customer_id"))
             life = before.life
             if priority is not None:
-                life = rules.to_priority(life, priority)
+                life = rules.to_priority(life, priority, self.targets)
             if status is None and values.get("assignee") and life.status == "new":
                 status = "open"
             if status is not None:
@@ -258,9 +279,12 @@ class Tickets:
         self.told(after)
         return after
 
-    async def comment(self, actor: str, ticket_id: int, text: str, *, public: bool) -> Comment:
-        """Write something; the first public comment is the answer that was promised. Raises `Missing`,
-        `Conflict` for a ticket that was merged or has too many comments."""
+    async def comment(
+        self, actor: str, ticket_id: int, text: str, *, public: bool, files: Sequence[int] = ()
+    ) -> Comment:
+        """Write something; the first public comment is the answer that was promised. `files` of the ticket
+        go with it. Raises `Missing`, `Conflict` for a ticket that was merged or has too many comments,
+        and for files that are not its own, go with another comment or are too large together."""
         async with self._ledger.change(actor) as change:
             ticket = await _current(change, ticket_id, None)
             count = sa.select(sa.func.count()).where(ticket_comments.c.ticket_id == ticket_id)
@@ -274,7 +298,9 @@ class Tickets:
                 "public": public,
             }
             query = sa.insert(ticket_comments).values(values).returning(ticket_comments)
-            found = _comment((await change.connection.execute(query)).one())
+            row = (await change.connection.execute(query)).one()
+            await send_along(change.connection, ticket_id, row.id, files)
+            found = _comment(row, tuple(dict.fromkeys(files)))
             life = rules.answer(ticket.life, change.at_s) if public else ticket.life
             await self.put(change, ticket, ticket.matter, life)
             change.note("ticket-commented", f"ticket:{ticket_id}", comment=found.id, public=public)
@@ -337,6 +363,9 @@ class Tickets:
                     .where(table.c.ticket_id == other_id)
                     .values(ticket_id=ticket_id)
                 )
+            told = f"#{other_id} was merged into it"
+            readers = [*readers_of(kept), *readers_of(gone)]
+            await notify(change, ticket_id, "changed", told, readers)
             change.note("ticket-merged", f"ticket:{ticket_id}", other=other_id)
             change.note("ticket-changed", f"ticket:{other_id}", merged_into=[None, ticket_id])
             kept, gone = (
@@ -354,7 +383,7 @@ class Tickets:
         async with self._ledger.change(actor) as change:
             old = await _current(change, ticket_id, None)
             connection = change.connection
-            life = rules.begin(old.life.priority, change.at_s)
+            life = rules.begin(old.life.priority, change.at_s, self.targets)
             matter = replaced(old.matter, {"subject": subject, "assignee": "", "description": ""})
             values = _columns(matter) | self._lived(life)
             values |= {"created_by": actor, "created_at_s": change.at_s}
@@ -370,6 +399,10 @@ class Tickets:
             )
             if len(moved.all()) != len(wanted):
                 raise Missing(f"not all of these are comments of ticket {ticket_id}")
+            theirs = ticket_attachments.c.comment_id.in_(wanted)
+            await connection.execute(
+                sa.update(ticket_attachments).where(theirs).values(ticket_id=new_id)
+            )
             await self._link(change, new_id, [f"ticket:{ticket_id}"])
             await self._link(change, ticket_id, [f"ticket:{new_id}"])
             await self.put(change, old, old.matter, old.life)
@@ -377,6 +410,8 @@ class Tickets:
             change.note("ticket-split", f"ticket:{ticket_id}", new=new_id, comments=wanted)
             change.note("ticket-added", f"ticket:{new_id}", subject=subject)
             new = await one_ticket(connection, new_id)
+            told = f"split off #{ticket_id}: {subject}"
+            await notify(change, new_id, "added", told, [*readers_of(old), *readers_of(new)])
         self.told(new)
         return new
 
@@ -517,6 +552,7 @@ def ticket_of(row: Any) -> Ticket:
         priority=row.priority,
         created_at_s=row.created_at_s,
         solve=SlaClock(row.solve_target_s, row.solve_spent_s, row.solve_since_s),
+        answer_target_s=row.answer_target_s,
         answered_at_s=row.answered_at_s,
         solved_at_s=row.solved_at_s,
         closed_at_s=row.closed_at_s,
@@ -537,8 +573,8 @@ def ticket_of(row: Any) -> Ticket:
     )
 
 
-def _comment(row: Any) -> Comment:
-    return Comment(row.id, row.ticket_id, row.at_s, row.author, row.text, row.public)
+def _comment(row: Any, files: Sequence[int] = ()) -> Comment:
+    return Comment(row.id, row.ticket_id, row.at_s, row.author, row.text, row.public, tuple(files))
 
 
 def _told(ticket: Ticket) -> dict[str, Any]:

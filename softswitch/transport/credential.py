@@ -43,20 +43,24 @@ class TlsIdentity:
         clients: Path | None = None,
         now_s: Callable[[], float],
     ) -> None:
-        self._certificate = certificate
-        self._key = key
         self._now_s = now_s
-        self._looked_s = now_s()
-        self._stamp = self._stamps()
-        self._server = _context(ssl.PROTOCOL_TLS_SERVER)
-        self._client = _context(ssl.PROTOCOL_TLS_CLIENT)
-        self._client.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        _trust(self._client, trusted)
+        self.use(certificate, key, trusted, clients)
+
+    def use(self, certificate: Path, key: Path, trusted: Path | None, clients: Path | None) -> None:
+        """Read these files, for the connections that begin from now on. Raises `SoftswitchError`: all is
+        as it was then."""
+        server, client = _context(ssl.PROTOCOL_TLS_SERVER), _context(ssl.PROTOCOL_TLS_CLIENT)
+        client.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        _trust(client, trusted)
         if clients is not None:
-            self._server.verify_mode = ssl.CERT_REQUIRED
-            _trust(self._server, clients)
-        self._load(self._server)
-        self._load(self._client)  # shown to trunks that ask for one
+            server.verify_mode = ssl.CERT_REQUIRED
+            _trust(server, clients)
+        _load(server, certificate, key)
+        _load(client, certificate, key)  # shown to trunks that ask for one
+        self._certificate, self._key = certificate, key
+        self._looked_s = self._now_s()
+        self._stamp = self._stamps()
+        self._server, self._client = server, client
 
     def server_context(self) -> ssl.SSLContext:
         """For connections made to us."""
@@ -67,13 +71,6 @@ class TlsIdentity:
         """For connections we make: chain and name are verified."""
         self._look()
         return self._client
-
-    def _load(self, context: ssl.SSLContext) -> None:
-        try:
-            context.load_cert_chain(self._certificate, self._key, password=_no_password)
-        except (OSError, ssl.SSLError, ValueError) as error:
-            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-            raise SoftswitchError(f"{self._certificate}: {reason}") from None
 
     def _stamps(self) -> tuple[int, ...]:
         try:
@@ -91,9 +88,10 @@ class TlsIdentity:
             return
         self._stamp = stamp
         try:
-            self._load(_context(ssl.PROTOCOL_TLS_SERVER))  # half a renewal must not break the rest
-            self._load(self._server)
-            self._load(self._client)
+            # Half a renewal must not break the rest.
+            _load(_context(ssl.PROTOCOL_TLS_SERVER), self._certificate, self._key)
+            _load(self._server, self._certificate, self._key)
+            _load(self._client, self._certificate, self._key)
         except SoftswitchError as error:
             _log.error("the certificate stays as it was: %s", error)
         else:
@@ -105,6 +103,14 @@ def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise SoftswitchError(f"{certificate}: {reason}") from None
 
 
 def _trust(context: ssl.SSLContext, authorities: Path | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.transport.address import own_address, unmapped
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from softswitch.config import Listen, Office
     from softswitch.transport.credential import TlsIdentity
     from softswitch.transport.interface import Transport
+
+_log = logging.getLogger("softswitch.transport")
 
 TLS_DIRECTORY = "tls"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
@@ -40,6 +43,38 @@ def bind_listeners(office: Office, clock: Clock) -> list[Transport]:
     return bound
 
 
+def check_tls(office: Office, transports: Iterable[Transport], clock: Clock) -> None:
+    """Whether certificate and authorities of an office can be used. Raises `ConfigError`."""
+    if any(isinstance(transport, SpeaksTls) for transport in transports):
+        _Listeners(office, clock).tls_identity()
+
+
+def use_tls(office: Office, transports: Iterable[Transport]) -> None:
+    """Show the office's certificate in connections that begin from now on; a renewed one too."""
+    for identity in {t.identity for t in transports if isinstance(t, SpeaksTls)}:
+        try:
+            identity.use(*own_certificate(office), office.tls.trusted, office.tls.clients)
+        except SoftswitchError as error:  # it has changed since it was checked
+            _log.error("the certificate stays as it was: %s", error)
+    for transport in transports:
+        if transport.name == "tls" and isinstance(transport, NamesPeers):
+            transport.name_of = trunk_names(office)
+
+
+@runtime_checkable
+class SpeaksTls(Protocol):
+    """A transport with a certificate."""
+
+    identity: TlsIdentity
+
+
+@runtime_checkable
+class NamesPeers(Protocol):
+    """A transport that checks who its peers are."""
+
+    name_of: Callable[[str], str | None] | None
+
+
 class _Listeners:
     def __init__(self, office: Office, clock: Clock) -> None:
         self._office = office
@@ -50,7 +85,7 @@ class _Listeners:
 
     def bind(self, number: int, listen: Listen) -> Transport:
         if listen.transport in ("tls", "wss"):
-            identity = self._tls_identity()
+            identity = self.tls_identity()
         try:
             match listen.transport:
                 case "udp":
@@ -79,19 +114,18 @@ class _Listeners:
             what = "an address of this machine and a free port"
             raise ConfigError(f"sip.listen[{number}]", str(error), what) from None
 
-    def _tls_identity(self) -> TlsIdentity:
+    def tls_identity(self) -> TlsIdentity:
         """Read once, for all listeners; made on the first start where the office names none."""
         if self._identity is None:
             from softswitch.transport.credential import TlsIdentity
 
-            tls = self._office.tls
             try:
                 certificate, key = own_certificate(self._office)
                 self._identity = TlsIdentity(
                     certificate,
                     key,
-                    trusted=tls.trusted,
-                    clients=tls.clients,
+                    trusted=self._office.tls.trusted,
+                    clients=self._office.tls.clients,
                     now_s=self._clock.monotonic_s,
                 )
             except SoftswitchError as error:

@@ -40,14 +40,14 @@ class TlsTransport(StreamTransport):
         name_of: NameOf | None = None,
     ) -> None:
         super().__init__(sock, loop, limits, quota)
-        self._identity = identity
+        self.identity = identity
         self.name_of = name_of
 
     def make_tls(self, flow: Flow, *, ours: bool) -> TlsSession | None:
         if not ours:
-            return TlsSession(self._identity.server_context(), server_side=True)
+            return TlsSession(self.identity.server_context(), server_side=True)
         name = flow.server_name
         if not name and self.name_of is not None:
             name = self.name_of(flow.remote[0]) or ""
-        context: ssl.SSLContext = self._identity.client_context()
+        context: ssl.SSLContext = self.identity.client_context()
         return TlsSession(context, server_side=False, server_name=name or flow.remote[0])

@@ -59,7 +59,7 @@ class WssTransport(WsTransport):
         allows: AllowsOrigin | None = None,
     ) -> None:
         super().__init__(sock, loop, limits, quota, allows=allows)
-        self._identity = identity
+        self.identity = identity
 
     def make_tls(self, flow: Flow, *, ours: bool) -> TlsSession | None:
-        return TlsSession(self._identity.server_context(), server_side=True)
+        return TlsSession(self.identity.server_context(), server_side=True)

@@ -178,7 +178,7 @@ class Api:
             await client.aclose()
 
 
-ON_BOTH = {"calls", "config", "customers", "quality", "reports", "resources", "tickets"}
+ON_BOTH = {"callers", "calls", "config", "customers", "quality", "reports", "resources", "tickets"}
 """Modules, without their `test_`."""
 
 DATABASES = ("sqlite", "postgresql")

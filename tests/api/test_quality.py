@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.api.test_calls import write_wav
+
 CARD = {
     "name": "Support call",
     "sections": [
@@ -21,11 +23,15 @@ CARD = {
 async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
     append = api.store.journal.append
     append("call-started", "c1", {"number_from": "+861065551000"}, 1_000.0)
+    append("recording-started", "c1", {"name": "c1.wav"}, 1_001.0)
     append("call-ended", "c1", {}, 1_060.0)
     await api.store.journal.flush()
     boss, mary, lilei = await api.as_role("supervisor"), api.client(), api.client()
     await mary.log_in("mary", "console-secret-mary")
     await lilei.log_in("lilei", "console-secret-lilei")
+    write_wav(api.directory / "recordings" / "c1.wav")
+    heard = "/calls/c1/recordings/0"
+    await lilei.get(heard, 404)
     card = await boss.post("/scorecards", CARD)
     assert card["pass_percent"] == 80.0
     await lilei.post("/scorecards", CARD, 403)
@@ -44,7 +50,10 @@ async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
     await mary.post(f"{path}/comments", {"text": "Here", "second": 42.5})
     await mary.post(f"{path}/publish", expect=200)
     await mary.patch(path, {"summary": "late"}, 409)
+    await mary.post("/evaluations", body | {"agent_id": "mary"}, 409)
     assert (await lilei.get(path))["status"] == "published"
+    await lilei.get(heard)
+    await lilei.get(f"{heard}/peaks")
     assert len((await lilei.get("/evaluations"))["items"]) == 1
     assert [c["second"] for c in (await lilei.get(f"{path}/comments"))["items"]] == [42.5]
     await mary.post(f"{path}/acknowledge", expect=404)
@@ -105,3 +114,56 @@ async def test_calibration_and_sampling(api: Any) -> None:
     await first.delete(f"/samples/{drawn[0]['id']}")
     assert (await first.get("/samples", params={"status": "dismissed"}))["items"]
     await first.delete(f"/sampling-rules/{rule['id']}")
+
+
+async def test_nobody_sees_or_judges_what_is_not_his(api: Any) -> None:
+    """An agent's own view has his own and nobody else's; who inspects others is an agent like them there."""
+    append = api.store.journal.append
+    for call in ("c1", "c2"):
+        append("call-started", call, {}, 1_000.0)
+        append("recording-started", call, {"name": f"{call}.wav"}, 1_001.0)
+        append("call-ended", call, {}, 1_060.0)
+        write_wav(api.directory / "recordings" / f"{call}.wav")
+    await api.store.journal.flush()
+    boss, lilei, mary = await api.as_role("supervisor"), api.client(), api.client()
+    await lilei.log_in("lilei", "console-secret-lilei")
+    await mary.log_in("mary", "console-secret-mary")
+    card = await boss.post("/scorecards", CARD)
+    answers = [{"key": "greeting", "points": 2}, {"key": "identity", "points": 1}]
+    made = {}
+    for call, agent in (("c1", "lilei"), ("c2", "mary")):
+        body = {"scorecard_id": card["id"], "call_id": call, "agent_id": agent}
+        one = await boss.post("/evaluations", body | {"answers": answers})
+        await boss.post(f"/evaluations/{one['id']}/publish", expect=200)
+        made[agent] = one["id"]
+    for path in ("", "/comments"):
+        await lilei.get(f"/evaluations/{made['mary']}{path}", 404)
+    await lilei.post(f"/evaluations/{made['mary']}/appeal", {"text": "x"}, 404)
+    await lilei.post(f"/evaluations/{made['mary']}/comments", {"text": "x"}, 404)
+    for params in ({}, {"agent_id": "mary"}, {"call_id": "c2"}):
+        found = (await lilei.get("/evaluations", params=params))["items"]
+        assert {one["agent_id"] for one in found} <= {"lilei"}
+    await lilei.get("/calls/c1/recordings/0")
+    await lilei.get("/calls/c2/recordings/0", 404)
+    await lilei.get("/calls/c2/recordings/0/peaks", 404)
+    for path in ("/samples", "/calibrations", "/sampling-rules"):
+        await lilei.get(path, 403)
+    await mary.post(f"/evaluations/{made['mary']}/appeal", {"text": "I asked"}, 200)
+    await mary.post(f"/evaluations/{made['mary']}/decision", {"upheld": False}, 409)
+    lines = await api.store.ledger.lines(thing="call:c1")
+    assert [line.action for line in lines] == ["recording-played"]
+
+
+async def test_a_range_in_the_middle_is_noted_too(api: Any) -> None:
+    append = api.store.journal.append
+    append("call-started", "c1", {}, 1_000.0)
+    append("recording-started", "c1", {"name": "c1.wav"}, 1_001.0)
+    append("call-ended", "c1", {}, 1_060.0)
+    write_wav(api.directory / "recordings" / "c1.wav")
+    await api.store.journal.flush()
+    boss = await api.as_role("supervisor")
+    for start in (10, 0, 500):
+        headers = {"Range": f"bytes={start}-"}
+        await boss.get("/calls/c1/recordings/0", 206, headers=headers)
+    lines = await api.store.ledger.lines(thing="call:c1")
+    assert [line.action for line in lines] == ["recording-played"]

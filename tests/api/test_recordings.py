@@ -31,7 +31,7 @@ async def test_who_hears_what_in_ranges_is_in_the_audit_log(api: Any) -> None:
     await recorded(api, "c1", 1_000.0)
     boss, agent = await api.as_role("supervisor"), await api.as_role("agent")
     path = "/calls/c1/recordings/0"
-    await agent.get(path, 403)
+    await agent.get(path, 404)
     whole = (await boss.get(path)).content
     assert whole[:4] == b"RIFF"
     part = await boss.ask("GET", path, 206, headers={"range": "bytes=4-11"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -65,3 +67,111 @@ async def test_plans(api: Any) -> None:
     assert len((await boss.get("/shifts", params=span))["items"]) == 1
     await boss.delete(f"/shifts/{made['id']}")
     await boss.delete(f"/shifts/{made['id']}", 404)
+
+
+T_S = 20.0
+EVIL = "=cmd|' /C calc'!A0"
+LEVELS = {
+    # T of 20 s: numerator, denominator. The same day with T of 60 s, chosen afterwards.
+    "answered": ((80, 90), (90, 90)),
+    "short-abandons-good": ((86, 100), (100, 100)),
+    "short-abandons-out": ((80, 94), (90, 90)),
+    "offered": ((80, 100), (90, 100)),
+    "offered-and-flowed-out": ((80, 103), (90, 103)),
+}
+PERCENT = {
+    "answered": 88.9,
+    "short-abandons-good": 86.0,
+    "short-abandons-out": 85.1,
+    "offered": 80.0,
+    "offered-and-flowed-out": 77.7,
+}
+
+
+async def write_day(api: Any, at_s: float) -> None:
+    """90 answered (80 within T), 10 abandoned (6 within T), 3 that flowed out."""
+    append = api.store.journal.append
+    waits = [("answered", 5.0)] * 80 + [("answered", 50.0)] * 10
+    waits += [("abandoned", 10.0)] * 6 + [("abandoned", 40.0)] * 4 + [("overflowed", 30.0)] * 3
+    for number, (outcome, waited_s) in enumerate(waits):
+        call, begun_s = f"c{number}", at_s + number * 60
+        about = {"contact": call, "queue": "support", "caller": EVIL, "region": "+1+2"}
+        append("call-started", call, {"number_from": EVIL, "direction": "inbound"}, begun_s)
+        append("acd-queued", call, about, begun_s)
+        over_s = begun_s + waited_s
+        told = {**about, "waited_s": waited_s}
+        if outcome == "answered":
+            append("acd-connected", call, {**told, "agent": "lilei"}, over_s)
+        if outcome == "overflowed":
+            append("acd-overflowed", call, {**about, "target": "hangup", "reason": "full"}, over_s)
+        append("acd-closed", call, {**told, "outcome": outcome}, over_s)
+        append("call-ended", call, {"outcome": "answered"}, over_s)
+    assert await api.store.journal.flush()
+
+
+async def everything(client: Any, path: str, params: dict[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    cursor = None
+    while True:
+        page = await client.get(path, params=params | ({"cursor": cursor} if cursor else {}))
+        found += page["items"]
+        if (cursor := page["next"]) is None:
+            return found
+
+
+async def test_the_day_of_six_answers_with_what_is_behind_each(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    zone = api.switch.office.office.zone
+    day = datetime.fromtimestamp(api.service.clock.wall_s(), zone) - timedelta(days=5)
+    start_s = day.replace(hour=8, minute=0, second=0, microsecond=0).timestamp()
+    await write_day(api, start_s)
+    span = {"start_s": start_s - 8 * 3_600, "end_s": start_s + 16 * 3_600, "queue": "support"}
+
+    async def level(formula: str, within_s: float) -> Any:
+        asked = {**span, "formula": formula, "within_s": within_s}
+        (row,) = (await boss.get("/reports/queues", params=asked))["rows"]
+        return row
+
+    async def check() -> None:
+        for formula, expected in LEVELS.items():
+            for within_s, (numerator, denominator) in zip((T_S, 60.0), expected, strict=True):
+                found = (await level(formula, within_s))["service_level"]
+                assert (found["numerator"], found["denominator"]) == (numerator, denominator)
+                assert found["value"] == numerator / denominator
+            percent = round(100 * (await level(formula, T_S))["service_level"]["value"], 1)
+            assert percent == PERCENT[formula]
+        every = await level("all", T_S)
+        for formula, ((numerator, denominator), _) in LEVELS.items():
+            found = every[f"service_level_{formula}"]
+            assert (found["numerator"], found["denominator"]) == (numerator, denominator)
+
+    await check()
+    # Behind each number are the contacts that it counts.
+    for outcome, in_time, count in (("answered", 80, 90), ("abandoned", 6, 10)):
+        asked = {**span, "outcome": outcome, "limit": 50}
+        assert len(await everything(boss, "/reports/visits", asked)) == count
+        short = await everything(boss, "/reports/visits", asked | {"waited_max_s": T_S})
+        assert len(short) == in_time
+        assert all(v["outcome"] == outcome and v["waited_s"] <= T_S for v in short)
+        assert {v["call_id"] for v in short} <= {f"c{n}" for n in range(103)}
+    flowed = await everything(boss, "/reports/visits", {**span, "outcome": "overflowed"})
+    assert [(v["reason"], v["caller"]) for v in flowed] == [("full", EVIL)] * 3
+    await boss.get(f"/calls/{flowed[0]['call_id']}")
+    # Added up in the background the day says the same.
+    while await api.store.journal.roll_on(api.service.clock.wall_s(), zone):
+        pass
+    await check()
+    # As a file nothing of a stranger's is computed; figures have their parts beside them.
+    asked = {**span, "per": "region", "formula": "all", "within_s": T_S}
+    text = await boss.get("/reports/queues", params={**asked, "format": "csv"})
+    (row,) = csv.DictReader(io.StringIO(text.content.decode("utf-8-sig")))
+    assert row["region"] == "'+1+2"
+    for formula, ((numerator, denominator), _) in LEVELS.items():
+        name = f"service_level_{formula}"
+        parts = float(row[f"{name}_numerator"]), float(row[f"{name}_denominator"])
+        assert parts == (numerator, denominator)
+    book = await boss.get("/reports/queues", params={**asked, "format": "xlsx"})
+    with zipfile.ZipFile(io.BytesIO(book.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert "<f>" not in texts["xl/worksheets/sheet1.xml"]
+    assert any("<t>+1+2</t>" in text for text in texts.values())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -12,6 +14,13 @@ from typing import Any
 
 import pytest
 
+from softswitch.apps.acknowledgement import (
+    ADDRESS_S,
+    ALL_S,
+    AN_ADDRESS,
+    IN_ALL,
+    Acknowledgements,
+)
 from softswitch.apps.clerk import Clerk
 from softswitch.apps.ticket_mail import A_TICKET_PER_H
 from softswitch.clock import SystemClock
@@ -19,8 +28,11 @@ from softswitch.config import Office, parse_office
 from softswitch.errors import MailError
 from softswitch.store import Store
 from softswitch.store.customers import Profile
-from softswitch.store.letters import LETTER_BYTES_MAX, read_letter
+from softswitch.store.ledger import Conflict, Missing
+from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
+from softswitch.store.ticket_files import FILES_MAX
 from softswitch.store.tickets import Matter, TicketFilter
+from softswitch.transport.credential import self_signed
 
 OFFICE = """
 [office]
@@ -36,7 +48,9 @@ NOW_S = 1_790_000_000.0
 class Server:
     """An IMAP server with one mailbox, as much of one as is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, starttls: ssl.SSLContext | None = None) -> None:
+        self.starttls = starttls
+        self.said: list[str] = []
         self.letters: list[bytes] = []
         self.flags: dict[int, str] = {}
         self.sizes: dict[int, int] = {}
@@ -48,6 +62,12 @@ class Server:
         writer.write(b"* OK ready\r\n")
         while line := (await reader.readline()).decode().rstrip():
             tag, _, said = line.partition(" ")
+            self.said.append(said)
+            if said == "STARTTLS" and self.starttls is not None:
+                writer.write(f"{tag} OK begin\r\n".encode())
+                with contextlib.suppress(OSError):
+                    await writer.start_tls(self.starttls)
+                continue
             for answer in self._answers(said):
                 writer.write(answer + b"\r\n")
             good = not said.startswith("LOGIN") or f'"{self.password}"' in said
@@ -57,7 +77,8 @@ class Server:
 
     def _answers(self, said: str) -> list[bytes]:
         if said == "CAPABILITY":
-            return [b"* CAPABILITY IMAP4rev1"]
+            more = b" STARTTLS" if self.starttls is not None else b""
+            return [b"* CAPABILITY IMAP4rev1" + more]
         if said.startswith("SELECT"):
             return [f"* {len(self.letters)} EXISTS".encode()]
         if said == "UID SEARCH UNSEEN":
@@ -117,9 +138,11 @@ async def desk(directory: Path, more: str = "", **options: Any) -> AsyncIterator
 
 
 @asynccontextmanager
-async def mailbox() -> AsyncIterator[Server]:
-    box = Server()
-    server = await asyncio.start_server(box.serve, "127.0.0.1", 0, limit=1 << 20)
+async def mailbox(
+    tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
+    box = Server(starttls)
+    server = await asyncio.start_server(box.serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls)
     box.port = server.sockets[0].getsockname()[1]
     async with server:
         yield box
@@ -279,3 +302,212 @@ async def test_what_was_written_before_and_nobody_reads_is_not_mailed(tmp_path: 
         await again.store.tickets.comment("user:a", ticket.id, "later", public=True)
         await again.turn()
         assert [m.get_content() for m in again.sent] == ["later\n"], "a restart sends nothing twice"
+
+
+# -- TLS ------------------------------------------------------------------------------------------------
+
+
+def certificate(directory: Path, host: str) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for a host, and a server's context with it."""
+    pem, key = self_signed([host])
+    path, key_path = directory / f"{host}.pem", directory / f"{host}.key"
+    path.write_bytes(pem)
+    key_path.write_bytes(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, key_path)
+    return path, context
+
+
+def secure_imap(box: Server, security: str, trusted: Path | None) -> str:
+    more = f'[tls]\ntrusted = "{trusted}"\n' if trusted is not None else ""
+    return imap(box).replace('"none"', f'"{security}"') + more
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_a_mailbox_behind_tls_whose_certificate_is_verified(
+    tmp_path: Path, security: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, context = certificate(tmp_path, "127.0.0.1")
+    stranger, _ = certificate(tmp_path, "127.0.0.2")
+    served = {security: context}
+    async with mailbox(**served) as box, desk(tmp_path, secure_imap(box, security, good)) as office:
+        box.letters.append(letter())
+        assert (await office.turn())["imap"] == 1
+        assert any(said.startswith("LOGIN") for said in box.said)
+        assert ("STARTTLS" in box.said) == (security == "starttls")
+        # Nobody has vouched for him, or somebody else: no password is told.
+        for trusted in (None, stranger):
+            box.letters.append(letter())
+            box.said.clear()
+            office.clerk.use_office(parse_office(OFFICE + secure_imap(box, security, trusted)))
+            assert "imap" not in await office.turn()
+            assert "CERTIFICATE_VERIFY_FAILED" in caplog.text or "certificate" in caplog.text
+            assert not any(said.startswith("LOGIN") for said in box.said)
+        office.clerk.use_office(parse_office(OFFICE + secure_imap(box, security, good)))
+        assert (await office.turn())["imap"] == 2
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_a_certificate_for_another_name_is_refused(tmp_path: Path, security: str) -> None:
+    other, context = certificate(tmp_path, "imap.example")
+    served = {security: context}
+    async with (
+        mailbox(**served) as box,
+        desk(tmp_path, secure_imap(box, security, other)) as office,
+    ):
+        box.letters.append(letter())
+        assert "imap" not in await office.turn()
+        assert not any(said.startswith("LOGIN") for said in box.said)
+
+
+async def test_a_server_without_starttls_gets_no_password(tmp_path: Path) -> None:
+    async with mailbox() as box, desk(tmp_path, secure_imap(box, "starttls", None)) as office:
+        box.letters.append(letter())
+        assert "imap" not in await office.turn()
+        assert not any(said.startswith("LOGIN") for said in box.said)
+
+
+# -- acknowledgement ------------------------------------------------------------------------------------
+
+ACKNOWLEDGING = OFFICE.replace(
+    "[tickets]", '[tickets]\nacknowledge = "Dear {{customer.name}}, this is {{ticket.id}}."'
+)
+
+
+@asynccontextmanager
+async def acknowledging(directory: Path, box: Server) -> AsyncIterator[Desk]:
+    store = await Store.open(directory)
+    made = Desk(store, parse_office(ACKNOWLEDGING + imap(box)))
+    try:
+        yield made
+    finally:
+        await made.clerk.stop()
+        await store.close()
+
+
+async def test_who_has_written_is_told_that_it_has_come_once(tmp_path: Path) -> None:
+    async with mailbox() as box, acknowledging(tmp_path, box) as office:
+        heads = {"Message_ID": "<1@example.com>"}
+        box.letters.append(letter("No dial tone", "Wang Wei <wang@example.com>", **heads))
+        await office.turn()
+        (ticket,) = await office.tickets()
+        (mail,) = office.sent
+        assert mail["To"] == "wang@example.com"
+        assert mail["Subject"] == f"Re: No dial tone [#{ticket.id}]"
+        assert mail["In-Reply-To"] == "<1@example.com>"
+        assert (mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"]) == ("auto-replied", "All")
+        assert mail.get_content() == f"Dear Wang Wei, this is {ticket.id}.\n"
+        assert ticket.life.answered_at_s is None, "no answer that was promised"
+        await office.turn()
+        assert len(office.sent) == 1
+        # He answers to it: the same ticket, and no second acknowledgement; his machine does: nothing.
+        ours = {"In_Reply_To": mail["Message-ID"]}
+        box.letters.append(letter("Thanks", Message_ID="<2@example.com>", **ours))
+        box.letters.append(letter("Away", Auto_Submitted="auto-replied", **ours))
+        await office.turn()
+        await office.turn()
+        assert len(await office.tickets()) == len(office.sent) == 1
+        assert len(await office.store.tickets.comments(ticket.id)) == 2
+
+
+async def test_machines_and_lists_are_not_told_and_nobody_often(tmp_path: Path) -> None:
+    async with mailbox() as box, acknowledging(tmp_path, box) as office:
+        box.letters = [
+            letter("bounce", "MAILER-DAEMON@example.com"),
+            letter("robot", "no-reply@example.com"),
+            letter("news", List_Unsubscribe="<mailto:off@example.com>"),
+            letter("quiet", X_Auto_Response_Suppress="DR, AutoReply"),
+            letter("loop", X_Loop="help@pbx.example"),
+        ]
+        await office.turn()
+        assert len(await office.tickets()) == 5, "they are tickets all the same"
+        assert office.sent == []
+        box.letters += [letter(f"again {n}") for n in range(AN_ADDRESS + 2)]
+        await office.turn()
+        assert len(office.sent) == AN_ADDRESS
+        office.failing = MailError("mail.example: 451 later")
+        box.letters.append(letter("other", "zhang@example.com"))
+        await office.turn()
+        office.failing = None
+        await office.turn(30)
+        assert len(office.sent) == AN_ADDRESS, "not before a minute has passed"
+        await office.turn(60)
+        assert office.sent[-1]["To"] == "zhang@example.com"
+
+
+def test_limits_of_acknowledgement() -> None:
+    def one(sender: str) -> Letter:
+        return Letter(sender, "", "s", "t")
+
+    found = Acknowledgements()
+    told = [found.may(one("a@example.com"), frozenset(), 0.0) for _ in range(AN_ADDRESS + 1)]
+    assert told == [True] * AN_ADDRESS + [False]
+    assert found.may(one("a@example.com"), frozenset(), ADDRESS_S)
+    assert not found.may(one("b@example.com"), frozenset({"b@example.com"}), 0.0)
+    found = Acknowledgements()
+    told = [found.may(one(f"{n}@example.com"), frozenset(), 0.0) for n in range(IN_ALL + 1)]
+    assert told == [True] * IN_ALL + [False]
+    assert found.may(one("z@example.com"), frozenset(), ALL_S)
+
+
+# -- files ----------------------------------------------------------------------------------------------
+
+
+async def test_files_go_along_with_an_answer(tmp_path: Path) -> None:
+    async with desk(tmp_path) as office:
+        await office.turn()
+        tickets, files = office.store.tickets, office.store.attachments
+        ticket = await tickets.add("user:li", Matter(subject="s", reply_to="wang@example.com"))
+        other = await tickets.add("user:li", Matter(subject="other"))
+        photo = await files.add("user:li", ticket.id, "Foto 1.png", "image/png", b"\x89PNG")
+        mail_file = await files.add("user:li", ticket.id, "m.eml", "message/rfc822", b"no letter")
+        kept = await files.add("user:li", ticket.id, "internal.txt", "text/plain", b"secret")
+        alien = await files.add("user:li", other.id, "x.txt", "text/plain", b"x")
+        comment = tickets.comment
+        with pytest.raises(Missing):
+            await comment("user:li", ticket.id, "t", public=True, files=[alien.id])
+        wanted = [photo.id, mail_file.id]
+        told = await comment("user:li", ticket.id, "Look.", public=True, files=wanted)
+        assert told.files == tuple(wanted)
+        assert (await tickets.comments(ticket.id))[-1].files == tuple(wanted)
+        with pytest.raises(Conflict, match="one comment"):
+            await comment("user:li", ticket.id, "again", public=True, files=[photo.id])
+        await office.turn()
+        (mail,) = office.sent
+        sent = [(p.get_filename(), p.get_content_type()) for p in mail.iter_attachments()]
+        assert sent == [("Foto 1.png", "image/png"), ("m.eml", "application/octet-stream")]
+        assert mail.get_body().get_content() == "Look.\n"  # type: ignore[union-attr]
+        assert b"secret" not in mail.as_bytes()
+        read = read_letter(mail.as_bytes())
+        assert [one.data for one in read.enclosures] == [b"\x89PNG", b"no letter"]
+        assert kept.id not in told.files
+        # A comment that moves takes its files along.
+        split = await tickets.split("user:li", ticket.id, "apart", [told.id])
+        assert [f.id for f in await files.of_ticket(split.id)] == wanted
+
+
+async def test_files_of_a_comment_have_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softswitch.store.ticket_files.SENT_MAX", 10)
+    async with desk(tmp_path) as office:
+        tickets, files = office.store.tickets, office.store.attachments
+        ticket = await tickets.add("user:li", Matter(subject="s"))
+        made = [
+            (await files.add("user:li", ticket.id, f"{n}.txt", "text/plain", b"x")).id
+            for n in range(FILES_MAX + 2)
+        ]
+        with pytest.raises(Conflict, match="at most 10 files"):
+            await tickets.comment(
+                "user:li", ticket.id, "t", public=True, files=made[: FILES_MAX + 1]
+            )
+        found = await tickets.comment(
+            "user:li", ticket.id, "t", public=True, files=made[:FILES_MAX]
+        )
+        assert len(found.files) == FILES_MAX
+        large = await files.add("user:li", ticket.id, "l.txt", "text/plain", b"x" * 10)
+        with pytest.raises(Conflict, match="octets together"):
+            await tickets.comment(
+                "user:li", ticket.id, "t", public=True, files=[large.id, made[FILES_MAX]]
+            )
+        await tickets.comment("user:li", ticket.id, "t", public=True, files=[large.id])

@@ -89,6 +89,34 @@ async def test_an_unanswered_call_is_forwarded_to_the_mailbox_and_the_message_ke
 
 
 @simulated()
+async def test_a_message_that_a_full_disk_ends_is_kept_as_far_as_it_goes_and_raises_an_alarm():
+    async with World(1, office=office()) as world:
+        caller = await world.phone("1001")
+        await world.phone("2002", behaviour=ring())
+        call = await caller.call("2002")
+        await call.answered()
+        await reach_the_beep(world)
+        await asyncio.sleep(4)
+        world.media.fill_disk()
+        await asyncio.sleep(0.5)
+        alarm = world.switch.alarms["recording.disk"]
+        assert alarm.startswith("voicemail-2002-")
+        assert alarm.endswith("No space left on device")
+        call.hang_up()
+        await world.settle()
+        (message,) = boxes(world).messages("2002")
+        assert message.duration_s == pytest.approx(4, abs=0.6)
+        # The next recording that ends in order says that there is room again.
+        again = await caller.call("2002")
+        await again.answered()
+        await reach_the_beep(world)
+        await asyncio.sleep(4)
+        again.hang_up()
+        await world.settle()
+        assert "recording.disk" not in world.switch.alarms
+
+
+@simulated()
 async def test_a_caller_who_hangs_up_has_left_his_message():
     async with World(2, office=office()) as world:
         carrier = await world.trunk("carrier-1")

@@ -59,7 +59,9 @@ async def test_counts_agree_with_sipps_uas() -> None:
     assert result.figures["answered"] == result.figures["completed"] == CALLS
     assert result.figures["failed"] == 0
     # The made-up dialog of the control probe of each process is one more call to SIPp.
-    assert 0 <= theirs["IncomingCall(C)"] - CALLS <= 2
+    made_up = theirs["IncomingCall(C)"] - CALLS
+    assert 0 <= made_up <= 2
+    assert (theirs["SuccessfulCall(C)"], theirs["FailedCall(C)"]) == (CALLS, made_up)
 
 
 async def our_uas(file: Path, port: int) -> Result:

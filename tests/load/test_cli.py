@@ -41,6 +41,10 @@ def test_the_scenarios_are_listed() -> None:
         (["nothing.py"], "no such file"),
         (["flood", "--target", "sip:192.0.2.1"], "i-own-this"),
         (["--target", "sip:127.0.0.1"], "--dial NUMBER"),
+        (["--target", "self", "--trust", "nothing.pem"], "trust: .*nothing.pem: No such file"),
+        (["--target", "self", "--trust", __file__], "no certificate in it"),
+        (["queue", "--no-media"], "goes by what is heard"),
+        (["mixed", "--no-media", "--set", "mix=uac-uas:1,ivr:1"], "ivr goes by what is heard"),
     ],
 )
 def test_mistakes_are_named_before_a_packet_is_sent(options: list[str], problem: str) -> None:

@@ -48,6 +48,18 @@ def test_sound_is_lost_delayed_and_doubled_on_its_own_way_only(way: str) -> None
     assert (doubles > 10) is (way == "up")
 
 
+def test_reordered_packets_are_overtaken_by_those_after_them_on_their_way_only() -> None:
+    out, came = sound(parse_faults(["up:reorder=20%"]))
+    arrived = sorted((n * 20_000 + times[0], n) for n, times in enumerate(out))
+    order = [number for _, number in arrived]
+    overtaken = sum(order[place] > order[place + 1] for place in range(len(order) - 1))
+    assert len(order) == 400
+    assert (
+        10 < overtaken < 80
+    )  # a fifth is held back by up to 30 ms, a third of those by more than a packet
+    assert max(map(abs, came)) <= 1
+
+
 def test_jitter_bursts_and_a_narrow_line_come_through_the_options() -> None:
     out, _ = sound(parse_faults(["up:jitter=10ms"]))
     waits = [times[0] for times in out]

@@ -39,7 +39,9 @@ OTHER = {
     "ivr": plan("ivr", calls=6),
     # Shorter than what an agent is told before he hears his customer, which he must not hang up in.
     "queue": plan("queue", calls=5, rate=5.0, hold="0.5", patience="20"),
-    "conference": plan("conference", rate=8.0, hold="4", options={"turn": "1"}),
+    # The agents of the first have logged out, or those of the second could not log in.
+    "queue again": plan("queue", calls=2, rate=5.0, hold="0.5", patience="20"),
+    "conference": plan("conference", rate=8.0, hold="6.5", options={"turn": "3"}),
     "mixed": plan(
         "mixed", calls=6, rate=6.0, options={"mix": "uac-uas:2,ivr:1,conference:1", "turn": "1"}
     ),
@@ -98,6 +100,7 @@ def test_each_scenario_counts_what_it_is_about(results: dict[str, Result]) -> No
     assert of("transfer", "received") == 2 * 4
     assert [of("ivr", f"digits_{by}") for by in ("rfc4733", "info", "inband")] == [2, 2, 2]
     assert of("queue", "served") == 5
+    assert of("queue again", "served") == 2
     assert of("queue", "answer_wait_p50_ms") > 0
     assert of("queue", "agents_without_customer") == 0
     assert of("conference", "heard_nobody") == 0

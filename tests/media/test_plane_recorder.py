@@ -240,6 +240,34 @@ def test_slow_disk_stops_the_recording_and_not_the_call(make_world, make_talker)
     assert world.engine.snapshot()["slots"] == 0
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_recording_onto_a_device_that_is_full_ends_and_the_call_goes_on(
+    world, make_talker, monkeypatch
+):
+    """Row 48: each write to /dev/full is refused by the kernel itself, the very first one too."""
+    opened, ftruncate = os.open, os.ftruncate
+    full = set()
+
+    def open_full(path, flags, mode=0o777):
+        full.add(opened("/dev/full", flags & ~(os.O_CREAT | os.O_EXCL), mode))
+        return max(full)
+
+    monkeypatch.setattr(os, "open", open_full)
+    # A device has no length to be cut to.
+    monkeypatch.setattr(os, "ftruncate", lambda fd, size: fd in full or ftruncate(fd, size))
+    a, b = call(world, make_talker)
+    world.do(StartRecording(5, 1, 2, "5.wav"))
+    world.sent()
+    said, _ = talk(world, a, b, 80)
+    done = stopped(world)
+    assert (done.recording_id, done.frames) == (5, 0)
+    assert done.reason == "disk: No space left on device"
+    heard = b"".join(packet.payload for packet in world.sent() if packet.remote == B)
+    assert heard == said
+    snapshot = world.engine.snapshot()
+    assert snapshot["recordings"] == snapshot["slots"] == 0
+
+
 def test_full_disk_stops_the_recording_with_what_there_is(tmp_path, monkeypatch):
     file = RecordingFile(str(tmp_path / "x.wav"), 2)
     file.open(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -158,3 +159,81 @@ async def test_plans_may_be_changed_afterwards(tmp_path: Path, any_store: Any) -
         found = await shifts.adherence(day, ("li",), START_S + DAY_S)
         assert [one.adherence.value for one in found.values()] == [pytest.approx(55 / 60), 1.0]
         assert len(await shifts.page(START_S, START_S + DAY_S)) == 2
+
+
+@pytest.mark.parametrize(
+    ("by", "zone"),
+    [
+        ("all", "UTC"),
+        ("hour", "Asia/Kathmandu"),
+        ("day", "America/New_York"),
+        ("week", "Asia/Shanghai"),
+    ],
+)
+async def test_plans_kept_are_those_of_every_state_beside_every_stretch(
+    tmp_path: Path, any_store: Any, by: Any, zone: str
+) -> None:
+    """Whole half-hours that are added up and the ends of stretches give what comparing everything gives."""
+    rng = random.Random(f"{by} {zone}")
+    start_s = datetime(2026, 10, 24, tzinfo=UTC).timestamp()  # New York changes its clocks within
+    end_s = start_s + 10 * DAY_S
+    done: dict[str, list[Done]] = {}
+    plans: list[tuple[str, Planned]] = []
+    async with any_store.opened(tmp_path) as tools:
+        for agent in ("li", "han"):
+            at_s, states = start_s - DAY_S, []
+            while at_s < end_s:
+                state = rng.choice(["available", "on-contact", "unavailable", "logged-out"])
+                reason = rng.choice(["lunch", ""]) if state == "unavailable" else ""
+                states.append((at_s, state, reason))
+                at_s += rng.choice([600.0, 1_800.0, 7_200.0, rng.uniform(1, 40_000), 100_000.0])
+            for since_s, state, reason in states:
+                told = {"agent": agent, "new": state, "reason": reason}
+                tools.journal.append("acd-agent-state", None, told, since_s)
+            ends = [*(since_s for since_s, _, _ in states[1:]), end_s]
+            done[agent] = [
+                Done(since_s, until_s, state, reason)
+                for (since_s, state, reason), until_s in zip(states, ends, strict=True)
+            ]
+            at_s = start_s - 7_200
+            while at_s < end_s:
+                length_s = rng.choice([900.0, 1_800.0, 8 * 3_600.0, rng.uniform(60, DAY_S)])
+                planned = Planned(at_s, at_s + length_s, rng.choice(["work", "work", "lunch"]))
+                plans.append((agent, planned))
+                await tools.store.shifts.add("user:a", agent, planned)
+                at_s += length_s + rng.choice([0.0, 1_800.0, rng.uniform(0, 20_000)])
+        await tools.journal.flush()
+        span = Span(start_s + 5_000, end_s - 7_000, ZoneInfo(zone), by)
+        expected: dict[tuple[str, str], list[float]] = {}
+        for agent, planned in plans:
+            at_s = max(planned.start_s, span.start_s)
+            for period, length_s in span.cuts(planned.start_s, planned.end_s):
+                piece = Planned(at_s, at_s + length_s, planned.activity)
+                found = adherence([piece], done[agent])
+                sums = expected.setdefault((period, agent), [0.0, 0.0])
+                sums[0] += found.planned_s
+                sums[1] += found.adherent_s
+                at_s += length_s
+        for rolled in (False, True):
+            while rolled and await tools.journal.roll_on(end_s - 3 * DAY_S, span.zone):
+                pass
+            counted = await tools.store.shifts.adherence(span, (), end_s)
+            told = {key: [one.planned_s, one.adherent_s] for key, one in counted.items()}
+            assert told.keys() == expected.keys()
+            for key, sums in expected.items():
+                assert told[key] == pytest.approx(sums, abs=0.01), (rolled, key)
+
+
+async def test_more_plans_than_can_be_compared_are_refused(
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("softswitch.store.plans_kept.PIECES_MAX", 2)
+    async with any_store.opened(tmp_path) as tools:
+        span = Span(START_S, START_S + DAY_S, UTC, "all")
+        for number in range(3):
+            at_s = START_S + number * 3_600
+            await tools.store.shifts.add("user:a", "li", Planned(at_s, at_s + 60))
+            if number < 2:
+                assert await tools.store.shifts.adherence(span, (), START_S + DAY_S)
+        with pytest.raises(Conflict, match="less of it"):
+            await tools.store.shifts.adherence(span, (), START_S + DAY_S)

@@ -46,6 +46,8 @@ async def test_a_whole_call(any_store: Any) -> None:
         "q850": 16,
         "sip_status": 200,
         "ended_by": "caller",
+        "customer_id": None,
+        "customer_name": "",
         "recording": "c1.wav",
         "recordings": [
             {

@@ -78,8 +78,14 @@ def test_the_life_of_an_evaluation() -> None:
     with pytest.raises(Conflict):
         rules.appeal(life, last_s, "again")
     with pytest.raises(Conflict, match="somebody else"):
-        rules.decide(life, 1e9, "", upheld=True, by="user:a", evaluator="user:a")
-    life = rules.decide(life, 1e9, "true", upheld=False, by="user:b", evaluator="user:a")
+        rules.decide(life, 1e9, "", upheld=True, by="user:a", evaluator="user:a", agent="agent:li")
+    with pytest.raises(Conflict):
+        rules.decide(
+            life, 1e9, "", upheld=True, by="agent:li", evaluator="user:a", agent="agent:li"
+        )
+    life = rules.decide(
+        life, 1e9, "true", upheld=False, by="user:b", evaluator="user:a", agent="agent:li"
+    )
     assert (life.status, life.upheld, life.decided_by) == ("decided", False, "user:b")
     with pytest.raises(Conflict):
-        rules.decide(life, 1e9, "", upheld=True, by="user:b", evaluator="user:a")
+        rules.decide(life, 1e9, "", upheld=True, by="user:b", evaluator="user:a", agent="agent:li")

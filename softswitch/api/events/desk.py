@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.hub import Event, Filter, Hub
+from softswitch.call.known import KnownCustomer
+from softswitch.store.acd import OFFERED
 
 if TYPE_CHECKING:
     from softswitch.api.events.reader import Reader
@@ -17,6 +19,7 @@ READERS_MAX_EACH = 16
 """Connections of one user or token."""
 
 _REFRESH_S = 0.25
+_POPS = frozenset({OFFERED, "leg-started"})
 
 
 class EventDesk:
@@ -49,6 +52,8 @@ class EventDesk:
     # -- states --------------------------------------------------------------------------------------
 
     def _noted(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
+        if kind in _POPS:
+            data = self._with_customer(kind, call_id, data)
         self.hub.note(kind, call_id, data, at_s)
         self._service.counted.entry(kind, data)
         if self.readers and kind.startswith("acd-"):
@@ -57,6 +62,21 @@ class EventDesk:
                 if isinstance(name, str) and name:
                     self._dirty.add((what, name))
             self._refresh_soon()
+
+    def _with_customer(
+        self, kind: str, call_id: str | None, data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Somebody is rung: who is calling him, for what pops up on his screen."""
+        if kind == "leg-started" and data.get("role") != "callee":
+            return data
+        switch = self._service.switch
+        call = switch.control.named(call_id) if call_id is not None else None
+        if call is not None and call.known is not None:
+            return {**data, "calling": call.known.told()}
+        if call is None and kind == OFFERED:  # a callback, or a ticket
+            name = switch.centre.customer_name(str(data.get("contact", "")))
+            return {**data, "calling": KnownCustomer(name).told()} if name else data
+        return data
 
     def refresh_all(self) -> None:
         """Say the states of all queues and agents anew: somebody resumes who has missed some."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -76,6 +76,9 @@ class _Met:
 
 _NOBODY = _Met()
 
+_Noted: TypeAlias = tuple[int, float, str, str, str, _Met, dict[str, Any]]
+"""What is kept of an event until somebody asks: its fields, with whom the call had met by then."""
+
 
 @dataclass(slots=True)
 class Hub:
@@ -86,7 +89,7 @@ class Hub:
     agent_at: Callable[[str], str | None] = lambda _: None
     kept_max: int = KEPT_MAX
     last: int = 0
-    _kept: deque[Event] = field(default_factory=deque)
+    _kept: deque[_Noted] = field(default_factory=deque)
     _met: OrderedDict[str, _Met] = field(default_factory=OrderedDict)
     _listeners: dict[Listener, None] = field(default_factory=dict)
     _encoded: tuple[int, str] = (0, "")
@@ -103,13 +106,12 @@ class Hub:
             call_id = thing.removeprefix(_CALL)
         met = self._meeting(kind, call_id, data)
         self.last += 1
-        event = Event(
-            self.last, at_s, topic, kind, call_id or "", met.queues, met.agents, _told(data)
-        )
-        self._kept.append(event)
+        noted = (self.last, at_s, topic, kind, call_id or "", met, data)
+        self._kept.append(noted)
         if len(self._kept) > self.kept_max:
             self._kept.popleft()
         if self._listeners:
+            event = _event_of(noted)
             for listener in list(self._listeners):
                 listener.take(event)
 
@@ -126,6 +128,8 @@ class Hub:
         met = known.get(call_id, _NOBODY)
         if queue or agent:
             met = _Met(_plus(met.queues, queue), _plus(met.agents, agent))
+        if met is _NOBODY:
+            return met  # as most calls do: nothing to remember
         if kind == "call-ended":
             known.pop(call_id, None)
             return met
@@ -164,10 +168,10 @@ class Hub:
         if run != self.run or not (digits.isascii() and digits.isdecimal() and len(digits) < 16):
             raise TooOld
         number = int(digits)
-        oldest = self._kept[0].number if self._kept else self.last + 1
+        oldest = self._kept[0][0] if self._kept else self.last + 1
         if not oldest - 1 <= number <= self.last:
             raise TooOld
-        return (event for event in list(self._kept) if event.number > number)
+        return (_event_of(noted) for noted in list(self._kept) if noted[0] > number)
 
     def encode(self, event: Event) -> str:
         """An event as readers and webhooks get it: the inside of a JSON object, without its braces."""
@@ -199,6 +203,11 @@ class Hub:
 
 def _plus(names: frozenset[str], name: object) -> frozenset[str]:
     return names | {name} if isinstance(name, str) and name and name not in names else names
+
+
+def _event_of(noted: _Noted) -> Event:
+    number, at_s, topic, kind, call_id, met, data = noted
+    return Event(number, at_s, topic, kind, call_id, met.queues, met.agents, _told(data))
 
 
 def _told(data: dict[str, Any]) -> dict[str, Any]:

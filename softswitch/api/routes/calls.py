@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute
-from softswitch.api.models import Epoch, Output
+from softswitch.api.models import ID_MAX, Epoch, Output
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.service import Served, Service
 from softswitch.store.calls import CallFilter
@@ -52,6 +52,8 @@ class CallShown(Output):
     q850: int | None
     sip_status: int | None
     ended_by: str
+    customer_id: int | None = Field(description="Who was calling, as it was known then.")
+    customer_name: str
     recordings: list[RecordingShown]
     legs: list[dict[str, Any]] = Field(description="Each leg with its times and quality.")
 
@@ -87,6 +89,9 @@ async def list_calls(
     since_s: Epoch | None = None,
     until_s: Epoch | None = None,
     recorded: bool = False,
+    customer_id: Annotated[
+        int | None, Query(ge=1, le=ID_MAX, description="Calls in which he was known.")
+    ] = None,
 ) -> Page[CallShown]:
     """Records of calls, newest first. `number` is either end's, as it was dialled or in E.164."""
     which = CallFilter(
@@ -98,6 +103,7 @@ async def list_calls(
         since_s=since_s,
         until_s=until_s,
         recorded=recorded,
+        customer=customer_id,
     )
     found = await service.store.calls.list(limit + 1, int_cursor(cursor), which)
     items = [CallShown.model_validate(record) for record in found[:limit]]

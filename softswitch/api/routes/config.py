@@ -13,7 +13,8 @@ from softswitch.api.models import IfMatch, Input, Output, tag, version_of
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.service import Served
 from softswitch.config.overlay import SECTIONS, without_secrets
-from softswitch.office_book import ALARM, FIXED, Listed
+from softswitch.config.restart import AT_START
+from softswitch.office_book import ALARM, Listed
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["configuration"])
 
@@ -76,7 +77,10 @@ class ConfigShown(Output):
     """An overview."""
 
     sections: list[SectionCount]
-    read_at_start: list[str] = Field(description="Tables of the file that wait for a restart.")
+    read_at_start: list[str] = Field(
+        description="Keys of the file that are only read at a start.", examples=[["sip.listen"]]
+    )
+    restart: list[str] = Field(description="Of these, what was changed and waits for a restart.")
     can_reload: bool
     problem: str = Field(description='Why entries are not used; "" if all are.')
 
@@ -100,7 +104,8 @@ async def show_config(service: Served) -> ConfigShown:
         counts.append(SectionCount(section=section, file=len(listed) - own, api=own))
     return ConfigShown(
         sections=counts,
-        read_at_start=list(FIXED),
+        read_at_start=list(AT_START),
+        restart=list(service.switch.book.restart),
         can_reload=service.switch.read_file is not None,
         problem=service.switch.alarms.get(ALARM, ""),
     )

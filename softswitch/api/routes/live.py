@@ -28,6 +28,19 @@ _Prompt = Annotated[
 ]
 
 
+class CustomerCalling(Output):
+    """Who is calling. `id` null: only the office file knows him; `tickets` are the newest of those open."""
+
+    id: int | None = Field(examples=[12])
+    name: str = Field(examples=["Wang Wei"])
+    priority: int
+    region: str
+    tags: list[str] = Field(examples=[["vip"]])
+    last_agent: str = Field(examples=["lilei"])
+    tickets_open: int = Field(examples=[1])
+    tickets: list[int] = Field(examples=[[17]])
+
+
 class LiveCall(Output):
     """A call that goes on."""
 
@@ -39,6 +52,7 @@ class LiveCall(Output):
     started_at_s: float
     answered_at_s: float | None
     recording: str | None
+    customer: CustomerCalling | None = Field(description="Null where nobody is known.")
     queues: list[str] = Field(examples=[["support"]], description="That it has met so far.")
     agents: list[str] = Field(examples=[["lilei"]])
     legs: list[dict[str, Any]]
@@ -304,6 +318,7 @@ def _live(service: Service, call: Call) -> LiveCall:
         started_at_s=call.started_at_s,
         answered_at_s=call.answered_at_s,
         recording=call.recording_name,
+        customer=CustomerCalling(**call.known.told()) if call.known is not None else None,
         queues=sorted(queues),
         agents=sorted(agents),
         legs=[leg.snapshot() for leg in call.legs.values()],

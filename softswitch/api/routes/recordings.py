@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, Line, Output
 from softswitch.api.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from softswitch.api.peaks import peaks_of
@@ -18,6 +18,7 @@ from softswitch.api.problem import Refused
 from softswitch.api.routes.calls import CallId
 from softswitch.api.service import Served, Service
 from softswitch.apps.recording_files import inside, purge
+from softswitch.store.evaluations import EvaluationFilter
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["recordings"])
@@ -50,13 +51,12 @@ class Peaks(Output):
         416: {"description": "A range outside the file."},
     },
 )
-async def play_recording(
-    call_id: CallId, number: Number, request: Request, me: Me, service: Served
-) -> FileResponse:
-    """The sound of a recording, as WAV or as it is archived (FLAC, Opus); ranges are served."""
+async def play_recording(call_id: CallId, number: Number, me: Me, service: Served) -> FileResponse:
+    """The sound of a recording, as WAV or as it is archived (FLAC, Opus); ranges are served. Agents hear
+    those of conversations that an inspector has judged, once they see what he says."""
+    await _require_heard(service, me, call_id)
     path = await recording_path(service, call_id, number)
-    asked = request.headers.get("range", "bytes=0-")
-    if asked.replace(" ", "").startswith("bytes=0-"):  # a player asks for many ranges of one file
+    if service.listened.is_new((me.actor, path.name), service.clock.monotonic_s()):
         async with service.store.ledger.change(me.actor) as change:
             change.note("recording-played", f"call:{call_id}", recording=path.name)
     return FileResponse(path, media_type=_TYPES.get(path.suffix, "audio/wav"), filename=path.name)
@@ -66,16 +66,27 @@ async def play_recording(
 async def show_peaks(
     call_id: CallId,
     number: Number,
+    me: Me,
     service: Served,
     points: Annotated[int, Query(ge=1, le=10_000, description="Stretches.")] = 1_000,
 ) -> Peaks:
     """What a player draws of a recording."""
+    await _require_heard(service, me, call_id)
     path = await recording_path(service, call_id, number)
     found = await service.in_thread(peaks_of, path, points)
     if found is None:
         raise Missing("the recording cannot be read")
     duration_s, tracks = found
     return Peaks(duration_s=duration_s, tracks=tracks)
+
+
+async def _require_heard(service: Service, me: Identity, call_id: str) -> None:
+    """Raises `Missing` for an agent whose conversation it is not, or that nobody has judged."""
+    if me.at_least("supervisor"):
+        return
+    which = EvaluationFilter(agent_id=me.agent_id, call_id=call_id, visible_only=True)
+    if not me.agent_id or not await service.store.evaluations.page(which, 1):
+        raise Missing(f"call {call_id} has no recording for you")
 
 
 async def recording_path(service: Service, call_id: str, number: int) -> Path:

@@ -139,7 +139,7 @@ def _oidc(service: Service) -> Oidc:
 
 def _issuer(service: Service) -> Issuer:
     oidc = _oidc(service)
-    if service.issuer is None:
+    if service.issuer is None or service.issuer.config != oidc:
         service.issuer = Issuer(oidc, service.sessions)
     return service.issuer
 

@@ -29,6 +29,7 @@ class FileShown(Output):
     sha256: str
     author: str
     at_s: float
+    comment_id: int | None = Field(description="The comment that it goes with.")
 
 
 class Files(Output):

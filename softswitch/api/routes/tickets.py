@@ -24,6 +24,7 @@ from softswitch.api.models import (
 )
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.service import Served
+from softswitch.store.ticket_files import FILES_MAX
 from softswitch.store.tickets import WATCHERS_MAX, Matter, Ticket, TicketFilter
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["tickets"])
@@ -122,6 +123,7 @@ class CommentShown(Output):
     author: str
     text: str
     public: bool
+    files: list[int] = Field(examples=[[2]], description="Of the ticket, that go with it.")
 
 
 class NewComment(Input):
@@ -129,6 +131,11 @@ class NewComment(Input):
 
     text: Body = Field(min_length=1)
     public: bool = False
+    files: list[CustomerId] = Field(
+        default_factory=list,
+        max_length=FILES_MAX,
+        description="Of the ticket, to be sent along with an answer; 15 MiB together at most.",
+    )
 
 
 class Links(Output):
@@ -163,6 +170,11 @@ async def list_tickets(
     department: Annotated[str, Query(max_length=256)] = "",
     customer_id: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
     thing: Annotated[str, Query(max_length=256, description="Linked to it.")] = "",
+    kind: Annotated[str, Query(max_length=64)] = "",
+    source: Annotated[Source | None, Query()] = None,
+    queue: Annotated[str, Query(max_length=64)] = "",
+    tag: Annotated[str, Query(max_length=64)] = "",
+    watcher: Annotated[str, Query(max_length=64)] = "",
     late: Annotated[bool, Query(description="Only those whose promise is broken.")] = False,
 ) -> Page[TicketShown]:
     """Tickets, newest first."""
@@ -175,6 +187,11 @@ async def list_tickets(
         customer_id=customer_id,
         thing=thing,
         late_at_s=service.clock.wall_s() if late else None,
+        kind=kind,
+        source=source or "",
+        queue=queue,
+        tag=tag,
+        watcher=watcher,
     )
     found = await service.store.tickets.page(which, limit + 1, int_cursor(cursor))
     items = [shown(ticket) for ticket in found[:limit]]
@@ -233,7 +250,7 @@ async def list_comments(
 async def add_comment(ticket_id: Id, body: NewComment, me: Me, service: Served) -> CommentShown:
     """Write something."""
     comment = await service.store.tickets.comment(
-        me.actor, ticket_id, body.text, public=body.public
+        me.actor, ticket_id, body.text, public=body.public, files=body.files
     )
     return CommentShown.model_validate(comment)
 

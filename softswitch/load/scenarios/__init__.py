@@ -28,12 +28,14 @@ BUILT_IN = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A scenario ready to run: its coroutine, what it does beforehand, and its first line of help."""
+    """A scenario ready to run: its coroutine, what it does beforehand and afterwards, and its first line of
+    help."""
 
     name: str
     run: Scenario
     prepare: Callable[[Lab], Awaitable[None]] | None
     about: str
+    finish: Callable[[Lab], Awaitable[None]] | None = None
 
 
 def load(name: str) -> Loaded:
@@ -58,7 +60,7 @@ def _of_module(name: str, module: object) -> Loaded:
         raise ConfigError("scenario", f"{name} has no `async def scenario(caller)`")
     prepare = getattr(module, "prepare", None)
     about = (inspect.getdoc(run) or inspect.getdoc(module) or name).partition("\n")[0]
-    return Loaded(name, run, prepare, about)
+    return Loaded(name, run, prepare, about, getattr(module, "finish", None))
 
 
 def _imported(path: Path) -> object:

@@ -36,6 +36,14 @@ async def prepare(lab: Lab) -> None:
             await wanted(lab)
 
 
+async def finish(lab: Lab) -> None:
+    """What each of the scenarios wants afterwards."""
+    for name in _mix(lab):
+        wanted = getattr(_module(name), "finish", None)
+        if wanted is not None:
+            await wanted(lab)
+
+
 async def scenario(caller: Caller) -> None:
     """Several scenarios at once, by weight (--set mix=uac-uas:6,ivr:2)."""
     mix = _mix(caller.lab)

@@ -1,6 +1,7 @@
 """A call centre: customers with patience call a queue, agents log in, answer, talk and wrap up.
 
-Agents are the `--callees`; each dials `login` (by default *22; `login=` for none). Customers wait as
+Agents are the `--callees`; each dials `login` (by default *22; `login=` for none) and at the end `logout` (by
+default the same, for a code that does both in turn). Customers wait as
 long as `--patience` says for an agent to be heard. `--hold` is how long they talk, counted from when the agent
 hears his customer: many queues tell him something before, and who hangs up in it has not served anybody.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from softswitch.errors import SoftswitchError
 from softswitch.load.agent import Account, Reception
 from softswitch.load.lab import Caller, Lab
 from softswitch.load.leg import CallCutOff, Leg
@@ -19,6 +21,7 @@ from softswitch.sim.phone_call import CallNotAnswered
 from softswitch.sip.message import SipRequest
 
 _CONNECT_S = 15.0
+_LOG_IN = "*22"
 
 
 async def prepare(lab: Lab) -> None:
@@ -47,10 +50,20 @@ async def prepare(lab: Lab) -> None:
         )
 
     lab.board.special = receive
-    code = lab.plan.option("login", "*22")
-    if code:
-        slots = asyncio.Semaphore(10)
-        await asyncio.gather(*(_log_in(lab, account, code, slots) for account in agents))
+    if code := lab.plan.option("login", _LOG_IN):
+        await _dial_all(lab, agents, code)
+        lab.agents = agents
+
+
+async def finish(lab: Lab) -> None:
+    """They log out, or the next run would find them in."""
+    if code := lab.plan.option("logout", lab.plan.option("login", _LOG_IN)):
+        await _dial_all(lab, lab.agents, code)
+
+
+async def _dial_all(lab: Lab, agents: list[Account], code: str) -> None:
+    slots = asyncio.Semaphore(10)
+    await asyncio.gather(*(_dial(lab, account, code, slots) for account in agents))
 
 
 async def _serve(lab: Lab, leg: Leg, talk_s: float) -> None:
@@ -64,7 +77,7 @@ async def _serve(lab: Lab, leg: Leg, talk_s: float) -> None:
         leg.hang_up()
 
 
-async def _log_in(lab: Lab, account: Account, code: str, slots: asyncio.Semaphore) -> None:
+async def _dial(lab: Lab, account: Account, code: str, slots: asyncio.Semaphore) -> None:
     async with slots:
         leg = lab.phones.dial(
             code, account=account, identity=0, expects=0, intended_s=lab.now_s(), timeout_s=10.0
@@ -75,8 +88,8 @@ async def _log_in(lab: Lab, account: Account, code: str, slots: asyncio.Semaphor
         except TimeoutError:
             pass
         except CallNotAnswered as error:
-            raise RuntimeError(
-                f"agent {account.number} cannot log in with {code}: {error}"
+            raise SoftswitchError(
+                f"agent {account.number} cannot log in or out with {code}: {error}"
             ) from error
         finally:
             leg.hang_up()
