@@ -86,6 +86,8 @@ class Session:
     def _keep(self, name: str, outcome: Outcome) -> None:
         if outcome.entries:
             self.found[name] = outcome.entries
+        if outcome.lacking:
+            print(f"{name}: left out")
         self.over(name, outcome.took_s, outcome.problem)
 
     async def scenario(self, work: scenarios.Work, target: str, measure: scenarios.Measure) -> None:

@@ -151,7 +151,9 @@ def source() -> Path:
         found = folder / "tools" / "callgen" / "callgen.c"
         if found.is_file():
             return found
-    sys.exit("bench: tools/callgen/callgen.c is not there; name its folder in SOFTSWITCH_VECTORS")
+    raise figures.lacking(
+        "tools/callgen/callgen.c is not there; name its folder in SOFTSWITCH_VECTORS"
+    )
 
 
 def build(folder: Path) -> Path:
@@ -223,7 +225,7 @@ def measure(
         thread = threading.Thread(target=beside, args=(running,)) if beside is not None else None
         if thread is not None:
             thread.start()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         if thread is not None:
             thread.join()
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -335,10 +337,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
         folder = Path(temporary)
         program = build(folder)
+        failed = []
         for work in works:
-            if work.share:
-                work = at_share(work, program, folder, chosen.core)
-            found = measure(work, program, folder, chosen.core)
+            try:
+                if work.share:
+                    work = at_share(work, program, folder, chosen.core)
+                found = measure(work, program, folder, chosen.core)
+            except (SystemExit, subprocess.SubprocessError, OSError) as error:
+                print(f"{work.title}: {error}", file=sys.stderr)
+                failed.append(work.name)
+                continue
             if chosen.json:
                 print(json.dumps(found))
             if not found.get("ok", found.get("up")):
@@ -348,6 +356,8 @@ def main() -> None:
             figures.show(measured)
             if chosen.save:
                 figures.save("callgen", measured)
+        if failed:
+            sys.exit(f"bench: {', '.join(failed)} failed")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +21,16 @@ SHORTFALLS = ROOT / "bench" / "shortfalls.md"
 _SOURCES = ("softswitch", "media", "routing", "bench/*.py")
 SHOWN = "SOFTSWITCH_BENCH_SHOWN"
 """The variable that names a file in which `show` leaves its figures for `python -m bench`."""
+
+
+LACKING = 77
+"""The exit status of a program that lacks something to measure with, as automake's tests have it."""
+
+
+def lacking(words: str) -> SystemExit:
+    """To be raised: the end of a program that needs what is not here."""
+    print(f"bench: {words}", file=sys.stderr)
+    return SystemExit(LACKING)
 
 
 @dataclass(frozen=True, slots=True)

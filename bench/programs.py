@@ -71,11 +71,13 @@ RUNNING: set[subprocess.Popen[bytes]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a program has shown, how long it took, and "" or why it did not come to its end."""
+    """What a program has shown, how long it took, and "" or why it did not come to its end; `lacking` where it
+    has nothing here to measure with."""
 
     entries: dict[str, runs.Entry]
     took_s: float
     problem: str = ""
+    lacking: bool = False
 
 
 def carry_out(
@@ -102,7 +104,7 @@ def carry_out(
     problem = ""
     RUNNING.add(child)
     try:
-        if child.wait(program.limit_s):
+        if child.wait(program.limit_s) not in (0, figures.LACKING):
             problem = f"ended with {child.returncode}"
     except subprocess.TimeoutExpired:
         problem = f"not over after {program.limit_s:.0f} s"
@@ -115,9 +117,10 @@ def carry_out(
                 print(said.read().decode(errors="replace"), end="", flush=True)
     took_s = time.monotonic() - began_s
     shown = [json.loads(line) for line in file.read_text().splitlines()]
-    if not shown and not problem:
+    lacking = child.returncode == figures.LACKING
+    if not shown and not problem and not lacking:
         problem = "showed no figure"
-    return Outcome({entry["name"]: entry for entry in shown}, took_s, problem)
+    return Outcome({entry["name"]: entry for entry in shown}, took_s, problem, lacking)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

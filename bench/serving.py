@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
+
 from softswitch.api.admin import ask
 
 SERVER, CALLER, CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -74,7 +76,7 @@ def need(program: str, package: str) -> str:
     """The path of a program, or the end with one line that says what to install."""
     found = shutil.which(program)
     if found is None:
-        sys.exit(f"bench: {program} is missing: apt-get install {package}")
+        raise figures.lacking(f"{program} is missing: apt-get install {package}")
     return found
 
 

@@ -159,6 +159,7 @@ def gone(pid: int) -> bool:
         (SHOW, ""),
         (SHOW + "1 / 0", "ended with 1"),
         ("", "showed no figure"),
+        ("import figures; raise figures.lacking('no such tool')", ""),
         (HANG, "not over after 2 s"),
     ],
 )
@@ -175,7 +176,10 @@ def test_a_program_ends_in_its_time_with_all_it_has_started_and_what_it_showed_c
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "bench"))
     outcome = programs.carry_out(programs.Program("one", "", limit_s=2.0), tmp_path)
     assert outcome.problem == problem
-    assert [entry["value"] for entry in outcome.entries.values()] == ([1.0] if text else [])
+    assert [entry["value"] for entry in outcome.entries.values()] == (
+        [1.0] if "show(" in text else []
+    )
+    assert outcome.lacking is ("lacking" in text)
     started = [line.split()[1] for line in capfd.readouterr().out.splitlines() if "child" in line]
     assert len(started) == (text == HANG)
     for pid in started:
