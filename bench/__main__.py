@@ -19,6 +19,7 @@ import asyncio
 import os
 import queue
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -303,6 +304,8 @@ def main() -> None:
         kept = figures.OUT / f"{re.sub('[^A-Za-z0-9]+', '-', chosen.target)}.json"
         chosen.write = chosen.write or kept
     old, before = runs.read(chosen.against or kept), runs.read(figures.KEPT)
+    # Who ends the bench ends what it has started, too, and keeps what was measured.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = Session()
     session.after = lambda: keep(chosen, session, before)
     try:
