@@ -314,6 +314,7 @@ def main() -> None:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         session.failed["the rest"] = "broken off"
+        session.after()
     changes = compared(old, session.found, chosen)
     report(chosen, changes, session)
     ending(chosen, session)
