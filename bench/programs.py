@@ -43,7 +43,7 @@ PROGRAMS = {
                 quick=("--agents", "500", "--queues", "50", "--contacts", "5000", "--events", "2000")),
         Program("api", "the HTTP API", 240, ("--seconds", "8"), quick=("--seconds", "3")),
         Program("callgen", "the whole exchange, calls by a C program", 900,
-                ("--seconds", "6", "--without", "relay400,recorded400,conference300"),
+                ("--seconds", "6", "--without", "relay400,recorded400,conference300,share80"),
                 ("--only", "relay400", "--seconds", "2"), other_figures=True),
         Program("digits_heard", "in-band digits, alone", 180, reckons=True),
         Program("failover", "from one trunk to the next", 240, ("--calls", "6"), ("--calls", "2")),
