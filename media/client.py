@@ -20,6 +20,7 @@ import msgspec
 
 from media.errors import MediaError, NoCapacity, NotSupported, UnknownStream
 from media.ledger import RecordingState, StreamState, told_again
+from media.orphans import Orphans
 from media.plane.allocator import Placement, PortAllocator
 from media.plane.packet_io import PORTS_MAX, packed_host
 from media.plane.recorder import checked_path
@@ -95,7 +96,8 @@ class MediaClient:
     for middleboxes that insist on a port of its own for each stream; `rtp_timeout_s` until
     `MediaTimedOut`; `announced_address` instead of `address` in `LocalStream` (behind a router);
     `spare` keeps one process more ready to replace a worker at once; `back_end` "mmsg" or
-    "portable".
+    "portable"; `orphan_s`: if this process dies, the sound of calls goes on for so long, carried by
+    workers that the next client finds in `orphan_dir`, a folder that is only ours.
     """
 
     def __init__(
@@ -113,6 +115,8 @@ class MediaClient:
         spare: bool = True,
         back_end: str = "mmsg",
         streams_max: int = 8192,
+        orphan_s: float = 0.0,
+        orphan_dir: Path | None = None,
     ) -> None:
         if other_address is not None and _is_ipv6(other_address) == _is_ipv6(address):
             raise ValueError(f"{address} and {other_address} are of one family")
@@ -123,6 +127,9 @@ class MediaClient:
         self._rtp_timeout_s = rtp_timeout_s
         self._back_end = back_end
         self._streams_max = streams_max
+        self._orphan_s = 0.0 if orphan_dir is None else orphan_s
+        self._orphan_dir = orphan_dir
+        self._orphans = None if orphan_dir is None else Orphans(orphan_dir)
         announced = {address: announced_address or address}
         self._doors = tuple(
             Door.on(
@@ -162,6 +169,8 @@ class MediaClient:
             self._recordings_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MediaError(f"recordings directory: {error}") from error
+        if self._orphans is not None:
+            self._orphans.find()
         for door in self._doors:
             for worker in range(len(self._of_worker)):
                 door.sockets.open_first(worker)
@@ -175,6 +184,8 @@ class MediaClient:
     async def stop(self) -> None:
         """Finish the recordings, end the workers, close every socket. Idempotent."""
         self._running = False
+        if self._orphans is not None:
+            await self._orphans.end()
         await self._supervisor.stop()
         self._close_sockets()
 
@@ -200,6 +211,8 @@ class MediaClient:
                 rtp_timeout_s=self._rtp_timeout_s,
                 streams_max=self._streams_max,
                 back_end=self._back_end,
+                orphan_s=self._orphan_s,
+                orphan_dir="" if self._orphan_dir is None else str(self._orphan_dir.resolve()),
             ),
             (),
         )
@@ -574,6 +587,7 @@ class MediaClient:
                 for worker in self._supervisor.snapshot()
             ],
             "spare": self._supervisor.spare_pid,
+            "orphans": [] if self._orphans is None else self._orphans.snapshot(),
             "streams": len(self._streams),
             "closing": sum(len(streams) for streams in self._closing),
             "recordings": len(self._recordings),

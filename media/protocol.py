@@ -113,13 +113,19 @@ class StreamStats(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker: who it is and what bounds it."""
+    """First message to a worker: who it is and what bounds it.
+
+    `orphan_s`: for so long it goes on relaying if the control plane dies, found at a socket in
+    `orphan_dir`; 0: it ends at once.
+    """
 
     worker: int
     recordings_dir: str
     rtp_timeout_s: float = 30.0
     streams_max: int = 8192
     back_end: str = "mmsg"
+    orphan_s: float = 0.0
+    orphan_dir: str = ""
 
 
 class AddPort(msgspec.Struct, frozen=True, tag=True):

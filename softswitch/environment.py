@@ -115,6 +115,8 @@ class Machine:
             recordings_dir=directory / "recordings",
             on_event=on_event,
             one_port_per_stream=office.media.one_port_per_stream,
+            orphan_s=office.media.orphan_s,
+            orphan_dir=directory,
         )
 
     async def store(

@@ -527,6 +527,11 @@ class Engine:
         self._backlog.flush()
         self._taping.finish()
 
+    def release_all(self) -> None:
+        """Say goodbye to all peers, as nobody will give their streams back."""
+        for stream_id in list(self._by_id):
+            self._release(stream_id)
+
     def drain_events(self) -> None:
         """Emit what disk threads have reported meanwhile."""
         while self._recorder.finished:

@@ -65,6 +65,9 @@ class MemoryIo:
     def watch(self, descriptor: int) -> None:
         """See `PacketIo.watch`: nothing to watch."""
 
+    def unwatch(self, descriptor: int) -> None:
+        """See `PacketIo.unwatch`: nothing to watch."""
+
     def wait(self, timeout_s: float) -> bool:
         """See `PacketIo.wait`: never sleeps."""
         return False

@@ -78,7 +78,7 @@ class MmsgIo:
         self._entry_of_fd: dict[int, _Entry] = {}
         self._ready: list[_Entry] = []
         self._epoll = select.epoll()
-        self._watched = -1
+        self._watched = 0
 
     def _make_headers(self, batch: int, streams: int) -> None:
         rows = np.arange(batch, dtype=np.uint64)
@@ -142,12 +142,19 @@ class MmsgIo:
 
     def watch(self, descriptor: int) -> None:
         """See `PacketIo.watch`."""
-        self._watched = descriptor
+        self._watched += 1
         self._epoll.register(descriptor, select.EPOLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """See `PacketIo.unwatch`."""
+        self._watched -= 1
+        self._epoll.unregister(descriptor)
 
     def wait(self, timeout_s: float) -> bool:
         """See `PacketIo.wait`."""
-        events = self._epoll.poll(timeout_s if timeout_s > 0.0 else 0, len(self._ports) + 1)
+        events = self._epoll.poll(
+            timeout_s if timeout_s > 0.0 else 0, len(self._ports) + self._watched + 1
+        )
         entries = self._entry_of_fd
         self._ready = [entries[fd] for fd, _ in events if fd in entries]
         return len(self._ready) != len(events)

@@ -35,7 +35,6 @@ class PortableIo:
         self._key_of: dict[int, dict[tuple[str, int], int]] = {}
         self._ready: list[int] = []
         self._selector = selectors.DefaultSelector()
-        self._watched = -1
 
     def open_port(self, port_id: int, sock: socket.socket) -> None:
         """See `PacketIo.open_port`."""
@@ -58,8 +57,11 @@ class PortableIo:
 
     def watch(self, descriptor: int) -> None:
         """See `PacketIo.watch`."""
-        self._watched = descriptor
         self._selector.register(descriptor, selectors.EVENT_READ, -1)
+
+    def unwatch(self, descriptor: int) -> None:
+        """See `PacketIo.unwatch`."""
+        self._selector.unregister(descriptor)
 
     def wait(self, timeout_s: float) -> bool:
         """See `PacketIo.wait`."""

@@ -74,8 +74,11 @@ class PacketIo(Protocol):
     def watch(self, descriptor: int) -> None:
         """Let `wait` also wake up for this descriptor."""
 
+    def unwatch(self, descriptor: int) -> None:
+        """No longer; before it is closed."""
+
     def wait(self, timeout_s: float) -> bool:
-        """Sleep until a datagram or the watched descriptor is there; True if the latter is."""
+        """Sleep until a datagram or a watched descriptor is there; True if one of the latter is."""
 
     def receive(self) -> int:
         """Take what has come to the ports that the last `wait` found ready; how many datagrams."""

@@ -1,7 +1,8 @@
 """A media worker: one process, one engine, one control socket. `python -P -m media.plane.worker`.
 
 The process waits for `Setup` (a spare may wait long, with everything imported), then serves until
-its control socket closes or says `Stop`; either way the recordings are finished first.
+its control socket closes or says `Stop`; either way the recordings are finished first. If the socket
+closes without a word, calls that are relayed may keep their sound for a while (`Orphan`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from pathlib import Path
 
 from media.errors import ProtocolViolation
 from media.plane import io_mmsg
@@ -24,6 +26,7 @@ from media.plane.disk import DiskThread
 from media.plane.engine import Engine
 from media.plane.gaps import CollectorClock, Gaps
 from media.plane.io_portable import PortableIo
+from media.plane.orphan import Orphan
 from media.plane.packet_io import PacketIo
 from media.protocol import (
     MESSAGE_OCTETS_MAX,
@@ -81,6 +84,13 @@ class ControlSocket:
         self._commands: deque[tuple[Command, list[int]]] = deque()
         self._waiting: deque[bytes] = deque()
 
+    def replace(self, sock: socket.socket) -> None:
+        """Speak to another control plane, to which nothing of before means anything."""
+        self.sock.close()
+        self.sock, self.closed = sock, False
+        self._commands.clear()
+        self._waiting.clear()
+
     @property
     def unread(self) -> bool:
         """Whether commands have been fetched that `receive` has not returned yet."""
@@ -108,7 +118,7 @@ class ControlSocket:
 
     def emit(self, event: MediaEvent) -> None:
         """Queue an event; what nobody fetches is bounded."""
-        if len(self._waiting) < _EVENTS_WAITING_MAX:
+        if len(self._waiting) < _EVENTS_WAITING_MAX and not self.closed:
             self._waiting.append(encode(event))
 
     def flush(self) -> None:
@@ -139,6 +149,9 @@ class Worker:
         self._rate = 0.0
         self._stopping = False
         self._failures = 0
+        self._orphan: Orphan | None = None
+        self._attended = True
+        """Somebody is at the other end of the control socket."""
         self._gaps = Gaps()
         self.engine = Engine(
             self._io,
@@ -163,7 +176,9 @@ class Worker:
         next_load_s = clock() + _LOAD_EVERY_S
         cpu_s, packets = time.process_time(), 0
         fetched_s = clock()
-        while not self._stopping and not control.closed:
+        while not self._stopping:
+            if (control.closed or self._orphan is not None) and not self._goes_on(clock()):
+                break
             now_s = clock()
             due_s = min(fetched_s + self._cycle_s(), engine.deadline_s())
             pause = due_s - now_s
@@ -190,6 +205,32 @@ class Worker:
                 cpu_s, packets = spent, engine.packets_in
                 next_load_s = now_s + _LOAD_EVERY_S
         self._finish()
+
+    def _goes_on(self, now_s: float) -> bool:
+        """The control plane has gone: whether calls that are relayed keep their sound a while longer."""
+        if self._orphan is None:
+            if self._setup.orphan_s <= 0.0 or not self.engine.relaying:
+                return False
+            try:
+                self._orphan = Orphan(Path(self._setup.orphan_dir), now_s, self._setup.orphan_s)
+            except OSError as error:
+                print(f"media worker: the exchange is gone, and so am I: {error}", file=sys.stderr)
+                return False
+            self._io.unwatch(self._control.sock.fileno())
+            self._io.watch(self._orphan.listener.fileno())
+            # Nobody can stop or pause a recording now, and the next life finds whole files.
+            self.engine.finish()
+            self._attended = False
+        elif self._control.closed and self._attended:
+            self._io.unwatch(self._control.sock.fileno())
+            self._attended = False
+        if not self._attended:
+            successor = self._orphan.accept()
+            if successor is not None:
+                self._control.replace(successor)
+                self._io.watch(successor.fileno())
+                self._attended = True
+        return not self._orphan.over(now_s, self.engine.packets_in)
 
     def _poll(self, now_s: float) -> None:
         """Drive the engine; what should never happen is told and survived, unless it goes on."""
@@ -243,6 +284,9 @@ class Worker:
 
     def _finish(self) -> None:
         self.engine.finish()
+        if self._orphan is not None:
+            self._orphan.close()
+            self.engine.release_all()
         self._disk.close(5.0)
         self.engine.drain_events()
         self._control.flush()

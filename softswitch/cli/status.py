@@ -144,6 +144,9 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
         which = str(entry["worker"]), str(entry["pid"]), str(entry["streams"])
         workers.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
+    for entry in answer.get("media", {}).get("orphans", ()):
+        which = "of an earlier life", str(entry["pid"]), str(entry["streams"])
+        workers.add_row(*which, f"{entry['cpu']:.0%}", "", "", "")
     shed = Table(
         "class", "waiting", "served late", "repeated", "dropped", "refused",
         title="More than could be done at once", title_justify="left",

@@ -144,6 +144,7 @@ class Media(Section):
     ports: Ports = PortRange(20000, 29999)
     workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = "auto"
     one_port_per_stream: bool = False
+    orphan_s: Annotated[float, Field(ge=0.0, le=3_600.0)] = 120.0
     codecs: Annotated[Many[CodecName], Field(min_length=1, max_length=8)] = (
         "PCMA",
         "PCMU",
