@@ -364,7 +364,9 @@ class Switch:
             alarm=self.alarm,
         )
         if self.store is not None:
+            customers = self.store.customers
             callers.look_up = look_up_in(self.store)
+            callers.has_none = lambda: customers.has_none
         self.catalogue.apps.callers = callers
         return callers
 

@@ -68,6 +68,8 @@ class Callers:
         e164: A number as E.164, None for what is none.
         last_agent: Who served a customer last, by the keys that the routing engine remembers him by.
         alarm: Raises an alarm by name, or takes it back with the reason "".
+
+    `look_up` asks a database; `has_none` says that there is nobody in it, and saves the asking.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Callers:
         self._last_agent = last_agent
         self._alarm = alarm
         self.look_up: LookUp | None = None
+        self.has_none: Callable[[], bool] = lambda: False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._rests_until_s = 0.0
         self.found = self.unknown = self.failed = self.left_out = 0
@@ -132,7 +135,8 @@ class Callers:
         if before is not None:
             before.cancel()
         number = self._e164(written)
-        if number is None or self.look_up is None or self._is_left_out():
+        nobody = number is None or self.look_up is None or self.has_none()
+        if nobody or number is None or self._is_left_out():
             self._know(call, written, number, None)
             return
         task = asyncio.get_running_loop().create_task(self._ask(call, written, number))

@@ -151,6 +151,11 @@ class Customers:
             newest = await fetched(self._database, _OPEN_TICKETS, values)
         return CallerRecord(customer, count, tuple(int(row["id"]) for row in newest))
 
+    @property
+    def has_none(self) -> bool:
+        """Whether it is known that there are none."""
+        return self._some is False
+
     async def page(
         self, which: CustomerFilter, limit: int = 50, after: int = 0
     ) -> list[CustomerRecord]:

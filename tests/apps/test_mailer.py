@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 
 import pytest
 
@@ -14,6 +16,7 @@ from softswitch.config.values import HostPort
 from softswitch.errors import MailError
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
+from softswitch.transport.credential import self_signed
 
 BOXES = """
 [[extension]]
@@ -123,7 +126,7 @@ async def test_as_many_wait_as_may_and_not_one_more():
 
 
 @contextlib.asynccontextmanager
-async def mail_server(refuses=b""):
+async def mail_server(refuses=b"", tls=None, starttls=None):
     """Takes one mail after the other (RFC 5321), or refuses recipients with `refuses`."""
     taken, serving = [], []
 
@@ -137,6 +140,15 @@ async def mail_server(refuses=b""):
                 data = await reader.readuntil(b"\r\n.\r\n")
                 taken.append(message_from_bytes(data[:-5], policy=policy.default))
                 writer.write(b"250 taken\r\n")
+            elif verb == b"EHLO" and starttls is not None:
+                writer.write(b"250-test\r\n250 STARTTLS\r\n")
+            elif verb == b"STAR":
+                writer.write(b"220 begin\r\n")
+                await writer.drain()
+                try:
+                    await writer.start_tls(starttls)
+                except OSError:  # he did not trust us
+                    break
             elif verb == b"QUIT":
                 writer.write(b"221 bye\r\n")
                 break
@@ -146,13 +158,13 @@ async def mail_server(refuses=b""):
                 writer.write(b"250 fine\r\n")
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 24, ssl=tls)
     try:
         yield HostPort("127.0.0.1", server.sockets[0].getsockname()[1]), taken
     finally:
         server.close()
         await server.wait_closed()
-        await asyncio.gather(*serving)
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 @simulated()
@@ -183,6 +195,37 @@ def test_smtp():
         with pytest.raises(MailError) as refused:
             await smtp(Mail(server=HostPort("127.0.0.1", 1)))(mail)
         assert not refused.value.final
+
+    asyncio.run(exchange())
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_a_mail_server_is_told_nothing_before_its_certificate_is_verified(tmp_path, security):
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "a@b.example", "c@d.example", "s"
+    mail.set_content("text")
+    paths = {}
+    for host in ("127.0.0.1", "127.0.0.2"):
+        pem, key = self_signed([host])
+        paths[host] = tmp_path / f"{host}.pem"
+        paths[host].write_bytes(pem)
+        (tmp_path / f"{host}.key").write_bytes(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(paths["127.0.0.1"], tmp_path / "127.0.0.1.key")
+
+    async def exchange():
+        async with mail_server(**{security: context}) as (server, taken):
+            config = Mail(server=server, security=security)
+            await smtp(config, paths["127.0.0.1"])(mail)
+            assert [one["Subject"] for one in taken] == ["s"]
+            for trusted in (None, paths["127.0.0.2"]):
+                with pytest.raises(MailError, match=r"(?i)certificate"):
+                    await smtp(config, trusted)(mail)
+            assert len(taken) == 1
+        async with mail_server() as (server, taken):
+            with pytest.raises(MailError):
+                await smtp(Mail(server=server, security=security))(mail)
+            assert taken == []
 
     asyncio.run(exchange())
 
