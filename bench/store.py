@@ -161,8 +161,28 @@ class Watch:
         show(self.figures[-1:])
 
 
+def plan(path: Path, agents: int) -> None:
+    """A year of plans: five days a week from nine to six with an hour's lunch, of each agent."""
+    hours = ((9, 12, "work"), (12, 13, "lunch"), (13, 18, "work"))
+    with closing(sqlite3.connect(path)) as database, database:
+        if database.execute("SELECT 1 FROM shifts LIMIT 1").fetchone():
+            return
+        rows = (
+            (f"agent{n:03}", at_s + since * 3_600, at_s + until * 3_600, activity)
+            for day in range(365)
+            if day % 7 < 5
+            for at_s in (START_S + day * 86_400,)
+            for n in range(agents)
+            for since, until, activity in hours
+        )
+        database.executemany(
+            "INSERT INTO shifts (agent_id, start_s, end_s, activity) VALUES (?, ?, ?, ?)", rows
+        )
+
+
 async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
     store = await Store.open(directory)
+    await asyncio.to_thread(plan, directory / "softswitch.db", options.agents)
     watch = Watch(options.contacts)
     await _add_up(store, watch)
     await _days(store, watch)
@@ -220,6 +240,8 @@ async def _years(store: Store, watch: Watch, contacts: int) -> None:
     statistics, outcomes = store.statistics, store.outcomes
     chosen, some = Chosen(default_s=20.0), Chosen(queues=("queue1",), default_s=20.0)
     odd = Chosen(default_s=21.5)
+    north = Chosen(regions=("north",), default_s=20.0)
+    one = Chosen(agents=("agent007",), default_s=20.0)
 
     def year(by: str) -> Span:
         return Span(START_S, START_S + YEAR_S, ZONE, by)  # type: ignore[arg-type]
@@ -251,6 +273,22 @@ async def _years(store: Store, watch: Watch, contacts: int) -> None:
         ("agents of one queue", 10, lambda: agent_report(statistics, month, some, month.end_s)),
         ("outcomes of queues", 10, lambda: outcome_report(outcomes, month, chosen, "queue")),
         ("outcomes of agents", 10, lambda: outcome_report(outcomes, month, chosen, "agent")),
+        (
+            "agents, callers of one region",
+            10,
+            lambda: queue_report(statistics, month, north, "agent"),
+        ),
+        ("one agent by region", 10, lambda: queue_report(statistics, month, one, "region")),
+        (
+            "how all agents kept to their plans, by month",
+            10,
+            lambda: store.shifts.adherence(month, (), month.end_s),
+        ),
+        (
+            "the same by day",
+            10,
+            lambda: store.shifts.adherence(day, (), day.end_s),
+        ),
     ]
     for name, bar_s, run in runs:
         await watch.time(f"the year: {name}", bar_s, run)
