@@ -197,9 +197,9 @@ class CallCentre:
 
     def last_agent(self, known: KnownCustomer, number: str) -> str:
         """Who served a customer last, "" for nobody who is remembered."""
-        return self.host.engine.last_agent_of(self._key_of(known), number)
+        return self.host.engine.last_agent_of(self.key_of(known), number)
 
-    def _key_of(self, known: KnownCustomer) -> str:
+    def key_of(self, known: KnownCustomer) -> str:
         """What the engine remembers a customer by."""
         if known.id:
             return f"customer:{known.id}"
@@ -208,7 +208,7 @@ class CallCentre:
     def _customer_id(self, call: Call) -> str:
         """Of a customer whom the database knows, or who has proved to be calling from another telephone."""
         if call.known is not None and call.known.id:
-            return self._key_of(call.known)
+            return self.key_of(call.known)
         if not call.customer_number:
             return ""
         customer = self.host.customers.get(self.written(call.customer_number))

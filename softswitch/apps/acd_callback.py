@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.dialling import Attempt
     from softswitch.call.endpoint import Outcome
+    from softswitch.call.known import KnownCustomer
     from softswitch.call.leg import Leg
 
 _log = logging.getLogger("softswitch.acd")
@@ -111,10 +112,12 @@ class Callbacks:
         not_before_s: float | None = None,
         agent_id: str = "",
         name: str = "",
+        known: KnownCustomer | None = None,
     ) -> str:
         """A callback that nobody waits for yet (from a web page, or by an agent); its contact id.
 
-        `not_before_s` is Unix time; `agent_id`: this agent's own, for a while. Raises
+        `not_before_s` is Unix time; `agent_id`: this agent's own, for a while; `known`: whose number that
+        is. Raises
         `QueueUnavailable` for an unknown queue, `CallError` for a number that is not called back.
         """
         centre = self._centre
@@ -124,6 +127,9 @@ class Callbacks:
             raise CallError(f"{number} is not called back")
         wall_s = centre.desk.clock.wall_s()
         contact_id = f"b{int(wall_s * 1000):x}-{centre.desk.token()[:6]}"
+        facts = {"number": number, "name": name}
+        if known is not None:
+            facts["customer_name"] = known.name
         due_s = None if not_before_s is None else not_before_s - centre.host.epoch_s
         centre.host.do(
             events.CallbackRequested(
@@ -132,7 +138,8 @@ class Callbacks:
                 queue_id=queue,
                 agent_id=agent_id,
                 not_before_s=due_s,
-                attributes={"number": number, "name": name},
+                customer_id=centre.key_of(known) if known is not None and known.id else "",
+                attributes=facts,
             )
         )
         return contact_id

@@ -111,6 +111,19 @@ class Callers:
         await self.settled(call)
         return call.customer
 
+    async def known(self, number: str) -> KnownCustomer | None:
+        """Whose number that is, beside any call; None also where nobody can say in time."""
+        e164 = self._e164(number)
+        found = None
+        if e164 is not None and self.look_up is not None and not self._is_left_out():
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    found = await self.look_up(e164)
+            except (SoftswitchError, TimeoutError, OSError) as error:
+                _log.warning("whose number %s is cannot be said: %s", number, error)
+        customer = self._in_file(number)
+        return of_file(customer) if found is None else found.and_file(customer)
+
     def snapshot(self) -> dict[str, int]:
         """For `status`; `look_ups` is 0 at rest."""
         return {

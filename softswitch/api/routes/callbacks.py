@@ -75,6 +75,7 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMa
         not_before_s=body.not_before_s,
         agent_id=body.agent,
         name=body.name,
+        known=await service.switch.callers.known(body.number),
     )
     service.noted(me, "callback-requested", f"callback:{contact_id}", queue=body.queue)
     return CallbackMade(id=contact_id)
