@@ -130,6 +130,33 @@ def test_users_and_tokens(running: Running) -> None:
     assert json.loads(run("token", "list", "--json", *office)) == []
 
 
+def test_reload_says_what_waits_for_a_restart_and_status_keeps_saying_it(running: Running) -> None:
+    place = str(running.file)
+    text = SERVED.replace('"Example Trading"', '"Other"').replace(":0", ":5999", 1)
+    running.file.write_text(text)
+    assert run("reload", place).splitlines() == [
+        "changed: office",
+        "restart needed for sip.listen: it is only read at a start",
+    ]
+    shown = run("status", place)
+    assert "Other" in shown
+    assert "restart needed for sip.listen" in shown
+    running.file.write_text(SERVED)
+    assert run("reload", place) == "changed: office\n"
+    assert "restart needed" not in run("status", place)
+
+
+def test_every_report_is_printed(running: Running) -> None:
+    place = str(running.file)
+    for what in ("queues", "agents", "outcomes", "tickets", "adherence"):
+        found = json.loads(run("report", what, place, "--json"))
+        assert found["name"] == what
+    found = json.loads(run("report", "tickets", place, "--per", "queue", "--json"))
+    assert "queue" in found["columns"]
+    found = json.loads(run("report", "queues", place, "--formula", "all", "--json"))
+    assert "service_level_short-abandons-out" in found["columns"]
+
+
 def test_lines(running: Running) -> None:
     place = ("--office", str(running.file))
     assert "off" in run("line", "1001", *place)
