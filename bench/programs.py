@@ -53,7 +53,7 @@ PROGRAMS = {
         Program("overload", "calls and strangers in a crowd", 600,
                 ("--seconds", "10", "--flood-seconds", "20"),
                 quick=("--rates", "200", "--seconds", "8", "--flood-seconds", "6")),
-        Program("registrations", "ten thousand phones", 300,
+        Program("registrations", "ten thousand phones", 420,
                 quick=("--phones", "500", "--seconds", "6")),
         Program("sip_calls", "CPU and memory of calls, driven by SIPp", 240, ("--calls", "2000"),
                 quick=("--calls", "400", "--up", "50")),
