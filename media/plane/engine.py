@@ -18,7 +18,7 @@ from media.plane.backlog import Backlog
 from media.plane.disk import Disk
 from media.plane.ears import Ears
 from media.plane.hush import Hush
-from media.plane.ingress import Ingress
+from media.plane.ingress import PACKETS_PER_S_MAX, Ingress
 from media.plane.latch import Latch
 from media.plane.mixer import Mixer
 from media.plane.outlet import Outlet
@@ -77,9 +77,6 @@ from media.protocol import (
 )
 from media.wire.srtp import SrtpTable
 from media.wire.telephone_event import DigitReports
-
-PACKETS_PER_S_MAX = 500
-"""What one stream may send us; G.711 in packets of 10 ms needs 100."""
 
 _STALL_TICKS = 10
 _RING_TICKS = 45
@@ -313,13 +310,9 @@ class Engine:
         if now_s >= self._next_beep_s:
             self._next_beep_s = now_s + _BEEP_S
             self._beep()
+        self._ingress.begin_second()
         streams = self._streams
         used = slice(0, streams.high_water)
-        streams.limit[used] = streams.received[used] + np.uint64(PACKETS_PER_S_MAX * PACKET)
-        streams.closer[used] = 0
-        for policed in [stream for stream in self._by_id.values() if stream.policed]:
-            policed.policed = False
-            self._latch.refresh(policed)
         silent = streams.expecting[used] & (now_s - streams.heard_s[used] > self._rtp_timeout_s)
         for row in np.flatnonzero(silent).tolist():
             stream = self._rows[row]

@@ -55,6 +55,9 @@ _SEEN = np.array([HEADER_MASK, 0, 0xFFFFFFFF], np.uint32)
 _KEPT = np.array([_COUNTING, 0xFFFFFFFF, 0], np.uint32)
 """Of the same what goes on in a relayed packet, with an offset added."""
 _PAYLOAD_MAX = np.uint32(PACKET_OCTETS_MAX - HEADER)
+PACKETS_PER_S_MAX = 500
+"""What one stream may send us; G.711 in packets of 10 ms needs 100."""
+
 CLOSER_PER_S_MAX = 300
 """Packets of one stream that are looked at one by one in a second; what is beyond is dropped, so
 that a flood with a wrong SSRC costs the other streams nothing."""
@@ -222,6 +225,17 @@ class Ingress:
             route[sound, SLOT] = self._streams.route[rows[sound], SLOT]
         quiet &= sound
         return quiet
+
+    def begin_second(self) -> None:
+        """Every stream may send its share again."""
+        streams = self._streams
+        used = slice(0, streams.high_water)
+        streams.limit[used] = streams.received[used] + np.uint64(PACKETS_PER_S_MAX * PACKET)
+        streams.closer[used] = 0
+        for stream in self._rows[: streams.high_water]:
+            if stream is not None and stream.policed:
+                stream.policed = False
+                self._latch.refresh(stream)
 
     def police(self) -> None:
         """Shut out the streams that have sent more than their share of this second."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from media.plane.engine import PACKETS_PER_S_MAX
+from media.plane.ingress import PACKETS_PER_S_MAX
 from media.protocol import (
     ConfigureStream,
     Connect,
