@@ -60,6 +60,7 @@ from media.protocol import (
     WorkerDied,
     WorkerReplaced,
 )
+from media.rota import Rota
 from media.sockets import Door
 from media.supervisor import Introduction, Supervisor
 from media.wire.srtp import parse_crypto
@@ -153,9 +154,7 @@ class MediaClient:
         )
         self._streams: dict[int, StreamState] = {}
         self._recordings: dict[int, RecordingState] = {}
-        self._groups: dict[int, list[int]] = {}
-        self._of_worker: list[set[int]] = [set() for _ in range(workers)]
-        self._closing: list[set[int]] = [set() for _ in range(workers)]
+        self._rota = Rota(workers)
         self._next_stream_id = 1
         self._running = False
         self._loop: asyncio.AbstractEventLoop
@@ -172,7 +171,7 @@ class MediaClient:
         if self._orphans is not None:
             self._orphans.find()
         for door in self._doors:
-            for worker in range(len(self._of_worker)):
+            for worker in range(len(self._rota.streams)):
                 door.sockets.open_first(worker)
         try:
             await self._supervisor.start()
@@ -221,7 +220,7 @@ class MediaClient:
                 descriptors = door.sockets.descriptors(placement.port_id)
                 if descriptors is not None:
                     yield AddPort(placement.port_id, door.address, placement.port), descriptors
-        streams = [self._streams[stream_id] for stream_id in sorted(self._of_worker[worker])]
+        streams = [self._streams[stream_id] for stream_id in sorted(self._rota.streams[worker])]
         for stream in streams:
             stream.succeed()
         recordings = [state for state in self._recordings.values() if state.worker == worker]
@@ -249,9 +248,11 @@ class MediaClient:
                 if self._recordings.pop(recording_id, None) is None:
                     return
             case StreamClosed(stream_id=stream_id):
-                self._closing[worker].discard(stream_id)
+                self._rota.closing[worker].discard(stream_id)
                 self._parted(stream_id)
         self._on_event(event)
+        if isinstance(event, StreamClosed):
+            self._renew_drained(worker)
 
     def _on_worker_death(self, worker: int) -> None:
         recordings = [
@@ -259,12 +260,12 @@ class MediaClient:
             for recording_id, recording in self._recordings.items()
             if recording.worker == worker
         ]
-        self._on_event(WorkerDied(worker, sorted(self._of_worker[worker]), recordings))
-        for stream_id in sorted(self._closing[worker]):
+        self._on_event(WorkerDied(worker, sorted(self._rota.streams[worker]), recordings))
+        for stream_id in sorted(self._rota.closing[worker]):
             # The account went with the worker; who waits for it gets an empty one.
             self._parted(stream_id)
             self._on_event(StreamClosed(stream_id, StreamStats()))
-        self._closing[worker].clear()
+        self._rota.closing[worker].clear()
 
     # --- streams ------------------------------------------------------------------------------
 
@@ -277,8 +278,8 @@ class MediaClient:
         if not self._running:
             raise MediaError("the media plane is not running")
         host = None if signalled_host is None else _numeric(signalled_host)
-        worker = self._place(group)
-        if len(self._of_worker[worker]) >= self._streams_max:
+        worker = self._rota.place(group, self._supervisor.alive(), self._supervisor.load_of)
+        if len(self._rota.streams[worker]) >= self._streams_max:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
         number = self._door_for(host)
@@ -289,8 +290,7 @@ class MediaClient:
         self._streams[stream_id] = StreamState(
             stream_id, worker, group, placement.port_id, ssrc, host, number
         )
-        self._of_worker[worker].add(stream_id)
-        self._groups.setdefault(group, [worker, 0])[1] += 1
+        self._rota.add(group, worker, stream_id)
         # Before it is configured a stream hears nothing: the worker need not be woken for it.
         opened = OpenStream(stream_id, placement.port_id, host, None, ssrc)
         self._send(worker, opened, patient=True)
@@ -303,12 +303,22 @@ class MediaClient:
                 return number
         return 0
 
-    def _place(self, group: int) -> int:
-        known = self._groups.get(group)
-        if known is not None:
-            return known[0]
-        alive = self._supervisor.alive() or range(len(self._of_worker))
-        return min(alive, key=lambda worker: len(self._of_worker[worker]))
+    def drain(self, worker: int, *, on: bool = True) -> None:
+        """Give a worker no new calls; once its last call is over a fresh process takes its place and calls
+        again. `on` False: let it be. Raises `MediaError` for a number that no worker has."""
+        if not 0 <= worker < len(self._rota.streams):
+            last = len(self._rota.streams) - 1
+            raise MediaError(f"no media worker {worker}; there are 0 to {last}")
+        if on:
+            self._rota.draining.add(worker)
+            self._renew_drained(worker)
+        else:
+            self._rota.draining.discard(worker)
+
+    def _renew_drained(self, worker: int) -> None:
+        if self._rota.drained(worker):
+            self._rota.draining.discard(worker)
+            self._supervisor.renew(worker)
 
     def _reserve_port(self, door: Door, stream_id: int, worker: int, host: str | None) -> Placement:
         while True:
@@ -360,11 +370,7 @@ class MediaClient:
         if stream.partner is not None and stream.partner in self._streams:
             self._streams[stream.partner].partner = None
         worker = stream.worker
-        self._of_worker[worker].discard(stream_id)
-        group = self._groups[stream.group]
-        group[1] -= 1
-        if not group[1]:
-            del self._groups[stream.group]
+        self._rota.remove(stream.group, worker, stream_id)
         self._forget_recordings(stream_id)
         door = self._doors[stream.door]
         unused = door.allocator.release(stream_id)
@@ -373,7 +379,7 @@ class MediaClient:
             self._send(worker, DropPort(unused.port_id), patient=True)
         self._send(worker, ReleaseStream(stream_id), patient=True)
         if worker in self._supervisor.alive():
-            self._closing[worker].add(stream_id)
+            self._rota.closing[worker].add(stream_id)
         else:
             self._parted(stream_id)
             self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
@@ -583,15 +589,19 @@ class MediaClient:
         """Workers (pid, streams, cpu, restarts), streams, ports: for display and for tests."""
         return {
             "workers": [
-                worker | {"streams": len(self._of_worker[worker["worker"]])}
+                worker
+                | {
+                    "streams": len(self._rota.streams[worker["worker"]]),
+                    "draining": worker["worker"] in self._rota.draining,
+                }
                 for worker in self._supervisor.snapshot()
             ],
             "spare": self._supervisor.spare_pid,
             "orphans": [] if self._orphans is None else self._orphans.snapshot(),
             "streams": len(self._streams),
-            "closing": sum(len(streams) for streams in self._closing),
+            "closing": sum(len(streams) for streams in self._rota.closing),
             "recordings": len(self._recordings),
-            "groups": len(self._groups),
+            "groups": self._rota.groups,
             "ports": sum(len(door.allocator) for door in self._doors),
             "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
             "sockets": sum(len(door.sockets) for door in self._doors),

@@ -36,6 +36,8 @@ class _Post:
     deaths_in_a_row: int = 0
     load: WorkerLoad | None = None
     replacing: bool = False
+    renewing: bool = False
+    """It was asked to end, so that a fresh process takes its place."""
     retry: asyncio.TimerHandle | None = None
 
 
@@ -128,6 +130,18 @@ class Supervisor:
             if post.process is not None:
                 post.process.flush()
 
+    def renew(self, worker: int) -> None:
+        """Let a fresh process take the place of a worker that has nothing to do."""
+        post = self._posts[worker]
+        if post.process is not None and not post.renewing:
+            post.renewing = True
+            post.process.send(Stop())
+
+    def load_of(self, worker: int) -> tuple[float, int] | None:
+        """Return the share of a core and the streams that a worker has reported last."""
+        load = self._posts[worker].load
+        return None if load is None else (load.cpu, load.streams)
+
     def alive(self) -> list[int]:
         """Return the workers that have a process now."""
         return [post.worker for post in self._posts if post.process is not None]
@@ -201,6 +215,10 @@ class Supervisor:
             return
         post.process = post.load = None
         if not self._running:
+            return
+        if post.renewing:
+            post.renewing = False
+            self._replace(post)
             return
         post.deaths += 1
         self._on_death(post.worker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from media.errors import MediaError
 from softswitch.call.trunks import plain_host
 from softswitch.errors import SoftswitchError
 from softswitch.ladder import decision
@@ -29,6 +30,7 @@ class AdminCommands:
             "status": self.status,
             "trace": self.trace,
             "unban": self.unban,
+            "drain": self.drain,
             "line": self.line,
             "reload": self.reload,
             "api": self.api,
@@ -61,6 +63,16 @@ class AdminCommands:
     async def unban(self, request: dict[str, Any]) -> dict[str, Any]:
         address = plain_host(str(request.get("address") or ""))
         return {"lifted": self._switch.gatekeeper.guard.unban(address)}
+
+    async def drain(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Give a media worker no new calls, and renew it when it is empty; `on` False: let it be."""
+        worker = request.get("worker")
+        number = worker if isinstance(worker, int) else -1
+        try:
+            self._switch.plane.drain(number, on=bool(request.get("on", True)))
+        except MediaError as error:
+            raise SoftswitchError(str(error)) from error
+        return {"workers": self._switch.snapshot()["workers"]}
 
     async def line(self, request: dict[str, Any]) -> dict[str, Any]:
         """Change settings of an extension, then show them. Those before a refused one are changed."""

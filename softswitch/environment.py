@@ -41,6 +41,11 @@ class RunningPlane(MediaPlane, Protocol):
         """Carry out what was asked for so far before anything else happens."""
         ...
 
+    def drain(self, worker: int, *, on: bool = True) -> None:
+        """Give a media worker no new calls, and a fresh process in its place when it has none; raises
+        `MediaError` for a number that no worker has."""
+        ...
+
 
 class Environment(Protocol):
     """What a switch stands on. The default is this machine; `softswitch.sim` has a virtual one."""

@@ -29,6 +29,7 @@ COMMANDS = (
     "backup",
     "trace",
     "unban",
+    "drain",
     "reload",
     "rebuild",
     "demo",

@@ -142,7 +142,8 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
     )  # fmt: skip
     for entry in answer["workers"]:
         gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
-        which = str(entry["worker"]), str(entry["pid"]), str(entry["streams"])
+        name = f"{entry['worker']}{', draining' if entry.get('draining') else ''}"
+        which = name, str(entry["pid"]), str(entry["streams"])
         workers.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
     for entry in answer.get("media", {}).get("orphans", ()):
         which = "of an earlier life", str(entry["pid"]), str(entry["streams"])

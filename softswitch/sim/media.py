@@ -15,7 +15,7 @@ from typing import Any
 
 from media.client import LocalStream
 from media.dsp import wav
-from media.errors import BadName, NoCapacity, NotSupported, UnknownStream
+from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownStream
 from media.protocol import (
     MONITOR_MODES,
     DigitReceived,
@@ -116,6 +116,7 @@ class SimMediaPlane:
         self._ports_total = len(self._free_ports)
         self._workers = workers
         self._dead: set[int] = set()
+        self.draining: set[int] = set()
         self._recordings_dir = recordings_dir
         self._file_s = file_s
         self._next_stream = 1
@@ -305,6 +306,12 @@ class SimMediaPlane:
         self._free_ports.append(stream.local.port)
         self.released += 1
         self._emit(StreamClosed(stream_id, self.accounts.pop(stream_id, StreamStats())))
+
+    def drain(self, worker: int, *, on: bool = True) -> None:
+        """Note that a worker is to be emptied; calls are placed as ever."""
+        if not 0 <= worker < self._workers:
+            raise MediaError(f"no media worker {worker}; there are 0 to {self._workers - 1}")
+        (self.draining.add if on else self.draining.discard)(worker)
 
     def snapshot(self) -> dict[str, Any]:
         """`streams`, `bridges`, `recordings`, `plays` and `ports_used`, all 0 at rest."""

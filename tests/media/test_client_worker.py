@@ -354,6 +354,41 @@ async def test_two_workers_share_the_load_and_one_death_is_not_the_others(tmp_pa
         phone.close()
 
 
+async def test_a_drained_worker_keeps_its_call_gets_no_other_and_is_renewed(tmp_path):
+    bench = Bench(tmp_path, workers=2)
+    await bench.client.start()
+    client = bench.client
+    try:
+        with pytest.raises(MediaError, match="there are 0 to 1"):
+            client.drain(2)
+        streams = [client.reserve(group=1, signalled_host=None) for _ in range(2)]
+        worker = streams[0].worker
+        before = client.snapshot()
+        client.drain(worker)
+        assert [row["draining"] for row in client.snapshot()["workers"]].count(True) == 1
+        others = [client.reserve(group=group, signalled_host=None) for group in range(2, 6)]
+        assert {stream.worker for stream in others} == {1 - worker}
+        assert client.reserve(group=1, signalled_host=None).worker == worker
+        pid = before["workers"][worker]["pid"]
+        for stream_id in range(1, 20):
+            client.release(stream_id)
+        for _ in range(400):
+            row = client.snapshot()["workers"][worker]
+            if row["pid"] not in (None, pid):
+                break
+            await asyncio.sleep(0.02)
+        assert row["pid"] not in (None, pid)
+        assert (row["restarts"], row["draining"]) == (0, False)
+        await bench.until(WorkerReplaced)
+        assert not [event for event in bench.events if isinstance(event, WorkerDied)]
+        client.drain(1 - worker)
+        client.drain(1 - worker, on=False)
+    finally:
+        await client.stop()
+        for phone in bench.phones:
+            phone.close()
+
+
 async def test_ipv6(tmp_path):
     phone = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     try:
