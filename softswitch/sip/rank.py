@@ -11,7 +11,9 @@ from enum import Enum, IntEnum
 HEAD_OCTETS_SEEN = 2048
 """A tag beyond them is not seen; who writes such heads waits like somebody new."""
 
-_TAGGED = re.compile(rb"\r\n(?:To|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE)
+_TAGGED = re.compile(
+    rb"\r\n(?:To|t)[ \t]*+:(?:[^\r\n;]++|;(?![ \t]*+tag[ \t]*+=))*+;", re.IGNORECASE
+)
 _METHOD_OCTETS_MAX = 16
 _WITHIN = frozenset({b"ACK", b"BYE", b"PRACK", b"UPDATE", b"INFO", b"REFER", b"NOTIFY"})
 _BEGINNING = frozenset({b"INVITE", b"CANCEL"})

@@ -15,7 +15,7 @@ from softswitch.sip.flow import Flow
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 2, 10
 
 _COPIED = re.compile(
-    rb"^(?:(?P<via>Via|v)|(?P<to>To|t)|(?P<id>Call-ID|i)|From|f|CSeq)[ \t]*:([^\r\n]*)\r\n",
+    rb"^(?:(?P<via>Via|v)|(?P<to>To|t)|(?P<id>Call-ID|i)|From|f|CSeq)[ \t]*+:([^\r\n]*+)\r\n",
     re.IGNORECASE | re.MULTILINE,
 )
 _FOLDED = re.compile(rb"\r\n[ \t]")
