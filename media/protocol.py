@@ -39,7 +39,8 @@ class StreamParams(msgspec.Struct, frozen=True):
     RTP, RFC 4961); `signalled_host`: the address the peer's signalling comes from now, None: as
     before; `inband_dtmf`: report digits that come as sound; `srtp_in`, `srtp_out`: the `a=crypto`
     value (RFC 4568) of the peer and ours, None: no SRTP that way;
-    `remote_ssrc`: what the peer's SDP says it will send with (RFC 5576).
+    `remote_ssrc`: what the peer's SDP says it will send with (RFC 5576); `dtmf_by_info`: digits for this
+    peer are reported by `DigitsDue`, for signalling to tell it of them.
 
     A stream that has locked to a source stays with it until `remote`, `nat` or `signalled_host`
     change.
@@ -60,6 +61,7 @@ class StreamParams(msgspec.Struct, frozen=True):
     remote_ssrc: int | None = None
     receive_payload_type: int | None = None
     receive_dtmf_payload_type: int | None = None
+    dtmf_by_info: bool = False
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):
@@ -313,6 +315,13 @@ class DigitReceived(msgspec.Struct, frozen=True, tag=True):
     duration_ms: int
 
 
+class DigitsDue(msgspec.Struct, frozen=True, tag=True):
+    """Digits that are to be sent to the peer of a stream, which is told of them by INFO and not by media."""
+
+    stream_id: int
+    digits: str
+
+
 class ProgressHeard(msgspec.Struct, frozen=True, tag=True):
     """`what` the peer's line says: `dial`, `ringback`, `busy`, `congestion`, `call-waiting`,
     `unobtainable`, `sit` (special information tone), `cng` (a fax calls), `ced` (a fax answers),
@@ -396,6 +405,7 @@ class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
 MediaEvent = (
     StreamLatched
     | DigitReceived
+    | DigitsDue
     | ProgressHeard
     | MediaTimedOut
     | PlayFinished

@@ -79,11 +79,18 @@ def codecs_of(office: Office) -> tuple[str, ...]:
 def media_policies(office: Office) -> dict[str, MediaPolicy]:
     """How the sound of each telephone and trunk is treated, by its endpoint."""
     phones = {
-        f"extension:{e.number}": MediaPolicy(e.srtp, by_source=True, inband=e.dtmf == "inband")
+        f"extension:{e.number}": MediaPolicy(
+            e.srtp, by_source=True, inband=e.dtmf == "inband", by_info=e.dtmf == "info"
+        )
         for e in office.extensions
     }
     trunks = {
-        f"trunk:{t.name}": MediaPolicy(t.srtp, by_source=t.media_from == "source")
+        f"trunk:{t.name}": MediaPolicy(
+            t.srtp,
+            by_source=t.media_from == "source",
+            inband=t.dtmf == "inband",
+            by_info=t.dtmf == "info",
+        )
         for t in office.trunks
     }
     return {**phones, **trunks}

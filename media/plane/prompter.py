@@ -13,7 +13,7 @@ from media.plane.player import Library, Play, resampled
 from media.plane.stream import Stream
 from media.plane.streams import Streams
 from media.plane.wiring import Wiring
-from media.protocol import MediaEvent, PlayFinished, Source, StartPlay
+from media.protocol import DigitsDue, MediaEvent, PlayFinished, Source, StartPlay
 
 _DIGITS_MAX = 256
 _DIGIT_SET = frozenset("0123456789*#ABCDabcd,")
@@ -135,6 +135,9 @@ class Prompter:
         """Send digits as events, or as sound where none are agreed; raises `ValueError`."""
         if not set(digits) <= _DIGIT_SET or len(stream.digits) + len(digits) > _DIGITS_MAX:
             raise ValueError("digits are 0-9 * # A-D and ',', at most 256")
+        if stream.params is not None and stream.params.dtmf_by_info:
+            self._emit(DigitsDue(stream.stream_id, digits))
+            return
         if stream.params is not None and stream.params.dtmf_payload_type is None:
             self._sound_digits(stream, digits)
             return

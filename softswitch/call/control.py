@@ -11,6 +11,7 @@ from softswitch.call.course import Courses
 from softswitch.call.dialling import Dialling
 from softswitch.call.dialplan import Dialplan, Refused, Route
 from softswitch.call.in_call import InCalls
+from softswitch.call.info import InfoKeys
 from softswitch.call.leg_events import LegEvents
 from softswitch.call.media_events import MediaEvents
 from softswitch.call.office_calls import OfficeCalls
@@ -74,7 +75,7 @@ class CallControl:
         self._in_calls = InCalls(wiring, self, self._table, self._dialling, dialplan, self._courses)
         self._leg_events = LegEvents(wiring, self, self._table, self._dialling, self._in_calls)
         self._media_events = MediaEvents(
-            self, self._table, self._dialling, self._leg_events, self._in_calls
+            self, self._table, self._dialling, self._leg_events, self._in_calls, InfoKeys(wiring)
         )
         self.transfers = Transfers(wiring, self, dialplan)
         self.office_calls = OfficeCalls(

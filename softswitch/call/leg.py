@@ -449,7 +449,7 @@ class Leg:
                 remote=audio.remote,
                 codec=audio.codec,
                 payload_type=audio.payload_type,
-                dtmf_payload_type=audio.dtmf_payload_type,
+                dtmf_payload_type=None if self._policy.by_info else audio.dtmf_payload_type,
                 ptime_ms=audio.ptime_ms,
                 direction=audio.direction,
                 nat=nat,
@@ -459,7 +459,12 @@ class Leg:
                 srtp_out=audio.srtp_out,
                 remote_ssrc=audio.remote_ssrc,
                 receive_payload_type=audio.receive_payload_type,
-                receive_dtmf_payload_type=audio.receive_dtmf_payload_type,
+                receive_dtmf_payload_type=(
+                    audio.receive_dtmf_payload_type
+                    if audio.receive_dtmf_payload_type is not None or not self._policy.by_info
+                    else audio.dtmf_payload_type
+                ),
+                dtmf_by_info=self._policy.by_info,
             ),
         )
 

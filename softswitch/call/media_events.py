@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from softswitch.call.control import CallControl
     from softswitch.call.dialling import Dialling
     from softswitch.call.in_call import InCalls
+    from softswitch.call.info import InfoKeys
     from softswitch.call.leg_events import LegEvents
     from softswitch.call.table import CallTable
 
@@ -29,12 +30,14 @@ class MediaEvents:
         dialling: Dialling,
         legs: LegEvents,
         in_calls: InCalls,
+        info_keys: InfoKeys,
     ) -> None:
         self._control = control
         self._table = table
         self._dialling = dialling
         self._legs = legs
         self._in_calls = in_calls
+        self._info_keys = info_keys
 
     def handle(self, event: protocol.MediaEvent) -> None:
         """One event of the media plane."""
@@ -43,6 +46,10 @@ class MediaEvents:
                 known = self._table.of_stream(event.stream_id)
                 if known is not None:
                     self._legs.digit(*known, event.digit)
+            case protocol.DigitsDue():
+                known = self._table.of_stream(event.stream_id)
+                if known is not None and known[1].session is not None:
+                    self._info_keys.press(known[1].session, event.digits)
             case protocol.MediaTimedOut():
                 self._timed_out(event.stream_id)
             case protocol.PlayFinished():

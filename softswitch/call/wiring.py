@@ -23,12 +23,14 @@ class MediaPolicy:
 
     `srtp`: "off", "allow", "require". `by_source`: the peer may sit behind a NAT, so its RTP may come from
     any port of the address that its signalling came from (symmetric RTP); otherwise only from where its
-    SDP says. `inband`: its keys come as sound, and are listened for in every call.
+    SDP says. `inband`: its keys come as sound, and are listened for in every call. `by_info`: it is told of
+    keys by INFO alone.
     """
 
     srtp: str = "allow"
     by_source: bool = False
     inband: bool = False
+    by_info: bool = False
 
 
 _PHONE, _OTHER = MediaPolicy(by_source=True), MediaPolicy()

@@ -76,7 +76,7 @@ class Extension(Section):
     international_per_h: int = Field(default=20, ge=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"
     qualify: Qualify | None = None
-    dtmf: Literal["auto", "inband"] = "auto"
+    dtmf: Literal["auto", "inband", "info"] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +172,7 @@ class Trunk(Section):
     srtp: Literal["off", "allow", "require"] = "allow"
     health_check_s: float = Field(default=30.0, ge=0, le=86_400)
     media_from: Literal["sdp", "source"] = "sdp"
+    dtmf: Literal["auto", "inband", "info"] = "auto"
     asserted_identity: bool = True
     diversion: Literal["diversion", "history-info", "none"] = "diversion"
 

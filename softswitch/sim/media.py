@@ -19,6 +19,7 @@ from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownS
 from media.protocol import (
     MONITOR_MODES,
     DigitReceived,
+    DigitsDue,
     File,
     MediaEvent,
     MediaTimedOut,
@@ -247,7 +248,11 @@ class SimMediaPlane:
 
     def send_digits(self, stream_id: int, digits: str) -> None:
         """Remember the digits; raises `UnknownStream`."""
-        self._stream(stream_id, "send_digits").digits_sent += digits
+        stream = self._stream(stream_id, "send_digits")
+        if stream.params is not None and stream.params.dtmf_by_info:
+            self._emit(DigitsDue(stream_id, digits))
+            return
+        stream.digits_sent += digits
 
     def start_recording(
         self,

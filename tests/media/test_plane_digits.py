@@ -10,6 +10,7 @@ from media.dsp.goertzel import DtmfDetector
 from media.protocol import (
     Connect,
     DigitReceived,
+    DigitsDue,
     File,
     ReleaseStream,
     SendDigits,
@@ -365,3 +366,27 @@ def test_who_hears_music_is_not_disturbed_by_digits(world, make_talker, tmp_path
     world.do(StartPlay(2, 1, File(str(path)), repeat=True))
     press(world, a, EVENTS, "1")
     assert digits_in(b.heard(world.sent() + talk(world, (a, b), 40)), 8000) == ""
+
+
+@pytest.mark.parametrize("pressed", ["events", "sound"])
+def test_digits_for_a_peer_that_is_told_by_info_are_handed_to_signalling(
+    world, make_talker, pressed
+):
+    by_sound = pressed == "sound"
+    events = {"inband_dtmf": True} if by_sound else {"dtmf_payload_type": EVENTS}
+    a = Party(world, make_talker, 1, "PCMU", **events)
+    b = Party(world, make_talker, 2, "PCMU", dtmf_by_info=True)
+    if by_sound:
+        said(a, "8", on_ms=100, off_ms=100)
+    else:
+        a.tone((500, 3000))
+    world.do(Connect(1, 2))
+    sent = talk(world, (a, b), 20)
+    if not by_sound:
+        press(world, a, EVENTS, "8")
+    sent += world.sent() + talk(world, (a, b), 50)
+    assert world.events_of(DigitsDue) == [DigitsDue(2, "8")]
+    assert digits_in(b.heard(sent), 8000) == ""
+    assert {p.payload_type for p in sent if p.remote == b.address} == {0}
+    world.do(SendDigits(2, "1,2"))
+    assert world.events_of(DigitsDue)[1:] == [DigitsDue(2, "1,2")]
