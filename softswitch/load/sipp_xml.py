@@ -121,6 +121,10 @@ def _step(element: ET.Element, name: str) -> Step:
         actions.append(Action(action.tag, dict(action.attrib)))
     if element.get("regexp_match") == "true":
         _check_pattern(element.get("request", ""), name)
+    if element.tag == "recv" and not {"response", "request"} & set(element.keys()):
+        raise ConfigError("scenario", f"{name}: a <recv> of nothing", "response= or request=")
+    if element.tag == "send" and not (element.text or "").strip():
+        raise ConfigError("scenario", f"{name}: a <send> of nothing")
     text = _message_text(element.text or "") if element.tag == "send" else ""
     return Step(element.tag, dict(element.attrib), text, tuple(actions))
 

@@ -224,6 +224,8 @@ def test_circles_end() -> None:
         (b"<scenario></scenario>", "no steps"),
         (b"<scenario><dance/></scenario>", "dance"),
         (b'<scenario><nop next="x"/></scenario>', "no label"),
+        (b'<scenario><recv respons="200"/></scenario>', "recv> of nothing"),
+        (b"<scenario><send> </send></scenario>", "send> of nothing"),
         (b"<scenario><nop><action><fly/></action></nop></scenario>", "fly"),
         (b'<scenario><nop><action><ereg regexp="("/></action></nop></scenario>', "regexp"),
     ],
