@@ -317,7 +317,7 @@ class Switch:
             **self.phone_requests.methods,
             "REGISTER": self.registrar.handle,
             "REFER": self.control.transfers.refer,
-            "OPTIONS": lambda event, now_s: self.stack.respond(event.handle, 200, now_s=now_s),
+            "OPTIONS": lambda event, now_s: self.stack.answer_options(event.handle, now_s),
         }
 
     async def _recall_lines(self) -> None:

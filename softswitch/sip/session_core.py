@@ -214,7 +214,7 @@ class SessionCore:
         headers = message.headers
         headers.add("Contact", self.terms.contact)
         headers.add("Allow", self.config.allow_value)
-        supported = "timer, replaces" if self.config.session_timers else "replaces"
+        supported = self.config.supported_value
         headers.add("Supported", f"{supported}, 100rel" if reliable else supported)
 
     def _add_session_timer(self, request: SipRequest) -> None:

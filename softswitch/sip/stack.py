@@ -449,6 +449,12 @@ class SipStack:
         response = request.response(status, reason, to_tag=self._requests.tag_of(handle))
         self._requests.answer(handle, response, headers, body, content_type, now_s)
 
+    def answer_options(self, handle: int, now_s: float) -> None:
+        """Say what we can to a `RequestReceived` that asks (RFC 3261 11.2)."""
+        lines = [("Allow", self._config.allow_value), ("Accept", "application/sdp")]
+        lines.append(("Supported", self._config.supported_value))
+        self.respond(handle, 200, headers=lines, now_s=now_s)
+
     # -- subscriptions -------------------------------------------------------------------------------
 
     def accept_subscription(

@@ -66,6 +66,11 @@ class StackConfig:
         """The Allow header's value."""
         return ", ".join(self.allow)
 
+    @property
+    def supported_value(self) -> str:
+        """The Supported header's value, but for what is said in INVITEs only."""
+        return "timer, replaces" if self.session_timers else "replaces"
+
     def written(self, flow: Flow) -> tuple[str, int]:
         """Host and port that peers are told to reach us at, for messages on `flow`."""
         if self.advertised is None:
