@@ -238,8 +238,9 @@ class Ingress:
                 self._latch.refresh(stream)
 
     def police(self) -> None:
-        """Shut out the streams that have sent more than their share of this second."""
+        """Shut out the streams that have sent more than their share of this second; adds up what is counted."""
         streams = self._streams
+        streams.add_up()
         used = slice(0, streams.high_water)
         for row in (streams.received[used] > streams.limit[used]).nonzero()[0].tolist():
             stream = self._rows[row]

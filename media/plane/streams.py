@@ -123,9 +123,14 @@ class Streams:
         _add_up(self._sent, self._out)
         return self._sent
 
+    def add_up(self) -> None:
+        """Add up what has been counted: often enough that little waits, rarely enough to be cheap."""
+        _add_up(self._received, self._in)
+        _add_up(self._sent, self._out)
+
     def count_in(self, rows: NDArray[np.intp], octets: NDArray[np.uint64]) -> None:
         """Packets of `rows` (k,) have come, `octets` as the counters have them; nobody changes either
-        afterwards. They are added up when somebody wants to know."""
+        afterwards. They are added up when somebody wants to know, or by `add_up`."""
         self._in[0].append(rows)
         self._in[1].append(octets)
 
