@@ -44,9 +44,15 @@ Power = NDArray[np.float32]
 Hops = NDArray[np.uint8]
 
 
+def phase(identity: int) -> int:
+    """The group of speakers whose frames begin together. Callers are even and callees odd: either alone is
+    spread over all groups, and the ends of a call are in the same."""
+    return (identity >> 1) % PHASES
+
+
 def phase_us(identity: int) -> int:
     """How long after the clock's frame a speaker's own begins."""
-    return identity % PHASES * (FRAME_US // PHASES)
+    return phase(identity) * (FRAME_US // PHASES)
 
 
 def hops(identities: ArrayLike) -> Hops:

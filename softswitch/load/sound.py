@@ -153,7 +153,7 @@ class SoundPlane:
         for codec in self._stateful.values():
             codec.reset(slot)
         self._hops[slot] = signature.hops([identity])[0]
-        self._phase[slot] = identity % PHASES
+        self._phase[slot] = signature.phase(identity)
         self._ssrc[slot] = (identity * 2654435761 + self._run) & 0xFFFFFFFF
         self._sequence[slot] = (identity * 40503) & 0x7FFF
         self._timestamp[slot] = (identity * 160) & 0xFFFFFFFF

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ from softswitch.load.distribution import Distribution
 from softswitch.load.faults import parse_faults
 from softswitch.load.histogram import Histogram
 from softswitch.load.streams import Arrived, StreamBook, StreamFacts, rounds
-from softswitch.load.verdict import Limits, judge_call, judge_stream, swapped
+from softswitch.load.verdict import (
+    Limits,
+    callee_identity,
+    caller_identity,
+    judge_call,
+    judge_stream,
+    swapped,
+)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -120,6 +128,16 @@ def test_a_signature_survives_other_codecs_and_gain(name: str, gain: float) -> N
     assert (np.abs(delays) < 20_000).all(), delays
     (found,) = signature.Directory(range(1, 200)).who(share[0])
     assert found.identity == 11
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_packets_of_callers_alone_and_of_callees_alone_come_as_evenly_as_they_can(
+    side: int,
+) -> None:
+    callers = [caller_identity(call) for call in range(1000)]
+    identities = [callee_identity(caller) if side else caller for caller in callers]
+    together = Counter(signature.phase(identity) for identity in identities)
+    assert together == dict.fromkeys(range(signature.PHASES), 1000 // signature.PHASES)
 
 
 def test_three_who_speak_at_once_are_told_apart_and_noise_is_nobody() -> None:
