@@ -1,32 +1,40 @@
 """What is left of the capacity when twice as many calls are offered, and under a flood of strangers.
 
-    python bench/overload.py [--rates 300,400,500,600] [--seconds 15] [--flood 20000] [--save]
+    python bench/overload.py [--rates 300,400,500,600] [--flood 20000] [--sources 1,10000]
+                             [--seconds 15] [--save]
 
 Capacity is the best rate of completed calls over the rates tried. Then twice that is offered, with the
 retransmissions of RFC 3261, and the calls completed a second are compared. The flood comes from a
-process of its own: REGISTER, INVITE, OPTIONS and garbage from spoofed-looking sources in 127.0.0.0/8,
-while calls at a tenth of the capacity go on and are judged.
+process of its own: REGISTER, INVITE, OPTIONS and garbage from addresses in 127.0.0.0/8, while calls
+are made and others, with sound, go on; both are judged.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
+import resource
 import socket
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import figures
 import sipp
+import sounding
 from figures import Figure
-from registrations import office
-from serving import TRUNKS, other_core, spent
+from registrations import office, shed
+from serving import SERVER, TRUNKS, other_core, spent
 from sip_calls import Background
 
+from softswitch.ports import free_port
+
 CALLS_P99_MS = 500.0
+SOUNDING_CALLS = 10
 
 
 def goodput(found: sipp.Outcome) -> float:
@@ -99,6 +107,8 @@ def flood_messages(count: int, domain: str) -> list[bytes]:
 def pour(server: tuple[str, int], rate: float, sources: int, core: int, stop, sent) -> None:  # type: ignore[no-untyped-def]
     """Send `rate` datagrams a second from `sources` addresses until `stop` is set."""
     os.sched_setaffinity(0, {core})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, sources + 200), hard))
     sockets = []
     for number in range(sources):
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -111,68 +121,88 @@ def pour(server: tuple[str, int], rate: float, sources: int, core: int, stop, se
         if at >= wanted:
             time.sleep(0.001)
             continue
-        for at in range(at, min(wanted, at + 500)):  # noqa: B020 - goes on where it was
-            try:
+        until = min(wanted, at + 500)
+        while at < until:
+            with contextlib.suppress(OSError):
                 sockets[at % sources].sendto(messages[at % len(messages)], server)
-            except OSError:
-                continue
-        at += 1
+            at += 1
     sent.value = at
 
 
-def flood(folder: Path, rate: float, seconds: float, core: int) -> list[Figure]:
-    driver, found = other_core(core), []
-    for sources in (1, 5_000):
-        with sipp.between(folder / f"flood{sources}", office(10), core) as (switch, where):
-            sipp.call(folder / "warm", *where, calls=50, rate=20)
-            empty_kib, before = switch.rss_kib(), switch.cpu_s()
-            stop, sent = multiprocessing.Event(), multiprocessing.Value("l", 0)
-            server = ("127.0.0.1", switch.sip_port)
-            pouring = multiprocessing.Process(
-                target=pour, args=(server, rate, sources, driver, stop, sent)
-            )
-            pouring.start()
-            time.sleep(1.0)
-            calls = Background(folder / "calls", *where, calls=int(20 * seconds), rate=20)
-            time.sleep(seconds)
-            used = spent(before, switch.cpu_s())["total"] / (seconds + 1.0)
-            lag = switch.status()["overload"]
-            judged = calls.wait()
-            stop.set()
-            pouring.join()
-            grown = (switch.rss_kib() - empty_kib) / 1024
-        share = 100 * judged.successful / max(1, judged.calls)
-        name = f"flood of {rate:g}/s from {sources} sources"
-        note = (
-            f"{judged.calls} calls, {judged.resent} resent; {100 * used:.0f} % of the core; {lag}"
+def flood(folder: Path, rate: float, seconds: float, sources: int, core: int) -> list[Figure]:
+    """A flood from so many addresses for so long, calls and calls with sound meanwhile."""
+    driver = other_core(core)
+    ports = free_port(sounding.HOST_A), free_port(sounding.HOST_B)
+    talker, listener = f"{sounding.HOST_A}:{ports[0]}", f"{sounding.HOST_B}:{ports[1]}"
+    text = office(10) + sounding.OFFICE.format(talker=talker, listener=listener)
+    with sipp.between(folder / f"flood{sources}", text, core) as (switch, where):
+        server = (SERVER, switch.sip_port)
+        sipp.call(folder / "warm", *where, calls=50, rate=20)
+        sounds = sounding.Sounding(server, *ports, SOUNDING_CALLS, driver)
+        sounds.start()
+        time.sleep(1.0)
+        empty_kib, before = switch.rss_kib(), switch.cpu_s()
+        stop, sent = multiprocessing.Event(), multiprocessing.Value("l", 0)
+        pouring = multiprocessing.Process(
+            target=pour, args=(server, rate, sources, driver, stop, sent)
         )
-        found += [
-            Figure(f"{name}: calls that came about", share, "%", 99.9, at_least=True, note=note),
-            Figure(f"{name}: INVITE to 200, p99", judged.percentile(0.99), "ms", CALLS_P99_MS),
-            Figure(f"{name}: memory grown", grown, "MiB", 50, note=f"{sent.value} datagrams"),
-        ]
-    return found
+        pouring.start()
+        time.sleep(2.0)
+        calls = Background(
+            folder / "calls", *where, calls=int(20 * seconds), rate=20, patience_s=seconds + 120
+        )
+        time.sleep(seconds)
+        used = spent(before, switch.cpu_s())["total"] / (seconds + 2.0)
+        judged = calls.wait()
+        heard = sounds.stop()
+        grown = (switch.rss_kib() - empty_kib) / 1024
+        stop.set()
+        pouring.join()
+        time.sleep(1.0)
+        told = shed(switch.status())
+    share = 100 * judged.successful / max(1, judged.calls)
+    name = f"flood of {rate:g}/s from {sources} sources"
+    note = (
+        f"{judged.calls} calls in {seconds:.0f} s, {judged.refused} refused, {judged.failed} failed, "
+        f"{judged.resent} resent; {100 * used:.0f} % of the core; {told}"
+    )
+    return [
+        Figure(f"{name}: calls that came about", share, "%", 99.9, at_least=True, note=note),
+        Figure(f"{name}: INVITE to 200, p99", judged.percentile(0.99), "ms", CALLS_P99_MS),
+        Figure(f"{name}: late audio", heard.late_share, "%", 0.1, note=heard.words),
+        Figure(f"{name}: memory grown", grown, "MiB", 50, note=f"{sent.value} datagrams"),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rates", default="300,400,500,600")
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, help="of each offer (15), of each flood (52)")
     parser.add_argument("--flood", type=float, default=20_000.0)
-    parser.add_argument("--flood-seconds", type=float, default=52.0)
+    parser.add_argument("--sources", default="1,10000")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--only", choices=("capacity", "flood"))
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     rates = [float(rate) for rate in chosen.rates.split(",")]
     parts = {
-        "capacity": lambda folder: capacity(folder, rates, chosen.seconds, chosen.core),
-        "flood": lambda folder: flood(folder, chosen.flood, chosen.flood_seconds, chosen.core),
+        "capacity": lambda folder: capacity(folder, rates, chosen.seconds or 15.0, chosen.core),
+        **{
+            f"flood {sources}": partial(
+                flood,
+                rate=chosen.flood,
+                seconds=chosen.seconds or 52.0,
+                sources=int(sources),
+                core=chosen.core,
+            )
+            for sources in chosen.sources.split(",")
+        },
     }
     with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as temporary:
+        folder = Path(temporary)
         for name, measure in parts.items():
-            if chosen.only in (None, name):
-                found = measure(Path(temporary))
+            if chosen.only in (None, name.partition(" ")[0]):
+                found = measure(folder)
                 figures.show(found)
                 if chosen.save:
                     figures.save("overload", found)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import msgspec
 
 from softswitch.load.demo import DemoSwitch
 from softswitch.load.plan import Plan
+from softswitch.ports import free_port
 
 HOST = "127.0.0.1"
 _READY_S = 20.0
@@ -58,12 +58,6 @@ request_route {{
     t_relay();
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def missing(*programs: str) -> str:
@@ -195,7 +189,7 @@ class SippUas(_Server):
     async def __aenter__(self) -> SippUas:
         await self._start(
             "sipp", "-sn", "uas", "-i", HOST, "-p", str(self.port), "-nostdin", "-trace_stat",
-            "-fd", "1", "-rtp_echo", "-mi", HOST, "-mp", str(free_port() // 2 * 2),
+            "-fd", "1", "-rtp_echo", "-mi", HOST, "-mp", str(free_port(count=4)),
         )  # fmt: skip
         await asyncio.sleep(1.0)
         return self

@@ -6,7 +6,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import figures
 
 from softswitch.api.admin import ask
+from softswitch.ports import free_port
 
 SERVER, CALLER, CALLED = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 READY_S = 60.0
@@ -78,12 +78,6 @@ def need(program: str, package: str) -> str:
     if found is None:
         raise figures.lacking(f"{program} is missing: apt-get install {package}")
     return found
-
-
-def free_port(host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def children_of(pid: int) -> list[int]:
@@ -155,7 +149,7 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
     """A switch pinned to `core`; `office` follows `HEAD`, both are filled with `values`. Stopped by its
     own id at the end; an exception in its log ends the measurement."""
     folder.mkdir(parents=True)
-    sip, api = free_port(SERVER), free_port(SERVER, socket.SOCK_STREAM)
+    sip, api = free_port(SERVER), free_port(SERVER)
     named = {"recording": "none", "server": SERVER, "sip": sip, "http": api, **values}
     text = (HEAD + office).format(**named)
     (folder / "office.toml").write_text(text)

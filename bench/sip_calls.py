@@ -21,7 +21,9 @@ from pathlib import Path
 import figures
 import sipp
 from figures import Figure
-from serving import TRUNKS, free_port, other_core, spent, tree_cpu_s
+from serving import TRUNKS, other_core, spent, tree_cpu_s
+
+from softswitch.ports import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

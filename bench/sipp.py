@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving import CALLED, CALLER, Serving, free_port, need, other_core, serving
+from serving import CALLED, CALLER, Serving, need, other_core, serving
+
+from softswitch.ports import free_port
 
 SCENARIOS = Path(__file__).parent / "sipp"
 
@@ -47,7 +49,8 @@ class Outcome:
 def called(folder: Path, host: str, port: int, core: int) -> Iterator[None]:
     """A SIPp that answers every call."""
     command = [*_pinned(core), "-sn", "uas", "-i", host, "-p", str(port), "-nostdin"]
-    command += ["-cp", str(free_port(host)), "-mp", str(free_port(host)), "-recv_timeout", "60000"]
+    command += _ports(host)
+    command += ["-recv_timeout", "60000"]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -97,7 +100,8 @@ def call(
     command += ["-p", str(port), "-s", number, "-m", str(calls), "-r", f"{rate:.0f}"]
     command += ["-d", str(hold_ms), "-l", "100000", "-nostdin", "-trace_stat", "-fd", "1"]
     command += ["-stf", "statistics.csv", "-trace_rtt", "-rtt_freq", "1"]
-    command += ["-cp", str(free_port(host)), "-mp", str(free_port(host)), "-recv_timeout", "40000"]
+    command += _ports(host)
+    command += ["-recv_timeout", "40000"]
     began_s = time.monotonic()
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -109,6 +113,8 @@ def call(
             process.kill()
             process.wait()
     took_s = time.monotonic() - began_s
+    if process.returncode not in (0, 1):  # 1: there were calls that failed, which are counted
+        raise RuntimeError(f"bench: SIPp has ended with {process.returncode}: see {folder}")
     rows = _rows(folder / "statistics.csv")
     row = rows[-1]
     refused = int(row.get("GenericCounter1(C)") or 0)
@@ -140,6 +146,11 @@ def _steady(rows: list[dict[str, str]], calls: int) -> float:
 def _time_s(row: dict[str, str]) -> float:
     """SIPp's own stamp: date, tab, time, tab, seconds since the epoch."""
     return float(row["CurrentTime"].split("\t")[-1])
+
+
+def _ports(host: str) -> list[str]:
+    """For its control socket and its sound: SIPp ends at once where one of them is taken."""
+    return ["-cp", str(free_port(host)), "-mp", str(free_port(host, 4))]
 
 
 def _pinned(core: int) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from softswitch.config import parse_office
 from softswitch.errors import SoftswitchError
+from softswitch.ports import free_port
 from softswitch.sim import audio
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.phone import VirtualPhone
@@ -90,8 +90,8 @@ class Demo:
         media_low = 20_000 + 2 * secrets.randbelow(5_000)  # below the ports that systems give out
         text = _OFFICE.format(
             country="US",
-            sip_port=_free_port(socket.SOCK_DGRAM),
-            http_port=_free_port(socket.SOCK_STREAM),
+            sip_port=free_port(),
+            http_port=free_port(),
             media_low=media_low,
             media_high=media_low + 999,
             directory=directory,
@@ -204,10 +204,3 @@ def _channels(path: Path) -> tuple[audio.Samples, audio.Samples]:
 
     frames, _ = soundfile.read(path, dtype="int16", always_2d=True)
     return frames[:, 0], frames[:, 1]
-
-
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan
+from softswitch.ports import free_port
 
 _READY_S = 60.0
 _SETTLE_S = 8.0
@@ -139,12 +139,12 @@ class DemoSwitch:
         self._folder = tempfile.TemporaryDirectory(prefix="softswitch-load-")
         self._password = secrets.token_hex(8)
         self._extensions = extensions
-        self._sip = _free_port(_SERVER)
-        self._sinks = [_free_port(_CALLED) for _ in range(processes)]
+        self._sip = free_port(_SERVER)
+        self._sinks = [free_port(_CALLED) for _ in range(processes)]
         self._process: asyncio.subprocess.Process | None = None
         self._file = Path(self._folder.name) / "office.toml"
         low = 20_000 + 2 * secrets.randbelow(4_000)  # below the ports that systems give out
-        http = _free_port(_SERVER, socket.SOCK_STREAM)
+        http = free_port(_SERVER)
         text = _OFFICE.format(
             server=_SERVER,
             caller=_CALLER,
@@ -286,12 +286,6 @@ class DemoSwitch:
                 changes |= {**through, "callees": phones[:_PARTIES], "register": True}
         changes["dial"] = plan.dial or dial
         return msgspec.structs.replace(plan, **changes)
-
-
-def _free_port(host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def cpu_ticks(pids: list[int]) -> int:

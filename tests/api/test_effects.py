@@ -4,20 +4,14 @@ notice when it is taken away again."""
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
 
+from softswitch.ports import free_port
 from softswitch.sim.behaviour import ring
 from softswitch.sim.phone_call import CallNotAnswered
 from tests.api.phones import carrier, live, phones, until
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def refused(phone: Any, number: str) -> int:

@@ -12,13 +12,8 @@ import pytest
 
 from softswitch.config import parse_office
 from softswitch.errors import ConfigError
+from softswitch.ports import free_port
 from softswitch.switch import Switch
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_switch(tmp_path: Path, machine: type, port: int) -> Switch:

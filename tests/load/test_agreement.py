@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.peers import Kamailio, SippUas, free_port
+from bench.peers import Kamailio, SippUas
 from softswitch.load import Plan
 from softswitch.load.result import Result
 from softswitch.load.run import run
+from softswitch.ports import free_port
 
 pytestmark = [pytest.mark.interop]
 needs_sipp = pytest.mark.skipif(not shutil.which("sipp"), reason="apt-get install sip-tester")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -21,6 +20,7 @@ from softswitch.load.codecs import available
 from softswitch.load.result import Result, summarise
 from softswitch.load.scenarios import load
 from softswitch.load.verdict import Limits
+from softswitch.ports import free_port
 from softswitch.sim.datagram import PhoneNetwork
 from softswitch.sim.loop import run as run_simulated
 from softswitch.sim.network import SimNetwork
@@ -176,12 +176,6 @@ def test_a_nat_that_forgets_cuts_the_sound_of_a_server_that_believes_sdp() -> No
 
 
 # -- on real sockets --------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 async def real(case: str, **options: Any) -> Result:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.config import parse_office
 from softswitch.environment import Machine
+from softswitch.ports import free_port
 from softswitch.sim.centre import centre_office
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.phone_audio import PhoneAudio
@@ -131,12 +131,6 @@ class RealWorld:
         await carrier.open()
         self.agents.append(carrier)
         return carrier
-
-
-def free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.soak

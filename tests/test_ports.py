@@ -1,0 +1,63 @@
+"""Free ports: given out once, to one process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from collections.abc import Iterator
+from multiprocessing.synchronize import Event
+
+import pytest
+
+from softswitch.errors import SoftswitchError
+from softswitch.ports import FIRST, LAST, SLICE, FreePorts, free_port
+
+
+@pytest.fixture
+def ports() -> Iterator[FreePorts]:
+    made = FreePorts()
+    yield made
+    made.close()
+
+
+def test_ports_are_given_out_once_and_even() -> None:
+    given = [free_port() for _ in range(300)]
+    assert len(set(given)) == 300
+    assert all(FIRST <= port < LAST and port % 2 == 0 for port in given)
+
+
+def test_what_somebody_has_bound_is_not_given_out(ports: FreePorts) -> None:
+    first = ports.take()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", first + 2))
+        assert ports.take() == first + 4
+        assert ports.take("127.0.0.2", 2) == first + 6
+
+
+def test_a_range_is_in_one_piece(ports: FreePorts) -> None:
+    ports.take()
+    whole = ports.take(count=SLICE)
+    assert (whole - FIRST) % SLICE == 0
+    with pytest.raises(SoftswitchError, match="at most"):
+        ports.take(count=SLICE + 1)
+
+
+def _many(put: multiprocessing.SimpleQueue[list[int]], done: Event) -> None:
+    put.put([free_port() for _ in range(400)])
+    done.wait(30)  # what a process has is its own while it lives
+
+
+def test_two_processes_never_get_the_same() -> None:
+    context = multiprocessing.get_context("fork")
+    put: multiprocessing.SimpleQueue[list[int]] = context.SimpleQueue()
+    done = context.Event()
+    ours = [free_port()]
+    children = [context.Process(target=_many, args=(put, done)) for _ in range(3)]
+    for child in children:
+        child.start()
+    given = [put.get() for _ in children]
+    done.set()
+    for child in children:
+        child.join()
+    every = [*ours, *(port for ports in given for port in ports)]
+    assert len(every) == len(set(every)) == 1201
