@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from serving import CALLED, CALLER, Serving, need, other_core, serving
@@ -23,7 +24,7 @@ SCENARIOS = Path(__file__).parent / "sipp"
 class Outcome:
     """One run of a calling SIPp. `took_s` is its whole run, `setup_ms` the sorted times from INVITE to
     200 of the calls that came about, `refused` those that got a 503, `steady_per_s` the calls completed a
-    second from the third second until the last call was begun."""
+    second from the third second until the last call was begun, `each_s` those of each of these seconds."""
 
     calls: int
     successful: int
@@ -33,6 +34,7 @@ class Outcome:
     took_s: float
     setup_ms: list[float]
     steady_per_s: float
+    each_s: list[int]
 
     def percentile(self, part: float) -> float:
         """A percentile of the set-up times, milliseconds; 0 without calls."""
@@ -128,19 +130,26 @@ def call(
         took_s=took_s,
         setup_ms=sorted(times),
         steady_per_s=_steady(rows, calls),
+        each_s=[after - before for before, after in pairwise(map(_completed, _begun(rows, calls)))],
     )
 
 
+def _begun(rows: list[dict[str, str]], calls: int) -> list[dict[str, str]]:
+    """The rows, one a second, while calls were being begun, without those of the first seconds."""
+    return [row for row in rows if int(row["TotalCallCreated"]) < calls][3:]
+
+
+def _completed(row: dict[str, str]) -> int:
+    return int(row["SuccessfulCall(C)"]) - int(row.get("GenericCounter1(C)") or 0)
+
+
 def _steady(rows: list[dict[str, str]], calls: int) -> float:
-    """Completed calls a second while calls were being begun, the first seconds left out."""
-    begun = [row for row in rows if int(row["TotalCallCreated"]) < calls][3:]
+    """Completed calls a second while calls were being begun."""
+    begun = _begun(rows, calls)
     if len(begun) < 2:
         return 0.0
-    ends = [
-        (int(row["SuccessfulCall(C)"]) - int(row.get("GenericCounter1(C)") or 0), _time_s(row))
-        for row in (begun[0], begun[-1])
-    ]
-    return (ends[1][0] - ends[0][0]) / max(0.001, ends[1][1] - ends[0][1])
+    first, last = begun[0], begun[-1]
+    return (_completed(last) - _completed(first)) / max(0.001, _time_s(last) - _time_s(first))
 
 
 def _time_s(row: dict[str, str]) -> float:

@@ -49,7 +49,11 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
         "bans": switch.gatekeeper.guard.bans(now_s),
         "overload": {
             **switch.gatekeeper.overload.snapshot(),
-            "classes": [*switch.driver.intake.rows(now_s), _not_heard(counters.sieved)],
+            "classes": [
+                *switch.driver.intake.rows(now_s),
+                _shed("strangers in a crowd, banned", dropped=counters.sieved),
+                _shed("new connections", **_connections(switch)),
+            ],
         },
         "media": switch.plane.snapshot(),
         "counters": {
@@ -61,10 +65,20 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
     }
 
 
-def _not_heard(count: int) -> dict[str, Any]:
-    """Those who had no rank at all, as a row like the others."""
-    row: dict[str, Any] = {"class": "strangers in a crowd, banned", "dropped": count}
-    return {**dict.fromkeys(("waiting", "wait_ms", "waited", "repeated", "refused"), 0), **row}
+def _shed(title: str, **counts: int) -> dict[str, Any]:
+    """What never had a rank, as a row like the others."""
+    names = ("waiting", "wait_ms", "waited", "repeated", "dropped", "refused")
+    return {"class": title, **dict.fromkeys(names, 0), **counts}
+
+
+def _connections(switch: Switch) -> dict[str, int]:
+    """Connections of strangers that were closed to make room, and those beyond a source's limits."""
+    found = {"dropped": 0, "refused": 0}
+    for transport in switch.driver.transports:
+        counters = transport.snapshot()
+        found["dropped"] += counters.get("displaced", 0)
+        found["refused"] += counters.get("refused", 0)
+    return found
 
 
 def _worker_rows(switch: Switch, loads: WorkerLoads) -> list[dict[str, Any]]:

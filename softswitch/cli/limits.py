@@ -106,6 +106,20 @@ _LIMITS = (
         "closed",
     ),
     (
+        "new ones from one source",
+        "softswitch.transport.limits",
+        "CONNECTIONS_PER_SOURCE_PER_S",
+        "a second, after as many at once",
+        "closed",
+    ),
+    (
+        "sources whose rate is remembered",
+        "softswitch.transport.limits",
+        "SOURCES_MAX",
+        "",
+        "the longest unheard is forgotten",
+    ),
+    (
         "message on a stream, or handshakes",
         "softswitch.transport.limits",
         "DEFAULT_STREAM_LIMITS.message_s",

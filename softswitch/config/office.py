@@ -119,6 +119,7 @@ class Sip(Section):
     digest: Annotated[Many[Literal["SHA-256", "MD5"]], Field(min_length=1, max_length=2)] = ("MD5",)
     connections: int = Field(default=4096, ge=1, le=100_000)
     connections_per_source: int = Field(default=64, ge=1, le=100_000)
+    connections_per_source_per_s: float = Field(default=4.0, ge=0.1, le=100_000)
     origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
     qualify: Qualify = "nat"
     qualify_s: float = Field(default=25.0, ge=5, le=3600)

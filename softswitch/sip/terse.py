@@ -62,6 +62,8 @@ class Terse:
             elif found["id"] is not None:
                 call_id = found[4].strip(b" \t")
             elif found["to"] is not None:
+                if b";tag=" in line.replace(b" ", b"").lower():
+                    return None  # of a dialog after all
                 tag = b"%s%08x" % (self._mark, crc32(data[:end]))
                 line = line.rstrip(b" \t\r\n") + b";tag=" + tag + b"\r\n"
             lines.append(line)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from softswitch.sip.parser import DEFAULT_LIMITS, Limits
 
 CONNECTIONS_MAX = 4096
 CONNECTIONS_PER_SOURCE_MAX = 64
+CONNECTIONS_PER_SOURCE_PER_S = 4.0
+SOURCES_MAX = 8192
+_KNOWN_S = 3600.0
+_KNOWN_TIMES = 16.0
+"""So many times the rate for an address from where somebody has shown who he is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,12 @@ class StreamLimits:
 
 DEFAULT_STREAM_LIMITS = StreamLimits()
 
+_Value = TypeVar("_Value")
+
 
 @dataclass(slots=True)
 class StreamCounters:
-    """`refused`: beyond a source's limit; `displaced`: strangers' connections closed to make room;
+    """`refused`: beyond a source's limits; `displaced`: strangers' connections closed to make room;
     `late`: closed by a deadline; `malformed`: closed because the stream could not be cut into
     messages; `handshakes_failed`: TLS or WebSocket; `exceptions` must stay 0."""
 
@@ -78,16 +85,23 @@ class Guest(Protocol):
 class ConnectionQuota:
     """Counts connections made to us, over all transports that share it.
 
-    Parameters: `total` at once, `per_source` of them from one address. When all places are taken,
+    Parameters: `total` at once, `per_source` of them from one address, and `per_s` new ones a second from one
+    address once `per_source` have come: who is closed and comes back at once costs hardly more than
+    his SYN. When all places are taken,
     the oldest connection whose sender has not shown who he is gives way to a new one, so that
     strangers who hold many cannot keep phones out; when all are proven, accepting pauses.
     """
 
     def __init__(
-        self, total: int = CONNECTIONS_MAX, per_source: int = CONNECTIONS_PER_SOURCE_MAX
+        self,
+        total: int = CONNECTIONS_MAX,
+        per_source: int = CONNECTIONS_PER_SOURCE_MAX,
+        per_s: float = CONNECTIONS_PER_SOURCE_PER_S,
     ) -> None:
         self._total = total
-        self._per_source = per_source
+        self._per_source, self._per_s = per_source, per_s
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._known_s: OrderedDict[str, float] = OrderedDict()
         self._guests: set[Guest] = set()
         self._strangers: dict[Guest, None] = {}  # in order of arrival
         self._by_source: Counter[str] = Counter()
@@ -95,6 +109,11 @@ class ConnectionQuota:
 
     def __len__(self) -> int:
         return len(self._guests)
+
+    @property
+    def remembered(self) -> int:
+        """Addresses whose rate is remembered."""
+        return len(self._levels)
 
     @property
     def sources(self) -> int:
@@ -105,9 +124,17 @@ class ConnectionQuota:
         """Whether one more may come in, in the place of a stranger if need be."""
         return len(self._guests) < self._total or bool(self._strangers)
 
-    def allows(self, source: str) -> bool:
-        """Whether `source` may have one more."""
-        return self._by_source[source] < self._per_source
+    def allows(self, source: str, now_s: float) -> bool:
+        """Whether `source` may have one more; asked once for each connection that is made."""
+        rate = self._per_s
+        if now_s - self._known_s.get(source, float("-inf")) < _KNOWN_S:
+            rate *= _KNOWN_TIMES
+        most = float(self._per_source)
+        level, since_s = self._levels.pop(source, (most, now_s))
+        level = min(most, level + (now_s - since_s) * rate)
+        allowed = level >= 1.0 and self._by_source.get(source, 0) < self._per_source
+        _remember(self._levels, source, (level - 1.0 if allowed else level, now_s))
+        return allowed
 
     def take(self, guest: Guest) -> bool:
         """Count a connection; True when another had to go for it."""
@@ -121,9 +148,11 @@ class ConnectionQuota:
         self._by_source[guest.source] += 1
         return displaced
 
-    def prove(self, guest: Guest) -> None:
+    def prove(self, guest: Guest, now_s: float) -> None:
         """Its sender has shown who he is: it gives way to nobody any more."""
         self._strangers.pop(guest, None)
+        self._known_s.pop(guest.source, None)
+        _remember(self._known_s, guest.source, now_s)
 
     def give_back(self, guest: Guest) -> None:
         """A connection is over. May be called twice."""
@@ -141,6 +170,13 @@ class ConnectionQuota:
     def wait(self, resume: Callable[[], None]) -> None:
         """Call `resume` once, when a place has become free."""
         self._waiting.append(resume)
+
+
+def _remember(table: OrderedDict[str, _Value], source: str, value: _Value) -> None:
+    """At the end of the table, whose first goes when it is full."""
+    table[source] = value
+    if len(table) > SOURCES_MAX:
+        table.popitem(last=False)
 
 
 @lru_cache(maxsize=4096)

@@ -80,7 +80,9 @@ class _Listeners:
         self._office = office
         self._clock = clock
         sip = office.sip
-        self._quota = ConnectionQuota(sip.connections, sip.connections_per_source)
+        self._quota = ConnectionQuota(
+            sip.connections, sip.connections_per_source, sip.connections_per_source_per_s
+        )
         self._identity: TlsIdentity | None = None
 
     def bind(self, number: int, listen: Listen) -> Transport:

@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import struct
 from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Self
@@ -27,8 +28,11 @@ from softswitch.transport.tls_session import TlsSession
 
 _log = logging.getLogger("softswitch.transport")
 
-_ACCEPTS_PER_WAKE = 16
-_BACKLOG = 256
+_ACCEPTS_PER_WAKE = 256
+_WELCOMES_PER_WAKE = 16
+_BACKLOG = 4096
+"""What waits here costs the kernel little, and who finds it full waits a second for his next SYN."""
+_AT_ONCE = struct.pack("ii", 1, 0)
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FAILURES_MAX = 256
 _REFUSED_S = 3600.0
@@ -130,7 +134,7 @@ class StreamTransport:
         connection = self._connections.get(flow.connection_id)
         if connection is not None and not connection.proven:
             connection.prove()
-            self._quota.prove(connection)
+            self._quota.prove(connection, self.loop.time())
 
     def why_unreachable(self, flow: Flow) -> str:
         """What the last connection to this peer failed by, "" when it did not."""
@@ -221,7 +225,11 @@ class StreamTransport:
             self.loop.remove_reader(self._sock.fileno())
 
     def _accept(self) -> None:
+        """Many a turn, since refusing one costs next to nothing, but few that are let in."""
+        welcomed = 0
         for _ in range(_ACCEPTS_PER_WAKE):
+            if welcomed == _WELCOMES_PER_WAKE:
+                return
             if not self._quota.has_room():
                 # What is left waits in the kernel's queue until somebody hangs up.
                 self.counters.accept_pauses += 1
@@ -239,13 +247,17 @@ class StreamTransport:
                 self._pause_accepting()
                 self._resume = self.loop.call_later(self.limits.accept_pause_s, self._accept_again)
                 return
-            self._welcome(sock, (unmapped(address[0]), address[1]))
+            remote = (unmapped(address[0]), address[1])
+            if self._quota.allows(source_of(remote[0]), self.loop.time()):
+                self._welcome(sock, remote)
+                welcomed += 1
+            else:
+                self.counters.refused += 1
+                # By RST: nothing of it is left in our kernel either.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                sock.close()
 
     def _welcome(self, sock: socket.socket, remote: tuple[str, int]) -> None:
-        if not self._quota.allows(source_of(remote[0])):
-            self.counters.refused += 1
-            sock.close()
-            return
         self.counters.accepted += 1
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -96,6 +96,7 @@ def test_a_retransmission_gets_the_same_octets_and_another_call_another_tag() ->
         invite().replace(b"Call-ID: c1@x\r\n", b""),
         invite().replace(b"CSeq: 7 INVITE\r\n", b""),
         invite()[:-2],
+        invite(to="To: <sip:1002@x> ; Tag=1"),
         b"INVITE " + b"x" * 5000,
     ],
 )

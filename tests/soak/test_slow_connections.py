@@ -1,5 +1,5 @@
 """Row 34 on real sockets: ten thousand connections that send an octet every ten seconds and come back ten
-seconds after they were closed, and a telephone whose cable is pulled.
+seconds after they were closed or at once, and a telephone whose cable is pulled.
 
     make rows-soak   (or: pytest -m soak tests/soak/test_slow_connections.py)
 """
@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from softswitch.load.demo import cpu_ticks
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
 from softswitch.transport.limits import CONNECTIONS_MAX
@@ -69,8 +70,9 @@ class Slow:
             self.sock = None
 
 
-def attack(server: tuple[str, int], stop: Event, opened: Any, at_once: Any) -> None:
-    """Hold `CONNECTIONS` until `stop`; `opened` counts connections made, `at_once` those open now."""
+def attack(server: tuple[str, int], rest_s: float, stop: Event, opened: Any, at_once: Any) -> None:
+    """Hold `CONNECTIONS` until `stop`; `opened` counts connections made, `at_once` those open now. Who is
+    closed comes back after `rest_s`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     every = [Slow(number, server) for number in range(CONNECTIONS)]
@@ -95,7 +97,7 @@ def attack(server: tuple[str, int], stop: Event, opened: Any, at_once: Any) -> N
             poll.unregister(descriptor)
             del of[descriptor]
             each.close()
-            closed.append((now_s + OCTET_EVERY_S, each))
+            closed.append((now_s + rest_s, each))
         for each in of.values():
             if each.due_s <= now_s:
                 each.speak(now_s)
@@ -127,7 +129,21 @@ def descriptors(server: Server) -> int:
     return len(os.listdir(f"/proc/{server.pid}/fd"))
 
 
-async def test_slow_connections_keep_no_telephone_out(tmp_path: Path, row: Row) -> None:
+def of_the_kernel() -> Counter[str]:
+    """What TCP has lost at listening sockets of this machine so far (/proc/net/netstat)."""
+    names, values = (
+        line.split()[1:]
+        for line in Path("/proc/net/netstat").read_text().splitlines()
+        if line.startswith("TcpExt:")
+    )
+    wanted = ("ListenOverflows", "ListenDrops", "TCPSynRetrans")
+    return Counter({n: int(v) for n, v in zip(names, values, strict=True) if n in wanted})
+
+
+@pytest.mark.parametrize("rest_s", [OCTET_EVERY_S, 0.0], ids=["after ten seconds", "at once"])
+async def test_slow_connections_keep_no_telephone_out(
+    tmp_path: Path, row: Row, rest_s: float
+) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CONNECTIONS + 100:
         pytest.skip(f"{CONNECTIONS} descriptors are needed: ulimit -n")
     server = Server(tmp_path / "office", OfficeFile())
@@ -136,16 +152,19 @@ async def test_slow_connections_keep_no_telephone_out(tmp_path: Path, row: Row) 
     opened, at_once = multiprocessing.Value("l", 0), multiprocessing.Value("l", 0)
     host, _, port = server.address.partition(":")
     attacker = multiprocessing.Process(
-        target=attack, args=((host, int(port)), stop, opened, at_once)
+        target=attack, args=((host, int(port)), rest_s, stop, opened, at_once)
     )
     try:
         rest, held, took_s = descriptors(server), 0, []
         attacker.start()
+        before, cpu = of_the_kernel(), cpu_ticks([server.pid])
         until_s, most = time.monotonic() + ATTACK_S, 0
         while time.monotonic() < until_s:
             await asyncio.sleep(REGISTER_EVERY_S)
             took_s.append(await registers(server))
             most, held = max(most, descriptors(server)), max(held, at_once.value)
+        lost = of_the_kernel() - before
+        cpu = cpu_ticks([server.pid]) - cpu
         stop.set()
         attacker.join()
         await asyncio.sleep(3.0)
@@ -157,13 +176,16 @@ async def test_slow_connections_keep_no_telephone_out(tmp_path: Path, row: Row) 
     assert not server.trouble()
     row(
         34,
-        f"{CONNECTIONS:,} slow connections from {ADDRESSES} addresses",
+        f"{CONNECTIONS:,} slow connections from {ADDRESSES} addresses, back after {rest_s:g} s",
         opened=opened.value,
         attempted_at_once=held,
         descriptors_at_most=most,
         left=left - rest,
         registrations=len(took_s),
         register_ms_at_most=round(1000 * max(took_s)),
+        core_percent=round(cpu / os.sysconf("SC_CLK_TCK") / ATTACK_S * 100),
+        listen_overflows=lost["ListenOverflows"],
+        syns_sent_again=lost["TCPSynRetrans"],
     )
     assert held > CONNECTIONS // 3
     assert most <= CONNECTIONS_MAX + OWN_DESCRIPTORS

@@ -12,7 +12,13 @@ import pytest
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
-from softswitch.transport.limits import ConnectionQuota, StreamLimits
+from softswitch.transport.limits import (
+    CONNECTIONS_PER_SOURCE_MAX,
+    CONNECTIONS_PER_SOURCE_PER_S,
+    SOURCES_MAX,
+    ConnectionQuota,
+    StreamLimits,
+)
 from softswitch.transport.tcp import TcpTransport
 from tests.rows import Row
 
@@ -308,6 +314,60 @@ async def test_connections_of_one_source_are_limited(
         await until(lambda: transport.counters.accepted + transport.counters.refused == clients)
         assert transport.counters.refused == refused
         assert transport.snapshot()["connections"] == 3
+
+
+class Visitor:
+    """A connection as `ConnectionQuota` knows it."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def displace(self) -> None: ...
+
+
+def visits(quota: ConnectionQuota, source: str, count: int, now_s: float) -> int:
+    """How many of `count` visitors that leave at once are let in."""
+    allowed = 0
+    for _ in range(count):
+        if quota.allows(source, now_s):
+            guest = Visitor(source)
+            quota.take(guest)
+            quota.give_back(guest)
+            allowed += 1
+    return allowed
+
+
+@pytest.mark.limit("new ones from one source")
+def test_who_comes_back_at_once_is_let_in_at_a_rate_once_as_many_as_may_be_have_come() -> None:
+    quota = ConnectionQuota()
+    most, rate = CONNECTIONS_PER_SOURCE_MAX, int(CONNECTIONS_PER_SOURCE_PER_S)
+    assert visits(quota, "10.0.0.1", most + 1, 10.0) == most
+    assert visits(quota, "10.0.0.1", rate + 1, 11.0) == rate
+    assert visits(quota, "10.0.0.2", 1, 11.0) == 1, "another address is not concerned"
+
+
+def test_where_somebody_has_proven_himself_more_may_come() -> None:
+    quota = ConnectionQuota()
+    phone = Visitor("10.0.0.1")
+    assert quota.allows(phone.source, 10.0)
+    quota.take(phone)
+    quota.prove(phone, 10.0)
+    visits(quota, "10.0.0.1", 100, 10.0)
+    assert visits(quota, "10.0.0.1", 1000, 10.5) == 16 * CONNECTIONS_PER_SOURCE_PER_S / 2
+    assert visits(quota, "10.0.0.1", 100, 5000.0) <= CONNECTIONS_PER_SOURCE_MAX
+    assert visits(quota, "10.0.0.1", 100, 5001.0) == CONNECTIONS_PER_SOURCE_PER_S
+
+
+@pytest.mark.limit("sources whose rate is remembered")
+def test_of_as_many_sources_as_may_be_the_rate_is_remembered() -> None:
+    quota = ConnectionQuota(per_source=1, per_s=0.001)
+    for number in range(SOURCES_MAX):
+        quota.allows(str(number), 10.0)
+    assert quota.remembered == SOURCES_MAX
+    assert not quota.allows("0", 10.0)
+    quota.allows("one more", 10.0)
+    assert quota.remembered == SOURCES_MAX
+    assert quota.allows("1", 10.0), "forgotten"
 
 
 async def test_when_all_places_are_proven_accepting_pauses_and_goes_on(open_tcp: Opener) -> None:
