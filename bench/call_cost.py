@@ -16,18 +16,18 @@ import cProfile
 import gc
 import os
 import pstats
-import socket
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, Serving, await_api, free_port
+from serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, Serving, await_api
 
 from softswitch import Switch
 from softswitch.config import Office, load_office
 from softswitch.environment import Machine
+from softswitch.ports import free_port
 from softswitch.sip.flow import Flow
 from softswitch.transport.interface import Receive, Transport, Unreachable
 
@@ -158,7 +158,7 @@ class Players:
 
 
 async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile | None) -> None:
-    port = free_port(SERVER, socket.SOCK_STREAM)
+    port = free_port(SERVER)
     text = (HEAD + TRUNKS).format(
         recording="none",
         server=SERVER,

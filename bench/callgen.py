@@ -35,11 +35,12 @@ from serving import (
     TRUNKS,
     Serving,
     children_of,
-    free_port,
     need,
     other_core,
     serving,
 )
+
+from softswitch.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 Found = dict[str, Any]

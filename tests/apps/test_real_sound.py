@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 
 import pytest
 
 from softswitch import Call, Switch
 from softswitch.config import parse_office
+from softswitch.ports import free_port
 from softswitch.prompts import Prompts
 from softswitch.sim import audio
 from softswitch.sim.phone import VirtualPhone
@@ -55,19 +55,13 @@ options = {{ "1" = "hangup" }}
 """
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.asynccontextmanager
 async def running(tmp_path, prepare=None):
     port = free_port()
-    # Below the ports that the system hands out: a phone inside our own range would be refused.
-    low = 10_000 + 2 * (port % 10_000)
+    # Not among those that the system hands out: a phone inside our own range would be refused.
+    low = free_port(count=512)
     text = OFFICE.format(
-        sip_port=port, media_low=low, media_high=low + 999, directory=tmp_path / "var"
+        sip_port=port, media_low=low, media_high=low + 511, directory=tmp_path / "var"
     )
     switch = Switch(parse_office(text))
     if prepare is not None:
