@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from softswitch.sim.loop import simulated
+from softswitch.sip.framing import StreamFramer
+from tests.real_exchange import signalling
 from tests.reliability.anomalies import message, sweep
-from tests.reliability.conftest import attacked
+from tests.reliability.conftest import PROBE, attacked
 from tests.rows import Row
 
 STATUSES = range(100, 700)
+
+# On streams: a trunk by its address, and everybody else.
+SOURCES = {"stranger": "127.0.0.3", "carrier": "127.0.0.2"}
+OFFICE = """
+[office]
+domain = "office.example"
+[sip]
+listen = ["tcp://127.0.0.1:0"]
+[media]
+workers = 1
+[[extension]]
+number = "1001"
+password = "secret-1001"
+[[trunk]]
+name = "carrier-1"
+uri = "sip:127.0.0.2"
+from_addresses = ["127.0.0.2"]
+health_check_s = 0
+[[inbound]]
+number = "+861000"
+to = "extension:1001"
+"""
 
 
 @simulated(limit_s=1e7)
@@ -47,3 +75,84 @@ async def test_the_message_that_is_bent_is_a_call() -> None:
         assert any(each.startswith(b"SIP/2.0 200 ") for each in found), found
         found = await victim.after(message(2), "stranger", wait_s=1.0)
         assert [each[8:11] for each in found] == [b"401"], found
+
+
+class Stream:
+    """One connection to the exchange, and the responses that came on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._framer = StreamFramer(client=True)
+
+    @classmethod
+    async def open(cls, address: tuple[str, int], source: str) -> Stream:
+        return cls(*await asyncio.open_connection(*address, local_addr=(source, 0)))
+
+    async def responses(self) -> list[bytes]:
+        """What comes next; nothing when the connection has been closed."""
+        try:
+            octets = await self.reader.read(65_536)
+        except ConnectionError:
+            return []
+        items = self._framer.feed(octets)
+        assert self._framer.error is None
+        return [item for item in items if isinstance(item, bytes)]
+
+    async def all_at_hand(self) -> list[bytes]:
+        """What has come by now."""
+        found: list[bytes] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.002):
+                while not self.reader.at_eof():
+                    found += await self.responses()
+        return found
+
+    async def alive(self, number: int) -> float:
+        """How long the answer to a right OPTIONS took, in seconds."""
+        probe = PROBE.format(n=number, host="127.0.0.2", port=5060).replace("/UDP", "/TCP")
+        began_s = time.perf_counter()
+        self.writer.write(probe.encode())
+        async with asyncio.timeout(5.0):
+            while not any(b"branch=z9hG4bK-p%d;" % number in r for r in await self.responses()):
+                assert not self.reader.at_eof()
+        return time.perf_counter() - began_s
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):  # it may have been closed with octets unread
+            await self.writer.wait_closed()
+
+
+@pytest.mark.parametrize("source", ["stranger", "carrier"])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.soak)])
+async def test_one_anomaly_at_a_time_by_tcp(
+    source: str, every: int, tmp_path: Path, row: Row
+) -> None:
+    """The same by a connection of its own for each; a right message on another is answered after it. What could
+    not be cut into messages has its connection closed, and so has what is too large."""
+    sent = answered = closed = 0
+    worst_s = 0.0
+    async with signalling(OFFICE, tmp_path) as exchange:
+        (tcp,) = exchange.driver.transports
+        probes = await Stream.open(tcp.local, SOURCES["carrier"])
+        for what, data in islice(sweep(), 0, None, every):
+            stream = await Stream.open(tcp.local, SOURCES[source])
+            stream.writer.write(data.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP", 1))
+            sent += 1
+            worst_s = max(worst_s, await probes.alive(sent))
+            found = await stream.all_at_hand()
+            for each in found:
+                assert int(each[8:11]) in STATUSES, (what, each[:80])
+            answered += bool(found)
+            closed += stream.reader.at_eof()
+            await stream.close()
+        await probes.close()
+        unhandled = exchange.driver.counters.exceptions + exchange.driver.counters.stack_exceptions
+    row(
+        3, f"PROTOS sweep by TCP from a {source}", messages=sent, answered=answered, closed=closed,
+        unhandled=unhandled, slowest_probe_ms=f"{1000 * worst_s:.1f}",
+    )  # fmt: skip
+    assert unhandled == 0
+    assert sent > 5000 // every
+    assert answered > sent // 10
+    assert closed > 0

@@ -20,6 +20,7 @@ from softswitch.call.gatekeeper import Gatekeeper
 from softswitch.call.trunks import Trunks
 from softswitch.clock import SystemClock
 from softswitch.config import parse_office
+from softswitch.errors import SoftswitchError
 from softswitch.sip.events import InviteReceived, RequestReceived
 from softswitch.sip.flow import Flow
 from softswitch.sip.framing import StreamFramer
@@ -62,7 +63,7 @@ OFFICE = parse_office(
 )
 LOCAL = ("127.0.0.1", 5060)
 PROBE = (
-    "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/{kind} 127.0.0.1;branch=z9hG4bKprobe{n}\r\n"
+    "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/{kind} {host};branch=z9hG4bKprobe{n}\r\n"
     "From: <sip:probe@example.com>;tag=p\r\nTo: <sip:probe@example.com>\r\nCall-ID: probe{n}\r\n"
     "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 )
@@ -171,31 +172,38 @@ def test_who_is_let_in_is_understood(file):
 # -- real sockets ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def exchange():
-    """A stack behind real sockets: (udp address, tcp address, driver)."""
+@pytest.fixture(params=["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
+async def exchange(request):
+    """A stack behind real sockets: (host, udp address, tcp address, driver)."""
+    host = request.param
     loop = asyncio.get_running_loop()
     stack = make_stack(gatekeeper())
     driver = Driver(stack, SystemClock(), loop, lambda event, now_s: None)
-    udp = UdpTransport.bind("127.0.0.1", 0)
-    tcp = TcpTransport.bind("127.0.0.1", 0, limits=StreamLimits(message_s=0.3))
+    try:
+        udp = UdpTransport.bind(host, 0)
+    except SoftswitchError as error:
+        if ":" not in host:
+            raise
+        pytest.skip(f"this machine has no IPv6: {error}")
+    tcp = TcpTransport.bind(host, 0, limits=StreamLimits(message_s=0.3))
     driver.attach(udp)
     driver.attach(tcp)
-    yield udp.local, tcp.local, driver
+    yield host, udp.local, tcp.local, driver
     driver.close()
     await asyncio.sleep(0)
 
 
 async def test_all_by_udp(exchange, row):
-    address, _, driver = exchange
+    host, address, _, driver = exchange
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
         peer.setblocking(False)
-        peer.bind(("127.0.0.1", 0))
+        peer.bind((host, 0))
         for number, file in enumerate(FILES):
             name, data = read(file)
             answers = []
-            for message in (data, PROBE.format(kind="UDP", n=number).encode()):
+            for message in (data, probe_of("UDP", host, number)):
                 await loop.sock_sendto(peer, message, address)
             while not answers or b"probe" not in answers[-1]:
                 async with asyncio.timeout(5):
@@ -204,15 +212,15 @@ async def test_all_by_udp(exchange, row):
             assert got == ([wanted(name)] if wanted(name) else []), name
             assert status_of(answers[-1]) == 401, f"dead after {name}"
     assert driver.counters.stack_exceptions == 0
-    torture_rows(row, "UDP")
+    torture_rows(row, "UDP", host)
 
 
 async def test_all_by_tcp(exchange, row):
-    _, address, driver = exchange
+    host, _, address, driver = exchange
     for number, file in enumerate(FILES):
         name, data = read(file)
         reader, writer = await asyncio.open_connection(*address)
-        probe = b"" if name in _INCOMPLETE else PROBE.format(kind="TCP", n=number).encode()
+        probe = b"" if name in _INCOMPLETE else probe_of("TCP", host, number)
         writer.write(data + probe)
         statuses, closed = await read_answers(reader)
         writer.close()
@@ -226,14 +234,20 @@ async def test_all_by_tcp(exchange, row):
             first = [wanted(name)] if wanted(name) else []
             assert statuses == [*first, 401], name
     assert driver.counters.stack_exceptions == 0
-    torture_rows(row, "TCP")
+    torture_rows(row, "TCP", host)
 
 
-def torture_rows(row, transport):
+def probe_of(kind, host, number):
+    at = f"[{host}]" if ":" in host else host
+    return PROBE.format(kind=kind, host=at, n=number).encode()
+
+
+def torture_rows(row, transport, host):
     """Rows 1 and 2, after all messages were answered as the index demands."""
+    by = f"by {transport} over {'IPv6' if ':' in host else 'IPv4'}"
     of_5118 = sum("5118" in file for file in FILES)
-    row(1, f"RFC 4475 by {transport}", right=f"{len(FILES) - of_5118}/{len(FILES) - of_5118}")
-    row(2, f"RFC 5118 by {transport}", right=f"{of_5118}/{of_5118}")
+    row(1, f"RFC 4475 {by}", right=f"{len(FILES) - of_5118}/{len(FILES) - of_5118}")
+    row(2, f"RFC 5118 {by}", right=f"{of_5118}/{of_5118}")
 
 
 async def read_answers(reader) -> tuple[list[int], bool]:

@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from softswitch.config import parse_office
-from softswitch.environment import Machine
 from softswitch.sim.behaviour import answer
-from softswitch.sim.media import SimMediaPlane
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
-from softswitch.sim.world import MemoryJournal
 from softswitch.switch import Switch
+from tests.real_exchange import signalling
 
 OFFICE = """
 [office]
@@ -38,37 +35,10 @@ password = "secret-1002"
 """
 
 
-class Signalling(Machine):
-    """This machine's sockets, without media workers and database."""
-
-    def plane(self, office: Any, directory: Path, on_event: Any) -> Any:
-        return SimMediaPlane(
-            on_event=on_event,
-            address="127.0.0.1",
-            ports=office.media.ports,
-            workers=1,
-            recordings_dir=directory / "recordings",
-        )
-
-    async def store(self, *_: Any) -> Any:
-        return MemoryJournal(), None
-
-    def admin(self) -> bool:
-        return False
-
-
 @pytest.fixture
 async def switch(tmp_path: Path) -> AsyncIterator[Switch]:
-    office = parse_office(OFFICE)
-    storage = office.storage.model_copy(update={"directory": tmp_path})
-    exchange = Switch(office.model_copy(update={"storage": storage}), environment=Signalling())
-    await exchange.start()
-    yield exchange
-    counters = exchange.driver.counters
-    await exchange.stop()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert counters.exceptions == counters.stack_exceptions == 0
+    async with signalling(OFFICE, tmp_path) as exchange:
+        yield exchange
 
 
 @pytest.fixture
