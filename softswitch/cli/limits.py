@@ -11,7 +11,7 @@ _LIMITS = (
         "softswitch.sip.parser",
         "DEFAULT_LIMITS.head",
         "octets",
-        "400, connection closed",
+        "513, connection closed",
     ),
     (
         "SIP body",
@@ -20,7 +20,7 @@ _LIMITS = (
         "octets",
         "413, connection closed",
     ),
-    ("SIP header lines", "softswitch.sip.parser", "DEFAULT_LIMITS.headers", "", "400"),
+    ("SIP header lines", "softswitch.sip.parser", "DEFAULT_LIMITS.headers", "", "513"),
     ("Via entries", "softswitch.sip.parser", "DEFAULT_LIMITS.vias", "", "400"),
     ("subscriptions", "softswitch.sip.stack_config", "SUBSCRIPTIONS_MAX", "", "503"),
     ("SIP transactions", "softswitch.sip.stack_config", "TRANSACTIONS_MAX", "", "503"),

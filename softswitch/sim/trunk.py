@@ -18,7 +18,7 @@ class VirtualTrunk(UserAgent):
 
     Parameters: `name` for From and for messages of tests; `server` the exchange; `host` and `port`
     as the exchange's `from_addresses` say. `behaviours` takes calls by the called number, others
-    are taken by `behaviour`. While `available` is False, OPTIONS and INVITE get 503; `gate` may
+    are taken by `behaviour`. While `available` is False, OPTIONS and INVITE get `refusal`; `gate` may
     challenge the exchange.
     """
 
@@ -59,15 +59,16 @@ class VirtualTrunk(UserAgent):
             gate=gate,
         )
         self.available = True
+        self.refusal = 503
         self.behaviours: dict[str, Behaviour] = {}
 
     def behaviour_for(self, request: SipRequest) -> Behaviour:
         """By the number in the Request-URI."""
         if not self.available:
-            return Behaviour(0.0, 503)
+            return Behaviour(0.0, self.refusal)
         return self.behaviours.get(request.request_uri.user or "", self.behaviour)
 
     def take_request(self, event: RequestReceived) -> None:
-        """200, or 503 while out of service."""
-        status = 200 if self.available or event.session is not None else 503
+        """200, or the refusal while out of service."""
+        status = 200 if self.available or event.session is not None else self.refusal
         self.stack.respond(event.handle, status, now_s=self.now_s())

@@ -161,6 +161,29 @@ async def test_transfer_before_the_answer_lets_the_phone_ring_through():
 
 @simulated()
 @pytest.mark.limit("transfers by applications")
+async def test_a_call_may_be_sent_on_so_often():
+    moves = 0
+
+    def prepare(switch):
+        async def send(call: Call) -> None:
+            nonlocal moves
+            moves += 1
+            await call.transfer("7000" if moves < TRANSFERS_MAX else "1002")
+
+        switch.extension("7000")(send)
+
+    async with World(5, office=OFFICE, prepare=prepare) as world:
+        caller = await world.phone("1001")
+        await world.phone("1002", behaviour=answer())
+        call = await caller.call("7000")
+        await call.answered()
+        assert moves == TRANSFERS_MAX
+        call.hang_up()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.limit("transfers by applications")
 async def test_handlers_that_send_a_call_to_each_other_end():
     seen = []
 

@@ -66,14 +66,16 @@ async def test_texts_are_bounded_in_length_and_number(tmp_path, speaker):
     for words in ("", "x" * (TEXT_MAX + 1)):
         with pytest.raises(CallError):
             await prompts.make(f"text:{words}")
-    for number in range(6):
+    os.utime(prompts.find("text:" + "x" * TEXT_MAX), (1, 1))
+    for number in range(2, 6):
         await prompts.make(f"text:{number}")
         # Files of one second differ in nothing but their time.
         newest = prompts.find(f"text:{number}")
         os.utime(newest, (number, number))
-    assert len(list((tmp_path / "sounds").glob("*.wav"))) == 3
-    assert prompts.needs_making("text:0"), "the oldest has gone"
-    assert not prompts.needs_making("text:5")
+        assert len(list((tmp_path / "sounds").glob("*.wav"))) == min(number, 3)
+        assert prompts.needs_making("text:" + "x" * TEXT_MAX) == (number > 3), "the oldest goes"
+        assert not prompts.needs_making(f"text:{number}")
+    assert [n for n in range(2, 6) if prompts.needs_making(f"text:{n}")] == [2]
 
 
 @pytest.mark.parametrize("program", [None, "/nowhere/espeak-ng", "/bin/false"])

@@ -143,10 +143,22 @@ def test_a_ban_is_lifted_by_hand(gate, guard):
 @pytest.mark.limit("sources and accounts watched")
 def test_tables_hold_so_many_and_no_more():
     guard = Guard(GuardPolicy(entries_max=3, tries=1))
-    for number in range(10):
+
+    def watch(number: int) -> None:
         guard.wrong((f"10.0.0.{number}", 1), f"user{number}", 1.0, answered=True)
         guard.proved((f"10.0.1.{number}", 1), "x", 1.0)
+
+    def watched() -> tuple[list[int], list[int]]:
+        banned = [n for n in range(5) if guard.is_banned((f"10.0.0.{n}", 1), 1.0)]
+        return banned, [n for n in range(5) if guard.is_proven((f"10.0.1.{n}", 1), 1.0)]
+
+    for number in range(3):
+        watch(number)
     assert set(guard.snapshot().values()) == {3}
+    assert watched() == ([0, 1, 2], [0, 1, 2])
+    watch(3)
+    assert set(guard.snapshot().values()) == {3}
+    assert watched() == ([1, 2, 3], [1, 2, 3]), "the longest unheard is forgotten"
 
 
 def test_what_strangers_write_is_made_inert(guard, reports):

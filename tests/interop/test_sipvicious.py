@@ -59,15 +59,15 @@ def test_svmap_sees_no_name_and_no_version(serve: Serve) -> None:
 
 
 def test_svwar_tells_no_extension_from_another(serve: Serve, tmp_path: Path, row: Row) -> None:
-    server = serve()
+    server, told = serve(), 0
     for method in ("REGISTER", "INVITE", "OPTIONS"):
+        # It gives up when a number that nobody has is answered as all others are.
         said = scan("svwar", server, "-m", method, "-e", "1000-1020", "--force", *FAST)
-        known = [line for line in said.splitlines() if "100" in line and "auth" in line.lower()]
-        shown = {number: [line for line in known if number in line] for number in ("1001", "1002")}
-        strangers = [line for line in known if "1009" in line]
-        assert len(shown["1001"]) == len(shown["1002"]) == len(strangers), said
+        assert "found nothing" in said, said
+        told += sum(line.startswith("| 1") for line in said.splitlines())
+    assert told == 0
     registers(server, tmp_path, free_port())
-    row(12, "svwar, 3 methods", extensions=21, told_apart=0)
+    row(12, "svwar, 3 methods", extensions=21, told_apart=told)
 
 
 def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path, row: Row) -> None:

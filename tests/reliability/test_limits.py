@@ -9,19 +9,24 @@ from __future__ import annotations
 import ast
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from softswitch.apps import messages
+from softswitch.apps import messages, parking
 from softswitch.apps.messages import OCTETS_MAX, PENDING_MAX
-from softswitch.apps.parking import SLOTS_MAX, Parking
 from softswitch.call.call import DIGITS_MAX
 from softswitch.cli.limits import limit_rows
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import EXCHANGE, World
+from softswitch.sip.parser import DEFAULT_LIMITS
+from softswitch.sip.sdp.description import FORMATS_MAX, MEDIA_MAX
+from tests.real_exchange import signalling
+from tests.reliability.anomalies import SDP, message
+from tests.reliability.conftest import attacked
 
 TESTS = Path(__file__).parents[1]
 
@@ -58,12 +63,30 @@ def test_no_limit_is_printed_twice() -> None:
 
 
 @pytest.mark.limit("parked calls")
-def test_as_many_slots_as_may_and_none_more() -> None:
-    slots: dict[int, object] = {}
-    parking = Parking.__new__(Parking)
-    parking._slots = slots  # type: ignore[assignment]
-    given = [parking._free(f"extension:{number}") for number in range(SLOTS_MAX + 1)]
-    assert given == [*range(1, SLOTS_MAX + 1), None]
+@simulated()
+async def test_as_many_calls_are_parked_as_may_and_the_next_goes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parking, "SLOTS_MAX", 2)
+    async with World(1) as world:
+        caller, callee = await world.phone("1001"), await world.phone("1002")
+        calls = []
+        for number in range(1, 4):
+            calls.append(await caller.call("1002"))
+            await calls[-1].answered()
+            there = await callee.incoming()
+            there.refer("<sip:*68@office.example>")
+            await there.ended()
+            if number == 3:
+                back = await callee.incoming()  # at once: nobody waits two minutes for that
+                assert back.times["ringing"] - there.times["ended"] < 5.0
+            await asyncio.sleep(1.0)
+            assert world.switch.snapshot()["apps"]["parking"]["parked"] == min(number, 2)
+        assert [call.state for call in calls] == ["up"] * 3
+        for call in calls:
+            call.hang_up()
+            await call.ended()
+        await world.settle()
 
 
 @pytest.mark.limit("message between extensions")
@@ -134,3 +157,94 @@ async def test_subscriptions_are_bounded(
         assert stack.snapshot()["subscriptions"] == limit
         answers = [e for e in world.trace.responses(503) if e.source == EXCHANGE]
         assert len(answers) == refused
+
+
+# -- sizes of a message, on the wire ----------------------------------------------------------------
+
+OFFICE = """
+[office]
+domain = "office.example"
+[sip]
+listen = ["tcp://127.0.0.1:0"]
+[media]
+workers = 1
+[[extension]]
+number = "1001"
+password = "secret-1001"
+"""
+HEAD = (
+    b"OPTIONS sip:1001@office.example SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n"
+    b"From: <sip:a@office.example>;tag=1\r\nTo: <sip:1001@office.example>\r\nCall-ID: c\r\n"
+    b"CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\n"
+)
+HEAD_LINES, HEAD_VIAS = 6, 1
+CHALLENGED = (401, False)
+
+
+def request(more: bytes = b"", body: bytes = b"") -> bytes:
+    return HEAD + more + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def of_head(octets: int) -> bytes:
+    """A request whose head has so many octets, without the empty line."""
+    padding = octets - (len(request(b"Subject: \r\n")) - 4)
+    return request(b"Subject: " + b"x" * padding + b"\r\n")
+
+
+SIZES = [
+    pytest.param(of_head, DEFAULT_LIMITS.head, (513, True), id="head"),
+    pytest.param(lambda n: request(body=b"x" * n), DEFAULT_LIMITS.body, (413, True), id="body"),
+    pytest.param(
+        lambda n: request(b"X-A: 1\r\n" * (n - HEAD_LINES - 1)), DEFAULT_LIMITS.headers, (513, False),
+        id="lines",
+    ),
+    pytest.param(
+        lambda n: request(b"Via: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK2\r\n" * (n - HEAD_VIAS)),
+        DEFAULT_LIMITS.vias, (400, False), id="Vias",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.limit("SIP head", "SIP body", "SIP header lines", "Via entries")
+@pytest.mark.parametrize(("made", "limit", "refusal"), SIZES)
+async def test_the_largest_message_is_read_and_one_that_is_larger_refused(
+    made: Callable[[int], bytes], limit: int, refusal: tuple[int, bool], tmp_path: Path
+) -> None:
+    async def asked(address: tuple[str, int], data: bytes) -> tuple[int, bool]:
+        """The status that comes back, and whether the connection is closed then."""
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(data)
+        async with asyncio.timeout(5.0):
+            answer = await reader.readuntil(b"\r\n\r\n")
+        try:
+            async with asyncio.timeout(0.05):
+                closed = not await reader.read()
+        except TimeoutError:
+            closed = False
+        writer.close()
+        return int(answer[8:11]), closed
+
+    async with signalling(OFFICE, tmp_path) as exchange:
+        (tcp,) = exchange.driver.transports
+        assert await asked(tcp.local, made(limit)) == CHALLENGED
+        assert await asked(tcp.local, made(limit + 1)) == refusal
+        assert await asked(tcp.local, request()) == CHALLENGED, "and the next is served"
+
+
+@pytest.mark.limit("SDP media lines", "SDP formats a line")
+@pytest.mark.parametrize("what", ["lines", "formats"])
+@simulated()
+async def test_the_largest_offer_is_answered_and_one_that_is_larger_refused(what: str) -> None:
+    head, line = SDP[: SDP.index(b"m=")], b"m=audio 40000 RTP/AVP 0"
+
+    def offer(count: int) -> bytes:
+        if what == "lines":
+            return head + (line + b"\r\n") * count
+        return head + line + b"".join(b" %d" % (n % 96) for n in range(1, count)) + b"\r\n"
+
+    limit = MEDIA_MAX if what == "lines" else FORMATS_MAX
+    async with attacked(1) as victim:
+        for number, (count, status) in enumerate(((limit, b"200"), (limit + 1, b"488")), 1):
+            found = await victim.after(message(number, body=offer(count)), "carrier", wait_s=1.0)
+            finals = {each[8:11] for each in found if each[8:11] >= b"200" and b" INVITE" in each}
+            assert finals == {status}, found

@@ -207,8 +207,10 @@ def test_ten_contacts_and_not_eleven(bindings):
 def test_all_bindings_are_bounded():
     bindings = Bindings(RegistrationPolicy(bindings_max=2))
     for number in range(2):
-        bindings.handle(register(f"<sip:{number}@h>", call_id=str(number)), 0.0)
+        request = register(f"<sip:{number}@h>", call_id=str(number))
+        assert answer_of(bindings.handle(request, 0.0)).status == 200
     answer = answer_of(bindings.handle(register("<sip:3@h>", call_id="3"), 0.0))
+    assert bindings.snapshot()["bindings"] == 2
     assert (answer.status, answer.headers) == (503, [("Retry-After", "60")])
 
 

@@ -93,6 +93,16 @@ def test_damage_in_the_middle_loses_only_that_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.limit("journal log file")
+def test_a_file_is_full_at_its_limit_and_the_next_entry_begins_another(tmp_path: Path) -> None:
+    octets = sum(len(entry.line()) for entry in entries(1, 3))
+    for limit, files in ((octets + 1, 1), (octets, 2)):
+        with closing(EntryLog(tmp_path / str(limit), segment_bytes=limit)) as log:
+            log.write(entries(1, 3))
+            assert log.write(entries(4, 4)) == (files == 2)
+            assert len(log.segments()) == files
+            assert numbers(log) == [1, 2, 3, 4], "nothing is lost"
+
+
 def test_files_follow_each_other_and_the_oldest_go(tmp_path: Path) -> None:
     with closing(EntryLog(tmp_path, segment_bytes=200, segments_kept=2)) as log:
         grown = [log.write(entries(seq, seq)) for seq in range(1, 31)]

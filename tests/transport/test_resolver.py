@@ -21,6 +21,7 @@ from softswitch.transport import resolver as module
 from softswitch.transport.dns_lookup import DnsLookup, LookupFailed, NoRecords
 from softswitch.transport.resolver import ResolveFailed, Resolver
 from softswitch.transport.targets import Naptr, NextHop, Srv
+from tests.rows import Row
 
 HOP = NextHop("carrier.example")
 A_DAY = 24 * 3600.0
@@ -238,6 +239,11 @@ async def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await found(resolver, NextHop(f"h{number}.example", 5060))
         assert resolver.snapshot()["names"] == min(2 * number + 2, 10)
         assert resolver.snapshot()["hops"] == min(number + 1, 10)
+    asked = len(zone.asked)
+    await found(resolver, NextHop("h10.example", 5060))
+    assert len(zone.asked) == asked
+    await found(resolver, NextHop("h0.example", 5060))
+    assert len(zone.asked) > asked, "the oldest is forgotten"
 
 
 # -- a real name server ----------------------------------------------------------------------------
@@ -390,3 +396,37 @@ async def test_no_thread_is_used_and_the_loop_goes_on_while_the_dns_stalls(
     with pytest.raises(ResolveFailed):
         asking.result()
     assert turns > 50
+
+
+async def worst_lag_s(over: asyncio.Event) -> float:
+    """By how much a timer of this loop comes too late at worst, until `over`."""
+    loop, worst_s = asyncio.get_running_loop(), 0.0
+    while not over.is_set():
+        due_s = loop.time() + 0.002
+        await asyncio.sleep(0.002)
+        worst_s = max(worst_s, loop.time() - due_s)
+    return worst_s
+
+
+@pytest.mark.parametrize("mode", ["nxdomain", "servfail", "stall", "garbage", "truncated"])
+async def test_how_late_the_loop_is_while_the_dns_is_ill(
+    mode: str, server: NameServer, row: Row
+) -> None:
+    """Row 41: printed, for how busy this machine is nobody can promise. The name server runs in the same loop,
+    and its work is in the figure."""
+    server.mode = mode
+    loop = asyncio.get_running_loop()
+    resolver = Resolver(ask(server, query_s=0.2), loop.time, ("udp",))
+    hops = [NextHop(f"h{number}.example", 5060) for number in range(64)]
+    await asyncio.gather(resolver.resolve(hops[0]), return_exceptions=True)  # loads the library
+    over = asyncio.Event()
+    lag = asyncio.create_task(worst_lag_s(over))
+    answers = await asyncio.gather(
+        *(resolver.resolve(hop) for hop in hops[1:]), return_exceptions=True
+    )
+    over.set()
+    failed = sum(isinstance(answer, ResolveFailed) for answer in answers)
+    lag_ms = f"{1000 * await lag:.1f}"
+    row(41, f"loop lag, DNS: {mode}", look_ups=len(answers), failed=failed, lag_ms=lag_ms)
+    assert failed == len(answers)
+    assert resolver.snapshot()["asking"] == 0

@@ -255,7 +255,10 @@ async def test_a_message_that_never_ends_meets_its_deadline(open_tcp: Opener) ->
         await peer.send(message(1))
         await until(lambda: len(inbox.messages) == 1)
         await asyncio.sleep(0.4)  # between messages that deadline does not run
-        await peer.send(message(2) + b"OPT")
+        whole = message(2) + b"OPT"
+        await peer.send(whole[:50])
+        await asyncio.sleep(0.1)
+        await peer.send(whole[50:])  # in time
         await until(lambda: len(inbox.messages) == 2)
         dripping = asyncio.create_task(drip(peer))
         await peer.closed()
@@ -406,6 +409,7 @@ async def test_the_oldest_stranger_gives_way_and_who_is_proven_stays(open_tcp: O
         for number in range(1, 6):
             strangers.append(await stack.enter_async_context(Peer.to(transport)))
             await until(lambda number=number: transport.counters.accepted == number + 1)
+            assert transport.counters.displaced == max(0, number - 2), "three fit"
         for stranger in strangers[:3]:
             await stranger.closed()
         assert transport.counters.displaced == 3
@@ -491,6 +495,38 @@ async def test_a_peer_that_reads_nothing_is_dropped(open_tcp: Opener) -> None:
             await asyncio.sleep(0)
         await until(lambda: flow in inbox.gone)
         assert transport.snapshot()["connections"] == 0
+
+
+@pytest.mark.limit("unread octets of a stream")
+async def test_as_many_octets_may_wait_as_the_limit_says_and_not_one_more(
+    open_tcp: Opener,
+) -> None:
+    transport, inbox = open_tcp(unsent=65_536)
+    async with Peer.to(transport) as peer:
+        await peer.send(message())
+        await until(lambda: len(inbox.messages) == 1)
+        flow = inbox.messages[0][1]
+        (connection,) = transport._connections.values()
+        real = connection._transport
+
+        class Filled:
+            waiting = 65_536
+
+            def get_write_buffer_size(self) -> int:
+                return self.waiting
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+        connection._transport = Filled()  # type: ignore[assignment]
+        transport.send(b"fits", flow)
+        assert await peer.reader.readexactly(4) == b"fits"
+        assert transport.counters.unsendable == 0
+        Filled.waiting += 1
+        transport.send(b"more", flow)
+        assert transport.counters.unsendable == 1
+        await peer.closed()
+        assert inbox.gone == [flow]
 
 
 async def test_an_exception_in_the_handler_costs_that_connection_only(
