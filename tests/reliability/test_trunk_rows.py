@@ -83,13 +83,13 @@ async def ill_trunk(illness: str, count: int, row: Row) -> None:
                 patient.recover()
                 await asyncio.sleep(60.0)
                 assert known.condition is Condition.UP, number
-            was_up = known.condition is Condition.UP
+            was_down = known.condition is Condition.DOWN
             came, gap_s = await one_call(world, caller)
             failed += not came
             failed_over += gap_s > 0
             slowest_s = max(slowest_s, gap_s)
             tried += gap_s > 0
-            if was_up and known.condition is Condition.DOWN:
+            if known.condition is Condition.DOWN and not was_down:
                 opened.append(tried)
                 tried = 0
         # OPTIONS go on for ever: nothing else is left.
