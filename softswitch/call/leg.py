@@ -224,6 +224,7 @@ class Leg:
                 stream.port,
                 ours,
                 session_id=self.leg_id,
+                rtcp_mux=True,  # for whoever asks; we ask nobody, and keep what was agreed
                 previous=self._local,
                 prefer_ours=prefer is not None,
                 srtp=self._policy.srtp,
@@ -291,6 +292,7 @@ class Leg:
             stream.port,
             codecs,
             session_id=self.leg_id,
+            rtcp_mux=self._audio is not None and self._audio.rtcp_mux,
             previous=self._local,
             crypto=self._offer_keys,
             ssrc=stream.ssrc,
@@ -453,6 +455,7 @@ class Leg:
                 ptime_ms=audio.ptime_ms,
                 direction=audio.direction,
                 nat=nat,
+                rtcp_mux=audio.rtcp_mux,
                 signalled_host=self._flow.remote[0] if nat else None,
                 inband_dtmf=self._listens_for_digits(),
                 srtp_in=audio.srtp_in,
