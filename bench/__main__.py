@@ -304,6 +304,8 @@ def main() -> None:
         kept = figures.OUT / f"{re.sub('[^A-Za-z0-9]+', '-', chosen.target)}.json"
         chosen.write = chosen.write or kept
     old, before = runs.read(chosen.against or kept), runs.read(figures.KEPT)
+    if chosen.quick and not chosen.against:
+        old = {}  # figures in little are compared with nothing
     # Who ends the bench ends what it has started, too, and keeps what was measured.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = Session()
