@@ -45,11 +45,6 @@ class Ears:
     def __len__(self) -> int:
         return len(self._listening)
 
-    @property
-    def suspecting(self) -> bool:
-        """Somebody seems to press a key just now."""
-        return bool(self._suspected)
-
     def suspect(self, stream: Stream) -> bool:
         """`stream` says something like a digit; True if that is news, and it is to `listen`."""
         news = stream not in self._suspected

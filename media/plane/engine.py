@@ -239,8 +239,7 @@ class Engine:
         return min(self._next_expire_s, self._ticks.due_s(self._pace()))
 
     def _pace(self) -> int:
-        # Who presses a key waits for what it does, and noise lasts until sound follows.
-        if self._mixer.busy or self._ears.suspecting or len(self._background):
+        if self._mixer.busy or len(self._background):  # noise lasts until sound follows
             return 1
         return _LISTENED_PACE if len(self._ears) or len(self._progress) else _RECORDED_PACE
 
@@ -557,7 +556,6 @@ class Engine:
 
     def _on_suspicion(self, stream: Stream) -> None:
         if self._ears.suspect(stream):
-            self._backlog.flush()
             self._wiring.attend(stream)
 
     def _on_event_digit(self, row: int, digit: str, duration: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711
-from media.dsp.goertzel import BLOCK, DtmfDetector, DtmfLimits, pair_power, power_at
+from media.dsp.goertzel import BLOCK, DtmfLimits, pair_power, power_at
 from media.wire.order import turns
 from media.wire.rtp import HEADER_OCTETS as HEADER
 
@@ -39,6 +39,10 @@ _SHARE = 0.65
 """Of a block's energy that the two frequencies hold: in 8 minutes of speech some 40 blocks do."""
 _SHARE_HINT = (0.0, 0.5, 0.5, 0.5, 0.35)
 """The same, of what is worth being listened to; by code, for at 16,000 a second the other half counts too."""
+_LIMITS = DtmfLimits()
+_TWIST_MOST = np.float32(10 ** ((_LIMITS.twist_db_max + 3) / 10))
+_TWIST_LEAST = np.float32(10 ** ((3 - _LIMITS.twist_db_min) / 10))
+"""High above low and low above high, as powers: 3 dB more than the detector takes for a digit."""
 _CLEARED = 2
 """Packets: the first may hold the end of a digit."""
 
@@ -49,11 +53,8 @@ class Hush:
     """One row a stream. `watching`: how many are looked at; `on`: some row is silenced now."""
 
     def __init__(self, streams: int) -> None:
-        self._hints = [
-            DtmfDetector(0, DtmfLimits(share_hint=share or 1.0)) for share in _SHARE_HINT
-        ]
-        # No block that `_hints` finds has less, so that most batches need one comparison.
-        self._floor = np.float32(2 * 0.25 * power_at(DtmfLimits().level_dbm0_min))
+        # Of both frequencies together, as the detector has it: most batches need no other comparison.
+        self._floor = np.float32(2 * 0.25 * power_at(_LIMITS.level_dbm0_min))
         self._code: NDArray[np.uint8] = np.zeros(streams, np.uint8)
         self._relayed: Bools = np.zeros(streams, np.bool_)
         self._octet: NDArray[np.uint8] = np.zeros(streams, np.uint8)
@@ -150,7 +151,9 @@ class Hush:
         least = energy * np.float32(_SHARE_HINT[code] * BLOCK / 2)
         if not np.count_nonzero(power >= np.maximum(least, self._floor)):
             return None
-        hint = self._hints[code].look(blocks)[0][:, 0]
+        low, high = best
+        hint = (power >= least) & (low >= self._floor / 2) & (high >= self._floor / 2)
+        hint &= (high <= low * _TWIST_MOST) & (low <= high * _TWIST_LEAST)
         return hint, hint & (power >= energy * np.float32(_SHARE * BLOCK / 2))
 
     def _follow(self, rows: NDArray[np.intp], hit: Bools) -> Bools:

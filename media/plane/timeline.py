@@ -45,6 +45,7 @@ _COLUMNS = (
     "_delay",
     "_earliest",
     "_played",
+    "_learning",
     "_begun",
     "_latest",
     "_gap",
@@ -86,6 +87,7 @@ class Timeline:
         self._latest: NDArray[np.int64] = np.full(slots, -self._behind, np.int64)
         self._gap: NDArray[np.int64] = np.zeros(slots, np.int64)
         self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
+        self._learning: NDArray[np.bool_] = np.zeros(slots, np.bool_)
         self._any_played = False
         self._lot = 1
         self._playout = self._measures(slots)
@@ -219,7 +221,7 @@ class Timeline:
             self._lot = (self._lot * 1_103_515_245 + 12_345) & 0x7FFFFFFF
             if (self._lot >> 16) % 3:
                 return
-        chosen = self._played[slots].nonzero()[0]
+        chosen = self._learning[slots].nonzero()[0]
         if len(chosen):
             came_s = now_s[chosen] if isinstance(now_s, np.ndarray) else now_s
             np.maximum.at(self._earliest, slots[chosen], early[chosen])
@@ -298,23 +300,26 @@ class Timeline:
             )
         return np.concatenate(again) if again else _NOBODY
 
-    def play(self, slot: int, played: bool) -> None:
+    def play(self, slot: int, played: bool, *, learning: bool = True) -> None:
         """Say whether a slot is listened to live: then its delay is kept as short as its jitter
-        allows, and what is lost is concealed. A slot that is only recorded needs neither."""
+        allows, unless it is not `learning`, and what is lost is concealed. A slot that is only recorded needs
+        neither."""
+        learning = learning and played
+        if learning and not self._learning[slot]:
+            self._playout.reset(slot, self.rate_hz)
+            self._earliest[slot] = -_FAR
+        self._learning[slot] = learning
         if bool(self._played[slot]) == played:
             return
         self._played[slot] = played
         self._gap[slot] = 0
         self._latest[slot] = 0 if played else -self._behind
         self._any_played = bool(self._played.any())
-        if played:
-            self._playout.reset(slot, self.rate_hz)
-            self._earliest[slot] = -_FAR
 
     def adapt(self) -> None:
         """Once a second: bring the delay of each live slot to what its jitter asks for, drift too."""
         wanted = np.rint(self._playout.target_s * self.rate_hz).astype(np.int64) + self.tick_samples
-        known = self._played & self._anchored & (self._earliest > -_FAR)
+        known = self._learning & self._anchored & (self._earliest > -_FAR)
         excess = self._earliest - wanted
         jumped = np.flatnonzero(known & (excess > _DELAY_MAX * self.scale))
         if len(jumped):

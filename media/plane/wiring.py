@@ -199,8 +199,10 @@ class Wiring:
         self._ears.listen(stream, closely)
         slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
-            # A recorded stream that is listened to now and then keeps the time it is played at.
-            self._timelines.at(stream.rate_hz).play(slot, needed or digits)
+            # A recorded stream that is listened to now and then keeps the time it is played at; one that is
+            # listened to for a moment has no time to learn a delay.
+            lasting = needed or stream.taps > 0 or self._unseen(stream)
+            self._timelines.at(stream.rate_hz).play(slot, needed or digits, learning=lasting)
 
     @staticmethod
     def _unseen(stream: Stream) -> bool:
