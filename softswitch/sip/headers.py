@@ -121,8 +121,17 @@ class Headers:
         """Name to the value of its first line; shorter than the headers when a name repeats."""
         first = self._first
         if first is None:
-            first = self._first = dict(zip(self._names[::-1], self._values[::-1], strict=True))
+            names, values = self._names, self._values
+            first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
+            if len(first) != len(names):
+                first = dict(zip(names[::-1], values[::-1]))  # noqa: B905
+            self._first = first
         return first
+
+    @property
+    def some_repeat(self) -> bool:
+        """Whether any name stands here twice."""
+        return len(self.first_values()) != len(self._names)
 
     def _changed(self) -> None:
         self._first = None

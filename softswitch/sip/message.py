@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
@@ -9,6 +11,7 @@ from softswitch.sip.status import reason_of
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 
 _COMPULSORY = ("Via", "From", "To", "Call-ID", "CSeq")
+_THE_COMPULSORY = itemgetter(*_COMPULSORY)
 _COPIED = frozenset(_COMPULSORY)
 _COPIED_AND_ROUTE = _COPIED | {"Record-Route"}
 _COPIED_AND_TIME = _COPIED | {"Timestamp"}
@@ -32,22 +35,26 @@ class SipMessage:
     headers: Headers
     body: bytes
 
-    def parse_compulsory(self) -> None:
-        """Parse and keep what every layer above needs: top Via, From, To, Call-ID, CSeq.
+    def parse_compulsory(self) -> CSeq:
+        """Parse and keep what every layer above needs: top Via, From, To, Call-ID, CSeq, which is returned.
 
         The same as asking for each property, in one go. Raises RemoteProtocolError.
         """
         first, parsed = self.headers.first_values(), self.headers.parsed
-        for name in _COMPULSORY:
-            if not first.get(name):
-                raise RemoteProtocolError(f"missing {name}")
-        via, call_id = first["Via"], first["Call-ID"]
+        try:
+            via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
+        except KeyError:
+            via = ""
+        if not (via and from_ and to and call_id and cseq):
+            missing = next(name for name in _COMPULSORY if not first.get(name))
+            raise RemoteProtocolError(f"missing {missing}")
         parsed["top_via"] = Via.parse(split_commas(via, 1)[0] if "," in via else via)
-        parsed["From"] = NameAddr.parse(first["From"])
-        parsed["To"] = NameAddr.parse(first["To"])
-        parsed["CSeq"] = CSeq.parse(first["CSeq"])
+        parsed["From"] = NameAddr.parse(from_)
+        parsed["To"] = NameAddr.parse(to)
+        parsed["CSeq"] = found = CSeq.parse(cseq)
         if " " in call_id or "\t" in call_id:
             raise RemoteProtocolError("malformed Call-ID")
+        return found
 
     @property
     def top_via(self) -> Via:
@@ -125,24 +132,33 @@ class SipMessage:
         return self._addresses(name)
 
     def _addresses(self, name: str) -> list[NameAddr]:
-        cached: list[NameAddr] | None = self.headers.parsed.get(name)
+        headers = self.headers
+        cached: list[NameAddr] | None = headers.parsed.get(name)
         if cached is None:
-            if name not in self.headers:
+            line = headers.first_values().get(name)
+            if line is None:
                 return []
-            cached = []
-            for line in self.headers.get_all(name):
-                # A list is cut before it is parsed: one address too many tells enough.
-                elements = split_commas(line, ADDRESSES_MAX + 1)
-                if len(cached) + len(elements) > ADDRESSES_MAX:
-                    raise RemoteProtocolError(f"too many addresses in {name}")
-                cached += [NameAddr.parse(element) for element in elements if element]
-            self.headers.parsed[name] = cached
+            if "," not in line and line and not headers.some_repeat:
+                cached = [NameAddr.parse(line)]
+            else:
+                cached = self._address_list(name)
+            headers.parsed[name] = cached
         return cached
+
+    def _address_list(self, name: str) -> list[NameAddr]:
+        found: list[NameAddr] = []
+        for line in self.headers.get_all(name):
+            # A list is cut before it is parsed: one address too many tells enough.
+            elements = split_commas(line, ADDRESSES_MAX + 1)
+            if len(found) + len(elements) > ADDRESSES_MAX:
+                raise RemoteProtocolError(f"too many addresses in {name}")
+            found += [NameAddr.parse(element) for element in elements if element]
+        return found
 
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards clamped to 255, None where absent; RemoteProtocolError if not a number."""
-        text = self.headers.get("Max-Forwards")
+        text = self.headers.first_values().get("Max-Forwards")
         if text is None:
             return None
         number = _SMALL_NUMBERS.get(text)

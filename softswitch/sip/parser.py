@@ -68,12 +68,9 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
         if len(data) > limits.head:
             raise refuse_head(data, limits, "head too large", 513)
         raise refuse_head(data, limits, "head without end")
-    breaks = data.count(b"\r\n", 0, end)
-    if breaks > limits.headers:
-        raise refuse_head(data, limits, "too many headers", 513)
     head = data[:end]
     try:
-        message = _parse_head(head, breaks)
+        message = _parse_head(head, limits)
     except RemoteProtocolError as error:
         raise refuse_head(head, limits, str(error), error.status_hint) from None
     try:
@@ -87,13 +84,19 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
     return message
 
 
-def _parse_head(head: bytes, breaks: int) -> SipRequest | SipResponse:
+def _parse_head(head: bytes, limits: Limits) -> SipRequest | SipResponse:
+    text = head.decode("utf-8", "surrogateescape")
+    lines = text.split("\r\n", limits.headers + 1)
+    breaks = len(lines) - 1
+    if breaks > limits.headers:
+        raise RemoteProtocolError("too many headers", 513)
     # One pass in C: whatever is missing afterwards beyond the CR LF pairs was a control octet.
     if len(head) - len(head.translate(None, _CONTROLS)) != 2 * breaks:
         _check_controls(head, breaks)
-    text = head.decode("utf-8", "surrogateescape")
-    start, _, rest = text.partition("\r\n")
-    headers = _parse_headers(rest)
+    if "\r\n " in text or "\r\n\t" in text:
+        lines = _unfolded(text)
+    start = lines.pop(0)
+    headers = _parse_headers(lines)
     request_line = _REQUEST_LINE.fullmatch(start)
     if request_line is not None:
         return SipRequest(request_line.group(1), request_line.group(2), headers)
@@ -114,25 +117,21 @@ def _check_controls(head: bytes, breaks: int) -> None:
         raise RemoteProtocolError("control octet in the head")
 
 
-def _parse_headers(text: str) -> Headers:
-    """The header lines of `text` (no start line, no final CRLF CRLF)."""
-    if text[:1] in (" ", "\t"):
+def _unfolded(text: str) -> list[str]:
+    if text.partition("\r\n")[2][:1] in (" ", "\t"):
         raise RemoteProtocolError("folded start line")
-    if "\r\n " in text or "\r\n\t" in text:
-        text = _FOLD.sub(" ", text)
+    return _FOLD.sub(" ", text).split("\r\n")
+
+
+def _parse_headers(lines: list[str]) -> Headers:
     names: list[str] = []
     values: list[str] = []
-    if not text:
-        return Headers.of_canonical(names, values)
-    spellings = SPELLINGS
-    for line in text.split("\r\n"):
+    spelling = SPELLINGS.get
+    for line in lines:
         name, colon, value = line.partition(":")
-        canonical = spellings.get(name)
-        if canonical is None:
-            canonical = canonical_name(name.rstrip(" \t"))
+        names.append(spelling(name) or canonical_name(name.rstrip(" \t")))
         if not colon:
             raise RemoteProtocolError("header line without colon")
-        names.append(canonical)
         values.append(value.strip(" \t"))
     return Headers.of_canonical(names, values)
 
@@ -140,16 +139,16 @@ def _parse_headers(text: str) -> Headers:
 def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
     headers = message.headers
     first = headers.first_values()
-    if len(first) != len(headers):
+    if headers.some_repeat:
         repeated = headers.repeated()
         if repeated:
             raise RemoteProtocolError(f"more than one {min(repeated)}")
         _check_vias(headers, limits)
     elif "," in first.get("Via", ""):
         _check_vias(headers, limits)
-    message.parse_compulsory()
-    if isinstance(message, SipRequest):
-        if message.cseq.method != message.method:
+    cseq = message.parse_compulsory()
+    if type(message) is SipRequest:
+        if cseq.method != message.method:
             raise RemoteProtocolError("CSeq method differs from the request's")
         message.max_forwards  # noqa: B018 - raises where malformed
 
@@ -163,10 +162,12 @@ def _check_vias(headers: Headers, limits: Limits) -> None:
 
 
 def _cut_body(headers: Headers, data: bytes, start: int, limits: Limits) -> bytes:
-    text = headers.get("Content-Length")
+    text = headers.first_values().get("Content-Length")
     available = len(data) - start
     if text is None:
         length = available
+    elif text == "0":
+        return b""
     elif _LENGTH.fullmatch(text) is None:
         raise RemoteProtocolError("malformed Content-Length")
     else:
