@@ -86,14 +86,17 @@ class Headers:
     with surrogateescape (any octet survives a round trip), without folding and outer white space.
     A list-valued header keeps its lines; `values` splits them at commas. Typed values that message
     properties parse are cached in `parsed` and forgotten at any change.
+
+    `first` is the value of each name's first line, to be read only: what `get` looks into, for those who
+    know the canonical name.
     """
 
-    __slots__ = ("_first", "_names", "_values", "parsed")
+    __slots__ = ("_names", "_values", "first", "parsed")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self._names: list[str] = []
         self._values: list[str] = []
-        self._first: dict[str, str] | None = None
+        self.first: dict[str, str] = {}
         self.parsed: dict[str, Any] = {}
         for name, value in lines:
             self.add(name, value)
@@ -104,7 +107,7 @@ class Headers:
         headers = cls.__new__(cls)
         headers._names = names
         headers._values = values
-        headers._first = None
+        headers.first = _first_of(names, values)
         headers.parsed = {}
         return headers
 
@@ -112,40 +115,27 @@ class Headers:
         """The value of the first line called `name`."""
         known = SPELLINGS.get(name)
         if known is not None:
-            first = self._first if self._first is not None else self.first_values()
-            return first.get(known, default)
+            return self.first.get(known, default)
         found = self.get_all(name)
         return found[0] if found else default
-
-    def first_values(self) -> dict[str, str]:
-        """Name to the value of its first line; shorter than the headers when a name repeats."""
-        first = self._first
-        if first is None:
-            names, values = self._names, self._values
-            first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
-            if len(first) != len(names):
-                first = dict(zip(names[::-1], values[::-1]))  # noqa: B905
-            self._first = first
-        return first
 
     @property
     def some_repeat(self) -> bool:
         """Whether any name stands here twice."""
-        return len(self.first_values()) != len(self._names)
+        return len(self.first) != len(self._names)
 
     def _changed(self) -> None:
-        self._first = None
+        self.first = _first_of(self._names, self._values)
         self.parsed.clear()
 
     def get_all(self, name: str) -> list[str]:
         """The value of every line called `name`, in order, commas left alone."""
         known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
         if known is not None:
-            first = self._first if self._first is not None else self.first_values()
-            value = first.get(known)
+            value = self.first.get(known)
             if value is None:
                 return []
-            if len(first) == len(self._names):  # no name stands here twice
+            if len(self.first) == len(self._names):  # no name stands here twice
                 return [value]
             return [value for key, value in self.items() if key == known]
         lower = name.lower()
@@ -191,7 +181,7 @@ class Headers:
             return
         self._names.append(known)
         self._values.append(value)
-        self._first = None
+        self.first.setdefault(known, value)
         if self.parsed:
             self.parsed.clear()
 
@@ -241,7 +231,7 @@ class Headers:
 
     def repeated(self) -> frozenset[str]:
         """The single-value headers that stand here more than once (each a reason for 400)."""
-        names, first = self._names, self.first_values()
+        names, first = self._names, self.first
         if len(first) == len(names):
             return frozenset()
         return frozenset(n for n in first if n in SINGLE_VALUE and names.count(n) > 1)
@@ -250,8 +240,7 @@ class Headers:
         known = SPELLINGS.get(name)
         if known is None:
             return bool(self.get_all(name))
-        first = self._first if self._first is not None else self.first_values()
-        return known in first
+        return known in self.first
 
     def __len__(self) -> int:
         return len(self._names)
@@ -273,6 +262,13 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({list(self.items())!r})"
+
+
+def _first_of(names: list[str], values: list[str]) -> dict[str, str]:
+    first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
+    if len(first) == len(names):
+        return first
+    return dict(zip(names[::-1], values[::-1]))  # noqa: B905
 
 
 def _check_value(value: str) -> None:

@@ -16,6 +16,7 @@ _COPIED = frozenset(_COMPULSORY)
 _COPIED_AND_ROUTE = _COPIED | {"Record-Route"}
 _COPIED_AND_TIME = _COPIED | {"Timestamp"}
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_SDP_TYPE = "application/sdp"
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
 EXPIRES_MAX_S = 2**32 - 1
 ADDRESSES_MAX = 70
@@ -40,7 +41,7 @@ class SipMessage:
 
         The same as asking for each property, in one go. Raises RemoteProtocolError.
         """
-        first, parsed = self.headers.first_values(), self.headers.parsed
+        first, parsed = self.headers.first, self.headers.parsed
         try:
             via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
         except KeyError:
@@ -99,9 +100,9 @@ class SipMessage:
     @property
     def call_id(self) -> str:
         """The Call-ID."""
-        text = self._compulsory("Call-ID")
-        if " " in text or "\t" in text:
-            raise RemoteProtocolError("malformed Call-ID")
+        text = self.headers.first.get("Call-ID")
+        if not text or " " in text or "\t" in text:
+            raise RemoteProtocolError("missing or malformed Call-ID")
         return text
 
     @property
@@ -135,7 +136,7 @@ class SipMessage:
         headers = self.headers
         cached: list[NameAddr] | None = headers.parsed.get(name)
         if cached is None:
-            line = headers.first_values().get(name)
+            line = headers.first.get(name)
             if line is None:
                 return []
             if "," not in line and line and not headers.some_repeat:
@@ -158,7 +159,7 @@ class SipMessage:
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards clamped to 255, None where absent; RemoteProtocolError if not a number."""
-        text = self.headers.first_values().get("Max-Forwards")
+        text = self.headers.first.get("Max-Forwards")
         if text is None:
             return None
         number = _SMALL_NUMBERS.get(text)
@@ -171,20 +172,22 @@ class SipMessage:
     @property
     def expires(self) -> int | None:
         """Expires in seconds, clamped to 2**32 - 1; None where absent or malformed (20.19)."""
-        text = self.headers.get("Expires")
+        text = self.headers.first.get("Expires")
         return None if text is None else parse_number(text, EXPIRES_MAX_S)
 
     @property
     def content_type(self) -> str | None:
         """The media type in lower case without parameters, None where absent."""
-        text = self.headers.get("Content-Type")
+        text = self.headers.first.get("Content-Type")
         if text is None:
             return None
+        if text == _SDP_TYPE:  # what nearly every body is
+            return text
         kind = text.partition(";")[0].replace(" ", "").replace("\t", "")
         return kind.lower() if kind.isascii() else kind
 
     def _compulsory(self, name: str) -> str:
-        value = self.headers.get(name)
+        value = self.headers.first.get(name)
         if not value:
             raise RemoteProtocolError(f"missing {name}")
         return value
@@ -204,7 +207,7 @@ class SipMessage:
         if "\n" in start or "\r" in start:
             raise LocalProtocolError("line break in a start line")
         headers = self.headers
-        if "Content-Length" in headers:
+        if "Content-Length" in headers.first:
             headers = headers.copy()
             headers.set("Content-Length", str(len(self.body)))
             length = ""

@@ -138,7 +138,7 @@ def _parse_headers(lines: list[str]) -> Headers:
 
 def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
     headers = message.headers
-    first = headers.first_values()
+    first = headers.first
     if headers.some_repeat:
         repeated = headers.repeated()
         if repeated:
@@ -162,7 +162,7 @@ def _check_vias(headers: Headers, limits: Limits) -> None:
 
 
 def _cut_body(headers: Headers, data: bytes, start: int, limits: Limits) -> bytes:
-    text = headers.first_values().get("Content-Length")
+    text = headers.first.get("Content-Length")
     available = len(data) - start
     if text is None:
         length = available
