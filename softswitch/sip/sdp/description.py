@@ -26,9 +26,9 @@ ATTRIBUTES_MAX: Final = 256
 
 _HOST: Final = re.compile(r"[0-9A-Za-z.:_\-]{1,255}")
 _MEDIA: Final = re.compile(
-    r"([!-~]{1,64})[ \t]++([0-9]{1,5})(?:/([0-9]{1,5}))?+[ \t]++([!-~]{1,64})"
-    r"((?:[ \t]++[!-~]++)*+)[ \t]*+"
+    r"([!-~]{1,64})[ \t]++([0-9]{1,5})(?:/([0-9]{1,5}))?+[ \t]++([!-~][ \t!-~]*+)"
 )
+_FORMATS: Final = re.compile(r"([!-~]{1,64})((?:[ \t]++[!-~]++)*+)[ \t]*+")
 _RTPMAP: Final = re.compile(
     r"([0-9]{1,3})[ \t]++([!-.0-~]{1,64})/([0-9]{1,6})(?:/([0-9]{1,2}))?+[ \t]*+"
 )
@@ -41,6 +41,7 @@ _TIMES: Final = frozenset("trz")
 
 _TELLING: Final = frozenset({"rtpmap", "fmtp"})
 _REMEMBERED_ATTRIBUTES_MAX: Final = 32
+_REMEMBERED_OCTETS_MAX: Final = 1024
 
 Attributes = tuple[tuple[str, str | None], ...]
 Lines = tuple[tuple[str, str], ...]
@@ -52,20 +53,20 @@ class SdpError(RemoteProtocolError):
     """A description we cannot read (400) or cannot agree to (488)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Origin:
     """The o= line; `version` rises by one with every change of the description (RFC 3264 8)."""
 
-    session_id: str
-    version: int
-    host: str
-    username: str = "-"
+    session_id: Final[str]
+    version: Final[int]
+    host: Final[str]
+    username: Final[str] = "-"
 
     def __str__(self) -> str:
         return f"{self.username} {self.session_id} {self.version} IN {_address(self.host)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class MediaDescription:
     """One m= section.
 
@@ -73,14 +74,14 @@ class MediaDescription:
     in order as (name, value or None); `other` the lines of other types.
     """
 
-    kind: str
-    port: int
-    protocol: str
-    formats: tuple[str, ...]
-    host: str | None = None
-    attributes: Attributes = ()
-    port_count: int = 1
-    other: Lines = ()
+    kind: Final[str]
+    port: Final[int]
+    protocol: Final[str]
+    formats: Final[tuple[str, ...]]
+    host: Final[str | None] = None
+    attributes: Final[Attributes] = ()
+    port_count: Final[int] = 1
+    other: Final[Lines] = ()
 
     def attribute(self, name: str) -> str | None:
         """The first attribute called `name`; "" for a property, None where absent."""
@@ -97,21 +98,17 @@ class MediaDescription:
     @property
     def payload_types(self) -> tuple[int, ...]:
         """The formats that are RTP payload types, in order of preference."""
-        return tuple(
-            int(text)
-            for text in self.formats
-            if _PAYLOAD_TYPE.fullmatch(text) is not None and int(text) < 128
-        )
+        return _payload_types(self.formats)
 
     def audio_formats(self) -> Mapping[int, AudioFormat]:
         """What each payload type means: its rtpmap, else the static table of RFC 3551.
 
         Order of preference kept; numbers nobody explains are left out.
         """
-        telling = tuple(pair for pair in self.attributes if pair[0] in _TELLING)
+        telling = tuple([pair for pair in self.attributes if pair[0] in _TELLING])
         if len(telling) > _REMEMBERED_ATTRIBUTES_MAX:
-            return _audio_formats.__wrapped__(self.payload_types, telling)
-        return _audio_formats(self.payload_types, telling)
+            return _audio_formats.__wrapped__(self.formats, telling)
+        return _audio_formats(self.formats, telling)
 
     @property
     def ptime_ms(self) -> int | None:
@@ -124,7 +121,7 @@ class MediaDescription:
         return _milliseconds(self.attribute("maxptime"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SessionDescription:
     """A whole description; `host` is the session-level c= address or None.
 
@@ -132,25 +129,27 @@ class SessionDescription:
     a time among them.
     """
 
-    origin: Origin
-    media: tuple[MediaDescription, ...] = ()
-    host: str | None = None
-    attributes: Attributes = ()
-    name: str = "-"
-    other: Lines = _ALWAYS
+    origin: Final[Origin]
+    media: Final[tuple[MediaDescription, ...]] = ()
+    host: Final[str | None] = None
+    attributes: Final[Attributes] = ()
+    name: Final[str] = "-"
+    other: Final[Lines] = _ALWAYS
 
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
         """Parse a body of type application/sdp; raises SdpError."""
-        return _Reader().read(data)
+        return _read(data)
 
     def serialise(self) -> bytes:
         """The octets, in the order of RFC 8866 5, CRLF line ends."""
         lines = ["v=0", f"o={self.origin}", f"s={self.name}"]
-        lines += [f"{kind}={value}" for kind, value in self.other if kind in _BEFORE_CONNECTION]
+        other = [f"{kind}={value}" for kind, value in self.other]
+        first = len([kind for kind, _ in self.other if kind in _BEFORE_CONNECTION])
+        lines += other[:first]
         if self.host is not None:
             lines.append(f"c=IN {_address(self.host)}")
-        lines += [f"{kind}={value}" for kind, value in self.other if kind not in _BEFORE_CONNECTION]
+        lines += other[first:]
         lines += _attribute_lines(self.attributes)
         for media in self.media:
             lines += _media_lines(media)
@@ -194,12 +193,14 @@ def _attribute_lines(attributes: Attributes) -> list[str]:
 
 def _media_lines(media: MediaDescription) -> list[str]:
     count = f"/{media.port_count}" if media.port_count != 1 else ""
-    formats = "".join(f" {text}" for text in media.formats)
-    lines = [f"m={media.kind} {media.port}{count} {media.protocol}{formats}"]
-    lines += [f"{kind}={value}" for kind, value in media.other if kind == "i"]
+    formats = " ".join((media.protocol, *media.formats))
+    lines = [f"m={media.kind} {media.port}{count} {formats}"]
+    if media.other:
+        lines += [f"{kind}={value}" for kind, value in media.other if kind == "i"]
     if media.host is not None:
         lines.append(f"c=IN {_address(media.host)}")
-    lines += [f"{kind}={value}" for kind, value in media.other if kind != "i"]
+    if media.other:
+        lines += [f"{kind}={value}" for kind, value in media.other if kind != "i"]
     return lines + _attribute_lines(media.attributes)
 
 
@@ -211,123 +212,140 @@ def _rank(line: tuple[str, str]) -> int:
     return 1 if kind == "b" else 2 if kind in _TIMES else 3
 
 
-class _Reader:
-    """Collects the lines of one description; every count is checked as it grows."""
-
-    def __init__(self) -> None:
-        self.origin: Origin | None = None
-        self.name = "-"
-        self.host: str | None = None
-        self.attributes: list[tuple[str, str | None]] = []
-        self.other: list[tuple[str, str]] = []
-        self.media: list[MediaDescription] = []
-        self.section: _Section | None = None
-
-    def read(self, data: bytes) -> SessionDescription:
-        if len(data) > OCTETS_MAX:
-            raise SdpError("session description too large")
-        if data.count(b"\n") > LINES_MAX:
-            raise SdpError("too many lines in a session description")
-        if b"\0" in data:
-            raise SdpError("NUL in a session description")
-        text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-        if "\r" in text:
-            raise SdpError("bare CR in a session description")
-        seen = False
-        for line in text.split("\n"):
-            if not line:
-                continue
-            if line[1:2] != "=" or not "a" <= line[0] <= "z":
-                raise SdpError("line without type in a session description")
-            seen = True
-            self._line(line[0], line[2:])
-        if not seen:
-            raise SdpError("empty session description")
-        self._close_section()
-        if not any(kind in _TIMES for kind, _ in self.other):
-            self.other += _ALWAYS
-        self.other.sort(key=_rank)
-        origin = self.origin or Origin("0", 0, self.host or "0.0.0.0")
-        return SessionDescription(
-            origin,
-            tuple(self.media),
-            self.host,
-            tuple(self.attributes),
-            self.name,
-            tuple(self.other),
-        )
-
-    def _line(self, kind: str, value: str) -> None:
-        match kind:
-            case "m":
-                self._close_section()
-                if len(self.media) == MEDIA_MAX:
-                    raise SdpError("too many media lines")
-                self.section = _Section(value)
-            case "c":
-                host = _parse_connection(value)
-                if self.section is None:
-                    self.host = host
-                elif self.section.host is None:
-                    self.section.host = host
-            case "a":
-                attributes = self.attributes if self.section is None else self.section.attributes
-                if len(attributes) == ATTRIBUTES_MAX:
-                    raise SdpError("too many attributes")
-                name, colon, content = value.partition(":")
-                attributes.append((name.strip(" \t"), content if colon else None))
-            case "v":
-                if value.strip(" \t") != "0":
-                    raise SdpError("unknown version of SDP")
-            case "o" if self.section is None:
-                self.origin = _parse_origin(value)
-            case "s" if self.section is None:
-                self.name = value or "-"
-            case _:
-                (self.other if self.section is None else self.section.other).append((kind, value))
-
-    def _close_section(self) -> None:
-        if self.section is not None:
-            self.media.append(self.section.close())
-            self.section = None
+def _read(data: bytes) -> SessionDescription:
+    """A description of session lines, then sections that begin with m=; every count is checked."""
+    if len(data) > OCTETS_MAX:
+        raise SdpError("session description too large")
+    if data.count(b"\n") > LINES_MAX:
+        raise SdpError("too many lines in a session description")
+    if b"\0" in data:
+        raise SdpError("NUL in a session description")
+    text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    if "\r" in text:
+        raise SdpError("bare CR in a session description")
+    if not text.strip("\n"):
+        raise SdpError("empty session description")
+    session, *sections = f"\n{text}".split("\nm=")
+    if len(sections) > MEDIA_MAX:
+        raise SdpError("too many media lines")
+    origin, name, host, attributes, other = _read_session(session)
+    media = tuple([_read_section(section) for section in sections])
+    return SessionDescription(
+        origin or Origin("0", 0, host or "0.0.0.0"), media, host, attributes, name, other
+    )
 
 
-class _Section:
-    """The m= section being read."""
+def _typed_lines(text: str) -> list[str]:
+    """The lines of `text`, each of which is a letter, an equals sign and a value."""
+    lines = [line for line in text.split("\n") if line]
+    for line in lines:
+        if line[1:2] != "=" or not "a" <= line[0] <= "z":
+            raise SdpError("line without type in a session description")
+    return lines
 
-    def __init__(self, value: str) -> None:
-        match = _MEDIA.fullmatch(value)
-        if match is None:
-            raise SdpError("malformed media line")
-        kind, port, count, protocol, formats = match.groups()
-        self.kind = kind.lower()
-        self.protocol = protocol
-        self.port = int(port)
-        self.port_count = int(count) if count is not None else 1
-        self.formats = tuple(formats.split())
-        if self.port > 65_535:
-            raise SdpError("media port out of range")
-        if len(self.formats) > FORMATS_MAX:
-            raise SdpError("too many formats in a media line")
-        self.host: str | None = None
-        self.attributes: list[tuple[str, str | None]] = []
-        self.other: list[tuple[str, str]] = []
 
-    def close(self) -> MediaDescription:
-        self.other.sort(key=lambda line: line[0] != "i")  # the one that goes before c=
-        return MediaDescription(
-            self.kind,
-            self.port,
-            self.protocol,
-            self.formats,
-            self.host,
-            tuple(self.attributes),
-            self.port_count,
-            tuple(self.other),
-        )
+def _read_session(text: str) -> tuple[Origin | None, str, str | None, Attributes, Lines]:
+    """The lines before the first m=: origin, name, address, attributes, others."""
+    origin: Origin | None = None
+    name, host = "-", None
+    attributes: list[tuple[str, str | None]] = []
+    other: list[tuple[str, str]] = []
+    for line in _typed_lines(text):
+        kind, value = line[0], line[2:]
+        if kind == "o":
+            origin = _parse_origin(value)
+        elif kind == "s":
+            name = value or "-"
+        elif kind == "c":
+            host = _parse_connection(value)
+        elif kind == "a":
+            attributes.append(_attribute(value))
+        elif kind != "v":
+            other.append((kind, value))
+        elif value.strip(" \t") != "0":
+            raise SdpError("unknown version of SDP")
+    if len(attributes) > ATTRIBUTES_MAX:
+        raise SdpError("too many attributes")
+    if other == [_ALWAYS[0]]:
+        return origin, name, host, tuple(attributes), _ALWAYS
+    if not any(kind in _TIMES for kind, _ in other):
+        other += _ALWAYS
+    other.sort(key=_rank)
+    return origin, name, host, tuple(attributes), tuple(other)
+
+
+def _read_section(text: str) -> MediaDescription:
+    """An m= section, from what follows its equals sign."""
+    line, _, rest = text.partition("\n")
+    match = _MEDIA.fullmatch(line)
+    if match is None:
+        raise SdpError("malformed media line")
+    kind, port, count, formats = match.groups()
+    if int(port) > 65_535:
+        raise SdpError("media port out of range")
+    if len(text) <= _REMEMBERED_OCTETS_MAX:
+        protocol, texts = _formats_of(formats)
+        host, attributes, other = _lines_of(rest)
+    else:
+        protocol, texts = _formats_of.__wrapped__(formats)
+        host, attributes, other = _lines_of.__wrapped__(rest)
+    many = 1 if count is None else int(count)
+    return MediaDescription(kind.lower(), int(port), protocol, texts, host, attributes, many, other)
+
+
+@lru_cache(512)
+def _formats_of(text: str) -> tuple[str, tuple[str, ...]]:
+    """Protocol and formats of an m= line."""
+    match = _FORMATS.fullmatch(text)
+    if match is None:
+        raise SdpError("malformed media line")
+    protocol, formats = match.groups()
+    texts = tuple(formats.split())
+    if len(texts) > FORMATS_MAX:
+        raise SdpError("too many formats in a media line")
+    return protocol, texts
+
+
+@lru_cache(512)
+def _lines_of(text: str) -> tuple[str | None, Attributes, Lines]:
+    """The lines below an m=: address, attributes, others, i= first, for it goes before c=."""
+    host: str | None = None
+    attributes: list[tuple[str, str | None]] = []
+    other: list[tuple[str, str]] = []
+    for line in _typed_lines(text):
+        kind, value = line[0], line[2:]
+        if kind == "a":
+            attributes.append(_attribute(value))
+        elif kind == "c":
+            named = _parse_connection(value)
+            host = host if host is not None else named
+        elif kind != "v":
+            other.append((kind, value))
+        elif value.strip(" \t") != "0":
+            raise SdpError("unknown version of SDP")
+    if len(attributes) > ATTRIBUTES_MAX:
+        raise SdpError("too many attributes")
+    other.sort(key=lambda line: line[0] != "i")
+    return host, tuple(attributes), tuple(other)
+
+
+def _attribute(value: str) -> tuple[str, str | None]:
+    name, colon, content = value.partition(":")
+    return name.strip(" \t"), content if colon else None
+
+
+@lru_cache(512)
+def _payload_types(formats: tuple[str, ...]) -> tuple[int, ...]:
+    numbers = [int(text) for text in formats if _PAYLOAD_TYPE.fullmatch(text) is not None]
+    return tuple([number for number in numbers if number < 128])
 
 
 def _parse_connection(value: str) -> str:
+    return _connection(value) if len(value) <= 160 else _connection.__wrapped__(value)
+
+
+@lru_cache(1024)
+def _connection(value: str) -> str:
     match = _CONNECTION.fullmatch(value)
     if match is None:
         raise SdpError("malformed connection line")
@@ -359,9 +377,7 @@ def _parse_origin(value: str) -> Origin:
 
 
 @lru_cache(512)
-def _audio_formats(
-    payload_types: tuple[int, ...], attributes: Attributes
-) -> Mapping[int, AudioFormat]:
+def _audio_formats(texts: tuple[str, ...], attributes: Attributes) -> Mapping[int, AudioFormat]:
     """See `MediaDescription.audio_formats`; remembered, for a telephone offers the same in each call."""
     maps: dict[int, re.Match[str]] = {}
     parameters: dict[int, str] = {}
@@ -371,7 +387,7 @@ def _audio_formats(
         elif name == "fmtp" and (found := _FMTP.fullmatch(value or "")) is not None:
             parameters.setdefault(int(found.group(1)), found.group(2).strip(" \t"))
     formats: dict[int, AudioFormat] = {}
-    for number in payload_types:
+    for number in _payload_types(texts):
         known = STATIC_FORMATS.get(number)
         if number in maps:
             _, encoding, clock, channels = maps[number].groups()

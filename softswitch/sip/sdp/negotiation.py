@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from softswitch.errors import LocalProtocolError
@@ -37,11 +38,14 @@ _PLAIN_PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
 _SECURE_PROTOCOLS: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 SRTP_POLICIES: Final = ("off", "allow", "require")
 
+Formats = tuple[tuple[int, str, str | None], ...]
+"""Payload type, rtpmap and fmtp of each format of a line of ours."""
+
 ChooseCrypto = Callable[[Sequence[str]], tuple[str, str] | None]
 """From the ``a=crypto`` values of an offer to the one taken and our own, or None (RFC 4568 5.1.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class AudioNegotiated:
     """What both sides have agreed, seen from ours.
 
@@ -53,23 +57,23 @@ class AudioNegotiated:
     `remote_ssrc` is what the peer says it sends with (RFC 5576).
     """
 
-    remote_host: str
-    remote_port: int
-    codec: str
-    payload_type: int
-    dtmf_payload_type: int | None
-    ptime_ms: int
-    direction: str
-    on_hold: bool = False
-    rtcp_mux: bool = False
-    remote_rtcp_port: int = 0
-    receive_payload_type: int = 0
-    receive_dtmf_payload_type: int | None = None
-    rejected: int = 0
-    media_index: int = 0
-    srtp_in: str | None = None
-    srtp_out: str | None = None
-    remote_ssrc: int | None = None
+    remote_host: Final[str]
+    remote_port: Final[int]
+    codec: Final[str]
+    payload_type: Final[int]
+    dtmf_payload_type: Final[int | None]
+    ptime_ms: Final[int]
+    direction: Final[str]
+    on_hold: Final[bool] = False
+    rtcp_mux: Final[bool] = False
+    remote_rtcp_port: Final[int] = 0
+    receive_payload_type: Final[int] = 0
+    receive_dtmf_payload_type: Final[int | None] = None
+    rejected: Final[int] = 0
+    media_index: Final[int] = 0
+    srtp_in: Final[str | None] = None
+    srtp_out: Final[str | None] = None
+    remote_ssrc: Final[int | None] = None
 
     @property
     def remote(self) -> tuple[str, int] | None:
@@ -114,23 +118,29 @@ def make_offer(
     rises when anything changed (RFC 3264 8). With `crypto` values the line is RTP/SAVP: SRTP or
     nothing (RFC 4568). `ssrc` is announced (RFC 5576). Raises LocalProtocolError for unknown codecs.
     """
-    numbers = dict(_numbers_of(previous))
-    numbers.update(payload_types or {})
-    formats = _number_formats(codecs, numbers, dtmf=dtmf)
+    if previous is None and not payload_types:
+        formats = _first_formats(tuple(codecs), dtmf)
+    else:
+        numbers = {**_numbers_of(previous), **(payload_types or {})}
+        formats = _number_formats(codecs, numbers, dtmf=dtmf)
     audio = MediaDescription(
         "audio",
         local_port,
         "RTP/SAVP" if crypto else "RTP/AVP",
-        tuple(str(number) for number, _, _ in formats),
+        tuple([str(number) for number, _, _ in formats]),
         None,
         _audio_attributes(formats, ptime_ms, direction, rtcp_mux, crypto, ssrc),
     )
     return _describe(local_host, _with_old_lines(audio, previous), session_id, previous, name)
 
 
-def _number_formats(
-    codecs: Sequence[str], numbers: Mapping[str, int], *, dtmf: bool
-) -> list[tuple[int, str, str | None]]:
+@lru_cache(512)
+def _first_formats(codecs: tuple[str, ...], dtmf: bool) -> Formats:
+    """The formats of a first offer, in which no number is given yet."""
+    return _number_formats(codecs, {}, dtmf=dtmf)
+
+
+def _number_formats(codecs: Sequence[str], numbers: Mapping[str, int], *, dtmf: bool) -> Formats:
     """(payload type, rtpmap, fmtp) of each codec and of telephone-event at their clocks."""
     chosen: list[tuple[int, str, str | None]] = []
     taken = set(numbers.values())
@@ -153,7 +163,7 @@ def _number_formats(
             key = _event_key(clock_hz)
             number = _pick(numbers.get(key), TELEPHONE_EVENT_PAYLOAD_TYPE, taken)
             chosen.append((number, f"{TELEPHONE_EVENT}/{clock_hz}", EVENTS))
-    return chosen
+    return tuple(chosen)
 
 
 def _event_key(clock_hz: int) -> str:
@@ -186,24 +196,32 @@ def _numbers_of(previous: SessionDescription | None) -> Mapping[str, int]:
 
 
 def _audio_attributes(
-    formats: Sequence[tuple[int, str, str | None]],
+    formats: Formats,
     ptime_ms: int,
     direction: str,
     rtcp_mux: bool,
     crypto: Sequence[str] = (),
     ssrc: int | None = None,
 ) -> Attributes:
-    attributes: list[tuple[str, str | None]] = [("crypto", value) for value in crypto]
-    for number, rtpmap, fmtp in formats:
-        attributes.append(("rtpmap", f"{number} {rtpmap}"))
-        if fmtp is not None:
-            attributes.append(("fmtp", f"{number} {fmtp}"))
-    attributes.append(("ptime", str(ptime_ms)))
+    attributes = list(_format_attributes(formats, ptime_ms))
+    if crypto:
+        attributes[:0] = [("crypto", value) for value in crypto]
     if rtcp_mux:
         attributes.append(("rtcp-mux", None))
     if ssrc is not None:
         attributes.append(("ssrc", f"{ssrc} cname:softswitch"))
     attributes.append((direction, None))
+    return tuple(attributes)
+
+
+@lru_cache(512)
+def _format_attributes(formats: Formats, ptime_ms: int) -> Attributes:
+    attributes: list[tuple[str, str | None]] = []
+    for number, rtpmap, fmtp in formats:
+        attributes.append(("rtpmap", f"{number} {rtpmap}"))
+        if fmtp is not None:
+            attributes.append(("fmtp", f"{number} {fmtp}"))
+    attributes.append(("ptime", str(ptime_ms)))
     return tuple(attributes)
 
 
@@ -274,19 +292,19 @@ def make_answer(
     ours = answer_direction(theirs, direction)
     event_number = _event_number(their_formats, codec) if dtmf else None
     mux = rtcp_mux and media.attribute("rtcp-mux") is not None
-    formats: list[tuple[int, str, str | None]] = [(number, codec.rtpmap, codec.format.fmtp)]
+    formats: Formats = ((number, codec.rtpmap, codec.format.fmtp),)
     if event_number is not None:
         rate_hz = codec.format.clock_hz
-        formats.append((event_number, f"{TELEPHONE_EVENT}/{rate_hz}", EVENTS))
-    lines = [_refuse(line) for line in offer.media]
-    lines[index] = MediaDescription(
+        formats += ((event_number, f"{TELEPHONE_EVENT}/{rate_hz}", EVENTS),)
+    audio = MediaDescription(
         "audio",
         local_port,
         media.protocol,
-        tuple(str(n) for n, _, _ in formats),
+        tuple([str(n) for n, _, _ in formats]),
         None,
         _audio_attributes(formats, ptime_ms, ours, mux, (keys[1],) if keys else (), ssrc),
     )
+    lines = [audio if line is media else _refuse(line) for line in offer.media]
     answer = _describe(local_host, tuple(lines), session_id, previous, name)
     return answer, AudioNegotiated(
         remote_host=offer.host_of(media) or "0.0.0.0",
@@ -327,12 +345,12 @@ def _choose(
                 or (protocols is _SECURE_PROTOCOLS and _keys_for(media, choose_crypto) is None)
             ):
                 continue
-            found: list[tuple[int, AudioCodec]] = []
             formats = media.audio_formats()
-            for number, audio_format in formats.items():
-                codec = codec_of(audio_format)
-                if codec is not None and codec.name in codecs:
-                    found.append((number, codec))
+            found = [
+                (number, codec)
+                for number, audio_format in formats.items()
+                if (codec := codec_of(audio_format)) is not None and codec.name in codecs
+            ]
             if found and prefer_ours:
                 found.sort(key=lambda pair: codecs.index(pair[1].name))
             if found:
@@ -362,6 +380,8 @@ def _cryptos(media: MediaDescription) -> list[str]:
 
 def _ssrc(media: MediaDescription) -> int | None:
     """The first source the peer announces (RFC 5576 4.1); two or more tell nothing."""
+    if media.attribute("ssrc") is None:
+        return None
     ids = {value.partition(" ")[0] for name, value in media.attributes if name == "ssrc" and value}
     if len(ids) != 1:
         return None
@@ -458,7 +478,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         remote_rtcp_port=_rtcp_port(media, mux),
         receive_payload_type=receive_number,
         receive_dtmf_payload_type=receive_event_number,
-        rejected=sum(1 for line in answer.media if line.port == 0),
+        rejected=[line.port for line in answer.media].count(0),
         media_index=index,
         srtp_in=srtp_in,
         srtp_out=srtp_out,
