@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from zlib import crc32
 
 from media.protocol import MediaEvent
 from softswitch.apps.ask import Asker, GuardedAsker
@@ -162,11 +161,6 @@ class Machine:
         from softswitch.telemetry import Telemetry
 
         return Telemetry(office.telemetry)
-
-
-def chance(token: Callable[[], str]) -> Callable[[], float]:
-    """Numbers from [0, 1), from tokens: the only randomness a simulated exchange has."""
-    return lambda: crc32(token().encode()) / 2**32
 
 
 def key_source(token: Callable[[], str]) -> Callable[[int], bytes]:

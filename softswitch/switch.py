@@ -37,10 +37,11 @@ from softswitch.call.identity import PhoneIdentity
 from softswitch.call.line import LINE_CHANGED, Lines
 from softswitch.call.trunks import TrunkRecord, Trunks
 from softswitch.call.wiring import Wiring
+from softswitch.chance import chance
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
-from softswitch.environment import Environment, Machine, chance, key_source
+from softswitch.environment import Environment, Machine, key_source
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
 from softswitch.office_book import OfficeBook, Reloaded

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
+from softswitch.chance import between
 from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_state
+from softswitch.sip.contact import contact_at, contact_value, user_of
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.effects import Clocking
 from softswitch.sip.events import RequestFailed, SipEvent
@@ -50,7 +51,7 @@ from softswitch.sip.subscription import (
 from softswitch.sip.subscription_layer import SubscriptionLayer
 from softswitch.sip.timers import TimerHeap
 from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
-from softswitch.sip.uri import NameAddr, write_host
+from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
@@ -88,6 +89,7 @@ class SipStack:
     def __init__(self, config: StackConfig, token: Callable[[], str], gate: Gate) -> None:
         self._config = config
         self._token = token
+        self._uniform = between(token)
         self._heap = TimerHeap()
         self._events: deque[SipEvent] = deque()
         self._late_commands = 0
@@ -483,7 +485,7 @@ class SipStack:
         transaction, identity, tag = self._requests.hand_over(handle)
         flow = transaction.flow
         number = self._subscriptions.take_number()
-        contact = self._contact_at(_user_of(request.uri), flow)
+        contact = contact_at(self._config, user_of(request.uri), flow)
         terms = UsageTerms(number, config, flow, contact, self._token, identity)
         accepted = SubscriptionAccepted(
             request, transaction, tag, granted(request, config), body, content_type
@@ -583,7 +585,7 @@ class SipStack:
             self._sessions.take_number(),
             self._config,
             flow,
-            self._contact_at(_user_of(request.uri), flow),
+            contact_at(self._config, user_of(request.uri), flow),
             self._token,
             self._uniform,
             admitted.permitted_hosts,
@@ -597,23 +599,5 @@ class SipStack:
 
     def _contact(self, contact: str | None, from_: NameAddr, flow: Flow) -> str:
         if contact is not None:
-            return contact if contact.endswith(">") or "<" in contact else f"<{contact}>"
-        return self._contact_at(_user_of(from_.uri_text), flow)
-
-    def _contact_at(self, user: str, flow: Flow) -> str:
-        host, port = self._config.written(flow)
-        at = f"{user}@" if user else ""
-        suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
-        return f"<sip:{at}{write_host(host, port)}{suffix}>"
-
-    def _uniform(self, low: float, high: float) -> float:
-        """Randomness for delays, drawn from the injected tokens."""
-        return low + (high - low) * (crc32(self._token().encode()) / 2**32)
-
-
-def _user_of(uri: str) -> str:
-    """The user part of a SIP URI as written, without looking closer; "" where there is none."""
-    scheme, colon, rest = uri.partition(":")
-    user, at, _ = rest.rpartition("@")
-    user = user.partition(":")[0]
-    return user if colon and at and scheme in ("sip", "sips") else ""
+            return contact_value(contact)
+        return contact_at(self._config, user_of(from_.uri_text), flow)

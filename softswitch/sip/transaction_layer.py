@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from softswitch.errors import LocalProtocolError, SipError
+from softswitch.sip.contact import written_address
 from softswitch.sip.effects import (
     STARTED,
     TRANSPORT_FAILED,
@@ -37,7 +38,6 @@ from softswitch.sip.transaction.key import (
 )
 from softswitch.sip.transaction.non_invite_client import NonInviteClientTransaction
 from softswitch.sip.transaction.non_invite_server import NonInviteServerTransaction
-from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
     from softswitch.sip.message import SipResponse
@@ -279,8 +279,8 @@ class TransactionLayer:
         return branch
 
     def _via(self, flow: Flow, branch: str) -> str:
-        host, port = self._written(flow)
-        return f"SIP/2.0/{flow.transport.upper()} {write_host(host, port)};rport;branch={branch}"
+        address = written_address(*self._written(flow))
+        return f"SIP/2.0/{flow.transport.upper()} {address};rport;branch={branch}"
 
     def send_request(
         self,
