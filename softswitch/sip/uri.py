@@ -49,6 +49,8 @@ _VIA: Final = re.compile(
 )
 _CSEQ: Final = re.compile(rf"0*+([0-9]{{0,10}})[ \t]++([{TOKEN_CHARS}]++)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+REMEMBERED_MAX: Final = 1024
+"""URIs, addresses and sent-by of Vias that are remembered, of each kind."""
 _SHORT: Final = 160
 """Texts up to this length are remembered with what was read from them: the messages of a call, and those
 of a telephone, repeat their addresses word for word. What is longer is read anew, so that nobody can fill
@@ -57,7 +59,7 @@ much memory this way."""
 _MUST_MATCH: Final = ("transport", "user", "ttl", "method", "maddr")
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(REMEMBERED_MAX)
 def parse_host(text: str) -> str:
     """A host without brackets; IPv6 is checked, and the three-colon form of RFC 5118 4.10 repaired.
 
@@ -371,7 +373,7 @@ class CSeq:
         return f"{self.number} {self.method}"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(REMEMBERED_MAX)
 def _sent_by(text: str) -> tuple[str, str, int | None]:
     """What stands before the parameters of a Via: the same in all messages of a peer."""
     match = _VIA.fullmatch(text)
@@ -381,7 +383,7 @@ def _sent_by(text: str) -> tuple[str, str, int | None]:
     return transport.upper(), parse_host(host), _parse_port(port)
 
 
-_sip_uri = lru_cache(maxsize=1024)(SipUri._read)
-_name_addr = lru_cache(maxsize=1024)(NameAddr._read)
+_sip_uri = lru_cache(REMEMBERED_MAX)(SipUri._read)
+_name_addr = lru_cache(REMEMBERED_MAX)(NameAddr._read)
 _via = lru_cache(maxsize=256)(Via._read)
 _cseq = lru_cache(maxsize=256)(CSeq._read)

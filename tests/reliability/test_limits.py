@@ -22,8 +22,11 @@ from softswitch.call.call import DIGITS_MAX
 from softswitch.cli.limits import limit_rows
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import EXCHANGE, World
+from softswitch.sip import uri
 from softswitch.sip.parser import DEFAULT_LIMITS
+from softswitch.sip.sdp import SessionDescription, description
 from softswitch.sip.sdp.description import FORMATS_MAX, MEDIA_MAX
+from softswitch.sip.uri import NameAddr, SipUri, Via
 from tests.real_exchange import signalling
 from tests.reliability.anomalies import SDP, message
 from tests.reliability.conftest import attacked
@@ -60,6 +63,37 @@ def test_no_limit_is_printed_twice() -> None:
 
 
 # -- limits whose owners have no test of their own -------------------------------------------------
+
+
+@pytest.mark.limit("SIP addresses remembered")
+@pytest.mark.parametrize("cache", [uri._sip_uri, uri._name_addr, uri._sent_by])
+def test_addresses_of_strangers_push_each_other_out(cache) -> None:  # type: ignore[no-untyped-def]
+    for number in range(uri.REMEMBERED_MAX + 1):
+        SipUri.parse(f"sip:{number}@h")
+        NameAddr.parse(f"<sip:{number}@h>")
+        Via.parse(f"SIP/2.0/UDP h{number};branch=z9hG4bK1")
+        if number == uri.REMEMBERED_MAX - 1:
+            assert cache.cache_info().currsize == uri.REMEMBERED_MAX
+    assert cache.cache_info().currsize == uri.REMEMBERED_MAX
+    before = cache.cache_info().currsize
+    SipUri.parse(f"sip:{'x' * 200}@h")
+    NameAddr.parse(f"<sip:{'x' * 200}@h>")
+    assert cache.cache_info().currsize == before
+
+
+@pytest.mark.limit("SDP sections remembered")
+def test_session_descriptions_of_strangers_push_each_other_out() -> None:
+    most, sections = description.REMEMBERED_MAX, description._lines_of.cache_info
+    head = b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+    for number in range(most):
+        SessionDescription.parse(head + b"a=x:%d\r\n" % number)
+    assert sections().currsize == most
+    SessionDescription.parse(head + b"a=x:one-more\r\n")
+    assert sections().currsize == most
+    hits = sections().hits
+    SessionDescription.parse(head + b"a=x:0\r\n")  # pushed out
+    SessionDescription.parse(head + b"a=x:one-more\r\n")  # still there
+    assert sections().hits == hits + 1
 
 
 @pytest.mark.limit("parked calls")

@@ -41,6 +41,7 @@ _TIMES: Final = frozenset("trz")
 
 _TELLING: Final = frozenset({"rtpmap", "fmtp"})
 _REMEMBERED_ATTRIBUTES_MAX: Final = 32
+REMEMBERED_MAX: Final = 512
 _REMEMBERED_OCTETS_MAX: Final = 1024
 
 Attributes = tuple[tuple[str, str | None], ...]
@@ -293,7 +294,7 @@ def _read_section(text: str) -> MediaDescription:
     return MediaDescription(kind.lower(), int(port), protocol, texts, host, attributes, many, other)
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _formats_of(text: str) -> tuple[str, tuple[str, ...]]:
     """Protocol and formats of an m= line."""
     match = _FORMATS.fullmatch(text)
@@ -306,7 +307,7 @@ def _formats_of(text: str) -> tuple[str, tuple[str, ...]]:
     return protocol, texts
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _lines_of(text: str) -> tuple[str | None, Attributes, Lines]:
     """The lines below an m=: address, attributes, others, i= first, for it goes before c=."""
     host: str | None = None
@@ -334,7 +335,7 @@ def _attribute(value: str) -> tuple[str, str | None]:
     return name.strip(" \t"), content if colon else None
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _payload_types(formats: tuple[str, ...]) -> tuple[int, ...]:
     numbers = [int(text) for text in formats if _PAYLOAD_TYPE.fullmatch(text) is not None]
     return tuple([number for number in numbers if number < 128])
@@ -344,7 +345,7 @@ def _parse_connection(value: str) -> str:
     return _connection(value) if len(value) <= 160 else _connection.__wrapped__(value)
 
 
-@lru_cache(1024)
+@lru_cache(REMEMBERED_MAX)
 def _connection(value: str) -> str:
     match = _CONNECTION.fullmatch(value)
     if match is None:
@@ -376,7 +377,7 @@ def _parse_origin(value: str) -> Origin:
     return Origin(session_id, number, host, " ".join(fields[:-5]) or "-")
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _audio_formats(texts: tuple[str, ...], attributes: Attributes) -> Mapping[int, AudioFormat]:
     """See `MediaDescription.audio_formats`; remembered, for a telephone offers the same in each call."""
     maps: dict[int, re.Match[str]] = {}

@@ -24,6 +24,7 @@ from softswitch.sip.sdp.codecs import (
     codec_of,
 )
 from softswitch.sip.sdp.description import (
+    REMEMBERED_MAX,
     Attributes,
     MediaDescription,
     Origin,
@@ -134,7 +135,7 @@ def make_offer(
     return _describe(local_host, _with_old_lines(audio, previous), session_id, previous, name)
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _first_formats(codecs: tuple[str, ...], dtmf: bool) -> Formats:
     """The formats of a first offer, in which no number is given yet."""
     return _number_formats(codecs, {}, dtmf=dtmf)
@@ -214,7 +215,7 @@ def _audio_attributes(
     return tuple(attributes)
 
 
-@lru_cache(512)
+@lru_cache(REMEMBERED_MAX)
 def _format_attributes(formats: Formats, ptime_ms: int) -> Attributes:
     attributes: list[tuple[str, str | None]] = []
     for number, rtpmap, fmtp in formats:
