@@ -117,15 +117,36 @@ STARTED = Started()
 TRANSPORT_FAILED = TransportFailed()
 
 
-@dataclass(frozen=True, slots=True)
 class Clocking:
-    """The base intervals of RFC 3261 table 4, in seconds."""
+    """The base intervals of RFC 3261 table 4, in seconds, and as effects the timers that follow from them:
+    the first A, E and G after T1, I and K after T4, the others after 64*T1."""
 
-    t1_s: float = 0.5
-    t2_s: float = 4.0
-    t4_s: float = 5.0
+    __slots__ = (
+        "give_up_s",
+        "t1_s",
+        "t2_s",
+        "t4_s",
+        "timer_a",
+        "timer_b",
+        "timer_d",
+        "timer_e",
+        "timer_f",
+        "timer_g",
+        "timer_h",
+        "timer_i",
+        "timer_j",
+        "timer_k",
+        "timer_l",
+        "timer_m",
+    )
 
-    @property
-    def give_up_s(self) -> float:
-        """64*T1: timers B, D, F, H, J, L and M."""
-        return 64 * self.t1_s
+    def __init__(self, t1_s: float = 0.5, t2_s: float = 4.0, t4_s: float = 5.0) -> None:
+        self.t1_s = t1_s
+        self.t2_s = t2_s
+        self.t4_s = t4_s
+        self.give_up_s = 64 * t1_s
+        self.timer_a, self.timer_e, self.timer_g = [SetTimer(name, t1_s) for name in "AEG"]
+        self.timer_i, self.timer_k = [SetTimer(name, t4_s) for name in "IK"]
+        at_last = [SetTimer(name, self.give_up_s) for name in "BDFHJLM"]
+        self.timer_b, self.timer_d, self.timer_f, self.timer_h = at_last[:4]
+        self.timer_j, self.timer_l, self.timer_m = at_last[4:]

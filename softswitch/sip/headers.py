@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
@@ -64,6 +65,9 @@ _SINGLE: Final = """
     Dialog Organization Priority Reply-To Server User-Agent
 """
 SINGLE_VALUE: Final[frozenset[str]] = frozenset(_SINGLE.split())
+
+_SHORT: Final = 160
+"""Lists of tokens up to this length are remembered: every telephone says the same in each message."""
 
 
 def canonical_name(name: str) -> str:
@@ -154,12 +158,7 @@ class Headers:
     def lists(self, name: str, tag: str) -> bool:
         """Whether `tag` (lower case) stands in a list of tokens such as Supported. Tokens have no quotes,
         so nothing in the line can be wrong enough to raise: what is no token is just not `tag`."""
-        for line in self.get_all(name):
-            if tag in line.lower() and any(
-                part.strip(LWS).lower() == tag for part in line.split(",")
-            ):
-                return True
-        return False
+        return any(tag in tokens_of(line) for line in self.get_all(name))
 
     def set(self, name: str, value: str) -> None:
         """Make `value` the only line called `name`, where its first line stood, else at the end."""
@@ -187,7 +186,13 @@ class Headers:
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others."""
-        self._insert(0, name, value)
+        if name in self.first or SPELLINGS.get(name) != name:
+            self._insert(0, name, value)
+            return
+        _check_value(value)
+        self._names.insert(0, name)
+        self._values.insert(0, value)
+        self.first[name] = value
 
     def insert_first(self, name: str, value: str) -> None:
         """Put a line before the first of the same name (or before all others)."""
@@ -196,12 +201,12 @@ class Headers:
 
     def replace_first(self, name: str, value: str) -> None:
         """Change only the first line called `name`; LocalProtocolError where there is none."""
-        positions = self._positions(name)
-        if not positions:
+        known = SPELLINGS.get(name, name)
+        if known not in self.first:
             raise LocalProtocolError(f"no {name} to replace")
         _check_value(value)
-        self._values[positions[0]] = value
-        self._changed()
+        self._values[self._names.index(known)] = self.first[known] = value
+        self.parsed.clear()
 
     def _insert(self, position: int, name: str, value: str) -> None:
         known = SPELLINGS.get(name)
@@ -222,7 +227,10 @@ class Headers:
         self._changed()
 
     def _positions(self, name: str) -> list[int]:
-        lower = (SPELLINGS.get(name) or SPELLINGS.get(name.lower(), name)).lower()
+        known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
+        if known is not None:
+            return [i for i, key in enumerate(self._names) if key == known]
+        lower = name.lower()
         return [i for i, key in enumerate(self._names) if key.lower() == lower]
 
     def count(self, name: str) -> int:
@@ -262,6 +270,16 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({list(self.items())!r})"
+
+
+def tokens_of(line: str) -> frozenset[str]:
+    """The elements of a list of tokens in lower case."""
+    return _tokens(line) if len(line) <= _SHORT else _tokens.__wrapped__(line)
+
+
+@lru_cache(256)
+def _tokens(line: str) -> frozenset[str]:
+    return frozenset([part.strip(LWS).lower() for part in line.split(",")])
 
 
 def _first_of(names: list[str], values: list[str]) -> dict[str, str]:

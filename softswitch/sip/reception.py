@@ -336,14 +336,15 @@ class Reception:
         self, request: SipRequest, flow: Flow, key: ServerKey, admitted: Admitted, now_s: float
     ) -> None:
         transactions = self._transactions
-        if merge_key(request) in transactions.merged:
+        ids = merge_key(request)
+        if ids in transactions.merged:
             self.counters["merged"] += 1
             self._refuse(request, flow, 482)  # the same request came by another path (8.2.2.2)
         elif len(self._sessions.units) >= self._config.max_sessions:
             self._overload(request, flow)
         else:
             transaction = transactions.open_server(request, flow, now_s, key)
-            transactions.mark_mergeable(transaction)
+            transactions.mark_mergeable(transaction, ids)
             terms = self._terms_for(request, flow, admitted)
             self._sessions.receive(terms, request, transaction, self._token(), now_s)
 

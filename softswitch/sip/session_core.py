@@ -290,7 +290,7 @@ class SessionCore:
 
     def _learn_peer(self, message: SipMessage) -> None:
         """Note what the peer can do, from its INVITE or 2xx."""
-        if any("UPDATE" in line for line in message.headers.get_all("Allow")):
+        if message.headers.lists("Allow", "update"):
             self.peer_takes_update = True
 
 

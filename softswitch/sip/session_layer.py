@@ -201,21 +201,19 @@ class SessionLayer:
     def perform(self, unit: SessionUnit, effects: list[SessionEffect], now_s: float) -> None:
         """Do what a session asked for, in order."""
         for effect in effects:
-            match effect:
-                case Respond():
-                    transaction = effect.transaction
-                    assert isinstance(transaction, ServerTransaction)
-                    self._transactions.respond(transaction, effect.response, now_s)
-                case Notify():
-                    self._notify(effect.event)
-                case SetTimer():
-                    self._arm(unit, effect, now_s)
+            match effect:  # the most frequent first: a pattern that does not match costs as well
                 case ClearTimer():
                     timer = unit.timers.pop(effect.name, None)
                     if timer is not None:
                         self._heap.cancel(timer)
-                case ClearAllTimers():
-                    self._clear_timers(unit)
+                case SetTimer():
+                    self._arm(unit, effect, now_s)
+                case Notify():
+                    self._notify(effect.event)
+                case Respond():
+                    transaction = effect.transaction
+                    assert isinstance(transaction, ServerTransaction)
+                    self._transactions.respond(transaction, effect.response, now_s)
                 case SendRequest():
                     self._send(unit, effect, now_s)
                 case SendAck():
@@ -225,6 +223,8 @@ class SessionLayer:
                 case CloseDialog():
                     if self.by_dialog.get(effect.dialog_id) is unit:
                         del self.by_dialog[effect.dialog_id]
+                case ClearAllTimers():
+                    self._clear_timers(unit)
                 case PassUp():
                     transaction = effect.transaction
                     assert isinstance(transaction, ServerTransaction)

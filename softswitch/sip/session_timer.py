@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from softswitch.errors import RemoteProtocolError
@@ -38,9 +39,14 @@ class SessionTimer:
 
 def interval_of(message: SipMessage) -> tuple[int, str] | None:
     """Session-Expires: (seconds, "uac" | "uas" | ""), None where absent or unreadable."""
-    value = message.headers.get("Session-Expires")
+    value = message.headers.first.get("Session-Expires")
     if value is None:
         return None
+    return _interval(value) if len(value) <= 64 else _interval.__wrapped__(value)
+
+
+@lru_cache(256)
+def _interval(value: str) -> tuple[int, str] | None:
     number, semicolon, params = value.partition(";")
     interval_s = parse_number(number.strip(" \t"), _LARGEST_S)
     if interval_s is None:

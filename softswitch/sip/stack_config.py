@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class StackConfig:
     max_subscriptions: int = SUBSCRIPTIONS_MAX
     subscription_min_s: int = 60
     subscription_max_s: int = 3600
+    allow_value: str = field(init=False, repr=False, compare=False)
+    """The Allow header's value, which every call is told."""
 
-    @property
-    def allow_value(self) -> str:
-        """The Allow header's value."""
-        return ", ".join(self.allow)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allow_value", ", ".join(self.allow))
 
     @property
     def supported_value(self) -> str:

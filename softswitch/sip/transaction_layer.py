@@ -376,9 +376,8 @@ class TransactionLayer:
         transaction.feed(RequestArrived(request), now_s)
         return transaction
 
-    def mark_mergeable(self, transaction: ServerTransaction) -> None:
+    def mark_mergeable(self, transaction: ServerTransaction, key: MergeKey) -> None:
         """Remember the ids by which a second copy on another path is known (RFC 3261 8.2.2.2)."""
-        key = merge_key(transaction.request)
         transaction.merge_key = key
         self.merged[key] = transaction
 

@@ -77,8 +77,10 @@ def _target(request: SipRequest) -> Refusal | None:
 def _addresses(request: SipRequest) -> Refusal | None:
     if request.top_via.branch == MAGIC_COOKIE:
         return Refusal(400, "branch without content")  # RFC 4475 3.2.1
-    for _ in (request.vias, request.contacts, request.routes, request.record_routes):
-        pass  # each parses, or raises what becomes the 400
+    request.vias  # noqa: B018 - parses, or raises what becomes the 400
+    for name in ("Contact", "Route", "Record-Route"):
+        if name in request.headers.first:
+            request.addresses(name)
     if request.method == "REGISTER":
         try:
             request.to.uri  # noqa: B018

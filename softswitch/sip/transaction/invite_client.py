@@ -25,6 +25,9 @@ from softswitch.sip.message import SipRequest
 if TYPE_CHECKING:
     from softswitch.sip.message import SipResponse
 
+_CLEAR_A = ClearTimer("A")
+_CLEAR_B = ClearTimer("B")
+
 
 class State(Enum):
     IDLE = auto()
@@ -79,13 +82,13 @@ class InviteClientTransaction:
         self.state = State.CALLING
         effects: list[TransactionEffect] = [Send(self._data)]
         if not self.reliable:
-            effects.append(SetTimer("A", self._interval_s))
-        effects.append(SetTimer("B", self._clocking.give_up_s))
+            effects.append(self._clocking.timer_a)
+        effects.append(self._clocking.timer_b)
         return effects
 
     def _calling(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseArrived):
-            return [ClearTimer("A"), ClearTimer("B"), *self._first_answer(event.response)]
+            return [_CLEAR_A, _CLEAR_B, *self._first_answer(event.response)]
         if isinstance(event, TimerFired):
             if event.name == "A":
                 self._interval_s *= 2
@@ -110,7 +113,7 @@ class InviteClientTransaction:
             return [PassResponse(response)]
         if response.status < 300:
             self.state = State.ACCEPTED
-            return [SetTimer("M", self._clocking.give_up_s), PassResponse(response)]
+            return [self._clocking.timer_m, PassResponse(response)]
         self._ack = acknowledgement(self.request, response).serialise()
         if self.reliable:
             # Timer D is zero: nothing will be retransmitted to us.
@@ -120,7 +123,7 @@ class InviteClientTransaction:
         # Timer D: "at least 32 seconds"; 64*T1 tracks the peer's timer H.
         return [
             Send(self._ack),
-            SetTimer("D", self._clocking.give_up_s),
+            self._clocking.timer_d,
             PassResponse(response),
         ]
 

@@ -20,6 +20,9 @@ from softswitch.sip.effects import (
     TransportFailed,
 )
 
+_CLEAR_G = ClearTimer("G")
+_CLEAR_H = ClearTimer("H")
+
 
 class State(Enum):
     IDLE = auto()
@@ -74,12 +77,12 @@ class InviteServerTransaction:
                 return [Send(event.data)]
             if event.status < 300:
                 self.state = State.ACCEPTED
-                return [Send(event.data), SetTimer("L", self._clocking.give_up_s)]
+                return [Send(event.data), self._clocking.timer_l]
             self.state = State.COMPLETED
             effects: list[TransactionEffect] = [Send(event.data)]
             if not self.reliable:
-                effects.append(SetTimer("G", self._interval_s))
-            effects.append(SetTimer("H", self._clocking.give_up_s))
+                effects.append(self._clocking.timer_g)
+            effects.append(self._clocking.timer_h)
             return effects
         if isinstance(event, RequestArrived) and event.request.method == "INVITE":
             return [Send(self._last)] if self._last else []
@@ -107,7 +110,7 @@ class InviteServerTransaction:
             self.state = State.TERMINATED
             return [TERMINATE]
         self.state = State.CONFIRMED
-        return [ClearTimer("G"), ClearTimer("H"), SetTimer("I", self._clocking.t4_s)]
+        return [_CLEAR_G, _CLEAR_H, self._clocking.timer_i]
 
     def _confirmed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, TimerFired) and event.name == "I":

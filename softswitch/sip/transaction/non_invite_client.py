@@ -24,6 +24,9 @@ from softswitch.sip.effects import (
 if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest, SipResponse
 
+_CLEAR_E = ClearTimer("E")
+_CLEAR_F = ClearTimer("F")
+
 
 class State(Enum):
     IDLE = auto()
@@ -69,8 +72,8 @@ class NonInviteClientTransaction:
         self.state = State.TRYING
         effects: list[TransactionEffect] = [Send(self._data)]
         if not self.reliable:
-            effects.append(SetTimer("E", self._interval_s))
-        effects.append(SetTimer("F", self._clocking.give_up_s))
+            effects.append(self._clocking.timer_e)
+        effects.append(self._clocking.timer_f)
         return effects
 
     def _waiting(self, event: TransactionInput) -> list[TransactionEffect]:
@@ -98,9 +101,9 @@ class NonInviteClientTransaction:
             return [PassResponse(response), TERMINATE]
         self.state = State.COMPLETED
         return [
-            ClearTimer("E"),
-            ClearTimer("F"),
-            SetTimer("K", self._clocking.t4_s),
+            _CLEAR_E,
+            _CLEAR_F,
+            self._clocking.timer_k,
             PassResponse(response),
         ]
 

@@ -12,7 +12,6 @@ from softswitch.sip.effects import (
     RequestArrived,
     ResponseGiven,
     Send,
-    SetTimer,
     TimerFired,
     TransactionEffect,
     TransactionInput,
@@ -67,7 +66,7 @@ class NonInviteServerTransaction:
                 self.state = State.TERMINATED
                 return [Send(event.data), TERMINATE]
             self.state = State.COMPLETED
-            return [Send(event.data), SetTimer("J", self._clocking.give_up_s)]
+            return [Send(event.data), self._clocking.timer_j]
         if isinstance(event, RequestArrived):
             # Retransmissions in Trying are discarded, in Proceeding answered again.
             return [Send(self._last)] if self.state is State.PROCEEDING else []
