@@ -102,8 +102,7 @@ class Headers:
         self._values: list[str] = []
         self.first: dict[str, str] = {}
         self.parsed: dict[str, Any] = {}
-        for name, value in lines:
-            self.add(name, value)
+        self.extend(lines)
 
     @classmethod
     def of_canonical(cls, names: list[str], values: list[str]) -> Headers:
@@ -174,15 +173,19 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
-        known = SPELLINGS.get(name)
-        if known is None or "\r" in value or "\n" in value:
-            self._insert(len(self._names), name, value)  # which says what is wrong
-            return
-        self._names.append(known)
-        self._values.append(value)
-        self.first.setdefault(known, value)
-        if self.parsed:
-            self.parsed.clear()
+        self.extend(((name, value),))
+
+    def extend(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Append lines, (name, value) each."""
+        for name, value in lines:
+            known = SPELLINGS.get(name)
+            if known is None or "\r" in value or "\n" in value:
+                self._insert(len(self._names), name, value)  # which says what is wrong
+                continue
+            self._names.append(known)
+            self._values.append(value)
+            self.first.setdefault(known, value)
+        self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others."""

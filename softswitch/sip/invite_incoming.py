@@ -147,8 +147,7 @@ class IncomingInviteSession(InviteSession):
             return
         response = invite.response(event.status, event.reason, to_tag=self._local_tag)
         response.headers.add("Contact", self.terms.contact)
-        for name, value in event.headers:
-            response.headers.add(name, value)
+        response.headers.extend(event.headers)
         attach_sdp(response, sdp)
         if sdp is not None:
             self.local_sdp = sdp
@@ -182,10 +181,8 @@ class IncomingInviteSession(InviteSession):
         response = invite.response(200, to_tag=self._local_tag)
         self._add_capabilities(response)
         timer, lines = session_timer.granted(invite, self.config)
-        for name, value in lines:
-            response.headers.add(name, value)
-        for name, value in event.headers:
-            response.headers.add(name, value)
+        response.headers.extend(lines)
+        response.headers.extend(event.headers)
         if not self._agreed:
             attach_sdp(response, event.sdp)
             self.local_sdp = event.sdp or self.local_sdp
@@ -204,8 +201,7 @@ class IncomingInviteSession(InviteSession):
 
     def _final(self, status: int, reason: str | None, headers: HeaderLines) -> Respond:
         response = self._the_invite().response(status, reason, to_tag=self._local_tag)
-        for name, value in headers:
-            response.headers.add(name, value)
+        response.headers.extend(headers)
         return Respond(self._transaction, response)
 
     def _hang_up(self, event: HangUp) -> None:

@@ -169,8 +169,7 @@ class OfferingSession(SessionCore):
         self._learn_peer(request)
         self._add_capabilities(response)
         timer, lines = session_timer.granted(request, self.config)
-        for name, value in lines:
-            response.headers.add(name, value)
+        response.headers.extend(lines)
         self._start_session_timer(timer)
         attach_sdp(response, sdp)
         return response

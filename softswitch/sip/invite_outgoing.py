@@ -110,13 +110,15 @@ class OutgoingInviteSession(InviteSession):
         call = self._call
         request = SipRequest("INVITE", call.target)
         headers = request.headers
-        for route in call.routes:
-            headers.add("Route", route)
-        headers.add("Max-Forwards", "70")
-        headers.add("From", call.from_value)
-        headers.add("To", call.to_value)
-        headers.add("Call-ID", call.call_id)
-        headers.add("CSeq", f"{self._cseq} INVITE")
+        headers.extend([("Route", route) for route in call.routes])
+        lines = (
+            ("Max-Forwards", "70"),
+            ("From", call.from_value),
+            ("To", call.to_value),
+            ("Call-ID", call.call_id),
+            ("CSeq", f"{self._cseq} INVITE"),
+        )
+        headers.extend(lines)
         # Without an offer in the INVITE a reliable response would bring one: none is asked for.
         self._add_capabilities(request, reliable=call.sdp is not None)
         self._add_session_timer(request)

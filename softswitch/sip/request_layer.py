@@ -205,8 +205,7 @@ class RequestLayer:
         now_s: float,
     ) -> None:
         """Add headers and body to a response of the handle's request and send it."""
-        for name, value in headers:
-            response.headers.add(name, value)
+        response.headers.extend(headers)
         if content_type is not None:
             response.headers.set("Content-Type", content_type)
         response.body = body

@@ -197,8 +197,7 @@ class SessionCore:
         headers: HeaderLines = (),
     ) -> None:
         response = request.response(status)
-        for name, value in headers:
-            response.headers.add(name, value)
+        response.headers.extend(headers)
         self._emit(Respond(transaction, response))
 
     def _the_dialog(self) -> Dialog:
@@ -211,15 +210,18 @@ class SessionCore:
         self._emit(SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose))
 
     def _add_capabilities(self, message: SipMessage, *, reliable: bool = False) -> None:
-        headers = message.headers
-        headers.add("Contact", self.terms.contact)
-        headers.add("Allow", self.config.allow_value)
         supported = self.config.supported_value
-        headers.add("Supported", f"{supported}, 100rel" if reliable else supported)
+        lines = (
+            ("Contact", self.terms.contact),
+            ("Allow", self.config.allow_value),
+            ("Supported", f"{supported}, 100rel" if reliable else supported),
+        )
+        message.headers.extend(lines)
 
     def _add_session_timer(self, request: SipRequest) -> None:
-        for name, value in session_timer.offered(self.config, self._session_timer, self._min_se_s):
-            request.headers.add(name, value)
+        request.headers.extend(
+            session_timer.offered(self.config, self._session_timer, self._min_se_s)
+        )
 
     # -- ACKs we send ------------------------------------------------------------------------------
 

@@ -41,8 +41,7 @@ class StatelessAnswers:
     ) -> SipResponse:
         """A final response to `request`, which may be one that did not parse well."""
         response = request.response(status, reason, to_tag=self.tag_of(request))
-        for name, value in headers:
-            response.headers.add(name, value)
+        response.headers.extend(headers)
         return response
 
     def is_ours(self, ack: SipRequest) -> bool:

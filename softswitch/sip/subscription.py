@@ -185,8 +185,7 @@ class Usage:
 
     def _respond(self, event: DialogRequestArrived, status: int, headers: HeaderLines = ()) -> None:
         response = event.request.response(status)
-        for name, value in headers:
-            response.headers.add(name, value)
+        response.headers.extend(headers)
         self._emit(Respond(event.transaction, response))
 
     def _open(self, dialog: Dialog) -> None:
