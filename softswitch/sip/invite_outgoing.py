@@ -108,17 +108,12 @@ class OutgoingInviteSession(InviteSession):
 
     def _fresh_invite(self) -> SipRequest:
         call = self._call
-        request = SipRequest("INVITE", call.target)
-        headers = request.headers
-        headers.extend([("Route", route) for route in call.routes])
-        lines = (
-            ("Max-Forwards", "70"),
-            ("From", call.from_value),
-            ("To", call.to_value),
-            ("Call-ID", call.call_id),
-            ("CSeq", f"{self._cseq} INVITE"),
+        request = SipRequest.fresh(
+            "INVITE", call.target, call.from_value, call.to_value, call.call_id, self._cseq
         )
-        headers.extend(lines)
+        headers = request.headers
+        for route in reversed(call.routes):
+            headers.prepend("Route", route)
         # Without an offer in the INVITE a reliable response would bring one: none is asked for.
         self._add_capabilities(request, reliable=call.sdp is not None)
         self._add_session_timer(request)

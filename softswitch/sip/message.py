@@ -250,6 +250,23 @@ class SipRequest(SipMessage):
         self.headers = Headers() if headers is None else headers
         self.body = body
 
+    @classmethod
+    def fresh(
+        cls, method: str, uri: str, from_value: str, to_value: str, call_id: str, cseq: int = 1
+    ) -> SipRequest:
+        """A request of ours outside any dialog with what each must have (RFC 3261 8.1.1) but the Via, which
+        is put on when it leaves."""
+        request = cls(method, uri)
+        lines = (
+            ("Max-Forwards", "70"),
+            ("From", from_value),
+            ("To", to_value),
+            ("Call-ID", call_id),
+            ("CSeq", f"{cseq} {method}"),
+        )
+        request.headers.extend(lines)
+        return request
+
     @property
     def start_line(self) -> str:
         """METHOD SP URI SP SIP/2.0."""

@@ -395,13 +395,9 @@ class SipStack:
         """Send a non-INVITE request outside any dialog (REGISTER, OPTIONS, MESSAGE, SUBSCRIBE,
         NOTIFY); returns a handle. `ResponseReceived` or `RequestFailed` follows. `contact` "" leaves
         it out, as a REGISTER that only asks does; a MESSAGE never has one (RFC 3428 8)."""
-        request = SipRequest(method, target)
+        from_value, call_id = self._tagged(from_), call_id or self._token()
+        request = SipRequest.fresh(method, target, from_value, str(to), call_id, cseq)
         lines = request.headers
-        lines.add("Max-Forwards", "70")
-        lines.add("From", self._tagged(from_))
-        lines.add("To", str(to))
-        lines.add("Call-ID", call_id or self._token())
-        lines.add("CSeq", f"{cseq} {method}")
         if contact != "" and method != "MESSAGE":
             lines.add("Contact", self._contact(contact, from_, flow))
         lines.add("User-Agent", self._config.user_agent)
@@ -526,21 +522,15 @@ class SipStack:
         number = self._subscriptions.take_number()
         call_id, tag = self._token(), from_.tag or self._token()
         contact_value = self._contact(contact, from_, flow)
-        request = SipRequest("SUBSCRIBE", target)
-        lines = request.headers
-        for name, value in (
-            ("Max-Forwards", "70"),
-            ("From", str(from_.with_param("tag", tag))),
-            ("To", str(to)),
-            ("Call-ID", call_id),
-            ("CSeq", "1 SUBSCRIBE"),
+        from_value = str(from_.with_param("tag", tag))
+        request = SipRequest.fresh("SUBSCRIBE", target, from_value, str(to), call_id)
+        lines = (
             ("Contact", contact_value),
             ("User-Agent", self._config.user_agent),
             ("Event", event),
             ("Expires", str(expires_s)),
-            *headers,
-        ):
-            lines.add(name, value)
+        )
+        request.headers.extend((*lines, *headers))
         parsed = EventId.of(request)
         if parsed is None:
             raise LocalProtocolError(f"{event} is no event package")
