@@ -15,6 +15,7 @@ from softswitch.errors import SoftswitchError
 FIRST, LAST = 10_240, 29_952
 SLICE = 512
 """Ports; also the most that can be had in one piece."""
+_SLICES_MAX = 4
 
 
 class FreePorts:
@@ -52,12 +53,11 @@ class FreePorts:
         self._begin()
 
     def _next_slice(self) -> None:
-        """Another slice; the one held the longest once there are no more: its users are the likeliest gone."""
-        number = self._lock()
+        """Another slice. Once there are as many as one process may have, the one held the longest, whose users
+        are the likeliest gone; where others hold all, any: better shared than none."""
+        number = self._lock() if len(self._held) < _SLICES_MAX else None
         if number is None:
-            if not self._held:
-                raise SoftswitchError("other processes hold all ports that are given out")
-            number = self._held.pop(0)
+            number = self._held.pop(0) if self._held else self._pid % self._slices
         self._held.append(number)
         self._at = self._first + number * SLICE
         self._end = self._at + SLICE

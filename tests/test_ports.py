@@ -42,6 +42,21 @@ def test_a_range_is_in_one_piece(ports: FreePorts) -> None:
         ports.take(count=SLICE + 1)
 
 
+def test_a_process_keeps_to_its_share_and_goes_round(ports: FreePorts) -> None:
+    given = [ports.take(count=SLICE // 2) for _ in range(10)]
+    assert len(set(given)) == 8
+    assert given[8:] == given[:2]
+
+
+def test_where_others_hold_all_ports_are_shared() -> None:
+    small = FreePorts(FIRST, FIRST + SLICE)
+    held = small.take()
+    other = FreePorts(FIRST, FIRST + SLICE)
+    assert other.take() == held
+    small.close()
+    other.close()
+
+
 def _many(put: multiprocessing.SimpleQueue[list[int]], done: Event) -> None:
     put.put([free_port() for _ in range(400)])
     done.wait(30)  # what a process has is its own while it lives
