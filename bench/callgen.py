@@ -45,6 +45,8 @@ from softswitch.ports import free_port
 ROOT = Path(__file__).resolve().parent.parent
 Found = dict[str, Any]
 _CALLS_MAX = 2_400
+_PUNCTUAL_MS = 6.0
+"""Off the pace by more, at p99, callgen measures itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,15 @@ def programme(seconds: int) -> list[Work]:
             ("-n", "1000", "-r", "50", "-d", "20", "--stamp"),
             share=80.0,
             bars={"core": 0.06, "p50": 4, "p99": 10, **quiet},
+        ),
+        Work(
+            # Fewer calls for the same share: callgen keeps its pace.
+            "recorded80",
+            "recorded calls, 80 % of a core",
+            ("-n", "1000", "-r", "50", "-d", "20", "--stamp"),
+            "all",
+            share=80.0,
+            bars={"core": 0.09, "p50": 4, "p99": 10, **quiet},
         ),
         Work(
             "recorded100",
@@ -274,10 +285,12 @@ def told(work: Work, found: Found) -> Iterator[Figure]:
         return
     note = f"{up} up, {failed} failed, {found['srv_cpu_pct']:.0f} % of the core"
     if work.share:
-        # callgen has one core as well, and is the first to be late.
+        # callgen has one core as well, and may be the first to be late.
+        late = found["send_dev_ms_p99"] > _PUNCTUAL_MS
         note += (
             f"; callgen {found['gen_cpu_pct']:.0f} % of the other, {found['late_ticks']} ticks late"
         )
+        note += ": the generator is the limit, its delay is in ours" if late else ""
     yield Figure(title, found["cpu_pct_per_call"], "% core", bars.get("core"), note=note)
     yield _lost(work, found)
     if found.get("lat_ms_p50"):
