@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.interop.peers.audio import LATE_S, assert_heard, assert_not_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
@@ -41,6 +43,7 @@ def test_a_call_is_parked_by_one_and_taken_up_by_another(
     talk_and_end(server, voices, caller, third)
 
 
+@pytest.mark.slow
 def test_three_telephones_in_one_conference_hear_each_other(
     serve: Serve, baresip: Phone, voices: dict
 ) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.interop.peers.audio import RATE_HZ, assert_heard
 from tests.interop.peers.baresip import CONSOLE, Baresip, settle
 from tests.interop.peers.ports import free_port
@@ -53,6 +55,7 @@ def test_busy_lamps_follow_a_call(serve: Serve, baresip: Phone, sipp: Peer, tmp_
     assert server.status()["apps"]["presence"]["watches"] == 0
 
 
+@pytest.mark.slow
 def test_the_message_lamp_is_lit_by_a_message_and_put_out_by_hearing_it(
     serve: Serve, baresip: Phone, voices: dict
 ) -> None:

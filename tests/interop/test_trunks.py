@@ -1,9 +1,10 @@
-"""What carriers insist on: reliable ringing, UPDATE, session timers, late offers, a rate."""
+"""What carriers insist on: early media, reliable ringing, UPDATE, session timers, late offers, a rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.interop.peers.audio import RATE_HZ, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.server import Server, Trunk
@@ -15,6 +16,12 @@ Peer = Callable[..., Sipp]
 
 CALLER = "13800000001"
 ROUTES = """
+[[outbound]]
+prefix = "9"
+strip = 1
+permission = "internal"
+trunks = ["carrier"]
+
 [[inbound]]
 number = "88*"
 to = "extension:1002"
@@ -23,6 +30,25 @@ to = "extension:1002"
 number = "89*"
 to = "extension:1001"
 """
+
+
+def test_what_a_carrier_lets_hear_before_the_answer_is_heard(
+    serve: Serve, baresip: Phone, sipp: Peer, voices: dict
+) -> None:
+    """A SIPp as the carrier sends 183 with its SDP and says what it hears; it answers long afterwards."""
+    port = free_port()
+    server = serve(trunks=[Trunk("carrier", f"{HOST}:{port}")], more=ROUTES)
+    carrier = sipp("early.xml", port=port, rtp_echo=True, hold_ms=6500)
+    caller = baresip(server, "1001", plays="caller")
+    caller.dial(f"9{CALLER}")
+    caller.wait_event("CALL_PROGRESS")
+    caller.wait_heard_bytes(2 * (len(voices["caller"].samples) + RATE_HZ))
+    assert not caller.has_event("CALL_ESTABLISHED")
+    assert_heard(voices["caller"].samples, caller.heard(), "early media at the caller")
+    caller.wait_event("CALL_ESTABLISHED")
+    caller.hang_up()
+    assert carrier.wait().successful == 1
+    server.wait_idle()
 
 
 def test_reliable_ringing_update_session_timers_and_late_offers(
