@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,10 @@ CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
 _UNSPECIFIED = ("0.0.0.0", "::")
 _PORT_IDS = (range(0, PORTS_MAX // 2, 2), range(PORTS_MAX // 2, PORTS_MAX, 2))
 """Ids of ports of the one and of the other address."""
+_SSRCS = struct.Struct("=64I")
 
 
-@dataclass(frozen=True, slots=True)
-class LocalStream:
+class LocalStream(msgspec.Struct, frozen=True):
     """Our end of a stream: its id and the address to write into SDP.
 
     `ssrc` is what we send with: as `a=ssrc:` (RFC 5576) it lets a peer of our own kind, which takes
@@ -156,6 +157,7 @@ class MediaClient:
         self._recordings: dict[int, RecordingState] = {}
         self._rota = Rota(workers)
         self._next_stream_id = 1
+        self._ssrcs = _random_ssrcs()
         self._running = False
         self._loop: asyncio.AbstractEventLoop
 
@@ -286,7 +288,7 @@ class MediaClient:
         door = self._doors[number]
         placement = self._reserve_port(door, stream_id, worker, host)
         self._next_stream_id += 1
-        ssrc = secrets.randbits(32)
+        ssrc = next(self._ssrcs)
         self._streams[stream_id] = StreamState(
             stream_id, worker, group, placement.port_id, ssrc, host, number
         )
@@ -613,6 +615,13 @@ def _is_ipv6(host: str) -> bool:
     return len(packed_host(host)) == 16
 
 
+def _random_ssrcs() -> Iterator[int]:
+    """Yield random numbers of 32 bits; the system is asked for many at a time."""
+    while True:
+        yield from _SSRCS.unpack(secrets.token_bytes(_SSRCS.size))
+
+
+@lru_cache(maxsize=1024)
 def _numeric(host: str) -> str:
     """Return a numeric address in its usual form; raises `NotSupported`."""
     try:
@@ -643,4 +652,6 @@ def _checked(params: StreamParams) -> StreamParams:
             remote = None
     if host is not None:
         host = _numeric(host)
+    if remote == params.remote and host == params.signalled_host:
+        return params
     return msgspec.structs.replace(params, remote=remote, signalled_host=host)

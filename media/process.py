@@ -9,17 +9,16 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import media
 from media.errors import MediaError, ProtocolViolation
 from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, encode, pack, unpack_events
 
-_PACKETS_PER_TURN = 64
 _SEND_BUFFER_OCTETS = 1 << 20
 _PATIENCE_S = 0.05
+_APART_S = 0.005
 _REAP_EVERY_S = 0.02
 _REAP_PATIENCE_S = 2.0
 _BLAS_THREADS = (
@@ -51,7 +50,8 @@ class WorkerProcess:
     `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
     the reason. Sending never waits: what one turn of the loop brings leaves at its end in one packet,
     for each wakes the worker; what the socket does not take then is queued in order. Of what can wait
-    (`patient`) nothing wakes it within 50 ms: it leaves with the next command that cannot.
+    (`patient`) nothing wakes it within 50 ms: it leaves with the next command that cannot. Nor does
+    `flush` wake it twice within 5 ms: only where one turn handles many messages does that hold anything back.
     """
 
     def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
@@ -62,6 +62,7 @@ class WorkerProcess:
         self._gathering = False
         self._later: asyncio.TimerHandle | None = None
         self._writing = False
+        self._wrote_s = float("-inf")
         self.ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -108,25 +109,29 @@ class WorkerProcess:
             self._gathering = True
             self._loop.call_soon(self._write)
         elif self._later is None:
-            self._later = self._loop.call_later(_PATIENCE_S, self._write)
+            self._later = self._loop.call_later(_PATIENCE_S, self._lose_patience)
 
     def flush(self) -> None:
-        """Send what has gathered in this turn now, if any of it cannot wait."""
-        if self._gathering and not self._writing:
+        """Send what has gathered in this turn now, if any of it cannot wait; what has gathered within 5 ms
+        of the last packet, at the end of the turn or with the next `flush` after that time."""
+        if not self._gathering or self._writing:
+            return
+        if self._loop.time() - self._wrote_s >= _APART_S:
             self._write()
 
     def _write(self) -> None:
         self._gathering = False
-        self._stop_waiting()
+        if self._outbox:
+            self._wrote_s = self._loop.time()
         while self._outbox:
             descriptors = self._outbox[0][1]
-            if descriptors:
-                data, count = pack((self._outbox[0][0],))
-            else:
-                alike = takewhile(lambda waiting: not waiting[1], self._outbox)
-                data, count = pack(encoded for encoded, _ in alike)
             try:
-                socket.send_fds(self._sock, [data], descriptors)
+                if descriptors:
+                    data, count = pack((self._outbox[0][0],))
+                    socket.send_fds(self._sock, [data], descriptors)
+                else:
+                    data, count = pack(_without_descriptors(self._outbox))
+                    self._sock.send(data)
             except BlockingIOError:
                 if not self._writing:
                     self._writing = True
@@ -141,31 +146,45 @@ class WorkerProcess:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
 
+    def _lose_patience(self) -> None:
+        """The timer of the first command that could wait. It may have left with others since, and what
+        waits now has waited for less: to be early costs less than a timer for each."""
+        self._later = None
+        if not self._writing:
+            self._write()
+
     def _stop_waiting(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
 
-    def _read(self) -> None:
-        for _ in range(_PACKETS_PER_TURN):
-            try:
-                data = self._sock.recv(MESSAGE_OCTETS_MAX)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._finish()
-                return
-            try:
-                events = unpack_events(data)
-            except ProtocolViolation:
-                self.kill()
-                return
-            for event in events:
-                self._on_event(event)
-                if self.ended:
-                    return
+    def read_all(self) -> None:
+        """Hear all that the worker has said so far."""
+        while not self.ended and self._read():
+            pass
+
+    def _read(self) -> bool:
+        """Read one packet; False if there is none. The loop calls again while there are more: to ask
+        each time whether there is another costs more than that."""
+        try:
+            data = self._sock.recv(MESSAGE_OCTETS_MAX)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._finish()
+            return False
+        try:
+            events = unpack_events(data)
+        except ProtocolViolation:
+            self.kill()
+            return False
+        for event in events:
+            self._on_event(event)
+            if self.ended:
+                return False
+        return True
 
     def _finish(self) -> None:
         if self.ended:
@@ -205,3 +224,11 @@ class WorkerProcess:
                 self.kill()
             await asyncio.sleep(_REAP_EVERY_S)
             waited_s += _REAP_EVERY_S
+
+
+def _without_descriptors(outbox: Iterable[tuple[bytes, tuple[int, ...]]]) -> Iterator[bytes]:
+    """The commands before the first that has descriptors with it, which travels alone."""
+    for encoded, descriptors in outbox:
+        if descriptors:
+            return
+        yield encoded

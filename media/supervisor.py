@@ -104,8 +104,8 @@ class Supervisor:
             processes.append(self._spare)
             self._spare = None
         await asyncio.gather(*(process.gone(_STOP_S) for process in processes))
-        await asyncio.sleep(0)  # what a worker said last is still to be read
         for process in processes:
+            process.read_all()  # what it said last
             process.close()
         for post in self._posts:
             post.process = None

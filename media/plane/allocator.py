@@ -12,6 +12,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from media.errors import NoCapacity, UnknownStream
 from media.protocol import Address
 
@@ -39,8 +41,7 @@ class _Placed:
     latched: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where a stream goes. `opened`: the port is new, its sockets must be bound first."""
 
     port_id: int
@@ -140,16 +141,16 @@ class PortAllocator:
     def _choose(self, worker: int, host: str | None, remote: Address | None) -> tuple[_Port, bool]:
         ports = self._of_worker.setdefault(worker, [])
         if not self._one_each:
-            free = [port for port in ports if self._is_free(port, host, remote)]
             # The first that will do, so that ports opened for a rush fall empty after it: each
             # port in use costs the worker two system calls a batch.
-            for roomy in free:
-                if len(roomy.streams) < self._crowd:
+            for roomy in ports:
+                if len(roomy.streams) < self._crowd and _is_free(roomy, host, remote):
                     return roomy, False
             if len(ports) < self._ports_each_max:
                 port = self._open(worker)
                 if port is not None:
                     return port, True
+            free = [port for port in ports if _is_free(port, host, remote)]
             if free:
                 return min(free, key=_crowd), False
             usable = [port for port in ports if len(port.streams) < STREAMS_PER_PORT_MAX]
@@ -168,13 +169,6 @@ class PortAllocator:
             if port is not None:
                 return port, True
         raise NoCapacity("no RTP port is left")
-
-    def _is_free(self, port: _Port, host: str | None, remote: Address | None) -> bool:
-        return (
-            len(port.streams) < STREAMS_PER_PORT_MAX
-            and (host is None or not port.hosts[host])
-            and (remote is None or not port.remotes[remote])
-        )
 
     def expect(self, stream_id: int, host: str | None, remote: Address | None) -> bool:
         """Signalling has named the peer's `host` and `remote`; the local port stays as it is.
@@ -243,11 +237,21 @@ class PortAllocator:
         }
 
 
+def _is_free(port: _Port, host: str | None, remote: Address | None) -> bool:
+    return (
+        len(port.streams) < STREAMS_PER_PORT_MAX
+        and (host is None or host not in port.hosts)
+        and (remote is None or remote not in port.remotes)
+    )
+
+
 def _crowd(port: _Port) -> int:
     return len(port.streams)
 
 
 def _take_one(counter: Counter[_Key], key: _Key) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
+    left = counter[key] - 1
+    if left > 0:
+        counter[key] = left
+    else:
         del counter[key]

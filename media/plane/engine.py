@@ -194,6 +194,7 @@ class Engine:
         self._next_police_s = start_s
         self._next_beep_s = start_s + _BEEP_S
         self._now_s = start_s
+        self._noted_s = float("-inf")
         self.packets_in = 0
 
     @property
@@ -267,6 +268,9 @@ class Engine:
         self.drain_events()
 
     def _note_time(self, now_s: float) -> None:
+        if now_s == self._noted_s:
+            return  # commands that came together, and the poll after them
+        self._noted_s = now_s
         self._timelines.note_time(self._ticks.position(now_s), now_s)
         # What arrived during a short stall still finds its place if it is laid before we move on.
         self._skip_ticks(now_s, _RING_TICKS if self.ticking else 0)

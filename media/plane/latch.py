@@ -87,6 +87,9 @@ class Latch:
         """Take back every claim of a stream."""
         row = stream.row
         self.before_change(stream)
+        if stream.key is None and stream.host_key is None:
+            self._streams.route[row, EXPECT] = 0
+            return  # it has claimed nothing yet
         if stream.key is not None:
             self._sources.release(stream.key, row)
         if stream.rtcp_key is not None:

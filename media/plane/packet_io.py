@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -133,6 +134,7 @@ class SourceKeys:
         return port_id | (swapped << 16) | (self.fold(packed_host(host)) << 32)
 
 
+@lru_cache(maxsize=1024)
 def packed_host(host: str) -> bytes:
     """Return 4 or 16 octets of a numeric host; raises `ValueError` for anything else."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

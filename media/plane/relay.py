@@ -56,7 +56,7 @@ class Relay:
 
     def feed(self, source: Stream, target: Stream | None) -> None:
         """Relay `source` to `target` from its next packet on; None ends it. Idempotent."""
-        if source.feeds is not target or target is None:
+        if source.feeds is not target:
             self._end(source)
         if target is None or target.params is None or source.params is None:
             self._latch.refresh(source)

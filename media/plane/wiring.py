@@ -137,7 +137,11 @@ class Wiring:
 
     def unplug(self, stream: Stream) -> None:
         """The stream goes away: nothing leads to it or comes from it."""
-        self._part(stream)
+        left, stream.partner = stream.partner, None
+        if left is not None:
+            left.partner = None
+            self._relay.feed(stream, None)
+            self.rewire(left)
         self.leave(stream)
         self.stop_monitor(stream)
         for supervisor in list(stream.supervisors):
@@ -211,12 +215,13 @@ class Wiring:
 
     def _joined(self, stream: Stream) -> bool:
         """More than two bridged parties: a supervisor or an announcement has to do with it."""
-        call = [party for party in (stream, stream.partner) if party is not None]
-        if stream.monitors is None and not any(
-            party.supervisors or party.announced for party in call
-        ):
+        partner = stream.partner
+        third = stream.monitors is not None or stream.supervisors or stream.announced
+        if partner is not None:
+            third = third or partner.supervisors or partner.announced
+        if not third:
             return False
-        return all(self._decodable(party) for party in call)
+        return self._decodable(stream) and (partner is None or self._decodable(partner))
 
     def _hears_mix(self, stream: Stream) -> bool:
         """One who takes part in the mix hears it, unless the packets of his partner are all."""
@@ -233,7 +238,9 @@ class Wiring:
         """A bridge in which digits are listened for in a codec whose packets cannot be silenced one by
         one: what is heard of it is made anew, so that the digits can be left out."""
         partner = stream.partner
-        if partner is None or not all(
+        if partner is None or not (stream.listens_for_digits or partner.listens_for_digits):
+            return False
+        if not all(
             party.params is not None and self._decodable(party) for party in (stream, partner)
         ):
             return False

@@ -57,74 +57,89 @@ class CallRecorder:
         for watcher in self._leg_watchers:
             watcher(leg)
 
-    def _write(self, entry: str, call: Call, at_s: float, **data: Any) -> None:
-        self._journal.append(entry, call.call_id, data, at_s)
-
     def started(self, call: Call, at_s: float) -> None:
         direction, origin = _origin(call.identity)
-        self._write(
+        self._journal.append(
             "call-started",
-            call,
+            call.call_id,
+            {
+                "number_from": call.number_from,
+                "number_to": call.number_to,
+                "caller_name": call.caller_name,
+                "direction": direction,
+                **origin,
+            },
             at_s,
-            number_from=call.number_from,
-            number_to=call.number_to,
-            caller_name=call.caller_name,
-            direction=direction,
-            **origin,
         )
         for watcher in self._watchers:
             watcher.call_started(call)
 
     def routed(self, call: Call, at_s: float, kind: str, name: str) -> None:
-        self._write("call-routed", call, at_s, kind=kind, name=name)
+        self._journal.append("call-routed", call.call_id, {"kind": kind, "name": name}, at_s)
         for watcher in self._watchers:
             watcher.call_routed(call, kind, name)
 
     def forwarded(self, call: Call, at_s: float, by: str, to: str) -> None:
-        self._write("call-forwarded", call, at_s, by=by, to=to)
+        self._journal.append("call-forwarded", call.call_id, {"by": by, "to": to}, at_s)
 
     def capped(self, call: Call, at_s: float, extension: str, why: str) -> None:
-        self._write("toll-cap-reached", call, at_s, extension=extension, why=why)
+        self._journal.append(
+            "toll-cap-reached", call.call_id, {"extension": extension, "why": why}, at_s
+        )
 
     def transferred(self, call: Call, at_s: float, how: str, by: str, to: str) -> None:
-        self._write("transfer", call, at_s, how=how, by=by, to=to)
+        self._journal.append("transfer", call.call_id, {"how": how, "by": by, "to": to}, at_s)
 
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
-        self._write("leg-started", call, at_s, leg=leg.leg_id, role=role, endpoint=leg.label)
+        self._journal.append(
+            "leg-started",
+            call.call_id,
+            {"leg": leg.leg_id, "role": role, "endpoint": leg.label},
+            at_s,
+        )
         self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_started(call, leg)
 
     def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
-        self._write("leg-ringing", call, at_s, leg=leg.leg_id)
+        self._journal.append("leg-ringing", call.call_id, {"leg": leg.leg_id}, at_s)
         self._tell(leg)
 
     def leg_answered(self, call: Call, leg: Leg, at_s: float) -> None:
-        self._write("leg-answered", call, at_s, leg=leg.leg_id, codec=leg.codec or "")
+        self._journal.append(
+            "leg-answered", call.call_id, {"leg": leg.leg_id, "codec": leg.codec or ""}, at_s
+        )
         self._tell(leg)
 
     def leg_ended(
         self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
     ) -> None:
-        self._write("leg-ended", call, at_s, leg=leg.leg_id, by=by, status=status, cause=q850)
+        self._journal.append(
+            "leg-ended",
+            call.call_id,
+            {"leg": leg.leg_id, "by": by, "status": status, "cause": q850},
+            at_s,
+        )
         self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_ended(call, leg, by)
 
     def answered(self, call: Call, at_s: float) -> None:
-        self._write("call-answered", call, at_s)
+        self._journal.append("call-answered", call.call_id, {}, at_s)
 
     def held(self, call: Call, leg: Leg, at_s: float, *, on: bool) -> None:
-        self._write("call-held" if on else "call-resumed", call, at_s, leg=leg.leg_id)
+        self._journal.append(
+            "call-held" if on else "call-resumed", call.call_id, {"leg": leg.leg_id}, at_s
+        )
         for watcher in self._watchers:
             watcher.held(call, leg, on)
 
     def digit(self, call: Call, leg: Leg, at_s: float, digit: str) -> None:
-        self._write("digit", call, at_s, leg=leg.leg_id, digit=digit)
+        self._journal.append("digit", call.call_id, {"leg": leg.leg_id, "digit": digit}, at_s)
 
     def recording_started(self, call: Call, at_s: float, name: str) -> None:
-        self._write("recording-started", call, at_s, name=name)
+        self._journal.append("recording-started", call.call_id, {"name": name}, at_s)
 
     def recording_stopped(
         self, call_id: str, at_s: float, name: str, frames: int, reason: str
@@ -146,15 +161,17 @@ class CallRecorder:
         outcome: str,
         duration_s: float,
     ) -> None:
-        self._write(
+        self._journal.append(
             "call-ended",
-            call,
+            call.call_id,
+            {
+                "by": by,
+                "status": status,
+                "q850": q850,
+                "outcome": outcome,
+                "duration_s": round(duration_s, 3),
+            },
             at_s,
-            by=by,
-            status=status,
-            q850=q850,
-            outcome=outcome,
-            duration_s=round(duration_s, 3),
         )
         for watcher in self._watchers:
             watcher.call_ended(call, by)

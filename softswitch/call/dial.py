@@ -8,9 +8,10 @@ choice of the status that the caller is told follows RFC 3261 16.7 (6).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
 from typing import assert_never
+
+from msgspec import structs
 
 from softswitch.call.endpoint import Outcome, Step, TrunkEndpoint
 from softswitch.call.events import (
@@ -221,7 +222,7 @@ class Dial:
         outcome = outcome_of_status(best_status(self._failures))
         if outcome.status == 480:
             # Q.850: "no answer" only where it rang, else "subscriber absent".
-            outcome = replace(outcome, q850=19 if self._rang else 20)
+            outcome = structs.replace(outcome, q850=19 if self._rang else 20)
         return self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> list[DialEffect]:

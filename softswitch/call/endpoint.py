@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class PhoneEndpoint:
+
+class PhoneEndpoint(msgspec.Struct, frozen=True):
     """One registered contact of an extension.
 
     `contact_uri` is the Request-URI to use; `flow_key` names the flow the registration came on
@@ -25,8 +25,7 @@ class PhoneEndpoint:
         return f"extension:{self.extension}"
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkTarget:
+class TrunkTarget(msgspec.Struct, frozen=True):
     """One address of a trunk. `server_name` is what the certificate there must be for (TLS)."""
 
     transport: str
@@ -34,8 +33,7 @@ class TrunkTarget:
     server_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TrunkEndpoint:
+class TrunkEndpoint(msgspec.Struct, frozen=True):
     """A number to be reached through a trunk, as it is to be dialled there; `target` names one of the
     trunk's addresses, None the first that is well."""
 
@@ -51,8 +49,7 @@ class TrunkEndpoint:
 Endpoint: TypeAlias = PhoneEndpoint | TrunkEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """Endpoints that ring together, for how long, and how long a silent one is waited for.
 
     `ring_s` bounds the whole step. `silence_s`, where set, gives up a leg that has not shown any sign of
@@ -64,8 +61,7 @@ class Step:
     silence_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How a dial attempt ended.
 
     `result` is one of ``answered``, ``busy``, ``no-answer``, ``unreachable``, ``rejected``, ``failed``,

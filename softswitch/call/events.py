@@ -6,27 +6,25 @@ effects it is given. Everything here is a value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from softswitch.call.endpoint import Endpoint, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class LegRang:
+class LegRang(msgspec.Struct, frozen=True):
     """The far end alerts; `early_media` when it sends audio already (183 with SDP)."""
 
     leg: int
     early_media: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LegAnswered:
+class LegAnswered(msgspec.Struct, frozen=True):
     leg: int
 
 
-@dataclass(frozen=True, slots=True)
-class LegFailed:
+class LegFailed(msgspec.Struct, frozen=True):
     """The leg ended before an answer, with the SIP status that says why."""
 
     leg: int
@@ -34,8 +32,7 @@ class LegFailed:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LegEnded:
+class LegEnded(msgspec.Struct, frozen=True):
     """An answered leg is over. `by`: remote, local, timer, media."""
 
     leg: int
@@ -43,8 +40,7 @@ class LegEnded:
     q850: int = 16
 
 
-@dataclass(frozen=True, slots=True)
-class CallerEnded:
+class CallerEnded(msgspec.Struct, frozen=True):
     """The caller has gone: cancelled before the answer, or hung up after it. `elsewhere`: he has been
     served by somebody else, so that these phones show no missed call."""
 
@@ -53,8 +49,7 @@ class CallerEnded:
     elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimerExpired:
+class TimerExpired(msgspec.Struct, frozen=True):
     """A timer asked for by `StartTimer` is due; `generation` tells a stale one."""
 
     name: str
@@ -64,8 +59,7 @@ class TimerExpired:
 DialEvent: TypeAlias = LegRang | LegAnswered | LegFailed | LegEnded | CallerEnded | TimerExpired
 
 
-@dataclass(frozen=True, slots=True)
-class StartLeg:
+class StartLeg(msgspec.Struct, frozen=True):
     """`silence_s`: give the leg up (408) when nothing at all is heard for so long."""
 
     leg: int
@@ -73,8 +67,7 @@ class StartLeg:
     silence_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndLeg:
+class EndLeg(msgspec.Struct, frozen=True):
     """Cancel or hang up. `elsewhere`: another phone took the call, so that this one shows no missed call."""
 
     leg: int
@@ -82,30 +75,26 @@ class EndLeg:
     elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RingCaller:
+class RingCaller(msgspec.Struct, frozen=True):
     """Tell the caller that it rings (180), with this leg's early audio (183) when it has any."""
 
     leg: int
     early_media: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectCaller:
+class ConnectCaller(msgspec.Struct, frozen=True):
     """This leg has won: answer the caller where that is still due and join the two."""
 
     leg: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(msgspec.Struct, frozen=True):
     name: str
     generation: int
     after_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The dial attempt is over; nothing of it is left but legs already told to end."""
 
     outcome: Outcome

@@ -141,7 +141,7 @@ class Gatekeeper:
                 if request.method == "INVITE" and not self.overload.admits(SourceClass.TRUNK):
                     return self._busy(request)
                 identity = TrunkIdentity(trunk.config.name)
-                return Admitted(identity, self._trunks.hosts(trunk), follow_contact=True)
+                return Admitted(identity, trunk.hosts, follow_contact=True)
         source = plain_host(flow.remote[0])
         where = source, flow.remote[1]
         turned_away = self._turned_away(request, where, now_s)

@@ -74,6 +74,7 @@ class Leg:
         "_local",
         "_offer",
         "_offer_keys",
+        "_offered",
         "_policy",
         "_unreadable",
         "_warning",
@@ -106,6 +107,7 @@ class Leg:
         self._offer_keys: tuple[str, ...] = ()
         self._answer_keys: tuple[str, str] | None = None
         self._offer: SessionDescription | None = None
+        self._offered: tuple[SessionDescription, tuple[str, ...]] | None = None
         self._local: SessionDescription | None = None
         self._audio: AudioNegotiated | None = None
         self.leg_id = leg_id
@@ -166,14 +168,17 @@ class Leg:
 
     def offered_codecs(self) -> tuple[str, ...]:
         """Codecs that this peer offered and we can carry, in its order."""
-        if self._offer is None and self.codec is not None:
-            return (self.codec,)
+        if self._offer is None:
+            return (self.codec,) if self.codec is not None else ()
+        if self._offered is not None and self._offered[0] is self._offer:
+            return self._offered[1]
         found: list[str] = []
-        for media in self._offer.media if self._offer is not None else ():
+        for media in self._offer.media:
             if media.kind == "audio" and media.port:
                 codecs = (codec_of(f) for f in media.audio_formats().values())
                 found += [c.name for c in codecs if c is not None and c.name in self._wiring.codecs]
-        return tuple(found)
+        self._offered = (self._offer, tuple(found))
+        return self._offered[1]
 
     def ring(self, *, early_codec: str | None = None) -> bool:
         """180, or with `early_codec` 183 with our SDP so that the caller hears what comes; says

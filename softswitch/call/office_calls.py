@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from softswitch.call.dialplan import Dialplan, Refused, ToTrunks
 from softswitch.call.endpoint import Outcome, Step
@@ -128,7 +129,9 @@ class OfficeCalls:
             return steps_to_extension(self._registered, target.removeprefix(_EXTENSION), ring_s)
         match self._dialplan.route(target, OfficeIdentity("")):
             case ToTrunks() as route:
-                return tuple(replace(step, ring_s=ring_s) for step in steps_to_trunks(route))
+                return tuple(
+                    structs.replace(step, ring_s=ring_s) for step in steps_to_trunks(route)
+                )
             case Destination("extension", name):
                 return steps_to_extension(self._registered, name, ring_s)
         return ()

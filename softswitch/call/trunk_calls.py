@@ -96,7 +96,7 @@ class TrunkCalls:
             from_=shown.from_,
             to=NameAddr(str(to), None),
             credentials=credentials,
-            permitted_hosts=self._trunks.hosts(record),
+            permitted_hosts=record.hosts,
             follow_contact=True,
             headers=shown.headers,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -101,13 +100,25 @@ class TrunkRecord:
     """One trunk: its configuration, its load and the addresses it is reached at now.
 
     Parameters: `remote`, where that is known already. Attributes: `problem`, why there is no address,
-    or only an old one; `registration`, in a word.
+    or only an old one; `registration`, in a word; `hosts`, the addresses that may speak inside its
+    dialogs.
     """
 
-    __slots__ = ("config", "load", "order", "problem", "registration", "targets")
+    __slots__ = (
+        "_listed",
+        "config",
+        "hosts",
+        "load",
+        "order",
+        "problem",
+        "registration",
+        "targets",
+    )
 
     def __init__(self, config: Trunk, remote: tuple[str, int] | None = None) -> None:
         self.config = config
+        self._listed = {plain_host(host) for host, _ in config.from_addresses}
+        self.hosts = frozenset(self._listed)
         self.load = TrunkLoad(config.max_calls, config.max_calls_per_s)
         self.targets: list[TargetState] = []
         # SRV weights want another order for each call; by default that of the list.
@@ -125,6 +136,8 @@ class TrunkRecord:
             known.get(target) or TargetState(target, TargetHealth(self.config.health_check_s))
             for target in dict.fromkeys(targets)
         ]
+        reached = {plain_host(state.target.address[0]) for state in self.targets}
+        self.hosts = frozenset(self._listed | reached)
         return [state for state in self.targets if state.target not in known]
 
     def in_order(self) -> list[TrunkTarget]:
@@ -133,7 +146,10 @@ class TrunkRecord:
         return [target for target in self.order() if target in known]
 
     def state_of(self, target: TrunkTarget) -> TargetState | None:
-        return next((state for state in self.targets if state.target == target), None)
+        for state in self.targets:
+            if state.target == target:
+                return state
+        return None
 
     @property
     def condition(self) -> Condition:
@@ -210,12 +226,6 @@ class Trunks:
         host = plain_host(host)
         return self._by_address.get((host, port)) or self._by_address.get((host, None))
 
-    def hosts(self, record: TrunkRecord) -> frozenset[str]:
-        """The addresses that may speak inside this trunk's dialogs."""
-        listed = {plain_host(host) for host, _ in record.config.from_addresses}
-        reached = {plain_host(state.target.address[0]) for state in record.targets}
-        return frozenset(listed | reached)
-
     def reach(self, address: tuple[str, int]) -> bool:
         """Whether this is an address of one of the trunks."""
         return any(state.target.address == address for record in self for state in record.targets)
@@ -237,8 +247,9 @@ class Trunks:
         record = self._by_name.get(endpoint.trunk)
         if record is None or endpoint.target is not None:
             return [step]
-        ordered = [replace(endpoint, target=target) for target in record.in_order()]
-        return [replace(step, endpoints=(each,)) for each in ordered] or [step]
+        number = endpoint.number
+        ordered = [TrunkEndpoint(endpoint.trunk, number, target) for target in record.in_order()]
+        return [Step((each,), step.ring_s, step.silence_s) for each in ordered] or [step]
 
     def _is_down(self, step: Step) -> bool:
         endpoint = step.endpoints[0] if step.endpoints else None

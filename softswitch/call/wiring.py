@@ -58,18 +58,15 @@ class Wiring:
     media: Mapping[str, MediaPolicy] = field(default_factory=dict)
     why_unreachable: Callable[[Flow], str] = field(default=lambda _: "")
     codecs: tuple[str, ...] = ("PCMA", "PCMU", "G722", "opus")
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    now_s: Callable[[], float] = field(init=False)
+    wall_s: Callable[[], float] = field(init=False)
+    next_number: Callable[[], int] = field(init=False)
+    """A number that nothing else in this process has: legs, plays, recordings, calls."""
+
+    def __post_init__(self) -> None:
+        self.now_s, self.wall_s = self.clock.monotonic_s, self.clock.wall_s
+        self.next_number = itertools.count(1).__next__
 
     def media_policy(self, label: str) -> MediaPolicy:
         """How the media of an endpoint is treated; also of one that is in the office no more."""
         return self.media.get(label, _PHONE if label.startswith("extension:") else _OTHER)
-
-    def next_number(self) -> int:
-        """A number that nothing else in this process has: legs, plays, recordings, calls."""
-        return next(self._numbers)
-
-    def now_s(self) -> float:
-        return self.clock.monotonic_s()
-
-    def wall_s(self) -> float:
-        return self.clock.wall_s()
