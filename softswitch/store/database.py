@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,16 @@ class Database:
             raise StoreError("the database is not open")
         return self._writer
 
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The writer in a transaction of its own. What a statement that failed has left open is rolled back
+        before: a new one would fail by it, and its error would say nothing of what is wrong."""
+        writer = self.writer
+        if writer.in_transaction():
+            await writer.rollback()
+        async with writer.begin():
+            yield writer
+
     @property
     def dialect(self) -> str:
         return "postgresql" if self.path is None else "sqlite"
@@ -135,8 +145,8 @@ class Database:
             if self.path is not None:
                 await self._quick_check(self._writer)
                 self._inode = self.path.stat().st_ino
-            async with self._writer.begin():
-                await self._writer.run_sync(migrate)
+            async with self.transaction() as writer:
+                await writer.run_sync(migrate)
         except BaseException as error:
             await self.close()
             if isinstance(error, SQLAlchemyError) and is_corruption(error):

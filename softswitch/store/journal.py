@@ -386,8 +386,8 @@ class Journal:
     async def _write(self, entries: list[Entry]) -> None:
         assert self._projection is not None
         try:
-            async with self._database.writer.begin():
-                await self._projection.write(self._database.writer, entries)
+            async with self._database.transaction() as writer:
+                await self._projection.write(writer, entries)
         except BaseException:
             # Whether it was committed is not known: the next attempt asks the database.
             self._projection.forget()
@@ -426,15 +426,15 @@ class Journal:
             projection = Projection(fresh.dialect)
             entries = _merged(path, self._entry_log)
             while batch := await self._in_thread(_some, entries):
-                async with fresh.writer.begin():
-                    await projection.write(fresh.writer, batch)
+                async with fresh.transaction() as writer:
+                    await projection.write(writer, batch)
             for table in KEPT:
                 saved = rows_of(path, table)
                 while (rows := await self._in_thread(next, saved, None)) is not None:
-                    async with fresh.writer.begin():
-                        await put_rows(fresh.writer, table, rows)
-            async with fresh.writer.begin():
-                await reindex(fresh.writer)
+                    async with fresh.transaction() as writer:
+                        await put_rows(writer, table, rows)
+            async with fresh.transaction() as writer:
+                await reindex(writer)
         finally:
             await fresh.close()
         aside = self._database.replace_by(fresh)
@@ -449,8 +449,8 @@ class Journal:
             if self._projection is None or not self._database.is_open:
                 raise StoreError("the database is not available now")
             try:
-                async with self._database.writer.begin():
-                    return await self._projection.rebuild(self._database.writer)
+                async with self._database.transaction() as writer:
+                    return await self._projection.rebuild(writer)
             except SQLAlchemyError as error:
                 self._projection.forget()
                 raise StoreError(f"the records cannot be rebuilt: {reason_of(error)}") from error
@@ -463,9 +463,8 @@ class Journal:
                 return False
             if self._behind or self._told_to is not None:
                 return False
-            writer = self._database.writer
             try:
-                async with writer.begin():
+                async with self._database.transaction() as writer:
                     return await self._projection.roll_on(writer, now_s, zone)
             except SQLAlchemyError as error:
                 self._projection.forget()
@@ -478,9 +477,8 @@ class Journal:
             self.told_all.set()
             return
         async with self._write_lock:
-            writer = self._database.writer
             try:
-                async with writer.begin():
+                async with self._database.transaction() as writer:
                     self._told_to = await self._projection.tell_more(writer, self._told_to)
             except SQLAlchemyError as error:
                 self._database_failed(error)

@@ -7,6 +7,7 @@ that began while we watched are at hand; those of others are read from the journ
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -36,6 +37,8 @@ from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell
 ENTRIES_MAX = 5_000
 """Of one story; what comes later than that is only journaled."""
 _IDS_A_QUERY = 200
+_STORIES_A_TURN = 32
+"""Told before the loop has another turn."""
 _KINDS = sorted(KINDS)
 _TABLES = {
     "segments": segments,
@@ -130,7 +133,9 @@ class CentreProjection:
         told = unknown
         rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TABLES}
         now: set[float] = set()
-        for call_id in ids:
+        for number, call_id in enumerate(ids, 1):
+            if number % _STORIES_A_TURN == 0:
+                await asyncio.sleep(0)  # calls go on meanwhile
             known = self._at_hand.get(call_id)
             if known is None:
                 entries = stories.get(call_id, [])

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.errors import StoreError
 from softswitch.store import MemoryStore, Store, StoreAlarm
@@ -318,6 +320,19 @@ async def test_an_entry_that_the_database_refuses_does_not_hold_up_the_others(
         assert await tools.journal.flush()
         assert tools.journal.snapshot()["refused"] == 1
         assert last_number(store_tools, tmp_path) == (9, 9)
+
+
+async def test_a_transaction_that_a_failure_has_left_open_stops_nothing_and_alarms_nobody(
+    tmp_path: Path, any_store: Any
+) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        with pytest.raises(SQLAlchemyError):
+            await tools.store._database.writer.execute(sa.text("SELECT nothing FROM nowhere"))
+        assert tools.store._database.writer.in_transaction()
+        tools.calls.whole("c1")
+        assert await tools.store.journal.flush()
+        assert tools.alarms == []
+        await holds(any_store, tools.store, ["c1"])
 
 
 async def test_after_the_end_nothing_is_taken_and_that_is_counted(
