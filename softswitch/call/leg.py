@@ -71,6 +71,7 @@ class Leg:
         "_audio",
         "_call",
         "_flow",
+        "_listening",
         "_local",
         "_offer",
         "_offer_keys",
@@ -101,7 +102,7 @@ class Leg:
         self._wiring = wiring
         self._call: Call | None = call
         self._flow = flow
-        self._unreadable = False
+        self._unreadable = self._listening = False
         self._warning = ""
         self._policy = wiring.media_policy(label)
         self._offer_keys: tuple[str, ...] = ()
@@ -203,8 +204,6 @@ class Leg:
         assert self._local is not None
         self.answered = True
         self._wiring.stack.answer(self.session, self._local.serialise(), self._wiring.now_s())
-        if self._audio is not None:
-            self._configure()  # again: the time-out for media counts from the answer
         return True
 
     def _answer_offer(self, prefer: str | None) -> bool:
@@ -446,6 +445,7 @@ class Leg:
         audio, stream = self._audio, self.stream
         assert audio is not None
         assert stream is not None
+        self._listening = self._listens_for_digits()
         # Behind a NAT the address in SDP is not the one packets come from: then, and only for phones and
         # trunks that ask for it, any port of the address that signals is believed (RFC 4961; RTP
         # bleed otherwise).
@@ -462,7 +462,7 @@ class Leg:
                 nat=nat,
                 rtcp_mux=audio.rtcp_mux,
                 signalled_host=self._flow.remote[0] if nat else None,
-                inband_dtmf=self._listens_for_digits(),
+                inband_dtmf=self._listening,
                 srtp_in=audio.srtp_in,
                 srtp_out=audio.srtp_out,
                 remote_ssrc=audio.remote_ssrc,
@@ -478,7 +478,9 @@ class Leg:
 
     def tune(self) -> None:
         """Tell the media plane again how to treat this leg: its part in the call has changed."""
-        if self._audio is not None and self.stream is not None:
+        if self._audio is None or self.stream is None:
+            return
+        if self._listens_for_digits() != self._listening:  # the one thing that depends on it
             self._configure()
 
     def _listens_for_digits(self) -> bool:
