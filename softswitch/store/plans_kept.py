@@ -30,6 +30,7 @@ LENGTH_S_MAX = 24 * 3_600.0
 """Of a shift."""
 PIECES_MAX = 500_000
 _ROWS = 2_000
+_CUTS_MAX = 20_000
 _RUN_S = 7 * 86_400.0
 """States of an agent are read together for ends of his plan that are not further apart."""
 
@@ -62,6 +63,7 @@ class PlanKept:
     _kept: dict[Key, Kept] = field(default_factory=dict)
     _ends: dict[str, list[Piece]] = field(default_factory=dict)
     _slots: tuple[int, int] = (0, 0)
+    _cuts: dict[tuple[float, float], tuple[tuple[str, float], ...]] = field(default_factory=dict)
 
     async def count(self) -> dict[Key, Adherence]:
         """By period and agent. Raises `Conflict` for too many stretches."""
@@ -76,7 +78,9 @@ class PlanKept:
         names = tuple(sorted({agent for _, agent in self._kept}))
         worked = await Statistics(self.database).states(self.span, names, self.now_s)
         found = {}
-        for key, kept in self._kept.items():
+        for number, (key, kept) in enumerate(self._kept.items()):
+            if number % _ROWS == 0:
+                await asyncio.sleep(0)
             states = worked[key].seconds if key in worked else {}
             worked_s = sum(states.get(state, 0.0) for state in AT_WORK)
             found[key] = Adherence(kept.planned_s, kept.planned_work_s, kept.adherent_s, worked_s)
@@ -121,7 +125,7 @@ class PlanKept:
 
     def _take(self, agent: str, planned: Planned) -> None:
         at_s = max(planned.start_s, self.span.start_s)
-        for period, length_s in self.span.cuts(at_s, min(planned.end_s, self._end_s)):
+        for period, length_s in self._cut(at_s, min(planned.end_s, self._end_s)):
             piece = Piece((period, agent), Planned(at_s, at_s + length_s, planned.activity))
             at_s += length_s
             kept = self._kept.setdefault(piece.key, Kept())
@@ -129,6 +133,15 @@ class PlanKept:
             if planned.activity == WORK:
                 kept.planned_work_s += length_s
             self._keep_ends(agent, piece)
+
+    def _cut(self, start_s: float, end_s: float) -> tuple[tuple[str, float], ...]:
+        """As `Span.cuts`; many agents have the same hours."""
+        known = self._cuts.get((start_s, end_s))
+        if known is None:
+            if len(self._cuts) >= _CUTS_MAX:
+                self._cuts.clear()
+            known = self._cuts[start_s, end_s] = tuple(self.span.cuts(start_s, end_s))
+        return known
 
     def _keep_ends(self, agent: str, piece: Piece) -> None:
         """What of a piece is no whole half-hour that is added up."""

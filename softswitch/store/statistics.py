@@ -8,6 +8,7 @@ the time of the call: any formula can be chosen later.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -60,6 +61,8 @@ Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")
 WITHIN_S = 20.0
 _PAGE_MAX = 1_000
+_BREATH_ROWS = 2_000
+"""Of a large report; then those who carry calls in the same loop have their turn."""
 _WORKING = ("available", "offered", "on-contact", "wrap-up", "unavailable")
 
 
@@ -264,7 +267,9 @@ class Statistics:
                     rows = await self._raw_states(connection, span, piece, agents, now_s)
                 else:
                     rows = await self._summed_states(connection, span, piece, source, agents)
-                for period, agent, state, reason, length_s in rows:
+                for number, (period, agent, state, reason, length_s) in enumerate(rows):
+                    if number % _BREATH_ROWS == 0:
+                        await asyncio.sleep(0)
                     times = found.setdefault((period, agent), StateTimes())
                     times.seconds[state] = times.seconds.get(state, 0.0) + length_s
                     if state == "unavailable":
@@ -311,16 +316,14 @@ class Statistics:
             .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
         )
         labels = Labels(span, piece.offset_s)
-        return [
-            (
-                "" if period is None else labels(int(row[4])),
-                row[1],
-                row[2],
-                row[3],
-                float(row[0]),
-            )
-            for row in (await connection.execute(query)).all()
-        ]
+        found: list[tuple[str, str, str, str, float]] = []
+        rows = await connection.stream(query)
+        async for some in rows.partitions(_BREATH_ROWS):
+            for row in some:
+                name = "" if period is None else labels(int(row[4]))
+                found.append((name, row[1], row[2], row[3], float(row[0])))
+            await asyncio.sleep(0)
+        return found
 
 
 def _sums(columns: Any, *names: str) -> list[Any]:
