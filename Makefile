@@ -30,7 +30,7 @@ realtime: setup
 	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 2 --dist loadfile  # a core for each
 
 interop: setup
-	$(BIN)/pytest -q -m "interop and not soak" -n 5 --maxschedchunk 1  # they wait for sound more than they work
+	$(BIN)/pytest -q -m "interop and not soak" -n 4 --maxschedchunk 1  # they wait for sound more than they work
 
 soak: setup
 	$(BIN)/pytest -q -m soak
