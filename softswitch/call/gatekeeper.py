@@ -138,13 +138,13 @@ class Gatekeeper:
         if request.method in _FROM_TRUNK:
             trunk = self._trunks.of_flow(flow)
             if trunk is not None:
-                if request.method == "INVITE" and not self.overload.admits(SourceClass.TRUNK):
+                if request.method == "INVITE" and self._too_late(SourceClass.TRUNK, flow):
                     return self._busy(request)
                 identity = TrunkIdentity(trunk.config.name)
                 return Admitted(identity, trunk.hosts, follow_contact=True)
         source = plain_host(flow.remote[0])
         where = source, flow.remote[1]
-        turned_away = self._turned_away(request, where, now_s)
+        turned_away = self._turned_away(request, flow, where, now_s)
         if turned_away is not None:
             return turned_away
         result = self._authenticator.check(
@@ -173,7 +173,7 @@ class Gatekeeper:
         return self._owner(request, username)
 
     def _turned_away(
-        self, request: SipRequest, where: tuple[str, int], now_s: float
+        self, request: SipRequest, flow: Flow, where: tuple[str, int], now_s: float
     ) -> Verdict | None:
         """Bans and overload, before any work is done: strangers hear nothing unless they answer a challenge,
         phones that have proven themselves are asked to come back, and may always register."""
@@ -183,9 +183,15 @@ class Gatekeeper:
             # What `hears` has let through: a phone that comes back, an answer to a challenge.
             known = request.method == "REGISTER" or "Authorization" in request.headers
             return None if known or self.overload.admits(SourceClass.STRANGER) else Drop()
-        if request.method == "REGISTER" or self.overload.admits(SourceClass.PROVEN):
+        if request.method == "REGISTER" or not self._too_late(SourceClass.PROVEN, flow):
             return None
         return self._busy(request)
+
+    def _too_late(self, source: SourceClass, flow: Flow) -> bool:
+        """Whether the loop's lateness turns this away. What comes by datagrams waits where it is measured
+        itself, and is refused there when its own queue stands: that a processor was taken from us for a
+        moment is no reason to."""
+        return flow.reliable and not self.overload.admits(source)
 
     @staticmethod
     def _busy(request: SipRequest) -> Refuse:

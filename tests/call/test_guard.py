@@ -214,10 +214,13 @@ class TestOverload:
         for _ in range(30):
             gate.overload.measured(0.17)
         assert isinstance(attempt(gate, CRACKER, "x", 11.0, method="OPTIONS"), Drop)
-        busy = attempt(gate, PHONE, "a-long-secret-1001", 11.0, method="INVITE")
+        stream = Flow("tcp", LOCAL, PHONE, 7)
+        busy = gate.admit(request("INVITE"), stream, 11.0)
         assert (busy.status, busy.headers) == (503, [("Retry-After", str(retry_after_s(b"abc")))])
         assert isinstance(attempt(gate, PHONE, "a-long-secret-1001", 11.0), Admitted), "REGISTER"
-        flow = Flow("udp", LOCAL, ("192.0.2.10", 5060))
+        datagram = Flow("udp", LOCAL, PHONE)
+        assert gate.admit(request("INVITE"), datagram, 11.0).status == 401, "waits elsewhere"
+        flow = Flow("tcp", LOCAL, ("192.0.2.10", 5060), 8)
         assert isinstance(gate.admit(request("INVITE"), flow, 11.0), Admitted)
         for _ in range(30):
             gate.overload.measured(5.0)
