@@ -236,43 +236,52 @@ def _read(data: bytes) -> SessionDescription:
     )
 
 
-def _typed_lines(text: str) -> list[str]:
-    """The lines of `text`, each of which is a letter, an equals sign and a value."""
-    lines = [line for line in text.split("\n") if line]
-    for line in lines:
-        if line[1:2] != "=" or not "a" <= line[0] <= "z":
-            raise SdpError("line without type in a session description")
-    return lines
-
-
-def _read_session(text: str) -> tuple[Origin | None, str, str | None, Attributes, Lines]:
-    """The lines before the first m=: origin, name, address, attributes, others."""
-    origin: Origin | None = None
-    name, host = "-", None
+def _by_type(text: str) -> tuple[list[str], Attributes, list[tuple[str, str]]]:
+    """The lines of a part: the addresses of its c=, the attributes of its a=, the others. Each is a letter,
+    an equals sign and a value."""
+    hosts: list[str] = []
     attributes: list[tuple[str, str | None]] = []
     other: list[tuple[str, str]] = []
-    for line in _typed_lines(text):
+    for line in text.split("\n"):
+        if not line:
+            continue
         kind, value = line[0], line[2:]
-        if kind == "o":
-            origin = _parse_origin(value)
-        elif kind == "s":
-            name = value or "-"
+        if line[1:2] != "=" or not "a" <= kind <= "z":
+            raise SdpError("line without type in a session description")
+        if kind == "a":
+            name, colon, content = value.partition(":")
+            attributes.append((name.strip(" \t"), content if colon else None))
         elif kind == "c":
-            host = _parse_connection(value)
-        elif kind == "a":
-            attributes.append(_attribute(value))
+            hosts.append(_parse_connection(value))
         elif kind != "v":
             other.append((kind, value))
         elif value.strip(" \t") != "0":
             raise SdpError("unknown version of SDP")
     if len(attributes) > ATTRIBUTES_MAX:
         raise SdpError("too many attributes")
+    return hosts, tuple(attributes), other
+
+
+def _read_session(text: str) -> tuple[Origin | None, str, str | None, Attributes, Lines]:
+    """The lines before the first m=: origin, name, address, attributes, others."""
+    origin: Origin | None = None
+    name = "-"
+    other: list[tuple[str, str]] = []
+    hosts, attributes, lines = _by_type(text)
+    for line in lines:
+        if line[0] == "o":
+            origin = _parse_origin(line[1])
+        elif line[0] == "s":
+            name = line[1] or "-"
+        else:
+            other.append(line)
+    host = hosts[-1] if hosts else None
     if other == [_ALWAYS[0]]:
-        return origin, name, host, tuple(attributes), _ALWAYS
+        return origin, name, host, attributes, _ALWAYS
     if not any(kind in _TIMES for kind, _ in other):
         other += _ALWAYS
     other.sort(key=_rank)
-    return origin, name, host, tuple(attributes), tuple(other)
+    return origin, name, host, attributes, tuple(other)
 
 
 def _read_section(text: str) -> MediaDescription:
@@ -310,29 +319,9 @@ def _formats_of(text: str) -> tuple[str, tuple[str, ...]]:
 @lru_cache(REMEMBERED_MAX)
 def _lines_of(text: str) -> tuple[str | None, Attributes, Lines]:
     """The lines below an m=: address, attributes, others, i= first, for it goes before c=."""
-    host: str | None = None
-    attributes: list[tuple[str, str | None]] = []
-    other: list[tuple[str, str]] = []
-    for line in _typed_lines(text):
-        kind, value = line[0], line[2:]
-        if kind == "a":
-            attributes.append(_attribute(value))
-        elif kind == "c":
-            named = _parse_connection(value)
-            host = host if host is not None else named
-        elif kind != "v":
-            other.append((kind, value))
-        elif value.strip(" \t") != "0":
-            raise SdpError("unknown version of SDP")
-    if len(attributes) > ATTRIBUTES_MAX:
-        raise SdpError("too many attributes")
+    hosts, attributes, other = _by_type(text)
     other.sort(key=lambda line: line[0] != "i")
-    return host, tuple(attributes), tuple(other)
-
-
-def _attribute(value: str) -> tuple[str, str | None]:
-    name, colon, content = value.partition(":")
-    return name.strip(" \t"), content if colon else None
+    return hosts[0] if hosts else None, attributes, tuple(other)
 
 
 @lru_cache(REMEMBERED_MAX)
