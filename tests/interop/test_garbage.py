@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -146,7 +147,10 @@ def test_garbage_is_refused_and_the_next_call_works(serve: Serve, sipp: Peer, so
         assert answer.startswith(b"SIP/2.0 "), answer[:200]
         # 1xx and 2xx can only be answers to a bent OPTIONS that stayed right, or to an INVITE whose
         # body was cut: never an established call
-        assert not (status == b"200" and b"INVITE" in answer), answer[:400]
+        to_invite = re.search(
+            rb"\r\nCSeq: [0-9]+ INVITE\r\n", answer
+        )  # Allow names it in any answer
+        assert not (status == b"200" and to_invite), answer[:400]
     assert any(answer[8:11] == b"400" for answer in answers), "nothing was answered with 400"
 
     called = sipp("uas", port=sink_port, calls=1)
