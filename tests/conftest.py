@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from softswitch.logs import QuietHandler, SyslogHandler
 from softswitch.store.migrate import migrate
 from tests.rows import PROPERTY, Row, line
 
@@ -190,3 +192,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("reliability programme")
         for each in rows:
             terminalreporter.write_line(each)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_another_test() -> Iterator[None]:
+    """Commands that serve set up the log of their process, which here goes on with the next test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if isinstance(handler, QuietHandler | SyslogHandler):
+            root.removeHandler(handler)

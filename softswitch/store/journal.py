@@ -110,6 +110,7 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._database_timer: asyncio.TimerHandle | None = None
         self._rest_until_s = 0.0
+        self._catching_up = False
         self._flushes: list[tuple[int, asyncio.Future[bool]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._alarms: dict[str, str] = {}
@@ -278,6 +279,7 @@ class Journal:
                 self._database_timer.cancel()
                 self._database_timer = None
             began_s = self._loop.time()
+            self._catching_up = True
             try:
                 await self._catch_up()
             except _FAILURES as error:
@@ -294,23 +296,32 @@ class Journal:
                 self._rest_until_s = ended_s + rest_s
                 await self._prune()
                 await self._tell_more()
+            self._catching_up = False
+            if self._pending and "database" not in self._alarms:
+                self._wake_database()
             self._finish_flushes()
 
     def _wake_database(self) -> None:
-        """Have the database catch up: now, if somebody waits or it has rested, else after its rest."""
+        """Have the database catch up: now, if somebody waits or it has rested, else after its rest. What
+        comes while it works waits for the end of the rest after it."""
+        if self._catching_up and not self._flushes:
+            return
         if self._flushes or self._loop.time() >= self._rest_until_s:
             self._database_wake.set()
         elif self._database_timer is None:
             self._database_timer = self._loop.call_at(self._rest_until_s, self._database_wake.set)
 
     async def _catch_up(self) -> None:
-        """Bring the database up to the newest entry."""
+        """Bring the database up to the newest entry there is now; where somebody waits, to the last one."""
         async with self._write_lock:
             await self._ready_database()
             try:
                 if self._behind:
                     await self._catch_up_from_log()
+                newest = self._seq
                 while batch := self._next_batch():
+                    if self._database_seq >= newest and not self._flushes:
+                        break
                     await self._commit(batch)
             except SQLAlchemyError as error:
                 if not is_corruption(error):

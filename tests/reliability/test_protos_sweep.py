@@ -26,6 +26,7 @@ OFFICE = """
 domain = "office.example"
 [sip]
 listen = ["tcp://127.0.0.1:0"]
+connections_per_source_per_s = 100000
 [media]
 workers = 1
 [[extension]]

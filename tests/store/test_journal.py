@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from softswitch.errors import StoreError
 from softswitch.store import MemoryStore, Store, StoreAlarm
 from softswitch.store.database import Database
-from softswitch.store.journal import PENDING_MAX, Journal
+from softswitch.store.journal import PENDING_MAX, REST_S, Journal
 from softswitch.store.log import EntryLog
 
 SHORT = {"lock_wait_s": 0.05}
@@ -86,6 +86,27 @@ async def test_nothing_new_needs_no_commit(tmp_path: Path, any_store: Any) -> No
     async with any_store.opened(tmp_path) as tools:
         assert await tools.journal.flush()
         assert tools.journal.snapshot()["commits"] == 0
+
+
+async def test_what_comes_during_a_commit_waits_for_the_rest_after_it(
+    tmp_path: Path, store_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        commit = tools.journal._commit
+
+        async def slowly(batch: list[Any]) -> None:
+            await asyncio.sleep(0.1)
+            await commit(batch)
+
+        monkeypatch.setattr(tools.journal, "_commit", slowly)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for n in range(100):
+            tools.journal.append("digit", "c1", {"n": n}, float(n))
+            await asyncio.sleep(0.01)
+        assert tools.journal.snapshot()["commits"] <= 2 + (loop.time() - began_s) / REST_S
+        await until(lambda: asyncio.sleep(0, tools.journal.snapshot()["database_seq"] == 100))
+    assert last_number(store_tools, tmp_path) == (100, 100)
 
 
 async def test_many_may_wait_for_the_same_commit(tmp_path: Path, any_store: Any) -> None:
