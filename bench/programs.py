@@ -51,7 +51,7 @@ PROGRAMS = {
         Program("media_plane", "the media worker, alone", 420, ("--seconds", "3"),
                 quick=("--only", "relay", "--seconds", "2")),
         Program("overload", "calls and strangers in a crowd", 600,
-                ("--seconds", "12", "--runs", "1"),
+                ("--only", "capacity", "--rates", "500,600,700", "--seconds", "10"),
                 quick=("--rates", "200", "--seconds", "8", "--runs", "1", "--sources", "1")),
         Program("registrations", "ten thousand phones", 420,
                 quick=("--phones", "500", "--seconds", "6")),
