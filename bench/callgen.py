@@ -199,6 +199,13 @@ def free_rtp_ports(count: int) -> int:
     sys.exit("bench: no free ports for the RTP of callgen; is another bench running?")
 
 
+def sip_address(host: str, taken: range) -> str:
+    """An address for callgen's signalling that is not among the ports of its sound."""
+    while (port := free_port(host)) in taken:
+        pass
+    return f"{host}:{port}"
+
+
 def kill_worker(pid: int, after_s: float) -> None:
     """After a while, kill -9 the busiest media worker of the switch `pid`."""
     time.sleep(after_s)
@@ -219,7 +226,9 @@ def measure(
     beside: Callable[[Serving], None] | None = None,
 ) -> Found:
     """Run one measurement; callgen's JSON. `beside` runs in a thread meanwhile."""
-    caller, called = (f"{host}:{free_port(host)}" for host in (CALLER, CALLED))
+    count = 2 * _calls(work)
+    first = free_rtp_ports(count)
+    caller, called = (sip_address(host, range(first, first + count)) for host in (CALLER, CALLED))
     office = TRUNKS + ROOM
     where = {"caller": caller, "called": called, "recording": work.recording}
     with serving(folder / work.name, office, core, **where) as running:
@@ -228,7 +237,7 @@ def measure(
             str(program),
             *("--server", running.address, "--uac", caller, "--uas", called),
             *("--cpu", str(other_core(core)), "--pid", ",".join(map(str, pids))),
-            *("--rtp-base", str(free_rtp_ports(2 * _calls(work)))),
+            *("--rtp-base", str(first)),
             *("--label", work.name, *work.options),
         ]
         if work.kill:
