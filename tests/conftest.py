@@ -204,3 +204,4 @@ def _no_log_of_another_test() -> Iterator[None]:
     for handler in root.handlers[:]:
         if isinstance(handler, QuietHandler | SyslogHandler):
             root.removeHandler(handler)
+            handler.close()

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,8 @@ EVIL = "x\r\n2026-01-01T00:00:00.000Z ERROR root: forged\x1b[2J\u202egnp.exe\u20
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield io.StringIO()
-    root.handlers[:] = before
-    root.setLevel(level)
+def stream() -> io.StringIO:
+    return io.StringIO()
 
 
 def record(message: str, *values: object, level: int = logging.WARNING) -> logging.LogRecord:

@@ -6,6 +6,15 @@ from pathlib import Path
 
 from softswitch.errors import ConfigError
 
+HERE = Path("office.toml")
+
+
+def word_or_place(word: str, place: Path) -> tuple[str, Path]:
+    """Where only an office was named, in the place of a word before it: no word, and that office."""
+    if word and place == HERE and Path(word).exists():
+        return "", Path(word)
+    return word, place
+
 
 def storage_directory(place: Path) -> Path:
     """`place` is office.toml, the folder that holds it, or the storage directory itself."""

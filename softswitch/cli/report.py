@@ -50,12 +50,14 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Report on queues, agents, outcomes, tickets or plans: today, or between --since and --until."""
+        from softswitch.cli.place import word_or_place
         from softswitch.cli.remote import Remote
         from softswitch.cli.tables import show
         from softswitch.errors import ConfigError
 
-        if what not in set(What) and Path(what).exists() and place == Path("office.toml"):
-            what, place = What.queues, Path(what)
+        if what not in set(What):
+            what, place = word_or_place(what, place)
+            what = what or What.queues
         if what not in set(What):
             raise ConfigError(what, "is no report", ", ".join(What))
         query: dict[str, Any] = {

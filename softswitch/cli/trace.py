@@ -30,10 +30,9 @@ def register(app: typer.Typer) -> None:
         """Draw the ladder of a call: its legs, and what was decided between them. Without a call, print
         every message as it passes."""
         from softswitch.api.admin import ask
-        from softswitch.cli.place import storage_directory
+        from softswitch.cli.place import storage_directory, word_or_place
 
-        if call and Path(call).exists() and place == Path("office.toml"):
-            call, place = "", Path(call)
+        call, place = word_or_place(call, place)
         goes_on = (not call and pcap is None) if follow is None else follow
         answers = ask(storage_directory(place), "trace", call=call, follow=goes_on)
         if pcap is not None:

@@ -106,8 +106,7 @@ class _Collector(asyncio.DatagramProtocol):
 @asynccontextmanager
 async def listening() -> AsyncIterator[Heard]:
     """A webhook's receiver, a syslog collector and the log."""
-    heard, root = Heard(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    heard = Heard()
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(
         lambda: _Collector(heard), local_addr=("127.0.0.1", 0)
@@ -120,10 +119,6 @@ async def listening() -> AsyncIterator[Heard]:
         async with server:
             yield heard
     finally:
-        for handler in root.handlers:
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
         transport.close()
 
 
