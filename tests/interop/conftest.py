@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.interop.peers.audio import LATE_S, Samples, write_speech
+from tests.interop.peers.audio import LATE_S, write_speech
 from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.lossy import LossyPath
 from tests.interop.peers.process import Process
-from tests.interop.peers.server import OfficeFile, Server, password_of
+from tests.interop.peers.server import Server
 from tests.interop.peers.sipp import Sipp
+from tests.interop.peers.stage import Stage, Voice
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,45 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.interop)
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a switch: `serve(recording="all", trunks=[...])`, fields of OfficeFile."""
-    servers: list[Server] = []
-
-    def start(**office: object) -> Server:
-        server = Server(tmp_path / f"office-{len(servers)}", OfficeFile(**office))  # type: ignore[arg-type]
-        servers.append(server)
-        server.start()
-        return server
-
-    yield start
-    for server in servers:
-        server.stop()
-    for server in servers:
-        assert not server.trouble(), server.trouble()
-
-
-@pytest.fixture
-def sipp(tmp_path: Path) -> Iterator[Callable[..., Sipp]]:
-    """Start a SIPp; the parameters of Sipp without the directory."""
-    started: list[Sipp] = []
-
-    def start(scenario: str, **options: object) -> Sipp:
-        peer = Sipp(tmp_path / f"sipp-{len(started)}", scenario, **options)  # type: ignore[arg-type]
-        started.append(peer)
-        return peer
-
-    yield start
-    for peer in started:
-        peer.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    path: Path
-    samples: Samples
 
 
 @pytest.fixture(scope="session")
@@ -75,56 +36,43 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Voice]:
     return found
 
 
-@pytest.fixture
-def baresip(tmp_path: Path, voices: dict[str, Voice]) -> Iterator[Callable[..., Baresip]]:
-    """Start a registered baresip: `baresip(server, "1001", plays="caller")`."""
-    started: list[Baresip] = []
-
-    def start(server: Server | str, number: str, *, plays: str, **options: object) -> Baresip:
-        address = server if isinstance(server, str) else server.address
-        directory = tmp_path / f"baresip-{number}-{len(started)}"
-        directory.mkdir()
-        phone = Baresip(
-            directory,
-            number=number,
-            password=str(options.pop("password", password_of(number))),
-            server=address,
-            plays=voices[plays].path,
-            **options,  # type: ignore[arg-type]
-        )
-        started.append(phone)
-        return phone
-
-    yield start
-    for phone in started:
-        phone.close()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, voices: dict[str, Voice]) -> Iterator[Stage]:
+    """What is started for all tests of a file: one exchange and its telephones, for short tests that leave
+    both as they were."""
+    stage = Stage(tmp_path_factory.mktemp("shared"), voices)
+    yield stage
+    stage.close()
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start any other process: `process(name, [command, ...])`."""
-    started: list[Process] = []
-
-    def start(name: str, command: list[str]) -> Process:
-        child = Process(name, command, tmp_path / name)
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        child.stop()
+def stage(tmp_path: Path, voices: dict[str, Voice]) -> Iterator[Stage]:
+    """What is started for one test; the fixtures below are its verbs."""
+    stage = Stage(tmp_path, voices)
+    yield stage
+    stage.close()
 
 
 @pytest.fixture
-def lossy() -> Iterator[Callable[..., LossyPath]]:
-    """Lay a lossy path to a server; the parameters of LossyPath."""
-    laid: list[LossyPath] = []
+def serve(stage: Stage) -> Callable[..., Server]:
+    return stage.serve
 
-    def lay(server: str, **options: object) -> LossyPath:
-        path = LossyPath(server, **options)  # type: ignore[arg-type]
-        laid.append(path)
-        return path
 
-    yield lay
-    for path in laid:
-        path.close()
+@pytest.fixture
+def sipp(stage: Stage) -> Callable[..., Sipp]:
+    return stage.sipp
+
+
+@pytest.fixture
+def baresip(stage: Stage) -> Callable[..., Baresip]:
+    return stage.baresip
+
+
+@pytest.fixture
+def process(stage: Stage) -> Callable[..., Process]:
+    return stage.process
+
+
+@pytest.fixture
+def lossy(stage: Stage) -> Callable[..., LossyPath]:
+    return stage.lossy

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from media.dsp.tones import dtmf
-from tests.interop.conftest import Voice
+from tests.interop.peers.stage import Voice
 from tests.interop.peers.audio import LATE_S, RATE_HZ, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
