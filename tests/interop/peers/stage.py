@@ -20,7 +20,7 @@ class Voice:
 
 
 class Stage:
-    """Starts things below `directory`; `close` ends them, the exchanges last, which must have had no trouble."""
+    """Starts things below `directory`; `close` ends them, exchanges last, which must have had no trouble."""
 
     def __init__(self, directory: Path, voices: dict[str, Voice]) -> None:
         self.directory = directory
