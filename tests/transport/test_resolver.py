@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -398,35 +400,56 @@ async def test_no_thread_is_used_and_the_loop_goes_on_while_the_dns_stalls(
     assert turns > 50
 
 
-async def worst_lag_s(over: asyncio.Event) -> float:
-    """By how much a timer of this loop comes too late at worst, until `over`."""
-    loop, worst_s = asyncio.get_running_loop(), 0.0
+def waited_s() -> float:
+    """For how long this thread, ready to run, has waited for a core (Linux tells; 0 elsewhere)."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+async def worst_lag_s(over: asyncio.Event) -> tuple[float, float]:
+    """By how much a timer of this loop comes too late at worst, until `over`; and without the time in
+    which other programs had the core."""
+    loop, late_s, held_s = asyncio.get_running_loop(), 0.0, 0.0
     while not over.is_set():
-        due_s = loop.time() + 0.002
+        due_s, waited_before_s = loop.time() + 0.002, waited_s()
         await asyncio.sleep(0.002)
-        worst_s = max(worst_s, loop.time() - due_s)
-    return worst_s
+        late = loop.time() - due_s
+        late_s = max(late_s, late)
+        held_s = max(held_s, late - (waited_s() - waited_before_s))
+    return late_s, held_s
 
 
 @pytest.mark.parametrize("mode", ["nxdomain", "servfail", "stall", "garbage", "truncated"])
-async def test_how_late_the_loop_is_while_the_dns_is_ill(
+async def test_how_long_the_loop_is_held_while_the_dns_is_ill(
     mode: str, server: NameServer, row: Row
 ) -> None:
-    """Row 41: printed, for how busy this machine is nobody can promise. The name server runs in the same loop,
-    and its work is in the figure."""
+    """Row 41: printed, for how busy this machine is nobody can promise. The name server runs in the same
+    loop, and its work is in the figure. The cycle collector is off, as in the exchange under load: in a
+    process that has run other tests it alone holds the loop for tens of milliseconds."""
     server.mode = mode
     loop = asyncio.get_running_loop()
     resolver = Resolver(ask(server, query_s=0.2), loop.time, ("udp",))
     hops = [NextHop(f"h{number}.example", 5060) for number in range(64)]
     await asyncio.gather(resolver.resolve(hops[0]), return_exceptions=True)  # loads the library
     over = asyncio.Event()
-    lag = asyncio.create_task(worst_lag_s(over))
-    answers = await asyncio.gather(
-        *(resolver.resolve(hop) for hop in hops[1:]), return_exceptions=True
-    )
-    over.set()
+    gc.collect()
+    gc.disable()
+    try:
+        lag = asyncio.create_task(worst_lag_s(over))
+        answers = await asyncio.gather(
+            *(resolver.resolve(hop) for hop in hops[1:]), return_exceptions=True
+        )
+        over.set()
+        late_s, held_s = await lag
+    finally:
+        gc.enable()
     failed = sum(isinstance(answer, ResolveFailed) for answer in answers)
-    lag_ms = f"{1000 * await lag:.1f}"
-    row(41, f"loop lag, DNS: {mode}", look_ups=len(answers), failed=failed, lag_ms=lag_ms)
+    row(
+        41, f"loop held, DNS: {mode}", look_ups=len(answers), failed=failed,
+        held_ms=f"{1000 * held_s:.1f}", with_other_programs_ms=f"{1000 * late_s:.1f}",
+    )  # fmt: skip
     assert failed == len(answers)
     assert resolver.snapshot()["asking"] == 0
