@@ -148,7 +148,9 @@ class _Exchange:
     def _network(self, snapshot: dict[str, Any]) -> Iterator[Metric]:
         yield _gauge("registrations", "Phones.", value=len(snapshot["registrations"]))
         trunks = {row["name"]: row for row in snapshot["trunks"]}
-        up = {name: float(row["state"] != "down") for name, row in trunks.items()}
+        up = {
+            name: float(row["state"] not in ("down", "half-open")) for name, row in trunks.items()
+        }
         yield _gauge("trunk_up", "Whether a trunk is well.", "trunk", up)
         calls = {name: row["calls"] for name, row in trunks.items()}
         yield _gauge("trunk_calls", "Calls over a trunk.", "trunk", calls)

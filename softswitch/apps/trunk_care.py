@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from softswitch.call.endpoint import TrunkTarget
 from softswitch.call.trunk_health import (
     CameUp,
+    Due,
     HealthEvent,
     HealthTimer,
     ProbeAnswered,
@@ -231,7 +233,8 @@ class TrunkCare:
         kept = {state.target for state in record.targets}
         for target in before:
             if target not in kept:
-                self._cancel(cared, target)
+                for due in Due:
+                    self._cancel(cared, (target, due))
         if self._closed:
             return
         for state in new:
@@ -257,9 +260,9 @@ class TrunkCare:
                 case SetHealthTimer():
                     self._arm(
                         cared,
-                        state.target,
+                        (state.target, effect.due),
                         effect.after_s,
-                        lambda: self._feed_health(cared, state, HealthTimer()),
+                        partial(self._feed_health, cared, state, HealthTimer(effect.due)),
                     )
                 case WentDown():
                     _log.warning("trunk %s is down: %s", _named(cared, state), effect.why)

@@ -10,7 +10,7 @@ from softswitch.call.endpoint import TrunkEndpoint, TrunkTarget
 from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import LegPlan
-from softswitch.call.trunk_health import CallFailed, CallTaken
+from softswitch.call.trunk_health import CallFailed, CallSent, CallTaken
 from softswitch.call.trunk_identity import present
 from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import SoftswitchError
@@ -62,6 +62,7 @@ class TrunkCalls:
             raise SoftswitchError(f"trunk {endpoint.trunk} is full")
         call.trunks_taken.append(endpoint.trunk)
         call.trunk_legs[leg_id] = TrunkLeg(record, target, flow)
+        self._trunks.note(record, target, CallSent())
         return self._plan(call, endpoint, record, flow, behalf)
 
     def _plan(

@@ -157,7 +157,7 @@ class TrunkRecord:
         if not self.targets:
             return Condition.DOWN
         found = {state.health.condition for state in self.targets}
-        order = (Condition.UP, Condition.UNKNOWN, Condition.DOWN)
+        order = (Condition.UP, Condition.UNKNOWN, Condition.HALF_OPEN, Condition.DOWN)
         return next(condition for condition in order if condition in found)
 
     def snapshot(self) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -119,6 +120,85 @@ async def test_options_find_a_dead_trunk_before_any_call_does():
         rows = {row["name"]: row for row in world.switch.snapshot()["trunks"]}
         assert rows["carrier-1"]["why"] == "OPTIONS answered 503"
         assert rows["carrier-2"]["state"] == "up"
+
+
+@simulated()
+async def test_a_trunk_that_answers_options_and_refuses_calls_stays_passed_over():
+    """A call every five seconds for ten minutes: three find out, then ever fewer ask again, one at a time."""
+    async with World(7, office=small_office(trunks=2, health_check_s=20)) as world:
+        caller = await world.phone("1001")
+        first = await world.trunk("carrier-1", behaviour=reject(503))
+        second = await world.trunk("carrier-2")
+        tried_s, states = [], set()
+        for number in range(120):
+            before = len(first.past)
+            await dial(world, caller)
+            if len(first.past) > before:
+                tried_s.append(5 * number)
+            if number > 2:
+                states.add(record(world).condition.value)
+            await asyncio.sleep(5.0 - asyncio.get_running_loop().time() % 5.0)
+        answered = [e for e in first.received if e.request.method == "OPTIONS"]
+        assert len(answered) >= 30, "and each had its 200"
+        assert len(second.past) == 120
+        assert states == {"down", "half-open"}
+        assert len(tried_s) <= 3 + 7, tried_s
+        waits = [b - a for a, b in itertools.pairwise(tried_s[2:])]
+        assert waits == sorted(waits)
+        assert 120 <= waits[-1] <= 130
+        first.behaviour = answer()
+        await asyncio.sleep(121)
+        rows = {row["name"]: row for row in world.switch.snapshot()["trunks"]}
+        assert (rows["carrier-1"]["state"], rows["carrier-1"]["why"]) == (
+            "half-open",
+            "calls answered 503",
+        )
+        await dial(world, caller)
+        assert record(world).condition is Condition.UP
+        before = len(first.past)
+        await dial(world, caller)
+        assert len(first.past) == before + 1, "calls go there again"
+        assert record(world).load.calls == record(world, "carrier-2").load.calls == 0
+
+
+@simulated()
+async def test_only_one_of_many_calls_at_once_tries_a_sick_trunk_again():
+    async with World(9, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        first = await world.trunk("carrier-1", behaviour=reject(503))
+        await world.trunk("carrier-2")
+        for _ in range(3):
+            await dial(world, caller)
+        first.behaviour = reject(503, after_s=1.0)
+        await asyncio.sleep(11)
+        before = len(first.past)
+        calls = [await caller.call(NUMBER) for _ in range(4)]
+        for call in calls:
+            await call.answered()
+        assert len(first.past) == before + 1
+        for call in calls:
+            call.hang_up()
+        await asyncio.sleep(1)
+        await world.settle()
+
+
+@simulated()
+async def test_callers_who_leave_before_anything_was_heard_tell_nothing_of_a_trunk():
+    async with World(10, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        await world.trunk("carrier-2")
+        world.network.cut("10.0.1.1")
+        for number in range(3):
+            await dial(world, caller)
+            assert record(world).condition is not Condition.UP
+            if number == 1:
+                for _ in range(5):
+                    call = await caller.call(NUMBER)
+                    await asyncio.sleep(1.0)
+                    call.hang_up()
+                    await call.ended()
+        assert record(world).condition is Condition.DOWN
+        await world.settle(silent=[("10.0.1.1", 5060)])
 
 
 NAMED = """

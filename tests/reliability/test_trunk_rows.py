@@ -70,6 +70,7 @@ async def ill_trunk(illness: str, count: int, row: Row) -> None:
     failed = tried = failed_over = 0
     slowest_s = 0.0
     opened: list[int] = []
+    trials: list[int] = []
     async with World(40, office=small_office(trunks=2, health_check_s=20)) as world:
         caller = await world.phone("1001")
         first = await world.trunk("carrier-1")
@@ -82,16 +83,18 @@ async def ill_trunk(illness: str, count: int, row: Row) -> None:
             elif number % STRETCH == 0:
                 patient.recover()
                 await asyncio.sleep(60.0)
-                assert known.condition is Condition.UP, number
-            was_down = known.condition is Condition.DOWN
+                assert not known.targets[0].health.down, number
+            before = known.condition
             came, gap_s = await one_call(world, caller)
             failed += not came
             failed_over += gap_s > 0
             slowest_s = max(slowest_s, gap_s)
             tried += gap_s > 0
-            if known.condition is Condition.DOWN and not was_down:
-                opened.append(tried)
+            if known.condition is Condition.DOWN and before is not Condition.DOWN:
+                (trials if before is Condition.HALF_OPEN else opened).append(tried)
                 tried = 0
+            if number % (2 * STRETCH) >= STRETCH:
+                assert (known.condition, gap_s) == (Condition.UP, 0.0), "taken, so it is well"
         # OPTIONS go on for ever: nothing else is left.
         loads = [world.switch.trunks.named(f"carrier-{n}").load.calls for n in (1, 2)]
         assert (loads, list(world.switch.control.calls)) == ([0, 0], [])
@@ -100,11 +103,13 @@ async def ill_trunk(illness: str, count: int, row: Row) -> None:
         40, f"a trunk that answers {illness}" if illness != "silence" else "a trunk that is silent",
         seed=40, calls=count, failed=failed, failed_over=failed_over, slowest_ms=round(1000 * slowest_s),
         circuit_opened=len(opened), calls_before_it_opens_at_most=max(opened),
+        trials_in_vain=len(trials),
     )  # fmt: skip
     assert failed == 0
     assert failed_over > 0
     assert slowest_s < FAILOVER_S.get(illness, 0.05)
     assert max(opened) <= 3
+    assert all(calls <= 1 for calls in trials)
 
 
 @simulated(limit_s=1e7)
