@@ -33,6 +33,16 @@ def files_with(directory: Path, secret: str) -> list[Path]:
     return [path for path in files if secret.encode() in path.read_bytes()]
 
 
+def at_once(switch: Switch) -> list[int]:
+    """Of each connection of the API: whether what is written to it is sent without waiting."""
+    assert switch.http is not None
+    assert switch.http._server is not None
+    connections = switch.http._server.server_state.connections
+    assert connections
+    sockets = [connection.transport.get_extra_info("socket") for connection in connections]
+    return [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets]
+
+
 async def test_first_start_shows_a_password_once_and_serves(
     tmp_path: Path, quiet_machine: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,6 +57,7 @@ async def test_first_start_shows_a_password_once_and_serves(
             await asyncio.wait_for(switch.http.ready.wait(), 30)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1") as http:
                 assert (await http.get("/ready")).json()["ok"] is True
+                assert all(at_once(switch)), "Nagle's algorithm holds answers up"
                 if first:
                     (notice,) = notices
                     password = notice.split(" with ")[1].split(" ")[0]
