@@ -148,7 +148,7 @@ async def through_worker(
         for _ in range(run.calls if conference else 2 * run.calls)
     ]
     generator = Generator(legs, sound=spoken_packets() if run.speech else None)
-    _wire(client, run, legs, generator)
+    wire(client, run, legs, generator.addresses)
     await asyncio.sleep(run.warm_s / 2)
     found: Outcome | str
     if kill:
@@ -181,8 +181,11 @@ def spoken_packets() -> np.ndarray:
     return g711.encode_ulaw(samples[: len(samples) // 160 * 160].reshape(-1, 160))
 
 
-def _wire(client: MediaClient, run: Run, legs: list[LocalStream], generator: Generator) -> None:
-    for number, (leg, address) in enumerate(zip(legs, generator.addresses, strict=True)):
+def wire(
+    client: MediaClient, run: Run, legs: list[LocalStream], addresses: list[tuple[str, int]]
+) -> None:
+    """Make the legs what `run` asks for: calls of two, or all in one room."""
+    for number, (leg, address) in enumerate(zip(legs, addresses, strict=True)):
         alaw = run.mode == "transcode" and number % 2
         params = StreamParams(
             address,

@@ -27,6 +27,17 @@ SLOTS = 20
 PACKET = 172
 
 
+def socket_of_each(legs: Sequence[LocalStream], sockets: int = 1) -> list[int]:
+    """Which socket of a generator each leg speaks from, of `sockets` at least: legs that meet at one port of
+    the worker come from different ones."""
+    rank: dict[int, int] = defaultdict(int)
+    chosen: list[int] = []
+    for leg, stream in enumerate(legs):
+        chosen.append(max(rank[stream.port], leg % sockets))
+        rank[stream.port] += 1
+    return chosen
+
+
 class Generator:
     """The other ends of all legs; `sockets`: over so many at least; `sound` (n, 160) uint8: what is said
     in packets of u-law, by each leg from another place on."""
@@ -36,14 +47,10 @@ class Generator:
     ) -> None:
         self.legs = len(legs)
         self.io = MmsgIo(self.legs)
-        rank: dict[int, int] = defaultdict(int)
         self.port_of = np.zeros(self.legs, np.int32)
         self.addresses: list[tuple[str, int]] = []
         made: list[socket.socket] = []
-        for leg, stream in enumerate(legs):
-            # Legs that meet at one port of the worker come from different addresses.
-            index = max(rank[stream.port], leg % sockets)
-            rank[stream.port] += 1
+        for leg, index in enumerate(socket_of_each(legs, sockets)):
             while index >= len(made):
                 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 for option in (32, 33):
@@ -56,7 +63,7 @@ class Generator:
                 self.io.open_port(len(made) - 1, sock)
             self.port_of[leg] = index
             self.addresses.append(made[index].getsockname())
-            self.io.set_destination(leg, (stream.host, stream.port))
+            self.io.set_destination(leg, (legs[leg].host, legs[leg].port))
         self.sent = self.received = 0
         self.heard_s = time.perf_counter()
         self.longest_gap_s = 0.0

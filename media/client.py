@@ -642,6 +642,8 @@ def _checked(params: StreamParams) -> StreamParams:
     for number in (params.payload_type, params.receive_payload_type):
         if number is not None and not 0 <= number <= 127:
             raise NotSupported(f"payload type {number}")
+    if params.rtcp_port is not None and not 0 < params.rtcp_port < 65_536:
+        raise NotSupported(f"RTCP port {params.rtcp_port}")
     for key in (params.srtp_in, params.srtp_out):
         if key is not None:
             parse_crypto(key)

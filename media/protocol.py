@@ -40,7 +40,8 @@ class StreamParams(msgspec.Struct, frozen=True):
     before; `inband_dtmf`: report digits that come as sound; `srtp_in`, `srtp_out`: the `a=crypto`
     value (RFC 4568) of the peer and ours, None: no SRTP that way;
     `remote_ssrc`: what the peer's SDP says it will send with (RFC 5576); `dtmf_by_info`: digits for this
-    peer are reported by `DigitsDue`, for signalling to tell it of them.
+    peer are reported by `DigitsDue`, for signalling to tell it of them; `rtcp_port`: of the host of `remote`,
+    where the peer wants RTCP (RFC 3605) if not on the next port; it means nothing with `rtcp_mux`.
 
     A stream that has locked to a source stays with it until `remote`, `nat` or `signalled_host`
     change.
@@ -62,6 +63,7 @@ class StreamParams(msgspec.Struct, frozen=True):
     receive_payload_type: int | None = None
     receive_dtmf_payload_type: int | None = None
     dtmf_by_info: bool = False
+    rtcp_port: int | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):

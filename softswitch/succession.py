@@ -77,20 +77,18 @@ def codecs_of(office: Office) -> tuple[str, ...]:
 
 
 def media_policies(office: Office) -> dict[str, MediaPolicy]:
-    """How the sound of each telephone and trunk is treated, by its endpoint."""
-    phones = {
-        f"extension:{e.number}": MediaPolicy(
-            e.srtp, by_source=True, inband=e.dtmf == "inband", by_info=e.dtmf == "info"
+    """How the sound of each telephone and trunk is treated, by its endpoint. A telephone's comes from wherever
+    the telephone is; a trunk's from where its carrier says, unless the office knows better."""
+    peers: list[tuple[str, Extension | Trunk, bool]] = [
+        *((f"extension:{e.number}", e, True) for e in office.extensions),
+        *((f"trunk:{t.name}", t, t.media_from == "source") for t in office.trunks),
+    ]
+    return {
+        endpoint: MediaPolicy(
+            peer.srtp,
+            by_source=by_source,
+            inband=peer.dtmf == "inband",
+            by_info=peer.dtmf == "info",
         )
-        for e in office.extensions
+        for endpoint, peer, by_source in peers
     }
-    trunks = {
-        f"trunk:{t.name}": MediaPolicy(
-            t.srtp,
-            by_source=t.media_from == "source",
-            inband=t.dtmf == "inband",
-            by_info=t.dtmf == "info",
-        )
-        for t in office.trunks
-    }
-    return {**phones, **trunks}

@@ -448,7 +448,7 @@ class Engine:
             or host != stream.signalled_host
             or before.nat != params.nat
             or (before.remote != params.remote and params.remote != stream.locked)
-            or before.rtcp_mux != params.rtcp_mux
+            or (before.rtcp_mux, before.rtcp_port) != (params.rtcp_mux, params.rtcp_port)
         )
         if moved and command.port_id is not None:
             self._latch.forget(stream)

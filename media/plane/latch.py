@@ -107,9 +107,8 @@ class Latch:
         self._sources.claim(stream.key, stream.row)
         if stream.params is not None and stream.params.remote_ssrc is not None:
             self._sources.note_ssrc(stream.key, stream.row, stream.params.remote_ssrc)
-        mux = stream.params is not None and stream.params.rtcp_mux
-        if not mux and source[1] < 65_535:
-            twin = (source[0], source[1] + 1)
+        twin = stream.rtcp_address(source)
+        if twin is not None and not (stream.params is not None and stream.params.rtcp_mux):
             stream.rtcp_key = self._io.source_key(stream.port_id + 1, twin)
             self._sources.claim(stream.rtcp_key, stream.row)
 

@@ -59,10 +59,9 @@ class Reports:
 
     def begin(self, stream: Stream, now_s: float) -> None:
         """The stream is locked to its source: report to it from now on."""
-        if stream.locked is None or stream.locked[1] >= 65_535:
+        address = None if stream.locked is None else stream.rtcp_address(stream.locked)
+        if address is None:
             return
-        mux = stream.params is not None and stream.params.rtcp_mux
-        address = stream.locked if mux else (stream.locked[0], stream.locked[1] + 1)
         self._io.set_destination(self._streams.capacity + stream.row, address)
         self._next_s[stream.row] = now_s + INTERVAL_S * self._rng.uniform(0.25, 0.75)
 

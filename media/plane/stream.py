@@ -74,6 +74,19 @@ class Stream:
             return None if self.params is None else self.params.dtmf_payload_type
         return self.params.receive_dtmf_payload_type
 
+    def rtcp_address(self, media: Address) -> Address | None:
+        """Where the peer has its RTCP while its media is at `media`; None: nowhere.
+
+        A port that SDP names (RFC 3605) is one of the address that SDP names: media that is taken from elsewhere has
+        passed a translator, behind which that port belongs to nobody we know.
+        """
+        params = self.params
+        if params is not None and params.rtcp_mux:
+            return media
+        if params is not None and params.rtcp_port is not None and media == params.remote:
+            return media[0], params.rtcp_port
+        return (media[0], media[1] + 1) if media[1] < 65_535 else None
+
     @property
     def listens_for_digits(self) -> bool:
         """Digits that come as sound are reported, and kept from whoever hears this stream."""

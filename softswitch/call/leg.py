@@ -24,6 +24,7 @@ from softswitch.sip.sdp import (
     make_offer,
     read_answer,
     reflects,
+    rtcp_port,
 )
 from softswitch.sip.sdp.codecs import codec_of
 from softswitch.sip.sdp.refusal import refusal_of
@@ -414,7 +415,8 @@ class Leg:
         near = looped or peer in own
         for line in remote.media:
             host = remote.host_of(line) or ""
-            if host in own and media.ports[0] <= line.port <= media.ports[1]:
+            named = (line.port, rtcp_port(line, False, host))
+            if host in own and any(media.ports[0] <= port <= media.ports[1] for port in named):
                 return True
             if reflects(host, () if near else own, allow_loopback=looped):
                 return True
@@ -461,6 +463,7 @@ class Leg:
                 direction=audio.direction,
                 nat=nat,
                 rtcp_mux=audio.rtcp_mux,
+                rtcp_port=audio.named_rtcp_port,
                 signalled_host=self._flow.remote[0] if nat else None,
                 inband_dtmf=self._listening,
                 srtp_in=audio.srtp_in,

@@ -136,6 +136,47 @@ def test_mux_keeps_rtcp_on_the_media_port(world, make_talker):
     assert all(packet.port_id == 0 for packet in own)
 
 
+def test_a_port_that_sdp_names_gets_the_reports_and_is_believed(world, make_talker):
+    """RFC 3605: and the next port is nobody then."""
+    world.open(1, A, rtcp_port=4444)
+    world.open(2, B, port_id=2)
+    world.do(Connect(1, 2))
+    a, b = make_talker(A, ssrc=1), make_talker(B, ssrc=2)
+    talk(world, a, b, 12.0)
+    sent = [(remote, packet) for port, remote, packet in reports(world) if port == 1]
+    assert {remote for remote, _ in sent} == {(A[0], 4444)}
+    own = next(packet.ssrc for _, packet in sent if isinstance(packet, rtcp.SenderReport))
+    for port, lost in ((4444, 7), (A[1] + 1, 99)):
+        data = rtcp.build_report(
+            rtcp.ReceiverReport(1, (rtcp.ReportBlock(own, 0, lost, 5000, 0, 0, 0),)), "peer"
+        )
+        world.io.deliver(1, (A[0], port), data)
+        world.engine.poll(world.now_s)
+    assert world.engine.stats(1).remote_lost == 7
+
+
+def test_a_named_port_behind_a_translator_is_not_written_to(world, make_talker):
+    """What SDP names there is a port inside; nobody knows what is outside at that number."""
+    inside, outside = ("192.168.0.5", 4000), ("203.0.113.7", 40_000)
+    world.open(1, inside, rtcp_port=4444, nat=True, signalled_host=outside[0])
+    world.open(2, B, port_id=2)
+    world.do(Connect(1, 2))
+    talk(world, make_talker(outside, ssrc=1), make_talker(B, ssrc=2), 12.0)
+    assert {remote for port, remote, _ in reports(world) if port == 1} == {(outside[0], 40_001)}
+
+
+def test_another_port_for_reports_takes_effect_in_mid_call(call):
+    world, a, b = call
+    talk(world, a, b, 6.0)
+    reports(world)
+    world.configure(1, A, rtcp_port=5006)
+    talk(world, a, b, 12.0)
+    assert {remote for port, remote, _ in reports(world) if port == 1} == {(A[0], 5006)}
+    world.do(ReleaseStream(1))
+    world.do(ReleaseStream(2))
+    assert world.engine.snapshot()["claims"] == 0
+
+
 def test_the_end_of_a_stream_is_said_where_it_was_heard(call):
     world, a, b = call
     talk(world, a, b, 1.0)

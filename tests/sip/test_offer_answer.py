@@ -251,14 +251,24 @@ class TestPacketsAndPorts:
     def test_rtcp(self) -> None:
         plain = offer("m=audio 4000 RTP/AVP 0")
         muxed = offer("m=audio 4000 RTP/AVP 0", "a=rtcp-mux")
-        named = offer("m=audio 4000 RTP/AVP 0", "a=rtcp:4444 IN IP4 192.0.2.1")
+        named = offer("m=audio 4000 RTP/AVP 0", f"a=rtcp:4444 IN IP4 {THERE}")
+        short = offer("m=audio 4000 RTP/AVP 0", "a=rtcp:4444")
+        third = offer("m=audio 4000 RTP/AVP 0", "a=rtcp:4444 IN IP4 192.0.2.77")
+        last = offer("m=audio 65535 RTP/AVP 0")
         wrong = offer("m=audio 4000 RTP/AVP 0", "a=rtcp:99999")
         assert make_answer(plain, HERE, 1, rtcp_mux=True)[1].remote_rtcp_port == 4001
         said, agreed = make_answer(muxed, HERE, 1, rtcp_mux=True)
         assert (agreed.rtcp_mux, agreed.remote_rtcp_port) == (True, 4000)
         assert said.media[0].attribute("rtcp-mux") == ""
         assert not make_answer(muxed, HERE, 1)[1].rtcp_mux
-        assert make_answer(named, HERE, 1)[1].remote_rtcp_port == 4444
+        for sdp in (named, short):
+            agreed = make_answer(sdp, HERE, 1)[1]
+            assert agreed.remote_rtcp_port == agreed.named_rtcp_port == 4444
+        for sdp in (plain, third, wrong):
+            agreed = make_answer(sdp, HERE, 1)[1]
+            assert (agreed.remote_rtcp_port, agreed.named_rtcp_port) == (4001, None), "no third party"
+        assert make_answer(muxed, HERE, 1, rtcp_mux=True)[1].named_rtcp_port is None
+        assert make_answer(last, HERE, 1)[1].named_rtcp_port is None
         assert make_answer(wrong, HERE, 1)[1].remote_rtcp_port == 4001
 
     def test_our_own_mistakes_are_ours(self) -> None:

@@ -16,6 +16,7 @@ from softswitch.sip.sdp.negotiation import (
     make_answer,
     make_offer,
     read_answer,
+    rtcp_port,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "read_answer",
     "reflects",
     "reverse",
+    "rtcp_port",
 ]

@@ -77,6 +77,12 @@ class AudioNegotiated:
     remote_ssrc: Final[int | None] = None
 
     @property
+    def named_rtcp_port(self) -> int | None:
+        """Where RTCP goes if that is not what everybody would guess: neither the media's port nor the next."""
+        usual = self.rtcp_mux or self.remote_rtcp_port in (0, self.remote_port + 1)
+        return None if usual else self.remote_rtcp_port
+
+    @property
     def remote(self) -> tuple[str, int] | None:
         """Where to send, as a plain IP literal and a port.
 
@@ -307,8 +313,9 @@ def make_answer(
     )
     lines = [audio if line is media else _refuse(line) for line in offer.media]
     answer = _describe(local_host, tuple(lines), session_id, previous, name)
+    host = offer.host_of(media) or "0.0.0.0"
     return answer, AudioNegotiated(
-        remote_host=offer.host_of(media) or "0.0.0.0",
+        remote_host=host,
         remote_port=media.port,
         codec=codec.name,
         payload_type=number,
@@ -317,7 +324,7 @@ def make_answer(
         direction=ours,
         on_hold=not receives(theirs),
         rtcp_mux=mux,
-        remote_rtcp_port=_rtcp_port(media, mux),
+        remote_rtcp_port=rtcp_port(media, mux, host),
         receive_payload_type=number,
         receive_dtmf_payload_type=event_number,
         rejected=len(lines) - 1,
@@ -423,16 +430,19 @@ def _ptime(media: MediaDescription, ours_ms: int) -> int:
     return chosen
 
 
-def _rtcp_port(media: MediaDescription, mux: bool) -> int:
-    """Where RTCP goes: the RTP port under mux, a=rtcp (RFC 3605), else the next port."""
+def rtcp_port(media: MediaDescription, mux: bool, host: str) -> int:
+    """Where RTCP goes: the RTP port under mux, a=rtcp (RFC 3605), else the next port; 0: nowhere.
+
+    A named port counts at the address of the media only: reports that anybody could have sent to a third
+    party are not for us to send.
+    """
     if mux:
         return media.port
-    named = media.attribute("rtcp")
-    if named:
-        port = named.strip(" \t").partition(" ")[0]
-        if len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
-            return int(port)
-    return media.port + 1 if media.port < 65_535 else media.port
+    port, *address = (media.attribute("rtcp") or "").split()[:4] or [""]
+    here = not address or canonical_address(address[-1]) == canonical_address(host)
+    if here and len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
+        return int(port)
+    return media.port + 1 if media.port < 65_535 else 0
 
 
 # -- answers to us ----------------------------------------------------------------------------
@@ -476,7 +486,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         direction=answer_direction(theirs, offer.direction_of(ours)),
         on_hold=not receives(theirs),
         rtcp_mux=mux,
-        remote_rtcp_port=_rtcp_port(media, mux),
+        remote_rtcp_port=rtcp_port(media, mux, host),
         receive_payload_type=receive_number,
         receive_dtmf_payload_type=receive_event_number,
         rejected=[line.port for line in answer.media].count(0),
