@@ -5,8 +5,8 @@
     python bench/paced.py --calls 1000                          (and whose the longest waits were)
 
 `rtp_pacer.c` sends each leg at its own moment, stamps each packet just before its system call and takes
-its return from the kernel: that a generator is late itself, or reads late, is in no figure. It has one core, with the
-priority of real time where it may; the worker has another.
+its return from the kernel: that a generator is late itself, or reads late, is in no figure. It has one
+core, with the priority of real time where it may; the worker has another.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _MODES = ("relay", "record")
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """What came of `calls`: `core` percent of the worker's, what the pacer told, and what the worker says of each
-    second's longest gap."""
+    """What came of `calls`: `core` percent of the worker's, what the pacer told, and what the worker says of
+    each second's longest gap."""
 
     calls: int
     core: float
@@ -63,9 +63,9 @@ class Paced:
         """One line for the terminal."""
         told = self.pacer
         return (
-            f"{self.calls} calls  {self.core:.1f} % of a core  {self.core / self.calls:.4f} % each  lost {self.lost} of "
-            f"{told['sent']}  delay p50 {self.p50_ms:.2f} p99 {self.p99_ms:.2f} p99.9 {told['p999_us'] / 1000:.2f} ms; "
-            f"{self.pacer_line()}; stolen {self.stolen:.1f} %"
+            f"{self.calls} calls  {self.core:.1f} % of a core  {self.core / self.calls:.4f} % each  "
+            f"lost {self.lost} of {told['sent']}  delay p50 {self.p50_ms:.2f} p99 {self.p99_ms:.2f} "
+            f"p99.9 {told['p999_us'] / 1000:.2f} ms; {self.pacer_line()}; stolen {self.stolen:.1f} %"
         )
 
     def pacer_line(self) -> str:

@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 import struct
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from media.agreement import checked, is_ipv6, numeric
+from media.doors import Doors
 from media.errors import MediaError, NoCapacity, NotSupported, UnknownStream
 from media.ledger import RecordingState, StreamState, told_again
 from media.orphans import Orphans
-from media.plane.allocator import Placement, PortAllocator
-from media.plane.packet_io import PORTS_MAX, packed_host
 from media.plane.recorder import checked_path
 from media.protocol import (
-    DIRECTIONS,
     MONITOR_MODES,
-    AddPort,
     Command,
     ConfigureStream,
     Connect,
@@ -62,15 +58,8 @@ from media.protocol import (
     WorkerReplaced,
 )
 from media.rota import Rota
-from media.sockets import Door
 from media.supervisor import Introduction, Supervisor
-from media.wire.srtp import parse_crypto
 
-CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
-
-_UNSPECIFIED = ("0.0.0.0", "::")
-_PORT_IDS = (range(0, PORTS_MAX // 2, 2), range(PORTS_MAX // 2, PORTS_MAX, 2))
-"""Ids of ports of the one and of the other address."""
 _SSRCS = struct.Struct("=64I")
 
 
@@ -120,7 +109,7 @@ class MediaClient:
         orphan_s: float = 0.0,
         orphan_dir: Path | None = None,
     ) -> None:
-        if other_address is not None and _is_ipv6(other_address) == _is_ipv6(address):
+        if other_address is not None and is_ipv6(other_address) == is_ipv6(address):
             raise ValueError(f"{address} and {other_address} are of one family")
         if workers < 1:
             raise ValueError("at least one media worker")
@@ -132,18 +121,11 @@ class MediaClient:
         self._orphan_s = 0.0 if orphan_dir is None else orphan_s
         self._orphan_dir = orphan_dir
         self._orphans = None if orphan_dir is None else Orphans(orphan_dir)
-        announced = {address: announced_address or address}
-        self._doors = tuple(
-            Door.on(
-                own,
-                announced.get(own, own),
-                PortAllocator(*ports, one_each=one_port_per_stream, ids=ids),
-            )
-            for own, ids in zip(
-                (address,) if other_address is None else (address, other_address),
-                _PORT_IDS,
-                strict=False,
-            )
+        self._doors = Doors(
+            (address,) if other_address is None else (address, other_address),
+            announced_address,
+            ports,
+            one_each=one_port_per_stream,
         )
         self._supervisor = Supervisor(
             workers,
@@ -172,13 +154,11 @@ class MediaClient:
             raise MediaError(f"recordings directory: {error}") from error
         if self._orphans is not None:
             self._orphans.find()
-        for door in self._doors:
-            for worker in range(len(self._rota.streams)):
-                door.sockets.open_first(worker)
+        self._doors.open_first(len(self._rota.streams))
         try:
             await self._supervisor.start()
         except MediaError:
-            self._close_sockets()
+            self._doors.close()
             raise
         self._running = True
 
@@ -188,15 +168,7 @@ class MediaClient:
         if self._orphans is not None:
             await self._orphans.end()
         await self._supervisor.stop()
-        self._close_sockets()
-
-    def _close_sockets(self) -> None:
-        for door in self._doors:
-            door.sockets.close()
-
-    def _parted(self, stream_id: int) -> None:
-        for door in self._doors:
-            door.sockets.parted(stream_id)
+        self._doors.close()
 
     def flush(self) -> None:
         """Tell the workers now what this turn of the loop has brought so far, rather than at its end: call
@@ -218,10 +190,7 @@ class MediaClient:
             (),
         )
         for door in self._doors:
-            for placement in door.allocator.ports_of(worker):
-                descriptors = door.sockets.descriptors(placement.port_id)
-                if descriptors is not None:
-                    yield AddPort(placement.port_id, door.address, placement.port), descriptors
+            yield from door.ports_of(worker)
         streams = [self._streams[stream_id] for stream_id in sorted(self._rota.streams[worker])]
         for stream in streams:
             stream.succeed()
@@ -251,7 +220,7 @@ class MediaClient:
                     return
             case StreamClosed(stream_id=stream_id):
                 self._rota.closing[worker].discard(stream_id)
-                self._parted(stream_id)
+                self._doors.parted(stream_id)
         self._on_event(event)
         if isinstance(event, StreamClosed):
             self._renew_drained(worker)
@@ -265,7 +234,7 @@ class MediaClient:
         self._on_event(WorkerDied(worker, sorted(self._rota.streams[worker]), recordings))
         for stream_id in sorted(self._rota.closing[worker]):
             # The account went with the worker; who waits for it gets an empty one.
-            self._parted(stream_id)
+            self._doors.parted(stream_id)
             self._on_event(StreamClosed(stream_id, StreamStats()))
         self._rota.closing[worker].clear()
 
@@ -279,14 +248,16 @@ class MediaClient:
         """
         if not self._running:
             raise MediaError("the media plane is not running")
-        host = None if signalled_host is None else _numeric(signalled_host)
+        host = None if signalled_host is None else numeric(signalled_host)
         worker = self._rota.place(group, self._supervisor.alive(), self._supervisor.load_of)
         if len(self._rota.streams[worker]) >= self._streams_max:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
-        number = self._door_for(host)
+        number = self._doors.number_for(host)
         door = self._doors[number]
-        placement = self._reserve_port(door, stream_id, worker, host)
+        placement, lent = door.reserve(stream_id, worker, host)
+        if lent is not None:
+            self._supervisor.send(worker, *lent)
         self._next_stream_id += 1
         ssrc = next(self._ssrcs)
         self._streams[stream_id] = StreamState(
@@ -297,13 +268,6 @@ class MediaClient:
         opened = OpenStream(stream_id, placement.port_id, host, None, ssrc)
         self._send(worker, opened, patient=True)
         return LocalStream(stream_id, door.announced, placement.port, worker, ssrc)
-
-    def _door_for(self, host: str | None) -> int:
-        """The number of the first door of a peer's family; the first of all where there is none."""
-        for number, door in enumerate(self._doors):
-            if host is not None and _is_ipv6(host) == _is_ipv6(door.address):
-                return number
-        return 0
 
     def drain(self, worker: int, *, on: bool = True) -> None:
         """Give a worker no new calls; once its last call is over a fresh process takes its place and calls
@@ -322,26 +286,11 @@ class MediaClient:
             self._rota.draining.discard(worker)
             self._supervisor.renew(worker)
 
-    def _reserve_port(self, door: Door, stream_id: int, worker: int, host: str | None) -> Placement:
-        while True:
-            placement = door.allocator.reserve(stream_id, worker, host)
-            if not placement.opened:
-                return placement
-            try:
-                door.sockets.bind(placement)
-            except OSError:
-                continue  # somebody else has this port; the allocator offers it no more
-            descriptors = door.sockets.descriptors(placement.port_id)
-            if descriptors is not None:
-                command = AddPort(placement.port_id, door.address, placement.port)
-                self._supervisor.send(worker, command, descriptors)
-            return placement
-
     def configure(self, stream_id: int, params: StreamParams) -> None:
         """What SDP has agreed, again at every change. Idempotent. Raises `UnknownStream`,
         `NotSupported` (codec, direction, an address that is none), `SrtpError` (a key)."""
         stream = self._get(stream_id)
-        params = _checked(params)
+        params = checked(params)
         before = stream.params
         if before == params:
             return
@@ -374,16 +323,14 @@ class MediaClient:
         worker = stream.worker
         self._rota.remove(stream.group, worker, stream_id)
         self._forget_recordings(stream_id)
-        door = self._doors[stream.door]
-        unused = door.allocator.release(stream_id)
+        unused = self._doors[stream.door].release(stream_id)
         if unused is not None:
-            door.sockets.part(unused, stream_id)
-            self._send(worker, DropPort(unused.port_id), patient=True)
+            self._send(worker, DropPort(unused), patient=True)
         self._send(worker, ReleaseStream(stream_id), patient=True)
         if worker in self._supervisor.alive():
             self._rota.closing[worker].add(stream_id)
         else:
-            self._parted(stream_id)
+            self._doors.parted(stream_id)
             self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
 
     def _forget_recordings(self, stream_id: int) -> None:
@@ -604,56 +551,11 @@ class MediaClient:
             "closing": sum(len(streams) for streams in self._rota.closing),
             "recordings": len(self._recordings),
             "groups": self._rota.groups,
-            "ports": sum(len(door.allocator) for door in self._doors),
-            "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
-            "sockets": sum(len(door.sockets) for door in self._doors),
+            **self._doors.snapshot(),
         }
-
-
-def _is_ipv6(host: str) -> bool:
-    """Of which family a numeric address is; raises `ValueError` where it is none."""
-    return len(packed_host(host)) == 16
 
 
 def _random_ssrcs() -> Iterator[int]:
     """Yield random numbers of 32 bits; the system is asked for many at a time."""
     while True:
         yield from _SSRCS.unpack(secrets.token_bytes(_SSRCS.size))
-
-
-@lru_cache(maxsize=1024)
-def _numeric(host: str) -> str:
-    """Return a numeric address in its usual form; raises `NotSupported`."""
-    try:
-        packed = packed_host(host)
-    except ValueError as error:
-        raise NotSupported(str(error)) from error
-    if len(packed) == 16 and packed[:12] == b"\0" * 10 + b"\xff\xff":
-        packed = packed[12:]  # an IPv4 address in IPv6 clothes must not pass as another host
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
-
-
-def _checked(params: StreamParams) -> StreamParams:
-    """Return `params` with numeric hosts, and no remote where SDP says "send nothing"."""
-    if params.codec not in CODECS:
-        raise NotSupported(f"codec {params.codec!r}; allowed: {', '.join(CODECS)}")
-    if params.direction not in DIRECTIONS:
-        raise NotSupported(f"direction {params.direction!r}")
-    for number in (params.payload_type, params.receive_payload_type):
-        if number is not None and not 0 <= number <= 127:
-            raise NotSupported(f"payload type {number}")
-    if params.rtcp_port is not None and not 0 < params.rtcp_port < 65_536:
-        raise NotSupported(f"RTCP port {params.rtcp_port}")
-    for key in (params.srtp_in, params.srtp_out):
-        if key is not None:
-            parse_crypto(key)
-    remote, host = params.remote, params.signalled_host
-    if remote is not None:
-        remote = (_numeric(remote[0]), remote[1])
-        if remote[0] in _UNSPECIFIED or not 0 < remote[1] < 65_536:
-            remote = None
-    if host is not None:
-        host = _numeric(host)
-    if remote == params.remote and host == params.signalled_host:
-        return params
-    return msgspec.structs.replace(params, remote=remote, signalled_host=host)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from dataclasses import dataclass
 
 from media.plane.allocator import Placement, PortAllocator
 
@@ -14,21 +13,6 @@ _FORCED = ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF))
 
 Pair = tuple[socket.socket, socket.socket]
 """The RTP and the RTCP socket of a port."""
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """One address by which streams come and go, and what is written into SDP for it."""
-
-    address: str
-    announced: str
-    allocator: PortAllocator
-    sockets: PortSockets
-
-    @classmethod
-    def on(cls, address: str, announced: str, allocator: PortAllocator) -> Door:
-        """The door of `allocator`'s ports on `address`."""
-        return cls(address, announced, allocator, PortSockets(address, allocator))
 
 
 class PortSockets:

@@ -13,7 +13,7 @@ from softswitch.hep import HepExporter
 from softswitch.transport.listeners import check_tls, use_tls
 
 if TYPE_CHECKING:
-    from softswitch.config import Office
+    from softswitch.config import Extension, Office, Trunk
     from softswitch.environment import Environment
     from softswitch.switch import Switch
     from softswitch.transport.interface import Transport

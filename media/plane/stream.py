@@ -77,8 +77,8 @@ class Stream:
     def rtcp_address(self, media: Address) -> Address | None:
         """Where the peer has its RTCP while its media is at `media`; None: nowhere.
 
-        A port that SDP names (RFC 3605) is one of the address that SDP names: media that is taken from elsewhere has
-        passed a translator, behind which that port belongs to nobody we know.
+        A port that SDP names (RFC 3605) is one of the address that SDP names: media that is taken from
+        elsewhere has passed a translator, behind which that port belongs to nobody we know.
         """
         params = self.params
         if params is not None and params.rtcp_mux:

@@ -29,6 +29,7 @@ from media.protocol import (
     WorkerDied,
     WorkerReplaced,
 )
+from softswitch.ports import free_port
 
 pytestmark = pytest.mark.realtime
 
@@ -71,7 +72,8 @@ class Bench:
 
     def __init__(self, tmp_path: Path, **options) -> None:
         self.events = []
-        options = {"ports": (20_000, 20_999), "workers": 1, "spare": False} | options
+        first = free_port(count=200)
+        options = {"ports": (first, first + 199), "workers": 1, "spare": False} | options
         self.client = MediaClient(
             address="127.0.0.1",
             recordings_dir=tmp_path / "recordings",

@@ -266,7 +266,9 @@ class TestPacketsAndPorts:
             assert agreed.remote_rtcp_port == agreed.named_rtcp_port == 4444
         for sdp in (plain, third, wrong):
             agreed = make_answer(sdp, HERE, 1)[1]
-            assert (agreed.remote_rtcp_port, agreed.named_rtcp_port) == (4001, None), "no third party"
+            assert (agreed.remote_rtcp_port, agreed.named_rtcp_port) == (4001, None), (
+                "no third party"
+            )
         assert make_answer(muxed, HERE, 1, rtcp_mux=True)[1].named_rtcp_port is None
         assert make_answer(last, HERE, 1)[1].named_rtcp_port is None
         assert make_answer(wrong, HERE, 1)[1].remote_rtcp_port == 4001

@@ -1,0 +1,60 @@
+"""What SDP has agreed for a stream, checked before a worker hears of it: numeric hosts, known codecs, keys."""
+
+from __future__ import annotations
+
+import socket
+from functools import lru_cache
+
+import msgspec
+
+from media.errors import NotSupported
+from media.plane.packet_io import packed_host
+from media.protocol import DIRECTIONS, StreamParams
+from media.wire.srtp import parse_crypto
+
+CODECS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
+
+_UNSPECIFIED = ("0.0.0.0", "::")
+
+
+def is_ipv6(host: str) -> bool:
+    """Of which family a numeric address is; raises `ValueError` where it is none."""
+    return len(packed_host(host)) == 16
+
+
+@lru_cache(maxsize=1024)
+def numeric(host: str) -> str:
+    """Return a numeric address in its usual form; raises `NotSupported`."""
+    try:
+        packed = packed_host(host)
+    except ValueError as error:
+        raise NotSupported(str(error)) from error
+    if len(packed) == 16 and packed[:12] == b"\0" * 10 + b"\xff\xff":
+        packed = packed[12:]  # an IPv4 address in IPv6 clothes must not pass as another host
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def checked(params: StreamParams) -> StreamParams:
+    """Return `params` with numeric hosts, and no remote where SDP says "send nothing"."""
+    if params.codec not in CODECS:
+        raise NotSupported(f"codec {params.codec!r}; allowed: {', '.join(CODECS)}")
+    if params.direction not in DIRECTIONS:
+        raise NotSupported(f"direction {params.direction!r}")
+    for number in (params.payload_type, params.receive_payload_type):
+        if number is not None and not 0 <= number <= 127:
+            raise NotSupported(f"payload type {number}")
+    if params.rtcp_port is not None and not 0 < params.rtcp_port < 65_536:
+        raise NotSupported(f"RTCP port {params.rtcp_port}")
+    for key in (params.srtp_in, params.srtp_out):
+        if key is not None:
+            parse_crypto(key)
+    remote, host = params.remote, params.signalled_host
+    if remote is not None:
+        remote = (numeric(remote[0]), remote[1])
+        if remote[0] in _UNSPECIFIED or not 0 < remote[1] < 65_536:
+            remote = None
+    if host is not None:
+        host = numeric(host)
+    if remote == params.remote and host == params.signalled_host:
+        return params
+    return msgspec.structs.replace(params, remote=remote, signalled_host=host)

@@ -1,0 +1,121 @@
+"""The addresses by which streams come and go, one of each family: ports given out, sockets bound and lent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from media.agreement import is_ipv6
+from media.plane.allocator import Placement, PortAllocator
+from media.plane.packet_io import PORTS_MAX
+from media.protocol import AddPort
+from media.sockets import PortSockets
+
+_PORT_IDS = (range(0, PORTS_MAX // 2, 2), range(PORTS_MAX // 2, PORTS_MAX, 2))
+"""Ids of ports of the one and of the other address."""
+
+Lent = tuple[AddPort, tuple[int, int]]
+"""What a worker must be told of a port, and the descriptors to go with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One address, what is written into SDP for it, and the ports on it."""
+
+    address: str
+    announced: str
+    allocator: PortAllocator
+    sockets: PortSockets
+
+    def reserve(
+        self, stream_id: int, worker: int, host: str | None
+    ) -> tuple[Placement, Lent | None]:
+        """A place for a stream; with it, where a port was opened for that, what the worker must be told.
+        Raises `NoCapacity`."""
+        while True:
+            placement = self.allocator.reserve(stream_id, worker, host)
+            if not placement.opened:
+                return placement, None
+            try:
+                self.sockets.bind(placement)
+            except OSError:
+                continue  # somebody else has this port; the allocator offers it no more
+            return placement, self._lent(placement)
+
+    def _lent(self, placement: Placement) -> Lent | None:
+        descriptors = self.sockets.descriptors(placement.port_id)
+        if descriptors is None:
+            return None
+        return AddPort(placement.port_id, self.address, placement.port), descriptors
+
+    def ports_of(self, worker: int) -> Iterator[Lent]:
+        """All that a new process of `worker` must be told."""
+        for placement in self.allocator.ports_of(worker):
+            lent = self._lent(placement)
+            if lent is not None:
+                yield lent
+
+    def release(self, stream_id: int) -> int | None:
+        """A stream is given back; returns the id of a port that nobody uses now, for the worker to drop."""
+        unused = self.allocator.release(stream_id)
+        if unused is None:
+            return None
+        self.sockets.part(unused, stream_id)
+        return unused.port_id
+
+
+class Doors:
+    """A door on each of `addresses` (of different families, the first for all peers else); `announced` instead
+    of the first in SDP; `ports` first and last; `one_each`: every stream its own port."""
+
+    def __init__(
+        self,
+        addresses: tuple[str, ...],
+        announced: str | None,
+        ports: tuple[int, int],
+        *,
+        one_each: bool,
+    ) -> None:
+        self._doors: list[Door] = []
+        for address, ids in zip(addresses, _PORT_IDS, strict=False):
+            allocator = PortAllocator(*ports, one_each=one_each, ids=ids)
+            shown = address if self._doors or announced is None else announced
+            sockets = PortSockets(address, allocator)
+            self._doors.append(Door(address, shown, allocator, sockets))
+
+    def __getitem__(self, number: int) -> Door:
+        return self._doors[number]
+
+    def __iter__(self) -> Iterator[Door]:
+        return iter(self._doors)
+
+    def number_for(self, host: str | None) -> int:
+        """The number of the first door of a peer's family; the first of all where there is none."""
+        for number, door in enumerate(self._doors):
+            if host is not None and is_ipv6(host) == is_ipv6(door.address):
+                return number
+        return 0
+
+    def open_first(self, workers: int) -> None:
+        """Bind the ports that workers begin with."""
+        for door in self._doors:
+            for worker in range(workers):
+                door.sockets.open_first(worker)
+
+    def parted(self, stream_id: int) -> None:
+        """A worker is done with a stream that was the last on its port."""
+        for door in self._doors:
+            door.sockets.parted(stream_id)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for door in self._doors:
+            door.sockets.close()
+
+    def snapshot(self) -> dict[str, int]:
+        """Ports, those of them that are free, and sockets."""
+        return {
+            "ports": sum(len(door.allocator) for door in self._doors),
+            "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
+            "sockets": sum(len(door.sockets) for door in self._doors),
+        }
