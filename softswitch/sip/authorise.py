@@ -41,6 +41,11 @@ def authorised_copy(
     return SipRequest(request.method, request.uri, headers, request.body)
 
 
+def is_authorised(request: SipRequest) -> bool:
+    """Whether it answers a challenge already."""
+    return any(answered in request.headers for _, answered in _HEADERS.values())
+
+
 def _is_stale(value: str) -> bool:
     challenge = Challenge.parse(value)
     return challenge is not None and challenge.stale

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from softswitch.sip import session_timer
-from softswitch.sip.authorise import authorised_copy
+from softswitch.sip.authorise import authorised_copy, is_authorised
 from softswitch.sip.events import ReofferAnswered, ReofferFailed, ReofferReceived
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.next_hop import next_hop
@@ -265,7 +265,6 @@ class OfferingSession(SessionCore):
         self._offering = None
         self._clear_timers("reoffer", "abandon")
         dialog.refresh_target(event.response)
-        self._credential_tries = 0
         self._start_session_timer(session_timer.agreed(event.response, self.config))
         answer = sdp_of(event.response)
         if offering.sdp is not None or answer is None:
@@ -330,8 +329,13 @@ class OfferingSession(SessionCore):
         return self.dialog
 
     def _retry_authorised(self, event: AnswerArrived) -> bool:
-        """Answer a challenge to a request inside the dialog, if this peer may have credentials."""
-        if event.response.status not in (401, 407) or self._credential_tries >= 2:
+        """Answer a challenge to a request inside the dialog, if this peer may have credentials: two
+        times a request, the second where the nonce had become stale."""
+        if event.response.status not in (401, 407):
+            return False
+        if not is_authorised(event.request):
+            self._credential_tries = 0
+        if self._credential_tries >= 2:
             return False
         dialog = self._dialog_of(event.request)
         if dialog is None or self.terms.credentials is None:

@@ -76,6 +76,7 @@ class OutgoingInviteSession(InviteSession):
         "_forks",
         "_heard",
         "_invite",
+        "_late",
         "_retries",
     )
 
@@ -90,6 +91,8 @@ class OutgoingInviteSession(InviteSession):
         self._cancel_cause: ReasonHeader | None = None
         self._cancel_sent = False
         self._forks: dict[str, Fork] = {}
+        # Of forks that lost, each with numbers of its own (12.2.1.1): their 2xx may still come.
+        self._late: dict[str, Dialog] = {}
 
     def _dispatch(self, event: SessionInput) -> None:
         if isinstance(event, StartCall) and self.state is State.IDLE:
@@ -200,8 +203,11 @@ class OutgoingInviteSession(InviteSession):
         return True
 
     def _dialog_of(self, request: SipRequest) -> Dialog | None:
-        fork = self._forks.get(request.to.tag or "") if self.dialog is None else None
-        return fork.dialog if fork is not None else self.dialog
+        tag = request.to.tag or ""
+        if self.dialog is not None and self.dialog.remote_tag == tag:
+            return self.dialog
+        fork = self._forks.get(tag)
+        return fork.dialog if fork is not None else self._late.get(tag)
 
     def _on_accepted(self, event: AnswerArrived) -> None:
         if self._ack_again(event) or self._ack_is_wanted(event):
@@ -226,7 +232,7 @@ class OutgoingInviteSession(InviteSession):
         dialog = fork.dialog
         dialog.confirm(response)
         self.dialog = dialog
-        self._drop_forks()
+        self._keep_late()
         self._clear_timers("answer", "silence")
         self.state = State.CONFIRMED
         self._learn_peer(response)
@@ -241,14 +247,20 @@ class OutgoingInviteSession(InviteSession):
 
     def _hang_up_late(self, event: AnswerArrived) -> None:
         """A 2xx that nobody wants any more: after CANCEL, or from another fork (13.2.2.4)."""
-        dialog = Dialog.of_client(event.request, event.response, self.terms.flow)
+        self._keep_late()
+        tag = event.response.to.tag or ""
+        dialog = self._late.get(tag)
+        if dialog is None:
+            dialog = Dialog.of_client(event.request, event.response, self.terms.flow)
+            self._forget_late()
+            self._late[tag] = dialog
+        dialog.confirm(event.response)
         self._ack(dialog, event.request, None)
         bye = dialog.request("BYE")
         if self._cancel_cause is not None:
             bye.headers.add("Reason", str(self._cancel_cause))
         self._send(bye, dialog, Purpose.BYE)
         if self.state is State.CANCELLING:
-            self._drop_forks()  # it may be one of them
             self.dialog = dialog
             self._emit(OpenDialog(dialog.id))
             self._clear_timers("abandon")
@@ -372,6 +384,16 @@ class OutgoingInviteSession(InviteSession):
         if self.state is State.CONFIRMED:
             return True
         return self.state is State.PROCEEDING and any(f.sdp for f in self._forks.values())
+
+    def _keep_late(self) -> None:
+        """The forks are over, but a 2xx of one may still come: its BYE counts on from its PRACKs."""
+        self._late.update((tag, fork.dialog) for tag, fork in self._forks.items())
+        self._drop_forks()
+
+    def _forget_late(self) -> None:
+        """Of more than we follow, the one whose BYE has been on its way the longest."""
+        if len(self._late) >= 2 * self.config.max_forks:
+            del self._late[next(tag for tag, dialog in self._late.items() if dialog.confirmed)]
 
     def _drop_forks(self) -> None:
         for fork in self._forks.values():

@@ -214,8 +214,10 @@ class InviteSession(OfferingSession):
                 self._finish()
         elif purpose is Purpose.REFRESH:
             self._on_refresh_answer(event)
-        elif purpose is Purpose.INFO and status == 481 and self.state is State.CONFIRMED:
-            self._lose_dialog(481)
+        elif purpose is Purpose.INFO and self.state is State.CONFIRMED:
+            again = self._retry_authorised(event)
+            if not again and status == 481:
+                self._lose_dialog(481)
 
     def _on_lost(self, event: RequestLost) -> None:
         purpose = event.purpose
@@ -334,7 +336,6 @@ class InviteSession(OfferingSession):
             return
         if status < 300:
             self._the_dialog().refresh_target(event.response)
-            self._credential_tries = 0
             self._start_session_timer(session_timer.agreed(event.response, self.config))
         elif status == 422:
             self._min_se_s = max(self._min_se_s, session_timer.min_se_of(event.response))

@@ -297,6 +297,7 @@ class CallOfOurs(Call):
         self.invite = invite
         self.forks_max = forks_max
         self.forks: dict[str, Diary] = {}
+        self.late: dict[str, Diary] = {}  # of forks that lost
         self.phase = "calling"
         self.refused: Said | None = None  # the ACK of the refusal
         self.accepted: dict[str, Said] = {}
@@ -379,20 +380,23 @@ class CallOfOurs(Call):
         if known is not None:
             return [known]
         first = self.phase in ("calling", "ringing")
-        diary = self.forks.get(heard.fork) if first else None
-        if diary is None:
-            diary = self.opened(heard)
+        # An early dialog that there is goes on, with its numbers (13.2.2.4).
+        diary = self.forks.pop(heard.fork, None) or self.late.get(heard.fork) or self.opened(heard)
         diary.write("contact", heard.contact)
         diary.write("routes", heard.record_routes[::-1])  # anew, 13.2.2.4
         ack = self.accepted[heard.fork] = diary.asking("ACK", diary.first_number)
         if first:
             self.phase, self.diary = "up", diary
-            self.forks.clear()
+            self.lose_forks()
             return [ack]
         if self.phase == "cancelling":
             self.phase, self.diary = "leaving", diary
-            self.forks.clear()
+            self.lose_forks()
         return [ack, diary.asking("BYE")]
+
+    def lose_forks(self) -> None:
+        self.late.update(self.forks)
+        self.forks.clear()
 
 
 def answer(status: int, request: Heard) -> Said:

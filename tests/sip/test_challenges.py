@@ -9,6 +9,7 @@ from softswitch.sip.digest import Challenge, NonceBox, ha1, parse_authorization
 from softswitch.sip.events import (
     Answered,
     Failed,
+    InfoReceived,
     InviteReceived,
     RequestReceived,
     ResponseReceived,
@@ -192,6 +193,26 @@ def test_challenge_inside_the_dialog_of_a_trunk_is_answered(pair, sdp, method):
         alice.do("request_in_dialog", mine, "REFER")
         assert bob.names()[-1] == "RequestReceived"
     assert len(seen) == 1
+
+
+def test_every_request_of_a_long_call_has_tries_of_its_own(pair, sdp):
+    """Two digits by INFO had used up what there was for the whole call, and its BYE stayed refused."""
+    world, alice, bob = pair
+    mine = alice.call(bob, credentials=CREDENTIALS)
+    bob.do("answer", bob.last(InviteReceived).session, sdp[1])
+    for digit in b"123":
+        challenge_everything_in_dialog(world, bob, "INFO")
+        alice.do("info", mine, "application/dtmf-relay", b"Signal=%c" % digit)
+    assert [e.body for e in bob.events if isinstance(e, InfoReceived)] == [
+        b"Signal=1",
+        b"Signal=2",
+        b"Signal=3",
+    ]
+    challenge_everything_in_dialog(world, bob, "BYE")
+    alice.do("hang_up", mine)
+    assert bob.names()[-1] == "Ended"
+    world.run()
+    world.assert_empty()
 
 
 def test_challenge_from_a_phone_to_bye_and_reinvite_gets_no_digest(pair, sdp):

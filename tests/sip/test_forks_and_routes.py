@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from softswitch.sip.credentials import Credentials
 from softswitch.sip.dialog import Dialog
+from softswitch.sip.digest import Challenge
 from softswitch.sip.events import Answered, Progressed
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Admitted
@@ -225,3 +227,64 @@ def test_the_bye_of_a_late_fork_does_not_end_the_call_that_stands(world, alice, 
     assert alice.stack.snapshot()["dialogs"] == 1
     world.inject(ours.response(200).serialise(), alice, PROXY)
     assert alice.stack.snapshot()["dialogs"] == 0
+
+
+def challenge(world, alice, request):
+    response = request.response(407)
+    response.headers.add("Proxy-Authenticate", str(Challenge("carrier", "n" * 52)))
+    world.inject(response.serialise(), alice, PROXY)
+
+
+def test_the_challenged_bye_of_a_late_fork_counts_in_its_own_dialog(world, alice, sdp):
+    """RFC 3261 12.2.1.1: the numbers of the call that stands have gone on meanwhile."""
+    session = alice.call(Elsewhere, credentials=Credentials("office", "secret"))
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    for _ in range(5):
+        alice.do("info", session, "application/dtmf-relay", b"Signal=1")
+    reply(world, alice, 200, "two", sdp=sdp[1])
+    (bye,) = sent(world, "BYE")
+    assert (bye.to.tag, bye.cseq.number) == ("two", 2)
+    challenge(world, alice, bye)
+    again = sent(world, "BYE")[-1]
+    assert (again.to.tag, again.cseq.number) == ("two", 3)
+    assert "Proxy-Authorization" in again.headers
+    alice.do("hang_up", session)
+    ours = sent(world, "BYE")[-1]
+    assert (ours.to.tag, ours.cseq.number) == ("one", 7)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_bye_of_a_fork_counts_on_from_its_pracks(world, alice, sdp, cancelled):
+    session = alice.call(Elsewhere)
+    for tag in ("one", "two"):
+        invite = sent(world, "INVITE")[-1]
+        response = invite.response(183, to_tag=tag)
+        for name, value in (
+            ("Contact", "<sip:callee@10.0.0.60:5080>"),
+            ("Require", "100rel"),
+            ("RSeq", "1"),
+        ):
+            response.headers.add(name, value)
+        world.inject(response.serialise(), alice, PROXY)
+    assert [(prack.to.tag, prack.cseq.number) for prack in sent(world, "PRACK")] == [
+        ("one", 2),
+        ("two", 2),
+    ]
+    if cancelled:
+        alice.do("hang_up", session)
+    reply(world, alice, 200, "one", sdp=sdp[1])
+    reply(world, alice, 200, "two", sdp=sdp[1])
+    byes = [(bye.to.tag, bye.cseq.number) for bye in sent(world, "BYE")]
+    assert byes == [("one", 3), ("two", 3)][0 if cancelled else 1 :]
+
+
+def test_forks_that_answer_late_are_bounded(world, sdp):
+    """Those that had rung are remembered for their numbers, those whose BYE has been sent longest are not."""
+    alice = world.station("alice", "10.0.0.1", StackConfig(max_forks=2))
+    session = alice.call(Elsewhere)
+    reply(world, alice, 180, "rang")
+    for number in range(9):
+        reply(world, alice, 200, f"fork{number}", sdp=sdp[1])
+    assert len(sent(world, "BYE")) == 8
+    machine = alice.stack._sessions.units[session].machine
+    assert list(machine._late) == ["rang", "fork6", "fork7", "fork8"]
