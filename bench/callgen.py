@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -185,27 +184,6 @@ def build(folder: Path) -> Path:
     return program
 
 
-def free_rtp_ports(count: int) -> int:
-    """The first of `count` consecutive ports that are free at both ends of callgen."""
-    for first in range(10_000 + os.getpid() % 1000 * 2, 28_000, 2_000):
-        try:
-            for host in (CALLER, CALLED):
-                for port in range(first, first + count):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                        probe.bind((host, port))
-        except OSError:
-            continue
-        return first
-    sys.exit("bench: no free ports for the RTP of callgen; is another bench running?")
-
-
-def sip_address(host: str, taken: range) -> str:
-    """An address for callgen's signalling that is not among the ports of its sound."""
-    while (port := free_port(host)) in taken:
-        pass
-    return f"{host}:{port}"
-
-
 def kill_worker(pid: int, after_s: float) -> None:
     """After a while, kill -9 the busiest media worker of the switch `pid`."""
     time.sleep(after_s)
@@ -226,9 +204,8 @@ def measure(
     beside: Callable[[Serving], None] | None = None,
 ) -> Found:
     """Run one measurement; callgen's JSON. `beside` runs in a thread meanwhile."""
-    count = 2 * _calls(work)
-    first = free_rtp_ports(count)
-    caller, called = (sip_address(host, range(first, first + count)) for host in (CALLER, CALLED))
+    first = free_port((CALLER, CALLED), count=2 * _calls(work))
+    caller, called = (f"{host}:{free_port(host)}" for host in (CALLER, CALLED))
     office = TRUNKS + ROOM
     where = {"caller": caller, "called": called, "recording": work.recording}
     with serving(folder / work.name, office, core, **where) as running:

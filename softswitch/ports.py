@@ -9,73 +9,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Sequence
 
 from softswitch.errors import SoftswitchError
 
 FIRST, LAST = 10_240, 29_952
 SLICE = 512
-"""Ports; also the most that can be had in one piece."""
 _SLICES_MAX = 4
-
-
-class FreePorts:
-    """Gives out the ports from `first` up to `last`."""
-
-    def __init__(self, first: int = FIRST, last: int = LAST) -> None:
-        self._first, self._slices = first, (last - first) // SLICE
-        self._begin()
-
-    def _begin(self) -> None:
-        self._locks: list[int] = []
-        self._held: list[int] = []
-        self._at = self._end = 0
-        self._pid = os.getpid()
-
-    def take(self, host: str = "127.0.0.1", count: int = 1) -> int:
-        """The first of `count` consecutive ports, an even one, that are free at `host`, UDP and TCP."""
-        if not 0 < count <= SLICE:
-            raise SoftswitchError(f"{count} ports in one piece: at most {SLICE}")
-        if self._pid != os.getpid():  # a child has the slices of its parent, who goes on using them
-            self._begin()
-        for _ in range(2 * self._slices + 2):
-            while self._at + count <= self._end:
-                first = self._at
-                self._at += count + count % 2
-                if all(_is_free(host, port) for port in range(first, first + count)):
-                    return first
-            self._next_slice()
-        raise SoftswitchError(f"no {count} free ports at {host}")
-
-    def close(self) -> None:
-        """Let others have the slices."""
-        for descriptor in self._locks:
-            os.close(descriptor)
-        self._begin()
-
-    def _next_slice(self) -> None:
-        """Another slice. Once there are as many as one process may have, the one held the longest, whose users
-        are the likeliest gone; where others hold all, any: better shared than none."""
-        number = self._lock() if len(self._held) < _SLICES_MAX else None
-        if number is None:
-            number = self._held.pop(0) if self._held else self._pid % self._slices
-        self._held.append(number)
-        self._at = self._first + number * SLICE
-        self._end = self._at + SLICE
-
-    def _lock(self) -> int | None:
-        for offset in range(self._slices):
-            number = (self._pid + offset) % self._slices
-            if number in self._held:
-                continue
-            name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            try:
-                name.bind(f"\0softswitch-ports-{self._first + number * SLICE}")
-            except OSError:
-                name.close()
-                continue
-            self._locks.append(name.detach())  # until the process ends
-            return number
-        return None
+PIECE_MAX = 8 * SLICE
+"""The most that can be had in one piece; what is more than a slice stays its asker's while he lives."""
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -89,9 +31,104 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+class FreePorts:
+    """Gives out the ports from `first` up to `last` that `is_free` by host and port, each once among all that
+    use the same `name`."""
+
+    def __init__(
+        self,
+        first: int = FIRST,
+        last: int = LAST,
+        name: str = "softswitch-ports",
+        is_free: Callable[[str, int], bool] = _is_free,
+    ) -> None:
+        self._first, self._slices = first, (last - first) // SLICE
+        self._name, self._is_free = name, is_free
+        self._begin()
+
+    def _begin(self) -> None:
+        self._locks: list[int] = []
+        self._held: list[int] = []
+        self._at = self._end = 0
+        self._pid = os.getpid()
+
+    def take(self, host: str | Sequence[str] = "127.0.0.1", count: int = 1) -> int:
+        """The first of `count` consecutive ports, an even one, that are free at `host` (at each of several),
+        UDP and TCP."""
+        hosts = (host,) if isinstance(host, str) else host
+        if not 0 < count <= PIECE_MAX:
+            raise SoftswitchError(f"{count} ports in one piece: at most {PIECE_MAX}")
+        if self._pid != os.getpid():  # a child has the slices of its parent, who goes on using them
+            self._begin()
+        if count > SLICE:
+            return self._take_slices(hosts, count)
+        for _ in range(2 * self._slices + 2):
+            while self._at + count <= self._end:
+                first = self._at
+                self._at += count + count % 2
+                if self._are_free(hosts, first, count):
+                    return first
+            self._next_slice()
+        raise SoftswitchError(f"no {count} free ports at {' and '.join(hosts)}")
+
+    def close(self) -> None:
+        """Let others have the slices."""
+        for descriptor in self._locks:
+            os.close(descriptor)
+        self._begin()
+
+    def _take_slices(self, hosts: Sequence[str], count: int) -> int:
+        """A piece of several slices that nobody has a part of."""
+        many = -(-count // SLICE)
+        for start in range(self._slices - many + 1):
+            first = self._first + start * SLICE
+            names = [name for at in range(many) if (name := self._lock(start + at)) is not None]
+            if len(names) == many and self._are_free(hosts, first, count):
+                self._locks += names
+                return first
+            for name in names:
+                os.close(name)
+        raise SoftswitchError(f"no {count} free ports in one piece at {' and '.join(hosts)}")
+
+    def _are_free(self, hosts: Sequence[str], first: int, count: int) -> bool:
+        return all(self._is_free(host, at) for host in hosts for at in range(first, first + count))
+
+    def _next_slice(self) -> None:
+        """Another slice. Once there are as many as one process may have, the one held the longest, whose users
+        are the likeliest gone; where others hold all, any: better shared than none."""
+        number = self._another() if len(self._held) < _SLICES_MAX else None
+        if number is None:
+            number = self._held.pop(0) if self._held else self._pid % self._slices
+        self._held.append(number)
+        self._at = self._first + number * SLICE
+        self._end = self._at + SLICE
+
+    def _another(self) -> int | None:
+        """The number of a slice that is ours alone from now on."""
+        for offset in range(self._slices):
+            number = (self._pid + offset) % self._slices
+            name = self._lock(number)
+            if name is not None:
+                self._locks.append(name)
+                return number
+        return None
+
+    def _lock(self, number: int) -> int | None:
+        """The descriptor that holds a slice until it is closed or the process ends; None: somebody's, or
+        ours already."""
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"\0{self._name}-{self._first + number * SLICE}")
+        except OSError:
+            name.close()
+            return None
+        return name.detach()
+
+
 _ours = FreePorts()
 
 
-def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
-    """A port, or the first of `count`, that is free at `host` and that nobody else is given."""
+def free_port(host: str | Sequence[str] = "127.0.0.1", count: int = 1) -> int:
+    """A port, or the first of `count` (up to PIECE_MAX), that is free at `host`, or at each of several, and
+    that nobody else is given."""
     return _ours.take(host, count)

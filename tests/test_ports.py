@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from multiprocessing.synchronize import Event
 
 import pytest
 
 from softswitch.errors import SoftswitchError
-from softswitch.ports import FIRST, LAST, SLICE, FreePorts, free_port
+from softswitch.ports import FIRST, LAST, PIECE_MAX, SLICE, FreePorts, free_port
+
+OURS = f"softswitch-test-{os.getpid()}"
+
+
+def made(last: int = LAST, bound: Container[tuple[str, int]] = ()) -> FreePorts:
+    """Ports that have nothing to do with what other runs on this machine hold or have `bound`."""
+    return FreePorts(FIRST, last, OURS, lambda *at: at not in bound)
 
 
 @pytest.fixture
 def ports() -> Iterator[FreePorts]:
-    made = FreePorts()
-    yield made
-    made.close()
+    ours = made()
+    yield ours
+    ours.close()
 
 
 def test_ports_are_given_out_once_and_even() -> None:
@@ -26,20 +34,57 @@ def test_ports_are_given_out_once_and_even() -> None:
     assert all(FIRST <= port < LAST and port % 2 == 0 for port in given)
 
 
-def test_what_somebody_has_bound_is_not_given_out(ports: FreePorts) -> None:
+def test_what_somebody_has_bound_is_not_given_out() -> None:
+    ports = FreePorts()
     first = ports.take()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         taken.bind(("127.0.0.1", first + 2))
-        assert ports.take() == first + 4
-        assert ports.take("127.0.0.2", 2) == first + 6
+        assert ports.take() > first + 2
+    ports.close()
+
+
+def test_an_address_and_another_are_looked_at_each() -> None:
+    bound: set[tuple[str, int]] = set()
+    ports = made(bound=bound)
+    first = ports.take()
+    bound |= {("127.0.0.1", first + 2), ("127.0.0.2", first + 6)}
+    assert ports.take() == first + 4
+    assert ports.take("127.0.0.1", 2) == first + 6
+    bound |= {("127.0.0.2", first + 9)}
+    assert ports.take(("127.0.0.1", "127.0.0.2"), 2) == first + 10
+    ports.close()
 
 
 def test_a_range_is_in_one_piece(ports: FreePorts) -> None:
     ports.take()
     whole = ports.take(count=SLICE)
     assert (whole - FIRST) % SLICE == 0
+    assert ports.take(count=2) not in range(whole, whole + SLICE)
+
+
+def test_a_large_piece_is_of_slices_that_nobody_has(ports: FreePorts) -> None:
+    one = ports.take()
+    large = ports.take(count=PIECE_MAX)
+    ours = range(large, large + PIECE_MAX)
+    assert one not in ours
+    other = made()
+    theirs = other.take(count=SLICE + 1)
+    assert not set(ours) & set(range(theirs, theirs + 2 * SLICE))
+    assert not any(ports.take(count=SLICE // 2) in ours for _ in range(10))
+    other.close()
     with pytest.raises(SoftswitchError, match="at most"):
-        ports.take(count=SLICE + 1)
+        ports.take(count=PIECE_MAX + 1)
+
+
+def test_a_large_piece_that_is_not_to_be_had_holds_nothing() -> None:
+    small = made(FIRST + 2 * SLICE)
+    other = made(FIRST + 2 * SLICE)
+    small.take()
+    with pytest.raises(SoftswitchError, match=f"no {SLICE + 1} free ports in one piece"):
+        other.take(count=SLICE + 1)
+    small.close()
+    assert other.take(count=SLICE + 1) == FIRST
+    other.close()
 
 
 def test_a_process_keeps_to_its_share_and_goes_round(ports: FreePorts) -> None:
@@ -49,9 +94,9 @@ def test_a_process_keeps_to_its_share_and_goes_round(ports: FreePorts) -> None:
 
 
 def test_where_others_hold_all_ports_are_shared() -> None:
-    small = FreePorts(FIRST, FIRST + SLICE)
+    small = made(FIRST + SLICE)
     held = small.take()
-    other = FreePorts(FIRST, FIRST + SLICE)
+    other = made(FIRST + SLICE)
     assert other.take() == held
     small.close()
     other.close()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.interop.peers.audio import LATE_S, write_speech
 from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.kamailio import Kamailio
 from tests.interop.peers.lossy import LossyPath
 from tests.interop.peers.process import Process
 from tests.interop.peers.server import Server
@@ -66,6 +67,11 @@ def sipp(stage: Stage) -> Callable[..., Sipp]:
 @pytest.fixture
 def baresip(stage: Stage) -> Callable[..., Baresip]:
     return stage.baresip
+
+
+@pytest.fixture
+def kamailio(stage: Stage) -> Callable[..., Kamailio]:
+    return stage.kamailio
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.interop.peers.audio import assert_heard
 from tests.interop.peers.baresip import Baresip, settle
-from tests.interop.peers.kamailio import OFFICE, PASSWORD, Kamailio
+from tests.interop.peers.kamailio import OFFICE, PASSWORD, Carrier
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server, Trunk, password_of
@@ -34,43 +34,29 @@ to = "extension:1002"
 """
 
 
-@pytest.fixture
-def carrier(tmp_path: Path) -> Iterator[Callable[..., Kamailio]]:
-    started: list[Kamailio] = []
-
-    def start(**options: int) -> Kamailio:
-        kamailio = Kamailio(tmp_path / f"kamailio-{len(started)}", **options)
-        started.append(kamailio)
-        return kamailio
-
-    yield start
-    for kamailio in started:
-        kamailio.close()
-
-
 def trunk_row(server: Server, name: str = "carrier") -> dict[str, object]:
     return next(row for row in server.status()["trunks"] if row["name"] == name)
 
 
 def test_registration_and_calls_both_ways(
-    serve: Serve, carrier: Callable[..., Kamailio], baresip: Phone, voices: dict
+    serve: Serve, kamailio: Callable[..., Carrier], baresip: Phone, voices: dict
 ) -> None:
     """A telephone behind the carrier and one of the office call each other, by digest, and hear each
     other."""
-    kamailio, spare = carrier(), carrier()
-    more = kamailio.trunk('register = true\ncaller_id = "+861065551000"')
+    carrier, spare = kamailio(Carrier), kamailio(Carrier)
+    more = carrier.trunk('register = true\ncaller_id = "+861065551000"')
     server = serve(
-        trunks=[Trunk("carrier", kamailio.address, more=more), Trunk("backup", spare.address)],
+        trunks=[Trunk("carrier", carrier.address, more=more), Trunk("backup", spare.address)],
         more=OUT_AND_IN,
     )
     wait_until(
         lambda: trunk_row(server)["registration"] == "registered",
-        lambda: f"the registration: {trunk_row(server)}\n{kamailio.process.tail()}",
+        lambda: f"the registration: {trunk_row(server)}\n{carrier.tail()}",
     )
-    assert f"registered: {OFFICE}" in kamailio.process.log()
+    assert f"registered: {OFFICE}" in carrier.log()
     inside = baresip(server, "1002", plays="callee")
     outside = baresip(
-        kamailio.address, "13800000001", plays="caller", password=PASSWORD, loopback=True
+        carrier.address, "13800000001", plays="caller", password=PASSWORD, loopback=True
     )
     for caller, callee, number in (
         (outside, inside, NUMBER),
@@ -86,7 +72,7 @@ def test_registration_and_calls_both_ways(
         assert_heard(voices["caller"].samples, inside.heard(), f"{number}: at the office")
         assert_heard(voices["callee"].samples, outside.heard(), f"{number}: outside")
         server.wait_idle()
-    assert "invited: 13800000001 by +861065551000" in kamailio.process.log()
+    assert "invited: 13800000001 by +861065551000" in carrier.log()
     assert [record.status for record in server.records(2)] == ["answered", "answered"]
 
 
@@ -94,15 +80,15 @@ def test_registration_and_calls_both_ways(
 def test_a_sick_carrier_gives_way_to_the_next(
     serve: Serve,
     sipp: Callable[..., Sipp],
-    carrier: Callable[..., Kamailio],
+    kamailio: Callable[..., Carrier],
     tmp_path: Path,
     kind: str,
     each_s: float,
 ) -> None:
     """Ten calls reach the second carrier, another Kamailio, though the first answers 503, nothing, or
     is not there."""
-    well = carrier()
-    sick = carrier(refuse=503).address if kind == "refusing" else f"{HOST}:{free_port()}"
+    well = kamailio(Carrier)
+    sick = kamailio(Carrier, refuse=503).address if kind == "refusing" else f"{HOST}:{free_port()}"
     hears_only = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     if kind == "silent":
         hears_only.bind((HOST, int(sick.rpartition(":")[2])))

@@ -5,81 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.certificates import Authority, Issued
+from tests.certificates import Authority
 from tests.interop.peers.baresip import Baresip
-from tests.interop.peers.ports import HOST, free_port, listening
-from tests.interop.peers.process import Process, require, wait_until
+from tests.interop.peers.kamailio import Proxy
+from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.server import Server, Trunk
 from tests.interop.peers.sipp import Sipp
 
 Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
 
-KAMAILIO = """\
-#!KAMAILIO
-debug=0
-log_stderror=yes
-fork=yes
-children=1
-tcp_children=1
-enable_tls=yes
-listen=udp:{host}:{plain}
-listen=tls:{host}:{secure}
-loadmodule "tls.so"
-loadmodule "pv.so"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "siputils.so"
-loadmodule "textops.so"
-loadmodule "xlog.so"
-modparam("tls", "tls_method", "TLSv1.2+")
-modparam("tls", "certificate", "{certificate}")
-modparam("tls", "private_key", "{key}")
-request_route {{
-    xlog("L_ALERT", "heard: $rm by $proto\\n");
-    if (has_totag()) {{
-        if (loose_route()) t_relay();
-        exit;
-    }}
-    if (is_method("CANCEL")) {{
-        if (t_check_trans()) t_relay();
-        exit;
-    }}
-    record_route();
-    $du = "sip:{host}:{next_hop}";
-    t_relay();
-}}
-"""
-
-
-def carrier(
-    process: Callable[..., Process], directory: Path, name: str, issued: Issued, next_hop: int
-) -> tuple[Process, int]:
-    """A Kamailio with this certificate, and the port where it speaks TLS."""
-    program = require("kamailio", "kamailio")
-    if not list(Path("/usr/lib").glob("*/kamailio/modules/tls.so")):
-        require("kamailio's tls.so", "kamailio-tls-modules")
-    plain, secure = free_port(), free_port()
-    config = directory / f"{name}.cfg"
-    config.write_text(
-        KAMAILIO.format(
-            host=HOST,
-            plain=plain,
-            secure=secure,
-            next_hop=next_hop,
-            certificate=issued.certificate,
-            key=issued.key,
-        )
-    )
-    started = process(name, [program, "-DD", "-f", str(config), "-m", "32", "-M", "8"])
-    wait_until(lambda: listening(plain), lambda: f"Kamailio:\n{started.tail()}")
-    return started, secure
-
 
 def test_only_a_carrier_that_proves_its_name_hears_of_calls(
     serve: Serve,
-    process: Callable[..., Process],
+    kamailio: Callable[..., Proxy],
     sipp: Callable[..., Sipp],
     baresip: Phone,
     tmp_path: Path,
@@ -87,11 +26,12 @@ def test_only_a_carrier_that_proves_its_name_hears_of_calls(
     """The first carrier shows the certificate of another host; the call goes by the second."""
     ours = Authority(tmp_path, "ours")
     called = sipp("callee.xml", calls=1)
-    wrong, first = carrier(process, tmp_path, "wrong", ours.issue("other.example"), called.port)
-    right, second = carrier(process, tmp_path, "right", ours.issue("localhost"), called.port)
+    onward = f"{HOST}:{called.port}"
+    wrong = kamailio(Proxy, onward, issued=ours.issue("other.example"))
+    right = kamailio(Proxy, onward, issued=ours.issue("localhost"))
     trunks = [
         Trunk(name, f"localhost:{port}", source=f"{HOST}:{port}", more='transport = "tls"')
-        for name, port in (("wrong", first), ("right", second))
+        for name, port in (("wrong", wrong.secure), ("right", right.secure))
     ]
     routes = '[[outbound]]\nprefix = "9"\npermission = "internal"\ntrunks = ["wrong", "right"]\n'
     trusted = f'[tls]\ntrusted = "{ours.file}"\n'
@@ -103,5 +43,5 @@ def test_only_a_carrier_that_proves_its_name_hears_of_calls(
     assert called.wait().successful == 1
     server.wait_idle()
     for method in ("INVITE", "ACK", "BYE"):
-        assert f"heard: {method} by tls" in right.log(), right.tail()
+        assert right.heard(method, by="tls"), right.tail()
     assert "heard:" not in wrong.log(), "who does not prove his name hears nothing"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.interop.peers.ports import HOST, free_port, listening
-from tests.interop.peers.process import Process, require, wait_until
+from tests.interop.peers.kamailio import Proxy
+from tests.interop.peers.ports import HOST, free_port
+from tests.interop.peers.process import require, wait_until
 from tests.interop.peers.server import Server, Trunk, password_of
 from tests.interop.peers.sipp import Sipp
 
@@ -45,60 +45,21 @@ def test_sipsak_registers(serve: Serve) -> None:
     assert server.registrations() == 1
 
 
-KAMAILIO = """\
-#!KAMAILIO
-debug=0
-log_stderror=yes
-fork=no
-children=1
-disable_tcp=yes
-listen=udp:{address}
-loadmodule "pv.so"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "siputils.so"
-loadmodule "textops.so"
-loadmodule "xlog.so"
-request_route {{
-    if (has_totag()) {{
-        if (loose_route()) {{
-            xlog("L_ALERT", "within the dialog: $rm\\n");
-            t_relay();
-        }}
-        exit;
-    }}
-    if (is_method("CANCEL")) {{
-        if (t_check_trans()) t_relay();
-        exit;
-    }}
-    record_route();
-    $du = "sip:{next_hop}";
-    t_relay();
-}}
-"""
-
-
 def test_a_carrier_behind_a_record_routing_proxy(
-    serve: Serve, sipp: Callable[..., Sipp], process: Callable[..., Process], tmp_path: Path
+    serve: Serve, sipp: Callable[..., Sipp], kamailio: Callable[..., Proxy]
 ) -> None:
     """ACK and BYE follow the route set that Kamailio wrote, though the callee's Contact is near."""
-    program = require("kamailio", "kamailio")
-    proxy, carrier = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}"
+    carrier_port = free_port()
     called = sipp("callee.xml", calls=20)
-    config = tmp_path / "kamailio.cfg"
-    config.write_text(KAMAILIO.format(address=proxy, next_hop=f"{HOST}:{called.port}"))
-    kamailio = process("kamailio", [program, "-f", str(config), "-m", "16", "-M", "4"])
-    proxy_port = int(proxy.rpartition(":")[2])
-    wait_until(lambda: listening(proxy_port), lambda: f"Kamailio:\n{kamailio.tail()}")
+    proxy = kamailio(Proxy, f"{HOST}:{called.port}")
     server = serve(
-        trunks=[Trunk("caller", carrier), Trunk("proxy", proxy)],
+        trunks=[Trunk("caller", f"{HOST}:{carrier_port}"), Trunk("proxy", proxy.address)],
         more='[[inbound]]\nfrom = "caller"\nnumber = "88*"\nto = "trunk:proxy"\n',
     )
     calling = sipp(
         "uac",
         server=server.address,
-        port=int(carrier.rpartition(":")[2]),
+        port=carrier_port,
         number="88100",
         calls=20,
         hold_ms=200,
@@ -108,7 +69,7 @@ def test_a_carrier_behind_a_record_routing_proxy(
     assert called.wait().successful == 20
     for method in ("ACK", "BYE"):
         wait_until(
-            lambda method=method: kamailio.log().count(f"within the dialog: {method}") == 20,
-            lambda method=method: f"20 {method} through Kamailio:\n{kamailio.tail()}",
+            lambda method=method: proxy.log().count(f"within the dialog: {method}") == 20,
+            lambda method=method: f"20 {method} through Kamailio:\n{proxy.tail()}",
         )
     server.wait_idle()

@@ -1,8 +1,11 @@
-"""A Kamailio (Debian's package) as a carrier: registrar and proxy, with a digest challenge for everybody."""
+"""Kamailio (Debian's package) as a carrier that registers and challenges, and as a proxy that passes on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from tests.certificates import Issued
 
 from .ports import HOST, free_port, listening
 from .process import Process, require, wait_until
@@ -10,35 +13,27 @@ from .process import Process, require, wait_until
 PASSWORD = "carrier-secret"
 OFFICE = "office"
 
-CONFIG = """\
-#!KAMAILIO
-debug=0
-log_stderror=yes
-fork=no
-children=1
-disable_tcp=yes
-listen=udp:{address}
-loadmodule "pv.so"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "maxfwd.so"
-loadmodule "siputils.so"
-loadmodule "textops.so"
-loadmodule "xlog.so"
-loadmodule "usrloc.so"
-loadmodule "registrar.so"
-loadmodule "auth.so"
-modparam("registrar", "max_expires", 120)
+_MODULES = ("pv", "tm", "sl", "rr", "siputils", "textops", "xlog")
+
+# What every one of them does first: note what comes, and leave to the route set what belongs to a dialog.
+_ROUTE = """\
 request_route {{
+    xlog("L_ALERT", "heard: $rm by $proto\\n");
     if (has_totag()) {{
-        if (loose_route()) t_relay();
+        if (loose_route()) {{
+            xlog("L_ALERT", "within the dialog: $rm\\n");
+            t_relay();
+        }}
         exit;
     }}
     if (is_method("CANCEL")) {{
         if (t_check_trans()) t_relay();
         exit;
     }}
+{rest}}}
+"""
+
+_CARRIER = """\
     if (is_method("OPTIONS")) {{
         sl_send_reply("{options}", "Options");
         exit;
@@ -78,41 +73,133 @@ request_route {{
         exit;
     }}
     sl_send_reply("501", "Not Implemented");
-}}
+"""
+
+_PROXY = """\
+    record_route();
+    $du = "sip:{next_hop}";
+    t_relay();
 """
 
 
-class Kamailio:
-    """One carrier. With `refuse` it answers every INVITE with that status, `options` is its answer to
-    OPTIONS. Whoever registers as "office" gets all calls to numbers that nobody has registered."""
+def configuration(
+    rest: str,
+    listen: Sequence[str],
+    *,
+    settings: Sequence[str] = (),
+    modules: Sequence[str] = (),
+    parameters: Sequence[tuple[str, str, str | int]] = (),
+) -> str:
+    """A kamailio.cfg.
 
-    def __init__(self, directory: Path, *, refuse: int = 0, options: int = 200) -> None:
+    Parameters: `rest` is what ``request_route`` does with a request outside of a dialog that is no CANCEL;
+    `listen` like "udp:127.0.0.1:5060"; `settings` are lines of the core; `modules` come on top of those for
+    a stateful proxy; `parameters` are (module, name, value).
+    """
+    lines = ["#!KAMAILIO", "debug=0", "log_stderror=yes", "children=1", *settings]
+    lines += [f"listen={address}" for address in listen]
+    lines += [f'loadmodule "{module}.so"' for module in (*_MODULES, *modules)]
+    for module, name, value in parameters:
+        shown = value if isinstance(value, int) else f'"{value}"'
+        lines.append(f'modparam("{module}", "{name}", {shown})')
+    return "\n".join([*lines, _ROUTE.format(rest=rest)])
+
+
+class Kamailio:
+    """A Kamailio on a UDP port of its own, with the configuration that a subclass makes."""
+
+    def __init__(self, directory: Path) -> None:
         program = require("kamailio", "kamailio")
         self.port = free_port()
         self.address = f"{HOST}:{self.port}"
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "kamailio.cfg"
-        config.write_text(
-            CONFIG.format(
-                address=self.address,
-                realm=HOST,
-                password=PASSWORD,
-                office=OFFICE,
-                refuse=refuse,
-                options=options,
-            )
-        )
-        command = [program, "-f", config, "-m", "16", "-M", "4"]
+        config.write_text(self._configuration())
+        command = [program, *self._options(), "-f", config]
         self.process = Process(f"kamailio-{self.port}", command, directory)
         try:
-            wait_until(lambda: listening(self.port), lambda: f"Kamailio:\n{self.process.tail()}")
+            wait_until(lambda: listening(self.port), lambda: f"Kamailio:\n{self.tail()}")
         except BaseException:
             self.close()
             raise
+
+    def _configuration(self) -> str:
+        raise NotImplementedError
+
+    def _options(self) -> Sequence[str]:
+        return ("-m", "16", "-M", "4")
+
+    def heard(self, method: str, by: str = "udp") -> bool:
+        """Whether a request came over this transport."""
+        return f"heard: {method} by {by}" in self.log()
+
+    def log(self) -> str:
+        return self.process.log()
+
+    def tail(self) -> str:
+        return self.process.tail()
+
+    def close(self) -> None:
+        self.process.stop()
+
+
+class Carrier(Kamailio):
+    """Registrar and proxy with a digest challenge for everybody. With `refuse` it answers every INVITE with
+    that status, `options` is its answer to OPTIONS. Whoever registers as "office" gets all calls to numbers
+    that nobody has registered."""
+
+    def __init__(self, directory: Path, *, refuse: int = 0, options: int = 200) -> None:
+        self._refuse, self._answer = refuse, options
+        super().__init__(directory)
+
+    def _configuration(self) -> str:
+        rest = _CARRIER.format(
+            realm=HOST,
+            password=PASSWORD,
+            office=OFFICE,
+            refuse=self._refuse,
+            options=self._answer,
+        )
+        return configuration(
+            rest,
+            [f"udp:{self.address}"],
+            settings=("fork=no", "disable_tcp=yes"),
+            modules=("maxfwd", "usrloc", "registrar", "auth"),
+            parameters=[("registrar", "max_expires", 120)],
+        )
 
     def trunk(self, more: str = "") -> str:
         """Further lines of the ``[[trunk]]`` that leads here."""
         return f'username = "{OFFICE}"\npassword = "{PASSWORD}"\n{more}'
 
-    def close(self) -> None:
-        self.process.stop()
+
+class Proxy(Kamailio):
+    """A record-routing proxy that passes everything on to `next_hop`, "host:port". With a certificate it
+    speaks TLS at `secure` too."""
+
+    def __init__(self, directory: Path, next_hop: str, *, issued: Issued | None = None) -> None:
+        self._next_hop, self._issued = next_hop, issued
+        if issued and not list(Path("/usr/lib").glob("*/kamailio/modules/tls.so")):
+            require("kamailio's tls.so", "kamailio-tls-modules")
+        self.secure = free_port() if issued else 0
+        super().__init__(directory)
+
+    def _configuration(self) -> str:
+        rest = _PROXY.format(next_hop=self._next_hop)
+        listen = [f"udp:{self.address}"]
+        if self._issued is None:
+            return configuration(rest, listen, settings=("fork=no", "disable_tcp=yes"))
+        return configuration(
+            rest,
+            [*listen, f"tls:{HOST}:{self.secure}"],
+            settings=("fork=yes", "tcp_children=1", "enable_tls=yes"),
+            modules=("tls",),
+            parameters=[
+                ("tls", "tls_method", "TLSv1.2+"),
+                ("tls", "certificate", str(self._issued.certificate)),
+                ("tls", "private_key", str(self._issued.key)),
+            ],
+        )
+
+    def _options(self) -> Sequence[str]:
+        return ("-DD", "-m", "32", "-M", "8") if self._issued else super()._options()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .audio import Samples
 from .baresip import Baresip
+from .kamailio import Kamailio
 from .lossy import LossyPath
 from .process import Process
 from .server import OfficeFile, Server, password_of
@@ -28,6 +29,7 @@ class Stage:
         self._servers: list[Server] = []
         self._sipps: list[Sipp] = []
         self._phones: list[Baresip] = []
+        self._kamailios: list[Kamailio] = []
         self._processes: list[Process] = []
         self._paths: list[LossyPath] = []
 
@@ -63,6 +65,13 @@ class Stage:
         self._phones.append(phone)
         return phone
 
+    def kamailio(self, kind: type[Kamailio], *arguments: object, **options: object) -> Kamailio:
+        """Start one of a kind: `kamailio(Proxy, next_hop)`; the parameters of the class without the
+        directory."""
+        directory = self.directory / f"kamailio-{len(self._kamailios)}"
+        self._kamailios.append(kind(directory, *arguments, **options))  # type: ignore[arg-type]
+        return self._kamailios[-1]
+
     def process(self, name: str, command: list[str]) -> Process:
         """Start any other process."""
         child = Process(name, command, self.directory / name)
@@ -80,6 +89,8 @@ class Stage:
             path.close()
         for child in self._processes:
             child.stop()
+        for carrier in self._kamailios:
+            carrier.close()
         for phone in self._phones:
             phone.close()
         for peer in self._sipps:
