@@ -163,7 +163,10 @@ def main() -> None:
             if not seconds:
                 continue
             count = len(load.took_s)
-            note = f"{count} requests, {load.failed} failed; p50 {at(load.took_s, 0.5):.1f} ms"
+            p50, worst = at(load.took_s, 0.5), at(load.took_s, 1)
+            note = (
+                f"{count} requests, {load.failed} failed; p50 {p50:.1f}, the slowest {worst:.1f} ms"
+            )
             measured.append(Figure(f"{name}: p99", at(load.took_s, 0.99), "ms", 50, note=note))
             for path, values in sorted(load.by_path.items() if chosen.paths else ()):
                 print(f"    {path:34} p50 {at(values, 0.5):7.1f}  p99 {at(values, 0.99):7.1f} ms")

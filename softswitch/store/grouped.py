@@ -4,7 +4,7 @@ of the contacts themselves. The three are always equal; a report is put together
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +17,14 @@ from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
 from softswitch.store.rolls import rolled_to
 from softswitch.store.schema_rolls import SLOT_S
+from softswitch.store.turns import done
 
 Key = tuple[str, str]
 """Period and queue, agent or region; both "" where they are all taken together."""
 Source = Literal["contacts", "halves", "days"]
+Take = Callable[[Key, tuple[Any, ...]], None]
+PAGE = 500
+"""Rows that are read at a time: a large report has a hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,9 @@ class Sums:
 NOTHING = Sums()
 
 
-async def grouped(
-    database: Database, span: Span, counted: Counted, sums: Sums = NOTHING
-) -> list[tuple[Key, tuple[Any, ...]]]:
-    """Rows of counts with the period and the name that each belongs to; a key may come several times."""
-    found: list[tuple[Key, tuple[Any, ...]]] = []
+async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, take: Take) -> None:
+    """Have `take` told of rows of counts with the period and the name that each belongs to; a key may come
+    several times."""
     async with reading(database) as connection:
         for piece, source in await pieces(connection, span, sums):
             summed = {"halves": sums.halves, "days": sums.days}.get(source)
@@ -83,16 +85,40 @@ async def grouped(
                 sa.literal_column(str(len(counts) + place)) for place in range(1, len(groups) + 1)
             ]
             query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
-            labels = Labels(span, piece.offset_s)
-            for row in (await connection.execute(query)).all():
-                values = tuple(_plain(value) for value in row[: len(counts)])
-                if not groups and not any(values):
-                    continue
-                rest = list(row[len(counts) :])
-                label = "" if period is None else labels(int(rest[0]))
-                name = "" if column is None else str(rest[-1])
-                found.append(((label, name), values))
-    return found
+            told = _Told(
+                len(counts),
+                None if period is None else Labels(span, piece.offset_s),
+                column is not None,
+                take,
+            )
+            async for some in paged(connection, query):
+                await done(told.each(some))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How the rows of one query are told: `counts` numbers, the number of the period, the name."""
+
+    counts: int
+    labels: Labels | None
+    is_named: bool
+    take: Take
+
+    def each(self, rows: Sequence[Any]) -> Iterator[None]:
+        counts, labels = self.counts, self.labels
+        for row in rows:
+            values = tuple([_plain(value) for value in row[:counts]])
+            if labels is not None or self.is_named or any(values):
+                label = "" if labels is None else labels(int(row[counts]))
+                self.take((label, str(row[-1]) if self.is_named else ""), values)
+            yield
+
+
+async def paged(connection: AsyncConnection, query: sa.Select[Any]) -> AsyncIterator[Sequence[Any]]:
+    """The rows of a large query, `PAGE` at a time."""
+    rows = await connection.stream(query)
+    async for some in rows.partitions(PAGE):
+        yield some
 
 
 async def pieces(
@@ -150,7 +176,8 @@ def _halves_of(stretch: Stretch, span: Span, to: int) -> Iterator[tuple[Stretch,
 
 
 class Labels:
-    """The periods of group numbers, each made once: many rows have the same."""
+    """The periods of group numbers, each made once: many rows have the same. `each` puts them in the place of
+    the numbers that rows begin with."""
 
     def __init__(self, span: Span, offset_s: int) -> None:
         self._span = span
@@ -162,6 +189,10 @@ class Labels:
         if label is None:
             label = self._known[number] = self._span.label(number, self._offset_s)
         return label
+
+    def each(self, rows: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        for number, *rest in rows:
+            yield self(int(number)), *rest
 
 
 def within(number: sa.Column[int], piece: Stretch, source: Source) -> list[Any]:

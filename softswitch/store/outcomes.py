@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from softswitch.store.days import (
 from softswitch.store.grouped import NOTHING, Counted, Key, Summed, Sums, grouped
 from softswitch.store.periods import Span
 from softswitch.store.reading import reading
-from softswitch.store.report import Report
+from softswitch.store.report import Report, Row, in_order
 from softswitch.store.schema_centre import handlings, queue_visits, surveys
 from softswitch.store.schema_days import agent_handling_days, outcome_days
 from softswitch.store.schema_tickets import tickets
@@ -102,10 +102,13 @@ class Outcomes(Statistics):
             (("handled", "transferred"), self._transfers(chosen, per), Sums(None, moved)),
             (("asked", "rated", "good", "score"), self._scores(chosen, per), NOTHING),
         ):
-            for key, row in await grouped(self._database, span, counts, sums):
+
+            def take(key: Key, row: tuple[Any, ...], names: tuple[str, ...] = names) -> None:
                 so_far = found.setdefault(key, OutcomeCounts())
                 for name, value in zip(names, row, strict=True):
                     setattr(so_far, name, getattr(so_far, name) + value)
+
+            await grouped(self._database, span, counts, sums, take)
         return found
 
     async def surveys_of(
@@ -173,14 +176,19 @@ class Outcomes(Statistics):
         ]
         solved = Counted(table.solved_at_s, column, sums, here)
         found: dict[Key, TicketCounts] = {}
-        for key, row in await grouped(self._database, span, opened):
+
+        def take_opened(key: Key, row: tuple[Any, ...]) -> None:
             found.setdefault(key, TicketCounts()).opened += row[0]
-        for key, row in await grouped(self._database, span, solved):
+
+        def take_solved(key: Key, row: tuple[Any, ...]) -> None:
             counts = found.setdefault(key, TicketCounts())
             counts.solved += row[0]
             counts.late += row[1]
             counts.solve_s += row[2]
             counts.open_time_s += row[3]
+
+        await grouped(self._database, span, opened, NOTHING, take_opened)
+        await grouped(self._database, span, solved, NOTHING, take_solved)
         return found
 
 
@@ -198,20 +206,28 @@ async def outcome_report(
 ) -> Report:
     """Resolution at the first contact, transfers and satisfaction, by period."""
     counts = ("known", "resolved", "handled", "transferred", "asked", "rated", "good")
-    rows = []
-    for key, one in sorted((await outcomes.of_contacts(span, chosen, per, again_s)).items()):
-        row: dict[str, Any] = {"period": key[0], per: key[1]}
-        row |= {name: getattr(one, name) for name in (*counts, *_RATIOS)}
-        rows.append(row)
-    return Report("outcomes", ("period", per, *counts, *_RATIOS), rows)
+    found = await outcomes.of_contacts(span, chosen, per, again_s)
+    keys = await in_order(found)
+
+    def rows() -> Iterator[Row]:
+        for key in keys:
+            one = found.pop(key)
+            told = {name: getattr(one, name) for name in (*counts, *_RATIOS)}
+            yield {"period": key[0], per: key[1], **told}
+
+    columns = ("period", per, *counts, *_RATIOS)
+    return Report("outcomes", columns, frozenset(_RATIOS), rows())
 
 
 async def ticket_report(outcomes: Outcomes, span: Span, per: TicketPer) -> Report:
     """Tickets opened and solved, and how long that took, by period."""
-    rows = []
-    for key, one in sorted((await outcomes.of_tickets(span, per)).items()):
-        rows.append(
-            {
+    found = await outcomes.of_tickets(span, per)
+    keys = await in_order(found)
+
+    def rows() -> Iterator[Row]:
+        for key in keys:
+            one = found.pop(key)
+            yield {
                 "period": key[0],
                 per: key[1],
                 "opened": one.opened,
@@ -221,6 +237,7 @@ async def ticket_report(outcomes: Outcomes, span: Span, per: TicketPer) -> Repor
                 "average_open_time_s": Ratio(one.open_time_s, one.solved),
                 "in_time": Ratio(one.solved - one.late, one.solved),
             }
-        )
+
     ratios = ("average_solve_s", "average_open_time_s", "in_time")
-    return Report("tickets", ("period", per, "opened", "solved", "late", *ratios), rows)
+    columns = ("period", per, "opened", "solved", "late", *ratios)
+    return Report("tickets", columns, frozenset(ratios), rows())

@@ -4,9 +4,8 @@ stretch (`adherence.adherence`), which takes hours over a year of a large office
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store.adherence import AT_WORK, WORK, Adherence, Done, Planned, fits
 from softswitch.store.counting import slot_of
 from softswitch.store.database import Database
-from softswitch.store.grouped import Key, Labels, period_of
+from softswitch.store.grouped import Key, Labels, paged, period_of
 from softswitch.store.ledger import Conflict
 from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
@@ -24,12 +23,12 @@ from softswitch.store.rolls import rolled_to
 from softswitch.store.schema_centre import agent_states
 from softswitch.store.schema_rolls import SLOT_S, state_rolls
 from softswitch.store.schema_shifts import shifts
-from softswitch.store.statistics import Statistics
+from softswitch.store.statistics import StateTimes, Statistics
+from softswitch.store.turns import done, emptied
 
 LENGTH_S_MAX = 24 * 3_600.0
 """Of a shift."""
 PIECES_MAX = 500_000
-_ROWS = 2_000
 _CUTS_MAX = 20_000
 _RUN_S = 7 * 86_400.0
 """States of an agent are read together for ends of his plan that are not further apart."""
@@ -61,6 +60,7 @@ class PlanKept:
     agents: Sequence[str]
     now_s: float
     _kept: dict[Key, Kept] = field(default_factory=dict)
+    _planned_for: set[str] = field(default_factory=set)
     _ends: dict[str, list[Piece]] = field(default_factory=dict)
     _slots: tuple[int, int] = (0, 0)
     _cuts: dict[tuple[float, float], tuple[tuple[str, float], ...]] = field(default_factory=dict)
@@ -73,18 +73,25 @@ class PlanKept:
             if self._slots[0] < self._slots[1]:
                 for stretch in self.span.stretches():
                     await self._add_half_hours(connection, stretch)
-            for agent, ends in self._ends.items():
-                await self._add_ends(connection, agent, ends)
-        names = tuple(sorted({agent for _, agent in self._kept}))
+            while self._ends:
+                await self._add_ends(connection, *self._ends.popitem())
+        names = tuple(sorted(self._planned_for))
         worked = await Statistics(self.database).states(self.span, names, self.now_s)
-        found = {}
-        for number, (key, kept) in enumerate(self._kept.items()):
-            if number % _ROWS == 0:
-                await asyncio.sleep(0)
-            states = worked[key].seconds if key in worked else {}
+        found: dict[Key, Adherence] = {}
+        await done(self._compared(worked, found))
+        await emptied(worked)
+        return found
+
+    def _compared(
+        self, worked: dict[Key, StateTimes], found: dict[Key, Adherence]
+    ) -> Iterator[None]:
+        for key in tuple(self._kept):
+            kept = self._kept.pop(key)
+            spent = worked.pop(key, None)
+            states = {} if spent is None else spent.seconds
             worked_s = sum(states.get(state, 0.0) for state in AT_WORK)
             found[key] = Adherence(kept.planned_s, kept.planned_work_s, kept.adherent_s, worked_s)
-        return found
+            yield
 
     @property
     def _end_s(self) -> float:
@@ -112,22 +119,25 @@ class PlanKept:
     async def _read_plans(self, connection: AsyncConnection) -> None:
         table, count = shifts.c, 0
         query = sa.select(table.agent_id, table.start_s, table.end_s, table.activity)
-        rows = await connection.stream(query.where(*self._planned()))
-        async for some in rows.partitions(_ROWS):
+        async for some in paged(connection, query.where(*self._planned())):
             count += len(some)
             if count > PIECES_MAX:
                 raise Conflict(
                     f"there are more than {PIECES_MAX} stretches of plans in that time: ask for less of it"
                 )
-            for agent, start_s, end_s, activity in some:
-                self._take(agent, Planned(start_s, end_s, activity))
-            await asyncio.sleep(0)
+            await done(self._take_all(some))
+
+    def _take_all(self, rows: Sequence[Any]) -> Iterator[None]:
+        for agent, start_s, end_s, activity in rows:
+            self._take(agent, Planned(start_s, end_s, activity))
+            yield
 
     def _take(self, agent: str, planned: Planned) -> None:
         at_s = max(planned.start_s, self.span.start_s)
         for period, length_s in self._cut(at_s, min(planned.end_s, self._end_s)):
             piece = Piece((period, agent), Planned(at_s, at_s + length_s, planned.activity))
             at_s += length_s
+            self._planned_for.add(agent)
             kept = self._kept.setdefault(piece.key, Kept())
             kept.planned_s += length_s
             if planned.activity == WORK:
@@ -193,12 +203,10 @@ class PlanKept:
             .group_by(plan.agent_id, *(() if period is None else (sa.literal_column("3"),)))
         )
         labels = Labels(self.span, stretch.offset_s)
-        rows = await connection.stream(query)
-        async for some in rows.partitions(_ROWS):
+        async for some in paged(connection, query):
             for row in some:
                 key = "" if period is None else labels(int(row[2])), row[0]
                 self._kept[key].adherent_s += row[1]
-            await asyncio.sleep(0)
 
     async def _add_ends(self, connection: AsyncConnection, agent: str, ends: list[Piece]) -> None:
         ends.sort(key=lambda piece: piece.planned.start_s)
@@ -228,21 +236,25 @@ class PlanKept:
             .order_by(table.started_at_s)
         )
         starts = [piece.planned.start_s for piece in run]
-        rows = await connection.stream(query)
-        async for some in rows.partitions(_ROWS):
-            for state, reason, since_s, until_s in some:
-                last_s = self._end_s if until_s is None else min(until_s, self._end_s)
-                self._compare(run, starts, Done(since_s, last_s, state, reason))
-            await asyncio.sleep(0)
+        async for some in paged(connection, query):
+            await done(self._compare_all(run, starts, some))
 
-    def _compare(self, run: list[Piece], starts: list[float], done: Done) -> None:
+    def _compare_all(
+        self, run: list[Piece], starts: list[float], rows: Sequence[Any]
+    ) -> Iterator[None]:
+        for state, reason, since_s, until_s in rows:
+            last_s = self._end_s if until_s is None else min(until_s, self._end_s)
+            self._compare(run, starts, Done(since_s, last_s, state, reason))
+            yield
+
+    def _compare(self, run: list[Piece], starts: list[float], state: Done) -> None:
         """Pieces of a plan are in order and do not overlap."""
-        at = max(0, bisect_right(starts, done.start_s) - 1)
-        while at < len(run) and run[at].planned.start_s < done.end_s:
+        at = max(0, bisect_right(starts, state.start_s) - 1)
+        while at < len(run) and run[at].planned.start_s < state.end_s:
             piece = run[at]
             planned = piece.planned
-            length_s = min(planned.end_s, done.end_s) - max(planned.start_s, done.start_s)
-            if length_s > 0 and fits(planned, done):
+            length_s = min(planned.end_s, state.end_s) - max(planned.start_s, state.start_s)
+            if length_s > 0 and fits(planned, state):
                 self._kept[piece.key].adherent_s += length_s
             at += 1
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from routing.stats import (
     SERVICE_LEVELS,
     AgentTimes,
-    Ratio,
     abandonment,
     average_handle,
     occupancy,
@@ -27,6 +28,10 @@ from softswitch.store.statistics import (
     Statistics,
     VisitCounts,
 )
+from softswitch.store.turns import done
+
+if TYPE_CHECKING:
+    from softswitch.store.shifts import Shifts
 
 Counts = TypeVar("Counts", VisitCounts, AgentTimes)
 
@@ -34,6 +39,7 @@ FORMULA = "offered"
 """The service level that is shown where none is chosen."""
 FORMULAS = (*SERVICE_LEVELS, "all")
 
+_RATIOS = ("abandonment", "average_answer_s", "average_wait_s")
 _COUNTS = (
     "entered",
     "answered",
@@ -49,51 +55,83 @@ _COUNTS = (
 )
 
 
+Row = dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`rows` have the keys `columns` names, in order; a value is a text, a number, None or a `Ratio`."""
+    """`rows` gives each row once, as it is asked for (there may be a hundred thousand), with the keys that
+    `columns` names, in order. A value is a text, a number or None; those of `ratios` are a `Ratio`."""
 
     name: str
     columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
+    ratios: frozenset[str]
+    rows: Iterator[Row]
 
-    def plain(self) -> list[dict[str, Any]]:
+    def plain(self) -> Iterator[Row]:
         """The rows as JSON can say them: a ratio with its value, numerator and denominator."""
-        return [{name: _json(value) for name, value in row.items()} for row in self.rows]
+        for row in self.rows:
+            for name in self.ratios:
+                ratio = row[name]
+                row[name] = {
+                    "value": ratio.value,
+                    "numerator": ratio.numerator,
+                    "denominator": ratio.denominator,
+                }
+            yield row
+
+    def json(self, **head: Any) -> Iterator[bytes]:
+        """An object of name, `head`, columns and rows, in as many parts as there are rows."""
+        told = {"name": self.name, **head, "columns": self.columns}
+        yield msgspec.json.encode(told)[:-1] + b',"rows":['
+        comma = b""
+        for row in self.plain():
+            yield comma + msgspec.json.encode(row)
+            comma = b","
+        yield b"]}"
 
     def sheet(self) -> Sheet:
         """The rows as cells: a ratio takes three columns."""
-        ratios = {
-            name for row in self.rows for name, value in row.items() if isinstance(value, Ratio)
-        }
         columns: list[str] = []
         for name in self.columns:
             columns.append(name)
-            if name in ratios:
+            if name in self.ratios:
                 columns += [f"{name}_numerator", f"{name}_denominator"]
-        rows: list[Sequence[Cell]] = []
+        return Sheet(self.name, columns, self._cells())
+
+    def _cells(self) -> Iterator[Sequence[Cell]]:
         for row in self.rows:
             cells: list[Cell] = []
             for name in self.columns:
                 value = row[name]
-                if name not in ratios:
-                    cells.append(value)
-                elif isinstance(value, Ratio):
+                if name in self.ratios:
                     cells += [value.value, value.numerator, value.denominator]
                 else:
-                    cells += [value, None, None]
-            rows.append(cells)
-        return Sheet(self.name, columns, rows)
+                    cells.append(value)
+            yield cells
 
 
-def _json(value: Any) -> Any:
-    if isinstance(value, Ratio):
-        return {
-            "value": value.value,
-            "numerator": value.numerator,
-            "denominator": value.denominator,
-        }
-    return value
+async def in_order(*found: Iterable[Key]) -> list[Key]:
+    """All keys once, by period and name."""
+    periods: dict[str, set[str]] = {}
+
+    def gather() -> Iterator[None]:
+        for keys in found:
+            for period, name in keys:
+                periods.setdefault(period, set()).add(name)
+                yield
+
+    ordered: list[Key] = []
+
+    def sort() -> Iterator[None]:
+        for period in sorted(periods):
+            for name in sorted(periods.pop(period)):
+                ordered.append((period, name))
+                yield
+
+    await done(gather())
+    await done(sort())
+    return ordered
 
 
 async def queue_report(
@@ -118,18 +156,20 @@ async def queue_report(
     told: str = per
     if skills is not None and per == "queue":
         told = "skill"
-        visits, handled = _by_skill(visits, skills), _by_skill(handled, skills)
-    rows = []
-    for period, name in sorted(visits.keys() | handled.keys()):
-        counts = visits.get((period, name)) or VisitCounts()
-        times = handled.get((period, name)) or AgentTimes()
-        rows.append(
-            {
-                "period": period,
-                told: name,
-                **{key: getattr(counts, key) for key in _COUNTS},
-                **{_level(key, formula): service_level(counts.service, key) for key in levels},
-                "abandonment": abandonment(counts.service),
+        visits, handled = await _by_skill(visits, skills), await _by_skill(handled, skills)
+    keys = await in_order(visits, handled)
+
+    def rows() -> Iterator[Row]:
+        for key in keys:
+            counts = visits.pop(key, None) or VisitCounts()
+            times = handled.pop(key, None) or AgentTimes()
+            service = counts.service
+            yield {
+                "period": key[0],
+                told: key[1],
+                **{name: getattr(counts, name) for name in _COUNTS},
+                **{_level(name, formula): service_level(service, name) for name in levels},
+                "abandonment": abandonment(service),
                 "average_answer_s": counts.average_answer_s,
                 "average_wait_s": counts.average_wait_s,
                 "longest_wait_s": counts.wait_s_max,
@@ -139,7 +179,7 @@ async def queue_report(
                 "wrap_up_s": times.wrap_up_s,
                 "average_handle_s": average_handle(times),
             }
-        )
+
     columns = (
         "period",
         told,
@@ -155,25 +195,33 @@ async def queue_report(
         "wrap_up_s",
         "average_handle_s",
     )
-    return Report("queues", columns, rows)
+    ratios = (*(_level(key, formula) for key in levels), *_RATIOS, "average_handle_s")
+    return Report("queues", columns, frozenset(ratios), rows())
 
 
-def _by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
+async def _by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
     """Counts of queues, added up by what the queues ask of agents."""
     together: dict[Key, Counts] = {}
-    for (period, queue), counts in found.items():
-        key = (period, skills.get(queue, ""))
-        if key not in together:
-            together[key] = replace(counts)
-            continue
-        into = together[key]
-        if isinstance(into, VisitCounts) and isinstance(counts, VisitCounts):
-            into.add(counts)
-        elif isinstance(into, AgentTimes) and isinstance(counts, AgentTimes):
-            for part in fields(into):
-                value = getattr(into, part.name) + getattr(counts, part.name)
-                setattr(into, part.name, value)
+
+    def add_up() -> Iterator[None]:
+        for (period, queue), counts in found.items():
+            key = (period, skills.get(queue, ""))
+            if key in together:
+                _add(together[key], counts)
+            else:
+                together[key] = replace(counts)
+            yield
+
+    await done(add_up())
     return together
+
+
+def _add(into: Counts, counts: Counts) -> None:
+    if isinstance(into, VisitCounts) and isinstance(counts, VisitCounts):
+        into.add(counts)
+        return
+    for part in fields(into):
+        setattr(into, part.name, getattr(into, part.name) + getattr(counts, part.name))
 
 
 def _level(key: str, formula: str) -> str:
@@ -214,15 +262,16 @@ async def agent_report(
     offers = await statistics.offers(span, chosen, "agent")
     handled = await statistics.handled(span, chosen, "agent")
     states = await statistics.states(span, chosen.agents, now_s)
-    rows = []
-    for key in sorted(offers.keys() | handled.keys() | states.keys()):
-        rung = offers.get(key) or OfferCounts()
-        times = handled.get(key) or AgentTimes()
-        spent = states.get(key) or StateTimes()
-        times.idle_s = spent.seconds.get("available", 0.0) + spent.seconds.get("offered", 0.0)
-        times.paid_aux_s = sum(s for reason, s in spent.reasons.items() if reason in paid)
-        rows.append(
-            {
+    keys = await in_order(offers, handled, states)
+
+    def rows() -> Iterator[Row]:
+        for key in keys:
+            rung = offers.pop(key, None) or OfferCounts()
+            times = handled.pop(key, None) or AgentTimes()
+            spent = states.pop(key, None) or StateTimes()
+            times.idle_s = spent.seconds.get("available", 0.0) + spent.seconds.get("offered", 0.0)
+            times.paid_aux_s = sum(s for reason, s in spent.reasons.items() if reason in paid)
+            yield {
                 "period": key[0],
                 "agent": key[1],
                 "offered": rung.offered,
@@ -241,8 +290,27 @@ async def agent_report(
                 "utilisation": utilisation(times),
                 "unavailable_reasons": _words(spent.reasons),
             }
-        )
-    return Report("agents", _AGENT_COLUMNS, rows)
+
+    ratios = frozenset({"average_handle_s", "occupancy", "utilisation"})
+    return Report("agents", _AGENT_COLUMNS, ratios, rows())
+
+
+async def adherence_report(
+    shifts: Shifts, span: Span, agents: Sequence[str], now_s: float
+) -> Report:
+    """How agents kept to their plans, by period. Raises `Conflict` for too many stretches of plans."""
+    columns = ("planned_s", "planned_work_s", "adherent_s", "worked_s", "adherence", "conformance")
+    found = await shifts.adherence(span, agents, now_s)
+    keys = await in_order(found)
+
+    def rows() -> Iterator[Row]:
+        for key in keys:
+            one = found.pop(key)
+            told = {name: getattr(one, name) for name in columns}
+            yield {"period": key[0], "agent": key[1], **told}
+
+    ratios = frozenset({"adherence", "conformance"})
+    return Report("adherence", ("period", "agent", *columns), ratios, rows())
 
 
 def _words(seconds: Mapping[str, float]) -> str:

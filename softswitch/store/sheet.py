@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 Cell = str | int | float | bool | None
@@ -19,11 +20,12 @@ XLSX_ROWS_MAX = 1_048_575
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One table: `columns` are its names, each row has as many cells."""
+    """One table: `columns` are its names, each row has as many cells. `rows` may be made as they are asked
+    for."""
 
     name: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Iterable[Sequence[Cell]]
 
 
 def defused(text: str) -> str:
@@ -42,13 +44,27 @@ def armed(text: str) -> str:
 
 
 def to_csv(sheet: Sheet) -> bytes:
+    """`csv_lines`, all at once."""
+    return b"".join(csv_lines(sheet))
+
+
+def csv_lines(sheet: Sheet) -> Iterator[bytes]:
     """CSV in UTF-8 with a byte order mark (without it Excel takes it for Latin), texts quoted."""
-    out = io.StringIO()
+    out = io.StringIO("\ufeff")
+    out.seek(1)
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
     writer.writerow([defused(name) for name in sheet.columns])
+    yield _taken(out)
     for row in sheet.rows:
         writer.writerow([_csv_cell(cell) for cell in row])
-    return b"\xef\xbb\xbf" + out.getvalue().encode("utf-8", "replace")
+        yield _taken(out)
+
+
+def _taken(out: io.StringIO) -> bytes:
+    text = out.getvalue()
+    out.seek(0)
+    out.truncate()
+    return text.encode("utf-8", "replace")
 
 
 def _csv_cell(cell: Cell) -> str | int | float:
@@ -60,30 +76,55 @@ def _csv_cell(cell: Cell) -> str | int | float:
 
 
 def to_xlsx(sheets: Iterable[Sheet]) -> bytes:
-    """One workbook. Blocks (a second a hundred thousand rows): to be run in a thread."""
-    import xlsxwriter
+    """One workbook, all at once: a second for some thousands of rows."""
+    book = XlsxBook()
+    for sheet in sheets:
+        for _ in book.add(sheet):
+            pass
+    return book.close()
 
-    out = io.BytesIO()
-    options = {
-        "in_memory": True,
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "nan_inf_to_errors": True,
-    }
-    with xlsxwriter.Workbook(out, options) as book:
-        bold = book.add_format({"bold": True})
-        for sheet in sheets:
-            page = book.add_worksheet(re.sub(r"[\[\]:*?/\\']", " ", sheet.name)[:_SHEET_NAME_MAX])
-            page.freeze_panes(1, 0)
-            for column, name in enumerate(sheet.columns):
-                page.set_column(column, column, max(10, len(name) + 2))
-                page.write_string(0, column, name, bold)
-            for number, row in enumerate(sheet.rows[:XLSX_ROWS_MAX], 1):
-                for column, cell in enumerate(row):
-                    _write_cell(page, number, column, cell)
-    return out.getvalue()
+
+class XlsxBook:
+    """A workbook that is made row by row; rows that are written wait in a file."""
+
+    def __init__(self) -> None:
+        import xlsxwriter
+
+        self._out = io.BytesIO()
+        options = {
+            "in_memory": False,
+            "constant_memory": True,
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "nan_inf_to_errors": True,
+        }
+        self._book = xlsxwriter.Workbook(self._out, options)
+        self._bold = self._book.add_format({"bold": True})
+
+    def add(self, sheet: Sheet) -> Iterator[None]:
+        """Write a sheet; each step is a row."""
+        name = re.sub(r"[\[\]:*?/\\']", " ", sheet.name)[:_SHEET_NAME_MAX]
+        page = self._book.add_worksheet(name)
+        page.freeze_panes(1, 0)
+        for column, title in enumerate(sheet.columns):
+            page.set_column(column, column, max(10, len(title) + 2))
+            page.write_string(0, column, title, self._bold)
+        for number, row in enumerate(islice(sheet.rows, XLSX_ROWS_MAX), 1):
+            for column, cell in enumerate(row):
+                _write_cell(page, number, column, cell)
+            yield
+
+    def close(self) -> bytes:
+        """The file. Packs it, mostly without the interpreter's lock: to be run in a thread. Raises
+        `OSError`."""
+        from xlsxwriter.exceptions import FileCreateError
+
+        try:
+            self._book.close()
+        except FileCreateError as error:
+            raise OSError(str(error)) from error
+        return self._out.getvalue()
 
 
 def _write_cell(page: Any, row: int, column: int, cell: Cell) -> None:

@@ -8,8 +8,7 @@ the time of the call: any formula can be chosen later.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from softswitch.store.grouped import (
     Summed,
     Sums,
     grouped,
+    paged,
     period_of,
     pieces,
     within,
@@ -56,13 +56,12 @@ from softswitch.store.schema_rolls import (
     state_rolls,
     visit_rolls,
 )
+from softswitch.store.turns import done
 
 Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")
 WITHIN_S = 20.0
 _PAGE_MAX = 1_000
-_BREATH_ROWS = 2_000
-"""Of a large report; then those who carry calls in the same loop have their turn."""
 _WORKING = ("available", "offered", "on-contact", "wrap-up", "unavailable")
 
 
@@ -171,8 +170,14 @@ class Statistics:
             clauses.append(table.agent_id != "")
         raw = Counted(table.entered_at_s, columns.get(per), _visit_columns(chosen), clauses)
         found: dict[Key, VisitCounts] = {}
-        for key, row in await grouped(self._database, span, raw, _visit_sums(chosen, per)):
-            found.setdefault(key, VisitCounts()).add(VisitCounts(*row))
+
+        def take(key: Key, row: tuple[Any, ...]) -> None:
+            counts = VisitCounts(*row)
+            so_far = found.setdefault(key, counts)
+            if so_far is not counts:
+                so_far.add(counts)
+
+        await grouped(self._database, span, raw, _visit_sums(chosen, per), take)
         return found
 
     async def list_visits(
@@ -224,14 +229,18 @@ class Statistics:
         sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
         raw = Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
         found: dict[Key, AgentTimes] = {}
-        for key, row in await grouped(self._database, span, raw, _handling_sums(chosen, per)):
+
+        def take(key: Key, row: tuple[Any, ...]) -> None:
+            if not row[3]:
+                return  # the half-hours of agents who were only rung
             times = found.setdefault(key, AgentTimes())
             times.talk_s += row[0]
             times.hold_s += row[1]
             times.wrap_up_s += row[2]
             times.handled += row[3]
-        # The half-hours of agents who were only rung have none.
-        return {key: times for key, times in found.items() if times.handled}
+
+        await grouped(self._database, span, raw, _handling_sums(chosen, per), take)
+        return found
 
     async def offers(self, span: Span, chosen: Chosen, per: Per) -> dict[Key, OfferCounts]:
         """Offers by the period they were made in."""
@@ -249,12 +258,18 @@ class Statistics:
         ]
         raw = Counted(table.offered_at_s, columns.get(per), counts, clauses)
         found: dict[Key, OfferCounts] = {}
-        for key, row in await grouped(self._database, span, raw, _offer_sums(chosen, per)):
-            so_far = found.setdefault(key, OfferCounts())
-            for part, number in zip(fields(so_far), row, strict=True):
-                setattr(so_far, part.name, getattr(so_far, part.name) + number)
-        # Who was handed a contact without being rung has no offers.
-        return {key: rung for key, rung in found.items() if rung.offered}
+
+        def take(key: Key, row: tuple[Any, ...]) -> None:
+            if not row[0]:
+                return  # who was handed contacts without being rung
+            rung = found.setdefault(key, OfferCounts())
+            rung.offered += row[0]
+            rung.accepted += row[1]
+            rung.missed += row[2]
+            rung.rejected += row[3]
+
+        await grouped(self._database, span, raw, _offer_sums(chosen, per), take)
+        return found
 
     async def states(
         self, span: Span, agents: tuple[str, ...], now_s: float
@@ -263,67 +278,77 @@ class Statistics:
         found: dict[Key, StateTimes] = {}
         async with reading(self._database) as connection:
             for piece, source in await pieces(connection, span, _STATES):
+                told: Callable[[Sequence[Any]], Iterator[Any]]
                 if source == "contacts":
-                    rows = await self._raw_states(connection, span, piece, agents, now_s)
+                    told = _Raw(span, piece, now_s).each
+                    rows = _raw_states(connection, piece, agents)
                 else:
-                    rows = await self._summed_states(connection, span, piece, source, agents)
-                for number, (period, agent, state, reason, length_s) in enumerate(rows):
-                    if number % _BREATH_ROWS == 0:
-                        await asyncio.sleep(0)
-                    times = found.setdefault((period, agent), StateTimes())
-                    times.seconds[state] = times.seconds.get(state, 0.0) + length_s
-                    if state == "unavailable":
-                        times.reasons[reason] = times.reasons.get(reason, 0.0) + length_s
+                    told = Labels(span, piece.offset_s).each
+                    rows = self._summed_states(connection, span, piece, source, agents)
+                async for some in rows:
+                    await done(_add_up(found, told(some)))
         return found
 
-    async def _raw_states(
-        self,
-        connection: AsyncConnection,
-        span: Span,
-        piece: Stretch,
-        agents: tuple[str, ...],
-        now_s: float,
-    ) -> list[tuple[str, str, str, str, float]]:
-        table = agent_states.c
-        query = sa.select(
-            table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
-        ).where(lasting(piece.start_s, piece.end_s), *among(table.agent_id, agents))
-        rows = []
-        for agent, state, reason, started_s, ended_s in await connection.execute(query):
-            since_s = max(started_s, piece.start_s)
-            until_s = min(now_s if ended_s is None else ended_s, piece.end_s)
-            for period, length_s in span.cuts(since_s, until_s):
-                rows.append((period, agent, state, reason, length_s))
-        return rows
-
-    async def _summed_states(
+    def _summed_states(
         self,
         connection: AsyncConnection,
         span: Span,
         piece: Stretch,
         source: Source,
         agents: tuple[str, ...],
-    ) -> list[tuple[str, str, str, str, float]]:
+    ) -> AsyncIterator[Sequence[Any]]:
         summed = _STATES.days if source == "days" else _STATES.halves
         assert summed is not None
         table = summed.table.c
         at_s = summed.number * float(SLOT_S)
         period = period_of(span, piece, source, summed, at_s, self._database.dialect)
+        number = sa.literal_column("0") if period is None else period
         groups = [table.agent_id, table.state, table.reason]
         query = (
-            sa.select(*summed.counts, *groups, *(() if period is None else (period,)))
+            sa.select(number, *groups, *summed.counts)
             .where(*within(summed.number, piece, source), *among(table.agent_id, agents))
-            .group_by(*groups, *(() if period is None else (sa.literal_column("5"),)))
+            .group_by(*groups, *(() if period is None else (sa.literal_column("1"),)))
         )
-        labels = Labels(span, piece.offset_s)
-        found: list[tuple[str, str, str, str, float]] = []
-        rows = await connection.stream(query)
-        async for some in rows.partitions(_BREATH_ROWS):
-            for row in some:
-                name = "" if period is None else labels(int(row[4]))
-                found.append((name, row[1], row[2], row[3], float(row[0])))
-            await asyncio.sleep(0)
-        return found
+        return paged(connection, query)
+
+
+def _raw_states(
+    connection: AsyncConnection, piece: Stretch, agents: tuple[str, ...]
+) -> AsyncIterator[Sequence[Any]]:
+    table = agent_states.c
+    query = sa.select(
+        table.agent_id, table.state, table.reason, table.started_at_s, table.ended_at_s
+    ).where(lasting(piece.start_s, piece.end_s), *among(table.agent_id, agents))
+    return paged(connection, query)
+
+
+_State = tuple[str, str, str, str, float]
+"""Period, agent, state, reason, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """States as they are, cut at the ends of periods."""
+
+    span: Span
+    piece: Stretch
+    now_s: float
+
+    def each(self, rows: Sequence[Any]) -> Iterator[_State]:
+        for agent, state, reason, started_s, ended_s in rows:
+            since_s = max(started_s, self.piece.start_s)
+            until_s = min(self.now_s if ended_s is None else ended_s, self.piece.end_s)
+            for period, length_s in self.span.cuts(since_s, until_s):
+                yield period, agent, state, reason, length_s
+
+
+def _add_up(found: dict[Key, StateTimes], rows: Iterator[_State]) -> Iterator[None]:
+    for period, agent, state, reason, length_s in rows:
+        times = found.setdefault((period, agent), StateTimes())
+        times.seconds[state] = times.seconds.get(state, 0.0) + length_s
+        if state == "unavailable":
+            times.reasons[reason] = times.reasons.get(reason, 0.0) + length_s
+        yield
 
 
 def _sums(columns: Any, *names: str) -> list[Any]:

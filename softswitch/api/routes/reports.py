@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
@@ -17,9 +19,10 @@ from softswitch.store.adherence import Planned
 from softswitch.store.ledger import Missing
 from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, ticket_report
 from softswitch.store.periods import By, Span
-from softswitch.store.report import Report, agent_report, queue_report
-from softswitch.store.sheet import to_csv, to_xlsx
+from softswitch.store.report import Report, adherence_report, agent_report, queue_report
+from softswitch.store.sheet import XlsxBook, csv_lines
 from softswitch.store.statistics import Chosen, Per
+from softswitch.store.turns import done, flowing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
 
@@ -213,13 +216,7 @@ async def report_adherence(
     the time worked. A plan may be changed afterwards."""
     span = span_of(service, start_s, end_s, by)
     now_s = service.clock.wall_s()
-    found = await service.store.shifts.adherence(span, agent, now_s)
-    columns = ("planned_s", "planned_work_s", "adherent_s", "worked_s", "adherence", "conformance")
-    rows = [
-        {"period": key[0], "agent": key[1], **{name: getattr(one, name) for name in columns}}
-        for key, one in sorted(found.items())
-    ]
-    report = Report("adherence", ("period", "agent", *columns), rows)
+    report = await adherence_report(service.store.shifts, span, agent, now_s)
     return await _answer(service, report, span, format)
 
 
@@ -306,19 +303,25 @@ async def list_visits(
     return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)
 
 
-async def _answer(service: Service, report: Report, span: Span, form: Format) -> Any:
+async def _answer(service: Service, report: Report, span: Span, form: Format) -> Response:
+    """The report as it is asked for; a large one is made while it is sent."""
     if form == "json":
-        return ReportShown(
-            name=report.name,
-            start_s=span.start_s,
-            end_s=span.end_s,
-            columns=list(report.columns),
-            rows=report.plain(),
-        )
-    sheet = report.sheet()
-    if form == "csv":
-        data, kind = await service.in_thread(to_csv, sheet), "text/csv; charset=utf-8"
-    else:
-        data, kind = await service.in_thread(to_xlsx, [sheet]), _XLSX
+        parts = _joined(report.json(start_s=span.start_s, end_s=span.end_s))
+        return StreamingResponse(parts, media_type="application/json")
     disposition = f'attachment; filename="{report.name}.{form}"'
-    return Response(data, media_type=kind, headers={"Content-Disposition": disposition})
+    headers = {"Content-Disposition": disposition}
+    if form == "csv":
+        lines = _joined(csv_lines(report.sheet()))
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    try:
+        book = XlsxBook()
+        await done(book.add(report.sheet()))
+        data = await service.in_thread(book.close)
+    except OSError as error:
+        raise Refused(503, f"the report cannot be written: {error}") from error
+    return Response(data, media_type=_XLSX, headers=headers)
+
+
+async def _joined(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    async for some in flowing(parts):
+        yield b"".join(some)
