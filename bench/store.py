@@ -30,7 +30,7 @@ from softswitch.store.outcomes import outcome_report
 from softswitch.store.periods import Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
 from softswitch.store.statistics import Chosen
-from softswitch.store.turns import flowing
+from softswitch.turns import flowing
 
 ZONE = ZoneInfo("Asia/Shanghai")
 YEAR_S = 365 * 86_400

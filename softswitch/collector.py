@@ -22,13 +22,20 @@ class QuietCollector:
     """Collects while fewer than 500 transactions live; after ten minutes or two million new objects in
     any case.
 
-    Parameters: `transactions` tells how many there are. What exists at `start` (modules, settings) is
-    frozen: it will never be garbage.
+    Parameters: `transactions` tells how many there are; `is_working`, whether something long is under way (a
+    report of a year has half a million objects, none of them garbage). What exists at `start` (modules,
+    settings) is frozen: it will never be garbage.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transactions: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transactions: Callable[[], int],
+        is_working: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._loop = loop
         self._transactions = transactions
+        self._is_working = is_working
         self._collected_s = 0.0
         self._was_enabled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -54,7 +61,8 @@ class QuietCollector:
     def _look(self) -> None:
         now_s = self._loop.time()
         due = now_s - self._collected_s > _AT_LATEST_S or gc.get_count()[0] > _GROWN_OBJECTS
-        if due or self._transactions() < _BUSY_TRANSACTIONS:
+        quiet = self._transactions() < _BUSY_TRANSACTIONS and not self._is_working()
+        if due or quiet:
             gc.collect()
             _give_back()
             self._collected_s = now_s

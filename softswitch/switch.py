@@ -61,6 +61,7 @@ from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
 from softswitch.transport.resolver import Resolver
+from softswitch.turns import is_working
 from softswitch.worker_loads import WorkerLoads
 
 if TYPE_CHECKING:
@@ -410,7 +411,7 @@ class Switch:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
-        collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"])
+        collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"], is_working)
         collector.start()
         lag = LagSensor(loop, self.gatekeeper.overload.measured)
         lag.start()

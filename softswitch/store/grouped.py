@@ -17,7 +17,7 @@ from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
 from softswitch.store.rolls import rolled_to
 from softswitch.store.schema_rolls import SLOT_S
-from softswitch.store.turns import done
+from softswitch.turns import done
 
 Key = tuple[str, str]
 """Period and queue, agent or region; both "" where they are all taken together."""

@@ -24,7 +24,7 @@ from softswitch.store.schema_centre import agent_states
 from softswitch.store.schema_rolls import SLOT_S, state_rolls
 from softswitch.store.schema_shifts import shifts
 from softswitch.store.statistics import StateTimes, Statistics
-from softswitch.store.turns import done, emptied
+from softswitch.turns import done, emptied
 
 LENGTH_S_MAX = 24 * 3_600.0
 """Of a shift."""

@@ -28,7 +28,7 @@ from softswitch.store.statistics import (
     Statistics,
     VisitCounts,
 )
-from softswitch.store.turns import done
+from softswitch.turns import done
 
 if TYPE_CHECKING:
     from softswitch.store.shifts import Shifts

@@ -56,7 +56,7 @@ from softswitch.store.schema_rolls import (
     state_rolls,
     visit_rolls,
 )
-from softswitch.store.turns import done
+from softswitch.turns import done
 
 Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")

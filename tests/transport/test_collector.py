@@ -17,11 +17,12 @@ class Knot:
         self.itself = self
 
 
-def run(transactions: int, seconds: float) -> bool:
-    """Whether a knot tied after `start` is gone after so long with so many transactions."""
+def run(transactions: int, seconds: float, *, works: bool = False) -> bool:
+    """Whether a knot tied after `start` is gone after so long with so many transactions, and with a long report
+    under way."""
 
     async def scenario() -> bool:
-        collector = QuietCollector(asyncio.get_running_loop(), lambda: transactions)
+        collector = QuietCollector(asyncio.get_running_loop(), lambda: transactions, lambda: works)
         collector.start()
         try:
             assert not gc.isenabled()
@@ -46,6 +47,11 @@ def test_a_quiet_exchange_collects_at_once() -> None:
 
 def test_a_busy_exchange_waits() -> None:
     assert not run(transactions=500, seconds=590)
+
+
+def test_a_long_report_is_not_walked_while_it_is_made() -> None:
+    assert not run(transactions=0, seconds=590, works=True)
+    assert run(transactions=0, seconds=620, works=True)
 
 
 def test_but_not_for_ever() -> None:

@@ -22,7 +22,7 @@ from softswitch.store.periods import By, Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
 from softswitch.store.sheet import XlsxBook, csv_lines
 from softswitch.store.statistics import Chosen, Per
-from softswitch.store.turns import done, flowing
+from softswitch.turns import done, flowing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
 

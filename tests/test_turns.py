@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from softswitch.store.report import in_order
-from softswitch.store.turns import done, emptied, flowing, is_working
+from softswitch.turns import done, emptied, flowing, is_working
 
 
 async def test_everything_comes_once_and_in_order() -> None:
