@@ -54,6 +54,7 @@ class Call:
         "_dial_done",
         "_digit_waiter",
         "_digits",
+        "_line_heard",
         "_plays",
         "_waits",
         "answered_at_s",
@@ -138,6 +139,7 @@ class Call:
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
+        self._line_heard: Callable[[str], None] | None = None
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -408,6 +410,34 @@ class Call:
         recorded = await self._wait(finished)
         return replace(recorded, reason="key") if by_key else recorded
 
+    async def hear_line(
+        self, *wanted: str, timeout_s: float = 10.0, country: str | None = None
+    ) -> str:
+        """What the caller's line says first of `wanted` (none: of all there is), "" after `timeout_s`.
+
+        `cng` (a fax calls), `ced` (a fax answers), `person`, `machine` or `unsure` (who speaks, judged from
+        now on), `beep`, and the tones of `country`, by default the office's: `dial`, `ringback`, `busy`,
+        `congestion`, `call-waiting`, `unobtainable`, `sit`. He is listened to only meanwhile.
+        """
+        self._check()
+        audio = self._control.audio
+        heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def note(what: str) -> None:
+            if not heard.done() and (not wanted or not what or what in wanted):
+                heard.set_result(what)
+
+        timer = asyncio.get_running_loop().call_later(timeout_s, note, "")
+        self._line_heard = note
+        audio.hear_line(self, True, country)
+        try:
+            return await self._wait(heard)
+        finally:
+            timer.cancel()
+            self._line_heard = None
+            if not self.ended:
+                audio.hear_line(self, False)
+
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
         """Start several prompts, one after the other and as one, and return at once."""
         self._check()
@@ -465,6 +495,11 @@ class Call:
         self._digits.append(digit)
         if self._digit_waiter is not None:
             self._digit_waiter()
+
+    def line_says(self, what: str) -> None:
+        """The caller's line was heard to say something."""
+        if self._line_heard is not None:
+            self._line_heard(what)
 
     def play_started(self, play_id: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

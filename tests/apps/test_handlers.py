@@ -291,3 +291,52 @@ async def test_whoever_hangs_up_ends_every_verb():
         await world.settle()
         assert ended == ["7000", "7001", "7002", "7003", "7004"]
         assert world.switch.control.snapshot()["broken"] == 0
+
+
+@simulated()
+async def test_a_handler_hears_a_fax_and_nothing_that_it_did_not_ask_for():
+    told = []
+
+    async def listen(call: Call) -> None:
+        await call.answer()
+        told.append(await call.hear_line("cng", "ced", timeout_s=5.0))
+        told.append(await call.hear_line(timeout_s=2.0))
+        told.append(await call.hear_line(country="us"))
+
+    async with World(2, office=OFFICE, prepare=office_with(listen)) as world:
+        call = await dial(world)
+        await asyncio.sleep(1)
+        ((stream_id, stream),) = world.media.streams.items()
+        assert stream.progress == "cn"
+        world.media.hear(stream_id, "person")
+        await asyncio.sleep(0.1)
+        assert told == []
+        world.media.hear(stream_id, "cng")
+        await asyncio.sleep(2.5)
+        assert told == ["cng", ""]
+        assert stream.progress == "us"
+        world.media.hear(stream_id, "busy")
+        await asyncio.sleep(0.1)
+        assert told == ["cng", "", "busy"]
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_caller_who_leaves_while_he_is_listened_to_ends_the_handler():
+    over = []
+
+    async def listen(call: Call) -> None:
+        await call.answer()
+        try:
+            await call.hear_line(timeout_s=60.0)
+        except CallEnded:
+            over.append(True)
+            raise
+
+    async with World(2, office=OFFICE, prepare=office_with(listen)) as world:
+        call = await dial(world)
+        await asyncio.sleep(1)
+        call.hang_up()
+        await world.settle()
+        assert over == [True]

@@ -407,3 +407,27 @@ def test_what_comes_after_a_gap_comes_without_a_click(world, make_talker, lost, 
     steady_step = np.abs(np.diff(told[160 * 10 : 160 * 25])).max()
     assert np.abs(np.diff(told[160 * 10 : 160 * 58])).max() <= 1.6 * steady_step
     assert np.abs(told[160 * 45 : 160 * 55]).max() > 7500
+
+
+def test_a_room_of_three_hundred_hears_the_sum_of_the_others(make_world, make_talker):
+    """Ten talk, all hear; whoever talks does not hear himself. Every packet comes, a tick each."""
+    world = make_world(streams_max=512)
+    parties = [
+        make_talker((f"10.0.{1 + number // 200}.{number % 200}", 4000), ssrc=number + 1)
+        for number in range(300)
+    ]
+    for number, party in enumerate(parties):
+        world.open(number, party.address)
+        world.do(JoinRoom(1, number))
+    codes = [0xC5 + 2 * number for number in range(10)] + [0xFF] * 290
+    levels = g711.decode_ulaw(np.array(codes, np.uint8)).astype(int)
+    say_all(world, parties, codes, 20)
+    world.sent()
+    say_all(world, parties, codes, 10)
+    packets = world.sent()
+    assert len(packets) == 300 * 10
+    expected = g711.encode_ulaw((levels.sum() - levels).astype(np.int16))
+    for number, party in enumerate(parties):
+        own = [packet for packet in packets if packet.remote == party.address]
+        assert steady(own)
+        assert {packet.payload for packet in own} == {bytes([int(expected[number])]) * 160}
