@@ -1,9 +1,10 @@
 """What is left of the capacity when twice as many calls are offered, and under a flood of strangers.
 
     python bench/overload.py [--rates 300,400,500,600] [--flood 20000] [--sources 1,10000]
-                             [--seconds 15] [--save]
+                             [--seconds 9] [--save]
 
-Capacity is the best rate of completed calls over the rates tried. Then twice that is offered, with the
+Capacity is the best rate of completed calls over the rates tried; which those are is found by stepping up
+until calls are lost and then halving the distance. Then twice that is offered, with the
 retransmissions of RFC 3261, and the calls completed a second are compared. The flood comes from a
 process of its own: REGISTER, INVITE, OPTIONS and garbage from addresses in 127.0.0.0/8, while calls
 are made and others, with sound, go on; both are judged.
@@ -27,6 +28,7 @@ import figures
 import sipp
 import sounding
 from figures import Figure
+from peak import next_rate
 from registrations import office, shed
 from serving import SERVER, TRUNKS, other_core, spent
 from sip_calls import Background
@@ -35,11 +37,25 @@ from softswitch.ports import free_port
 
 CALLS_P99_MS = 500.0
 SOUNDING_CALLS = 10
+SEARCH_S, REST_S = 7.0, 2.0
+"""Of each step of the search, and between two."""
 
 
 def goodput(found: sipp.Outcome) -> float:
     """Completed calls a second while more were offered, without the first seconds."""
     return found.steady_per_s
+
+
+def find_peak(where: sipp.Where, folder: Path, rates: list[float]) -> tuple[float, list[float]]:
+    """The most calls completed a second, and what was offered to find it: `rates`, or what the search wants."""
+    tried: list[tuple[float, float]] = []
+    wanted = iter(rates)
+    while (rate := next(wanted, None) if rates else next_rate(tried)) is not None:
+        found = _offered((folder, *where), rate, SEARCH_S)
+        print(f"  offered {rate:.0f}/s: {_words(found)}", flush=True)
+        tried.append((rate, goodput(found)))
+        time.sleep(REST_S)
+    return max(completed for _, completed in tried), [offered for offered, _ in tried]
 
 
 def capacity(
@@ -48,26 +64,21 @@ def capacity(
     with sipp.between(folder / "capacity", TRUNKS, core) as (switch, there):
         where = (folder / "calls", *there)
         sipp.call(*where, calls=200, rate=50)
-        best = 0.0
-        for rate in rates:
-            found = _offered(where, rate, seconds)
-            print(f"  offered {rate:.0f}/s: {_words(found)}", flush=True)
-            best = max(best, goodput(found))
-            if goodput(found) < 0.8 * rate:
-                break
-            time.sleep(2.0)
+        best, tried = find_peak(there, folder / "calls", rates)
         twice = []
         for _ in range(runs):
-            time.sleep(8.0)
+            time.sleep(3 * REST_S)
             twice.append(_offered(where, 2 * best, seconds))
             print(
-                f"  offered {2 * best:.0f}/s: {_words(twice[-1])}; in each second {_each(twice[-1])}"
+                f"  offered {2 * best:.0f}/s: {_words(twice[-1])}; in each second {_each(twice[-1])}",
+                flush=True,
             )
         told = shed(switch.status())
-        time.sleep(2.0)
+        time.sleep(REST_S)
         after = _offered(where, best / 2, 4.0)
     return [
-        Figure("capacity: completed calls", best, "a second", note=f"no media, one core; {told}"),
+        Figure("capacity: completed calls", best, "a second",
+               note=f"no media, one core; offered {', '.join(f'{rate:.0f}' for rate in tried)}; {told}"),
         *(
             Figure(f"goodput at twice the capacity, run {run}", 100 * goodput(found) / best,
                    "% of the peak", 90, at_least=True,
@@ -189,8 +200,10 @@ def flood(folder: Path, rate: float, seconds: float, sources: int, core: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rates", default="300,400,500,600")
-    parser.add_argument("--seconds", type=float, help="of each offer (15), of each flood (52)")
+    parser.add_argument("--rates", help="to offer in search of the capacity (found by steps)")
+    parser.add_argument(
+        "--seconds", type=float, help="of twice the capacity (9), of each flood (52)"
+    )
     parser.add_argument("--flood", type=float, default=20_000.0)
     parser.add_argument("--runs", type=int, default=3, help="at twice the capacity")
     parser.add_argument("--sources", default="1,10000")
@@ -198,10 +211,10 @@ def main() -> None:
     parser.add_argument("--only", choices=("capacity", "flood"))
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
-    rates = [float(rate) for rate in chosen.rates.split(",")]
+    rates = [float(rate) for rate in chosen.rates.split(",")] if chosen.rates else []
     parts = {
         "capacity": lambda folder: capacity(
-            folder, rates, chosen.seconds or 15.0, chosen.runs, chosen.core
+            folder, rates, chosen.seconds or 9.0, chosen.runs, chosen.core
         ),
         **{
             f"flood {sources}": partial(

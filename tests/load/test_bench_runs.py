@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import comparison, programs, runs, scenarios
+from bench import comparison, peak, programs, runs, scenarios
 from bench.__main__ import Session
 from bench.figures import Figure, entry
 from bench.runs import BETTER, GONE, NEW, SAME, WORSE, Run, compare
@@ -236,3 +236,21 @@ def test_what_fails_does_not_end_the_rest_and_is_told(capsys: pytest.CaptureFixt
     assert figure["name"].endswith("here: failed")
     assert set(session.about) == {"machine", "commit", "began", "took_s", "failed"}
     assert "set-up 50, nowhere has failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("capacity", [90.0, 480.0, 700.0, 964.0, 1300.0, 2400.0])
+@pytest.mark.parametrize("kept", [0.7, 0.95])
+def test_the_peak_is_found_in_few_steps(capacity: float, kept: float) -> None:
+    """Of a server that keeps so much of its capacity when more is offered."""
+    tried: list[tuple[float, float]] = []
+    while (rate := peak.next_rate(tried)) is not None:
+        tried.append((rate, rate if rate <= capacity else kept * capacity))
+    assert len(tried) <= peak.STEPS_MAX
+    assert max(completed for _, completed in tried) >= 0.9 * capacity
+
+
+def test_a_server_that_carries_whatever_is_offered_ends_the_search() -> None:
+    tried: list[tuple[float, float]] = []
+    while (rate := peak.next_rate(tried)) is not None:
+        tried.append((rate, rate))
+    assert len(tried) == peak.STEPS_MAX
