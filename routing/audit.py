@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from routing.contact import Contact, Phase
 from routing.desk import KIND_OF, Agent, WorkPhase
 from routing.line import NO_SEAT
-from routing.model import SLOT_OF, AgentState, Media
+from routing.model import SLOT_OF, AgentState, Media, Membership
 
 if TYPE_CHECKING:
     from routing.engine import AcdEngine
@@ -166,7 +166,8 @@ def may_serve(agent: Agent, contact: Contact, now_s: float) -> bool:
 
 def passed_over(engine: AcdEngine, agent_id: str, contact_id: str, now_s: float) -> list[str]:
     """Contacts that still wait although they stood before `contact_id` and `agent_id` could have
-    been offered them: must be empty after every offer."""
+    been offered them: must be empty after every offer. Could: by the rules, and he had not as many of
+    that queue at hand as he is to have at once, without what he was offered here."""
     floor = engine._floor
     agent, offered = floor.agents.get(agent_id), floor.contacts.get(contact_id)
     if agent is None or offered is None:
@@ -182,4 +183,21 @@ def passed_over(engine: AcdEngine, agent_id: str, contact_id: str, now_s: float)
         and contact.standing(now_s) < mine
         and contact.media is not Media.CALLBACK
         and may_serve(agent, contact, now_s)
+        and not _has_enough(agent, contact, but=contact_id)
     ]
+
+
+def _has_enough(agent: Agent, contact: Contact, but: str) -> bool:
+    """Whether he has as many contacts of that queue as he may at once, not counting the one called `but`."""
+    if contact.pool is not None and contact.pool.by_hand:
+        return False
+    limits = [
+        each.at_once
+        for each in agent.config.queues
+        if isinstance(each, Membership) and each.queue_id == contact.queue.id
+    ]
+    at_hand = sum(
+        work.queue_id == contact.queue.id and work.contact_id != but
+        for work in agent.works.values()
+    )
+    return any(limit is not None and at_hand >= limit for limit in limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from routing.audit import passed_over
 from routing.decisions import AgentStateChanged
 from routing.events import (
     AgentLoggedIn,
@@ -201,6 +202,20 @@ def test_a_queue_may_have_a_limit_of_its_own(desk, agent):
     office.arrive("r3", "r", media=Media.CHAT)
     office.tell(ContactAssigned("r3", "a"))
     assert office.offered("r3") == ["a"], "by hand, past every rule"
+
+
+def test_who_waits_for_room_in_a_queue_is_not_passed_over(desk, agent):
+    """He stands before, and the agent could serve him, but has as many of that queue as he is to have."""
+    office = desk(
+        (QueueConfig(id="q"), QueueConfig(id="r")),
+        [agent("a", Membership(queue_id="q"), Membership(queue_id="r", at_once=1))],
+    )
+    for contact_id, queue_id in (("r1", "r"), ("r2", "r"), ("q1", "q")):
+        office.arrive(contact_id, queue_id, media=Media.CHAT)
+    assert [office.offered(c) for c in ("r1", "r2", "q1")] == [["a"], [], ["a"]]
+    assert passed_over(office.engine, "a", "q1", office.now_s) == []
+    office.end("r1")
+    assert office.offered("r2") == ["a"]
 
 
 def test_tickets_neither_engage_an_agent_nor_count_among_his_calls(desk):
