@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import random
 import sqlite3
 import tempfile
 import time
@@ -40,6 +41,8 @@ QUEUES = [f"queue{n}" for n in range(10)]
 REGIONS = ["north", "east", "south", "west", ""]
 BLOCK = 200_000
 SEED = 20_251_127
+LARGE, LARGE_TICKETS = 100, 5_000
+"""Customers with many tickets, and how many."""
 
 
 def blocks(contacts: int, agents: int) -> Iterator[dict[str, list[Any]]]:
@@ -208,12 +211,30 @@ def plan(path: Path, agents: int) -> None:
         )
 
 
+def file_tickets(path: Path, customers: int) -> None:
+    """Three tickets for each of a third of the customers, one in five open; 5,000 for each of a hundred."""
+    with closing(sqlite3.connect(path)) as database, database:
+        if database.execute("SELECT 1 FROM tickets LIMIT 1").fetchone():
+            return
+        owners = list(range(1, customers + 1, 3)) * 3
+        owners += [n for n in range(1, min(customers, LARGE) + 1) for _ in range(LARGE_TICKETS)]
+        random.Random(SEED).shuffle(owners)
+        database.executemany(
+            "INSERT INTO tickets (kind, subject, description, priority, status, assignee, department,"
+            " customer_id, source, tags, fields, watchers, created_by, created_at_s, changed_at_s,"
+            " answer_target_s, solve_target_s, solve_spent_s, version) VALUES ('fault', 'No dial tone', '',"
+            " 'normal', ?, '', '', ?, 'api', '[]', '{}', '[]', 'user:a', 0, 0, 0, 0, 0, 1)",
+            (("closed" if number % 5 else "open", owner) for number, owner in enumerate(owners)),
+        )
+
+
 async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
     store = await Store.open(directory)
     gc.collect()
     gc.freeze()
     gc.disable()  # as the exchange has it: cycles are collected when nothing goes on
     await asyncio.to_thread(plan, directory / "softswitch.db", options.agents)
+    await asyncio.to_thread(file_tickets, directory / "softswitch.db", options.customers)
     watch = Watch(options.contacts, options.only)
     await _add_up(store, watch)
     await _days(store, watch)
@@ -251,9 +272,13 @@ async def _days(store: Store, watch: Watch) -> None:
         async def outcomes(span: Span = span) -> Any:
             return await outcome_report(store.outcomes, span, chosen, "queue")
 
+        async def regions(span: Span = span) -> Any:
+            return await outcome_report(store.outcomes, span, chosen, "region")
+
         await watch.time(f"{name}: queues by half-hour, every formula", 1, queues, 3)
         await watch.time(f"{name}: agents by half-hour", 1, agents, 3)
         await watch.time(f"{name}: outcomes by half-hour", 1, outcomes, 3)
+        await watch.time(f"{name}: outcomes of regions by half-hour", 1, regions, 3)
     span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
     odd = Chosen(default_s=21.5)
     await watch.time(
@@ -305,6 +330,7 @@ async def _years(store: Store, watch: Watch, contacts: int) -> None:
         ("agents of one queue", 10, lambda: agent_report(statistics, month, some, month.end_s)),
         ("outcomes of queues", 10, lambda: outcome_report(outcomes, month, chosen, "queue")),
         ("outcomes of agents", 10, lambda: outcome_report(outcomes, month, chosen, "agent")),
+        ("outcomes of regions", 10, lambda: outcome_report(outcomes, month, chosen, "region")),
         (
             "agents, callers of one region",
             10,
@@ -329,10 +355,12 @@ async def _years(store: Store, watch: Watch, contacts: int) -> None:
 async def _customers(store: Store, watch: Watch, customers: int) -> None:
     rng = np.random.default_rng(1)
 
-    async def by_number(what: str, ask: Callable[[str], Awaitable[Any]]) -> None:
+    async def by_number(
+        what: str, ask: Callable[[str], Awaitable[Any]], among: int = customers
+    ) -> None:
         times = []
         cpu_s = time.process_time()
-        for number in rng.integers(1, customers, 2_000):
+        for number in rng.integers(1, among, 2_000):
             before_s = time.perf_counter()
             found = await ask(f"+86138{number:08}")
             times.append((time.perf_counter() - before_s) * 1_000)
@@ -343,7 +371,9 @@ async def _customers(store: Store, watch: Watch, customers: int) -> None:
         watch.add(f"{what} among {customers:,}, p99", times[-len(times) // 100], "ms", 1, note)
 
     await by_number("a customer by number", store.customers.find_by_phone)
-    await by_number("who calls, with open tickets,", lambda n: store.customers.caller(n, 5))
+    asked = store.customers.caller
+    await by_number("who calls, with open tickets,", lambda n: asked(n, 5))
+    await by_number(f"who calls, with {LARGE_TICKETS:,} tickets,", lambda n: asked(n, 5), LARGE)
     await watch.time(
         "a page of customers", None, lambda: store.customers.page(CustomerFilter(), 50), 3
     )

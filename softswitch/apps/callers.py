@@ -90,6 +90,7 @@ class Callers:
         self.has_none: Callable[[], bool] = lambda: False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._rests_until_s = 0.0
+        self._is_alarmed = False
         self.found = self.unknown = self.failed = self.left_out = 0
 
     def begin(self, call: Call) -> None:
@@ -176,7 +177,8 @@ class Callers:
             self._fail(type(error).__name__)
             known = None
         else:
-            if self.failed:
+            if self._is_alarmed:
+                self._is_alarmed = False
                 self._alarm(ALARM, "")
         self._know(call, written, number, known)
 
@@ -184,6 +186,7 @@ class Callers:
         self.failed += 1
         self._rests_until_s = self._desk.clock.monotonic_s() + REST_S
         _log.warning("who calls cannot be looked up for %g s: %s", REST_S, why)
+        self._is_alarmed = True
         self._alarm(ALARM, why)
 
     def _know(

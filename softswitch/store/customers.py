@@ -15,7 +15,7 @@ from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.reading import fetched, holds, reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
-from softswitch.store.schema_tickets import tickets
+from softswitch.store.schema_tickets import OPEN_TICKET, tickets
 
 LIST_MAX = 1_000
 SHARING_MAX = 10_000
@@ -32,15 +32,17 @@ _BY_PHONE = (
 )
 
 
-_IS_OPEN = sa.and_(
-    tickets.c.status != "solved", tickets.c.status != "closed", tickets.c.merged_into.is_(None)
-)
-_CALLER = _BY_PHONE.add_columns(
+# In the words of the index `tickets_open`: with parameters no database would see that it may be used.
+_IS_OPEN = sa.text(OPEN_TICKET)
+_FIRST = _BY_PHONE.limit(1).subquery()
+_CALLER = sa.select(
+    _FIRST,
     sa.select(sa.func.count())
-    .where(tickets.c.customer_id == customers.c.id, _IS_OPEN)
-    .correlate(customers)
+    .select_from(tickets)
+    .where(tickets.c.customer_id == _FIRST.c.id, _IS_OPEN)
+    .correlate(_FIRST)
     .scalar_subquery()
-    .label("tickets_open")
+    .label("tickets_open"),
 )
 _OPEN_TICKETS = (
     sa.select(tickets.c.id)

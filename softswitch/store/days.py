@@ -22,6 +22,8 @@ from softswitch.store.schema_days import (
     agent_handling_days,
     agent_visit_days,
     outcome_days,
+    region_handling_days,
+    region_outcome_days,
     rolled_days,
 )
 from softswitch.store.schema_rolls import HANDLED_SUMS, SLOT_S, visit_rolls
@@ -29,9 +31,10 @@ from softswitch.store.schema_rolls import HANDLED_SUMS, SLOT_S, visit_rolls
 DAY_S = 86_400
 AGAIN_S = 7 * 86_400.0
 """Who calls again within it was not helped the first time, unless a report asks for another time."""
-CONTACTS, OUTCOMES = "contacts", "outcomes"
-"""Kinds of days: what they hold, and from when on it is known."""
-LATER_S = {CONTACTS: 0.0, OUTCOMES: AGAIN_S}
+CONTACTS, REGIONS = "contacts", "regions"
+OUTCOMES, REGION_OUTCOMES = "outcomes", "region-outcomes"
+"""Kinds of days: what they hold, and from when on it is known. Each is made in a step of its own."""
+LATER_S = {CONTACTS: 0.0, REGIONS: 0.0, OUTCOMES: AGAIN_S, REGION_OUTCOMES: AGAIN_S}
 
 
 async def made_days(connection: AsyncConnection, kind: str, zone: ZoneInfo) -> frozenset[int]:
@@ -66,8 +69,8 @@ async def make_day(connection: AsyncConnection, zone: ZoneInfo, end_s: float) ->
     other = sa.select(rolled_days.c.day).where(rolled_days.c.zone != zone.key).limit(1)
     if (await connection.execute(other)).first() is not None:
         await forget_all_days(connection)  # the office has moved
-    for kind in (CONTACTS, OUTCOMES):
-        known_s = end_s - LATER_S[kind]
+    for kind, later_s in LATER_S.items():
+        known_s = end_s - later_s
         made = await made_days(connection, kind, zone)
         day = first_missing(zone, float(first) * SLOT_S, known_s, made)
         if day is not None:
@@ -108,9 +111,17 @@ async def _make(
         groups = [visits.agent_id, visits.queue_id, visits.media]
         query = visit_query([number, *groups], start_s, end_s).where(visits.agent_id != "")
         queries.append((agent_visit_days, query.group_by(*groups)))
-        queries.append((agent_handling_days, _handlings(number, start_s, end_s)))
+        query = _handlings(number, start_s, end_s, "agent_id", "queue_id", "media")
+        queries.append((agent_handling_days, query))
+    elif kind == REGIONS:
+        query = _handlings(number, start_s, end_s, "queue_id", "media", "region")
+        queries.append((region_handling_days, query))
+    elif kind == OUTCOMES:
+        query = _outcomes(number, start_s, end_s, "agent_id", "queue_id")
+        queries.append((outcome_days, query))
     else:
-        queries.append((outcome_days, _outcomes(number, start_s, end_s)))
+        query = _outcomes(number, start_s, end_s, "queue_id", "region")
+        queries.append((region_outcome_days, query))
     for target, query in queries:
         await connection.execute(sa.delete(target).where(target.c.day == day))
         names = [column.name for column in target.columns]
@@ -133,30 +144,44 @@ def _of_halves(halves: sa.Table, number: Any, low: int, high: int) -> sa.Select[
     )
 
 
-def _handlings(number: Any, start_s: float, end_s: float) -> sa.Select[Any]:
+def _handlings(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Select[Any]:
     table = handlings.c
-    groups = [table.agent_id, table.queue_id, table.media]
+    groups: list[Any] = [
+        region_of(handlings) if name == "region" else table[name] for name in asked
+    ]
+    places: list[Any] = [sa.literal_column(str(place)) for place in range(2, len(asked) + 2)]
     sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
     return (
         sa.select(number, *groups, sa.func.count(), counted(was_passed_on()), *sums)
         .where(table.at_s >= start_s, table.at_s < end_s, table.outcome != "failed")
-        .group_by(*groups)
+        .group_by(*places)
     )
 
 
-def _outcomes(number: Any, start_s: float, end_s: float) -> sa.Select[Any]:
+def _outcomes(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Select[Any]:
     table = queue_visits.c
+    groups = [table[name] for name in asked]
     return (
         sa.select(
             number,
-            table.agent_id,
-            table.queue_id,
+            *groups,
             sa.func.count(),
             counted(sa.not_(came_again(AGAIN_S))),
         )
         .where(table.entered_at_s >= start_s, table.entered_at_s < end_s, *was_first_contact())
-        .group_by(table.agent_id, table.queue_id)
+        .group_by(*groups)
     )
+
+
+def region_of(table: sa.Table) -> sa.ColumnElement[str]:
+    """The caller's region of a row of `handlings` or `surveys`: that of the same contact in the queues, ""
+    where it is not known."""
+    visits = queue_visits.alias("entered").c
+    same = [visits.call_id == table.c.call_id]
+    if "contact_id" in table.c:
+        same.append(visits.contact_id == table.c.contact_id)
+    found = sa.select(sa.func.max(visits.region)).where(*same).correlate(table)
+    return sa.func.coalesce(found.scalar_subquery(), "")
 
 
 def was_passed_on() -> sa.ColumnElement[bool]:

@@ -32,7 +32,7 @@ class Counted:
     """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
 
     at_s: sa.Column[float]
-    column: sa.Column[str] | None
+    column: sa.ColumnElement[str] | None
     counts: list[Any]
     clauses: list[Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,24 +12,33 @@ from routing.stats import Ratio
 from softswitch.store.counting import counted
 from softswitch.store.days import (
     AGAIN_S,
+    CONTACTS,
     OUTCOMES,
+    REGION_OUTCOMES,
+    REGIONS,
     came_again,
+    region_of,
     was_first_contact,
     was_passed_on,
 )
 from softswitch.store.grouped import NOTHING, Counted, Key, Summed, Sums, grouped
 from softswitch.store.periods import Span
 from softswitch.store.reading import reading
-from softswitch.store.report import Report, Row, in_order
+from softswitch.store.report import Report, Row, by_skill, in_order
 from softswitch.store.schema_centre import handlings, queue_visits, surveys
-from softswitch.store.schema_days import agent_handling_days, outcome_days
+from softswitch.store.schema_days import (
+    agent_handling_days,
+    outcome_days,
+    region_handling_days,
+    region_outcome_days,
+)
 from softswitch.store.schema_tickets import tickets
 from softswitch.store.statistics import Chosen, Statistics, among
 
 _PAGE_MAX = 1_000
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
-OutcomePer = Literal["all", "queue", "agent"]
+OutcomePer = Literal["all", "queue", "agent", "region"]
 TicketPer = Literal["all", "department", "assignee", "priority", "kind", "source", "queue"]
 
 
@@ -89,17 +98,17 @@ class Outcomes(Statistics):
     async def of_contacts(
         self, span: Span, chosen: Chosen, per: OutcomePer, again_s: float = AGAIN_S
     ) -> dict[Key, OutcomeCounts]:
-        """By period and queue or agent."""
+        """By period and queue, agent or region."""
         found: dict[Key, OutcomeCounts] = {}
-        resolved = _summed(outcome_days, chosen, per, "known", "resolved")
-        moved = _summed(agent_handling_days, chosen, per, "handled", "transferred")
+        resolved = _sums(_RESOLVED, chosen, per, "known", "resolved")
+        moved = _sums(_MOVED, chosen, per, "handled", "transferred")
         for names, counts, sums in (
             (
                 ("known", "resolved"),
                 self._first_contacts(chosen, per, again_s),
-                Sums(None, resolved, OUTCOMES) if again_s == AGAIN_S else NOTHING,
+                resolved if again_s == AGAIN_S else NOTHING,
             ),
-            (("handled", "transferred"), self._transfers(chosen, per), Sums(None, moved)),
+            (("handled", "transferred"), self._transfers(chosen, per), moved),
             (("asked", "rated", "good", "score"), self._scores(chosen, per), NOTHING),
         ):
 
@@ -124,41 +133,28 @@ class Outcomes(Statistics):
             return list((await connection.execute(query)).all())
 
     def _first_contacts(self, chosen: Chosen, per: OutcomePer, again_s: float) -> Counted:
-        table = queue_visits.c
-        clauses = [
-            *was_first_contact(),
-            *among(table.queue_id, chosen.queues),
-            *among(table.agent_id, chosen.agents),
-        ]
-        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        column, clauses = _told(queue_visits, queue_visits.c.region, chosen, per)
         counts: list[Any] = [sa.func.count(), counted(sa.not_(came_again(again_s)))]
-        return Counted(table.entered_at_s, column, counts, clauses)
+        return Counted(
+            queue_visits.c.entered_at_s, column, counts, [*was_first_contact(), *clauses]
+        )
 
     def _transfers(self, chosen: Chosen, per: OutcomePer) -> Counted:
-        table = handlings.c
-        clauses = [
-            table.outcome != "failed",
-            *among(table.queue_id, chosen.queues),
-            *among(table.agent_id, chosen.agents),
-        ]
-        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        column, clauses = _told(handlings, region_of(handlings), chosen, per)
         counts: list[Any] = [sa.func.count(), counted(was_passed_on())]
-        return Counted(table.at_s, column, counts, clauses)
+        clauses.append(handlings.c.outcome != "failed")
+        return Counted(handlings.c.at_s, column, counts, clauses)
 
     def _scores(self, chosen: Chosen, per: OutcomePer) -> Counted:
-        table = surveys.c
-        clauses = [
-            *among(table.queue_id, chosen.queues),
-            *among(table.agent_id, chosen.agents),
-        ]
-        column = {"queue": table.queue_id, "agent": table.agent_id}.get(per)
+        column, clauses = _told(surveys, region_of(surveys), chosen, per)
+        score = surveys.c.score
         counts: list[Any] = [
             sa.func.count(),
-            sa.func.count(table.score),
-            counted(table.score >= GOOD),
-            sa.func.coalesce(sa.func.sum(table.score), 0),
+            sa.func.count(score),
+            counted(score >= GOOD),
+            sa.func.coalesce(sa.func.sum(score), 0),
         ]
-        return Counted(table.at_s, column, counts, clauses)
+        return Counted(surveys.c.at_s, column, counts, clauses)
 
     async def of_tickets(self, span: Span, per: TicketPer) -> dict[Key, TicketCounts]:
         """Tickets opened and solved by period, without those that were merged into others."""
@@ -192,30 +188,74 @@ class Outcomes(Statistics):
         return found
 
 
-def _summed(table: sa.Table, chosen: Chosen, per: OutcomePer, *names: str) -> Summed:
-    told = {"queue": table.c.queue_id, "agent": table.c.agent_id}.get(per)
-    clauses = [*among(table.c.queue_id, chosen.queues), *among(table.c.agent_id, chosen.agents)]
-    return Summed(table, told, [sa.func.sum(table.c[name]) for name in names], clauses)
+def _told(
+    table: sa.Table, region: sa.ColumnElement[str], chosen: Chosen, per: OutcomePer
+) -> tuple[sa.ColumnElement[str] | None, list[Any]]:
+    """What tells the rows of a table apart, and which of them are asked for."""
+    columns = {"queue": table.c.queue_id, "agent": table.c.agent_id, "region": region}
+    clauses = [
+        *among(table.c.queue_id, chosen.queues),
+        *among(table.c.agent_id, chosen.agents),
+        *among(region, chosen.regions),
+    ]
+    return columns.get(per), clauses
+
+
+_RESOLVED = ((outcome_days, OUTCOMES), (region_outcome_days, REGION_OUTCOMES))
+_MOVED = ((agent_handling_days, CONTACTS), (region_handling_days, REGIONS))
+"""Days by agent and days by region, with their kinds."""
+
+
+def _sums(
+    days: tuple[tuple[sa.Table, str], tuple[sa.Table, str]],
+    chosen: Chosen,
+    per: OutcomePer,
+    *names: str,
+) -> Sums:
+    """Days that are added up and tell what is asked; none tell agents and regions both."""
+    of_regions = per == "region" or bool(chosen.regions)
+    if of_regions and (per == "agent" or chosen.agents):
+        return NOTHING
+    table, kind = days[of_regions]
+    columns = table.c
+    told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
+    clauses = among(columns.queue_id, chosen.queues)
+    clauses += (
+        among(columns.region, chosen.regions)
+        if of_regions
+        else among(columns.agent_id, chosen.agents)
+    )
+    counts = [sa.func.sum(columns[name]) for name in names]
+    return Sums(None, Summed(table, None if told is None else columns[told], counts, clauses), kind)
 
 
 _RATIOS = ("first_contact", "transfers", "satisfaction", "mean_score", "response")
 
 
 async def outcome_report(
-    outcomes: Outcomes, span: Span, chosen: Chosen, per: OutcomePer, again_s: float = AGAIN_S
+    outcomes: Outcomes,
+    span: Span,
+    chosen: Chosen,
+    per: OutcomePer,
+    again_s: float = AGAIN_S,
+    skills: Mapping[str, str] | None = None,
 ) -> Report:
-    """Resolution at the first contact, transfers and satisfaction, by period."""
+    """Resolution at the first contact, transfers and satisfaction, by period. With `skills` (queue -> what it
+    asks of agents) queues of the same skill are taken together."""
     counts = ("known", "resolved", "handled", "transferred", "asked", "rated", "good")
     found = await outcomes.of_contacts(span, chosen, per, again_s)
+    told: str = per
+    if skills is not None and per == "queue":
+        told, found = "skill", await by_skill(found, skills)
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:
         for key in keys:
             one = found.pop(key)
-            told = {name: getattr(one, name) for name in (*counts, *_RATIOS)}
-            yield {"period": key[0], per: key[1], **told}
+            values = {name: getattr(one, name) for name in (*counts, *_RATIOS)}
+            yield {"period": key[0], told: key[1], **values}
 
-    columns = ("period", per, *counts, *_RATIOS)
+    columns = ("period", told, *counts, *_RATIOS)
     return Report("outcomes", columns, frozenset(_RATIOS), rows())
 
 

@@ -31,9 +31,11 @@ from softswitch.store.statistics import (
 from softswitch.turns import done
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from softswitch.store.shifts import Shifts
 
-Counts = TypeVar("Counts", VisitCounts, AgentTimes)
+Counts = TypeVar("Counts", bound="DataclassInstance")
 
 FORMULA = "offered"
 """The service level that is shown where none is chosen."""
@@ -151,12 +153,11 @@ async def queue_report(
     formulas = tuple(SERVICE_LEVELS) if formula == "all" else (formula,)
     levels = {name: SERVICE_LEVELS[name] for name in formulas}
     visits = await statistics.visits(span, chosen, per)
-    # A region belongs to a contact, not to its handling: there is no handle time of a region.
-    handled = {} if per == "region" else await statistics.handled(span, chosen, per)
+    handled = await statistics.handled(span, chosen, per)
     told: str = per
     if skills is not None and per == "queue":
         told = "skill"
-        visits, handled = await _by_skill(visits, skills), await _by_skill(handled, skills)
+        visits, handled = await by_skill(visits, skills), await by_skill(handled, skills)
     keys = await in_order(visits, handled)
 
     def rows() -> Iterator[Row]:
@@ -199,7 +200,7 @@ async def queue_report(
     return Report("queues", columns, frozenset(ratios), rows())
 
 
-async def _by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
+async def by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
     """Counts of queues, added up by what the queues ask of agents."""
     together: dict[Key, Counts] = {}
 
@@ -216,8 +217,8 @@ async def _by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> d
     return together
 
 
-def _add(into: Counts, counts: Counts) -> None:
-    if isinstance(into, VisitCounts) and isinstance(counts, VisitCounts):
+def _add(into: Any, counts: Any) -> None:
+    if isinstance(into, VisitCounts):
         into.add(counts)
         return
     for part in fields(into):

@@ -86,6 +86,28 @@ outcome_days = sa.Table(
 )
 """Whether callers came again within a week; known a week later."""
 
+region_handling_days = sa.Table(
+    "region_handling_days",
+    metadata,
+    _day(),
+    *(_key(name) for name in ("queue_id", "media", "region")),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("handled", "transferred")),
+    *(sa.Column(name, sa.Double, nullable=False) for name in HANDLED_SUMS),
+    sqlite_with_rowid=False,
+)
+"""What was done for callers of each region."""
+
+region_outcome_days = sa.Table(
+    "region_outcome_days",
+    metadata,
+    _day(),
+    _key("queue_id"),
+    _key("region"),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("known", "resolved")),
+    sqlite_with_rowid=False,
+)
+"""As `outcome_days`, by region instead of by agent."""
+
 OF_HALVES = (
     (visit_rolls, visit_days),
     (handling_rolls, handling_days),
@@ -98,4 +120,6 @@ DAYS = (
     agent_visit_days,
     agent_handling_days,
     outcome_days,
+    region_handling_days,
+    region_outcome_days,
 )

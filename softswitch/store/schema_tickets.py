@@ -6,6 +6,9 @@ import sqlalchemy as sa
 
 from softswitch.store.schema import Sequence, metadata
 
+OPEN_TICKET = "status <> 'solved' AND status <> 'closed' AND merged_into IS NULL"
+"""Who calls is told how many he has, beside his call: a large customer has thousands that are closed."""
+
 tickets = sa.Table(
     "tickets",
     metadata,
@@ -50,6 +53,13 @@ tickets = sa.Table(
     sa.Index("tickets_status", "status", "id"),
     sa.Index("tickets_assignee", "assignee", "id"),
     sa.Index("tickets_customer", "customer_id", "id"),
+    sa.Index(
+        "tickets_open",
+        "customer_id",
+        "id",
+        sqlite_where=sa.text(OPEN_TICKET),
+        postgresql_where=sa.text(OPEN_TICKET),
+    ),
     sa.Index("tickets_due", "solve_due_s"),
     sa.Index("tickets_merged", "merged_into"),
     sqlite_autoincrement=True,

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from routing.stats import AgentTimes, Ratio, ServiceCounts
 from softswitch.store.counting import counted, visit_columns
 from softswitch.store.database import Database
+from softswitch.store.days import REGIONS, region_of
 from softswitch.store.grouped import (
     NOTHING,
     Counted,
@@ -41,6 +42,7 @@ from softswitch.store.schema_days import (
     agent_handling_days,
     agent_visit_days,
     handling_days,
+    region_handling_days,
     state_days,
     visit_days,
 )
@@ -218,13 +220,14 @@ class Statistics:
 
     async def handled(self, span: Span, chosen: Chosen, per: Per) -> dict[Key, AgentTimes]:
         """Talk, hold and wrap-up of handled contacts by the period they were done in."""
-        table = handlings.c
-        columns = {"queue": table.queue_id, "agent": table.agent_id}
+        table, region = handlings.c, region_of(handlings)
+        columns = {"queue": table.queue_id, "agent": table.agent_id, "region": region}
         clauses = [
             table.outcome != "failed",
             *among(table.queue_id, chosen.queues),
             *among(table.agent_id, chosen.agents),
             *among(table.media, chosen.media),
+            *among(region, chosen.regions),
         ]
         sums: list[Any] = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
         raw = Counted(table.at_s, columns.get(per), [*sums, sa.func.count()], clauses)
@@ -388,8 +391,9 @@ def _visit_sums(chosen: Chosen, per: Per) -> Sums:
 
 
 def _handling_sums(chosen: Chosen, per: Per) -> Sums:
-    told = {"queue": "queue_id", "agent": "agent_id"}.get(per)
+    told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
     names = {"queue_id": chosen.queues, "media": chosen.media, "agent_id": chosen.agents}
+    names["region"] = chosen.regions
 
     def of(table: sa.Table, *asked: str) -> Summed:
         return Summed(
@@ -399,6 +403,10 @@ def _handling_sums(chosen: Chosen, per: Per) -> Sums:
             [clause for name in asked for clause in among(table.c[name], names[name])],
         )
 
+    if per == "region" or chosen.regions:
+        if per == "agent" or chosen.agents:
+            return NOTHING
+        return Sums(None, of(region_handling_days, "queue_id", "media", "region"), REGIONS)
     if per == "agent" and not (chosen.queues or chosen.media):
         return Sums(of(agent_rolls, "agent_id"), of(agent_days, "agent_id"))
     if per != "agent" and not chosen.agents:
@@ -457,6 +465,6 @@ def _summed_visit_columns(chosen: Chosen, rolls: sa.Table) -> list[Any]:
     return [columns[part.name] for part in fields(VisitCounts)]
 
 
-def among(column: sa.Column[str], names: tuple[str, ...]) -> list[Any]:
+def among(column: sa.ColumnElement[str], names: tuple[str, ...]) -> list[Any]:
     """A condition, where there are names."""
     return [column.in_(names)] if names else []

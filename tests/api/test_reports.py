@@ -23,7 +23,7 @@ async def test_every_report_in_every_format(api: Any) -> None:
     for path, params in (
         *(("queues", {"per": per}) for per in ("all", "queue", "agent", "region", "skill")),
         ("agents", {}),
-        *(("outcomes", {"per": per}) for per in ("all", "queue", "agent")),
+        *(("outcomes", {"per": per}) for per in ("all", "queue", "agent", "region", "skill")),
         *(("tickets", {"per": per}) for per in ("all", "department", "assignee", "source")),
         ("adherence", {}),
     ):

@@ -146,8 +146,8 @@ async def test_a_database_that_an_older_version_made(tmp_path: Path) -> None:
 
         async def told() -> list[Any]:
             return [
-                (await queue_report(store.statistics, span, chosen, "queue", "all")).plain(),
-                (await agent_report(store.statistics, span, chosen, span.end_s)).plain(),
+                [*(await queue_report(store.statistics, span, chosen, "queue", "all")).plain()],
+                [*(await agent_report(store.statistics, span, chosen, span.end_s)).plain()],
                 [(r.call_id, r.status, r.caller_name) for r in await store.calls.list(10)],
             ]
 

@@ -87,6 +87,122 @@ async def test_resolution_transfers_and_satisfaction(tmp_path: Path, any_store: 
         assert row["handled"] == sum(c[3] for c in calls)
 
 
+class Contact:
+    """What one contact came to, from a seed."""
+
+    def __init__(self, rng: random.Random, number: int) -> None:
+        self.name = f"c{number}"
+        self.at_s = START_S + number * 20 * DAY_S / 300
+        self.caller = f"+8610{rng.randint(0, 40)}" if rng.random() < 0.9 else ""
+        self.region = rng.choice(["north", "east", ""])
+        self.queue = rng.choice(["support", "billing", "sales"])
+        self.agent = rng.choice(["li", "han"]) if rng.random() < 0.8 else ""
+        self.outcome = rng.choice(["ended", "ended", "transferred"])
+        self.talk_s = float(rng.randint(10, 300))
+        self.score = rng.choice([None, 1, 3, 4, 5])
+
+    def journal(self, append: Any) -> None:
+        about = {"contact": self.name, "queue": self.queue, "caller": self.caller}
+        about["region"] = self.region
+        append("acd-queued", self.name, about, self.at_s)
+        done = {**about, "outcome": "abandoned", "waited_s": 1.0}
+        if self.agent:
+            by = {"contact": self.name, "queue": self.queue, "agent": self.agent}
+            append("acd-connected", self.name, {**by, "waited_s": 1.0}, self.at_s + 1)
+            # Some are done on the next day.
+            handled = {**by, "media": "call", "outcome": self.outcome, "talk_s": self.talk_s}
+            append("acd-handled", self.name, handled, self.at_s + 4_000)
+            append("survey", self.name, {**by, "survey": "s", "score": self.score}, self.at_s + 90)
+            done["outcome"] = "answered"
+        append("acd-closed", self.name, done, self.at_s + 4_001)
+
+    def came_again(self, contacts: list[Contact]) -> bool:
+        return any(
+            o.caller == self.caller and self.at_s < o.at_s <= self.at_s + AGAIN_S for o in contacts
+        )
+
+
+def by_hand(contacts: list[Contact], every: list[Contact]) -> dict[str, float]:
+    answered = [c for c in contacts if c.agent]
+    known = [c for c in answered if c.caller]
+    rated = [c.score for c in answered if c.score is not None]
+    return {
+        "known": len(known),
+        "resolved": sum(not c.came_again(every) for c in known),
+        "handled": len(answered),
+        "transferred": sum(c.outcome == "transferred" for c in answered),
+        "asked": len(answered),
+        "rated": len(rated),
+        "good": sum(score >= 4 for score in rated),
+    }
+
+
+SKILLS = {"support": "lang.zh >= 1", "billing": "lang.zh >= 1", "sales": ""}
+
+
+async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
+    tmp_path: Path, any_store: Any
+) -> None:
+    rng = random.Random(6)
+    every = [Contact(rng, number) for number in range(300)]
+    async with any_store.opened(tmp_path) as tools:
+        for contact in every:
+            contact.journal(tools.journal.append)
+        assert await tools.journal.flush()
+        outcomes = tools.store.outcomes
+
+        async def check() -> None:
+            for chosen, fits in (
+                (Chosen(), lambda c: True),
+                (Chosen(queues=("support",)), lambda c: c.queue == "support"),
+                (Chosen(regions=("north", "")), lambda c: c.region in ("north", "")),
+                (
+                    Chosen(agents=("li",), regions=("east",)),
+                    lambda c: (c.agent, c.region) == ("li", "east"),
+                ),
+            ):
+                some = [c for c in every if fits(c)]
+                for per, told in (
+                    ("region", lambda c: c.region),
+                    ("queue", lambda c: c.queue),
+                    ("agent", lambda c: c.agent),
+                    ("skill", lambda c: SKILLS[c.queue]),
+                ):
+                    skills = SKILLS if per == "skill" else None
+                    given: Any = "queue" if per == "skill" else per
+                    report = await outcome_report(outcomes, MONTH, chosen, given, AGAIN_S, skills)
+                    names = {told(c) for c in some if c.agent}
+                    rows = {row[per]: row for row in report.rows}
+                    assert rows.keys() == names
+                    for name, row in rows.items():
+                        wanted = by_hand([c for c in some if told(c) == name], every)
+                        assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
+            # How long the callers of a region were spoken with.
+            for chosen in (Chosen(), Chosen(regions=("east",)), Chosen(agents=("han",))):
+                report = await queue_report(tools.store.statistics, MONTH, chosen, "region")
+                for row in report.rows:
+                    spoken = [
+                        c.talk_s
+                        for c in every
+                        if c.region == row["region"] and c.agent in (chosen.agents or ("li", "han"))
+                    ]
+                    assert (row["handled"], row["talk_s"]) == (len(spoken), sum(spoken))
+
+        await check()
+        while await tools.journal.roll_on(MONTH.end_s + 12 * DAY_S, UTC):
+            pass
+        for table in ("region_outcome_days", "region_handling_days"):
+            assert any_store.sql(tmp_path, f"SELECT count(*) FROM {table}")[0][0] > 0
+        await check()
+        # A late entry counts at once, whatever was added up.
+        late = Contact(rng, 40)
+        late.name, late.agent, late.region = "late", "li", "north"
+        late.journal(tools.journal.append)
+        every.append(late)
+        assert await tools.journal.flush()
+        await check()
+
+
 async def test_tickets_are_counted_when_they_are_opened_and_solved(
     tmp_path: Path, any_store: Any
 ) -> None:

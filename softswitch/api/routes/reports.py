@@ -116,6 +116,11 @@ def chosen_of(
     )
 
 
+def _skills(service: Service) -> dict[str, str]:
+    """What each queue asks of agents."""
+    return {q.name: q.skill for q in service.office.queues}
+
+
 @router.get("/reports/queues", response_model=ReportShown, responses=_FILES)
 async def report_queues(
     service: Served,
@@ -135,9 +140,13 @@ async def report_queues(
     service level's T; each queue's own where it is left out."""
     span = span_of(service, start_s, end_s, by)
     chosen = chosen_of(service, queue, agent, media, region, within_s)
-    skills = {q.name: q.skill for q in service.office.queues} if per == "skill" else None
     report = await queue_report(
-        service.store.statistics, span, chosen, "queue" if per == "skill" else per, formula, skills
+        service.store.statistics,
+        span,
+        chosen,
+        "queue" if per == "skill" else per,
+        formula,
+        _skills(service) if per == "skill" else None,
     )
     return await _answer(service, report, span, format)
 
@@ -171,19 +180,27 @@ async def report_outcomes(
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
     by: By = "all",
-    per: OutcomePer = "queue",
+    per: OutcomePer | Literal["skill"] = "queue",
     again_d: Annotated[
         float, Query(gt=0, le=90, description="Who calls again within it was not helped.")
     ] = 7.0,
     queue: Names = [],  # noqa: B006
     agent: Names = [],  # noqa: B006
+    region: Names = [],  # noqa: B006
     format: Format = "json",  # noqa: A002
 ) -> Any:
     """Whether it helped: resolution at the first contact, transfers, satisfaction (the share of scores of 4
     and 5) and its mean. The newest days look too good: who will call again has not yet."""
     span = span_of(service, start_s, end_s, by)
-    chosen = Chosen(queues=tuple(queue), agents=tuple(agent))
-    report = await outcome_report(service.store.outcomes, span, chosen, per, again_d * 86_400)
+    chosen = Chosen(queues=tuple(queue), agents=tuple(agent), regions=tuple(region))
+    report = await outcome_report(
+        service.store.outcomes,
+        span,
+        chosen,
+        "queue" if per == "skill" else per,
+        again_d * 86_400,
+        _skills(service) if per == "skill" else None,
+    )
     return await _answer(service, report, span, format)
 
 
