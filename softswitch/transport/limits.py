@@ -15,6 +15,8 @@ CONNECTIONS_MAX = 4096
 CONNECTIONS_PER_SOURCE_MAX = 64
 CONNECTIONS_PER_SOURCE_PER_S = 4.0
 SOURCES_MAX = 8192
+CROWD = 4
+"""Connections from where a source is no single telephone: when all places are taken, nobody gives way to it."""
 _KNOWN_S = 3600.0
 _KNOWN_TIMES = 16.0
 """So many times the rate for an address from where somebody has shown who he is."""
@@ -105,6 +107,7 @@ class ConnectionQuota:
         self._guests: set[Guest] = set()
         self._strangers: dict[Guest, None] = {}  # in order of arrival
         self._by_source: Counter[str] = Counter()
+        self._arrived = 0
         self._waiting: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -122,31 +125,51 @@ class ConnectionQuota:
 
     def has_room(self) -> bool:
         """Whether one more may come in, in the place of a stranger if need be."""
-        return len(self._guests) < self._total or bool(self._strangers)
+        return self._places() > 0 or bool(self._strangers)
+
+    def _places(self) -> int:
+        return self._total - len(self._guests) - self._arrived
 
     def allows(self, source: str, now_s: float) -> bool:
         """Whether `source` may have one more; asked once for each connection that is made."""
-        rate = self._per_s
-        if now_s - self._known_s.get(source, float("-inf")) < _KNOWN_S:
-            rate *= _KNOWN_TIMES
+        known = now_s - self._known_s.get(source, float("-inf")) < _KNOWN_S
+        rate = self._per_s * (_KNOWN_TIMES if known else 1.0)
         most = float(self._per_source)
         level, since_s = self._levels.pop(source, (most, now_s))
         level = min(most, level + (now_s - since_s) * rate)
-        allowed = level >= 1.0 and self._by_source.get(source, 0) < self._per_source
+        held = self._by_source.get(source, 0)
+        allowed = level >= 1.0 and held < self._per_source
+        if held >= CROWD and not known and self._places() <= 0:
+            allowed = False
         _remember(self._levels, source, (level - 1.0 if allowed else level, now_s))
         return allowed
 
-    def take(self, guest: Guest) -> bool:
-        """Count a connection; True when another had to go for it."""
-        displaced = len(self._guests) >= self._total
+    def arrive(self, source: str) -> tuple[int, bool]:
+        """Keep a place for who has been accepted; how many his source had before, and whether another had
+        to go for him. `take` or `turn_back` follows."""
+        displaced = self._places() <= 0
         if displaced:
-            oldest = next(iter(self._strangers))
-            self.give_back(oldest)
-            oldest.displace()
+            self._displace()
+        self._arrived += 1
+        self._by_source[source] += 1
+        return self._by_source[source] - 1, displaced
+
+    def turn_back(self, source: str) -> None:
+        """Who has arrived is not let in."""
+        self._arrived -= 1
+        self._leave(source)
+
+    def _displace(self) -> None:
+        oldest = next(iter(self._strangers))
+        self.give_back(oldest)
+        oldest.displace()
+
+    def take(self, guest: Guest) -> None:
+        """Count a connection, for which a place is kept."""
+        self._arrived -= 1
         self._guests.add(guest)
         self._strangers[guest] = None
-        self._by_source[guest.source] += 1
-        return displaced
+        self._resume()  # there is somebody to give way now
 
     def prove(self, guest: Guest, now_s: float) -> None:
         """Its sender has shown who he is: it gives way to nobody any more."""
@@ -160,9 +183,15 @@ class ConnectionQuota:
             return
         self._guests.discard(guest)
         self._strangers.pop(guest, None)
-        self._by_source[guest.source] -= 1
-        if not self._by_source[guest.source]:
-            del self._by_source[guest.source]
+        self._leave(guest.source)
+
+    def _leave(self, source: str) -> None:
+        self._by_source[source] -= 1
+        if not self._by_source[source]:
+            del self._by_source[source]
+        self._resume()
+
+    def _resume(self) -> None:
         waiting, self._waiting = self._waiting, []
         for resume in waiting:
             resume()

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.transport.address import unmapped
+from softswitch.transport.arrivals import Arrivals
 from softswitch.transport.connection import Connection
 from softswitch.transport.interface import Receive, Unreachable
 from softswitch.transport.layers import Framing, SipFraming
@@ -30,6 +31,8 @@ _log = logging.getLogger("softswitch.transport")
 
 _ACCEPTS_PER_WAKE = 256
 _WELCOMES_PER_WAKE = 16
+_DISPLACED_PER_WAKE = 16
+"""Their descriptors are closed when the loop turns, not before."""
 _BACKLOG = 4096
 """What waits here costs the kernel little, and who finds it full waits a second for his next SYN."""
 _AT_ONCE = struct.pack("ii", 1, 0)
@@ -76,6 +79,8 @@ class StreamTransport:
         self._refused: OrderedDict[Peer, float] = OrderedDict()
         self._last_id = 0
         self._accepting = False
+        self._arrivals: Arrivals[tuple[socket.socket, tuple[str, int], str]] = Arrivals()
+        self._welcoming: asyncio.Handle | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -153,6 +158,12 @@ class StreamTransport:
         self._pause_accepting()
         if self._resume is not None:
             self._resume.cancel()
+        if self._welcoming is not None:
+            self._welcoming.cancel()
+        while self._arrivals:
+            sock, _, source = self._arrivals.next()
+            self._quota.turn_back(source)
+            sock.close()
         self._sock.close()
         for connection in list(self._connections.values()):
             connection.abort()
@@ -225,10 +236,10 @@ class StreamTransport:
             self.loop.remove_reader(self._sock.fileno())
 
     def _accept(self) -> None:
-        """Many a turn, since refusing one costs next to nothing, but few that are let in."""
-        welcomed = 0
+        """Many a turn, since that costs next to nothing; who is let in has his turn by `Arrivals`."""
+        displaced = 0
         for _ in range(_ACCEPTS_PER_WAKE):
-            if welcomed == _WELCOMES_PER_WAKE:
+            if displaced == _DISPLACED_PER_WAKE:
                 return
             if not self._quota.has_room():
                 # What is left waits in the kernel's queue until somebody hangs up.
@@ -248,14 +259,29 @@ class StreamTransport:
                 self._resume = self.loop.call_later(self.limits.accept_pause_s, self._accept_again)
                 return
             remote = (unmapped(address[0]), address[1])
-            if self._quota.allows(source_of(remote[0]), self.loop.time()):
-                self._welcome(sock, remote)
-                welcomed += 1
+            source = source_of(remote[0])
+            if self._quota.allows(source, self.loop.time()):
+                held, another_goes = self._quota.arrive(source)
+                displaced += another_goes
+                self._arrivals.add((sock, remote, source), held)
+                self._welcome_soon()
             else:
                 self.counters.refused += 1
                 # By RST: nothing of it is left in our kernel either.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
                 sock.close()
+
+    def _welcome_soon(self) -> None:
+        if self._welcoming is None:
+            self._welcoming = self.loop.call_soon(self._welcome_some)
+
+    def _welcome_some(self) -> None:
+        self._welcoming = None
+        for _ in range(min(_WELCOMES_PER_WAKE, len(self._arrivals))):
+            sock, remote, _ = self._arrivals.next()
+            self._welcome(sock, remote)
+        if self._arrivals:
+            self._welcome_soon()
 
     def _welcome(self, sock: socket.socket, remote: tuple[str, int]) -> None:
         self.counters.accepted += 1

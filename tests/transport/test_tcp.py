@@ -12,9 +12,11 @@ import pytest
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
+from softswitch.transport.arrivals import Arrivals
 from softswitch.transport.limits import (
     CONNECTIONS_PER_SOURCE_MAX,
     CONNECTIONS_PER_SOURCE_PER_S,
+    CROWD,
     SOURCES_MAX,
     ConnectionQuota,
     StreamLimits,
@@ -335,6 +337,7 @@ def visits(quota: ConnectionQuota, source: str, count: int, now_s: float) -> int
     for _ in range(count):
         if quota.allows(source, now_s):
             guest = Visitor(source)
+            quota.arrive(source)
             quota.take(guest)
             quota.give_back(guest)
             allowed += 1
@@ -354,12 +357,99 @@ def test_where_somebody_has_proven_himself_more_may_come() -> None:
     quota = ConnectionQuota()
     phone = Visitor("10.0.0.1")
     assert quota.allows(phone.source, 10.0)
+    quota.arrive(phone.source)
     quota.take(phone)
     quota.prove(phone, 10.0)
     visits(quota, "10.0.0.1", 100, 10.0)
     assert visits(quota, "10.0.0.1", 1000, 10.5) == 16 * CONNECTIONS_PER_SOURCE_PER_S / 2
     assert visits(quota, "10.0.0.1", 100, 5000.0) <= CONNECTIONS_PER_SOURCE_MAX
     assert visits(quota, "10.0.0.1", 100, 5001.0) == CONNECTIONS_PER_SOURCE_PER_S
+
+
+def filled(quota: ConnectionQuota, source: str, count: int) -> list[Visitor]:
+    """So many come and stay."""
+    guests = [Visitor(source) for _ in range(count)]
+    for guest in guests:
+        assert quota.allows(source, 10.0)
+        quota.arrive(source)
+        quota.take(guest)
+    return guests
+
+
+def test_nobody_gives_way_to_a_crowd() -> None:
+    """When all places are taken: to the fourth of an address, not to the fifth, unless somebody is known
+    there."""
+    quota = ConnectionQuota(total=20)
+    filled(quota, "10.0.0.1", 13)
+    filled(quota, "10.0.0.2", CROWD - 1)
+    filled(quota, "10.0.0.3", CROWD)
+    assert not quota.allows("10.0.0.1", 10.0)
+    assert not quota.allows("10.0.0.3", 10.0)
+    assert quota.allows("10.0.0.2", 10.0)
+    assert quota.arrive("10.0.0.2") == (CROWD - 1, True)
+    quota.prove(filled(quota, "10.0.0.4", 1)[0], 10.0)
+    filled(quota, "10.0.0.4", CROWD)
+    assert len(quota) == 19, "and one has only arrived"
+
+
+def test_who_has_arrived_has_a_place_and_accepting_goes_on_once_he_is_let_in() -> None:
+    quota = ConnectionQuota(total=2)
+    resumed: list[int] = []
+    for source in ("10.0.0.1", "10.0.0.2"):
+        assert quota.arrive(source) == (0, False)
+    assert not quota.has_room(), "nobody could give way"
+    quota.wait(lambda: resumed.append(1))
+    quota.take(Visitor("10.0.0.1"))
+    assert quota.has_room()
+    assert resumed == [1]
+    quota.wait(lambda: resumed.append(2))
+    quota.turn_back("10.0.0.2")
+    assert (resumed, len(quota), quota.sources) == ([1, 2], 1, 1)
+
+
+def test_who_has_few_is_let_in_first() -> None:
+    arrivals: Arrivals[str] = Arrivals()
+    for number in range(3):
+        for source in "ab":
+            arrivals.add(f"{source}{number}", number)
+    arrivals.add("phone", 0)
+    order = [arrivals.next() for _ in range(len(arrivals))]
+    assert order == ["a0", "b0", "phone", "a1", "b1", "a2", "b2"]
+
+
+async def test_a_telephone_does_not_wait_for_the_crowd_before_it(open_tcp: Opener) -> None:
+    """60 connections of one address wait to be accepted when it comes; it is among the first let in."""
+    transport, inbox = open_tcp()
+    loop = asyncio.get_running_loop()
+    crowd = [socket.socket() for _ in range(60)]
+    phone = socket.socket()
+    phone.bind(("127.0.0.9", 0))
+    for sock in (*crowd, phone):
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(transport.local)  # nothing is accepted meanwhile: the loop stands still
+    await until(lambda: len(transport._arrivals) > 0 or transport.counters.accepted > 0)
+    await loop.sock_sendall(phone, message(1))
+    await until(lambda: len(inbox.messages) == 1)
+    seen = sorted(transport._connections.values(), key=lambda each: each.flow.connection_id)
+    place = [each.source for each in seen].index("127.0.0.9")
+    assert place <= 1, "one of the crowd had as few"
+    await until(lambda: transport.counters.accepted == 61)
+    for sock in (*crowd, phone):
+        sock.close()
+    await until(lambda: transport.snapshot()["connections"] == 0)
+
+
+async def test_who_waits_to_be_let_in_is_dropped_at_the_end(open_tcp: Opener) -> None:
+    quota = ConnectionQuota()
+    transport, _ = open_tcp(quota=quota)
+    crowd = [socket.create_connection(transport.local) for _ in range(40)]
+    transport._accept()
+    assert quota.sources == 1
+    transport.close()
+    assert (quota.sources, len(quota)) == (0, 0)
+    for sock in crowd:
+        sock.close()
 
 
 @pytest.mark.limit("sources whose rate is remembered")
