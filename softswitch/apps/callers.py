@@ -1,8 +1,9 @@
-"""Who is calling: the customer is looked up while his call is on its way.
+"""Who is calling, or called: the customer is looked up while the call is on its way.
 
-The look-up begins with the INVITE, beside the call. What needs the answer (a menu, a queue) waits for it
-`WAIT_S` at most, which it does only where the database is slow; one that does not answer in `GIVE_UP_S` or
-fails is left alone for `REST_S`. What is found is journaled, once a call, as ``call-customer``.
+The look-up begins with the INVITE, of a call of our own when it goes outside; beside the call. What needs the
+answer (a menu, a queue) waits for it `WAIT_S` at most, which it does only where the database is slow; one that
+does not answer in `GIVE_UP_S` or fails is left alone for `REST_S`. What is found is journaled, once a call, as
+``call-customer``; `called` there says that he did not call.
 """
 
 from __future__ import annotations
@@ -98,6 +99,12 @@ class Callers:
         if isinstance(call.identity, TrunkIdentity):
             self._begin(call, call.number_from)
 
+    def called(self, call: Call, number: str) -> None:
+        """A call of an extension or of the office goes to a number outside. Of a caller from outside that is
+        sent on, he stays the customer."""
+        if not isinstance(call.identity, TrunkIdentity) and call.known is None:
+            self._begin(call, number, called=True)
+
     async def settled(self, call: Call) -> None:
         """Wait until it is known who is calling, or long enough."""
         task = self._tasks.get(call.call_id)
@@ -144,16 +151,16 @@ class Callers:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _begin(self, call: Call, written: str) -> None:
+    def _begin(self, call: Call, written: str, *, called: bool = False) -> None:
         before = self._tasks.pop(call.call_id, None)
         if before is not None:
             before.cancel()
         number = self._e164(written)
         nobody = number is None or self.look_up is None or self.has_none()
         if nobody or number is None or self._is_left_out():
-            self._know(call, written, number, None)
+            self._know(call, written, number, None, called)
             return
-        task = asyncio.get_running_loop().create_task(self._ask(call, written, number))
+        task = asyncio.get_running_loop().create_task(self._ask(call, written, number, called))
         self._tasks[call.call_id] = task
         task.add_done_callback(lambda done: self._forget(call.call_id, done))
 
@@ -164,7 +171,7 @@ class Callers:
             return True
         return False
 
-    async def _ask(self, call: Call, written: str, number: str) -> None:
+    async def _ask(self, call: Call, written: str, number: str, called: bool) -> None:
         assert self.look_up is not None
         try:
             async with asyncio.timeout(GIVE_UP_S):
@@ -180,7 +187,7 @@ class Callers:
             if self._is_alarmed:
                 self._is_alarmed = False
                 self._alarm(ALARM, "")
-        self._know(call, written, number, known)
+        self._know(call, written, number, known, called)
 
     def _fail(self, why: str) -> None:
         self.failed += 1
@@ -190,7 +197,12 @@ class Callers:
         self._alarm(ALARM, why)
 
     def _know(
-        self, call: Call, written: str, number: str | None, known: KnownCustomer | None
+        self,
+        call: Call,
+        written: str,
+        number: str | None,
+        known: KnownCustomer | None,
+        called: bool,
     ) -> None:
         customer = self._in_file(written)
         known = of_file(customer) if known is None else known.and_file(customer)
@@ -202,7 +214,8 @@ class Callers:
         call.known = known
         if not call.ended:
             at_s = self._desk.clock.wall_s()
-            self._desk.journal.append(ENTRY, call.call_id, known.told(), at_s)
+            data = {**known.told(), "called": called}
+            self._desk.journal.append(ENTRY, call.call_id, data, at_s)
 
     def _forget(self, call_id: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(call_id) is task:

@@ -347,8 +347,8 @@ class Call:
     @property
     def customer(self) -> KnownCustomer | None:
         """The customer who is calling, if the office knows one: whose number this call comes from, or who
-        has said another (`identify`). Of calls from outside the database was asked before the handler
-        began."""
+        has said another (`identify`); of a call of our own to outside, who is called. Of calls from outside
+        the database was asked before the handler began."""
         if self.known is not None:
             return self.known
         return of_file(self._control.customer_of(self.customer_number or self.number_from))

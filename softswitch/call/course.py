@@ -73,6 +73,7 @@ class Courses:
                     self.refuse(call, 403, capped)
                     return
                 self._record(call, "trunk", route.number)
+                self._control.running.goes_out(call, route.number)
                 self._dialling.start(call, steps_to_trunks(route))
             case Destination("extension"):
                 self._record(call, route.kind, route.name)
@@ -139,6 +140,7 @@ class Courses:
                 capped = self._capped(call, self._payer(call), route.number)
                 if capped is not None:
                     raise CallError(f"{target} is not called: {capped}")
+                self._control.running.goes_out(call, route.number)
                 steps.extend(steps_to_trunks(route))
             elif isinstance(route, Destination) and route.kind in ("extension", "ring_group"):
                 steps.extend(self._steps(route, ring_s))

@@ -55,6 +55,7 @@ class OfficeCalls:
         call = control.new_call(OfficeIdentity(queue), number_from, number_to, caller_name)
         call.caller = Leg.nobody(self._wiring, call)
         control.enter(call)
+        control.running.goes_out(call, number_to)
         return call
 
     def call_extension(

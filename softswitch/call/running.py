@@ -36,9 +36,11 @@ class Enqueue(Protocol):
 
 
 class FindsCallers(Protocol):
-    """Who finds out which customer is calling. Nothing here fails, or takes long."""
+    """Who finds out which customer is calling, or called. Nothing here fails, or takes long."""
 
     def begin(self, call: Call) -> None: ...
+
+    def called(self, call: Call, number: str) -> None: ...
 
     async def settled(self, call: Call) -> None: ...
 
@@ -101,6 +103,11 @@ class Running:
         """A call from outside begins: who is it?"""
         if self._apps.callers is not None:
             self._apps.callers.begin(call)
+
+    def goes_out(self, call: Call, number: str) -> None:
+        """A call of our own goes outside: who is that?"""
+        if self._apps.callers is not None:
+            self._apps.callers.called(call, number)
 
     async def identify(self, call: Call, number: str) -> KnownCustomer | None:
         """For `Call.identify`."""

@@ -35,6 +35,17 @@ def screen_of(api: Any, agent: str) -> Reader:
     return reader
 
 
+async def office_with_a_carrier(admin: Any) -> int:
+    """The port of a carrier for calls in and, behind 9, out."""
+    port = free_port()
+    trunk = {"name": "in", "uri": f"sip:127.0.0.1:{port}", "from_addresses": [f"127.0.0.1:{port}"]}
+    await admin.post("/config/trunk", {"values": trunk})
+    await admin.post("/config/inbound", {"values": {"number": "5000", "to": "queue:support"}})
+    route = {"prefix": "9", "strip": 1, "trunks": ["in"], "permission": "national"}
+    await admin.post("/config/outbound", {"values": route})
+    return port
+
+
 async def test_from_the_first_ring_to_the_record(api: Any) -> None:
     admin = await api.as_role("admin")
     values = {"name": "Wang Wei", "phones": [WANG], "priority": 4, "tags": ["vip"]}
@@ -42,12 +53,7 @@ async def test_from_the_first_ring_to_the_record(api: Any) -> None:
     ticket = await admin.post("/tickets", {"subject": "Dead line", "customer_id": wang["id"]})
     solved = await admin.post("/tickets", {"subject": "Old", "customer_id": wang["id"]})
     await admin.patch(f"/tickets/{solved['id']}", {"status": "solved"})
-    port = free_port()
-    trunk = {"name": "in", "uri": f"sip:127.0.0.1:{port}", "from_addresses": [f"127.0.0.1:{port}"]}
-    await admin.post("/config/trunk", {"values": trunk})
-    await admin.post("/config/inbound", {"values": {"number": "5000", "to": "queue:support"}})
-    route = {"prefix": "9", "strip": 1, "trunks": ["in"], "permission": "national"}
-    await admin.post("/config/outbound", {"values": route})
+    port = await office_with_a_carrier(admin)
     screen, other = screen_of(api, "lilei"), screen_of(api, "mary")
     async with phones(api, "1001"), carrier(api, port) as outside:
         api.switch.agents.log_in("lilei")
@@ -112,3 +118,41 @@ async def test_from_the_first_ring_to_the_record(api: Any) -> None:
     await api.store.rebuild()
     rebuilt = (await admin.get("/calls", params={"customer_id": zhang["id"]}))["items"]
     assert rebuilt == records
+
+
+async def test_whom_an_agent_calls_is_on_his_screen_and_in_the_record(api: Any) -> None:
+    admin = await api.as_role("admin")
+    wang = await admin.post("/customers", {"name": "Wang Wei", "phones": [WANG], "priority": 4})
+    ticket = await admin.post("/tickets", {"subject": "Dead line", "customer_id": wang["id"]})
+    port = await office_with_a_carrier(admin)
+    screen, other = screen_of(api, "lilei"), screen_of(api, "mary")
+    async with phones(api, "1001") as (phone,), carrier(api, port):
+        # Dialled by himself, and from his screen.
+        for begin in (
+            lambda: phone.call("913800000001"),
+            lambda: admin.post("/calls/live", {"extension": "1001", "number": "913800000001"}),
+        ):
+            await begin()
+            await live(admin, "talking")
+
+            async def known() -> Any:
+                (call,) = (await admin.get("/calls/live"))["items"]
+                return call if call["customer"] else None
+
+            shown = await until(known)
+            assert (shown["customer"]["id"], shown["customer"]["name"]) == (wang["id"], "Wang Wei")
+            popped = [m for m in heard(screen) if m.get("kind") == "call-customer"]
+            assert [(m["data"]["id"], m["data"]["called"]) for m in popped] == [(wang["id"], True)]
+            assert popped[0]["data"]["tickets"] == [ticket["id"]]
+            assert not [m for m in heard(other) if "customer" in m.get("kind", "")]
+            await admin.delete(f"/calls/live/{shown['call_id']}")
+
+            async def over() -> bool:
+                return not (await admin.get("/calls/live"))["items"]
+
+            await until(over)
+    await api.store.journal.flush()
+    records = (await admin.get("/calls", params={"customer_id": wang["id"]}))["items"]
+    assert len(records) == 2
+    line = (await admin.get(f"/customers/{wang['id']}/timeline"))["items"]
+    assert sum(one["kind"] == "call" for one in line) == 2

@@ -115,6 +115,7 @@ async def test_what_the_database_knows_reaches_the_queue_the_agent_and_the_recor
                 "last_agent": "",
                 "tickets_open": 2,
                 "tickets": [9, 4],
+                "called": False,
             }
         ]
         row = next(r for r in world.switch.call_rows() if r["from"] == WANG)
@@ -229,6 +230,37 @@ async def test_flows_branch_by_the_customer_and_extensions_ring_at_once():
         assert len(told(world)) == 2
         direct.hang_up()
         await direct.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_who_is_called_outside_is_known_too():
+    async with World(8, office=office()) as world:
+        database = Database(world, takes_s=0.3)
+        database.known["+861055550001"] = wang(tickets_open=1, tickets=(9,))
+        carrier = await world.trunk("carrier-1", behaviour=answer(after_s=1.0))
+        phone = await world.phone("1001")
+        started_s = world.clock.monotonic_s()
+        call = await phone.call(f"9{WANG}")
+        await carrier.incoming()
+        assert world.clock.monotonic_s() - started_s < 0.2  # nobody waits for the database
+        await call.answered()
+        assert database.asked == ["+861055550001"]
+        (one,) = told(world)
+        assert (one["id"], one["name"], one["tickets"], one["called"]) == (7, "Wang Wei", [9], True)
+        (row,) = world.switch.call_rows()
+        assert row["customer"]["name"] == "Wang Wei"
+        call.hang_up()
+        await call.ended()
+        # A customer who is sent on to a number outside stays who he is.
+        database.known["+862155550002"] = wang(name="Zhang", id=8)
+        database.takes_s = 0.001
+        world.switch.lines.set("1002", "forward_always", f"9{WANG}")
+        sent_on = await carrier.call("+861065551002", from_user=OTHER)
+        await sent_on.answered()
+        assert [(one["id"], one["called"]) for one in told(world)[1:]] == [(8, False)]
+        sent_on.hang_up()
+        await sent_on.ended()
         await world.settle()
 
 

@@ -20,6 +20,7 @@ READERS_MAX_EACH = 16
 
 _REFRESH_S = 0.25
 _POPS = frozenset({OFFERED, "leg-started"})
+_TRUNK = "trunk:"
 
 
 class EventDesk:
@@ -66,13 +67,14 @@ class EventDesk:
     def _with_customer(
         self, kind: str, call_id: str | None, data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Somebody is rung: who is calling him, for what pops up on his screen."""
+        """Somebody is rung: who is calling him, for what pops up on his screen; or which customer is called."""
         if kind == "leg-started" and data.get("role") != "callee":
             return data
         switch = self._service.switch
         call = switch.control.named(call_id) if call_id is not None else None
         if call is not None and call.known is not None:
-            return {**data, "calling": call.known.told()}
+            outside = str(data.get("endpoint", "")).startswith(_TRUNK)
+            return {**data, "called" if outside else "calling": call.known.told()}
         if call is None and kind == OFFERED:  # a callback, or a ticket
             name = switch.centre.customer_name(str(data.get("contact", "")))
             return {**data, "calling": KnownCustomer(name).told()} if name else data

@@ -29,7 +29,8 @@ _Prompt = Annotated[
 
 
 class CustomerCalling(Output):
-    """Who is calling. `id` null: only the office file knows him; `tickets` are the newest of those open."""
+    """Who is calling, or called from here. `id` null: only the office file knows him;
+    `tickets` are the newest of those open."""
 
     id: int | None = Field(examples=[12])
     name: str = Field(examples=["Wang Wei"])
