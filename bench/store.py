@@ -89,7 +89,7 @@ def blocks(contacts: int, agents: int) -> Iterator[dict[str, list[Any]]]:
             ended = t + w + float(talk[i]) + float(hold[i])
             rows["handlings"].append(
                 (seq + 1, call, call, who, q, "call", ended + 20.0, 4.0, float(talk[i]),
-                 float(hold[i]), 20.0, "done")
+                 float(hold[i]), 20.0, "done", REGIONS[region[i]])
             )  # fmt: skip
             rows["offers"].append((seq + 2, call, call, who, q, call, t, t + w, "answered"))
             number = agent[i]

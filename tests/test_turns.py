@@ -60,7 +60,7 @@ async def test_a_mistake_ends_the_work_and_holds_nobody_up() -> None:
 
 async def test_keys_are_sorted_and_mappings_emptied() -> None:
     keys = [(f"2026-{month:02}", name) for month in (3, 1, 2) for name in ("b", "a")]
-    assert await in_order(keys, keys[:2], []) == sorted(keys)
+    assert list(await in_order(keys, keys[:2], [])) == sorted(keys)
     found = dict.fromkeys(keys, 1)
     await emptied(found)
     assert found == {}

@@ -114,6 +114,7 @@ async def _make(
         query = _handlings(number, start_s, end_s, "agent_id", "queue_id", "media")
         queries.append((agent_handling_days, query))
     elif kind == REGIONS:
+        await _note_regions(connection, start_s, end_s)
         query = _handlings(number, start_s, end_s, "queue_id", "media", "region")
         queries.append((region_handling_days, query))
     elif kind == OUTCOMES:
@@ -128,6 +129,16 @@ async def _make(
         await connection.execute(sa.insert(target).from_select(names, query))
     row = {"kind": kind, "zone": zone.key, "day": day, "start_s": start_s}
     await connection.execute(sa.insert(rolled_days).values({**row, "end_s": end_s + LATER_S[kind]}))
+
+
+async def _note_regions(connection: AsyncConnection, start_s: float, end_s: float) -> None:
+    """In rows of versions that did not: a report of a year cannot look each up."""
+    table = handlings.c
+    await connection.execute(
+        sa.update(handlings)
+        .values(region=region_of(handlings))
+        .where(table.at_s >= start_s, table.at_s < end_s, table.region.is_(None))
+    )
 
 
 def _of_halves(halves: sa.Table, number: Any, low: int, high: int) -> sa.Select[Any]:
@@ -174,14 +185,15 @@ def _outcomes(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Sele
 
 
 def region_of(table: sa.Table) -> sa.ColumnElement[str]:
-    """The caller's region of a row of `handlings` or `surveys`: that of the same contact in the queues, ""
-    where it is not known."""
+    """The caller's region of a row of `handlings` or `surveys`: as it is noted there, else that of the same
+    contact in the queues, "" where it is not known."""
     visits = queue_visits.alias("entered").c
     same = [visits.call_id == table.c.call_id]
     if "contact_id" in table.c:
         same.append(visits.contact_id == table.c.contact_id)
     found = sa.select(sa.func.max(visits.region)).where(*same).correlate(table)
-    return sa.func.coalesce(found.scalar_subquery(), "")
+    noted = [table.c.region] if "region" in table.c else []
+    return sa.func.coalesce(*noted, found.scalar_subquery(), "")
 
 
 def was_passed_on() -> sa.ColumnElement[bool]:

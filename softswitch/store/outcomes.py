@@ -250,7 +250,8 @@ async def outcome_report(
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:
-        for key in keys:
+        while keys:
+            key = keys.popleft()
             one = found.pop(key)
             values = {name: getattr(one, name) for name in (*counts, *_RATIOS)}
             yield {"period": key[0], told: key[1], **values}
@@ -265,7 +266,8 @@ async def ticket_report(outcomes: Outcomes, span: Span, per: TicketPer) -> Repor
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:
-        for key in keys:
+        while keys:
+            key = keys.popleft()
             one = found.pop(key)
             yield {
                 "period": key[0],

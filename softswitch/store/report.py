@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,8 +114,8 @@ class Report:
             yield cells
 
 
-async def in_order(*found: Iterable[Key]) -> list[Key]:
-    """All keys once, by period and name."""
+async def in_order(*found: Iterable[Key]) -> deque[Key]:
+    """All keys once, by period and name; to be taken out, so that no large list has to be let go of at once."""
     periods: dict[str, set[str]] = {}
 
     def gather() -> Iterator[None]:
@@ -123,7 +124,7 @@ async def in_order(*found: Iterable[Key]) -> list[Key]:
                 periods.setdefault(period, set()).add(name)
                 yield
 
-    ordered: list[Key] = []
+    ordered: deque[Key] = deque()
 
     def sort() -> Iterator[None]:
         for period in sorted(periods):
@@ -161,7 +162,8 @@ async def queue_report(
     keys = await in_order(visits, handled)
 
     def rows() -> Iterator[Row]:
-        for key in keys:
+        while keys:
+            key = keys.popleft()
             counts = visits.pop(key, None) or VisitCounts()
             times = handled.pop(key, None) or AgentTimes()
             service = counts.service
@@ -266,7 +268,8 @@ async def agent_report(
     keys = await in_order(offers, handled, states)
 
     def rows() -> Iterator[Row]:
-        for key in keys:
+        while keys:
+            key = keys.popleft()
             rung = offers.pop(key, None) or OfferCounts()
             times = handled.pop(key, None) or AgentTimes()
             spent = states.pop(key, None) or StateTimes()
@@ -305,7 +308,8 @@ async def adherence_report(
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:
-        for key in keys:
+        while keys:
+            key = keys.popleft()
             one = found.pop(key)
             told = {name: getattr(one, name) for name in columns}
             yield {"period": key[0], "agent": key[1], **told}

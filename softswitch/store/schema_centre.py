@@ -97,10 +97,11 @@ handlings = sa.Table(
     sa.Column("hold_s", sa.Double, nullable=False),
     sa.Column("wrap_up_s", sa.Double, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("region", sa.Text),
     sa.Index("handlings_call", "call_id"),
     sa.Index("handlings_report", "at_s", "queue_id", "agent_id"),
 )
-"""One row an agent and contact: `story.Handling`."""
+"""One row an agent and contact: `story.Handling`. The region is null where it is not noted yet (`days`)."""
 
 agent_states = sa.Table(
     "agent_states",

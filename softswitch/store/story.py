@@ -116,7 +116,7 @@ class AgentOffer:
 @dataclass(slots=True)
 class Handling:
     """One agent was done with one contact at `at_s`, wrap-up included. `outcome`: ended, transferred,
-    requeued, failed (a hand-over that did not come about: counted nowhere)."""
+    requeued, failed (a hand-over that did not come about: counted nowhere). `region`: the caller's."""
 
     seq: int
     contact_id: str
@@ -129,6 +129,7 @@ class Handling:
     hold_s: float
     wrap_up_s: float
     outcome: str
+    region: str = ""
 
 
 @dataclass(slots=True)
@@ -189,6 +190,9 @@ class _Teller:
         story = self._story
         for visit in story.visits:
             self._queue_segment(visit)
+        for handling in story.handlings:
+            same = (v.region for v in story.visits if v.contact_id == handling.contact_id)
+            handling.region = max(same, default="")
         story.segments.sort(key=lambda segment: (segment.started_at_s, segment.seq))
         return story
 

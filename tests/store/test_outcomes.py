@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from softswitch.store.adherence import Done, Planned, adherence
 from softswitch.store.ledger import Conflict, Missing
@@ -189,8 +190,14 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
                     assert (row["handled"], row["talk_s"]) == (len(spoken), sum(spoken))
 
         await check()
+        # As an older version left them: looked up, and noted when their days are added up.
+        async with tools.journal.exclusive, tools.store._database.transaction() as writer:
+            await writer.execute(sa.text("UPDATE handlings SET region = NULL WHERE seq % 3 > 0"))
+        await check()
         while await tools.journal.roll_on(MONTH.end_s + 12 * DAY_S, UTC):
             pass
+        unknown = "SELECT count(*) FROM handlings WHERE region IS NULL"
+        assert any_store.sql(tmp_path, unknown)[0][0] == 0
         for table in ("region_outcome_days", "region_handling_days"):
             assert any_store.sql(tmp_path, f"SELECT count(*) FROM {table}")[0][0] > 0
         await check()
