@@ -1,6 +1,6 @@
 """What the media plane costs: a worker alone on a core, beside a C program and rtpengine doing the same.
 
-    python bench/media_plane.py --save            # everything, about three minutes; keeps it for RESULTS.md
+    python bench/media_plane.py --save            # everything, about four minutes; keeps it for RESULTS.md
     python bench/media_plane.py --only record
 
 Calls of G.711, 20 ms, both ways, over loopback; CPU is the worker's alone, what the kernel does for it
@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import figures
+import paced
 import rtpengine
 from figures import Figure
-from media_relay import Account, Outcome, Run, measure
+from media_relay import Account, Outcome, Run, gap_line, measure
 
 Measured = Iterator[Figure]
 _TRIES = 2
@@ -145,6 +146,27 @@ def conference(seconds: float) -> Measured:
         )
 
 
+def delayed(seconds: float) -> Measured:
+    """How long a packet stays in the worker where that has half of its core to do, and four fifths: of the
+    worker alone, whatever the generator is late by (`paced.py`)."""
+    for title, mode, share, p50_ms, p99_ms in (
+        ("relayed calls, half a core", "relay", 50.0, 2.0, 5.0),
+        ("relayed calls, 80 % of a core", "relay", 80.0, 4.0, 10.0),
+        ("recorded calls, 80 % of a core", "record", 80.0, 4.0, 10.0),
+    ):
+        calls = paced.calls_for(share, mode)
+        found = paced.measure(Run(mode, calls, max(6.0, seconds)))
+        print("  " + found.line(), flush=True)
+        note = f"{calls} calls on {found.core:.0f} %, evenly paced; {found.pacer_line()}"
+        lost_note = f"of {found.pacer['sent']}"
+        yield Figure(f"{title}: CPU of a call", found.core / calls, "% core", note=note)
+        yield Figure(f"{title}: lost", found.lost, "packets", 0, note=lost_note)
+        yield Figure(f"{title}: added delay p50", found.p50_ms, "ms", p50_ms)
+        longest = max(found.gaps, key=lambda load: load.gap_ms, default=None)
+        told = "" if longest is None else f"longest without a fetch {gap_line(longest)}"
+        yield Figure(f"{title}: added delay p99", found.p99_ms, "ms", p99_ms, note=told)
+
+
 def killed(seconds: float) -> Measured:
     """kill -9 of the worker under load."""
     for calls in (50, 400):
@@ -163,6 +185,7 @@ PARTS: dict[str, Callable[[float], Measured]] = {
     "record": recorded,
     "digits": digits,
     "conference": conference,
+    "delay": delayed,
     "kill": killed,
 }
 

@@ -8,9 +8,7 @@ closes without a word, calls that are relayed may keep their sound for a while (
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import os
 import random
 import signal
 import socket
@@ -28,6 +26,7 @@ from media.plane.gaps import CollectorClock, Gaps
 from media.plane.io_portable import PortableIo
 from media.plane.orphan import Orphan
 from media.plane.packet_io import PacketIo
+from media.plane.scheduling import take_precedence, wake_at_once
 from media.protocol import (
     MESSAGE_OCTETS_MAX,
     AddPort,
@@ -44,7 +43,6 @@ from media.protocol import (
 _COMMANDS_PER_TURN = 256
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
-_NICE = -10
 _FAILURES_MAX = 10
 """Failed polls within a second; a worker that fails more often is better replaced."""
 _CYCLES = (
@@ -58,6 +56,9 @@ _CYCLES = (
 """(packets a second, seconds from one fetch of datagrams to the next): with few streams each packet
 is served at once; with some a batch costs little more than a packet; with many the work itself takes
 its time, and what waits must not wait for that as well."""
+
+_NO_PAUSE_S = 0.0002
+"""Sleeping for less is not worth its price; a fetch that takes longer has had to wait for something to come."""
 
 _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
@@ -168,6 +169,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until told to stop; finishes the recordings."""
+        wake_at_once()  # this thread only: those that write files need not be as quick
         clock, cpu_clock = time.monotonic, time.thread_time
         control, engine, io, gaps = self._control, self.engine, self._io, self._gaps
         collector = CollectorClock(clock)
@@ -182,14 +184,15 @@ class Worker:
             now_s = clock()
             due_s = min(fetched_s + self._cycle_s(), engine.deadline_s())
             pause = due_s - now_s
-            if pause > 0.0002:
+            if pause > _NO_PAUSE_S:
                 time.sleep(pause)
                 commanded = io.wait(0.0)
             else:
-                gaps.idle()
-                due_s = engine.deadline_s()
-                commanded = io.wait(max(0.0, due_s - clock()))
+                due_s = now_s
+                commanded = io.wait(max(0.0, engine.deadline_s() - now_s))
             fetched_s = clock()
+            if pause <= _NO_PAUSE_S < fetched_s - now_s:
+                gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
             if commanded or control.unread:
                 self._take_commands(fetched_s)
@@ -306,9 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # An interrupt from the terminal is for the control plane, which then closes our socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Signalling can wait a moment, sound cannot; not everybody may ask for that.
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
+    take_precedence()
     control = ControlSocket(socket.socket(fileno=options.control))
     try:
         control.sock.setblocking(True)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.interop.peers.audio import RATE_HZ, assert_heard, read_wav
 from tests.interop.peers.baresip import Baresip, settle
-from tests.interop.peers.process import session_members, wait_until
+from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server
 
 Serve = Callable[..., Server]
@@ -84,7 +84,7 @@ def test_kill_of_the_whole_switch(serve: Serve, baresip: Phone, voices: dict) ->
     killed = server.kill()
     lasted_s = time.monotonic() - since_s
     # Row 44: the worker carries the sound on, and its recordings are whole.
-    wait_until(lambda: len(session_members(killed.pid)) == 1, "the spare worker to end")
+    wait_until(lambda: len(killed.members()) == 1, "the spare worker to end")
     heard = [len(phone.heard()) for phone in (caller, callee)]
     for phone, octets in zip((caller, callee), heard, strict=True):
         phone.wait_heard_bytes(2 * (octets + RATE_HZ))
@@ -92,13 +92,13 @@ def test_kill_of_the_whole_switch(serve: Serve, baresip: Phone, voices: dict) ->
 
     server.start()
     (orphan,) = server.status()["media"]["orphans"]
-    assert [orphan["pid"]] == session_members(killed.pid)
+    assert [orphan["pid"]] == killed.members()
     (record,) = server.records(1)
     assert record.status == "lost", record
     assert f"call {record.call_id} from 1001 to 1002 was cut" in server.said(), server.said()
     assert_recording(server, voices, lasted_s)
     for phone in (caller, callee):
         phone.close()
-    wait_until(lambda: not session_members(killed.pid), "the worker whose calls are over to end")
+    wait_until(lambda: not killed.members(), "the worker whose calls are over to end")
     assert_next_call_works(server, baresip, voices)
     server.records(2)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,8 @@ import pytest
 T = TypeVar("T")
 
 WAIT_S = 30.0  # generous: the machine may be loaded; a wait ends as soon as its condition holds
+_FAMILY = "SOFTSWITCH_TEST_FAMILY"
+"""The variable by which a process and all that it starts are known."""
 
 
 def wait_until(
@@ -57,6 +60,7 @@ class Process:
         self.command = [str(part) for part in command]
         self.directory = directory
         self.log_path = directory / f"{name}.log"
+        self.family = uuid.uuid4().hex
         directory.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.child = subprocess.Popen(
@@ -66,6 +70,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, _FAMILY: self.family},
             )
 
     @property
@@ -107,7 +112,7 @@ class Process:
         self.child.wait()
 
     def stop(self, *, timeout_s: float = 10.0) -> int:
-        """SIGTERM, then SIGKILL; then the same for whatever it left behind in its session."""
+        """SIGTERM, then SIGKILL; then the same for whatever it left behind."""
         if self.running():
             self.child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -115,23 +120,23 @@ class Process:
             if self.running():
                 self.child.kill()
         code = self.child.wait()
-        for pid in session_members(self.pid):
+        for pid in self.members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return code
 
-
-def session_members(session_id: int) -> list[int]:
-    """Ids of the living processes of a session (Linux): children that outlived their parent too."""
-    members = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session_id and fields[0] != "Z":
-                members.append(int(entry.name))
-    return members
+    def members(self) -> list[int]:
+        """Ids of the living processes that it has started (Linux), itself included: those too that have
+        outlived it, or lead a session of their own. They are known by their environment."""
+        mark = f"{_FAMILY}={self.family}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
 
 
 def resident_kib(pid: int) -> int:
