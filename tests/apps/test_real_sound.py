@@ -15,6 +15,7 @@ from softswitch.prompts import Prompts
 from softswitch.sim import audio
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
+from tests.punctual import punctual, watched
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
@@ -67,9 +68,12 @@ async def running(tmp_path, prepare=None):
     if prepare is not None:
         prepare(switch)
     await switch.start()
+    failed = True
     try:
         yield switch
+        failed = False
     finally:
+        await watched(switch, failed)
         await switch.stop()
 
 
@@ -87,6 +91,7 @@ async def phone(switch, number):
         yield made
 
 
+@punctual
 async def test_the_menu_is_heard_and_the_message_holds_what_was_said(tmp_path):
     said = audio.speech(3, 3.0)
     async with running(tmp_path) as switch, phone(switch, "1001") as caller:
@@ -119,6 +124,7 @@ async def test_the_menu_is_heard_and_the_message_holds_what_was_said(tmp_path):
         assert message.duration_s == pytest.approx(len(kept) / audio.RATE_HZ)
 
 
+@punctual
 async def test_a_text_is_spoken_and_a_silent_caller_is_not_recorded_for_ever(tmp_path):
     recorded = []
 
@@ -147,6 +153,7 @@ async def test_a_text_is_spoken_and_a_silent_caller_is_not_recorded_for_ever(tmp
         await call.ended()
 
 
+@punctual
 async def test_two_in_a_conference_hear_each_other(tmp_path):
     async with (
         running(tmp_path) as switch,

@@ -108,10 +108,13 @@ class Bench:
             await asyncio.sleep(0.01)
         raise AssertionError(f"no {kind.__name__} in {self.events}")
 
-    async def settled(self):
-        for _ in range(500):
-            if not self.client.snapshot()["closing"]:
-                return
+    async def settled(self, patience_s=60.0):
+        """The worker has let go of what was given back: on a busy machine it may only be starting yet."""
+        deadline = time.monotonic() + patience_s
+        while closing := self.client.snapshot()["closing"]:
+            assert time.monotonic() < deadline, (
+                f"{closing} streams are closing after {patience_s} s"
+            )
             await asyncio.sleep(0.01)
 
 
