@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from media.protocol import StreamParams
-from media.wire.srtp import choose_crypto, make_crypto
+from media.wire.sdes import SdesKeys
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.plane import LocalStream
 from softswitch.errors import RemoteProtocolError
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.wiring import Wiring
     from softswitch.sip.events import InviteReceived
-
-_SRTP_OFFERED = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM")
-_SRTP_KEY_OCTETS = 60
 
 # Our timers of a leg we start are in Dial; the stack's own is only the last resort (timer C, 16.6).
 _INVITE_TIMEOUT_S = 180.0
@@ -68,14 +65,13 @@ class Leg:
     """
 
     __slots__ = (
-        "_answer_keys",
         "_audio",
         "_call",
         "_flow",
+        "_keys",
         "_listening",
         "_local",
         "_offer",
-        "_offer_keys",
         "_offered",
         "_policy",
         "_unreadable",
@@ -106,8 +102,7 @@ class Leg:
         self._unreadable = self._listening = False
         self._warning = ""
         self._policy = wiring.media_policy(label)
-        self._offer_keys: tuple[str, ...] = ()
-        self._answer_keys: tuple[str, str] | None = None
+        self._keys: SdesKeys | None = None
         self._offer: SessionDescription | None = None
         self._offered: tuple[SessionDescription, tuple[str, ...]] | None = None
         self._local: SessionDescription | None = None
@@ -233,7 +228,7 @@ class Leg:
                 previous=self._local,
                 prefer_ours=prefer is not None,
                 srtp=self._policy.srtp,
-                choose_crypto=self._choose_keys,
+                choose_crypto=self._session_keys().choose,
                 ssrc=stream.ssrc,
             )
         except SdpError:
@@ -286,12 +281,6 @@ class Leg:
     def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
         stream = self._open_stream(signalled_host)
         codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
-        if self._policy.srtp == "require" and not self._offer_keys:
-            random = self._wiring.random
-            self._offer_keys = tuple(
-                str(make_crypto(tag, suite, random(_SRTP_KEY_OCTETS)))
-                for tag, suite in enumerate(_SRTP_OFFERED, 1)
-            )
         self._local = make_offer(
             stream.host,
             stream.port,
@@ -299,20 +288,14 @@ class Leg:
             session_id=self.leg_id,
             rtcp_mux=self._audio is not None and self._audio.rtcp_mux,
             previous=self._local,
-            crypto=self._offer_keys,
+            crypto=self._session_keys().offered() if self._policy.srtp == "require" else (),
             ssrc=stream.ssrc,
         )
 
-    def _choose_keys(self, offered: Sequence[str]) -> tuple[str, str] | None:
-        """The peer's key that we take and ours of the same suite; the same again for the same offer."""
-        chosen = choose_crypto(offered)
-        if chosen is None:
-            return None
-        theirs = str(chosen)
-        if self._answer_keys is None or self._answer_keys[0] != theirs:
-            random = self._wiring.random(_SRTP_KEY_OCTETS)
-            self._answer_keys = (theirs, str(make_crypto(chosen.tag, chosen.suite.name, random)))
-        return self._answer_keys
+    def _session_keys(self) -> SdesKeys:
+        if self._keys is None:
+            self._keys = SdesKeys(self._wiring.random)
+        return self._keys
 
     def take_early_media(self, sdp: bytes) -> bool:
         """SDP of a provisional response: from now on the callee is heard."""

@@ -134,6 +134,13 @@ def register(app: typer.Typer) -> None:
                 rich_help_panel=_NET,
             ),
         ] = None,
+        srtp: Annotated[
+            bool,
+            typer.Option(
+                help="Offer SRTP with keys in SDP, and take it where it is offered.",
+                rich_help_panel=_NET,
+            ),
+        ] = False,
         own: Annotated[str, typer.Option(help="Our own IP address.", rich_help_panel=_NET)] = "",
         fault: Annotated[
             list[str] | None,
@@ -216,6 +223,7 @@ def register(app: typer.Typer) -> None:
             host=own or ("" if target and target != "self" else "127.0.0.1"),
             samples=samples,
             trusted=str(trust.resolve()) if trust is not None else "",
+            srtp=srtp,
             faults=fault or [],
             limits=parse_limits(limit or []),
             options=parse_options(settings or []),

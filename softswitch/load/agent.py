@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from media.wire.sdes import SdesKeys
 from softswitch.load.ladder import Ladders
 from softswitch.load.leg import Leg
 from softswitch.load.network import FaultyTransport
@@ -58,7 +59,9 @@ class LoadAgent(UserAgent):
     """A user agent of the lab.
 
     Parameters: `sound` is where its calls' streams live (None: calls without sound); `receive(leg,
-    request)` decides how a call that comes in is taken; `on_state(leg, state)` hears of each state.
+    request)` decides how a call that comes in is taken; `on_state(leg, state)` hears of each state;
+    `server_name` is whom the certificate of `peer` must name; with `srtp` sound is secured, as
+    `PhoneCall.keys` says.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class LoadAgent(UserAgent):
         on_leg: Callable[[Leg], None] | None = None,
         on_state: Callable[[Leg, str], None] | None = None,
         seed: int = 0,
+        server_name: str = "",
+        srtp: bool = False,
     ) -> None:
         config = StackConfig(
             user_agent="Softswitch load",
@@ -99,6 +104,8 @@ class LoadAgent(UserAgent):
             tap=ladders.tap_flow,
         )
         self.ladders = ladders
+        self.server_name = server_name
+        self._srtp = srtp
         self._plane = sound_plane
         self._receive = receive
         self._registrations: dict[str, tuple[str, int]] = {}
@@ -303,6 +310,10 @@ class LoadAgent(UserAgent):
             self._take_invite_now(event)
         else:
             super()._take(event, now_s)  # type: ignore[arg-type]
+
+    def new_keys(self) -> SdesKeys | None:
+        """Keys for a call, where sound is to be secured."""
+        return SdesKeys(self._random.randbytes) if self._srtp else None
 
     def _take_invite_now(self, event: InviteReceived) -> None:
         number = event.request.request_uri.user or ""

@@ -84,7 +84,9 @@ def summary_view(result: Result) -> Any:
         parts.append(times)
     if figures["packets_received"]:
         sound = Table(title="Sound", title_justify="left")
-        for column in ("streams", "packets", "lost", "MOS p50", "MOS p5", "told by"):
+        sealed = bool(figures["streams_sealed"])
+        columns = ("streams", "packets", "lost", "MOS p50", "MOS p5", "told by")
+        for column in (*columns, *(("SRTP",) if sealed else ())):
             sound.add_column(column, justify="right")
         share = figures["packets_stamped"] / figures["packets_received"]
         sound.add_row(
@@ -94,6 +96,7 @@ def summary_view(result: Result) -> Any:
             f"{figures.get('mos_p50', 0):.2f}",
             f"{figures.get('mos_p5', 0):.2f}",
             f"notes, {share:.0%}" if share > 0.5 else "listening",
+            *([f"{figures['streams_sealed']:.0f} of {figures['streams']:.0f}"] if sealed else []),
         )
         parts.append(sound)
     if "sample_match_p50" in figures:

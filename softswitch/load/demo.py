@@ -7,13 +7,14 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import msgspec
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.plan import Plan
 from softswitch.ports import free_port
+from softswitch.sim.real_network import SipOver
 
 _READY_S = 60.0
 _SETTLE_S = 8.0
@@ -37,7 +38,7 @@ name = "Load lab"
 domain = "load.example"
 
 [sip]
-listen = ["udp://{server}:{sip}"]
+listen = [{listen}]
 
 [media]
 address = "{server}"
@@ -139,7 +140,8 @@ class DemoSwitch:
         self._folder = tempfile.TemporaryDirectory(prefix="softswitch-load-")
         self._password = secrets.token_hex(8)
         self._extensions = extensions
-        self._sip = free_port(_SERVER)
+        self.ports = {transport: free_port(_SERVER) for transport in get_args(SipOver)}
+        """Where it listens, by transport."""
         self._sinks = [free_port(_CALLED) for _ in range(processes)]
         self._process: asyncio.subprocess.Process | None = None
         self._file = Path(self._folder.name) / "office.toml"
@@ -148,7 +150,7 @@ class DemoSwitch:
         text = _OFFICE.format(
             server=_SERVER,
             caller=_CALLER,
-            sip=self._sip,
+            listen=", ".join(f'"{name}://{_SERVER}:{port}"' for name, port in self.ports.items()),
             http=http,
             low=low,
             high=low + 3999,
@@ -222,8 +224,13 @@ class DemoSwitch:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        return (_SERVER, self._sip)
+        """Where it listens for UDP."""
+        return (_SERVER, self.ports["udp"])
+
+    @property
+    def certificate(self) -> Path:
+        """What it shows over TLS, to be trusted."""
+        return Path(self._folder.name) / "var" / "tls" / "certificate.pem"
 
     @property
     def carrier(self) -> tuple[str, int]:
@@ -252,7 +259,7 @@ class DemoSwitch:
         accounts = [(str(FIRST_EXTENSION + n), self._password) for n in range(self._extensions)]
         phones = [(str(FIRST_AGENT + n), self._password) for n in range(_PARTIES + AGENTS)]
         changes: dict[str, object] = {
-            "target": (_SERVER, self._sip),
+            "target": self.address,
             "domain": _DOMAIN,
             "pids": self.pids,
         }

@@ -62,10 +62,9 @@ class Judge:
             ladder = self._ladders.of(call_id) if call_id else None
             if ladder and all(message["way"] == "out" for message in ladder):
                 # Then the status is our own, of a timer or of the system (RFC 3261 8.1.3.1).
-                host, port = self._plan.target
-                cause = f"nothing came back from {host}:{port} ({cause})"
-                if self._plan.transport == "tls":
-                    cause += "; does it show a certificate that is trusted for this name? --trust FILE.pem"
+                status = pair.legs[0].status if pair.legs else 0
+                told = self.probes_by.why_no_answer(status) if self.probes_by is not None else cause
+                cause = f"{told} ({cause})" if status == 0 else told
             self._meter.failure(cause, ladder)
         else:
             self._meter.count("completed", at_s)

@@ -13,6 +13,7 @@ from softswitch.errors import SoftswitchError
 from softswitch.load.agent import Account, LoadAgent
 from softswitch.load.arrivals import Arrivals
 from softswitch.load.caller import Caller, Pair, ScenarioFailed
+from softswitch.load.causes import hints, refusal
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import PacketFaults, parse_faults
 from softswitch.load.gauges import Gauges
@@ -30,7 +31,6 @@ from softswitch.sim.datagram import PhoneNetwork
 from softswitch.sim.loop import SimulationError
 from softswitch.sim.network import SimNetwork
 from softswitch.sim.phone_call import CallNotAnswered
-from softswitch.sip.status import reason_of
 
 Scenario = Callable[["Caller"], Awaitable[None]]
 
@@ -105,6 +105,8 @@ class Lab:
             "receive": self.board.receive,
             "on_leg": self._took,
             "on_state": self._note_state,
+            "server_name": plan.server_name,
+            "srtp": plan.srtp,
         }
         seed = plan.seed * 1000 + self.index + plan.run
         self.callers = LoadAgent(network, user="load", host=plan.host, seed=seed, **common)
@@ -188,12 +190,17 @@ class Lab:
         async def one(account: Account) -> None:
             async with slots:
                 began_s = self.now_s()
-                response = await agent.register(account, 3600)
-                if response.status != 200:
-                    raise SoftswitchError(
-                        f"{account.number} cannot register: {response.status} {response.reason}"
-                    )
-                self.meter.time("register", 1e6 * (self.now_s() - began_s), 0.0)
+                try:
+                    response = await agent.register(account, 3600)
+                    why = refusal(response.status, response)
+                except SimulationError as error:
+                    why = str(error)
+                else:
+                    if response.status == 200:
+                        self.meter.time("register", 1e6 * (self.now_s() - began_s), 0.0)
+                        return
+                more = "".join(f"; {hint}" for hint in hints([why], self.plan))
+                raise SoftswitchError(f"{account.number} cannot register: {why}{more}")
 
         await asyncio.gather(*(one(account) for account in accounts))
 
@@ -275,8 +282,7 @@ class Lab:
         try:
             await self._scenario(caller)
         except CallNotAnswered as error:
-            words = reason_of(error.status) if error.status else str(error)
-            cause = f"{error.status} {words}" if error.status else f"ended: {words}"
+            cause = self._refusal(caller, error)
         except CallCutOff as error:
             cause = f"cut off: {error}"
         except SoftswitchError as error:
@@ -289,8 +295,16 @@ class Lab:
             self.live -= 1
             if self._slots is not None:
                 self._slots.release()
-        await self.judge.settle(caller, cause)
+        unusable = [leg.sound_error for leg in caller.pair.legs if leg.sound_error]
+        await self.judge.settle(caller, unusable[0] if unusable else cause)
         self.board.forget(caller)
+
+    @staticmethod
+    def _refusal(caller: Caller, error: CallNotAnswered) -> str:
+        if not error.status:
+            return f"ended: {error}"
+        refused = [leg.refusal for leg in caller.pair.legs if leg.refusal is not None]
+        return refusal(error.status, refused[-1] if refused else None)
 
     # -- calls -----------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from softswitch.errors import SoftswitchError
+from softswitch.errors import RemoteProtocolError, SoftswitchError
 from softswitch.sim.phone_call import CallEnd, PhoneCall
+from softswitch.sip.events import SipEvent
 from softswitch.sip.sdp import AudioNegotiated
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Leg(PhoneCall):
         self.sound_error = ""
         self._load_agent = agent
         super().__init__(agent, outgoing=outgoing, number=number, audio=None)
+        self.keys = agent.new_keys()
 
     # -- for scenarios -------------------------------------------------------------------------------
 
@@ -107,6 +109,14 @@ class Leg(PhoneCall):
         return self.stream.facts if self.stream is not None else None
 
     # -- the call's own steps ----------------------------------------------------------------------
+
+    def take(self, event: SipEvent) -> None:
+        """As of every call; a description that cannot be used ends it."""
+        try:
+            super().take(event)
+        except RemoteProtocolError as error:
+            self.sound_error = f"the target's session description cannot be used: {error}"
+            self.hang_up()
 
     def _use(self, agreed: AudioNegotiated) -> None:
         super()._use(agreed)

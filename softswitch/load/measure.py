@@ -143,7 +143,9 @@ class Meter:
         self.counts["packets_received"] += facts.received
         self.counts["packets_sent"] += facts.sent
         self.counts["packets_lost"] += max(facts.lost, 0)
-        self.counts["packets_duplicated"] += facts.duplicates
+        self.counts["packets_duplicated"] += facts.duplicates + facts.replays
+        self.counts["packets_forged"] += facts.forged
+        self.counts["streams_sealed"] += facts.sealed
         self.counts["packets_reordered"] += facts.reordered
         self.counts["packets_stamped"] += facts.stamped
         if not facts.received:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.faults import Faults
 from softswitch.sim.datagram import DatagramSocket
 from softswitch.sim.link import Direction, Link, LinkCounters
-from softswitch.sim.real_network import RealNetwork, RealSocket
+from softswitch.sim.real_network import RealNetwork, RealSocket, SipOver
 from softswitch.sip.flow import Flow
 from softswitch.transport.interface import Receive, Transport, Unreachable
 from softswitch.transport.udp import UdpTransport
 
 
 class LoadNetwork:
-    """A `PhoneNetwork`; `transport` is "udp", "tcp", "tls" or "ws"; `trusted` a PEM file of the authority, or
-    the very certificate, that a server over "tls" must show, "" for those that the system trusts."""
+    """A `PhoneNetwork`; `transport` is "udp", "tcp", "tls", "ws" or "wss"; `trusted` a PEM file of the
+    authority, or the very certificate, that a server over TLS must show, "" for those that the system
+    trusts."""
 
     def __init__(self, transport: str, faults: Faults, seed: int = 0, trusted: str = "") -> None:
         self._transport = transport
@@ -29,18 +31,13 @@ class LoadNetwork:
     async def open_transport(self, host: str, port: int = 0) -> Transport:
         """A SIP transport. Raises `SoftswitchError` when it cannot be bound."""
         made: Transport
-        match self._transport:
-            case "udp":
-                made = UdpTransport.bind(host, port)
-            case "tcp":
-                made = await RealNetwork("tcp").open_transport(host, port)
-            case "tls":
-                network = RealNetwork("tls", trusted=self._trusted)
-                made = await network.open_transport(host, port)
-            case "ws":
-                made = await RealNetwork("ws").open_transport(host, port)
-            case other:
-                raise SoftswitchError(f"transport {other}: udp, tcp, tls or ws")
+        if self._transport == "udp":
+            made = UdpTransport.bind(host, port)
+        elif self._transport in get_args(SipOver):
+            network = RealNetwork(self._transport, trusted=self._trusted)  # type: ignore[arg-type]
+            made = await network.open_transport(host, port)
+        else:
+            raise SoftswitchError(f"transport {self._transport}: udp, tcp, tls, ws or wss")
         if self._transport == "udp" and (self._faults.worsens or self._faults.rebind_sip_s):
             seed = f"{self._seed} sip {port}"
             return FaultyTransport(made, self._faults, seed, lambda: UdpTransport.bind(host, 0))

@@ -14,13 +14,17 @@ import msgspec
 from softswitch.errors import ConfigError
 from softswitch.load.agent import Account
 from softswitch.load.verdict import Limits
+from softswitch.transport.targets import DEFAULT_PORTS
 
 PROCESSES_MAX = 64
 RATE_MAX = 100_000.0
 ACCOUNTS_MAX = 1_000_000
 _TARGET = re.compile(
-    r"(?:sips?:)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:;transport=(udp|tcp|tls|ws))?"
+    r"(?:(sips?):)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?"
+    r"(?:;transport=(udp|tcp|tls|wss?))?",
+    re.IGNORECASE,
 )
+_SECURED = {"": "tls", "tcp": "tls", "tls": "tls", "ws": "wss", "wss": "wss"}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     target: tuple[str, int]
     transport: str = "udp"
     trusted: str = ""
+    server_name: str = ""
+    srtp: bool = False
     domain: str = ""
     calls: int = 0
     rate: float = 10.0
@@ -92,22 +98,39 @@ def decode(data: bytes) -> Plan:
 
 
 def parse_target(text: str) -> tuple[tuple[str, int], str, str]:
-    """`sip:host:port;transport=udp` to (address, port), transport and host as written.
+    """`sip:host:port;transport=udp` to (address, port), transport and host as written; `sips:` is TLS.
 
     Looks the host up. Raises `ConfigError`.
     """
     found = _TARGET.fullmatch(text.strip())
     if found is None:
-        raise ConfigError("target", f"{text!r}", "sip:host, sip:host:port, ...;transport=tcp")
-    host, transport = found[1].strip("[]"), found[3] or "udp"
-    port = int(found[2] or (5061 if transport == "tls" else 5060))
+        raise ConfigError(
+            "target", f"{text!r}", "sip:host, sip:host:port, ...;transport=tcp (udp, tls, ws, wss)"
+        )
+    scheme, host, transport = (found[1] or "").lower(), found[2], (found[4] or "").lower()
+    if scheme == "sips":
+        if transport not in _SECURED:
+            raise ConfigError("target", f"{text!r}: sips is TLS", "sips:host, or sip:")
+        transport = _SECURED[transport]
+    transport = transport or "udp"
+    port = int(found[3] or DEFAULT_PORTS[transport])
     if not 0 < port < 65_536:
         raise ConfigError("target", f"{text!r}: no port", "1 to 65535")
     try:
-        answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise ConfigError("target", f"{host!r} cannot be found: {error.strerror}") from error
-    return (str(answers[0][4][0]), port), transport, found[1]
+    return (str(answers[0][4][0]), port), transport, host
+
+
+def certificate_name(host: str) -> str:
+    """Whom the certificate of a target must name: its `host` as written; "" for an address, which is checked
+    as such."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return host
+    return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from softswitch.load.causes import hints
 from softswitch.load.kernel_drops import Drops
 from softswitch.load.measure import Meter
 from softswitch.load.plan import Plan
@@ -36,8 +37,10 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether no threshold was crossed."""
-        return not any(entry["failed"] for entry in self.failed_if)
+        """Whether no threshold was crossed; where none was named, whether any call came about."""
+        if self.failed_if:
+            return not any(entry["failed"] for entry in self.failed_if)
+        return not 0 < self.figures["attempted"] == self.figures["failed"]
 
     @property
     def faultless(self) -> str:
@@ -75,7 +78,7 @@ def summarise(
         causes=dict(meter.causes.most_common()),
         ladders=meter.ladders,
         seconds=[_second(second) for _, second in sorted(meter.seconds.items())],
-        notes=[*_notes(plan, meter, figures), *_drop_notes(drops)],
+        notes=[*_notes(plan, meter, figures), *hints(meter.causes, plan), *_drop_notes(drops)],
         plan=_plan(plan),
     )
 
@@ -89,7 +92,8 @@ def _figures(plan: Plan, meter: Meter, used: dict[str, float]) -> dict[str, floa
             "attempted", "answered", "completed", "failed", "received", "resent",
             "received_again", "messages_in", "messages_out", "streams", "streams_heard",
             "packets_sent", "packets_received", "packets_lost", "packets_duplicated",
-            "packets_reordered", "packets_stamped", "calls_with_findings", "sessions_left",
+            "packets_reordered", "packets_stamped", "packets_forged",
+            "streams_sealed", "calls_with_findings", "sessions_left",
             "byes_unanswered", "held_back", "abandoned", "frames_skipped", "registered",
         )
     }  # fmt: skip

@@ -77,7 +77,8 @@ class SippPlayer:
         lab = self._lab
         plan = lab.plan
         assert self._transport is not None
-        flow = Flow(self._transport.name, self._transport.local, plan.target)
+        transport = self._transport
+        flow = Flow(transport.name, transport.local, plan.target, 0, plan.server_name)
         call_id = f"{caller.number}-{os.getpid()}@{self._transport.local[0]}"
         if self.script.server:
             async with asyncio.timeout(plan.timeout_s):

@@ -28,6 +28,7 @@ from softswitch.load.histogram import Histogram
 from softswitch.load.listener import Listener
 from softswitch.load.overlay import Overlay
 from softswitch.load.port_io import PortIo, Received, StreamPorts
+from softswitch.load.seals import StreamSeals
 from softswitch.load.sound_stream import SoundStream
 from softswitch.load.streams import Arrived, StreamBook, StreamFacts, rounds
 from softswitch.sim.datagram import Address
@@ -129,6 +130,7 @@ class SoundPlane:
         quiet = np.array([[[0xFF]], [[0xD5]]], np.uint8) * np.ones((1, 1, 160), np.uint8)
         self._frames: NDArray[np.uint8] = np.concatenate([frames, quiet], axis=1)
         self._stateful: dict[int, StatefulCodec] = {}
+        self._seals = StreamSeals(capacity)
         self._held = HeldPackets() if faults is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._next_us = 0
@@ -150,6 +152,7 @@ class SoundPlane:
         slot = self._take_slot(loop.time())
         self.book.reset(slot, identity, expects)
         self.listener.reset(slot)
+        self._seals.clear(slot)
         for codec in self._stateful.values():
             codec.reset(slot)
         self._hops[slot] = signature.hops([identity])[0]
@@ -228,6 +231,7 @@ class SoundPlane:
             self._io.set_destination(slot, remote)
             self._remotes[slot] = remote
             self._note_remote(slot)
+        self._seals.set(slot, agreed)
         overlay = self._overlays.setdefault(slot, Overlay())
         overlay.payload_type = agreed.dtmf_payload_type
         self._sending[slot] = sends
@@ -259,7 +263,8 @@ class SoundPlane:
         self._recordings.pop(slot, None)
         self.live -= 1
         self.listener.finish(slot)
-        found = {**self.book.facts(slot), **self.listener.facts(slot)}
+        parts = (self.book.facts(slot), self.listener.facts(slot), self._seals.facts(slot))
+        found = {key: value for part in parts for key, value in part.items()}
         late = self.own_lateness(int(self._opened_us[slot]))
         found["own_late_ms"], found["own_late_ms_max"] = late
         if self.book.received[slot]:
@@ -391,6 +396,7 @@ class SoundPlane:
         busy = np.flatnonzero(self._overlaid[slots])
         if busy.size:
             self._lay_over(busy, slots, packets, octets)
+        self._seals.close(slots, packets, octets)
         gone = self._put(packets, octets, slots)
         # What the system refused has neither been sent nor been lost by anybody.
         self._sequence[slots] += gone
@@ -470,8 +476,10 @@ class SoundPlane:
             )
         if not len(slots):
             return
-        columns = rtp.parse(packets, np.minimum(lengths, packets.shape[1]))
-        known = self._active[slots] & columns.ok
+        lengths = np.minimum(lengths, packets.shape[1])
+        known = self._seals.open(slots, packets, lengths) & self._active[slots]
+        columns = rtp.parse(packets, lengths)
+        known &= columns.ok
         sound = known & (columns.payload_type == self._receive_type[slots])
         events = known & (columns.payload_type == self._event_type[slots])
         strange = known & ~sound & ~events

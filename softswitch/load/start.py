@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from media.wire import srtp
 from softswitch.errors import ConfigError
 from softswitch.load import kept_reports
 from softswitch.load.demo import DemoSwitch
@@ -24,6 +25,7 @@ from softswitch.load.junit import junit
 from softswitch.load.plan import (
     Plan,
     against_itself,
+    certificate_name,
     is_loopback,
     local_host,
     parse_target,
@@ -109,6 +111,10 @@ class Wish:
         for key in ("hold", "patience", "answer"):
             Distribution.parse(getattr(self.plan, key), key)
         codecs_offered(self.plan.codecs)
+        if self.plan.srtp and not srtp.available():
+            raise ConfigError("srtp", "pylibsrtp is not installed", "pip install pylibsrtp")
+        if self.plan.srtp and self.plan.scenario.endswith(".xml"):
+            raise ConfigError("srtp", "a SIPp scenario writes its own session descriptions")
         if self.plan.trusted:
             _check_certificate(self.plan.trusted)
         parse_faults(self.plan.faults)
@@ -159,7 +165,12 @@ def _against(plan: Plan, wish: Wish) -> Plan:
     address, transport, host = parse_target(wish.target)
     own = plan.host or local_host(address[0])
     return msgspec.structs.replace(
-        plan, target=address, transport=transport, domain=plan.domain or host, host=own
+        plan,
+        target=address,
+        transport=transport,
+        server_name=certificate_name(host),
+        domain=plan.domain or host,
+        host=own,
     )
 
 

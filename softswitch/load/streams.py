@@ -90,6 +90,7 @@ class StreamFacts:
 
     `stamped`: packets that came through untouched, with a note of this run. `expected`, `own`,
     `other`: how often whom was heard, in notes or, where there are none, in sound (`listened` times).
+    `sealed` by SRTP: `forged` were not under the key that SDP had told, `replays` came twice.
     `own_late_ms` is how late our own pacer was meanwhile: that much is not the target's fault.
     """
 
@@ -118,6 +119,9 @@ class StreamFacts:
     own_late_ms_max: float = 0.0
     elsewhere: int = 0
     strange: int = 0
+    sealed: bool = False
+    forged: int = 0
+    replays: int = 0
     codec: str = ""
     seconds: float = 0.0
 

@@ -48,6 +48,7 @@ CODES = {
     "own voice": "a party heard itself",
     "swapped channels": "both parties heard themselves and not each other",
     "unknown sound": "sound came that no party of this run has made",
+    "bad SRTP": "packets were not under the key that had been agreed",
     "gaps": "the sound was interrupted",
     "cut": "the sound stopped before the call did",
     "clipping": "the sound was driven to full scale",
@@ -94,8 +95,11 @@ def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
     found = []
     if facts.loss > limits.loss and facts.lost > 1:
         found.append(Finding("loss", f"{facts.loss:.1%} of the packets"))
-    if facts.duplicates > 1 + limits.loss * facts.received:
-        found.append(Finding("duplicates", f"{facts.duplicates} of {facts.received} packets"))
+    twice = facts.duplicates + facts.replays
+    if twice > 1 + limits.loss * facts.received:
+        found.append(Finding("duplicates", f"{twice} of {facts.received} packets"))
+    if facts.forged > 1 + limits.loss * facts.received:
+        found.append(_forged(facts))
     if facts.delay_ms is not None and facts.delay_ms > limits.delay_ms + facts.own_late_ms:
         found.append(Finding("delay", f"{facts.delay_ms:.0f} ms one way"))
     if facts.jitter_ms > limits.jitter_ms + facts.own_late_ms_max / 4:
@@ -109,12 +113,17 @@ def _quality(facts: StreamFacts, limits: Limits) -> list[Finding]:
     return found
 
 
+def _forged(facts: StreamFacts) -> Finding:
+    return Finding("bad SRTP", f"{facts.forged} packets could not be opened")
+
+
 def judge_loose(facts: StreamFacts, limits: Limits, talk_s: float) -> list[Finding]:
     """What is wrong with one end of a call whose other end is not known."""
     if talk_s < 0.5:
         return []
     if not facts.received:
-        return [Finding("one-way audio", "a callee heard nothing")]
+        deaf = Finding("one-way audio", "a callee heard nothing")
+        return [_forged(facts) if facts.forged else deaf]
     return judge_stream(facts, limits)
 
 
@@ -131,11 +140,16 @@ def judge_call(
         return []
     if callee is None:
         if not caller.received:
+            if caller.forged:
+                return [_forged(caller)]
             return [
                 Finding("one-way audio" if caller.sent else "no audio", "the caller heard nothing")
             ]
         return judge_stream(caller, limits, own_allowed=own_allowed)
     deaf = [facts.received < 1 for facts in (caller, callee)]
+    forged = [facts for facts in (caller, callee) if not facts.received and facts.forged]
+    if forged:
+        return [_forged(forged[0])]
     if all(deaf):
         return [Finding("no audio", "neither party received a packet")]
     if any(deaf):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from media.wire.sdes import SdesKeys
 from softswitch.sim.audio import Samples
 from softswitch.sim.datagram import Address
 from softswitch.sim.loop import SimulationError
@@ -25,6 +26,7 @@ from softswitch.sip.events import (
     ReofferReceived,
     SipEvent,
 )
+from softswitch.sip.message import SipResponse
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.sdp import (
     AudioNegotiated,
@@ -88,8 +90,12 @@ class PhoneCall:
         self.infos: list[tuple[str, bytes]] = []
         self.invite: InviteReceived | None = None
         self.agreed: AudioNegotiated | None = None
+        self.keys: SdesKeys | None = None
+        """With them sound is SRTP: of calls that go out always, of those that come in where it is offered."""
         self.times: dict[str, float] = {self.state: agent.now_s()}
         self.end: CallEnd | None = None
+        self.refusal: SipResponse | None = None
+        """The final response that refused our call, where one came."""
         self._agent = agent
         self._local: SessionDescription | None = None
         self._offer: SessionDescription | None = None
@@ -231,7 +237,7 @@ class PhoneCall:
             case Answered():
                 self._take_answer(event)
             case Failed():
-                self.status = event.status
+                self.status, self.refusal = event.status, event.response
                 self._finish(CallEnd("failed", event.status))
             case Ended():
                 self._finish(CallEnd(event.by, self.status, event.cause))
@@ -316,6 +322,7 @@ class PhoneCall:
             direction=direction,
             dtmf=self._agent.dtmf,
             previous=self._local,
+            crypto=self.keys.offered() if self.keys is not None else (),
         )
         return self._local
 
@@ -336,6 +343,8 @@ class PhoneCall:
             session_id=self._agent.session_number,
             dtmf=self._agent.dtmf,
             previous=self._local,
+            srtp="off" if self.keys is None else "allow",
+            choose_crypto=self.keys.choose if self.keys is not None else None,
         )
         self._use(agreed)
         return self._local.serialise()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from softswitch.transport.tcp import TcpTransport
 from softswitch.transport.tls import TlsTransport
 
 _OUTBOX_MAX = 4096
+
+
+SipOver = Literal["udp", "tcp", "tls", "ws", "wss"]
 
 
 class RealSocket:
@@ -95,12 +99,10 @@ class RealNetwork:
     """The machine's own network as a `softswitch.sim.datagram.PhoneNetwork`.
 
     Parameters: `transport` is what phones speak SIP over; their RTP is UDP all the same. `trusted` is
-    the PEM file of the authority, or the very certificate, that a server over "tls" must show.
+    the PEM file of the authority, or the very certificate, that a server over "tls" or "wss" must show.
     """
 
-    def __init__(
-        self, transport: Literal["udp", "tcp", "tls", "ws"] = "udp", *, trusted: Path | None = None
-    ) -> None:
+    def __init__(self, transport: SipOver = "udp", *, trusted: Path | None = None) -> None:
         self._transport = transport
         self._trusted = trusted
 
@@ -113,6 +115,8 @@ class RealNetwork:
                 return TlsTransport.bind(host, port, identity=self._identity(host))
             case "ws":
                 return WsClient(host)
+            case "wss":
+                return WsClient(host, self._identity(host).client_context())
             case _:
                 return DatagramTransport(await RealSocket.open(host, port))
 
@@ -127,11 +131,13 @@ class RealNetwork:
 
 
 class WsClient:
-    """What a browser's SIP library is to a server: one WebSocket, opened with the first message."""
+    """What a browser's SIP library is to a server: one WebSocket, opened with the first message; secured
+    where there is a `context`, which says whom to trust."""
 
-    name = "ws"
-
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, context: ssl.SSLContext | None = None) -> None:
+        self.name = "ws" if context is None else "wss"
+        self._context = context
+        self._failed = ""
         # Nobody can reach it there: browsers write a name that does not exist (RFC 7118, appendix A).
         self._local: Address = (host, 9)
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(_OUTBOX_MAX)
@@ -158,6 +164,10 @@ class WsClient:
     def prove(self, flow: Flow) -> None:
         """Nothing to keep."""
 
+    def why_unreachable(self, flow: Flow) -> str:
+        """What the last connection failed by, "" when it did not."""
+        return self._failed
+
     def close(self) -> None:
         """Drop the connection."""
         if self._task is not None:
@@ -171,9 +181,11 @@ class WsClient:
     async def _run(self, flow: Flow) -> None:
         host, port = flow.remote
         at = f"[{host}]" if ":" in host else host
-        subprotocols = [Subprotocol("sip")]
+        options: dict[str, Any] = {"subprotocols": [Subprotocol("sip")]}
+        if self._context is not None:
+            options |= {"ssl": self._context, "server_hostname": flow.server_name or host}
         try:
-            async with connect(f"ws://{at}:{port}/", subprotocols=subprotocols) as socket:
+            async with connect(f"{self.name}://{at}:{port}/", **options) as socket:
                 sending = asyncio.ensure_future(self._send_all(socket))
                 try:
                     async for message in socket:
@@ -183,8 +195,11 @@ class WsClient:
                             self._receive(data, flow)
                 finally:
                     sending.cancel()
-        except (OSError, WebSocketException):
-            pass
+            self._failed = "closed by the peer"
+        except ssl.SSLCertVerificationError as error:
+            self._failed = f"certificate refused: {error.verify_message}"
+        except (OSError, WebSocketException) as error:
+            self._failed = getattr(error, "strerror", None) or str(error)
         self._task = None
         self._unreachable(flow)
 

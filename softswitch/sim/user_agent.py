@@ -28,7 +28,7 @@ from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Gate, OpenGate
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.stack import Credentials, SipStack, StackConfig
-from softswitch.sip.uri import NameAddr
+from softswitch.sip.uri import NameAddr, write_host
 from softswitch.transport.driver import Driver, Tap
 from softswitch.transport.interface import Transport
 
@@ -73,6 +73,8 @@ class UserAgent:
         self.user = user
         self.domain = domain
         self.peer = peer
+        self.server_name = ""
+        """Whom the certificate of `peer` must name over TLS; "": its address."""
         self.behaviour = behaviour if behaviour is not None else answer()
         self.codecs = tuple(codecs)
         self.dtmf = dtmf
@@ -178,6 +180,15 @@ class UserAgent:
     def snapshot(self) -> dict[str, int]:
         """The stack's tables, and `calls` that have not ended."""
         return {**self.stack.snapshot(), "calls": len(self.calls)}
+
+    def why_no_answer(self, status: int) -> str:
+        """In words why `peer` did not answer us; `status` is our own: 503 of the system, 408 of a timer."""
+        host, port = self.peer
+        told = getattr(self._transport, "why_unreachable", None)
+        why = told(self._flow()) if told is not None else ""
+        if not why and status == 503:
+            why = "nobody listens there"
+        return f"nothing came back from {write_host(host, port)}" + (f": {why}" if why else "")
 
     # -- calls -------------------------------------------------------------------------------
 
@@ -336,7 +347,7 @@ class UserAgent:
             case RequestFailed():
                 future = self._handles.pop(event.handle, None)
                 if future is not None and not future.done():
-                    future.set_exception(SimulationError(f"no response: {event.status}"))
+                    future.set_exception(SimulationError(self.why_no_answer(event.status)))
             case NotifyReceived() | SubscriptionEnded():
                 self.take_notify(event)
             case _:
@@ -404,7 +415,7 @@ class UserAgent:
 
     def _flow(self) -> Flow:
         assert self._transport is not None
-        return self.driver.flow_to(self.peer, self._transport.name)
+        return self.driver.flow_to(self.peer, self._transport.name, self.server_name)
 
     async def _open_audio(self) -> PhoneAudio | None:
         if not self._sound:

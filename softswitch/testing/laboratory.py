@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from softswitch.errors import SoftswitchError
 from softswitch.load.demo import FIRST_EXTENSION, DemoSwitch
-from softswitch.load.plan import local_host, parse_target
+from softswitch.load.plan import certificate_name, local_host, parse_target
 from softswitch.sim.audio import Samples, match, speech
 from softswitch.sim.behaviour import answer
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.phone_call import PhoneCall
-from softswitch.sim.real_network import RealNetwork
+from softswitch.sim.real_network import RealNetwork, SipOver
 from softswitch.sim.trunk import VirtualTrunk
 
 CORRELATION_MIN = 0.9
@@ -60,13 +61,16 @@ class Laboratory:
         *,
         domain: str | None = None,
         register: bool = True,
+        trust: Path | None = None,
     ) -> VirtualPhone:
-        """A telephone of `target` ("sip:host:port"), registered unless told otherwise.
+        """A telephone of `target` ("sip:host:port;transport=tls"), registered unless told otherwise; `trust` is
+        the PEM file of the authority, or the very certificate, of a target over TLS that the system does not
+        trust.
 
         Raises `SoftswitchError` when it cannot register.
         """
         server, transport, host = parse_target(target)
-        network = RealNetwork(transport)  # type: ignore[arg-type]
+        network = RealNetwork(transport, trusted=trust)  # type: ignore[arg-type]
         phone = VirtualPhone(
             network,
             number=number,
@@ -76,6 +80,7 @@ class Laboratory:
             host=local_host(server[0]),
             seed=next(self._seeds),
         )
+        phone.server_name = certificate_name(host)
         await phone.open()
         self._stack.push_async_callback(phone.close)
         if register:
@@ -151,6 +156,7 @@ async def assert_heard(
 class TestSwitch:
     """A running switch of our own: its `target`, and the `password` of extensions 1001 to 1060.
 
+    Over another transport it is `over("tls")`, and `certificate` is to be trusted there.
     At `carrier` it has a trunk: calls to 9... go there, and from there `first` can be called.
     """
 
@@ -160,12 +166,29 @@ class TestSwitch:
     domain: str
     password: str
     carrier: tuple[str, int]
+    certificate: Path
+    targets: Mapping[str, str]
     first: int = FIRST_EXTENSION
+
+    def over(self, transport: SipOver) -> str:
+        """The target over "udp", "tcp", "tls", "ws" or "wss"."""
+        return self.targets[transport]
 
 
 @asynccontextmanager
 async def switch() -> AsyncIterator[TestSwitch]:
     """A switch of our own on loopback, with an office for tests."""
     async with DemoSwitch(1) as running:
-        host, port = running.address
-        yield TestSwitch(f"sip:{host}:{port}", running.domain, running.password, running.carrier)
+        host, _ = running.address
+        targets = {
+            transport: f"sip:{host}:{port};transport={transport}"
+            for transport, port in running.ports.items()
+        }
+        yield TestSwitch(
+            targets["udp"].partition(";")[0],
+            running.domain,
+            running.password,
+            running.carrier,
+            running.certificate,
+            targets,
+        )
