@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -27,9 +28,9 @@ debug=1
 log_stderror=yes
 fork=yes
 children={children}
-disable_tcp=yes
 auto_aliases=no
-listen=udp:{host}:{port}
+listen={transport}:{host}:{port}
+{streams}
 mpath="{modules}"
 loadmodule "tm.so"
 loadmodule "tmx.so"
@@ -40,6 +41,7 @@ loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "kex.so"
 loadmodule "ctl.so"
+{tls}
 modparam("ctl", "binrpc", "unix:{folder}/ctl")
 request_route {{
     if (is_method("CANCEL")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}
@@ -58,6 +60,18 @@ request_route {{
     t_relay();
 }}
 """
+
+
+class Pem(Protocol):
+    """Files of a certificate and its key."""
+
+    @property
+    def certificate(self) -> Path:
+        """PEM, with its chain."""
+
+    @property
+    def key(self) -> Path:
+        """PEM."""
 
 
 def missing(*programs: str) -> str:
@@ -125,20 +139,29 @@ class _Server:
 
 
 class Kamailio(_Server):
-    """Kamailio as a stateful proxy without media: calls to `9PP...` go to the callees of process PP."""
+    """Kamailio as a stateful proxy without media: calls to `9PP...` go to the callees of process PP; with
+    `certificate` (and its key) over TLS both ways."""
 
     name = "Kamailio (proxy, sound goes past it)"
 
-    def __init__(self, processes: int, core: int | None = None, children: int = 2) -> None:
+    def __init__(
+        self,
+        processes: int,
+        core: int | None = None,
+        children: int = 2,
+        certificate: Pem | None = None,
+    ) -> None:
         # Two children may overtake each other: a BYE at once after its ACK may then come before it.
         super().__init__(core)
+        self._certificate = certificate
+        self._transport = "udp" if certificate is None else "tls"
         self._children = children
         self.callee_ports = [free_port() for _ in range(processes)]
 
     async def __aenter__(self) -> Kamailio:
         modules = _modules("kamailio/modules/tm.so")
         routes = "\n".join(
-            f'    if ($rU =~ "^9{index:02d}") {{ $du = "sip:{HOST}:{port}"; }}'
+            f'    if ($rU =~ "^9{index:02d}") {{ $du = "sip:{HOST}:{port};transport={self._transport}"; }}'
             for index, port in enumerate(self.callee_ports)
         )
         file = self._folder / "kamailio.cfg"
@@ -150,6 +173,9 @@ class Kamailio(_Server):
                 folder=self._folder,
                 routes=routes,
                 children=self._children,
+                transport=self._transport,
+                streams=self._streams(),
+                tls=self._tls(),
             )
         )
         folder = str(self._folder)
@@ -161,10 +187,26 @@ class Kamailio(_Server):
             await asyncio.sleep(0.1)
         raise RuntimeError((self._folder / "log").read_text()[-400:])
 
+    def _streams(self) -> str:
+        return "disable_tcp=yes" if self._certificate is None else "enable_tls=yes\ntcp_children=1"
+
+    def _tls(self) -> str:
+        files = self._certificate
+        if files is None:
+            return ""
+        settings = {
+            "tls_method": "TLSv1.2+",
+            "certificate": files.certificate,
+            "private_key": files.key,
+        }
+        lines = [f'modparam("tls", "{name}", "{value}")' for name, value in settings.items()]
+        return "\n".join(['loadmodule "tls.so"', *lines])
+
     def adapt(self, plan: Plan) -> Plan:
         return msgspec.structs.replace(
             plan,
             target=(HOST, self.port),
+            transport=self._transport,
             callee_ports=self.callee_ports,
             dial="9{process2}{call}",
             pids=self.pids,

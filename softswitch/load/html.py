@@ -199,7 +199,8 @@ def _failures(result: Result) -> list[str]:
         for number, ladder in enumerate(ladders, 1):
             lines = [_rung(message) for message in ladder["messages"]]
             found.append(
-                f"<details><summary>{escape(cause)}: ladder {number}</summary>"
+                f"<details><summary>{escape(cause)}: ladder {number}"
+                f" ({escape(ladder['call_id'])})</summary>"
                 f"<pre>{escape(chr(10).join(lines))}</pre></details>"
             )
     return found

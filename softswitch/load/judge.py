@@ -65,7 +65,7 @@ class Judge:
                 status = pair.legs[0].status if pair.legs else 0
                 told = self.probes_by.why_no_answer(status) if self.probes_by is not None else cause
                 cause = f"{told} ({cause})" if status == 0 else told
-            self._meter.failure(cause, ladder)
+            self._meter.failure(cause, ladder, call_id)
         else:
             self._meter.count("completed", at_s)
         for leg in (*pair.legs, *pair.taken):
@@ -140,7 +140,8 @@ class Judge:
         if any(finding.code in ("dialog leak", "unreachable") for finding in found):
             tolerated.add("cut")  # who is left alone hears nothing: once is enough
         found = [finding for finding in found if finding.code not in tolerated]
-        self._meter.faults(found, f"call {pair.number}")
+        ids = [leg.call_id for leg in (*pair.legs[:1], *pair.taken[-1:])]
+        self._meter.faults(found, f"call {pair.number}", list(dict.fromkeys(ids)))
 
     def _note_wrong(self, facts: StreamFacts) -> None:
         for heard in facts.others[:2]:
@@ -161,7 +162,7 @@ class Judge:
                 talk_s = leg.times["ended"] - leg.times["up"]
                 found = judge_loose(leg.facts, self._plan.limits, talk_s)
                 found = [finding for finding in found if finding.code not in self.loose_tolerates]
-                self._meter.faults(found, f"a call to {leg.number}")
+                self._meter.faults(found, f"a call to {leg.number}", [leg.call_id])
 
     # -- samples of speech ---------------------------------------------------------------------------
 
@@ -194,11 +195,12 @@ class Judge:
 
     # -- times ----------------------------------------------------------------------------------------
 
-    def note_bye(self, seconds: float, status: int) -> None:
+    def note_bye(self, call_id: str, seconds: float, status: int) -> None:
         """A BYE of ours was answered after so long."""
         self._meter.time("bye", 1e6 * seconds, self._at_s())
         own_ms = 0.0
         if self.sound is not None:
             _, own_ms = self.sound.own_lateness(self.sound.clock_us() - int(1e6 * seconds))
         if seconds * 1000 > self._plan.limits.bye_ms + own_ms:
-            self._meter.faults([Finding("slow BYE", f"answered after {seconds:.1f} s")], "a call")
+            found = Finding("slow BYE", f"answered after {seconds:.1f} s")
+            self._meter.faults([found], f"Call-ID {call_id}")

@@ -67,7 +67,7 @@ class Lab:
         self.phones: LoadAgent
         self.rng = random.Random(f"lab {plan.seed} {index}")
         self.board = Switchboard(plan, index, lambda: self.answer_after.draw(self.rng))
-        self.ladders = Ladders(lambda seconds, status: self.judge.note_bye(seconds, status))
+        self.ladders = Ladders(lambda *told: self.judge.note_bye(*told))
         self.judge = Judge(plan, self.meter, self.ladders, self.at_s)
         self.gauges = Gauges(self.meter)
         self.live = 0
@@ -76,6 +76,7 @@ class Lab:
         self.extra: list[asyncio.Task[Any]] = []
         self.agents: list[Account] = []
         """Who has logged in at a queue."""
+        self._agents: list[LoadAgent] = []
         self._scenario = scenario
         self._prepare = prepare
         self._finish = finish
@@ -110,21 +111,17 @@ class Lab:
         }
         seed = plan.seed * 1000 + self.index + plan.run
         self.callers = LoadAgent(network, user="load", host=plan.host, seed=seed, **common)
-        await self.callers.open()
-        self.judge.probes_by = self.callers
+        port = ports[self.index] if self.index < len(ports) else 0
+        host = plan.callee_host or plan.host
         self.callees = LoadAgent(
-            network,
-            user="load",
-            host=plan.callee_host or plan.host,
-            port=ports[self.index] if self.index < len(ports) else 0,
-            seed=seed + 500,
-            **common,
+            network, user="load", host=host, port=port, seed=seed + 500, **common
         )
-        await self.callees.open()
-        self.phones = LoadAgent(
-            network, user="load", host=plan.phone_host or plan.host, seed=seed + 700, **common
-        )
-        await self.phones.open()
+        host = plan.phone_host or plan.host
+        self.phones = LoadAgent(network, user="load", host=host, seed=seed + 700, **common)
+        for agent in (self.callers, self.callees, self.phones):
+            await agent.open()
+            self._agents.append(agent)
+        self.judge.probes_by = self.callers
         self.board.free_callees.extend(plan.callee_accounts[self.index :: plan.processes])
         if plan.register and self.board.free_callees:
             await self.register_all(list(self.board.free_callees), self.phones)
@@ -160,16 +157,22 @@ class Lab:
         for task in self.extra:
             task.cancel()
         await asyncio.gather(*self.extra, return_exceptions=True)
-        await self.phones.leave()
+        if self.phones in self._agents:
+            await self.phones.leave()
         for close in self.on_close:
             close()
         if self.sound is not None:
             self.sound.close()
-        for agent in (self.callers, self.callees, self.phones):
+        for agent in self._agents:
             await agent.close()
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            self._finish = None
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -28,9 +28,9 @@ class _Entry:
 
 
 class Ladders:
-    """A `tap` of `Driver`. `on_bye(seconds, status)` hears of each answered BYE."""
+    """A `tap` of `Driver`. `on_bye(call_id, seconds, status)` hears of each answered BYE."""
 
-    def __init__(self, on_bye: Callable[[float, int], None] | None = None) -> None:
+    def __init__(self, on_bye: Callable[[str, float, int], None] | None = None) -> None:
         self.resent = 0
         self.received_again = 0
         self.messages_in = 0
@@ -80,7 +80,8 @@ class Ladders:
         if entry.bye_s is None:
             return
         if self.on_bye is not None:
-            self.on_bye(now_s - entry.bye_s, status)
+            call_id = key.decode("utf-8", "surrogateescape").strip()
+            self.on_bye(call_id, now_s - entry.bye_s, status)
         entry.bye_s = None
         if entry.done:
             del self._calls[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -128,14 +128,16 @@ class Meter:
         if name in self.custom or len(self.custom) < CAUSES_MAX:
             self.custom.setdefault(name, Histogram()).add(us)
 
-    def failure(self, cause: str, ladder: list[dict[str, Any]] | None = None) -> None:
+    def failure(
+        self, cause: str, ladder: list[dict[str, Any]] | None = None, call_id: str = ""
+    ) -> None:
         """A call has failed; the ladders of the first few of each cause are kept."""
         if cause not in self.causes and len(self.causes) >= CAUSES_MAX:
             cause = "other"
         self.causes[cause] += 1
         kept = self.ladders.setdefault(cause, [])
         if ladder and len(kept) < EXAMPLES_MAX:
-            kept.append({"messages": ladder})
+            kept.append({"call_id": call_id, "messages": ladder})
 
     def stream(self, facts: StreamFacts, at_s: float) -> None:
         """A stream has ended."""
@@ -168,13 +170,14 @@ class Meter:
         if pesq is not None:
             self.pesq.add(1000 * pesq)
 
-    def faults(self, found: list[Finding], call: str) -> None:
-        """What is wrong with a call."""
+    def faults(self, found: list[Finding], call: str, call_ids: Sequence[str] = ()) -> None:
+        """What is wrong with a call, which its `call_ids` tell in the target's own log."""
         for finding in found:
             self.findings[finding.code] += 1
             kept = self.examples.setdefault(finding.code, [])
             if len(kept) < EXAMPLES_MAX:
-                kept.append(f"{call}: {finding.detail}")
+                where = f" (Call-ID {', '.join(call_ids)})" if call_ids else ""
+                kept.append(f"{call}: {finding.detail}{where}")
         if found:
             self.counts["calls_with_findings"] += 1
 

@@ -4,6 +4,7 @@ relay of its own, that does one thing wrong. What it does wrong, the lab must na
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -54,11 +55,13 @@ class BrokenCall:
 
 
 class BrokenSwitch:
-    """Relays calls to `callee`; `fault` says what is wrong ("" nothing). With `blur` it decodes and
-    encodes all sound, so that nothing but listening helps.
+    """Relays calls to `callee`; `fault` says what is wrong ("" nothing; several joined by +), with each
+    `every`th pair of calls only. With `blur` it decodes and encodes all sound, so that nothing but
+    listening helps.
 
     Faults: one-way, swapped, looped, wrong-file, loss, hidden-loss, delay, clipping, gaps, leak (the
-    callee is never told), zombie (both are, and the dialog is kept), slow-bye, silence, duplicates.
+    callee is never told), zombie (both are, and the dialog is kept), slow-bye, silence, duplicates, forged
+    (an octet is another than it was).
     """
 
     def __init__(
@@ -69,21 +72,22 @@ class BrokenSwitch:
         *,
         blur: bool = False,
         seed: int = 1,
+        every: int = 1,
     ) -> None:
         self.network = network
         self.callee = callee
-        self.fault = fault
+        self.faults = frozenset(fault.split("+"))
+        self.every = every
         self.blur = blur
         self.calls: dict[str, BrokenCall] = {}
+        self._numbers = itertools.count()
         self.zombies: set[str] = set()
         self._random = random.Random(seed)
         self._ports: list[DatagramSocket] = []
         self._front: DatagramSocket
         self._back: DatagramSocket
         self._file = g711.encode_alaw(speech(99, 8.0))
-        self._opus_file = opus_frames() if fault in ("wrong-file", "silence") else []
-        if fault == "silence":
-            self._opus_file = [OPUS_SILENCE]
+        self._opus_file = opus_frames() if "wrong-file" in self.faults else [OPUS_SILENCE]
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -105,6 +109,14 @@ class BrokenSwitch:
         self._ports.append(port)
         return port
 
+    def does(self, call: BrokenCall | None, *faults: str) -> bool:
+        """Whether one of these is what is wrong with a call."""
+        return (
+            call is not None
+            and not call.number // 2 % self.every
+            and bool(self.faults & set(faults))
+        )
+
     @property
     def address(self) -> Address:
         return self._front.local
@@ -125,17 +137,16 @@ class BrokenSwitch:
     async def _forward(self, data: bytes, source: Address, *, up: bool) -> None:
         text = data.decode()
         call_id = re.search(r"\r\nCall-ID: (\S+)", text)[1]  # type: ignore[index]
-        known = call_id in self.calls
+        call = self.calls.get(call_id)
         if call_id in self.zombies and text.startswith("BYE "):
             self._answer(text, source, "200 OK")
             return
-        if up and text.startswith("BYE ") and (not known or (self.fault == "leak" and known)):
+        if up and text.startswith("BYE ") and (call is None or self.does(call, "leak")):
             # A leak: the caller is told that all is well, and nobody else is told anything.
-            self._answer(text, source, "200 OK" if known else "481 Call/Transaction Does Not Exist")
+            self._answer(text, source, "200 OK" if call else "481 Call/Transaction Does Not Exist")
             return
-        call = self.calls.get(call_id)
         if call is None:
-            call = self.calls[call_id] = BrokenCall(len(self.calls), caller_sip=source)
+            call = self.calls[call_id] = BrokenCall(next(self._numbers), caller_sip=source)
         if "\r\nContent-Type: application/sdp" in text:
             text = await self._rewrite(call, text, from_caller=up)
         if up:
@@ -144,9 +155,9 @@ class BrokenSwitch:
             return
         text = text.replace("{}:{}".format(*self.callee), "{}:{}".format(*self._front.local))
         ends = text.startswith("SIP/2.0 200") and " BYE\r\n" in text
-        if ends and self.fault == "zombie":
+        if ends and self.does(call, "zombie"):
             self.zombies.add(call_id)
-        if ends and self.fault == "slow-bye":
+        if ends and self.does(call, "slow-bye"):
             await asyncio.sleep(1.2)
         self._front.send_to(text.encode(), call.caller_sip)
         if ends:
@@ -177,52 +188,54 @@ class BrokenSwitch:
 
     def _sound(self, call: BrokenCall, data: bytes, *, to: Side) -> None:
         to.packets += 1
-        if self.blur or self.fault in ("clipping", "wrong-file", "silence"):
-            data = self._decoded(data, to)
-        if self.fault == "one-way" and to is call.callee:
+        if self.blur or self.does(call, "clipping", "wrong-file", "silence"):
+            data = self._decoded(call, data, to)
+        if self.does(call, "one-way") and to is call.callee:
             return
-        if self.fault in ("loss", "hidden-loss") and self._random.random() < 0.02:
+        if self.does(call, "loss", "hidden-loss") and self._random.random() < 0.02:
             call.shifts[str(id(to))] = call.shifts.get(str(id(to)), 0) + 1
             return
-        if self.fault == "hidden-loss":
+        if self.does(call, "hidden-loss"):
             number = int.from_bytes(data[2:4], "big") - call.shifts.get(str(id(to)), 0)
             data = data[:2] + (number & 0xFFFF).to_bytes(2, "big") + data[4:]
-        if self.fault == "gaps" and to.packets % 100 > 80:
+        if self.does(call, "forged"):
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        if self.does(call, "gaps") and to.packets % 100 > 80:
             return
-        if self.fault == "swapped":
+        if self.does(call, "swapped"):
             calls = sorted(self.calls.values(), key=lambda one: one.number)
             partner = next((one for one in calls if one.number == call.number ^ 1), None)
             if partner is None:
                 return
             to = partner.callee if to is call.callee else partner.caller
-            call = partner
-        if self.fault == "looped":
+        if self.does(call, "looped"):
             to = call.caller if to is call.callee else call.callee
-        self._out(call, data, to)
-        if self.fault == "duplicates" and to.packets % 5 == 0:
-            self._out(call, data, to)
+        delay_s = 0.04 if self.does(call, "delay") else 0.0
+        self._out(data, to, delay_s)
+        if self.does(call, "duplicates") and to.packets % 5 == 0:
+            self._out(data, to, delay_s)
 
-    def _out(self, call: BrokenCall, data: bytes, to: Side) -> None:
+    def _out(self, data: bytes, to: Side, delay_s: float) -> None:
         via = to.port
         if to.wants is None or via is None:
             return
-        if self.fault == "delay":
+        if delay_s:
             wants = to.wants
-            asyncio.get_running_loop().call_later(0.04, lambda: via.send_to(data, wants))
+            asyncio.get_running_loop().call_later(delay_s, lambda: via.send_to(data, wants))
         else:
             via.send_to(data, to.wants)
 
-    def _decoded(self, data: bytes, to: Side) -> bytes:
+    def _decoded(self, call: BrokenCall, data: bytes, to: Side) -> bytes:
         if data[1] & 0x7F not in (0, 8):
             return data[:12] + self._opus_file[to.packets % len(self._opus_file)]
         alaw = data[1] & 0x7F == 8
         codes = np.frombuffer(data[12:], np.uint8)
         pcm = (g711.decode_alaw if alaw else g711.decode_ulaw)(codes).astype(np.float64)
-        if self.fault == "wrong-file":
+        if self.does(call, "wrong-file"):
             at = to.packets * 160 % (len(self._file) - 160)
             pcm = g711.decode_alaw(self._file[at : at + 160]).astype(np.float64)
-        elif self.fault == "silence":
+        elif self.does(call, "silence"):
             pcm[:] = 0
-        pcm *= 12.0 if self.fault == "clipping" else 0.9
+        pcm *= 12.0 if self.does(call, "clipping") else 0.9
         wave = np.clip(np.round(pcm), -32_768, 32_767).astype(np.int16)
         return data[:12] + (g711.encode_alaw if alaw else g711.encode_ulaw)(wave).tobytes()

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from media.wire import srtp
 from softswitch.load import Lab, Plan
 from softswitch.load.codecs import available
 from softswitch.load.result import Result, summarise
@@ -49,10 +50,13 @@ def plan(**options: Any) -> Plan:
     )
 
 
-async def through(network: PhoneNetwork, wanted: Plan, fault: str, *, blur: bool = False) -> Result:
+async def through(
+    network: PhoneNetwork, wanted: Plan, fault: str, *, blur: bool = False, every: int = 1
+) -> Result:
     """Calls through a broken switch; what the lab says of them."""
     simulated = network if isinstance(network, SimNetwork) else None
-    async with BrokenSwitch(network, (HOST, wanted.callee_ports[0]), fault, blur=blur) as switch:
+    callee = (HOST, wanted.callee_ports[0])
+    async with BrokenSwitch(network, callee, fault, blur=blur, every=every) as switch:
         wanted = msgspec.structs.replace(wanted, target=switch.address)
         scenario = load(wanted.scenario)
         async with Lab(wanted, scenario.run, network=simulated) as lab:
@@ -60,11 +64,11 @@ async def through(network: PhoneNetwork, wanted: Plan, fault: str, *, blur: bool
         return summarise(wanted, meter, 0.0, {})
 
 
-def simulated(wanted: Plan, fault: str = "", *, blur: bool = False) -> Result:
+def simulated(wanted: Plan, fault: str = "", *, blur: bool = False, every: int = 1) -> Result:
     """The same on virtual time."""
 
     async def main() -> Result:
-        return await through(SimNetwork(seed=3), wanted, fault, blur=blur)
+        return await through(SimNetwork(seed=3), wanted, fault, blur=blur, every=every)
 
     return run_simulated(main(), limit_s=120.0)
 
@@ -103,12 +107,21 @@ OPUS = {
     "a leak of dialogs, Opus": ("leak", False, {"dialog leak"}),
     "slow BYE, Opus": ("slow-bye", False, {"slow BYE"}),
 }
-ALL = CASES | OPUS
+SRTP = {
+    "in order, SRTP": ("", False, set()),
+    "one-way, SRTP": ("one-way", False, {"one-way audio"}),
+    "2 % loss, SRTP": ("loss", False, {"loss"}),
+    "duplicates, SRTP": ("duplicates", False, {"duplicates"}),
+    "40 ms, SRTP": ("delay", False, {"delay"}),
+    "another key, SRTP": ("forged", False, {"bad SRTP"}),
+    "looped, SRTP": ("looped", False, {"bad SRTP"}),  # to him who has sent it, under his own key
+}
+ALL = CASES | OPUS | SRTP
 
 
 def options_of(case: str) -> dict[str, Any]:
     fault = ALL[case][0]
-    options: dict[str, Any] = {"codecs": ("opus",) if case in OPUS else G711}
+    options: dict[str, Any] = {"codecs": ("opus",) if case in OPUS else G711, "srtp": case in SRTP}
     if "loss" in fault:
         options["hold"] = "4"
     if fault == "leak":
@@ -123,9 +136,17 @@ def result_of(case: str) -> Result:
 
 
 needs_opus = pytest.mark.skipif(not available("OPUS"), reason="no libopus here")
+needs_srtp = pytest.mark.skipif(not srtp.available(), reason="no pylibsrtp here")
 
 
-@pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=needs_opus) for case in OPUS)])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *CASES,
+        *(pytest.param(case, marks=needs_opus) for case in OPUS),
+        *(pytest.param(case, marks=needs_srtp) for case in SRTP),
+    ],
+)
 def test_the_fault_is_named_and_no_other(case: str) -> None:
     result, (_, blur, names) = result_of(case), ALL[case]
     assert {entry["code"] for entry in result.findings} == names, result.findings
@@ -134,6 +155,7 @@ def test_the_fault_is_named_and_no_other(case: str) -> None:
     assert not result.saturated
     if blur or case in OPUS:
         assert result.figures["packets_stamped"] == 0
+    assert result.figures["streams_sealed"] == 8 * (case in SRTP)
     if fault_free(case):
         assert result.figures["packets_lost"] == 0
 
