@@ -198,6 +198,8 @@ def register(app: typer.Typer) -> None:
         if demo and target:
             raise ConfigError("demo", "a target was named too", "one of both")
         called = parse_accounts(callees, "callees")
+        if register > len(called):
+            raise ConfigError("register", f"{register} of {len(called)} --callees")
         plan = Plan(
             scenario=scenario,
             target=("127.0.0.1", 5060),
@@ -248,7 +250,12 @@ def _list() -> None:
     from softswitch.load.scenarios import load as load_scenario
 
     for name in BUILT_IN:
-        typer.echo(f"{name:12} {load_scenario(name).about}")
+        scenario = load_scenario(name)
+        typer.echo(f"{name:12} {scenario.about}")
+        if name == "mixed":
+            continue  # those of all
+        for key, setting in (scenario.settings or {}).items():
+            typer.echo(f"{'':12}   --set {key}= {setting.allowed} ({setting.default})")
 
 
 def _run(wish: Wish, written: Callable[[Result], None]) -> Result:

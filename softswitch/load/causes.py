@@ -51,7 +51,8 @@ def _hint(cause: str, plan: Plan) -> str:
     accounts = "--callers 1001-1050:secret"
     domain = f"--domain (now {plan.domain or plan.target[0]})"
     status = _STATUS.search(cause)
-    match status[0] if status is not None else "":
+    kind = "488" if "description cannot be used" in cause else ""
+    match status[0] if status is not None else kind:
         case "401" | "407" if not any(password for _, password in plan.callers):
             return f"the target asks who calls: {accounts}"
         case "401" | "407":
@@ -65,8 +66,8 @@ def _hint(cause: str, plan: Plan) -> str:
         case "480":
             return "nobody is registered there: --callees 1051-1100:secret are telephones of ours"
         case "488" | "415" | "606":
-            kind = "SRTP (--no-srtp)" if plan.srtp else "plain RTP (--srtp)"
-            return f"offered were {', '.join(plan.codecs)} (--codec) by {kind}"
+            by = "SRTP (--no-srtp)" if plan.srtp else "plain RTP (--srtp)"
+            return f"offered were {', '.join(plan.codecs)} (--codec) by {by}"
         case _:
             return ""
 
@@ -85,6 +86,6 @@ def _silence(cause: str, plan: Plan) -> str:
             "--target sip:HOST:PORT;transport=udp (tcp, tls, ws, wss)"
         )
     return (
-        f"is {plan.target[0]} to be reached by {spoken} from {plan.host}, and does it answer strangers, and "
-        f"those of --domain {plan.domain or plan.target[0]}?"
+        f"is {plan.target[0]} to be reached by {spoken} from {plan.host}? Servers say nothing, too, to a "
+        f"--domain that is not theirs (now {plan.domain or plan.target[0]}) and to whom they have banned"
     )

@@ -214,7 +214,7 @@ class Lab:
         plan = self.plan
         self._start_s = start_s if start_s is not None else self.now_s()
         self.gauges.begin()
-        share = max(1, plan.concurrent // plan.processes) if plan.concurrent else 0
+        share = len(range(self.index, plan.concurrent, plan.processes))
         self._slots = asyncio.Semaphore(share) if share else None
         arrivals = Arrivals(
             plan.rate,

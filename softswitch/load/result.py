@@ -190,8 +190,10 @@ def _notes(plan: Plan, meter: Meter, figures: dict[str, float]) -> list[str]:
             f"{figures['held_back']:.0f} calls waited for --concurrent; they are timed from then"
         )
     heard = figures["packets_received"]
-    if heard and figures["packets_stamped"] < 0.5 * heard:
-        notes.append("the path decodes sound: parties and delay were found by listening")
+    if heard and figures["packets_stamped"] < 0.5 * heard and figures["attempted"] > plan.samples:
+        g711 = any(codec.upper() in ("PCMA", "PCMU") for codec in plan.codecs)
+        why = "the path decodes sound" if g711 else f"notes need G.711, not {plan.codecs[0]}"
+        notes.append(f"{why}: parties and delay were found by listening")
     return notes
 
 

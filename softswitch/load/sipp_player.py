@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.errors import ConfigError, SoftswitchError
 from softswitch.load.network import LoadNetwork
+from softswitch.load.settings import Setting
 from softswitch.load.sipp_call import Play, SippCall
 from softswitch.load.sipp_xml import Injection, Script, read_script
 from softswitch.load.sound_stream import SoundStream
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _CALL_ID = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE)
 _WAITING_MAX = 10_000
+SETTINGS = {
+    "inf": Setting("no file of lines"),
+    "port": Setting("any that is free", r"[1-9][0-9]{0,4}", "1 to 65535"),
+}
 
 
 class SippPlayer:
@@ -206,9 +211,11 @@ def _listen(stream: SoundStream, data: bytes) -> None:
     )
 
 
-def _injection(file: str) -> Injection:
+def injection_of(file: str) -> Injection:
     try:
         return Injection.parse(Path(file).read_text()) if file else Injection()
+    except UnicodeDecodeError as error:
+        raise ConfigError("inf", f"{file}: no text in UTF-8") from error
     except OSError as error:
         raise ConfigError("inf", f"{file}: {error.strerror}") from error
 
@@ -221,7 +228,9 @@ def scenario_of(
     players: dict[int, SippPlayer] = {}
 
     async def prepare(lab: Lab) -> None:
-        player = players[id(lab)] = SippPlayer(script, lab, _injection(lab.plan.option("inf", "")))
+        player = players[id(lab)] = SippPlayer(
+            script, lab, injection_of(lab.plan.option("inf", ""))
+        )
         await player.open()
         lab.on_close.append(player.close)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import ssl
 from collections.abc import Callable
@@ -33,7 +34,9 @@ from softswitch.load.plan import (
 from softswitch.load.result import Result, known_figures
 from softswitch.load.run import Generators, Watch, run
 from softswitch.load.scenarios import BUILT_IN, load
-from softswitch.load.scenarios.mixed import DEFAULT as MIX
+from softswitch.load.scenarios.mixed import mix_of
+from softswitch.load.settings import check_settings
+from softswitch.load.sipp_player import injection_of
 from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
@@ -57,7 +60,13 @@ class Reports:
     def wanted(
         cls, scenario: str, json: Path | None, html: Path | None, junit: Path | None
     ) -> Reports:
-        """What was asked for; the page with plots, where the last few are kept, if nothing was."""
+        """What was asked for; the page with plots, where the last few are kept, if nothing was. Raises
+        `ConfigError` for what cannot be written: afterwards would be too late to say so."""
+        for key, path in (("json", json), ("html", html), ("junit", junit)):
+            if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+                raise ConfigError(
+                    key, f"{path} cannot be written", "a file in a folder that is there"
+                )
         if json is None and html is None and junit is None:
             html = kept_reports.place(scenario)
         return cls(json, html, junit)
@@ -89,7 +98,19 @@ class Wish:
         if self.plan.scenario in BUILT_IN:
             for threshold in thresholds:
                 threshold.check(known_figures())
-        load(self.plan.scenario)
+        loaded = load(self.plan.scenario)
+        if loaded.settings is not None:
+            check_settings(loaded.name, loaded.settings, self.plan.options)
+        if self.plan.scenario == "mixed":
+            mix_of(self.plan)
+        injection_of(self.plan.option("inf", ""))
+        for pid in self.plan.pids:
+            if not Path(f"/proc/{pid}").exists():
+                raise ConfigError("pid", f"there is no process {pid} here")
+        if 0 < self.plan.concurrent < self.plan.processes:
+            raise ConfigError(
+                "concurrent", f"{self.plan.concurrent} calls", f"{self.plan.processes} --processes"
+            )
         if self.target not in ("", ITSELF):
             address, _, host = parse_target(self.target)
             if self.plan.scenario == "flood" and not (is_loopback(address[0]) or self.owned):
@@ -124,7 +145,7 @@ class Wish:
         """The scenario, or all that are mixed."""
         if self.plan.scenario != "mixed":
             return [self.plan.scenario]
-        return [part.partition(":")[0].strip() for part in self.plan.option("mix", MIX).split(",")]
+        return list(mix_of(self.plan))
 
 
 async def carry_out(

@@ -61,7 +61,7 @@ class BrokenSwitch:
 
     Faults: one-way, swapped, looped, wrong-file, loss, hidden-loss, delay, clipping, gaps, leak (the
     callee is never told), zombie (both are, and the dialog is kept), slow-bye, silence, duplicates, forged
-    (an octet is another than it was).
+    (an octet is another than it was), other-codec (answers with one that nobody has offered).
     """
 
     def __init__(
@@ -181,6 +181,8 @@ class BrokenSwitch:
         head, _, body = text.partition("\r\n\r\n")
         body = body.replace(f"m=audio {port}", f"m=audio {shown.port.local[1]}")
         body = re.sub(r"c=IN IP4 \S+", f"c=IN IP4 {HOST}", body)
+        if self.does(call, "other-codec") and not from_caller:
+            body = re.sub(r"(m=audio \d+ \S+) [\d ]+", r"\1 18", body)
         head = re.sub(r"Content-Length: \d+", f"Content-Length: {len(body)}", head)
         return f"{head}\r\n\r\n{body}"
 

@@ -183,6 +183,16 @@ def test_a_leak_says_what_is_left() -> None:
     assert all("answered 200, not 481" in example for example in dialog["examples"])
 
 
+def test_an_answer_that_cannot_be_used_fails_its_call_and_no_other() -> None:
+    result = simulated(plan(), "other-codec", every=2)
+    assert result.causes == {
+        "the target's session description cannot be used: the answer has no codec that was offered": 2
+    }
+    assert result.figures["completed"] == 2
+    assert result.figures["sessions_left"] == 0
+    assert result.findings == []
+
+
 def test_what_is_worse_scores_worse() -> None:
     scores = [
         result_of(case).figures["mos_mean"] for case in ("in order, notes", "40 ms", "2 % loss")

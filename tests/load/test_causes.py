@@ -63,7 +63,7 @@ def test_a_refusal_is_told_in_the_words_of_who_refused(
         ("nothing came back from x: certificate refused: Hostname mismatch", {}, "by the name"),
         ("nothing came back from x: nobody listens there", {}, "transport=udp (tcp, tls"),
         ("nothing came back from x: too slow", {"transport": "tls"}, "speak TLS on port 5060"),
-        ("nothing came back from x", {}, "does it answer strangers"),
+        ("nothing came back from x", {}, "whom they have banned"),
     ],
 )
 def test_what_is_usually_wrong(cause: str, options: dict[str, object], hint: str) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from softswitch.errors import ConfigError
 from softswitch.load.lab import Lab, Scenario
+from softswitch.load.settings import Settings
+from softswitch.load.sipp_player import SETTINGS as SIPP_SETTINGS
 from softswitch.load.sipp_player import scenario_of
 
 BUILT_IN = (
@@ -36,6 +38,8 @@ class Loaded:
     prepare: Callable[[Lab], Awaitable[None]] | None
     about: str
     finish: Callable[[Lab], Awaitable[None]] | None = None
+    settings: Settings | None = None
+    """What `--set` may say; None: anything."""
 
 
 def load(name: str) -> Loaded:
@@ -50,7 +54,8 @@ def load(name: str) -> Loaded:
         return _of_module(path.stem, _imported(path))
     if path.suffix == ".xml":
         script, run, prepare = scenario_of(path)
-        return Loaded(script.name, run, prepare, f"SIPp scenario {script.name}")
+        about = f"SIPp scenario {script.name}"
+        return Loaded(script.name, run, prepare, about, settings=SIPP_SETTINGS)
     raise ConfigError("scenario", f"{name!r}", f"{', '.join(BUILT_IN)}, a .py or a SIPp .xml file")
 
 
@@ -60,7 +65,8 @@ def _of_module(name: str, module: object) -> Loaded:
         raise ConfigError("scenario", f"{name} has no `async def scenario(caller)`")
     prepare = getattr(module, "prepare", None)
     about = (inspect.getdoc(run) or inspect.getdoc(module) or name).partition("\n")[0]
-    return Loaded(name, run, prepare, about, getattr(module, "finish", None))
+    finish, settings = getattr(module, "finish", None), getattr(module, "SETTINGS", None)
+    return Loaded(name, run, prepare, about, finish, settings)
 
 
 def _imported(path: Path) -> object:

@@ -6,6 +6,9 @@ Settings: `talkers` at once (2), `turn` seconds (4). `--concurrent` or `--calls`
 from __future__ import annotations
 
 from softswitch.load.lab import Caller, Lab
+from softswitch.load.settings import seconds, whole
+
+SETTINGS = {"talkers": whole("2"), "turn": seconds("4")}
 
 
 async def prepare(lab: Lab) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from softswitch.load.lab import Caller, Lab
+from softswitch.load.settings import one_of
 from softswitch.sim.loop import SimulationError
 from softswitch.sip.uri import NameAddr
 
-KINDS = ("invite", "options", "register", "garbage")
+SETTINGS = {"kind": one_of("invite", "options", "register", "garbage")}
 
 
 async def prepare(lab: Lab) -> None:
@@ -39,8 +40,6 @@ async def scenario(caller: Caller) -> None:
     """Messages without end and without waiting (--set kind=invite, options, register, garbage)."""
     lab = caller.lab
     kind = lab.plan.option("kind", "invite")
-    if kind not in KINDS:
-        caller.fail(f"kind={kind}: one of {', '.join(KINDS)}")
     token = f"{caller.rng.getrandbits(64):016x}"
     if kind == "garbage":
         data = caller.rng.randbytes(caller.rng.randint(1, 1200))

@@ -1,7 +1,8 @@
 """Callers meet a menu and press digits: by RFC 4733, by INFO and as tones, in turn.
 
 Settings: `digits` (1), `after` seconds of greeting (1), `by` to fix the method, `then=party` (one of
-our telephones must be heard), `then=answer` (only the menu must stay) or `then=end` (it hangs up).
+our telephones must be heard `within` 8 seconds), `then=answer` (only the menu must stay) or `then=end` (it
+hangs up).
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ from __future__ import annotations
 import asyncio
 
 from softswitch.load.lab import Caller
+from softswitch.load.settings import Setting, one_of, seconds
 
 METHODS = ("rfc4733", "info", "inband")
+SETTINGS = {
+    "digits": Setting("1", r"[0-9A-Da-d*#]{1,64}", "0-9, A-D, * and #"),
+    "after": seconds("1"),
+    "by": one_of(*METHODS, default="in turn"),
+    "then": one_of("party", "answer", "end"),
+    "within": seconds("8"),
+}
 
 
 async def scenario(caller: Caller) -> None:

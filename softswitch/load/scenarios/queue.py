@@ -15,6 +15,7 @@ from softswitch.errors import SoftswitchError
 from softswitch.load.agent import Account, Reception
 from softswitch.load.lab import Caller, Lab
 from softswitch.load.leg import CallCutOff, Leg
+from softswitch.load.settings import Setting
 from softswitch.load.verdict import agent_identity
 from softswitch.sim.behaviour import Behaviour
 from softswitch.sim.phone_call import CallNotAnswered
@@ -22,6 +23,7 @@ from softswitch.sip.message import SipRequest
 
 _CONNECT_S = 15.0
 _LOG_IN = "*22"
+SETTINGS = {"login": Setting(_LOG_IN), "logout": Setting("as login")}
 
 
 async def prepare(lab: Lab) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from softswitch.load.lab import Caller
+from softswitch.load.settings import one_of, seconds
+
+SETTINGS = {"mode": one_of("storm", "refresh"), "every": seconds("half of --expires")}
 
 
 async def scenario(caller: Caller) -> None:

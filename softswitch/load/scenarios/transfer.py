@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 
 from softswitch.load.lab import Caller
+from softswitch.load.settings import seconds
+
+SETTINGS = {"after": seconds("1")}
 
 
 async def scenario(caller: Caller) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from softswitch.load.lab import Caller
+from softswitch.load.settings import Settings
+
+SETTINGS: Settings = {}
 
 
 async def scenario(caller: Caller) -> None:
