@@ -30,6 +30,9 @@ HIDDEN = {
 }
 
 
+PAIRS = list(itertools.combinations(NAMES, 2))
+
+
 def through(fault: str, *, every: int = 1, calls: int = 4) -> Result:
     return simulated(
         plan(
@@ -42,7 +45,7 @@ def through(fault: str, *, every: int = 1, calls: int = 4) -> Result:
     )
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(NAMES, 2))
+@pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_two_faults_at_once_are_both_named_and_no_other(one: str, other: str) -> None:
     result = through(f"{one}+{other}")
     wanted = (NAMES[one] | NAMES[other]) - HIDDEN.get(frozenset((one, other)), set())
