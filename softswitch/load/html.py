@@ -85,7 +85,7 @@ def _banners(result: Result) -> list[str]:
         found.append(
             f'<div class="banner {kind}"><b>{word}:</b> {escape(str(entry["text"]))}</div>'
         )
-    found += [f'<p class="dim">Note: {escape(note)}.</p>' for note in result.notes]
+    found += [f'<p class="dim">Note: {escape(note)}</p>' for note in result.notes]
     return found
 
 

@@ -150,9 +150,11 @@ def local_host(target: str) -> str:
 
 
 def parse_accounts(text: str, key: str) -> list[tuple[str, str | None]]:
-    """Accounts: `1001:secret`, `1001-1050:secret`, `1001,1002`, or a CSV file of number;password.
+    """Accounts: `1001:secret`, `1001-1050:secret`, `1001,1002:secret,7000:other`, or a CSV file of
+    number;password.
 
-    In a password `{}` stands for the number. Raises `ConfigError`.
+    A password is that of the numbers before it that have none; in it `{}` stands for the number. Raises
+    `ConfigError`.
     """
     if not text:
         return []
@@ -164,21 +166,29 @@ def parse_accounts(text: str, key: str) -> list[tuple[str, str | None]]:
         except OSError as error:
             raise ConfigError(key, f"{text}: {error.strerror}") from error
         return [(row[0].strip(), row[1].strip() if len(row) > 1 else None) for row in rows]
-    numbers, _, secret = text.partition(":")
     found: list[tuple[str, str | None]] = []
-    for part in numbers.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not dash:
-            names = [first]
-        elif first.isdecimal() and last.isdecimal() and int(last) - int(first) < ACCOUNTS_MAX:
-            names = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-        else:
-            raise ConfigError(key, f"{part!r}", "1001, 1001-1050, with :password, or a .csv file")
-        for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9+*#._-]{1,64}", name):
-                raise ConfigError(key, f"{name!r} is no number")
-            found.append((name, secret.replace("{}", name) if secret else None))
-    return found
+    waiting: list[str] = []
+    for part in text.split(","):
+        numbers, _, secret = part.strip().partition(":")
+        waiting += _numbers(numbers, key)
+        if secret:
+            found += [(name, secret.replace("{}", name)) for name in waiting]
+            waiting = []
+    return [*found, *((name, None) for name in waiting)]
+
+
+def _numbers(text: str, key: str) -> list[str]:
+    first, dash, last = text.partition("-")
+    if not dash:
+        names = [first]
+    elif first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < ACCOUNTS_MAX:
+        names = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
+    else:
+        raise ConfigError(key, f"{text!r}", "1001, 1001-1050, with :password, or a .csv file")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9+*#._-]{1,64}", name):
+            raise ConfigError(key, f"{name!r} is no number")
+    return names
 
 
 def parse_options(texts: list[str]) -> dict[str, str]:

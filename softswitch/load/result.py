@@ -110,9 +110,11 @@ def _figures(plan: Plan, meter: Meter, used: dict[str, float]) -> dict[str, floa
         if histogram.count:
             found |= _distribution(key, histogram)
     for key in ("delay", "jitter"):
-        found |= _distribution(key, getattr(meter, key))
+        if getattr(meter, key).count:
+            found |= _distribution(key, getattr(meter, key))
     received, lost = counts["packets_received"], counts["packets_lost"]
-    found["loss"] = lost / (received + lost) if received else 0.0
+    if received:  # of nothing it is not 0 that was lost
+        found["loss"] = lost / (received + lost)
     if meter.mos.count:
         found["mos_p50"] = meter.mos.percentile(50) / 1000
         found["mos_p5"] = meter.mos.percentile(5) / 1000
@@ -271,7 +273,9 @@ _ANY_PLAN = Plan(scenario="any", target=("127.0.0.1", 5060))
 
 def _full_meter() -> Meter:
     meter = Meter()
-    for histogram in (*meter.times.values(), meter.mos, meter.matched, meter.pesq):
+    others = (meter.mos, meter.matched, meter.pesq, meter.delay, meter.jitter)
+    for histogram in (*meter.times.values(), *others):
         histogram.add(1)
+    meter.counts["packets_received"] = 1
     meter.note("transfer", 1)
     return meter

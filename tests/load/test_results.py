@@ -75,10 +75,13 @@ def test_plans_travel_and_accounts_are_read(tmp_path: Path) -> None:
         ("1000", "s1000"),
         ("1001", "s1001"),
     ]
+    assert parse_accounts("7,8:s{}, 9:t,10", "callers") == [
+        ("7", "s7"), ("8", "s8"), ("9", "t"), ("10", None),
+    ]  # fmt: skip
     file = tmp_path / "accounts.csv"
     file.write_text("2001;secret\n2002\n")
     assert parse_accounts(str(file), "callees") == [("2001", "secret"), ("2002", None)]
-    for text in ("1002-x", "10 01", "1-99999999"):
+    for text in ("1002-x", "10 01", "1-99999999", "9-1", "1:x,,2", ":x"):
         with pytest.raises(ConfigError, match="callers"):
             parse_accounts(text, "callers")
     plan = Plan(scenario="uac", target=("127.0.0.1", 5060), callers=[("1", None)], seed=9)
