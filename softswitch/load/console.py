@@ -9,39 +9,40 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from softswitch.load.facts import Facts
 from softswitch.load.result import Result
+
+_PROGRESS = (
+    "seconds", "calls", "answered", "failed", "live", "set-up p50/p99", "delay p50", "packets lost",
+    "findings", "generator",
+)  # fmt: skip
 
 
 def progress_view(workers: list[dict[str, Any]], title: str) -> Any:
-    """One line of figures from the newest words of all generators."""
-    table = Table(title=title, title_justify="left")
-    for column in (
-        "seconds", "calls", "answered", "failed", "live", "set-up p50/p99", "delay p50",
-        "packets lost", "findings", "generator",
-    ):  # fmt: skip
-        table.add_column(column, justify="right")
+    """The figures of now from the newest words of all generators."""
     told = [worker for worker in workers if worker]
-    if told:
-        counts: Counter[str] = Counter()
-        findings: Counter[str] = Counter()
-        for worker in told:
-            counts.update(worker["counts"])
-            findings.update(worker["findings"])
-        p50 = max(worker["setup_p50_ms"] for worker in told)
-        p99 = max(worker["setup_p99_ms"] for worker in told)
-        table.add_row(
-            f"{max(worker['at_s'] for worker in told):.0f}",
-            str(counts["attempted"]),
-            str(counts["answered"]),
-            str(counts["failed"]),
-            str(sum(worker["live"] for worker in told)),
-            f"{p50:.1f} / {p99:.1f} ms",
-            f"{max(worker['delay_p50_ms'] for worker in told):.2f} ms",
-            str(counts["packets_lost"]),
-            ", ".join(f"{code} {many}" for code, many in findings.most_common(3)) or "none",
-            f"{max(worker['cpu'] for worker in told):.0%}",
-        )
-    return table
+    if not told:
+        return Facts(title, [(name, "") for name in _PROGRESS])
+    counts: Counter[str] = Counter()
+    findings: Counter[str] = Counter()
+    for worker in told:
+        counts.update(worker["counts"])
+        findings.update(worker["findings"])
+    p50 = max(worker["setup_p50_ms"] for worker in told)
+    p99 = max(worker["setup_p99_ms"] for worker in told)
+    values = (
+        f"{max(worker['at_s'] for worker in told):.0f}",
+        str(counts["attempted"]),
+        str(counts["answered"]),
+        str(counts["failed"]),
+        str(sum(worker["live"] for worker in told)),
+        f"{p50:.1f} / {p99:.1f} ms",
+        f"{max(worker['delay_p50_ms'] for worker in told):.2f} ms",
+        str(counts["packets_lost"]),
+        ", ".join(f"{code} {many}" for code, many in findings.most_common(3)) or "none",
+        f"{max(worker['cpu'] for worker in told):.0%}",
+    )
+    return Facts(title, list(zip(_PROGRESS, values, strict=True)))
 
 
 def progress_line(workers: list[dict[str, Any]]) -> str:
@@ -61,20 +62,16 @@ def progress_line(workers: list[dict[str, Any]]) -> str:
 def summary_view(result: Result) -> Any:
     """The summary of a run."""
     figures = result.figures
-    parts: list[Any] = []
-    head = Table(title=f"{result.scenario} against {result.target}", title_justify="left")
-    for column in ("calls", "answered", "completed", "failed", "calls/s", "most at once", "resent"):
-        head.add_column(column, justify="right")
-    head.add_row(
-        f"{figures['attempted']:.0f}",
-        f"{figures['answered']:.0f}",
-        f"{figures['completed']:.0f}",
-        f"{figures['failed']:.0f}",
-        f"{figures['rate']:.1f}",
-        f"{figures['live_max']:.0f}",
-        f"{figures['resent']:.0f}",
-    )
-    parts.append(head)
+    calls = [
+        ("calls", f"{figures['attempted']:.0f}"),
+        ("answered", f"{figures['answered']:.0f}"),
+        ("completed", f"{figures['completed']:.0f}"),
+        ("failed", f"{figures['failed']:.0f}"),
+        ("calls/s", f"{figures['rate']:.1f}"),
+        ("most at once", f"{figures['live_max']:.0f}"),
+        ("resent", f"{figures['resent']:.0f}"),
+    ]
+    parts: list[Any] = [Facts(f"{result.scenario} against {result.target}", calls)]
     times = Table("ms", "p50", "p90", "p99", "most", title="Times", title_justify="left")
     for key, words in TIMES.items():
         if f"{key}_p50_ms" in figures and figures[f"{key}_max_ms"]:
@@ -83,22 +80,7 @@ def summary_view(result: Result) -> Any:
     if times.row_count:
         parts.append(times)
     if figures["packets_received"]:
-        sound = Table(title="Sound", title_justify="left")
-        sealed = bool(figures["streams_sealed"])
-        columns = ("streams", "packets", "lost", "MOS p50", "MOS p5", "told by")
-        for column in (*columns, *(("SRTP",) if sealed else ())):
-            sound.add_column(column, justify="right")
-        share = figures["packets_stamped"] / figures["packets_received"]
-        sound.add_row(
-            f"{figures['streams_heard']:.0f} of {figures['streams']:.0f}",
-            f"{figures['packets_received']:.0f}",
-            f"{figures['packets_lost']:.0f} ({figures['loss']:.3%})",
-            f"{figures.get('mos_p50', 0):.2f}",
-            f"{figures.get('mos_p5', 0):.2f}",
-            f"notes, {share:.0%}" if share > 0.5 else "listening",
-            *([f"{figures['streams_sealed']:.0f} of {figures['streams']:.0f}"] if sealed else []),
-        )
-        parts.append(sound)
+        parts.append(Facts("Sound", _sound(figures)))
     if "sample_match_p50" in figures:
         middle, worst = figures["sample_match_p50"], figures["sample_match_p5"]
         words = f"speech: correlation {middle:.3f} (worst {worst:.3f})"
@@ -106,13 +88,12 @@ def summary_view(result: Result) -> Any:
             words += f", PESQ {figures['pesq_p50']:.2f} (worst {figures['pesq_p5']:.2f})"
         parts.append(Text(words))
     if "target_cpu_s" in figures:
-        target = Table("CPU", "a call", "memory at most", title="Target", title_justify="left")
-        target.add_row(
-            f"{figures['target_cpu_s']:.1f} s",
-            f"{figures['target_cpu_ms_per_call']:.2f} ms",
-            f"{figures['target_rss_kb_max'] / 1024:.0f} MB",
-        )
-        parts.append(target)
+        used = [
+            ("CPU", f"{figures['target_cpu_s']:.1f} s"),
+            ("a call", f"{figures['target_cpu_ms_per_call']:.2f} ms"),
+            ("memory at most", f"{figures['target_rss_kb_max'] / 1024:.0f} MB"),
+        ]
+        parts.append(Facts("Target", used))
     if result.causes:
         causes = Table("calls", "failed because", title="Failures", title_justify="left")
         for cause, many in list(result.causes.items())[:10]:
@@ -129,6 +110,21 @@ def summary_view(result: Result) -> Any:
         state = "CROSSED" if entry["failed"] else "not crossed"
         parts.append(Text(f"{state}: {entry['text']}", style=style))
     return Group(*parts)
+
+
+def _sound(figures: dict[str, float]) -> list[tuple[str, str]]:
+    streams, share = figures["streams"], figures["packets_stamped"] / figures["packets_received"]
+    found = [
+        ("streams", f"{figures['streams_heard']:.0f} of {streams:.0f}"),
+        ("packets", f"{figures['packets_received']:.0f}"),
+        ("lost", f"{figures['packets_lost']:.0f} ({figures['loss']:.3%})"),
+        ("MOS p50", f"{figures.get('mos_p50', 0):.2f}"),
+        ("MOS p5", f"{figures.get('mos_p5', 0):.2f}"),
+        ("told by", f"notes, {share:.0%}" if share > 0.5 else "listening"),
+    ]
+    if figures["streams_sealed"]:
+        found.append(("SRTP", f"{figures['streams_sealed']:.0f} of {streams:.0f}"))
+    return found
 
 
 TIMES = {

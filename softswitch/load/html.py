@@ -44,6 +44,9 @@ svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font-size:11px
 svg .grid{stroke:var(--line)}svg .legend{fill:var(--ink)}
 """
 
+POINTS_MAX = 1000
+"""Of a plot; it is not wider in pixels."""
+
 
 def report(result: Result) -> str:
     """The whole page."""
@@ -128,7 +131,26 @@ def _findings(result: Result) -> str:
     return f"<table>{head}{''.join(rows)}</table>"
 
 
-def _plots(seconds: Sequence[dict[str, Any]]) -> list[str]:
+def thinned(seconds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most `POINTS_MAX` of them, each for some: of rates and shares the mean, of all else the most."""
+    step = -(-len(seconds) // POINTS_MAX)
+    if step <= 1:
+        return list(seconds)
+    found = []
+    for start in range(0, len(seconds), step):
+        some = seconds[start : start + step]
+        made: dict[str, Any] = {"at_s": some[0]["at_s"]}
+        for key in some[0].keys() - {"at_s"}:
+            values = [second[key] for second in some if second[key] is not None]
+            mean = key in ("attempted", "answered", "failed", "loss", "mos")
+            together = sum(values) / len(values) if mean and values else max(values, default=None)
+            made[key] = together
+        found.append(made)
+    return found
+
+
+def _plots(every: Sequence[dict[str, Any]]) -> list[str]:
+    seconds = thinned(every)
     at = [float(second["at_s"]) for second in seconds]
 
     def line(key: str, words: str, scale: float = 1.0) -> Line:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import html.parser
+import io
+import json
 import random
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from softswitch.errors import ConfigError
 from softswitch.load import Plan, plot
-from softswitch.load.html import report
+from softswitch.load.console import progress_view, summary_view
+from softswitch.load.html import report, thinned
 from softswitch.load.junit import junit
 from softswitch.load.measure import Meter
 from softswitch.load.plan import decode, encode, parse_accounts, parse_target
@@ -240,3 +244,79 @@ def test_axes_have_few_round_marks_that_hold_everything(low: float, high: float)
     assert marks[0] <= low
     assert marks[-1] >= high
     assert 2 <= len(marks) <= 6
+
+
+def shown(view: object, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(view)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [40, 80, 130])
+def test_no_figure_is_cut_off_on_a_narrow_terminal(width: int) -> None:
+    told = {
+        "at_s": 61.2, "live": 1234, "streams": 2468, "setup_p50_ms": 12.3, "setup_p99_ms": 1234.5,
+        "delay_p50_ms": 1.25, "cpu": 0.42, "findings": {"loss": 3, "one-way audio": 1},
+        "counts": {"attempted": 50_000, "answered": 49_876, "failed": 124, "packets_lost": 98_765},
+    }  # fmt: skip
+    text = shown(progress_view([told, {}], "uac against 127.0.0.1:5060"), width)
+    for value in ("61", "50000", "49876", "124", "1234", "12.3 / 1234.5 ms", "98765", "42%"):
+        assert value in text, text
+    assert max(map(len, text.splitlines())) <= width
+    text = shown(summary_view(result()), width)
+    for word in ("answered", "completed", "most at once", "MOS p50", "told by"):
+        assert word in text, text
+
+
+def test_a_run_without_a_call_is_told_without_figures_of_nothing() -> None:
+    empty = summarise(Plan(scenario="uac", target=("127.0.0.1", 5060)), Meter(), 1.7e9, {})
+    page = report(empty)
+    assert "packets lost" not in page
+    assert "sound, one way" not in page
+    assert "<svg" not in page
+    assert empty.passed
+    text = shown(summary_view(empty), 80)
+    assert "Sound" not in text
+    threshold = Threshold.parse("loss > 1%")
+    assert threshold.judge(empty.figures)["failed"]  # nobody has measured it
+
+
+def test_without_a_threshold_a_run_in_which_no_call_came_about_has_failed() -> None:
+    meter = Meter()
+    for number in range(3):
+        meter.count("attempted", number)
+        meter.count("failed", number)
+    run = summarise(Plan(scenario="uac", target=("127.0.0.1", 5060)), meter, 1.7e9, {})
+    assert not run.passed
+    run.failed_if = [Threshold.parse("failed > 3").judge(run.figures)]
+    assert run.passed
+    meter.counts["attempted"] += 1
+    run = summarise(Plan(scenario="uac", target=("127.0.0.1", 5060)), meter, 1.7e9, {})
+    assert run.passed
+
+
+def test_a_day_is_drawn_in_as_many_points_as_a_screen_has() -> None:
+    day = [
+        {"at_s": second, "failed": int(second == 5000), "setup_p99_ms": 1.0 + (second == 7000), "mos": None}
+        for second in range(86_400)
+    ]  # fmt: skip
+    drawn = thinned(day)
+    assert len(drawn) == 994
+    assert max(point["setup_p99_ms"] for point in drawn) == 2.0  # what stood out still does
+    assert sum(point["failed"] for point in drawn) == pytest.approx(1 / 87)
+    assert {point["mos"] for point in drawn} == {None}
+    assert thinned(day[:1000]) == day[:1000]
+
+
+def test_a_report_grows_with_time_and_kinds_of_failure_not_with_calls() -> None:
+    meter = Meter()
+    for number in range(50_000):
+        at_s = number / 500
+        meter.count("attempted", at_s)
+        meter.time("setup", 1000.0 + number, at_s)
+        ladder = [{"at_ms": 0.0, "way": "out", "line": "INVITE sip:x SIP/2.0"}] * 20
+        meter.failure(f"500 reason {number}", ladder, "id")
+        meter.faults([Finding("loss", "2 %")], f"call {number}", ["id"])
+    found = summarise(Plan(scenario="uac", target=("127.0.0.1", 5060)), meter, 1.7e9, {})
+    assert len(report(found)) < 300_000
+    assert len(json.dumps(found.as_dict())) < 1_000_000
