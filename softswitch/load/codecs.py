@@ -6,12 +6,19 @@ a stream, so that a core carries some hundred of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import opus
 from media.dsp.codecs import Codec, G722Codec, OpusCodec
+from softswitch.errors import SoftswitchError
 from softswitch.load import signature
+
+CODECS = ("PCMU", "PCMA", "G722", "OPUS")
+TABLES = 2
+"""The first so many codecs go by look-up."""
 
 Samples = NDArray[np.int16]
 
@@ -55,3 +62,12 @@ class StatefulCodec:
 def available(name: str) -> bool:
     """Whether there is sound in this codec here."""
     return name == "G722" or (name == "OPUS" and opus.available())
+
+
+def codecs_offered(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The codecs to offer, by their names in SDP. Raises `SoftswitchError` for those without sound."""
+    found = tuple(codec.upper() for codec in wanted)
+    for codec in found:
+        if codec not in CODECS[:TABLES] and not available(codec):
+            raise SoftswitchError(f"codec {codec}: {', '.join(CODECS)} (OPUS where libopus is)")
+    return tuple("opus" if codec == "OPUS" else codec for codec in found)

@@ -1,7 +1,7 @@
 """A bad network at the generator's own edge: the seeded fates of `softswitch.sim.link`, each way.
 
-"Up" is towards the target. Every stream and direction has its own chance, so that the same seed and
-the same packets give the same fates whatever else goes on.
+"Up" is towards the target. Every party and direction has its own chance, so that with the same seed the n-th
+packet of a party has the same fate whatever else goes on.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class PacketFaults:
         self._directions: dict[tuple[str, int], Direction] = {}
         self._waiting: list[tuple[int, int, int, bytes, int]] = []
         self._number = 0
+
+    def begin(self, slot: int, identity: int) -> None:
+        """From now on a slot is another party's."""
+        for way in ("up", "down"):
+            self._directions[way, slot] = Direction(f"{self._seed} party {identity} {way}")
 
     def _direction(self, way: str, slot: int) -> Direction:
         found = self._directions.get((way, slot))

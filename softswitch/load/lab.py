@@ -14,6 +14,7 @@ from softswitch.load.agent import Account, LoadAgent
 from softswitch.load.arrivals import Arrivals
 from softswitch.load.caller import Caller, Pair, ScenarioFailed
 from softswitch.load.causes import hints, refusal
+from softswitch.load.codecs import codecs_offered
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import PacketFaults, parse_faults
 from softswitch.load.gauges import Gauges
@@ -24,7 +25,7 @@ from softswitch.load.measure import Meter
 from softswitch.load.network import LoadNetwork
 from softswitch.load.plan import Plan
 from softswitch.load.sim_port_io import SimPortIo
-from softswitch.load.sound import WIDTH, SoundPlane, codecs_offered, raise_file_limit
+from softswitch.load.sound import WIDTH, SoundPlane, raise_file_limit
 from softswitch.load.switchboard import MARK, Switchboard
 from softswitch.load.verdict import caller_identity
 from softswitch.sim.datagram import PhoneNetwork
@@ -94,7 +95,8 @@ class Lab:
         faults = self.faults
         if plan.media:
             self._open_sound()
-        network = self._network or LoadNetwork(plan.transport, faults, plan.seed, plan.trusted)
+        seed = plan.seed * 1000 + self.index + plan.run
+        network = self._network or LoadNetwork(plan.transport, faults, seed, plan.trusted)
         domain = plan.domain or plan.target[0]
         ports = plan.callee_ports
         common: dict[str, Any] = {
@@ -109,7 +111,6 @@ class Lab:
             "server_name": plan.server_name,
             "srtp": plan.srtp,
         }
-        seed = plan.seed * 1000 + self.index + plan.run
         self.callers = LoadAgent(network, user="load", host=plan.host, seed=seed, **common)
         port = ports[self.index] if self.index < len(ports) else 0
         host = plan.callee_host or plan.host

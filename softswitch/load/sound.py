@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +21,7 @@ from media.plane.packet_io import PORTS_MAX
 from media.wire import rtp
 from softswitch.errors import SoftswitchError
 from softswitch.load import samples, signature, stamp
-from softswitch.load.codecs import StatefulCodec, available
+from softswitch.load.codecs import CODECS, TABLES, StatefulCodec
 from softswitch.load.faults import HeldPackets, PacketFaults
 from softswitch.load.histogram import Histogram
 from softswitch.load.listener import Listener
@@ -37,9 +36,6 @@ from softswitch.sip.sdp import AudioNegotiated
 PHASES = signature.PHASES
 TICK_US = signature.FRAME_US // PHASES
 STREAMS_MAX = 16_000
-_CODECS = ("PCMU", "PCMA", "G722", "OPUS")
-_TABLES = 2
-"""The first so many codecs go by look-up."""
 _CHUNK = 128
 _REST_S = 0.5
 _LATE_SECONDS = 600
@@ -126,7 +122,7 @@ class SoundPlane:
         self._elsewhere = np.zeros(capacity, np.int64)
         self._remote_key = np.zeros(capacity, np.uint64)
         self._hops = np.zeros((capacity, signature.PERIOD_SYMBOLS), np.uint8)
-        frames = np.stack([signature.coded_frames(codec) for codec in _CODECS[:_TABLES]])
+        frames = np.stack([signature.coded_frames(codec) for codec in CODECS[:TABLES]])
         quiet = np.array([[[0xFF]], [[0xD5]]], np.uint8) * np.ones((1, 1, 160), np.uint8)
         self._frames: NDArray[np.uint8] = np.concatenate([frames, quiet], axis=1)
         self._stateful: dict[int, StatefulCodec] = {}
@@ -153,6 +149,8 @@ class SoundPlane:
         self.book.reset(slot, identity, expects)
         self.listener.reset(slot)
         self._seals.clear(slot)
+        if self._faults is not None:
+            self._faults.begin(slot, identity)
         for codec in self._stateful.values():
             codec.reset(slot)
         self._hops[slot] = signature.hops([identity])[0]
@@ -215,10 +213,10 @@ class SoundPlane:
     def configure(self, slot: int, agreed: AudioNegotiated) -> None:
         """See `SoundStream.configure`. Raises `SoftswitchError` for codecs that we have not."""
         name = agreed.codec.upper()
-        if name not in _CODECS:
+        if name not in CODECS:
             raise SoftswitchError(f"no sound in {agreed.codec} here")
-        number = _CODECS.index(name)
-        if number >= _TABLES and number not in self._stateful:
+        number = CODECS.index(name)
+        if number >= TABLES and number not in self._stateful:
             self._stateful[number] = StatefulCodec(name, self.book.capacity)
         self._codec[slot] = number
         self._payload_type[slot] = agreed.payload_type
@@ -249,8 +247,8 @@ class SoundPlane:
     def press(self, slot: int, digits: str, by: str) -> float:
         """See `SoundStream.press`."""
         overlay = self._overlays.setdefault(slot, Overlay())
-        codec = _CODECS[self._codec[slot]]
-        if by == "inband" and self._codec[slot] >= _TABLES:
+        codec = CODECS[self._codec[slot]]
+        if by == "inband" and self._codec[slot] >= TABLES:
             raise SoftswitchError(f"no digits as tones in {codec}")
         self._overlaid[slot] = True
         return overlay.press(digits, inband=by == "inband", codec=codec)
@@ -345,7 +343,7 @@ class SoundPlane:
                 mine = slots[self._codec[slots] == number]
                 for start in range(0, len(mine), _CHUNK):
                     self._send_coded(mine[start : start + _CHUNK], frame, codec)
-            slots = slots[self._codec[slots] < _TABLES]
+            slots = slots[self._codec[slots] < TABLES]
         for start in range(0, len(slots), _CHUNK):
             self._send_frames(slots[start : start + _CHUNK], frame)
         if self._held is not None:
@@ -506,10 +504,10 @@ class SoundPlane:
     ) -> None:
         mine = slots[rows]
         numbers = self._codec[mine]
-        if self._stateful and (numbers >= _TABLES).any():
+        if self._stateful and (numbers >= TABLES).any():
             for number, codec in self._stateful.items():
                 self._take_coded(rows[numbers == number], slots, packets, columns, at_us, codec)
-            rows = rows[numbers < _TABLES]
+            rows = rows[numbers < TABLES]
             mine = slots[rows]
         payload = rtp.gather_payload(packets[rows], columns.payload_at[rows], stamp.OCTETS)
         notes = stamp.read(payload, self._run)
@@ -597,12 +595,3 @@ def raise_file_limit(wanted: int) -> None:
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-
-
-def codecs_offered(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The codecs to offer, by their names in SDP. Raises `SoftswitchError` for those without sound."""
-    found = tuple(codec.upper() for codec in wanted)
-    for codec in found:
-        if codec not in _CODECS[:_TABLES] and not available(codec):
-            raise SoftswitchError(f"codec {codec}: {', '.join(_CODECS)} (OPUS where libopus is)")
-    return tuple("opus" if codec == "OPUS" else codec for codec in found)

@@ -18,6 +18,7 @@ import msgspec
 from media.wire import srtp
 from softswitch.errors import ConfigError
 from softswitch.load import kept_reports
+from softswitch.load.codecs import codecs_offered
 from softswitch.load.demo import DemoSwitch
 from softswitch.load.distribution import Distribution
 from softswitch.load.faults import parse_faults
@@ -37,7 +38,6 @@ from softswitch.load.scenarios import BUILT_IN, load
 from softswitch.load.scenarios.mixed import mix_of
 from softswitch.load.settings import check_settings
 from softswitch.load.sipp_player import injection_of
-from softswitch.load.sound import codecs_offered
 from softswitch.load.threshold import Threshold
 from softswitch.load.verdict import Limits
 

@@ -48,6 +48,46 @@ def test_sound_is_lost_delayed_and_doubled_on_its_own_way_only(way: str) -> None
     assert (doubles > 10) is (way == "up")
 
 
+def fates(seed: int, parties: dict[int, int], packets: int = 200) -> dict[int, list[object]]:
+    """What becomes of the packets of `parties` (slot to identity) that all speak at once, by identity."""
+    links = parse_faults(["up:loss=10%,burst=2,jitter=8ms", "down:loss=5%,duplicate=5%"])
+    made = PacketFaults(links.up, links.down, seed=seed)
+    found: dict[int, list[object]] = {identity: [] for identity in parties.values()}
+    for slot, identity in parties.items():
+        made.begin(slot, identity)
+    for number in range(packets):
+        now_us = number * 20_000
+        for slot, identity in parties.items():
+            found[identity].append([at - now_us for at in made.outgoing(slot, now_us, 172)])
+        slots = np.array(list(parties))
+        one = np.full((len(slots), 12), number, np.uint8)
+        at_us = np.full(len(slots), now_us)
+        lengths, keys = np.full(len(slots), 12, np.int32), np.zeros(len(slots), np.uint64)
+        came, _, _, _, _ = made.incoming(slots, one, lengths, at_us, keys)
+        for slot in came.tolist():
+            found[parties[slot]].append(number)
+    return found
+
+
+def test_the_same_seed_gives_the_packets_of_a_party_the_same_fates_whoever_else_speaks() -> None:
+    alone, crowd = fates(5, {3: 71}), fates(5, {0: 9, 1: 71, 2: 12, 3: 8})
+    assert alone[71] == crowd[71]
+    assert len({str(crowd[identity]) for identity in crowd}) == 4
+    assert fates(5, {3: 71}) == alone != fates(6, {3: 71})
+
+
+def test_the_same_seed_tells_the_same_of_a_bad_network_each_way_for_itself() -> None:
+    def told(seed: int, *faults: str) -> tuple[object, ...]:
+        result = simulated(plan(seed=seed, faults=list(faults), hold="2"))
+        names = ("packets_received", "packets_lost", "packets_duplicated", "packets_reordered")
+        return tuple(result.figures[name] for name in names), result.findings
+
+    up, down = "up:loss=4%,duplicate=3%", "down:loss=4%,reorder=5%"
+    assert told(1, up, down) == told(1, up, down)
+    assert told(1, up, down) != told(2, up, down)
+    assert told(1, up) != told(1, down)
+
+
 def test_reordered_packets_are_overtaken_by_those_after_them_on_their_way_only() -> None:
     out, came = sound(parse_faults(["up:reorder=20%"]))
     arrived = sorted((n * 20_000 + times[0], n) for n, times in enumerate(out))
