@@ -29,9 +29,11 @@ from media.protocol import RecordingStopped, StartRecording
 PIECE = 4_800
 """Samples written at once; with `LATE` it bounds what a killed worker can lose."""
 
-_EVERY_TICKS = 10
-"""Pieces are written in ticks whose number is a multiple of this: those of many recordings go to the disk
-together, and the engine may let as many ticks gather. `HISTORY` must hold a piece, `LATE`, and the few
+_TURNS = PIECE // TICK_SAMPLES
+_PACES = ((300, 10), (600, 5), (1_000, 3), (1_500, 2))
+"""(recordings, ticks): with up to so many, pieces are written in ticks whose number is a multiple of this.
+Those of some go to the disk together, and the engine may let as many ticks gather; those of all at once
+would keep packets waiting meanwhile. All divide `_TURNS`. `HISTORY` must hold a piece, `LATE`, and the few
 samples before it that a converter needs."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -199,6 +201,8 @@ class _Recording:
     start: int
     done: int
     rate_hz: int
+    turn: int
+    """In which tick of each `_TURNS` it is written."""
     resumed_s: float = 0.0
     beep: bool = False
     pauses: list[tuple[int, int | None]] = field(default_factory=list)
@@ -224,10 +228,17 @@ class Recorder:
         self._directory = directory
         self._recordings: dict[int, _Recording] = {}
         self._due: dict[int, list[int]] = {}
+        self._started = 0
         self.finished: deque[RecordingStopped] = deque()
 
     def __len__(self) -> int:
         return len(self._recordings)
+
+    @property
+    def pace(self) -> int:
+        """How many ticks may gather if nobody but us waits for them; by it pieces are spread over the ticks."""
+        count = len(self._recordings)
+        return next((ticks for most, ticks in _PACES if count <= most), 1)
 
     def __contains__(self, recording_id: int) -> bool:
         return recording_id in self._recordings
@@ -244,13 +255,12 @@ class Recorder:
         resumed_s = (command.elapsed_ms + since_ms) / 1000 if command.elapsed_ms else 0.0
         start = self._timelines.arrival
         recording = _Recording(
-            recording_id, file, sides, start, start, rate_hz, resumed_s, command.beep
+            recording_id, file, sides, start, start, rate_hz, self._started, resumed_s, command.beep
         )
+        self._started = (self._started + 1) % _TURNS
         self._recordings[recording_id] = recording
         self._disk.submit(lambda: file.open(resumed_s))
-        # The first piece differs in length, so that many recordings do not all write in one tick.
-        turn = recording_id % (PIECE // (_EVERY_TICKS * TICK_SAMPLES))
-        self._schedule(recording, TICK_SAMPLES + turn * _EVERY_TICKS * TICK_SAMPLES)
+        self._schedule(recording, self._timelines.now)
 
     def pause(self, recording_id: int) -> None:
         """Write silence instead of what is said from now on. Idempotent."""
@@ -300,11 +310,11 @@ class Recorder:
             if side.slot is not None
         ]
 
-    def _schedule(self, recording: _Recording, samples: int, now: int | None = None) -> None:
-        ready = recording.done + samples + LATE
-        now = self._timelines.now if now is None else now
-        step = _EVERY_TICKS * TICK_SAMPLES
-        tick = max(ready // step, now // step + 1) * _EVERY_TICKS
+    def _schedule(self, recording: _Recording, now: int) -> None:
+        """Have the next piece written when it is the recording's turn after `now`."""
+        tick = now // TICK_SAMPLES
+        turn = recording.turn - recording.turn % self.pace
+        tick += (turn - tick) % _TURNS or _TURNS
         self._due.setdefault(tick, []).append(recording.recording_id)
 
     def tick(self) -> None:
@@ -318,7 +328,7 @@ class Recorder:
                 self._finish(recording, recording.file.failed)
         self._copy_out(self._still(recordings), self._timelines.now - LATE)
         for recording in self._still(recordings):
-            self._schedule(recording, PIECE)
+            self._schedule(recording, self._timelines.now)
 
     def _still(self, recordings: list[_Recording]) -> list[_Recording]:
         return [each for each in recordings if each.recording_id in self._recordings]
@@ -329,7 +339,7 @@ class Recorder:
         self._copy_out(list(self._recordings.values()), end - end % TICK_SAMPLES)
         self._due.clear()
         for recording in self._recordings.values():
-            self._schedule(recording, PIECE, position)
+            self._schedule(recording, position)
 
     def _pad(self, recording: _Recording, samples: int) -> None:
         frames = min(samples, int(_GAP_S_MAX) * RATE_HZ) * recording.scale

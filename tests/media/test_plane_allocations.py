@@ -109,6 +109,9 @@ class Plane:
             rng=random.Random(1),
             streams_max=LEGS,
         )
+        self.engine._next_report_s = float(
+            "inf"
+        )  # RTCP goes by the clock and by lot, not by packets
         self.said = np.zeros(LEGS, np.int64)
         noise = np.random.default_rng(1).integers(0, 256, (LEGS, PACKET - 12), np.uint8)
         self.sound = noise & 0x8F | 0x60  # soft, as u-law has it

@@ -14,7 +14,7 @@ import pytest
 from media.dsp import g711, wav
 from media.errors import BadName
 from media.plane.disk import InlineDisk
-from media.plane.recorder import RecordingFile, checked_path
+from media.plane.recorder import PIECE, RecordingFile, checked_path
 from media.plane.timeline import LATE
 from media.protocol import (
     CommandRefused,
@@ -454,3 +454,32 @@ def test_both_hear_a_beep_that_the_recording_does_not_hold(world, make_talker):
     world.engine.poll(world.now_s + 0.2)
     assert not np.concatenate(sides(stopped(world).path)).any()
     assert world.engine.snapshot()["feeds"] == 2
+
+
+class CountingDisk(InlineDisk):
+    """Notes how many octets each piece of work writes."""
+
+    def __init__(self):
+        self.written = []
+
+    def submit(self, job, octets=0):
+        if octets:
+            self.written.append(octets)
+        return super().submit(job)
+
+
+@pytest.mark.parametrize(("count", "pace"), [(300, 10), (301, 5), (1_501, 1)])
+def test_many_recordings_are_written_in_turns(make_world, count, pace):
+    """Not all in one tick, in which packets would have to wait; nor each in one of its own."""
+    disk = CountingDisk()
+    world = make_world(disk=disk, streams_max=2_048)
+    for number in range(count):
+        world.open(number, ("10.0.0.1", 4000 + number))
+        world.do(StartRecording(number, number, None, f"{number}.wav"))
+    world.run(1.2, step_s=0.02)
+    disk.written.clear()
+    world.run(1.2, step_s=0.02)
+    piece = 2 * PIECE
+    assert sum(disk.written) == 2 * count * piece, "each is as long as the time"
+    assert len(disk.written) == 2 * 30 // pace
+    assert max(disk.written) <= (count * pace // 30 + pace) * piece

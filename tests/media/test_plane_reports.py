@@ -189,3 +189,23 @@ def test_the_end_of_a_stream_is_said_where_it_was_heard(call):
     world.open(9, ("10.0.0.9", 4000), port_id=4)
     world.do(ReleaseStream(9))
     assert reports(world) == [], "who was never heard is told nothing"
+
+
+def test_reports_of_many_are_sent_a_few_at_a_time(make_world, make_talker):
+    world = make_world(streams_max=512)
+    talkers = [make_talker((f"10.0.1.{number}", 4000), ssrc=number + 1) for number in range(200)]
+    for number, talker in enumerate(talkers):
+        world.open(number, talker.address)
+        for _ in range(4):
+            world.io.deliver(0, talker.address, talker.packet())
+    world.engine.poll(world.now_s)
+    world.now_s += 4.0  # all of them are due by now
+    lots = []
+    for _ in range(40):
+        world.engine.poll(world.now_s)
+        lots.append(sum(hasattr(packet, "reports") for _, _, packet in reports(world)))
+        world.now_s += 0.005
+    reported = [lot for lot in lots if lot]
+    assert max(reported) == 32
+    assert sum(reported) >= 200
+    assert len(reported) >= 7
