@@ -13,7 +13,9 @@ import platform
 import struct
 from pathlib import Path
 
-_NICE = -10
+NICE = -10
+"""The rank that a worker asks for."""
+
 _SLICE_NS = 100_000
 """The least there is."""
 _SET_ATTRIBUTES = {"x86_64": 314, "aarch64": 274}
@@ -29,9 +31,9 @@ def take_precedence() -> None:
     with contextlib.suppress(OSError):  # it leads one already
         os.setsid()
     with contextlib.suppress(OSError):  # no such thing here, or no right to it
-        Path("/proc/self/autogroup").write_text(str(_NICE))
+        Path("/proc/self/autogroup").write_text(str(NICE))
     with contextlib.suppress(OSError):
-        os.nice(_NICE)
+        os.nice(NICE)
 
 
 def wake_at_once() -> bool:

@@ -64,6 +64,7 @@ def examine(office: Office | None) -> Iterator[Finding]:
     yield _time_zones()
     yield _files()
     yield _batches()
+    yield _rank()
     yield _g729()
     if office is not None:
         from softswitch.api.admin import runs
@@ -120,6 +121,18 @@ def _files() -> Finding:
     says = f"{soft} (up to {hard})"
     good = soft >= _FILES_MIN
     return Finding("open files", good, says if good else f"{says}; run: ulimit -n {_FILES_MIN}")
+
+
+def _rank() -> Finding:
+    import resource
+
+    from media.plane.scheduling import NICE
+
+    limit = resource.getrlimit(resource.RLIMIT_NICE)[0] if sys.platform == "linux" else 0
+    if os.geteuid() == 0 or limit == resource.RLIM_INFINITY or limit >= 20 - NICE:
+        return Finding("rank of sound", True, f"media workers may go before others (nice {NICE})")
+    says = "media workers wait their turn like others: LimitNICE=-10 in the unit, ulimit -e 30"
+    return Finding("rank of sound", None, says)
 
 
 def _g729() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -34,6 +35,17 @@ def test_a_good_place_is_found_good(tmp_path: Path) -> None:
     for what in ("python", "packages", "clock", "time zones"):
         assert finding(findings, what).good is True
     assert all(found.good is not False for found in findings if found.what in ("sipp", "baresip"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "good"), [(29, None), (30, True), (resource.RLIM_INFINITY, True)]
+)
+def test_whether_sound_may_go_before_others_is_told(limit, good, monkeypatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(resource, "getrlimit", lambda of: (limit, limit))
+    found = finding(list(examine(None)), "rank of sound")
+    assert found.good is good
+    assert "nice -10" in found.says or "LimitNICE=-10" in found.says
 
 
 def test_ports_in_use_and_directories_out_of_reach_are_named(tmp_path: Path) -> None:
