@@ -196,3 +196,23 @@ def _overlap_energy(
     first_b = np.maximum(0, delays)
     last_b = np.minimum(len(b), len(a) + delays)
     return sums_a[last_a] - sums_a[first_a], sums_b[last_b] - sums_b[first_b]
+
+
+def match_in_pieces(
+    sent: Samples, received: Samples, *, piece_s: float = 0.5, moved_s: float = 0.2
+) -> float:
+    """The correlation of each piece of `sent` at a delay of its own, the mean weighted by their energy.
+
+    A jitter buffer that grows or shrinks moves what follows by a frame or more; then `match` finds
+    but the longer stretch. Each piece is looked for within `moved_s` of the delay of the whole.
+    """
+    delay = round(match(sent, received).delay_ms * RATE_HZ / 1000)
+    moved, length = int(moved_s * RATE_HZ), int(piece_s * RATE_HZ)
+    total = weight = 0.0
+    for at in range(0, len(sent), length):
+        piece = np.asarray(sent[at : at + length], np.float64)
+        energy = float(piece @ piece)
+        around = received[max(0, at + delay - moved) : max(0, at + delay + length + moved)]
+        total += energy * match(piece.astype(np.int16), around).correlation
+        weight += energy
+    return total / weight if weight else 0.0

@@ -60,9 +60,9 @@ options = {{ "1" = "hangup" }}
 async def running(tmp_path, prepare=None):
     port = free_port()
     # Not among those that the system hands out: a phone inside our own range would be refused.
-    low = free_port(count=512)
+    low = free_port(count=64)
     text = OFFICE.format(
-        sip_port=port, media_low=low, media_high=low + 511, directory=tmp_path / "var"
+        sip_port=port, media_low=low, media_high=low + 63, directory=tmp_path / "var"
     )
     switch = Switch(parse_office(text))
     if prepare is not None:
@@ -99,7 +99,7 @@ async def test_the_menu_is_heard_and_the_message_holds_what_was_said(tmp_path):
         await call.answered()
         await asyncio.sleep(3.5)
         menu = audio.read_wav(Prompts("en").find("main-menu"))[: 3 * audio.RATE_HZ]
-        assert audio.match(menu, call.heard()).correlation > 0.9
+        assert audio.match_in_pieces(menu, call.heard()) > 0.9
         call.press("3")
         await asyncio.sleep(1.0)
         call.press("#")  # no need to hear the greeting
@@ -115,12 +115,12 @@ async def test_the_menu_is_heard_and_the_message_holds_what_was_said(tmp_path):
             await asyncio.sleep(0.1)
         await asyncio.sleep(1.0)
         saved = audio.read_wav(Prompts("en").find("voicemail-saved"))[: audio.RATE_HZ]
-        assert audio.match(saved, call.heard()).correlation > 0.9
+        assert audio.match_in_pieces(saved, call.heard()) > 0.9
         call.hang_up()
         await call.ended()
         (message,) = mailboxes.messages("1002")
         kept = audio.read_wav(mailboxes.path_of(message))
-        assert audio.match(said, kept).correlation > 0.9
+        assert audio.match_in_pieces(said, kept) > 0.9
         assert message.duration_s == pytest.approx(len(kept) / audio.RATE_HZ)
 
 
@@ -148,7 +148,7 @@ async def test_a_text_is_spoken_and_a_silent_caller_is_not_recorded_for_ever(tmp
         await asyncio.sleep(2.5)
         (made,) = (switch.directory / "sounds").glob("*.wav")
         words = audio.read_wav(made)
-        assert audio.match(words[: 2 * audio.RATE_HZ], call.heard()).correlation > 0.9
+        assert audio.match_in_pieces(words[: 2 * audio.RATE_HZ], call.heard()) > 0.9
         call.hang_up()
         await call.ended()
 
@@ -169,9 +169,9 @@ async def test_two_in_a_conference_hear_each_other(tmp_path):
         said = {1: audio.speech(5, 2.5), 2: audio.speech(6, 2.5)}
         await asyncio.gather(first.play(said[1]), second.play(said[2]))
         await asyncio.sleep(0.4)
-        assert audio.match(said[2], first.heard()).correlation > 0.9
-        assert audio.match(said[1], second.heard()).correlation > 0.9
-        assert audio.match(said[1], first.heard()).correlation < 0.5, "nobody hears himself"
+        assert audio.match_in_pieces(said[2], first.heard()) > 0.9
+        assert audio.match_in_pieces(said[1], second.heard()) > 0.9
+        assert audio.match_in_pieces(said[1], first.heard()) < 0.5, "nobody hears himself"
         for call in (first, second):
             call.hang_up()
             await call.ended()

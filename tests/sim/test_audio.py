@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from media.dsp import g711
-from softswitch.sim.audio import match, read_wav, silence, speech, spoken, tone, write_wav
+from softswitch.sim.audio import (
+    match,
+    match_in_pieces,
+    read_wav,
+    silence,
+    speech,
+    spoken,
+    tone,
+    write_wav,
+)
 
 
 def test_speech_is_deterministic_and_distinct() -> None:
@@ -114,3 +123,15 @@ def test_spoken_text() -> None:
     assert len(one) > 4000
     assert np.abs(one).max() > 2000
     assert match(one, two).correlation < 0.6
+
+
+def test_pieces_that_have_moved_by_a_frame_are_found() -> None:
+    said = speech(7, 2.0)
+    moved = np.concatenate([silence(0.3), said[:4000], silence(0.02), said[4000:]])
+    assert match(said, moved).correlation < 0.9
+    assert match_in_pieces(said, moved) > 0.99
+    assert match_in_pieces(said, speech(8, 2.5)) < 0.4
+    lost = said.copy()
+    lost[4000:12_000] = 0
+    assert match_in_pieces(said, lost) < 0.7
+    assert match_in_pieces(said, silence(2.0)) == 0.0
