@@ -102,6 +102,6 @@ def call_row(call: Call, wall_s: float) -> dict[str, Any]:
         "state": state,
         "age_s": wall_s - call.started_at_s,
         "customer": call.known.told() if call.known is not None else None,
-        "recording": call.recording_name,
+        "recording": call.recording_name if call.recording is not None else None,
         "legs": [leg.snapshot() for leg in call.legs.values()],
     }

@@ -134,13 +134,22 @@ TONES: dict[str, dict[str, Tone]] = {
 _ALIASES = {"UK": "GB", "CA": "US", "TW": "US", "MO": "HK"}
 
 
+def _plan_of(country: str) -> dict[str, Tone]:
+    return TONES.get(_ALIASES.get(country.upper(), country.upper()), TONES["EU"])
+
+
+def tone_names(country: str) -> list[str]:
+    """The names that `tone_of` knows for a country, in order."""
+    return sorted({*_plan_of(country), "reorder", "unobtainable"})
+
+
 def tone_of(country: str, name: str) -> Tone:
     """Return the tone `name` of `country`; a country without a table of its own has `EU`'s.
 
     `name`: ``dial``, ``ringback``, ``busy``, ``congestion`` (``reorder`` is the same),
     ``call-waiting``, ``unobtainable``, ``sit``. Raises `KeyError` for an unknown name.
     """
-    plan = TONES.get(_ALIASES.get(country.upper(), country.upper()), TONES["EU"])
+    plan = _plan_of(country)
     wanted = "congestion" if name == "reorder" else name
     if wanted == "unobtainable" and wanted not in plan:
         wanted = "congestion"

@@ -23,6 +23,8 @@ Role = Literal["agent", "supervisor", "admin"]
 ROLES: tuple[Role, ...] = ("agent", "supervisor", "admin")
 RANK: dict[str, int] = {"public": 0, "agent": 1, "supervisor": 2, "admin": 3}
 PREFIX = "/api/v1"
+HEAD_ONLY = "softswitch.head"
+"""In the scope of what came as HEAD and is handled as GET."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -330,12 +332,18 @@ ACCESS: dict[str, Access] = {
         DELETE /users/{user_id} admin
         GET /tokens admin
         POST /tokens admin
+        GET /tokens/{token_id} admin
         DELETE /tokens/{token_id} admin
         GET /audit admin
         """,
     ),
 }
 """Method and path -> what it takes."""
+
+
+def scopes() -> list[str]:
+    """Every scope that some route asks for, in order."""
+    return sorted({access.scope for access in ACCESS.values() if access.scope})
 
 
 def access_of(method: str, path: str) -> Access:
@@ -354,9 +362,12 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             admit(request, rows[request.method], request.method)
             key = request.headers.get(IDEMPOTENCY_HEADER) if creates else None
-            if key is None:
-                return await handle(request)
-            return await once(request, key, handle)
+            if key is not None:
+                return await once(request, key, handle)
+            response = await handle(request)
+            if HEAD_ONLY in request.scope:
+                request.scope["method"] = "HEAD"  # a file is not read for its size
+            return response
 
         return guarded
 

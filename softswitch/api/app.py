@@ -11,12 +11,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
+from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from softswitch import __version__
 from softswitch.api import problem
-from softswitch.api.access import PREFIX, access_of
+from softswitch.api.access import HEAD_ONLY, PREFIX, access_of
 from softswitch.api.document import Document
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
@@ -68,6 +69,7 @@ _HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_PROBLEM = problem.MEDIA_TYPE.encode()
 _IDEMPOTENCY = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
@@ -100,6 +102,7 @@ def build_app(service: Service | None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.routes = routes()
     for name in ROUTES:
         app.include_router(_router(name), responses=problem.RESPONSES)
     app.include_router(_outside(), responses=problem.RESPONSES)
@@ -173,9 +176,20 @@ def _describe(operation: dict[str, Any], method: str, route: APIRoute) -> None:
         operation.setdefault("parameters", []).append(_IDEMPOTENCY)
 
 
+def _is_problem(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(k == b"content-type" and v.startswith(_PROBLEM) for k, v in headers)
+
+
+def _as_problem(status: int, headers: list[tuple[bytes, bytes]]) -> JSONResponse:
+    """A library's error as ours are; what it says of ranges stays."""
+    kept = {k.decode(): v.decode("latin-1") for k, v in headers if k == b"content-range"}
+    return problem.problem(status, headers=kept)
+
+
 class Envelope:
-    """Around every answer: headers that keep browsers from guessing; before every request: its size,
-    whatever its head says."""
+    """Around every answer: headers that keep browsers from guessing, and a problem where a library has
+    answered an error in its own words; before every request: its size, whatever its head says. What may be
+    got may be asked for by HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -202,7 +216,10 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope = {**scope, "method": "GET", HEAD_ONLY: True}
+        started = replaced = False
         began_s = asyncio.get_running_loop().time()
         limit = UPLOAD_BYTES_MAX if UPLOADS.fullmatch(scope["path"]) else BODY_BYTES_MAX
         taken = 0
@@ -217,14 +234,28 @@ class Envelope:
             return message
 
         async def decorated(message: Message) -> None:
-            nonlocal started
+            nonlocal started, replaced
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
+                if message["status"] >= 400 and not _is_problem(headers):
+                    replaced = True
+                    own = _as_problem(message["status"], headers)
+                    headers = own.raw_headers
+                    message = {**message, "headers": headers}
                 present = {name for name, _ in headers}
                 headers += [pair for pair in _HEADERS if pair[0] not in present]
                 message = {**message, "headers": headers}
                 started = True
                 self._count(scope, message["status"], began_s)
+                await send(message)
+                if replaced:
+                    body = b"" if is_head else bytes(own.body)
+                    await send({"type": "http.response.body", "body": body})
+                return
+            if replaced:
+                return
+            if is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import Match
 
 from softswitch.errors import (
     CallError,
@@ -127,13 +128,26 @@ async def _bad_entry(_: Request, error: Exception) -> JSONResponse:
     return problem(422, "the entry is not usable", errors=errors)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        at, why = first["loc"][-1], first.get("ctx", {}).get("error", "")
+        return problem(400, f"the body is no JSON, at character {at}: {why}")
+    if first["loc"] == ("body",) and not _says_json(request):
+        return problem(415, "send JSON, with the header Content-Type: application/json")
     errors = [
         {"pointer": _pointer(fault["loc"]), "detail": str(fault["msg"])}
         for fault in error.errors()[:_ERRORS_MAX]
     ]
     return problem(422, "the request is not understood", errors=errors)
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
@@ -144,8 +158,18 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in path)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
+    if error.status_code == 405:  # the route that was found first knows its own methods only
+        allowed = {
+            method
+            for route in request.app.state.routes
+            if route.matches(request.scope)[0] is not Match.NONE
+            for method in getattr(route, "methods", None) or ()
+        }
+        if "GET" in allowed:
+            allowed.add("HEAD")
+        return problem(405, headers={"Allow": ", ".join(sorted(allowed))})
     detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
     return problem(error.status_code, detail, headers=error.headers)
 

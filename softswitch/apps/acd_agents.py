@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from routing import decisions as decided
 from routing import events
 from routing.model import AgentState
+from routing.stats import average_handle
 from softswitch.apps.acd_host import OWN_CALL
 from softswitch.apps.acd_watch import UNREACHABLE
 from softswitch.errors import CallError, QueueUnavailable
@@ -24,7 +26,8 @@ _WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
     """What one agent is doing. `state` is one of logged-out, unavailable, available, offered, on-contact
-    and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none."""
+    and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none. `handled` today, in
+    `average_handle_s` each, of talking, holding and wrapping up."""
 
     agent: str
     name: str
@@ -38,6 +41,8 @@ class AgentStatus:
     calls: int
     occupancy: float
     reachable: bool
+    handled: int = 0
+    average_handle_s: float | None = None
 
 
 class Agents:
@@ -140,6 +145,8 @@ class Agents:
         centre = self._centre
         view = self.view(agent.id)
         texts = centre.contacts
+        unix_s = centre.host.now_s() + centre.host.epoch_s
+        times = centre.host.counts.of_agent(agent.id, unix_s)
         calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL) and not texts.is_text(c))
         return AgentStatus(
             agent=agent.id,
@@ -154,6 +161,8 @@ class Agents:
             calls=view.calls,
             occupancy=view.occupancy,
             reachable=centre.control.office_calls.can_ring(agent.extension),
+            handled=times.handled,
+            average_handle_s=average_handle(times).value,
         )
 
 
@@ -163,7 +172,8 @@ class QueueStatus:
     `agents` counts its members by state; `service_level` None while there is nothing to divide.
 
     `expected_wait_s` of a caller who came now, None while it cannot be trusted; `wait_error_s`, how far today's
-    expectations were off on the average, `wait_coverage`, the share of waits within the 80 % quantile told."""
+    expectations were off on the average, `wait_coverage`, the share of waits within the 80 % quantile told.
+    The averages, of today, are None while there is nothing to divide."""
 
     queue: str
     number: str
@@ -180,6 +190,12 @@ class QueueStatus:
     expected_wait_s: float | None = None
     wait_error_s: float | None = None
     wait_coverage: float | None = None
+    abandoned_in_time: int = 0
+    callbacks: int = 0
+    handled: int = 0
+    average_answer_s: float | None = None
+    average_wait_s: float | None = None
+    average_handle_s: float | None = None
 
 
 class Queues:
@@ -190,13 +206,18 @@ class Queues:
 
     def states(self) -> list[QueueStatus]:
         """All queues, as the office file has them."""
-        members: dict[str, dict[str, int]] = {name: {} for name in self._centre.queues}
+        return self.some(list(self._centre.queues))
+
+    def some(self, names: Sequence[str]) -> list[QueueStatus]:
+        """Some queues, in this order."""
+        members: dict[str, dict[str, int]] = {name: {} for name in names}
         for agent in self._centre.desk.office.agents:
-            state = self._centre.agents.view(agent.id).state.value
-            for name in agent.queues:
-                counts = members[name]
-                counts[state] = counts.get(state, 0) + 1
-        return [self._status(name, members[name]) for name in self._centre.queues]
+            own = [members[name] for name in agent.queues if name in members]
+            if own:
+                state = self._centre.agents.view(agent.id).state.value
+                for counts in own:
+                    counts[state] = counts.get(state, 0) + 1
+        return [self._status(name, members[name]) for name in names]
 
     def rows(self) -> list[dict[str, Any]]:
         """All queues as plain values, for `status`."""
@@ -218,7 +239,8 @@ class Queues:
         now_s = host.now_s()
         first_s = view.first_entered_s
         unix_s = now_s + host.epoch_s
-        counts = host.counts.of(name, unix_s)
+        day = host.counts.of(name, unix_s)
+        counts = day.service
         return QueueStatus(
             queue=name,
             number=queue.number or "",
@@ -235,6 +257,12 @@ class Queues:
             expected_wait_s=self._expected_s(view),
             wait_error_s=view.score.error_s if view.score.count else None,
             wait_coverage=view.coverage,
+            abandoned_in_time=counts.abandoned_in_time,
+            callbacks=day.callbacks,
+            handled=day.times.handled,
+            average_answer_s=day.average_answer_s.value,
+            average_wait_s=day.average_wait_s.value,
+            average_handle_s=day.average_handle_s.value,
         )
 
     @staticmethod

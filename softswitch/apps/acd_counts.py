@@ -1,27 +1,67 @@
-"""What the queues have done since midnight of the office: for screens; reports read the journal."""
+"""What queues and agents have done since midnight of the office: for screens; reports read the journal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
-from routing.decisions import Connect, ContactClosed, ContactMoved, Decision
-from routing.stats import Ratio, ServiceCounts, service_level, tally
+from routing.decisions import Connect, ContactClosed, ContactHandled, ContactMoved, Decision
+from routing.model import Outcome
+from routing.stats import (
+    AgentTimes,
+    Ratio,
+    ServiceCounts,
+    average_handle,
+    handle_times,
+    service_level,
+    tally,
+)
 
-_COUNTED = (Connect, ContactClosed, ContactMoved)
+_LEFT = frozenset({Outcome.ABANDONED, Outcome.OVERFLOWED, Outcome.WITHDRAWN})
+_CALLED_BACK = frozenset({Outcome.CALLBACK_DONE, Outcome.CALLBACK_FAILED})
+Record = TypeVar("Record", ServiceCounts, AgentTimes)
+
+
+@dataclass(slots=True)
+class QueueDay:
+    """One queue's day: sums of the waits in seconds of those who were answered, and of all who left or
+    were; `callbacks` were made, whatever came of them."""
+
+    service: ServiceCounts = field(default_factory=ServiceCounts)
+    times: AgentTimes = field(default_factory=AgentTimes)
+    callbacks: int = 0
+    wait_answered_s: float = 0.0
+    wait_s: float = 0.0
+
+    @property
+    def average_answer_s(self) -> Ratio:
+        """ASA: the wait of the answered."""
+        return Ratio(self.wait_answered_s, self.service.answered)
+
+    @property
+    def average_wait_s(self) -> Ratio:
+        """The wait of all who wait no longer."""
+        counts = self.service
+        return Ratio(self.wait_s, counts.answered + counts.abandoned + counts.flowed_out)
+
+    @property
+    def average_handle_s(self) -> Ratio:
+        """AHT: talk, hold and wrap-up of what was handled."""
+        return average_handle(self.times)
 
 
 class DayCounts:
-    """Counts by queue. `within_s`, by queue, is what its service level promises; `zone` says when a
-    day begins."""
+    """Counts by queue and by agent. `within_s`, by queue, is what its service level promises; `zone` says
+    when a day begins."""
 
     def __init__(self, within_s: Mapping[str, float], zone: tzinfo = UTC) -> None:
         self._within_s = within_s
         self._zone = zone
         self._day = ""
-        self._counts: dict[str, ServiceCounts] = {}
+        self._queues: dict[str, QueueDay] = {}
+        self._agents: dict[str, AgentTimes] = {}
 
     def promise(self, within_s: Mapping[str, float]) -> None:
         """Other promises from now on; what is counted stays counted."""
@@ -33,40 +73,85 @@ class DayCounts:
 
     def note(self, decision: Decision, unix_s: float) -> None:
         """Count one decision."""
-        if not isinstance(decision, _COUNTED):
-            return
-        self._turn(unix_s)
-        if isinstance(decision, ContactMoved):
-            queue_id = decision.from_queue_id
-        else:
-            queue_id = decision.queue_id
-        counts = self._counts.setdefault(queue_id, ServiceCounts())
-        counts.add(tally([decision], self._within_s.get(queue_id, 20.0), queue_id))
+        if isinstance(decision, ContactHandled):
+            self._turn(unix_s)
+            times = handle_times([decision])
+            _add(self._queue(decision.queue_id).times, times)
+            _add(self._agents.setdefault(decision.agent_id, AgentTimes()), times)
+        elif isinstance(decision, Connect | ContactClosed | ContactMoved):
+            self._turn(unix_s)
+            if isinstance(decision, ContactMoved):
+                queue_id = decision.from_queue_id
+            else:
+                queue_id = decision.queue_id
+            day = self._queue(queue_id)
+            counted = tally([decision], self._within_s.get(queue_id, 20.0), queue_id)
+            day.service.add(counted)
+            if counted.answered:
+                day.wait_answered_s += decision.waited_s
+            if counted.answered or counted.abandoned or counted.flowed_out:
+                day.wait_s += decision.waited_s
+            if isinstance(decision, ContactClosed):
+                day.callbacks += decision.outcome in _CALLED_BACK
 
-    def of(self, queue_id: str, unix_s: float) -> ServiceCounts:
+    def of(self, queue_id: str, unix_s: float) -> QueueDay:
         """Today's counts of a queue."""
         self._turn(unix_s)
-        return self._counts.get(queue_id, ServiceCounts())
+        return self._queues.get(queue_id) or QueueDay()
+
+    def of_agent(self, agent_id: str, unix_s: float) -> AgentTimes:
+        """What an agent has handled today."""
+        self._turn(unix_s)
+        return self._agents.get(agent_id) or AgentTimes()
 
     def level(self, queue_id: str, unix_s: float) -> Ratio:
         """Answered in time, of all that were answered or gave up, today."""
-        return service_level(self.of(queue_id, unix_s))
+        return service_level(self.of(queue_id, unix_s).service)
+
+    def _queue(self, queue_id: str) -> QueueDay:
+        return self._queues.setdefault(queue_id, QueueDay())
 
     def _turn(self, unix_s: float) -> None:
         day = datetime.fromtimestamp(unix_s, self._zone).date().isoformat()
         if day != self._day:
             self._day = day
-            self._counts.clear()
+            self._queues.clear()
+            self._agents.clear()
 
     def snapshot(self) -> dict[str, Any]:
         return {
             "day": self._day,
-            "queues": {name: asdict(counts) for name, counts in self._counts.items()},
+            "queues": {name: asdict(day.service) for name, day in self._queues.items()},
+            "times": {name: asdict(day.times) for name, day in self._queues.items()},
+            "waits": {
+                name: [day.wait_answered_s, day.wait_s, day.callbacks]
+                for name, day in self._queues.items()
+            },
+            "agents": {name: asdict(times) for name, times in self._agents.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what `snapshot` gave; what is not understood is left out."""
         self._day = str(snapshot.get("day", ""))
-        for name, counts in dict(snapshot.get("queues") or {}).items():
-            known = {k: int(v) for k, v in counts.items() if k in ServiceCounts.__annotations__}
-            self._counts[str(name)] = ServiceCounts(**known)
+        for name, values in dict(snapshot.get("queues") or {}).items():
+            self._queue(str(name)).service = _read(ServiceCounts(), values)
+        for name, values in dict(snapshot.get("times") or {}).items():
+            self._queue(str(name)).times = _read(AgentTimes(), values)
+        for name, (answered_s, wait_s, callbacks) in dict(snapshot.get("waits") or {}).items():
+            day = self._queue(str(name))
+            day.wait_answered_s, day.wait_s = float(answered_s), float(wait_s)
+            day.callbacks = int(callbacks)
+        for name, values in dict(snapshot.get("agents") or {}).items():
+            self._agents[str(name)] = _read(AgentTimes(), values)
+
+
+def _add(total: AgentTimes, more: AgentTimes) -> None:
+    for part in fields(total):
+        setattr(total, part.name, getattr(total, part.name) + getattr(more, part.name))
+
+
+def _read(record: Record, values: Mapping[str, Any]) -> Record:
+    for part in fields(record):
+        if part.name in values:
+            setattr(record, part.name, type(getattr(record, part.name))(values[part.name]))
+    return record

@@ -48,6 +48,10 @@ class Parking:
     def snapshot(self) -> dict[str, int]:
         return {"parked": sum(slot.call is not None for slot in self._slots.values())}
 
+    def slot_of(self, call: Call) -> int | None:
+        """Where a call stands; None: it is not parked."""
+        return next((number for number, slot in self._slots.items() if slot.call is call), None)
+
     async def run(self, call: Call, _: str = "") -> None:
         """Park the caller, tell him a slot, or give him the call of the slot that he dialled."""
         wanted = call.number_to.removeprefix(self._desk.office.codes.park)

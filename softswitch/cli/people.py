@@ -114,7 +114,7 @@ def _tokens(app: typer.Typer) -> None:
     @app.command("list")
     def list_tokens(office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Show all tokens, without their secrets."""
-        rows = _remote(office).ask("GET", "/tokens")["items"]
+        rows = list(_remote(office).pages("/tokens", 100_000))
         _print(rows, ("id", "name", "role", "scopes", "created_by"), as_json)
 
     @app.command()

@@ -14,10 +14,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from softswitch.config.checks import check_office
+from softswitch.config.lines import Hours
 from softswitch.config.load import Check, key_path, problem_of
 from softswitch.config.model import Office
 from softswitch.config.problems import InvalidOffice, Problem
-from softswitch.config.values import Prompt, Section
+from softswitch.config.values import Prompt, Section, week_text
 
 SECTIONS: Mapping[str, tuple[str, str]] = {
     "extension": ("extensions", "number"),
@@ -140,6 +141,12 @@ def _inside(problem: Problem) -> Problem:
 
 def plain(value: Any) -> Any:
     """A value of a model as the file would write it."""
+    if isinstance(value, Hours):
+        return {
+            "name": value.name,
+            "open": week_text(value.open),
+            **({"holidays": plain(value.holidays)} if value.holidays else {}),
+        }
     if isinstance(value, Section):
         fields = type(value).model_fields
         return {

@@ -151,6 +151,11 @@ class Source(NamedTuple):
     host: str
     port: int | None
 
+    def __str__(self) -> str:
+        if self.port is None:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 class PortRange(NamedTuple):
     """UDP ports, both ends included."""
@@ -332,6 +337,10 @@ class Period(NamedTuple):
     start_minute: int
     end_minute: int
 
+    def __str__(self) -> str:
+        (hour, minute), (end_hour, end_minute) = divmod(self[0], 60), divmod(self[1], 60)
+        return f"{hour:02}:{minute:02}-{end_hour:02}:{end_minute:02}"
+
 
 Week = tuple[tuple[Period, ...], ...]
 """Seven days of open periods, Monday first, each day in order."""
@@ -378,6 +387,20 @@ def _parse_week(value: Any) -> Week:
             if after.start_minute < before.end_minute:
                 raise refusal(f"has two periods of {name} that overlap", what)
     return tuple(tuple(day) for day in days)
+
+
+def week_text(week: Week) -> dict[str, list[str]]:
+    """A week as the file would write it: days that follow each other and are alike together."""
+    written: dict[str, list[str]] = {}
+    first = 0
+    for day in range(1, len(week) + 1):
+        if day < len(week) and week[day] == week[first]:
+            continue
+        if week[first]:
+            name = DAYS[first] if day - first == 1 else f"{DAYS[first]}-{DAYS[day - 1]}"
+            written[name] = [str(period) for period in week[first]]
+        first = day
+    return written
 
 
 def _parse_date(value: Any) -> date:

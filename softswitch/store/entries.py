@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,6 +19,20 @@ from softswitch.store.schema_centre import surveys
 ENTRIES_MAX = 20_000
 """Of one call; there are that many only where somebody presses keys for hours."""
 _COLUMNS = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyFilter:
+    """Which answers are asked for; None means any. `score_max`: no better ones; of a time from `since_s` up
+    to, not including, `until_s`."""
+
+    queue: str | None = None
+    agent: str | None = None
+    survey: str | None = None
+    call_id: str | None = None
+    score_max: int | None = None
+    since_s: float | None = None
+    until_s: float | None = None
 
 
 class JournalEntries:
@@ -90,14 +105,28 @@ class JournalEntries:
         return [Entry(*row) for row in await self._rows(query)]
 
     async def surveys(
-        self, limit: int, before: int | None = None, *, queue: str | None = None
+        self, limit: int, before: int | None = None, which: SurveyFilter | None = None
     ) -> list[dict[str, Any]]:
         """What callers answered after their calls, newest first."""
+        which = which or SurveyFilter()
         query = sa.select(surveys).order_by(surveys.c.seq.desc()).limit(limit)
         if before is not None:
             query = query.where(surveys.c.seq < before)
-        if queue is not None:
-            query = query.where(surveys.c.queue_id == queue)
+        table = surveys.c
+        for column, value in (
+            (table.queue_id, which.queue),
+            (table.agent_id, which.agent),
+            (table.survey, which.survey),
+            (table.call_id, which.call_id),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if which.score_max is not None:
+            query = query.where(table.score <= which.score_max)
+        if which.since_s is not None:
+            query = query.where(table.at_s >= which.since_s)
+        if which.until_s is not None:
+            query = query.where(table.at_s < which.until_s)
         return [dict(row._mapping) for row in await self._rows(query)]
 
     async def _rows(self, query: Any) -> list[Any]:

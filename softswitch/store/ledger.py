@@ -126,12 +126,20 @@ class Ledger:
         before: int | None = None,
         thing: str | None = None,
         actor: str | None = None,
+        action: str | None = None,
+        since_s: float | None = None,
+        until_s: float | None = None,
     ) -> list[AuditLine]:
-        """The audit log, newest first."""
+        """The audit log, newest first; of a time from `since_s` up to, not including, `until_s`."""
         query = sa.select(audit).order_by(audit.c.id.desc()).limit(max(0, min(limit, _PAGE_MAX)))
-        for column, value in ((audit.c.object, thing), (audit.c.actor, actor)):
+        table = audit.c
+        for column, value in ((table.object, thing), (table.actor, actor), (table.action, action)):
             if value is not None:
                 query = query.where(column == value)
+        if since_s is not None:
+            query = query.where(table.at_s >= since_s)
+        if until_s is not None:
+            query = query.where(table.at_s < until_s)
         if before is not None:
             query = query.where(audit.c.id < before)
         async with reading(self._database) as connection:

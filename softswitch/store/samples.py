@@ -115,10 +115,12 @@ class Samples:
             change.note("sampling-rule-changed", f"sampling-rule:{rule_id}", **values)
             return await _rule(change.connection, rule_id)
 
-    async def remove_rule(self, actor: str, rule_id: int) -> None:
-        """Delete a rule; what it has chosen stays. Raises `Missing`."""
+    async def remove_rule(self, actor: str, rule_id: int, version: int | None = None) -> None:
+        """Delete a rule; what it has chosen stays. Raises `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
-            await _rule(change.connection, rule_id)
+            found = await _rule(change.connection, rule_id)
+            if version not in (None, found.version):
+                raise Stale(f"rule {rule_id} was changed meanwhile")
             here = sampling_rules.c.id == rule_id
             await change.connection.execute(sa.delete(sampling_rules).where(here))
             change.note("sampling-rule-removed", f"sampling-rule:{rule_id}")

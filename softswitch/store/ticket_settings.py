@@ -121,10 +121,14 @@ class TicketSettings:
             change.note(f"ticket-{sort}-changed", f"ticket-{sort}:{setting_id}", name=value.name)
             return await _one(change.connection, type(value), setting_id)
 
-    async def remove(self, actor: str, sort: type[Setting], setting_id: int) -> None:
-        """Delete one. Raises `Missing`."""
+    async def remove(
+        self, actor: str, sort: type[Setting], setting_id: int, version: int | None = None
+    ) -> None:
+        """Delete one. Raises `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
-            await _one(change.connection, sort, setting_id)
+            found = await _one(change.connection, sort, setting_id)
+            if version not in (None, found.version):
+                raise Stale(f"{_SORTS[sort]} {setting_id} was changed meanwhile")
             here = ticket_settings.c.id == setting_id
             await change.connection.execute(sa.delete(ticket_settings).where(here))
             name = _SORTS[sort]

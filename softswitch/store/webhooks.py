@@ -123,12 +123,17 @@ class Webhooks:
             change.note("webhook-changed", f"webhook:{webhook.id}", **details)
         return self._webhook(found)
 
-    async def remove(self, actor: str, webhook_id: int) -> None:
-        """With its log. Raises `Missing`."""
+    async def remove(self, actor: str, webhook_id: int, version: int | None = None) -> None:
+        """With its log. Raises `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
-            query = sa.delete(webhooks).where(webhooks.c.id == webhook_id)
-            if (await change.connection.execute(query)).rowcount == 0:
+            here = webhooks.c.id == webhook_id
+            found = await change.connection.execute(sa.select(webhooks.c.version).where(here))
+            kept = found.scalar_one_or_none()
+            if kept is None:
                 raise Missing("there is no such webhook")
+            if version not in (None, kept):
+                raise Stale(f"webhook {webhook_id} was changed meanwhile")
+            await change.connection.execute(sa.delete(webhooks).where(here))
             own = sa.delete(deliveries).where(deliveries.c.webhook_id == webhook_id)
             await change.connection.execute(own)
             change.note("webhook-removed", f"webhook:{webhook_id}")

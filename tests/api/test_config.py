@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from softswitch.config.overlay import SECTIONS, merged, model_of, without_secrets
+from softswitch.config import load_office
+from softswitch.config.overlay import (
+    SECTIONS,
+    merged,
+    model_of,
+    plain,
+    read_entry,
+    without_secrets,
+)
 from softswitch.store.office_entries import KEY_NAME
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -33,6 +41,31 @@ def test_every_section_is_a_table_of_the_office() -> None:
     assert EXAMPLES.keys() == SECTIONS.keys()
     for section, (_, key) in SECTIONS.items():
         assert not key or key in model_of(section).model_fields
+
+
+def test_a_table_of_the_file_is_shown_as_the_file_writes_it() -> None:
+    office = load_office(Path(__file__).parents[2] / "examples/office.toml")
+    tables = [
+        (section, table)
+        for section, (attribute, _) in SECTIONS.items()
+        for table in getattr(office, attribute)
+    ]
+    assert {section for section, _ in tables} >= {"trunk", "hours", "queue", "agent"}
+    for section, table in tables:
+        assert read_entry(section, plain(table)) == table
+    night = {
+        "mon": ["00:00-06:00", "22:00-24:00"],
+        "wed-thu": ["09:00-12:00"],
+        "sun": ["10:00-11:00"],
+    }
+    (hours,) = [plain(read_entry("hours", {"name": "night", "open": night}))]
+    assert hours == {"name": "night", "open": night}
+    trunk = {
+        "name": "a",
+        "uri": "sip:a.example",
+        "from_addresses": ["[2001:db8::1]:5060", "192.0.2.1"],
+    }
+    assert plain(read_entry("trunk", trunk)) == trunk
 
 
 def require_no_secret(directory: Path) -> None:

@@ -22,11 +22,18 @@ async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:
         await boss.ask("PUT", f"{url}/hold", 409, json={"on": True})
         await boss.ask("PUT", f"{url}/hold", 204, json={"on": False})
         await boss.post(f"{url}/play", {"prompt": "goodbye"}, 204)
-        await boss.post(f"{url}/play", {"prompt": "no-such"}, 409)
-        await boss.post(f"{url}/play", {"prompt": "/etc/passwd.wav"}, 422)
+        for prompt in ("no-such", "/etc/passwd.wav", "notes.wav", "text: ", "tone:no-such"):
+            await boss.post(f"{url}/play", {"prompt": prompt}, 422)
         await boss.post(f"{url}/digits", {"digits": "12#"}, 204)
         await boss.ask("PUT", f"{url}/recording", 204, json={"start": True})
         await boss.ask("PUT", f"{url}/recording", 204, json={"paused": True})
+        shown = await boss.get(url)
+        assert (shown["recording"], shown["recording_paused"]) == (f"{call['call_id']}.wav", True)
+        for wanted, found in (
+            ({"queue": "support"}, 0),
+            ({"agent": "lilei", "state": "talking", "number": "1002"}, 1),
+        ):
+            assert len((await boss.get("/calls/live", params=wanted))["items"]) == found
         await boss.post(f"{url}/supervise", {"mode": "listen"}, 422)
         await boss.post(f"{url}/supervise", {"mode": "listen", "extension": "1003"})
         await boss.post(f"{url}/transfer", {"to": "nowhere:1"}, 409)
@@ -48,7 +55,8 @@ async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:
         "call-held",
         "call-resumed",
         "call-played-into",
-        "recording-resumed",
+        "call-keys-pressed",
+        "recording-started",
         "recording-paused",
         "call-supervised",
         "call-transferred",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from softswitch.api.paging import write_cursor
 from softswitch.apps.mailbox import Message
 
 
@@ -67,6 +68,9 @@ async def test_voicemail_is_its_owners(api: Any) -> None:
     assert wav.content[:4] == b"RIFF"
     part = await owner.get("/voicemails/1001/m0", 206, headers={"Range": "bytes=4-7"})
     assert len(part.content) == 4
+    await owner.get("/voicemails/1001/m1", 206, headers={"Range": "bytes=1-"})
+    (first,) = (await owner.get("/voicemails/1001?limit=1"))["items"]
+    assert first["message_id"] == "m0"
     assert (await owner.patch("/voicemails/1001/m0", {"heard": True}))["heard"] is True
     await owner.patch("/voicemails/1001/m0", {"heard": False}, 422)
     await owner.delete("/voicemails/1001/m0")
@@ -80,6 +84,47 @@ async def test_voicemail_is_its_owners(api: Any) -> None:
     await other.get("/voicemails/1001", 404)
     await other.delete("/voicemails/1001/m1", 404)
     assert mailboxes.counts("1001") == (1, 0)
+    await api.service.finish_notes()
+    lines = (await (await api.as_role("admin")).get("/audit?actor=agent:lilei"))["items"]
+    assert [(line["action"], line["object"]) for line in reversed(lines)] == [
+        ("logged-in", "agent:lilei"),
+        ("voicemail-played", "voicemail:1001/m0"),
+        ("voicemail-played", "voicemail:1001/m1"),  # though not from its first octet on
+        ("voicemail-heard", "voicemail:1001/m0"),
+        ("voicemail-deleted", "voicemail:1001/m0"),
+    ]
+
+
+async def test_lists_of_what_goes_on_are_pages(api: Any) -> None:
+    boss = await api.as_role("admin")
+    for path, key in (
+        ("/agents", "id"),
+        ("/queues", "name"),
+        ("/voicemails", "box"),
+        ("/extensions", "number"),
+        ("/prompts?source=shipped", "name"),
+        ("/tokens", "id"),
+    ):
+        whole = (await boss.get(path))["items"]
+        joint = "&" if "?" in path else "?"
+        paged: list[Any] = []
+        cursor = ""
+        while cursor is not None and len(paged) < 6:
+            found = await boss.get(
+                f"{path}{joint}limit=2" + (f"&cursor={cursor}" if cursor else "")
+            )
+            assert len(found["items"]) <= 2
+            paged += found["items"]
+            cursor = found["next"]
+        assert [each[key] for each in paged] == [each[key] for each in whole][: len(paged)]
+        await boss.get(f"{path}{joint}cursor={write_cursor(1.5, 'x', 3, 4)}", 422)
+    for query, ids in (
+        ("queue=billing", ["lilei"]),
+        ("state=logged-out", ["lilei", "mary"]),
+        ("state=available", []),
+        ("skill=nothing", []),
+    ):
+        assert [a["id"] for a in (await boss.get(f"/agents?{query}"))["items"]] == ids
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])

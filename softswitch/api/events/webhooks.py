@@ -151,8 +151,8 @@ class WebhookPost:
         self._use(webhook)
         return webhook
 
-    async def remove(self, actor: str, webhook_id: int) -> None:
-        await self._service.store.webhooks.remove(actor, webhook_id)
+    async def remove(self, actor: str, webhook_id: int, version: int | None = None) -> None:
+        await self._service.store.webhooks.remove(actor, webhook_id, version)
         self._leave(webhook_id)
         self._known.pop(webhook_id, None)
         self._service.switch.alarm(f"webhook.{webhook_id}", "")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, Line, NamePath, Output
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.apps.acd_agents import AgentStatus
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["agents"])
+
+
+StateName = Literal["logged-out", "unavailable", "available", "offered", "on-contact", "wrap-up"]
 
 
 class AgentShown(Output):
@@ -35,6 +38,10 @@ class AgentShown(Output):
     for_s: float = Field(description="How long he has been in it.")
     call: str = Field(description='The call at hand; "" for none.')
     reachable: bool = Field(description="Whether his phone could be rung.")
+    calls: int = Field(description="That he was connected to since he logged in.")
+    occupancy: float = Field(description="The share of his time at work that was spent on them.")
+    handled: int = Field(description="Contacts, today.")
+    average_handle_s: float | None = Field(description="AHT today: talk, hold and wrap-up.")
 
 
 class AgentChange(Input):
@@ -52,19 +59,38 @@ class SkillShown(Output):
 
 
 @router.get("/skills")
-async def list_skills(service: Served) -> Page[SkillShown]:
+async def list_skills(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[SkillShown]:
     """All skills by name, and who has them."""
     found: dict[str, dict[str, int]] = {}
     for agent in service.office.agents:
         for name, level in agent.skills.items():
             found.setdefault(name, {})[agent.id] = level
-    return Page(items=[SkillShown(name=n, agents=a) for n, a in sorted(found.items())])
+    page, more = page_of(found, str, limit, cursor)
+    return Page(items=[SkillShown(name=name, agents=found[name]) for name in page], next=more)
 
 
 @router.get("/agents")
-async def list_agents(service: Served) -> Page[AgentShown]:
-    """All agents, in the order of the file."""
-    return Page(items=[_shown(service, s) for s in service.switch.centre.agents.states()])
+async def list_agents(
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    queue: Annotated[str, Query(max_length=64, description="Who serves it.")] = "",
+    skill: Annotated[str, Query(max_length=64, description="Who has it.")] = "",
+    state: StateName | None = None,
+) -> Page[AgentShown]:
+    """All agents, by id."""
+    agents = service.switch.centre.agents
+    found = [
+        agent.id
+        for agent in service.office.agents
+        if (not queue or queue in agent.queues)
+        and (not skill or skill in agent.skills)
+        and (state is None or agents.view(agent.id).state.value == state)
+    ]
+    page, more = page_of(found, str, limit, cursor)
+    return Page(items=[_shown(service, agents.state(each)) for each in page], next=more)
 
 
 @router.get("/agents/{agent_id}")
@@ -122,4 +148,8 @@ def _shown(service: Service, status: AgentStatus) -> AgentShown:
         for_s=status.for_s,
         call=status.call,
         reachable=status.reachable,
+        calls=status.calls,
+        occupancy=status.occupancy,
+        handled=status.handled,
+        average_handle_s=status.average_handle_s,
     )

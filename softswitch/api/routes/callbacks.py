@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from routing.views import ContactView
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Epoch, Input, Line, Output
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.store.ledger import Missing
@@ -52,10 +52,21 @@ class CallbackMade(Output):
 
 
 @router.get("/callbacks")
-async def list_callbacks(service: Served) -> Page[CallbackShown]:
-    """Callbacks that are still to be made: the longest wait first."""
-    views = service.switch.callbacks.pending()
-    return Page(items=[_shown(view) for view in sorted(views, key=lambda view: -view.waited_s)])
+async def list_callbacks(
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    queue: Annotated[str, Query(max_length=64)] = "",
+    number: Annotated[str, Query(max_length=64)] = "",
+) -> Page[CallbackShown]:
+    """Callbacks that are still to be made, by id: those that were asked for first come first."""
+    found = [
+        view
+        for view in service.switch.callbacks.pending()
+        if queue in ("", view.queue_id) and number in ("", view.attributes.get("number"))
+    ]
+    page, more = page_of(found, lambda view: view.contact_id, limit, cursor)
+    return Page(items=[_shown(view) for view in page], next=more)
 
 
 @router.get("/callbacks/{callback_id}")

@@ -153,9 +153,9 @@ async def change_rule(
 
 
 @router.delete("/sampling-rules/{rule_id}", status_code=204)
-async def remove_rule(rule_id: Id, me: Me, service: Served) -> None:
+async def remove_rule(rule_id: Id, me: Me, service: Served, if_match: IfMatch = None) -> None:
     """Delete a rule; what it has chosen stays."""
-    await service.store.samples.remove_rule(me.actor, rule_id)
+    await service.store.samples.remove_rule(me.actor, rule_id, version_of(if_match))
 
 
 @router.get("/samples")

@@ -12,6 +12,7 @@ from softswitch.api.models import Epoch, Output
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.routes.calls import EntryShown
 from softswitch.api.service import Served
+from softswitch.store.entries import SurveyFilter
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
 
@@ -54,9 +55,18 @@ async def list_surveys(
     limit: Limit = 50,
     cursor: Cursor = None,
     queue: Annotated[str | None, Query(max_length=64)] = None,
+    agent: Annotated[str | None, Query(max_length=64)] = None,
+    survey: Annotated[str | None, Query(max_length=64)] = None,
+    call_id: Annotated[str | None, Query(max_length=256)] = None,
+    score_max: Annotated[
+        int | None, Query(ge=0, le=100, description="Only scores up to this one.")
+    ] = None,
+    since_s: Epoch | None = None,
+    until_s: Epoch | None = None,
 ) -> Page[SurveyShown]:
     """Answers to surveys, newest first."""
-    found = await service.store.entries.surveys(limit + 1, int_cursor(cursor), queue=queue)
+    which = SurveyFilter(queue, agent, survey, call_id, score_max, since_s, until_s)
+    found = await service.store.entries.surveys(limit + 1, int_cursor(cursor), which)
     items = [
         SurveyShown(
             call_id=row["call_id"],

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
+from media.dsp.tones import tone_names
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, Line, Output, Text
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.routes.calls import CallId
 from softswitch.api.service import Served, Service
 from softswitch.call.call import Call
+from softswitch.prompts import text_of
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["live calls"])
@@ -23,6 +26,8 @@ Destination = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_:.+*#-]{1,128}$", examples=["queue:billing"])
 ]
 Party = Literal["caller", "callee"]
+_PROMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+State = Literal["ringing", "answered", "talking", "held"]
 _Prompt = Annotated[
     Text, Field(min_length=1, max_length=1024, examples=["text:One moment please."])
 ]
@@ -52,7 +57,9 @@ class LiveCall(Output):
     state: str = Field(description='"ringing", "answered", "talking" or "held".')
     started_at_s: float
     answered_at_s: float | None
-    recording: str | None
+    recording: str | None = Field(description="The file that is being written now.")
+    recording_paused: bool = Field(description="What is said is kept out of it.")
+    parked: int | None = Field(description="The slot in which it waits; null: it is not parked.")
     customer: CustomerCalling | None = Field(description="Null where nobody is known.")
     queues: list[str] = Field(examples=[["support"]], description="That it has met so far.")
     agents: list[str] = Field(examples=[["lilei"]])
@@ -137,10 +144,32 @@ class Assignment(Input):
 
 
 @router.get("/calls/live")
-async def list_live(me: Me, service: Served) -> Page[LiveCall]:
+async def list_live(
+    me: Me,
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    number: Annotated[str, Query(max_length=64, description="Of either end.")] = "",
+    queue: Annotated[str, Query(max_length=64, description="That it has met so far.")] = "",
+    agent: Annotated[str, Query(max_length=64)] = "",
+    state: State | None = None,
+) -> Page[LiveCall]:
     """Calls that go on now, oldest first; agents see their own."""
-    calls = service.switch.control.calls
-    return Page(items=[_live(service, call) for call in calls if _concerns(service, me, call)])
+
+    def wanted(call: Call) -> bool:
+        if number and number not in (call.number_from, call.number_to):
+            return False
+        if state is not None and _state(call) != state:
+            return False
+        if queue or agent:
+            queues, agents = service.events.hub.met(call.call_id)
+            if (queue and queue not in queues) or (agent and agent not in agents):
+                return False
+        return _concerns(service, me, call)
+
+    calls = filter(wanted, service.switch.control.calls)
+    page, more = page_of(calls, lambda call: (call.started_at_s, call.call_id), limit, cursor)
+    return Page(items=[_live(service, call) for call in page], next=more)
 
 
 @router.post("/calls/live", status_code=201)
@@ -191,7 +220,7 @@ async def transfer(call_id: CallId, body: Transfer, me: Me, service: Served) -> 
 
 @router.post("/calls/live/{call_id}/park", status_code=204)
 async def park(call_id: CallId, body: Park, me: Me, service: Served) -> None:
-    """Park a party."""
+    """Park a party; in which slot is in the call's `parked`, and the code with the slot fetches him."""
     call = own_call(service, me, call_id)
     service.switch.call_desk.park(call, service.office.codes.park, party=body.party)
     service.noted(me, "call-parked", f"call:{call_id}", party=body.party)
@@ -207,7 +236,11 @@ async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service
     done = audio.pause_recording(call) if body.paused else audio.resume_recording(call)
     if not done:
         raise Missing(f"call {call_id} is not recorded")
-    service.noted(me, "recording-paused" if body.paused else "recording-resumed", f"call:{call_id}")
+    if body.start:
+        service.noted(me, "recording-started", f"call:{call_id}", paused=body.paused)
+    else:
+        done_is = "recording-paused" if body.paused else "recording-resumed"
+        service.noted(me, done_is, f"call:{call_id}")
 
 
 @router.delete("/calls/live/{call_id}/recording", status_code=204)
@@ -223,8 +256,7 @@ async def stop_recording(call_id: CallId, me: Me, service: Served) -> None:
 async def play(call_id: CallId, body: Play, me: Me, service: Served) -> None:
     """Play or say something into a call; a conversation goes on softer meanwhile."""
     call = own_call(service, me, call_id)
-    if body.prompt.startswith(("/", ".")) or "/" in body.prompt.partition(":")[0]:
-        raise Refused(422, "a prompt's id, tone:NAME or text:..., not a file")
+    _require_prompt(service, call, body.prompt)
     await service.switch.call_desk.play(call, body.prompt, to=body.to)
     service.noted(me, "call-played-into", f"call:{call_id}", prompt=body.prompt[:64])
 
@@ -234,6 +266,8 @@ async def send_digits(call_id: CallId, body: Digits, me: Me, service: Served) ->
     """Press keys towards a party (for menus of others)."""
     call = own_call(service, me, call_id)
     service.switch.call_desk.send_digits(call, body.digits, to=body.to)
+    # Which keys is not written down: they may be a card's number or a PIN.
+    service.noted(me, "call-keys-pressed", f"call:{call_id}", to=body.to, count=len(body.digits))
 
 
 @router.post("/calls/live/{call_id}/supervise", status_code=201)
@@ -302,23 +336,44 @@ def _own_extension(service: Service, me: Identity) -> str:
     return agent.extension if agent is not None else ""
 
 
-def _live(service: Service, call: Call) -> LiveCall:
+def _require_prompt(service: Service, call: Call, prompt: str) -> None:
+    """Raises `Refused` for what cannot be heard. Files are nobody's business here: who may use the API must
+    not read the disk with it."""
+    kind, colon, name = prompt.partition(":")
+    if kind == "text" and colon:
+        if not text_of(prompt):
+            raise Refused(422, "there is nothing to say after text:")
+    elif kind == "tone" and colon:
+        names = tone_names(service.office.office.country)
+        if name not in names:
+            raise Refused(422, f"there is no tone {name}; there are {', '.join(names)}")
+    elif not _PROMPT.fullmatch(prompt):
+        raise Refused(422, "a prompt's id, tone:NAME or text:..., not a file")
+    elif not service.switch.desk.prompts.has(prompt, call.language):
+        raise Refused(422, f"there is no prompt {prompt}: GET /prompts lists them")
+
+
+def _state(call: Call) -> State:
     if call.answered_at_s is None:
-        state = "ringing"
-    elif call.held_by is not None or any(leg.held for leg in call.legs.values()):
-        state = "held"
-    else:
-        state = "talking" if call.partner is not None else "answered"
+        return "ringing"
+    if call.held_by is not None or any(leg.held for leg in call.legs.values()):
+        return "held"
+    return "talking" if call.partner is not None else "answered"
+
+
+def _live(service: Service, call: Call) -> LiveCall:
     queues, agents = service.events.hub.met(call.call_id)
     return LiveCall(
         call_id=call.call_id,
         number_from=call.number_from,
         number_to=call.number_to,
         caller_name=call.caller_name,
-        state=state,
+        state=_state(call),
         started_at_s=call.started_at_s,
         answered_at_s=call.answered_at_s,
-        recording=call.recording_name,
+        recording=call.recording_name if call.recording is not None else None,
+        recording_paused=service.switch.control.audio.is_paused(call),
+        parked=service.switch.catalogue.parking.slot_of(call),
         customer=CustomerCalling(**call.known.told()) if call.known is not None else None,
         queues=sorted(queues),
         agents=sorted(agents),

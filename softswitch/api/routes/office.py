@@ -10,7 +10,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, NamePath, Output, given
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.service import Served, Service
 from softswitch.config import Extension
 from softswitch.store.ledger import Missing
@@ -139,14 +139,13 @@ async def show_office(service: Served) -> OfficeShown:
 async def list_extensions(
     service: Served, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[ExtensionShown]:
-    """Extensions, in the order of the file."""
+    """Extensions, by number."""
     now_s = service.clock.monotonic_s()
     phones: dict[str, list[PhoneShown]] = {}
     for row in service.switch.registrar.rows(now_s):
         shown = PhoneShown(**{key: row[key] for key in PhoneShown.model_fields})
         phones.setdefault(str(row["extension"]), []).append(shown)
-    start = int_cursor(cursor) or 0
-    found = service.office.extensions[start : start + limit]
+    found, more = page_of(service.office.extensions, lambda each: each.number, limit, cursor)
     items = [
         ExtensionShown(
             number=extension.number,
@@ -158,10 +157,7 @@ async def list_extensions(
         )
         for extension in found
     ]
-    end = start + limit
-    return Page(
-        items=items, next=write_cursor(end) if end < len(service.office.extensions) else None
-    )
+    return Page(items=items, next=more)
 
 
 @router.get("/extensions/{number}")
@@ -201,9 +197,12 @@ def _line(service: Service, extension: Extension) -> LineShown:
 
 
 @router.get("/trunks")
-async def list_trunks(service: Served) -> Page[TrunkShown]:
-    """Trunks, in the order of the file."""
-    return Page(items=list(_trunks(service)))
+async def list_trunks(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[TrunkShown]:
+    """Trunks, by name."""
+    page, more = page_of(_trunks(service), lambda trunk: trunk.name, limit, cursor)
+    return Page(items=page, next=more)
 
 
 @router.get("/trunks/{name}")

@@ -10,7 +10,7 @@ from pydantic import Field
 from routing.regions import RegionTable
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Output
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.service import Served
 from softswitch.apps.acd_config import calendar_of, regions_of
 
@@ -46,11 +46,14 @@ class RegionOf(Output):
 
 
 @router.get("/hours")
-async def list_hours(service: Served) -> Page[HoursShown]:
-    """All opening hours."""
+async def list_hours(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[HoursShown]:
+    """All opening hours, by name."""
     now_s = service.clock.wall_s()
     shown = []
-    for hours in service.office.hours:
+    page, more = page_of(service.office.hours, lambda hours: hours.name, limit, cursor)
+    for hours in page:
         calendar = calendar_of(hours, service.office)
         week = [[_span(*span) for span in day] for day in hours.open]
         shown.append(
@@ -62,12 +65,15 @@ async def list_hours(service: Served) -> Page[HoursShown]:
                 holidays=[day.isoformat() for day in hours.holidays],
             )
         )
-    return Page(items=shown)
+    return Page(items=shown, next=more)
 
 
 @router.get("/regions")
-async def list_regions(service: Served) -> Page[RegionShown]:
-    """All regions."""
+async def list_regions(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[RegionShown]:
+    """All regions, by name."""
+    page, more = page_of(service.office.regions, lambda region: region.name, limit, cursor)
     serving: dict[str, list[str]] = {}
     for agent in service.office.agents:
         for region in agent.regions:
@@ -75,8 +81,9 @@ async def list_regions(service: Served) -> Page[RegionShown]:
     return Page(
         items=[
             RegionShown(name=r.name, prefixes=list(r.prefixes), agents=serving.get(r.name, []))
-            for r in service.office.regions
-        ]
+            for r in page
+        ],
+        next=more,
     )
 
 

@@ -7,13 +7,13 @@ import secrets
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Output
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.errors import CallError
@@ -26,8 +26,9 @@ router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["prompts"])
 OWN_MAX = 2_000
 OCTETS_MAX = 32 << 20
 _UPLOADED = "uploaded"
+Languages = Literal["en", "zh", "sounds", "music"]
 Language = Annotated[
-    Literal["en", "zh", "sounds", "music"],
+    Languages,
     Path(description='Of its words; "sounds" has none; "music" is for queues and hold.'),
 ]
 PromptName = Annotated[
@@ -55,9 +56,21 @@ class PromptShown(Output):
 
 
 @router.get("/prompts")
-async def list_prompts(service: Served) -> Page[PromptShown]:
+async def list_prompts(
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    language: Annotated[Languages | None, Query()] = None,
+    source: Annotated[Literal["own", "shipped"] | None, Query()] = None,
+) -> Page[PromptShown]:
     """All prompts by name; an own one is heard instead of a shipped one."""
-    return Page(items=await service.in_thread(_list, service))
+    found = [
+        prompt
+        for prompt in await service.in_thread(_list, service)
+        if language in (None, prompt.language) and source in (None, prompt.source)
+    ]
+    page, more = page_of(found, lambda each: (each.name, each.language), limit, cursor)
+    return Page(items=page, next=more)
 
 
 @router.get(

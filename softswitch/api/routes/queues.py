@@ -9,7 +9,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Output
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
 from softswitch.apps.acd_agents import QueueStatus
 from softswitch.store.ledger import Missing
@@ -29,7 +29,13 @@ class QueueShown(Output):
     agents: dict[str, int] = Field(description="Its members by state.")
     answered: int
     abandoned: int
+    abandoned_in_time: int = Field(description="Of them, short ones: within `within_s`.")
     flowed_out: int
+    callbacks: int = Field(description="That were made today.")
+    handled: int
+    average_answer_s: float | None = Field(description="ASA today; null: nobody was answered.")
+    average_wait_s: float | None = Field(description="Of all who wait no longer.")
+    average_handle_s: float | None = Field(description="AHT: talk, hold and wrap-up.")
     service_level: float | None
     within_s: float
     target: float
@@ -59,18 +65,21 @@ class WaitingShown(Output):
 
 
 @router.get("/queues")
-async def list_queues(service: Served) -> Page[QueueShown]:
-    """All queues, in the order of the office."""
-    return Page(items=[_shown(state) for state in service.switch.centre.queue_desk.states()])
+async def list_queues(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[QueueShown]:
+    """All queues, by name."""
+    page, more = page_of(service.switch.centre.queues, str, limit, cursor)
+    states = service.switch.centre.queue_desk.some(page)
+    return Page(items=[_shown(state) for state in states], next=more)
 
 
 @router.get("/queues/{queue}")
 async def show_queue(queue: QueueName, service: Served) -> QueueShown:
     """One queue."""
-    for state in service.switch.centre.queue_desk.states():
-        if state.queue == queue:
-            return _shown(state)
-    raise Missing(f"there is no queue {queue}")
+    if queue not in service.switch.centre.queues:
+        raise Missing(f"there is no queue {queue}")
+    return _shown(service.switch.centre.queue_desk.some([queue])[0])
 
 
 @router.get("/queues/{queue}/waiting")

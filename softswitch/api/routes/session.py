@@ -70,7 +70,10 @@ async def log_in(
     """Log in; the answer sets a cookie."""
     source = request.client.host if request.client is not None else ""
     identity, cookie = await service.accounts.log_in(source, credentials.name, credentials.password)
-    _set_session(service, response, cookie, secure=request.url.scheme == "https")
+    # TLS ends at a proxy before us: the page's own address tells, and it has been compared with the host.
+    secure = request.headers.get("origin", "").lower().startswith("https:")
+    _set_session(service, response, cookie, secure=secure)
+    service.noted(identity, "logged-in", identity.actor, source=source)
     return _state(service, identity)
 
 
@@ -122,7 +125,10 @@ async def finish_oidc(
     roles = _oidc(service).roles
     found = [roles[group] for group in person.groups if group in roles]
     role = max(found, key=RANK.__getitem__, default=None)
-    _, cookie = await service.accounts.log_in_as(person.name, person.full_name, role)
+    identity, cookie = await service.accounts.log_in_as(person.name, person.full_name, role)
+    service.noted(
+        identity, "logged-in", identity.actor, source=source, issuer=_oidc(service).issuer
+    )
     response = RedirectResponse("/", 302)
     secure = _public_url(service).startswith("https:")
     _set_session(service, response, cookie, secure=secure)
@@ -170,8 +176,9 @@ async def show_session(me: Me, service: Served) -> SessionState:
 
 
 @router.delete("/session", status_code=204)
-async def log_out(response: Response, me: Me) -> None:
+async def log_out(response: Response, me: Me, service: Served) -> None:
     """Log out: the browser forgets its cookie."""
+    service.noted(me, "logged-out", me.actor)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 

@@ -155,8 +155,9 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
         )
         return show(found, response)
 
-    async def remove(setting_id: Id, me: Me, service: Served) -> None:
-        await service.store.ticket_settings.remove(me.actor, value, setting_id)
+    async def remove(setting_id: Id, me: Me, service: Served, if_match: IfMatch = None) -> None:
+        version = version_of(if_match)
+        await service.store.ticket_settings.remove(me.actor, value, setting_id, version)
 
     for handler in (add, replace):
         handler.__annotations__["body"] = body

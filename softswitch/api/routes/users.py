@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from softswitch.api.access import PREFIX, GuardedRoute, Me, Role
+from softswitch.api.access import PREFIX, GuardedRoute, Me, Role, scopes
 from softswitch.api.accounts import PASSWORD_MAX
 from softswitch.api.models import (
     Epoch,
@@ -21,15 +21,26 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
+from softswitch.config.problems import nearest
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _SCOPE = r"^(\*|[a-z]{1,32}:(read|write))$"
-Scope = Annotated[str, Field(pattern=_SCOPE, max_length=64)]
+
+
+def _known(scope: str) -> str:
+    """A scope that nothing asks for is a slip: its program would be refused everywhere."""
+    known = scopes()
+    if scope != "*" and scope not in known:
+        raise ValueError(f"there is no scope {scope}{nearest(scope, known)}")
+    return scope
+
+
+Scope = Annotated[str, Field(pattern=_SCOPE, max_length=64), AfterValidator(_known)]
 
 
 class UserShown(Output):
@@ -126,6 +137,9 @@ async def remove_user(user_id: Id, me: Me, service: Served, if_match: IfMatch = 
     await service.accounts.remove_user(me.actor, user_id, version_of(if_match))
 
 
+TokenId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", examples=["0f3a1b2c4d5e"])]
+
+
 class TokenShown(Output):
     """One token, without its secret."""
 
@@ -154,9 +168,14 @@ class NewToken(Input):
 
 
 @router.get("/tokens", tags=["users"])
-async def list_tokens(service: Served) -> Page[TokenShown]:
-    """All tokens."""
-    return Page(items=[TokenShown.model_validate(token) for token in service.accounts.tokens()])
+async def list_tokens(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[TokenShown]:
+    """All tokens, by when they were made."""
+    page, more = page_of(
+        service.accounts.tokens(), lambda token: (token.created_at_s, token.id), limit, cursor
+    )
+    return Page(items=[TokenShown.model_validate(token) for token in page], next=more)
 
 
 @router.post("/tokens", tags=["users"], status_code=201)
@@ -173,12 +192,17 @@ async def add_token(body: NewToken, me: Me, service: Served) -> TokenMade:
     return TokenMade(**shown.model_dump(), token=text)
 
 
+@router.get("/tokens/{token_id}", tags=["users"])
+async def show_token(token_id: TokenId, service: Served) -> TokenShown:
+    """One token."""
+    for token in service.accounts.tokens():
+        if token.id == token_id:
+            return TokenShown.model_validate(token)
+    raise Missing(f"there is no token {token_id}")
+
+
 @router.delete("/tokens/{token_id}", tags=["users"], status_code=204)
-async def remove_token(
-    token_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$", examples=["0f3a1b2c4d5e"])],
-    me: Me,
-    service: Served,
-) -> None:
+async def remove_token(token_id: TokenId, me: Me, service: Served) -> None:
     """Revoke a token, from now on."""
     await service.accounts.remove_token(me.actor, token_id)
 
@@ -201,10 +225,19 @@ async def list_audit(
     cursor: Cursor = None,
     object: Annotated[str | None, Query(max_length=256)] = None,  # noqa: A002
     actor: Annotated[str | None, Query(max_length=256)] = None,
+    action: Annotated[str | None, Query(max_length=64, examples=["recording-played"])] = None,
+    since_s: Epoch | None = None,
+    until_s: Epoch | None = None,
 ) -> Page[AuditShown]:
-    """Who changed what, newest first."""
+    """Who changed what, and who listened to what, newest first."""
     lines = await service.store.ledger.lines(
-        limit=limit + 1, before=int_cursor(cursor), thing=object, actor=actor
+        limit=limit + 1,
+        before=int_cursor(cursor),
+        thing=object,
+        actor=actor,
+        action=action,
+        since_s=since_s,
+        until_s=until_s,
     )
     items = [AuditShown.model_validate(line) for line in lines[:limit]]
     return Page(items=items, next=write_cursor(items[-1].id) if len(lines) > limit else None)

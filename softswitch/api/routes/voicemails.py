@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, Output
-from softswitch.api.paging import Page
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.apps.mailbox import Message
@@ -52,26 +52,44 @@ class MessageChange(Input):
 
 
 @router.get("/voicemails")
-async def list_boxes(me: Me, service: Served) -> Page[BoxShown]:
-    """The mailboxes of the office; an agent's own for him."""
-    boxes = [e for e in service.office.extensions if e.voicemail is not None]
+async def list_boxes(
+    me: Me, service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[BoxShown]:
+    """The mailboxes of the office, by number; an agent's own for him."""
+    boxes = [
+        each
+        for each in service.office.extensions
+        if each.voicemail is not None and _may_hear(service, me, each.number)
+    ]
+    page, more = page_of(boxes, lambda each: each.number, limit, cursor)
     counts = service.switch.catalogue.mailboxes.counts
-    return Page(
-        items=[
-            BoxShown(box=each.number, name=each.name, new=new, heard=heard)
-            for each in boxes
-            if _may_hear(service, me, each.number)
-            for new, heard in [counts(each.number)]
-        ]
-    )
+    items = [
+        BoxShown(box=each.number, name=each.name, new=new, heard=heard)
+        for each in page
+        for new, heard in [counts(each.number)]
+    ]
+    return Page(items=items, next=more)
 
 
 @router.get("/voicemails/{box}")
-async def list_messages(box: Box, me: Me, service: Served) -> Page[MessageShown]:
-    """The messages of a box: new ones first."""
+async def list_messages(
+    box: Box,
+    me: Me,
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    heard: Annotated[bool | None, Query(description="Only those heard, or only new ones.")] = None,
+    number: Annotated[str, Query(max_length=64, description="Of whoever spoke.")] = "",
+) -> Page[MessageShown]:
+    """The messages of a box: new ones first, the oldest of them first."""
     _require_box(service, me, box)
-    found = service.switch.catalogue.mailboxes.messages(box)
-    return Page(items=[MessageShown.model_validate(message) for message in found])
+    found = [
+        message
+        for message in service.switch.catalogue.mailboxes.messages(box)
+        if heard in (None, message.heard) and number in ("", message.number_from)
+    ]
+    page, more = page_of(found, lambda m: (m.heard, m.at_s, m.message_id), limit, cursor)
+    return Page(items=[MessageShown.model_validate(message) for message in page], next=more)
 
 
 @router.get(
@@ -83,16 +101,13 @@ async def list_messages(box: Box, me: Me, service: Served) -> Page[MessageShown]
         416: {"description": "A range outside the file."},
     },
 )
-async def play_message(
-    box: Box, message_id: MessageId, request: Request, me: Me, service: Served
-) -> FileResponse:
+async def play_message(box: Box, message_id: MessageId, me: Me, service: Served) -> FileResponse:
     """The sound of a message, as WAV; ranges are served."""
     message = _message(service, me, box, message_id)
     path = service.switch.catalogue.mailboxes.path_of(message)
     if not await service.in_thread(path.is_file):
         raise Missing("the message is not there any more")
-    asked = request.headers.get("range", "bytes=0-")
-    if asked.replace(" ", "").startswith("bytes=0-"):
+    if service.listened.is_new((me.actor, path.name), service.clock.monotonic_s()):
         service.noted(me, "voicemail-played", f"voicemail:{box}/{message_id}")
     return FileResponse(path, media_type="audio/wav", filename=path.name)
 
@@ -107,6 +122,7 @@ async def change_message(
     if not body.heard:
         raise Refused(422, "a message that was heard does not become new again")
     mailboxes.mark_heard(message)
+    service.noted(me, "voicemail-heard", f"voicemail:{box}/{message_id}")
     return MessageShown.model_validate(_message(service, me, box, message_id))
 
 

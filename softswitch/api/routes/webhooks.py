@@ -10,7 +10,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Id, IfMatch, Input, Line, Output, Text, given, tag, version_of
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
 from softswitch.store.webhooks import Webhook
 
@@ -108,9 +108,12 @@ class DeliveryShown(Output):
 
 
 @router.get("/webhooks")
-async def list_webhooks(service: Served) -> Page[WebhookShown]:
-    """All webhooks."""
-    return Page(items=[_shown(service, webhook) for webhook in service.webhooks.all()])
+async def list_webhooks(
+    service: Served, limit: Limit = 200, cursor: Cursor = None
+) -> Page[WebhookShown]:
+    """All webhooks, by id."""
+    page, more = page_of(service.webhooks.all(), lambda webhook: (webhook.id,), limit, cursor)
+    return Page(items=[_shown(service, webhook) for webhook in page], next=more)
 
 
 @router.post("/webhooks", status_code=201)
@@ -148,15 +151,16 @@ async def change_webhook(
 
 
 @router.delete("/webhooks/{webhook_id}", status_code=204)
-async def remove_webhook(webhook_id: Id, me: Me, service: Served) -> None:
+async def remove_webhook(webhook_id: Id, me: Me, service: Served, if_match: IfMatch = None) -> None:
     """Remove a webhook and its log."""
-    await service.webhooks.remove(me.actor, webhook_id)
+    await service.webhooks.remove(me.actor, webhook_id, version_of(if_match))
 
 
 @router.post("/webhooks/{webhook_id}/test")
-async def test_webhook(webhook_id: Id, service: Served) -> TestResult:
+async def test_webhook(webhook_id: Id, me: Me, service: Served) -> TestResult:
     """Send a made-up event, once. 409 for an address that may not be told."""
     status, detail = await service.webhooks.test(service.webhooks.get(webhook_id))
+    service.noted(me, "webhook-tested", f"webhook:{webhook_id}", status=status)
     return TestResult(ok=not detail, status=status, detail=detail)
 
 
