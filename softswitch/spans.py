@@ -5,6 +5,7 @@ each stay in a queue. Pure; `softswitch.telemetry` sends them away.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +100,9 @@ class CallTrace:
             span.end_s = at_s
 
 
+_NUMBERS = ("number_from", "number_to")
+
+
 class CallTraces:
     """The calls that go on. `numbers`: whether who called whom is to be told; it is about people, and those
     who look at traces are seldom those who may know.
@@ -114,7 +118,7 @@ class CallTraces:
         after that: call `finish` a little later."""
         if kind == "call-started":
             keys = ("direction", "trunk", "extension")
-            own = _kept(data, (*keys, "number_from", "number_to") if self._numbers else keys)
+            own = _kept(data, (*keys, *_NUMBERS) if self._numbers else keys)
             self._calls[call_id] = CallTrace(Span("call", at_s, {"call.id": call_id, **own}))
             if len(self._calls) > CALLS_MAX:
                 self._calls.popitem(last=False)
@@ -134,6 +138,15 @@ class CallTraces:
         for span in trace.children:
             span.end_s = max(span.start_s, trace.root.end_s if span.end_s is None else span.end_s)
         return trace
+
+    def take_over(self, other: CallTraces, but: Collection[str]) -> None:
+        """Go on with the calls that `other` follows, `but` some; numbers only where they are told here."""
+        for call_id in [known for known in other._calls if known not in but]:
+            trace = other._calls.pop(call_id)
+            if not self._numbers:
+                for name in _NUMBERS:
+                    trace.root.attributes.pop(name, None)
+            self._calls[call_id] = trace
 
     def __len__(self) -> int:
         return len(self._calls)

@@ -40,6 +40,8 @@ def go_on_with(switch: Switch, office: Office, environment: Environment) -> None
     if office.trace != before.trace:
         switch.close_hep()
         switch.hep = exporter_of(office)
+    if office.telemetry != before.telemetry:
+        switch.trace_by(environment.telemetry(office))
     use_tls(office, switch.driver.transports)
     switch.desk.prompts.use_language(office.office.language)
     switch.catalogue.mailboxes.keep_for(office.recording.retain_days)

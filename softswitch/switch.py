@@ -54,6 +54,7 @@ from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.succession import check_next, codecs_of, exporter_of, go_on_with, media_policies
+from softswitch.telemetry import Tap, load_sdk
 from softswitch.trace import Trace, TracedMessage, passed
 from softswitch.traced_calls import TracedCalls
 from softswitch.transport.address import own_address
@@ -106,7 +107,8 @@ class Switch:
         self.notice: Callable[[str], None] = print
         self.trace = Trace()
         self.hep: HepExporter | None = None
-        self.telemetry: Telemetry | None = None
+        self.tap: Tap
+        self._stopping: set[asyncio.Task[None]] = set()
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
@@ -136,16 +138,13 @@ class Switch:
     async def _start(self, undo: contextlib.AsyncExitStack) -> None:
         environment, office = self._environment, self.office
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.telemetry = environment.telemetry(office)
-        if self.telemetry is not None:
-            undo.push_async_callback(self.telemetry.stop)
         journal, store = await environment.store(office, self.directory, self._store_alarmed)
-        if self.telemetry is not None:
-            journal = self.telemetry.tapped(journal)
         self.store = store
         if store is not None:
             undo.push_async_callback(store.close)
             await self._close_cut_calls(store)
+        journal = self.tap = Tap(journal, environment.telemetry(office))
+        undo.push_async_callback(self._stop_telemetry)
         self.book = OfficeBook(
             office,
             store,
@@ -335,6 +334,8 @@ class Switch:
     async def _prepare(self, wanted: Office) -> None:
         """Before an office is used. Raises `InvalidOffice` where it cannot be."""
         await make_sounds(wanted, self.desk.prompts)
+        if wanted.telemetry is not None and self.telemetry is None:
+            await asyncio.to_thread(load_sdk)
         check_next(wanted, self.driver.transports, self._environment)
 
     def use_office(self, office: Office) -> None:
@@ -544,6 +545,27 @@ class Switch:
     def _note_security(self, journal: JournalWriter, kind: str, data: dict[str, Any]) -> None:
         _log.warning("%s: %s", kind, data)
         journal.append(kind, None, data, self._environment.clock.wall_s())
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """Who sends traces now."""
+        return self.tap.telemetry
+
+    def trace_by(self, wanted: Telemetry | None) -> None:
+        """Let another one send traces, or nobody; the calls that go on are handed over."""
+        before, self.tap.telemetry = self.tap.telemetry, wanted
+        if before is None:
+            return
+        if wanted is not None:
+            wanted.take_over(before)
+        task = asyncio.create_task(before.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    async def _stop_telemetry(self) -> None:
+        await asyncio.gather(*self._stopping)
+        if self.telemetry is not None:
+            await self.telemetry.stop()
 
     def close_hep(self) -> None:
         """Copy SIP messages to nobody."""

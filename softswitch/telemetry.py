@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,12 @@ def _installed() -> bool:
         return False
 
 
+def load_sdk() -> None:
+    """Import what `Telemetry` needs: half a second in which a loop would stand still."""
+    for name in _NEEDED:
+        import_module(name)
+
+
 class Telemetry:
     """Sends traces. `exporter` is where to; by default the collector of `config`, in batches."""
 
@@ -80,9 +87,13 @@ class Telemetry:
 
     def tapped(self, journal: JournalWriter) -> JournalWriter:
         """The same journal; calls are followed by what is written into it."""
-        return _Tapped(journal, self._noted)
+        return Tap(journal, self)
 
-    def _noted(self, kind: str, call_id: str, data: dict[str, Any], at_s: float) -> None:
+    def take_over(self, other: Telemetry) -> None:
+        """Go on with the calls that `other` follows; it finishes those that have ended."""
+        self._traces.take_over(other._traces, other._timers.keys())
+
+    def noted(self, kind: str, call_id: str, data: dict[str, Any], at_s: float) -> None:
         if self._traces.take(kind, call_id, data, at_s):
             loop = asyncio.get_running_loop()
             self._timers[call_id] = loop.call_later(LINGER_S, self._finish, call_id)
@@ -190,18 +201,16 @@ def _quietly(work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-class _Tapped:
-    """A journal that somebody reads along with."""
+class Tap:
+    """A journal that `telemetry` reads along with, whoever that is now; None: nobody."""
 
-    def __init__(
-        self, journal: JournalWriter, tap: Callable[[str, str, dict[str, Any], float], None]
-    ) -> None:
+    def __init__(self, journal: JournalWriter, telemetry: Telemetry | None) -> None:
         self._journal = journal
-        self._tap = tap
+        self.telemetry = telemetry
 
     def append(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> object:
-        if call_id is not None:
-            self._tap(kind, call_id, data, at_s)
+        if self.telemetry is not None and call_id is not None:
+            self.telemetry.noted(kind, call_id, data, at_s)
         return self._journal.append(kind, call_id, data, at_s)
 
 

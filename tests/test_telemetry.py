@@ -188,3 +188,38 @@ def test_nothing_of_it_is_loaded_by_who_does_not_ask_for_it() -> None:
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert parse_office("").telemetry is None
+
+
+async def test_a_reload_hands_the_calls_that_go_on_to_another_collector(tmp_path: Path) -> None:
+    sent: dict[str, InMemorySpanExporter] = {}
+
+    class Traced(QuietMachine):
+        def telemetry(self, office: Any) -> Telemetry | None:
+            if office.telemetry is None:
+                return None
+            exporter = sent.setdefault(office.telemetry.service, InMemorySpanExporter())
+            return Telemetry(office.telemetry, exporter=exporter)
+
+    first = '[telemetry]\nservice = "first"\nnumbers = true\n'
+    async with running(tmp_path, first, machine=Traced()) as api:
+        office = api.switch.office
+        journal = api.switch.wiring.records._journal
+        journal.append("call-started", "over", {"number_from": "1001"}, 5.0)
+        journal.append("call-started", "on", {"number_from": "1001"}, 6.0)
+        journal.append("call-ended", "over", {"status": 200}, 7.0)
+        other = Config(service="other")
+        api.switch.use_office(office.model_copy(update={"telemetry": other}))
+        journal.append("call-ended", "on", {"status": 200}, 8.0)
+        assert api.switch.snapshot()["telemetry"]["calls"] == 1
+        await asyncio.gather(*api.switch._stopping)
+        (over,) = sent["first"].get_finished_spans()
+        assert over.attributes is not None
+        assert over.attributes["softswitch.call.id"] == "over"
+        api.switch.use_office(office.model_copy(update={"telemetry": None}))
+        await asyncio.gather(*api.switch._stopping)
+        assert api.switch.snapshot()["telemetry"] is None
+        journal.append("call-started", "alone", {}, 9.0)
+    (on,) = sent["other"].get_finished_spans()
+    assert on.attributes is not None
+    assert on.attributes["softswitch.call.id"] == "on"
+    assert "softswitch.number_from" not in on.attributes, "they are not told any more"

@@ -20,7 +20,6 @@ AT_START = (
     "http.listen",
     "storage.directory",
     "storage.database",
-    "telemetry",
 )
 """Where it listens and stores, what telephones know it by, and how many processes it has."""
 

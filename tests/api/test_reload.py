@@ -115,10 +115,10 @@ async def test_what_is_read_at_the_start_waits_and_the_rest_does_not(
         domain = 'name = "Other"\ndomain = "other.example"'
         text = text.replace('name = "Other"', domain).replace("127.0.0.1:0", "127.0.0.1:5999")
         text += '[storage]\ndatabase = "postgresql://x@y/z"\n[http]\nlisten = "127.0.0.1:1"\n'
-        (tmp_path / "office.toml").write_text(text + "[telemetry]\n[media]\nworkers = 7\n")
+        (tmp_path / "office.toml").write_text(text + "[media]\nworkers = 7\n")
         done = await switch.reload()
         waiting = ["office.domain", "sip.listen", "media.workers", "http.listen"]
-        waiting += ["storage.database", "telemetry", "http"]
+        waiting += ["storage.database", "http"]
         assert (done.changed, done.restart) == ([], waiting)
         assert switch.snapshot()["restart"] == waiting
         assert switch.office.office.domain == "office.example"
