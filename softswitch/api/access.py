@@ -116,6 +116,7 @@ ACCESS: dict[str, Access] = {
         GET /calls/{call_id}/recordings/{number} agent
         GET /calls/{call_id}/recordings/{number}/peaks agent
         DELETE /calls/{call_id}/recordings/{number} admin
+        GET /recordings supervisor
         GET /recording-holds supervisor
         PUT /calls/{call_id}/recording-hold supervisor
         DELETE /calls/{call_id}/recording-hold admin
@@ -230,6 +231,7 @@ ACCESS: dict[str, Access] = {
         POST /customers/{customer_id}/merge supervisor
         GET /customers/{customer_id}/notes agent
         POST /customers/{customer_id}/notes agent
+        DELETE /customers/{customer_id}/notes/{note_id} agent
         GET /customers/{customer_id}/timeline agent
         """,
     ),

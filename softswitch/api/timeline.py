@@ -42,6 +42,8 @@ async def timeline(
 ) -> list[Happening]:
     """What happened before (time, thing) of the page before, newest first. Raises `Missing`."""
     customer = await service.store.customers.get(customer_id)
+    if customer.merged_into is not None:
+        customer = await service.store.customers.get(customer.merged_into)
     until_s = None if before is None else before[0]
     found: list[list[Happening]] = []
     for source in SOURCES:
@@ -76,6 +78,7 @@ def _call(record: CallRecord) -> Happening:
     details = {
         "duration_s": record.duration_s,
         "recordings": len(record.recordings),
+        "recordings_kept": sum("deleted_at_s" not in one for one in record.recordings),
         "status": record.status,
     }
     thing = f"call:{record.call_id}"

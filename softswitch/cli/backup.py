@@ -57,9 +57,12 @@ def register(app: typer.Typer) -> None:
         from softswitch.api.admin import ServerNotRunning, ask
         from softswitch.backup import restore as bring_back
         from softswitch.backup import verify
-        from softswitch.cli.place import storage_at
+        from softswitch.cli.place import keep_from_others, storage_at
         from softswitch.errors import SoftswitchError
 
+        if not file.is_file():
+            raise SoftswitchError(f"{file}: there is no such file")
+        keep_from_others()
         if check:
             _tell(file, verify(file), "good", as_json)
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +57,10 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def _day(at_s: float | None) -> str:
+    return "never" if at_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))
+
+
 def _password() -> str:
     """From the terminal, twice, or a line of standard input: never an argument, which others can see."""
     if not sys.stdin.isatty():
@@ -102,6 +108,26 @@ def _users(app: typer.Typer) -> None:
         _tell(f"{name} has another password", changed, as_json)
 
     @app.command()
+    def change(
+        name: str,
+        role: Annotated[str | None, typer.Option(help="agent, supervisor or admin.")] = None,
+        full_name: Annotated[str | None, typer.Option(help="As shown.")] = None,
+        active: Annotated[
+            bool | None, typer.Option("--active/--inactive", help="Whether he may log in.")
+        ] = None,
+        office: _Place = _HERE,
+        as_json: _AsJson = False,
+    ) -> None:
+        """Change a user; what is not given stays. Another role ends his sessions."""
+        given = {"role": role, "full_name": full_name, "active": active}
+        values = {key: value for key, value in given.items() if value is not None}
+        remote = _remote(office)
+        user = _user_named(remote, name)
+        changed = remote.ask("PATCH", f"/users/{user['id']}", values)
+        is_active = "active" if changed["active"] else "inactive"
+        _tell(f"{name} is {changed['role']}, {is_active}", changed, as_json)
+
+    @app.command()
     def remove(name: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Remove a user."""
         remote = _remote(office)
@@ -114,19 +140,27 @@ def _tokens(app: typer.Typer) -> None:
     @app.command("list")
     def list_tokens(office: _Place = _HERE, as_json: _AsJson = False) -> None:
         """Show all tokens, without their secrets."""
-        rows = list(_remote(office).pages("/tokens", 100_000))
-        _print(rows, ("id", "name", "role", "scopes", "created_by"), as_json)
+        rows = [
+            {**row, "expires": _day(row["expires_at_s"])}
+            for row in _remote(office).pages("/tokens", 100_000)
+        ]
+        _print(rows, ("id", "name", "role", "scopes", "created_by", "expires"), as_json)
 
     @app.command()
     def add(
         name: str,
         scope: Annotated[list[str], typer.Option(help='As in "calls:read"; "*" is everything.')],
         role: _Role = "agent",
+        days: Annotated[
+            float | None, typer.Option(min=0.001, help="It expires then; else never.")
+        ] = None,
         office: _Place = _HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Make a token; it is shown this once."""
-        made = _remote(office).ask("POST", "/tokens", {"name": name, "role": role, "scopes": scope})
+        expires_at_s = None if days is None else time.time() + days * 86_400
+        body = {"name": name, "role": role, "scopes": scope, "expires_at_s": expires_at_s}
+        made = _remote(office).ask("POST", "/tokens", body)
         typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
 
     @app.command()
@@ -141,7 +175,10 @@ def _tokens(app: typer.Typer) -> None:
 def _customers(app: typer.Typer) -> None:
     @app.command("import")
     def import_customers(
-        file: Annotated[Path, typer.Argument(help="CSV; see docs/api.md for its columns.")],
+        file: Annotated[
+            Path,
+            typer.Argument(help="CSV with name, phone, address, region, priority, tags, field:..."),
+        ],
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Only list what is wrong, by line.")
         ] = False,
@@ -167,8 +204,10 @@ def _customers(app: typer.Typer) -> None:
             typer.echo(json.dumps(found, indent=2))
         else:
             for fault in found["mistakes"]:
-                where = f"{file}:{fault['line']}"
-                typer.echo(f"{where}: {fault['column']}: {fault['detail']}", err=True)
+                where = [f"{file}:{fault['line']}", fault["column"], fault["detail"]]
+                typer.echo(": ".join(part for part in where if part), err=True)
+            if found["bad"] > len(found["mistakes"]):
+                typer.echo(f"{file}: and more; {found['bad']} rows are bad", err=True)
             words = ("rows", "bad", "added", "changed", "skipped")
             would = "would be: " if found["dry_run"] else ""
             typer.echo(would + ", ".join(f"{found[word]} {word}" for word in words))
@@ -184,5 +223,5 @@ def _customers(app: typer.Typer) -> None:
         """Write all customers to a CSV file."""
         data = _remote(office).ask("GET", "/customers/export")
         file.write_bytes(data)
-        count = data.count(bytes([10])) - 1
+        count = sum(1 for row in csv.reader(data.decode().splitlines(keepends=True)) if row) - 1
         _tell(f"{file}: {count} customers", {"file": str(file), "customers": count}, as_json)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from softswitch.errors import ConfigError
 
 HERE = Path("office.toml")
+
+
+def keep_from_others() -> None:
+    """What is written from now on, by this process and those it starts, is not for other users of the machine
+    to read. The group may, where the file says so: a program that archives recordings."""
+    os.umask(os.umask(0o077) | 0o027)
 
 
 def word_or_place(word: str, place: Path) -> tuple[str, Path]:

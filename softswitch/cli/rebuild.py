@@ -21,10 +21,11 @@ def register(app: typer.Typer) -> None:
         """
         import asyncio
 
-        from softswitch.cli.place import office_file
+        from softswitch.cli.place import keep_from_others, office_file
         from softswitch.config import load_office
         from softswitch.store import Store
 
+        keep_from_others()
         office = load_office(office_file(place))
 
         async def make_anew() -> int:

@@ -7,12 +7,13 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 _Day = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In this machine's time zone."),
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In the office's time zone."),
 ]
 _BESIDE_MAX = 5
 _SHOWN = ("queue", "agent", "region", "skill", "department", "assignee", "kind", "source", "period")
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def report(
         what: Annotated[
-            str, typer.Argument(help="What the rows are: queues or agents.")
+            str, typer.Argument(help="queues, agents, outcomes, tickets or adherence.")
         ] = "queues",
         place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
             "office.toml"
@@ -44,6 +45,18 @@ def register(app: typer.Typer) -> None:
         formula: Annotated[
             str, typer.Option(help='Of the service level: "offered", "answered"... or "all".')
         ] = "",
+        within_s: Annotated[
+            float | None,
+            typer.Option(
+                "--within", help="T of the service level in seconds; else each queue's own."
+            ),
+        ] = None,
+        queue: Annotated[
+            list[str] | None, typer.Option(help="Only of this queue; may be given again.")
+        ] = None,
+        agent: Annotated[
+            list[str] | None, typer.Option(help="Only of this agent; may be given again.")
+        ] = None,
         out: Annotated[
             Path | None, typer.Option(help="Write to a file: .csv, .xlsx or .json.")
         ] = None,
@@ -60,17 +73,21 @@ def register(app: typer.Typer) -> None:
             what = what or What.queues
         if what not in set(What):
             raise ConfigError(what, "is no report", ", ".join(What))
-        query: dict[str, Any] = {
-            "start_s": since.timestamp() if since is not None else None,
-            "end_s": until.timestamp() if until is not None else None,
-            "by": by,
-            "per": per or None,
-            "formula": formula or None,
-        }
         kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
         if kind not in ("json", "csv", "xlsx"):
             raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
         remote = Remote.of(place)
+        zone = ZoneInfo(remote.ask("GET", "/office")["timezone"]) if since or until else None
+        query: dict[str, Any] = {
+            "start_s": since.replace(tzinfo=zone).timestamp() if since is not None else None,
+            "end_s": until.replace(tzinfo=zone).timestamp() if until is not None else None,
+            "by": by,
+            "per": per or None,
+            "formula": formula or None,
+            "within_s": within_s,
+            "queue": queue,
+            "agent": agent,
+        }
         answer = remote.ask("GET", f"/reports/{what}", format=kind, **query)
         if out is not None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()

@@ -34,11 +34,12 @@ def register(app: typer.Typer) -> None:
         import asyncio
 
         from softswitch.cli.packages import require_ours
-        from softswitch.cli.place import office_file
+        from softswitch.cli.place import keep_from_others, office_file
         from softswitch.logs import set_up
         from softswitch.switch import Switch
 
         require_ours()
+        keep_from_others()
 
         address = _address(syslog) if syslog else None
         written = set_up(json_lines=log_json, verbose=verbose, syslog=address)

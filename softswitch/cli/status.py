@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from softswitch.store import CallRecord
+    from softswitch.store.calls import CallFilter
+
+Rows = Iterable[dict[str, Any]]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,14 +45,29 @@ def register(app: typer.Typer) -> None:
         watch: Annotated[
             bool, typer.Option("--watch", "-w", help="Keep showing those that go on.")
         ] = False,
+        number: Annotated[str | None, typer.Option(help="From it or to it, as dialled.")] = None,
+        queue: Annotated[str | None, typer.Option(help="That waited in it.")] = None,
+        agent: Annotated[str | None, typer.Option(help="That he answered out of a queue.")] = None,
+        state: Annotated[
+            str | None, typer.Option("--status", help="As in answered, abandoned, busy, failed.")
+        ] = None,
+        recorded: Annotated[
+            bool, typer.Option("--recorded", help="That have a recording.")
+        ] = False,
     ) -> None:
         """Show the records of past calls, or the calls that go on."""
         from softswitch.cli.queues import watch_table
         from softswitch.cli.remote import status_of
         from softswitch.cli.tables import show
+        from softswitch.errors import ConfigError
 
         now = live or watch
-        rows = status_of(place)["calls"] if now else _records(place, limit)
+        wanted = {"number": number, "queue": queue, "agent": agent, "status": state}
+        if now and (recorded or any(wanted.values())):
+            raise ConfigError(
+                "--live", "shows all calls that go on", "it without a choice of records"
+            )
+        rows = status_of(place)["calls"] if now else _records(place, limit, recorded, wanted)
         if as_json:
             typer.echo(json.dumps(rows, indent=2, default=str))
         elif watch:
@@ -57,7 +76,9 @@ def register(app: typer.Typer) -> None:
             show(live_table(rows) if now else records_table(rows))
 
 
-def _records(place: Path, limit: int) -> list[dict[str, Any]]:
+def _records(
+    place: Path, limit: int, recorded: bool, wanted: dict[str, str | None]
+) -> list[dict[str, Any]]:
     """The newest records: from the server that runs, or from the database where none does."""
     from softswitch.cli.remote import Remote
 
@@ -65,12 +86,22 @@ def _records(place: Path, limit: int) -> list[dict[str, Any]]:
     if remote is None:
         import asyncio
 
-        return asyncio.run(_stored(place, limit))
-    rows = remote.pages("/calls", limit)
+        from softswitch.store.calls import CallFilter
+
+        number = (wanted["number"],) if wanted["number"] else ()
+        which = CallFilter(
+            number,
+            wanted["status"],
+            queue=wanted["queue"],
+            agent=wanted["agent"],
+            recorded=recorded,
+        )
+        return asyncio.run(_stored(place, limit, which))
+    rows = remote.pages("/calls", limit, recorded=str(recorded).lower(), **wanted)
     return [{**r, "recording": next((f["name"] for f in r["recordings"]), None)} for r in rows]
 
 
-async def _stored(place: Path, limit: int) -> list[dict[str, Any]]:
+async def _stored(place: Path, limit: int, which: CallFilter) -> list[dict[str, Any]]:
     from softswitch.cli.place import storage_at
     from softswitch.store import Store
 
@@ -80,7 +111,7 @@ async def _stored(place: Path, limit: int) -> list[dict[str, Any]]:
         found: list[CallRecord] = []
         while len(found) < limit:  # the store hands out pages
             before = found[-1].seq if found else None
-            page = await store.calls.list(limit - len(found), before)
+            page = await store.calls.list(limit - len(found), before, which)
             if not page:
                 break
             found += page
@@ -90,23 +121,38 @@ async def _stored(place: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def status_tables(answer: dict[str, Any]) -> list[Any]:
-    """The tables of `status`: the switch, its calls, queues, agents, registrations, trunks and workers."""
-    from rich.table import Table
-
+    """The tables of `status`: the switch, its calls, queues, agents, registrations, trunks and workers; those
+    that are empty are left out."""
     from softswitch.cli.queues import agent_table, queue_table
 
-    head = Table(title=f"{answer['office']}  (up {answer['uptime_s']:.0f} s)", title_justify="left")
-    for name in (
-        "calls now",
-        "calls so far",
-        "registered",
-        "broken",
-        "messages in",
-        "messages out",
-    ):
-        head.add_column(name, justify="right")
+    below = (
+        live_table(answer["calls"]),
+        queue_table(answer.get("queues", [])),
+        agent_table(answer.get("agents", [])),
+        _phones(answer["registrations"]),
+        _lines(answer.get("lines", ())),
+        _trunks(answer["trunks"]),
+        _workers(answer),
+        _shed(answer["overload"].get("classes", ())),
+        _bans(answer.get("bans", ())),
+    )
+    return [_head(answer), *_attention(answer), *(table for table in below if table.row_count)]
+
+
+def _table(title: str, *columns: str, right: bool = False) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if right else "left")
+    return table
+
+
+def _head(answer: dict[str, Any]) -> Any:
+    columns = ("calls now", "calls so far", "registered", "broken", "messages in", "messages out")
+    table = _table(f"{answer['office']}  (up {answer['uptime_s']:.0f} s)", *columns, right=True)
     counters = answer["counters"]
-    head.add_row(
+    table.add_row(
         str(len(answer["calls"])),
         str(answer["tables"]["total"]),
         str(len(answer["registrations"])),
@@ -114,60 +160,64 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         str(counters["received"]),
         str(counters["sent"]),
     )
-    tables: list[Any] = [head, *_attention(answer)]
-    live = live_table(answer["calls"])
-    phones = Table(title="Registrations", title_justify="left")
-    for name in ("extension", "contact", "expires", "answers"):
-        phones.add_column(name)
-    for entry in answer["registrations"]:
+    return table
+
+
+def _phones(entries: Rows) -> Any:
+    table = _table("Registrations", "extension", "contact", "expires", "answers")
+    for entry in entries:
         expires = f"{entry['expires_s']:.0f} s"
-        phones.add_row(entry["extension"], entry["contact"], expires, _answers(entry))
-    trunks = Table(title="Trunks", title_justify="left")
-    for name in ("trunk", "address", "state", "registration", "calls", "refused"):
-        trunks.add_column(name)
-    for entry in answer["trunks"]:
-        calls = f"{entry['calls']}/{entry['calls_max']}"
+        table.add_row(entry["extension"], entry["contact"], expires, _answers(entry))
+    return table
+
+
+def _trunks(entries: Rows) -> Any:
+    table = _table("Trunks", "trunk", "address", "state", "registration", "calls", "refused")
+    for entry in entries:
         state = f"{entry['state']}: {entry['why']}" if entry["why"] else entry["state"]
-        trunks.add_row(
-            entry["name"],
-            entry["address"],
-            state,
-            entry["registration"],
-            calls,
-            str(entry["refused"]),
-        )
-    workers = Table(
-        "worker", "pid", "streams", "cpu", "longest pause", "of it own work", "woken late",
-        title="Media workers", title_justify="left",
-    )  # fmt: skip
+        calls = f"{entry['calls']}/{entry['calls_max']}"
+        registration, refused = entry["registration"], str(entry["refused"])
+        table.add_row(entry["name"], entry["address"], state, registration, calls, refused)
+    return table
+
+
+def _workers(answer: dict[str, Any]) -> Any:
+    pauses = ("longest pause", "of it own work", "woken late")
+    table = _table("Media workers", "worker", "pid", "streams", "cpu", *pauses)
     for entry in answer["workers"]:
         gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
         name = f"{entry['worker']}{', draining' if entry.get('draining') else ''}"
         which = name, str(entry["pid"]), str(entry["streams"])
-        workers.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
+        table.add_row(*which, f"{entry['cpu']:.0%}", *gaps)
     for entry in answer.get("media", {}).get("orphans", ()):
         which = "of an earlier life", str(entry["pid"]), str(entry["streams"])
-        workers.add_row(*which, f"{entry['cpu']:.0%}", "", "", "")
-    shed = Table(
-        "class", "waiting", "served late", "repeated", "dropped", "refused",
-        title="More than could be done at once", title_justify="left",
-    )  # fmt: skip
-    for entry in answer["overload"].get("classes", ()):
+        table.add_row(*which, f"{entry['cpu']:.0%}", "", "", "")
+    return table
+
+
+def _shed(entries: Rows) -> Any:
+    columns = ("class", "waiting", "served late", "repeated", "dropped", "refused")
+    table = _table("More than could be done at once", *columns)
+    for entry in entries:
         counts = [entry[name] for name in ("waiting", "waited", "repeated", "dropped", "refused")]
         if any(counts):
-            shed.add_row(entry["class"], *(str(count) for count in counts))
-    bans = Table("banned address", "for", title="Bans (softswitch unban)", title_justify="left")
-    for entry in answer.get("bans", ()):
-        bans.add_row(entry["source"], f"{entry['left_s']} s")
-    lines = Table("extension", "set by telephone", title="Lines", title_justify="left")
-    for entry in answer.get("lines", ()):
+            table.add_row(entry["class"], *(str(count) for count in counts))
+    return table
+
+
+def _bans(entries: Rows) -> Any:
+    table = _table("Bans (softswitch unban)", "banned address", "for")
+    for entry in entries:
+        table.add_row(entry["source"], f"{entry['left_s']} s")
+    return table
+
+
+def _lines(entries: Rows) -> Any:
+    table = _table("Lines", "extension", "set by telephone")
+    for entry in entries:
         words = [f"{name} {shown(entry[name])}" for name in entry["changed"]]
-        lines.add_row(entry["extension"], ", ".join(words))
-    centre = (queue_table(answer.get("queues", [])), agent_table(answer.get("agents", [])))
-    return [
-        *tables,
-        *(t for t in (live, *centre, phones, lines, trunks, workers, shed, bans) if t.row_count),
-    ]
+        table.add_row(entry["extension"], ", ".join(words))
+    return table
 
 
 def _answers(entry: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from softswitch.store.customers import PHONES_MAX, TAGS_MAX, CustomerRecord, Profile
@@ -163,10 +163,15 @@ def _digits(text: str) -> str:
     return text.translate({ord(c): None for c in " -().\u00a0/"})
 
 
-def write_customers(records: Iterable[CustomerRecord]) -> bytes:
-    """The inverse of `read_customers`, with cells that no spreadsheet executes."""
+def write_customers(
+    records: Iterable[CustomerRecord], names: Sequence[str] | None = None, *, head: bool = True
+) -> bytes:
+    """The inverse of `read_customers`, with cells that no spreadsheet executes; `names` are those of the
+    office's own fields, by default all that these have. Without `head` it goes on with a file that has one.
+    """
     found = list(records)
-    names = sorted({name for record in found for name in record.profile.fields})
+    if names is None:
+        names = sorted({name for record in found for name in record.profile.fields})
     rows: list[list[Cell]] = []
     for record in found:
         profile = record.profile
@@ -181,4 +186,5 @@ def write_customers(records: Iterable[CustomerRecord]) -> bytes:
                 *(profile.fields.get(name, "") for name in names),
             ]
         )
-    return to_csv(Sheet("customers", [*COLUMNS, *(f"{FIELD}{name}" for name in names)], rows))
+    columns = [*COLUMNS, *(f"{FIELD}{name}" for name in names)]
+    return to_csv(Sheet("customers", columns, rows), head=head)

@@ -180,6 +180,26 @@ class Customers:
             query = query.limit(max(0, min(limit, LIST_MAX)))
             return [_record(row) for row in (await connection.execute(query)).all()]
 
+    async def field_names(self) -> list[str]:
+        """The names of the office's own fields that some customer has, in order."""
+        found: set[str] = set()
+        after = 0
+        while True:
+            query = (
+                sa.select(customers.c.id, customers.c.fields)
+                .where(customers.c.id > after, customers.c.fields != "{}")
+                .where(customers.c.merged_into.is_(None))
+                .order_by(customers.c.id)
+                .limit(LIST_MAX)
+            )
+            async with reading(self._database) as connection:
+                rows = (await connection.execute(query)).all()
+            for row in rows:
+                found.update(_decode(row.fields))
+            if len(rows) < LIST_MAX:
+                return sorted(found)
+            after = rows[-1].id
+
     async def count(self) -> int:
         """How many there are."""
         query = sa.select(sa.func.count()).select_from(customers)
@@ -329,9 +349,32 @@ class Customers:
             change.note("customer-noted", f"customer:{customer_id}", note=note.id)
         return note
 
+    async def remove_note(self, actor: str, customer_id: int, note_id: int) -> None:
+        """Take away what somebody wrote. Raises `Missing`."""
+        async with self._ledger.change(actor) as change:
+            here = sa.and_(
+                customer_notes.c.id == note_id, customer_notes.c.customer_id == customer_id
+            )
+            done = await change.connection.execute(sa.delete(customer_notes).where(here))
+            if done.rowcount == 0:
+                raise Missing(f"customer {customer_id} has no note {note_id}")
+            change.note("customer-note-removed", f"customer:{customer_id}", note=note_id)
+
+    async def note(self, customer_id: int, note_id: int) -> Note:
+        """One of the things written about a customer. Raises `Missing`."""
+        query = sa.select(customer_notes).where(
+            customer_notes.c.id == note_id, customer_notes.c.customer_id == customer_id
+        )
+        async with reading(self._database) as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise Missing(f"customer {customer_id} has no note {note_id}")
+        return _note(row)
+
     async def merge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
         """`other_id` turned out to be `customer_id`: his numbers, addresses, tags, fields and notes come
-        over, what both say stays as it was. Raises `Missing`, `Conflict`."""
+        over, what both say stays as it was. Raises `Missing`, `Conflict`; also where the two together have
+        more than one may: nothing is lost without a word."""
         if customer_id == other_id:
             raise Conflict("a customer is himself already")
         async with self._ledger.change(actor) as change:
@@ -340,11 +383,11 @@ class Customers:
             mine, his = kept.profile, gone.profile
             values = {
                 "name": mine.name or his.name,
-                "phones": _union(mine.phones, his.phones)[:PHONES_MAX],
-                "addresses": _union(mine.addresses, his.addresses)[:PHONES_MAX],
+                "phones": _together("numbers", mine.phones, his.phones, PHONES_MAX),
+                "addresses": _together("addresses", mine.addresses, his.addresses, PHONES_MAX),
                 "region": mine.region or his.region,
                 "priority": max(mine.priority, his.priority),
-                "tags": _union(mine.tags, his.tags)[:TAGS_MAX],
+                "tags": _together("tags", mine.tags, his.tags, TAGS_MAX),
                 "fields": {**his.fields, **mine.fields},
             }
             connection = change.connection
@@ -460,8 +503,11 @@ def _words(profile: Profile) -> str:
     )
 
 
-def _union(first: list[str], second: list[str]) -> list[str]:
-    return list(dict.fromkeys([*first, *second]))
+def _together(what: str, first: list[str], second: list[str], most: int) -> list[str]:
+    both = list(dict.fromkeys([*first, *second]))
+    if len(both) > most:
+        raise Conflict(f"together they have {len(both)} {what}, and one may have {most}")
+    return both
 
 
 async def reindex_customers(connection: AsyncConnection) -> None:

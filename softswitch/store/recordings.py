@@ -3,6 +3,7 @@ themselves are somebody else's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,13 @@ class Recordings:
         )
         async with reading(self._database) as connection:
             return [Hold(*row) for row in (await connection.execute(query)).all()]
+
+    async def held_among(self, call_ids: Sequence[str]) -> set[str]:
+        """Of these calls, those whose recordings are held."""
+        table = recording_holds.c
+        query = sa.select(table.call_id).where(table.call_id.in_(call_ids))
+        async with reading(self._database) as connection:
+            return {str(call_id) for (call_id,) in (await connection.execute(query)).all()}
 
     async def held(self, call_id: str) -> Hold | None:
         """Why a call's recordings are held; None if they are not."""

@@ -43,9 +43,12 @@ def armed(text: str) -> str:
     return text[1:] if text.startswith("'") and defused(text[1:]) == text else text
 
 
-def to_csv(sheet: Sheet) -> bytes:
-    """`csv_lines`, all at once."""
-    return b"".join(csv_lines(sheet))
+def to_csv(sheet: Sheet, *, head: bool = True) -> bytes:
+    """`csv_lines`, all at once. Without `head` the rows alone, for a file that is written in parts."""
+    lines = csv_lines(sheet)
+    if not head:
+        next(lines)
+    return b"".join(lines)
 
 
 def csv_lines(sheet: Sheet) -> Iterator[bytes]:

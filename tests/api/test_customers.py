@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from softswitch.api.routes import customers
 from softswitch.apps.mailbox import Message
 
 WANG = {"name": "Wang Wei", "phones": ["138 0000 0001"], "tags": ["vip"], "priority": 5}
@@ -52,6 +55,20 @@ async def test_merging(api: Any) -> None:
     await supervisor.post(f"{path}/merge", {"other": 999}, 404)
     gone = await supervisor.get(f"/customers/{other['id']}")
     assert gone["merged_into"] == one["id"]
+    note = await supervisor.post(f"{path}/notes", {"text": "was two"})
+    for of in (one["id"], other["id"]):
+        moments = (await supervisor.get(f"/customers/{of}/timeline"))["items"]
+        assert [moment["thing"] for moment in moments] == [f"note:{note['id']}"]
+    many = await supervisor.post("/customers", {"phones": [f"139000000{n:02}" for n in range(31)]})
+    refused = await supervisor.post(f"{path}/merge", {"other": many["id"]}, 409)
+    assert refused["detail"] == "together they have 33 numbers, and one may have 32"
+    agent = await api.as_role("agent")
+    await agent.delete(f"{path}/notes/{note['id']}", 403)
+    own = await agent.post(f"{path}/notes", {"text": "a slip"})
+    await agent.delete(f"{path}/notes/{own['id']}")
+    await agent.delete(f"{path}/notes/{own['id']}", 404)
+    await supervisor.delete(f"{path}/notes/{note['id']}")
+    assert (await agent.get(f"{path}/notes"))["items"] == []
 
 
 async def test_duplicates_are_suggested(api: Any) -> None:
@@ -132,6 +149,22 @@ async def test_what_is_exported_is_imported_again_and_executes_nothing(api: Any)
         == (two["name"], two["fields"])
         == (evil["name"], {"City": "@x"})
     )
+
+
+async def test_an_export_of_several_pages_is_one_file(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customers, "_EXPORT_PAGE", 2)
+    supervisor = await api.as_role("supervisor")
+    nobody = (await supervisor.get("/customers/export")).content.decode("utf-8-sig")
+    assert nobody.splitlines() == ['"name","phone","address","region","priority","tags"']
+    for n in range(5):
+        fields = {"City": "Wuhan"} if n == 4 else {}
+        await supervisor.post("/customers", {"name": f"n{n}", "fields": fields})
+    rows = (await supervisor.get("/customers/export")).content.decode("utf-8-sig").splitlines()
+    assert rows[0].endswith('"field:City"')
+    assert [row[:5] for row in rows[1:]] == [f'"n{n}",' for n in range(5)]
+    assert rows[5].endswith('"Wuhan"')
 
 
 async def test_the_timeline_has_surveys_and_voicemails(api: Any) -> None:

@@ -80,6 +80,32 @@ async def test_recordings_go_with_their_time_unless_they_are_held(api: Any) -> N
     assert (await boss.get("/calls/old1"))["recordings"][0]["deleted_at_s"] is not None
 
 
+async def test_recordings_are_listed_with_their_calls(api: Any) -> None:
+    for number in range(3):
+        await recorded(api, f"c{number}", 1_000.0 + number)
+    append = api.store.journal.append
+    append("recording-started", "c1", {"name": "c1-1.wav"}, 1_002.0)
+    append("call-started", "silent", {}, 1_005.0)
+    await api.store.journal.flush()
+    boss = await api.as_role("supervisor")
+    await boss.ask("PUT", "/calls/c1/recording-hold", json={"reason": "dispute"})
+    wanted = [("c2", 0, False), ("c1", 0, True), ("c1", 1, True), ("c0", 0, False)]
+    for limit in range(1, 6):
+        seen: list[tuple[str, int, bool]] = []
+        cursor = None
+        while True:
+            query = {"limit": limit} | ({"cursor": cursor} if cursor else {})
+            page = await boss.get("/recordings", params=query)
+            assert len(page["items"]) <= limit
+            seen += [(one["call_id"], one["number"], one["held"]) for one in page["items"]]
+            if (cursor := page["next"]) is None:
+                break
+        assert seen == wanted
+    (late,) = (await boss.get("/recordings", params={"since_s": 1_002.0}))["items"]
+    assert (late["name"], late["number_from"]) == ("c2.wav", "+861065551000")
+    await boss.get("/recordings", 422, params={"cursor": "WzFd"})
+
+
 def test_no_name_leads_out_of_the_folder(tmp_path: Any) -> None:
     folder = tmp_path / "recordings"
     folder.mkdir()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.customer_import import import_customers
 from softswitch.api.models import (
+    ID_MAX,
     Body,
     Id,
     IfMatch,
@@ -38,7 +41,6 @@ from softswitch.store.customers import (
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["customers"])
 
-EXPORT_MAX = 100_000
 _EXPORT_PAGE = 500
 Phone = Annotated[str, Field(pattern=r"^[+0-9][0-9 ().-]{1,40}$")]
 _CSV: dict[int | str, dict[str, Any]] = {
@@ -111,7 +113,7 @@ class NoteShown(Output):
 class Merge(Input):
     """Who turned out to be this customer."""
 
-    other: int = Field(ge=1, le=(1 << 53) - 1, examples=[8])
+    other: int = Field(ge=1, le=ID_MAX, examples=[8])
 
 
 class Moment(Output):
@@ -209,19 +211,23 @@ async def look_up(
 
 
 @router.get("/customers/export", response_class=Response, responses=_CSV)
-async def export_customers(service: Served) -> Response:
-    """All customers as CSV (the first hundred thousand), as `import` takes it."""
-    records: list[CustomerRecord] = []
-    after = 0
-    while len(records) < EXPORT_MAX:
-        page = await service.store.customers.page(CustomerFilter(), _EXPORT_PAGE, after)
-        records += page
-        if len(page) < _EXPORT_PAGE:
-            break
-        after = page[-1].id
-    data = await service.in_thread(write_customers, records)
+async def export_customers(me: Me, service: Served) -> Response:
+    """All customers as CSV, as `import` takes it."""
+    names = await service.store.customers.field_names()
+
+    async def parts() -> AsyncIterator[bytes]:
+        after, head = 0, True
+        while True:
+            page = await service.store.customers.page(CustomerFilter(), _EXPORT_PAGE, after)
+            if page or head:
+                yield await service.in_thread(write_customers, page, names, head=head)
+            if len(page) < _EXPORT_PAGE:
+                return
+            after, head = page[-1].id, False
+
+    service.noted(me, "customers-exported", "customers")
     headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
-    return Response(data, media_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingResponse(parts(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.post(
@@ -329,11 +335,26 @@ async def add_note(customer_id: Id, body: NewNote, me: Me, service: Served) -> N
     return NoteShown.model_validate(note)
 
 
+@router.delete("/customers/{customer_id}/notes/{note_id}", status_code=204)
+async def remove_note(
+    customer_id: Id,
+    note_id: Annotated[int, Path(ge=1, le=ID_MAX, examples=[1])],
+    me: Me,
+    service: Served,
+) -> None:
+    """Take away a note: one's own, or, for supervisors, anybody's."""
+    note = await service.store.customers.note(customer_id, note_id)
+    if note.author != me.actor and not me.at_least("supervisor"):
+        raise Refused(403, "the notes of others are for supervisors to take away")
+    await service.store.customers.remove_note(me.actor, customer_id, note_id)
+
+
 @router.get("/customers/{customer_id}/timeline")
 async def show_timeline(
     customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Moment]:
-    """Everything that happened with a customer, newest first: calls with their recordings, notes."""
+    """Everything that happened with a customer, newest first: calls with their recordings, tickets,
+    voicemails, surveys, notes. Of one who was merged: with whom he turned out to be."""
     keys = read_cursor(cursor)
     if keys is not None and (
         len(keys) != 2 or not isinstance(keys[0], int | float) or not isinstance(keys[1], str)

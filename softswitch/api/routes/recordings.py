@@ -11,15 +11,17 @@ from fastapi.responses import FileResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
-from softswitch.api.models import Input, Line, Output
+from softswitch.api.models import ID_MAX, Epoch, Input, Line, Output
 from softswitch.api.paging import Cursor, Limit, Page, read_cursor, write_cursor
 from softswitch.api.peaks import peaks_of
 from softswitch.api.problem import Refused
-from softswitch.api.routes.calls import CallId
+from softswitch.api.routes.calls import CallId, RecordingShown
 from softswitch.api.service import Served, Service
 from softswitch.apps.recording_files import inside, purge
+from softswitch.store.calls import CallFilter
 from softswitch.store.evaluations import EvaluationFilter
 from softswitch.store.ledger import Missing
+from softswitch.store.record import CallRecord
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["recordings"])
 
@@ -98,6 +100,79 @@ async def recording_path(service: Service, call_id: str, number: int) -> Path:
     if path is None:
         raise Missing("the recording is not there any more")
     return path
+
+
+class RecordingListed(RecordingShown):
+    """A recording, and whose it is."""
+
+    call_id: str = Field(examples=["c-0f3a"])
+    number: int = Field(examples=[0], description="Of the call's recordings.")
+    number_from: str = Field(examples=["+8613800000001"])
+    number_to: str = Field(examples=["5000"])
+    customer_id: int | None
+    held: bool = Field(description="It outlives its time.")
+
+
+@router.get("/recordings")
+async def list_recordings(
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    number: Annotated[str | None, Query(max_length=64, examples=["+8613800000001"])] = None,
+    queue: Annotated[str | None, Query(max_length=64)] = None,
+    agent: Annotated[str | None, Query(max_length=64)] = None,
+    customer_id: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
+    since_s: Epoch | None = None,
+    until_s: Epoch | None = None,
+) -> Page[RecordingListed]:
+    """Recordings, those of the newest calls first; also of such whose sound was deleted."""
+    which = CallFilter(
+        number=service.spellings(number) if number is not None else (),
+        queue=queue,
+        agent=agent,
+        since_s=since_s,
+        until_s=until_s,
+        recorded=True,
+        customer=customer_id,
+    )
+    seq, after = _place(cursor)
+    found: list[tuple[CallRecord, int]] = []
+    while len(found) <= limit:
+        records = await service.store.calls.list(limit + 1, seq, which)
+        for record in records:
+            numbers = range(len(record.recordings))
+            found += [(record, n) for n in numbers if (-record.seq, n) > after]
+        if len(records) <= limit:
+            break
+        seq = records[-1].seq
+    page = found[:limit]
+    held = await service.store.recordings.held_among([record.call_id for record, _ in page])
+    items = [_listed(record, n, record.call_id in held) for record, n in page]
+    more = write_cursor(page[-1][0].seq, page[-1][1]) if len(found) > limit else None
+    return Page(items=items, next=more)
+
+
+def _place(cursor: str | None) -> tuple[int | None, tuple[float, float]]:
+    """Before which call to look, and after what: a call may be cut by the end of a page."""
+    keys = read_cursor(cursor)
+    if keys is None:
+        return None, (float("-inf"), 0)
+    if len(keys) != 2 or not all(isinstance(k, int) and 0 <= k < 1 << 62 for k in keys):
+        raise Refused(422, "the cursor is none of ours")
+    seq, number = int(keys[0]), int(keys[1])
+    return seq + 1, (-seq, number)
+
+
+def _listed(record: CallRecord, number: int, held: bool) -> RecordingListed:
+    return RecordingListed(
+        **record.recordings[number],
+        call_id=record.call_id,
+        number=number,
+        number_from=record.number_from,
+        number_to=record.number_to,
+        customer_id=record.customer_id,
+        held=held,
+    )
 
 
 class HoldShown(Output):
