@@ -30,6 +30,9 @@ class RefusedHost(ValueError):
     """A host that may not be asked."""
 
 
+_PRIVATE = "a private address, and the host is not in look_up.hosts"
+
+
 class GuardedAsker:
     """Asks with the rights of the office file.
 
@@ -56,17 +59,27 @@ class GuardedAsker:
 
     async def where(self, url: str) -> str:
         """The address to connect to. Raises `RefusedHost`."""
-        parts, host = urlsplit(url), _host(url)
-        trusted = host in self._trusted
-        if parts.scheme != "https" and not trusted:
-            raise RefusedHost("only https, unless the host is in look_up.hosts")
+        self.check(url)
+        host = _host(url)
         literal = plain_ip(host)
         found = [literal] if literal is not None else await self._addresses(host)
         if not found:
             raise RefusedHost("the name has no address")
-        if not trusted and not all(is_public(address) for address in found):
-            raise RefusedHost("a private address, and the host is not in look_up.hosts")
+        if host not in self._trusted and not all(is_public(address) for address in found):
+            raise RefusedHost(_PRIVATE)
         return found[0]
+
+    def check(self, url: str) -> None:
+        """What can be judged without asking the DNS. Raises `RefusedHost`."""
+        host = _host(url)
+        if not host:
+            raise RefusedHost("no address of a host")
+        if host in self._trusted:
+            return
+        if not url.lower().startswith("https:"):
+            raise RefusedHost("only https, unless the host is in look_up.hosts")
+        if host == "localhost" or (plain_ip(host) is not None and not is_public(host)):
+            raise RefusedHost(_PRIVATE)
 
 
 def is_public(address: str) -> bool:

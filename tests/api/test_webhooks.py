@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -284,14 +285,29 @@ async def test_one_that_fails_for_long_is_switched_off_with_an_alarm_and_on_agai
         "https://10.1.2.3/",
         "https://0.0.0.0/",
         "http://93.184.216.34/",
-        "https://2130706433/",
+        "https://localhost/",
     ],
 )
-async def test_private_addresses_are_never_told(api: Any, url: str) -> None:
+async def test_private_addresses_are_refused_at_once(api: Any, url: str) -> None:
     admin = await api.as_role("admin")
+    body = {"name": "x", "url": url, "topics": ["calls"]}
+    answer = await admin.post("/webhooks", body, 422)
+    assert "look_up.hosts" in answer["detail"]
+    made = await admin.post("/webhooks", {**body, "url": "https://crm.example/"})
+    await admin.patch(f"/webhooks/{made['id']}", {"url": url}, 422)
+
+
+async def test_one_that_was_made_before_is_not_told_either(api: Any) -> None:
+    admin = await api.as_role("admin")
+    url = "https://2130706433/"
     made = await admin.post("/webhooks", {"name": "x", "url": url, "topics": ["calls"]})
     answer = await admin.post(f"/webhooks/{made['id']}/test", expect=409)
     assert url in answer["detail"]
+    known = api.service.webhooks._known
+    for inside in ("https://10.1.2.3/", "http://93.184.216.34/", "https://0.0.0.0/"):
+        known[made["id"]] = replace(known[made["id"]], url=inside)
+        answer = await admin.post(f"/webhooks/{made['id']}/test", expect=409)
+        assert inside in answer["detail"]
 
 
 async def test_a_name_that_leads_inside_is_refused_after_the_dns(api: Any) -> None:

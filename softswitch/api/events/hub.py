@@ -20,6 +20,7 @@ KEPT_MAX = 4_096
 CALLS_MAX = 20_000
 _EXTENSION = "extension:"
 _CALL = "call:"
+_AGENT = "agent:"
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -104,6 +105,8 @@ class Hub:
             return
         if call_id is None and thing.startswith(_CALL):
             call_id = thing.removeprefix(_CALL)
+        if thing.startswith(_AGENT) and "agent" not in data:
+            data = {**data, "agent": thing.removeprefix(_AGENT)}
         met = self._meeting(kind, call_id, data)
         self.last += 1
         noted = (self.last, at_s, topic, kind, call_id or "", met, data)

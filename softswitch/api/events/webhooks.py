@@ -22,7 +22,8 @@ from softswitch.api.events.delivery import (
     signature,
 )
 from softswitch.api.events.hub import Event, Filter
-from softswitch.apps.ask import RefusedHost
+from softswitch.api.problem import Refused
+from softswitch.apps.ask import GuardedAsker, RefusedHost
 from softswitch.call.lookup import post
 from softswitch.errors import StoreError
 from softswitch.store.ledger import Conflict, Missing
@@ -135,7 +136,19 @@ class WebhookPost:
         told = self._told.get(webhook_id)
         return told.delivery.waiting if told is not None else 0
 
+    def require_public(self, url: str) -> None:
+        """What is refused each time is refused at once; names are judged when they are told. Raises
+        `Refused`."""
+        asker = self._service.switch.desk.ask
+        if isinstance(asker, GuardedAsker):
+            try:
+                asker.check(url)
+            except RefusedHost as error:
+                raise Refused(422, f"url: {error}") from None
+
     async def add(self, actor: str, values: dict[str, Any], secret: str) -> Webhook:
+        """Raises `Refused` for an address that may not be told."""
+        self.require_public(values["url"])
         webhook = await self._service.store.webhooks.add(actor, values, secret)
         self._use(webhook)
         return webhook
@@ -144,6 +157,8 @@ class WebhookPost:
         self, actor: str, webhook_id: int, values: dict[str, Any], version: int | None
     ) -> Webhook:
         """Other values; what waited is not told any more."""
+        if "url" in values:
+            self.require_public(values["url"])
         if values.get("active"):
             values["disabled_because"] = ""
         known = self.get(webhook_id)
