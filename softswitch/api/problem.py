@@ -155,7 +155,8 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     if where == "body":
         parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
         return "".join(f"/{part}" for part in parts)
-    return ".".join(str(part) for part in path)
+    # Behind a parameter's name come the places in a list, and what a choice of types calls itself.
+    return ".".join(str(p) for n, p in enumerate(path) if n == 0 or isinstance(p, int))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

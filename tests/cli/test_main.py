@@ -71,6 +71,19 @@ def test_an_error_is_one_line_on_standard_error(
     assert words in said.err
 
 
+def test_what_is_written_is_not_for_others(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from softswitch.cli.place import keep_from_others;"
+        "keep_from_others(); Path('a').write_text(''); Path('b').mkdir();"
+        "print(*(oct(Path(name).stat().st_mode & 0o777) for name in 'ab'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
+        umask=0o022,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0o640", "0o750"]
+
+
 def test_wrong_usage_is_told_apart() -> None:
     done = run("no-such-command")
     assert done.returncode == 2

@@ -121,12 +121,21 @@ def test_users_and_tokens(running: Running) -> None:
         run("user", "password", "zhao", *office, text="short\n")
     with pytest.raises(SoftswitchError, match="there is no user wu"):
         run("user", "remove", "wu", *office)
+    changed = run("user", "change", "zhao", "--role", "agent", "--inactive", *office)
+    assert changed == "zhao is agent, inactive\n"
     run("user", "remove", "zhao", *office)
     token = run("token", "add", "CRM", "--scope", "calls:read", *office).strip()
     assert token.startswith("sst_")
     (row,) = json.loads(run("token", "list", "--json", *office))
     assert row["scopes"] == ["calls:read"]
+    assert row["expires_at_s"] is None
     run("token", "revoke", row["id"], *office)
+    run("token", "add", "CRM", "--scope", "calls:read", "--days", "2", *office)
+    (row,) = json.loads(run("token", "list", "--json", *office))
+    assert row["expires_at_s"] - row["created_at_s"] == pytest.approx(2 * 86_400, abs=60)
+    run("token", "revoke", row["id"], *office)
+    with pytest.raises(SoftswitchError, match=r'did you mean "calls:read"'):
+        run("token", "add", "CRM", "--scope", "cals:read", *office)
     assert json.loads(run("token", "list", "--json", *office)) == []
 
 
@@ -193,6 +202,10 @@ def test_reports(running: Running, tmp_path: Path) -> None:
     )
     assert "Report: queues" in shown
     assert "support" in shown
+    some = ("report", "queues", str(running.file), "--since", "1970-01-01", "--until", "1970-01-03")
+    (row,) = json.loads(run(*some, "--within", "8", "--queue", "support", "--json"))["rows"]
+    assert (row["abandoned"], row["abandoned_in_time"]) == (1, 0)
+    assert "nothing happened" in run(*some, "--queue", "billing")
     for name, start in (("r.csv", b""), ("r.xlsx", b"PK"), ("r.json", b"{")):
         run("report", "queues", str(running.file), "--out", str(tmp_path / name))
         assert (tmp_path / name).read_bytes().startswith(start)
@@ -219,6 +232,14 @@ def test_calls_and_why_of_the_server_and_of_the_database(running: Running, tmp_p
     kinds = [e["kind"] for e in json.loads(run("why", "c1-aaaa", place, "--json"))]
     assert kinds == ["call-started", "acd-overflowed", "call-ended"]
     assert json.loads(run("calls", place, "--live", "--json")) == []
+    for chosen, count in (
+        (("--number", "1001"), 3),
+        (("--number", "1009"), 0),
+        (("--recorded",), 0),
+    ):
+        assert len(json.loads(run("calls", place, "--json", *chosen))) == count
+    with pytest.raises(SoftswitchError, match="without a choice"):
+        run("calls", place, "--live", "--number", "1001")
     assert "c3-bbbb" in run("calls", place)
     for call, words in (("aaaa", "several calls"), ("zzzz", "no call zzzz")):
         with pytest.raises(SoftswitchError, match=words):
