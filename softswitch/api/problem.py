@@ -134,7 +134,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         at, why = first["loc"][-1], first.get("ctx", {}).get("error", "")
         return problem(400, f"the body is no JSON, at character {at}: {why}")
-    if first["loc"] == ("body",) and not _says_json(request):
+    if first["loc"] == ("body",) and first["type"] != "missing" and not _says_json(request):
         return problem(415, "send JSON, with the header Content-Type: application/json")
     errors = [
         {"pointer": _pointer(fault["loc"]), "detail": str(fault["msg"])}

@@ -79,8 +79,8 @@ def register(app: typer.Typer) -> None:
         remote = Remote.of(place)
         zone = ZoneInfo(remote.ask("GET", "/office")["timezone"]) if since or until else None
         query: dict[str, Any] = {
-            "start_s": since.replace(tzinfo=zone).timestamp() if since is not None else None,
-            "end_s": until.replace(tzinfo=zone).timestamp() if until is not None else None,
+            "start_s": _moment(since, zone),
+            "end_s": _moment(until, zone),
             "by": by,
             "per": per or None,
             "formula": formula or None,
@@ -99,6 +99,10 @@ def register(app: typer.Typer) -> None:
             show(report_table(answer))
         else:
             typer.echo("nothing happened in that time")
+
+
+def _moment(day: datetime | None, zone: ZoneInfo | None) -> float | None:
+    return None if day is None else max(0.0, day.replace(tzinfo=zone).timestamp())
 
 
 def report_table(answer: dict[str, Any]) -> Any:

@@ -87,7 +87,7 @@ async def test_voicemail_is_its_owners(api: Any) -> None:
     await api.service.finish_notes()
     lines = (await (await api.as_role("admin")).get("/audit?actor=agent:lilei"))["items"]
     assert [(line["action"], line["object"]) for line in reversed(lines)] == [
-        ("logged-in", "agent:lilei"),
+        ("logged-in", "session:lilei"),
         ("voicemail-played", "voicemail:1001/m0"),
         ("voicemail-played", "voicemail:1001/m1"),  # though not from its first octet on
         ("voicemail-heard", "voicemail:1001/m0"),

@@ -30,6 +30,7 @@ _OF_OBJECT = {
     "customer": "customers",
     "ticket": "tickets",
     "user": "users",
+    "session": "security",
     "token": "users",
     "webhook": "users",
     "call": "calls",

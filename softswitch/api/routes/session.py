@@ -73,7 +73,7 @@ async def log_in(
     # TLS ends at a proxy before us: the page's own address tells, and it has been compared with the host.
     secure = request.headers.get("origin", "").lower().startswith("https:")
     _set_session(service, response, cookie, secure=secure)
-    service.noted(identity, "logged-in", identity.actor, source=source)
+    service.noted(identity, "logged-in", f"session:{identity.name}", source=source)
     return _state(service, identity)
 
 
@@ -127,7 +127,11 @@ async def finish_oidc(
     role = max(found, key=RANK.__getitem__, default=None)
     identity, cookie = await service.accounts.log_in_as(person.name, person.full_name, role)
     service.noted(
-        identity, "logged-in", identity.actor, source=source, issuer=_oidc(service).issuer
+        identity,
+        "logged-in",
+        f"session:{identity.name}",
+        source=source,
+        issuer=_oidc(service).issuer,
     )
     response = RedirectResponse("/", 302)
     secure = _public_url(service).startswith("https:")
@@ -178,7 +182,7 @@ async def show_session(me: Me, service: Served) -> SessionState:
 @router.delete("/session", status_code=204)
 async def log_out(response: Response, me: Me, service: Served) -> None:
     """Log out: the browser forgets its cookie."""
-    service.noted(me, "logged-out", me.actor)
+    service.noted(me, "logged-out", f"session:{me.name}")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
