@@ -29,6 +29,25 @@ _START_S = 30.0
 _STOP_S = 20.0
 _QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=32MB")
 _TEMPLATE = "made_before"
+_CLEAR = """
+DO $$ DECLARE name text; found boolean; BEGIN
+  SET LOCAL session_replication_role = replica;  -- in any order
+  FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+      AND relname <> 'alembic_version' LOOP
+    EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', name) INTO found;
+    IF found THEN EXECUTE format('DELETE FROM %I', name); END IF;
+  END LOOP;
+  FOR name IN SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL LOOP
+    EXECUTE format('ALTER SEQUENCE %I RESTART', name);
+  END LOOP;
+END $$
+"""
+_SHAPE = """
+SELECT version_num, (SELECT md5(string_agg(concat_ws(' ', relname, relkind, attname, atttypid, attnotnull), ','
+                                           ORDER BY relname, attnum))
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+  WHERE relnamespace = 'public'::regnamespace AND attnum > 0) FROM alembic_version
+"""
 
 
 @cache
@@ -55,6 +74,9 @@ class Postgres:
             shutil.chown(directory, "postgres", "postgres")
         self._server: subprocess.Popen[bytes] | None = None
         self._made = 0
+        self._lent: list[str] = []
+        self._returned: list[str] = []
+        self._shape: list[tuple[Any, ...]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="postgresql")
 
     def make(self) -> None:
@@ -97,10 +119,27 @@ class Postgres:
 
     def new_database(self) -> str:
         """The URL of a database with the tables of this version and nothing in them."""
-        self._made += 1
-        name = f"office{self._made}"
-        self.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        name = self._cleared()
+        if name is None:
+            self._made += 1
+            name = f"office{self._made}"
+            self.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        self._lent.append(name)
         return self.url(name)
+
+    def take_back(self) -> None:
+        """What `new_database` has given to the test that ended may be given again: to make one is six hundred
+        files, to empty one hardly any."""
+        self._returned += self._lent
+        self._lent.clear()
+
+    def _cleared(self) -> str | None:
+        """One that was given back, emptied; none whose tables a test has changed."""
+        while self._returned:
+            name = self._returned.pop()
+            if self.run(self._sql(name, _CLEAR, _SHAPE)) == self._shape:
+                return name
+        return None
 
     def empty_database(self) -> str:
         """The URL of a database without any table."""
@@ -114,10 +153,13 @@ class Postgres:
             self._sql(name.rpartition("/")[2] if "?" not in name else _name(name), query)
         )
 
-    async def _sql(self, name: str, query: str) -> list[tuple[Any, ...]]:
+    async def _sql(self, name: str, *queries: str) -> list[tuple[Any, ...]]:
+        """The rows of the last of them."""
         connection = await self._connect(name)
         try:
-            return [tuple(row) for row in await connection.fetch(query)]
+            for query in queries:
+                rows = await connection.fetch(query)
+            return [tuple(row) for row in rows]
         finally:
             await connection.close()
 
@@ -140,10 +182,26 @@ class Postgres:
         async with engine.begin() as connection:
             await connection.run_sync(migrate)
         await engine.dispose()
+        self._shape = await self._sql(_TEMPLATE, _SHAPE)
 
 
 def _name(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
+
+
+def _asked_for(expression: str) -> str:
+    """The marker that `-m` wants every test to have; "" for none, or where it is not that simple."""
+    first = expression.partition(" and ")[0].strip()
+    return first if first.isidentifier() and " or " not in expression else ""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only tests with a marker are asked for, files that never name it are not loaded: each of four
+    processes took longer for that than for the interop tests themselves."""
+    marker = _asked_for(config.option.markexpr)
+    if not marker or collection_path.suffix != ".py" or marker in collection_path.parts:
+        return None
+    return marker not in collection_path.read_text() or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -165,7 +223,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL server of our own; the test is skipped where Debian's package is missing."""
     found = programs()
     if found is None:
@@ -175,6 +233,13 @@ def postgres() -> Iterator[Postgres]:
         server.make()
         yield server
         server.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
+    """The same for one test, which gives its databases back."""
+    yield postgres_server
+    postgres_server.take_back()
 
 
 @pytest.fixture

@@ -177,3 +177,19 @@ async def test_backup_and_restore(tmp_path: Path, postgres: Any, postgres_store:
     nowhere = "postgresql://nobody@/none?host=/nowhere"
     with pytest.raises(PostgresFailed, match="pg_dump"):
         await asyncio.to_thread(make_backup, source, saved, database=nowhere)
+
+
+def test_a_database_that_is_given_to_a_test_again_is_as_new(postgres: Any) -> None:
+    entry = "INSERT INTO journal (seq, at_s, kind, data) VALUES (1, 1.0, 'x', '{}')"
+    left = "SELECT count(*), nextval('users_id_seq') FROM journal"
+    one, two = postgres.new_database(), postgres.new_database()
+    for url in (one, two):
+        postgres.sql(url, entry)
+        assert postgres.sql(url, left) == [(1, 1)]
+    postgres.sql(two, "ALTER TABLE users ADD COLUMN other integer")
+    postgres.take_back()
+    again, other = postgres.new_database(), postgres.new_database()
+    assert again == one
+    assert other not in (one, two), "a test has changed its tables"
+    for url in (again, other):
+        assert postgres.sql(url, left) == [(0, 1)]
