@@ -14,6 +14,7 @@ from softswitch.prompts import Prompts
 from tests.interop.peers.audio import (
     LATE_S,
     RATE_HZ,
+    TALK_S,
     assert_heard,
     assert_not_heard,
     match,
@@ -247,7 +248,7 @@ def test_a_vip_comes_first_and_a_chinese_speaker_to_a_chinese_speaking_agent(
     since = desk.mark()
     centre.dial_code("1001", "*23")
     assert next_of(desk, (EAST, VIP), since) == VIP, "he called last and is served first"
-    settle([desk, other], LATE_S + 6.0)
+    settle([desk, other], LATE_S + TALK_S)
     since = desk.mark()
     desk.hang_up()
     assert waiting[1].wait().successful == 1

@@ -7,14 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.interop.peers.audio import LATE_S, assert_heard, assert_not_heard
+from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard, assert_not_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
 
 Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
-
-TALK_S = 6.5
 
 
 def talk_and_end(server: Server, voices: dict, one: Baresip, two: Baresip) -> None:

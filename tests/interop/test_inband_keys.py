@@ -9,15 +9,13 @@ import pytest
 import soundfile
 
 from media.dsp.tones import dtmf
-from tests.interop.peers.audio import LATE_S, RATE_HZ, assert_heard
+from tests.interop.peers.audio import LATE_S, RATE_HZ, TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
 from tests.interop.peers.stage import Voice
 
 Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
-
-TALK_S = 6.5
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.interop.peers.audio import assert_heard
+from tests.interop.peers.audio import TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import HOST as IPV4
 from tests.interop.peers.ports import free_port
@@ -81,7 +81,7 @@ def test_telephones_hear_each_other(serve: Serve, baresip: Phone, voices: dict) 
     for caller, callee in calls:
         caller.dial(callee.number)
         callee.wait_event("CALL_ESTABLISHED")
-    settle([phone for call in calls for phone in call], 6.0)
+    settle([phone for call in calls for phone in call], TALK_S)
     for caller, callee in calls:
         callee.hang_up()
         caller.wait_event("CALL_CLOSED")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers.audio import assert_heard
+from tests.interop.peers.audio import TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.kamailio import OFFICE, PASSWORD, Carrier
 from tests.interop.peers.ports import HOST, free_port
@@ -65,7 +65,7 @@ def test_registration_and_calls_both_ways(
         since, there = caller.mark(), callee.mark()
         caller.dial(number)
         caller.wait_event("CALL_ESTABLISHED", since=since)
-        settle([caller, callee], 6.0)
+        settle([caller, callee], TALK_S)
         caller.hang_up()
         for phone, mark in ((caller, since), (callee, there)):
             phone.wait_event("CALL_CLOSED", since=mark)

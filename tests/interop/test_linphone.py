@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.interop.peers.audio import LATE_S, assert_heard, read_wav
+from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard, read_wav
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.linphone import Linphone
 from tests.interop.peers.process import wait_until
@@ -17,7 +17,6 @@ from tests.interop.peers.server import Server, password_of
 
 Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
-TALK_S = 6.5
 
 
 @pytest.fixture

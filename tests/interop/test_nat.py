@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.interop.peers.audio import assert_heard, match
+from tests.interop.peers.audio import TALK_S, assert_heard, match
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.process import wait_until
@@ -17,7 +17,6 @@ Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
 
 INBOUND = '[[inbound]]\nnumber = "88*"\nto = "extension:1001"\n'
-TALK_S = 6.5
 
 
 @pytest.mark.parametrize("media_from", ["sdp", "source"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peers.audio import LATE_S, assert_heard
+from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.server import Record, Server, password_of
@@ -17,8 +17,6 @@ from tests.interop.peers.sipp import Sipp, register
 Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
 Peer = Callable[..., Sipp]
-
-SPOKEN_S = 6.5
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def test_those_who_were_joined_hear_each_other(
     asked = transferor(server, scenario, hold_ms=500).wait()
     assert (asked.successful, asked.failed, asked.unexpected) == (1, 0, 0), asked
     third.wait_event("CALL_ESTABLISHED")
-    settle([second, third], LATE_S + SPOKEN_S)
+    settle([second, third], LATE_S + TALK_S)
     (live,) = server.status()["calls"]
     assert live["state"] == "talking"
     assert not second.has_event("CALL_CLOSED")

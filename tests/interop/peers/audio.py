@@ -14,6 +14,8 @@ from scipy import signal
 
 RATE_HZ = 8000
 LATE_S = 6.0  # silence before a voice that is to be heard after a hold
+SPOKEN_S = 3.3  # the longest sentence
+TALK_S = SPOKEN_S + 1.5  # until it has been heard at the other end
 Samples = npt.NDArray[np.float64]
 
 SENTENCES = {
@@ -28,7 +30,7 @@ def speech(who: str) -> Samples:
     else a made-up voice (pulses through moving formants) that differs as much between the two."""
     if shutil.which("espeak-ng"):
         spoken = subprocess.run(
-            ["espeak-ng", "--stdout", "-s", "170", SENTENCES[who]], check=True, capture_output=True
+            ["espeak-ng", "--stdout", "-s", "270", SENTENCES[who]], check=True, capture_output=True
         ).stdout
         samples = np.frombuffer(spoken[44:], dtype="<i2") / 32768.0
         samples = signal.resample_poly(samples, 160, 441)
@@ -37,7 +39,7 @@ def speech(who: str) -> Samples:
     return 0.5 * samples / np.abs(samples).max()
 
 
-def _made_up_voice(seed: int, seconds: float = 4.0) -> Samples:
+def _made_up_voice(seed: int, seconds: float = 3.2) -> Samples:
     random = np.random.default_rng(seed)
     frames = []
     for _ in range(int(seconds / 0.1)):
