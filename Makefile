@@ -4,7 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test lint unit realtime interop soak rows rows-soak office soak-system ratio bench docs lock format clean
+# Hundreds of processes start in the tests; one that may not keep what it has compiled takes half a second longer.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: setup demo test lint style types unit realtime interop soak rows rows-soak office soak-system ratio bench docs lock format clean
 
 setup: $(STAMP)
 
@@ -15,22 +18,33 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/setup
 demo: setup
 	$(BIN)/softswitch demo
 
-test: lint unit realtime interop ratio
+UNIT := $(BIN)/pytest -q -m "not interop and not soak and not realtime" -n 2
 
-lint: setup
+# One after the other: what hears sound needs the processors. Types are checked while unit tests wait.
+test: style
+	scripts/beside $(BIN)/mypy $(UNIT)
+	@$(MAKE) --no-print-directory realtime
+	@$(MAKE) --no-print-directory interop
+	@$(MAKE) --no-print-directory ratio
+
+lint: style types
+
+style: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+types: setup
+	$(BIN)/mypy
+
 unit: setup
-	$(BIN)/pytest -q -m "not interop and not soak and not realtime" -n 2
+	$(UNIT)
 
 realtime: setup
-	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 2 --dist loadfile  # a core for each
+	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadgroup  # a tenth of a core is what each needs on average, if not at once
 
 interop: setup
-	$(BIN)/pytest -q -m "interop and not soak" -n 4 --maxschedchunk 1  # they wait for sound more than they work
+	$(BIN)/pytest -q -m "interop and not soak" -n 6 --maxschedchunk 1  # they wait for sound more than they work
 
 soak: setup
 	$(BIN)/pytest -q -m soak
@@ -67,6 +81,7 @@ bench: setup
 		$(if $(QUICK),--quick,$(if $(TARGET),,--save)) $(if $(TARGET),--target $(TARGET) --dial "$(DIAL)")
 
 docs: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: setup
@@ -76,6 +91,7 @@ format: setup
 lock: setup
 	cd requirements && ../$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-options -o runtime.txt runtime.in
 	cd requirements && ../$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-options -o dev.txt dev.in
+	cd requirements && ../$(BIN)/pip-compile -q --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-options -o docs.txt docs.in
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
