@@ -25,6 +25,7 @@ def talk_and_end(server: Server, voices: dict, one: Baresip, two: Baresip) -> No
     server.wait_idle()
 
 
+@pytest.mark.slow
 def test_a_call_is_parked_by_one_and_taken_up_by_another(
     serve: Serve, baresip: Phone, voices: dict
 ) -> None:
@@ -73,6 +74,7 @@ def test_three_telephones_in_one_conference_hear_each_other(
     server.wait_idle()
 
 
+@pytest.mark.slow
 def test_a_ringing_call_is_picked_up_by_another(serve: Serve, baresip: Phone, voices: dict) -> None:
     server = serve()
     caller = baresip(server, "1001", plays="caller-late")

@@ -30,6 +30,7 @@ def keys(voices: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "keys"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtmf_key", ["inband", "auto"])
 def test_transfer_by_keys_that_are_sound(
     serve: Serve, baresip: Phone, voices: dict, keys: str, dtmf_key: str

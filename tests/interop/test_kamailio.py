@@ -38,6 +38,7 @@ def trunk_row(server: Server, name: str = "carrier") -> dict[str, object]:
     return next(row for row in server.status()["trunks"] if row["name"] == name)
 
 
+@pytest.mark.slow
 def test_registration_and_calls_both_ways(
     serve: Serve, kamailio: Callable[..., Carrier], baresip: Phone, voices: dict
 ) -> None:

@@ -115,6 +115,7 @@ def test_linphone_registers_with_its_password_only_and_leaves(
     wait_until(lambda: server.registrations() == 0, "the binding to go")
 
 
+@pytest.mark.slow
 def test_linphone_transfers(
     serve: Serve, linphone: Callable[..., Linphone], baresip: Phone, voices: dict
 ) -> None:

@@ -45,6 +45,7 @@ def legs(record: Record) -> list[str]:
     return [leg["endpoint"].removeprefix("extension:") for leg in record.row["legs"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["blind-transfer.xml", "attended-transfer.xml"])
 def test_those_who_were_joined_hear_each_other(
     serve: Serve, baresip: Phone, transferor: Callable[..., Sipp], voices: dict, scenario: str
