@@ -49,7 +49,7 @@ class FreePorts:
     def _begin(self) -> None:
         self._locks: list[int] = []
         self._held: list[int] = []
-        self._at = self._end = 0
+        self._at = self._end = self._shared = 0
         self._pid = os.getpid()
 
     def take(self, host: str | Sequence[str] = "127.0.0.1", count: int = 1) -> int:
@@ -95,11 +95,16 @@ class FreePorts:
 
     def _next_slice(self) -> None:
         """Another slice. Once there are as many as one process may have, the one held the longest, whose users
-        are the likeliest gone; where others hold all, any: better shared than none."""
-        number = self._another() if len(self._held) < _SLICES_MAX else None
-        if number is None:
-            number = self._held.pop(0) if self._held else self._pid % self._slices
-        self._held.append(number)
+        are the likeliest gone; where others hold the rest, one after the other: better shared than none."""
+        if len(self._held) == _SLICES_MAX:
+            number = self._held.pop(0)
+            self._held.append(number)
+        elif (another := self._another()) is not None:
+            number = another
+            self._held.append(number)
+        else:
+            number = (self._pid + self._shared) % self._slices
+            self._shared += 1
         self._at = self._first + number * SLICE
         self._end = self._at + SLICE
 

@@ -102,6 +102,20 @@ def test_where_others_hold_all_ports_are_shared() -> None:
     other.close()
 
 
+def test_where_others_hold_all_and_use_some_the_rest_is_found() -> None:
+    last = FIRST + 6 * SLICE
+    others = [made(last), made(last)]
+    for other in others:
+        for _ in range(4):
+            other.take(count=SLICE)
+    bound = {("127.0.0.1", FIRST + number * SLICE + 100) for number in range(6) if number != 4}
+    late = made(last, bound)
+    assert late.take(count=400) == FIRST + 4 * SLICE
+    assert late.take(count=400) == FIRST + 4 * SLICE, "better shared than none"
+    for each in (*others, late):
+        each.close()
+
+
 def _many(put: multiprocessing.SimpleQueue[list[int]], done: Event) -> None:
     put.put([free_port() for _ in range(400)])
     done.wait(30)  # what a process has is its own while it lives
