@@ -46,10 +46,18 @@ class Gauges:
             counters.delay, counters.pacer_late = type(counters.delay)(), type(counters.delay)()
             self.sound.listener.renew()
 
-    def end(self, ladders: Ladders, agents: tuple[LoadAgent, ...], now_s: float, live: int) -> None:
-        """The run is over: the last second, and what others have counted."""
+    def end(
+        self,
+        ladders: Ladders,
+        agents: tuple[LoadAgent, ...],
+        now_s: float,
+        live: int,
+        start_s: float = 0.0,
+    ) -> None:
+        """The run that began at `start_s` is over: the last second, and what others have counted."""
         self.read(max(self._meter.seconds, default=0), live)
         counts = self._meter.counts
+        self._meter.said_s = {way: at_s - start_s for way, at_s in ladders.said_s.items()}
         counts["resent"] += ladders.resent
         counts["received_again"] += ladders.received_again
         counts["messages_in"] += ladders.messages_in

@@ -255,9 +255,8 @@ class Lab:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
         self.judge.judge_loose()
-        self.gauges.end(
-            self.ladders, (self.callers, self.callees, self.phones), self.now_s(), self.live
-        )
+        agents = (self.callers, self.callees, self.phones)
+        self.gauges.end(self.ladders, agents, self.now_s(), self.live, self._start_s)
         return self.meter
 
     async def _last_answers(self) -> None:

@@ -35,12 +35,15 @@ class Ladders:
         self.received_again = 0
         self.messages_in = 0
         self.messages_out = 0
+        self.said_s: dict[str, float] = {}
+        """When the last message has passed "in" and "out"."""
         self.methods: dict[str, int] = {}
         self.on_bye = on_bye
         self._calls: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def tap_flow(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
         """One message has passed."""
+        self.said_s[direction] = now_s
         if direction == "in":
             self.messages_in += 1
         else:

@@ -97,6 +97,8 @@ class Meter:
         self.examples: dict[str, list[str]] = {}
         self.wrong: list[tuple[int, int]] = []
         self.seconds: dict[int, Second] = {}
+        self.said_s: dict[str, float] = {}
+        """When the last SIP message has passed, "in" and "out", since the first call was due."""
         self.cpu_s = 0.0
         self.cpu_peak = 0.0
         self.precise = True
@@ -207,6 +209,8 @@ class Meter:
                 self.seconds[number].merge(second)
             else:
                 self.seconds[number] = second
+        for way, at_s in other.said_s.items():
+            self.said_s[way] = max(at_s, self.said_s.get(way, at_s))
         self.cpu_s += other.cpu_s
         self.cpu_peak = max(self.cpu_peak, other.cpu_peak)
         self.precise = self.precise and other.precise
@@ -224,6 +228,7 @@ class Meter:
             "examples": self.examples,
             "wrong": [list(pair) for pair in self.wrong],
             "seconds": [second.as_dict() for _, second in sorted(self.seconds.items())],
+            "said_s": self.said_s,
             "cpu_s": self.cpu_s,
             "cpu_peak": self.cpu_peak,
             "precise": self.precise,
@@ -242,6 +247,7 @@ class Meter:
         found.ladders, found.examples = dict(state["ladders"]), dict(state["examples"])
         found.wrong = [(pair[0], pair[1]) for pair in state["wrong"]]
         found.seconds = {s["at_s"]: Second.from_dict(s) for s in state["seconds"]}
+        found.said_s = dict(state["said_s"])
         found.cpu_s, found.cpu_peak = state["cpu_s"], state["cpu_peak"]
         found.precise = state["precise"]
         return found

@@ -15,6 +15,8 @@ from softswitch.load.verdict import CODES, name, swapped
 LATE_MS_MAX = 50.0
 PACER_LATE_MS_MAX = 20.0
 CPU_MAX = 0.9
+SILENT_S = 3.0
+"""A target that says nothing for so long, and to the end, has gone."""
 
 
 @dataclass(slots=True)
@@ -78,7 +80,7 @@ def summarise(
         causes=dict(meter.causes.most_common()),
         ladders=meter.ladders,
         seconds=[_second(second) for _, second in sorted(meter.seconds.items())],
-        notes=[*_notes(plan, meter, figures), *hints(meter.causes, plan), *_drop_notes(drops)],
+        notes=[*_notes(plan, meter, figures), *_failure_notes(plan, meter), *_drop_notes(drops)],
         plan=_plan(plan),
     )
 
@@ -197,6 +199,20 @@ def _notes(plan: Plan, meter: Meter, figures: dict[str, float]) -> list[str]:
         why = "the path decodes sound" if g711 else f"notes need G.711, not {plan.codecs[0]}"
         notes.append(f"{why}: parties and delay were found by listening")
     return notes
+
+
+def _failure_notes(plan: Plan, meter: Meter) -> list[str]:
+    """What to look at where calls failed."""
+    notes, causes = [], list(meter.causes)
+    last_s, asked_s = meter.said_s.get("in"), meter.said_s.get("out", 0.0)
+    if last_s is not None and asked_s - last_s > SILENT_S:
+        # It was there: what is usually wrong where nobody ever answered is not.
+        causes = [cause for cause in causes if not cause.startswith("nothing came back")]
+        since = f"the target said nothing more after {max(last_s, 0.0):.0f} s"
+        notes.append(f"{since}; it was spoken to until {asked_s:.0f} s")
+    if meter.counts["byes_unanswered"]:
+        notes.append(f"{meter.counts['byes_unanswered']} BYEs of ours were not answered")
+    return [*notes, *hints(causes, plan)]
 
 
 def _drop_notes(drops: Drops) -> list[str]:

@@ -295,6 +295,23 @@ def test_without_a_threshold_a_run_in_which_no_call_came_about_has_failed() -> N
     assert run.passed
 
 
+def test_a_target_that_has_gone_in_the_middle_is_said_to_have_gone() -> None:
+    meter, other = Meter(), Meter()
+    for one in (meter, other):
+        one.failure("nothing came back from 127.0.0.1:5060: nobody listens there")
+        one.counts["byes_unanswered"] += 3
+    meter.said_s, other.said_s = {"in": 6.5, "out": 20.0}, {"in": 7.1, "out": 14.0}
+    meter.merge(Meter.from_dict(other.as_dict()))
+    plan = Plan(scenario="uac", target=("127.0.0.1", 5060))
+    assert summarise(plan, meter, 1.7e9, {}).notes == [
+        "the target said nothing more after 7 s; it was spoken to until 20 s",
+        "6 BYEs of ours were not answered",
+    ]
+    meter.said_s = {"in": 19.0, "out": 20.0}
+    (_, hint) = summarise(plan, meter, 1.7e9, {}).notes
+    assert "nothing listens on UDP port 5060" in hint
+
+
 def test_a_day_is_drawn_in_as_many_points_as_a_screen_has() -> None:
     day = [
         {"at_s": second, "failed": int(second == 5000), "setup_p99_ms": 1.0 + (second == 7000), "mos": None}
