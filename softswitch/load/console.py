@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
@@ -73,8 +74,8 @@ def summary_view(result: Result) -> Any:
     ]
     parts: list[Any] = [Facts(f"{result.scenario} against {result.target}", calls)]
     times = Table("ms", "p50", "p90", "p99", "most", title="Times", title_justify="left")
-    for key, words in TIMES.items():
-        if f"{key}_p50_ms" in figures and figures[f"{key}_max_ms"]:
+    for key, words in times_of(figures).items():
+        if figures[f"{key}_max_ms"]:
             row = [f"{figures[f'{key}_{p}_ms']:.2f}" for p in ("p50", "p90", "p99", "max")]
             times.add_row(words, *row)
     if times.row_count:
@@ -138,6 +139,14 @@ TIMES = {
     "jitter": "jitter",
     "late": "generator's own lateness",
 }
+
+
+def times_of(figures: Mapping[str, float]) -> dict[str, str]:
+    """Keys and words of all times that were measured, a scenario's own last."""
+    ending = "_p50_ms"
+    measured = [key.removesuffix(ending) for key in figures if key.endswith(ending)]
+    known = {key: words for key, words in TIMES.items() if key in measured}
+    return known | {key: key for key in measured if key not in TIMES}
 
 
 def _findings(result: Result) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from softswitch.load.console import TIMES
+from softswitch.load.console import times_of
 from softswitch.load.plot import Line, plot
 from softswitch.load.result import Result
 
@@ -191,13 +191,13 @@ def _plots(every: Sequence[dict[str, Any]]) -> list[str]:
 
 def _times(figures: dict[str, float]) -> str:
     rows = []
-    for key, words in TIMES.items():
-        if figures.get(f"{key}_max_ms"):
+    for key, words in times_of(figures).items():
+        if figures[f"{key}_max_ms"]:
             cells = [
                 f'<td class="n">{figures[f"{key}_{p}_ms"]:.2f}</td>'
                 for p in ("p50", "p90", "p99", "max", "mean")
             ]
-            rows.append(f"<tr><td>{words}</td>{''.join(cells)}</tr>")
+            rows.append(f"<tr><td>{escape(words)}</td>{''.join(cells)}</tr>")
     if not rows:
         return '<p class="dim">Nothing was timed.</p>'
     head = "".join(

@@ -14,6 +14,8 @@ KNOWN = frozenset(
         "exec",
     }
 )  # fmt: skip
+EXECUTED = frozenset({"play_dtmf", "play_pcap_audio", "rtp_stream"})
+"""Of `exec`: keys are pressed; other sound is not played, the lab's own goes on. Programs are not started."""
 IGNORED = frozenset({"log", "warning", "trace"})
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "equal": lambda a, b: a == b,

@@ -29,6 +29,8 @@ class Play:
     cause: str = ""
     digits: str = ""
     """Keys to press."""
+    timed: tuple[tuple[str, float], ...] = ()
+    """What the script's own timers (`start_rtd`, `rtd`) have measured, in seconds."""
 
 
 @dataclass(slots=True)
@@ -59,9 +61,13 @@ class SippCall:
     _jumps: int = 0
     _over: bool = False
     _digits: str = ""
+    _began: dict[str, float] = field(default_factory=dict)
+    _begun_s: float = 0.0
+    _timed: list[tuple[str, float]] = field(default_factory=list)
 
     def begin(self, now_s: float) -> Play:
         """Go on to the first wait."""
+        self._begun_s = now_s
         return self._go(now_s)
 
     def receive(self, data: bytes, now_s: float) -> Play:
@@ -82,6 +88,7 @@ class SippCall:
         self._heard = hash(data)
         self._replies[self._heard] = b""
         self._take(message, self.script.steps[place])
+        self._clock(self.script.steps[place], now_s)
         problem = self._act(self.script.steps[place], message)
         if problem:
             return self._end(problem)
@@ -124,6 +131,8 @@ class SippCall:
             if self._passes_over(step):
                 self.step += 1
                 continue
+            if step.kind != "recv":
+                self._clock(step, now_s)
             match step.kind:
                 case "send":
                     data = self._fill(step)
@@ -159,7 +168,16 @@ class SippCall:
 
     def _play(self, out: Sequence[bytes], now_s: float) -> Play:
         digits, self._digits = self._digits, ""
-        return Play(tuple(out), self._left(now_s), digits=digits)
+        timed, self._timed = tuple(self._timed), []
+        return Play(tuple(out), self._left(now_s), digits=digits, timed=timed)
+
+    def _clock(self, step: Step, now_s: float) -> None:
+        """The script's own timers; one that nothing starts runs from the beginning of the call."""
+        for name in filter(None, step.values.get("rtd", "").split(",")):
+            name = "1" if name == "true" else name
+            self._timed.append((name, now_s - self._began.get(name, self._begun_s)))
+        for name in filter(None, step.values.get("start_rtd", "").split(",")):
+            self._began["1" if name == "true" else name] = now_s
 
     def _passes_over(self, step: Step) -> bool:
         """Whether `condexec` says that this step is not for now."""
@@ -174,7 +192,8 @@ class SippCall:
 
     def _end(self, cause: str, out: Sequence[bytes] = ()) -> Play:
         self._over = True
-        return Play(tuple(out), None, True, cause)
+        timed, self._timed = tuple(self._timed), []
+        return Play(tuple(out), None, True, cause, timed=timed)
 
     def _after(self, place: int) -> int:
         """Where to go on: the next step, or a label if its conditions hold."""

@@ -158,6 +158,8 @@ class SippPlayer:
             self._send(play, flow)
             if stream is not None and play.digits:
                 stream.press(play.digits)
+            for name, seconds in play.timed:
+                lab.meter.note(f"rtd_{name}", 1e6 * seconds)
             if play.done:
                 if play.cause:
                     raise SoftswitchError(play.cause)

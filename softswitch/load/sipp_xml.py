@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from softswitch.errors import ConfigError
-from softswitch.load.sipp_action import IGNORED, KNOWN, Action, posix
+from softswitch.load.sipp_action import EXECUTED, IGNORED, KNOWN, Action, posix
 
 STEPS_MAX = 1000
 FILE_OCTETS_MAX = 1 << 20
@@ -118,6 +118,9 @@ def _step(element: ET.Element, name: str) -> Step:
             continue
         if action.tag == "ereg":
             _check_pattern(action.get("regexp", ""), name)
+        if action.tag == "exec" and not EXECUTED & set(action.keys()):
+            what = " ".join(f'{key}="{value}"' for key, value in action.attrib.items())
+            raise ConfigError("scenario", f"{name}: <exec {what}>", ", ".join(sorted(EXECUTED)))
         actions.append(Action(action.tag, dict(action.attrib)))
     if element.get("regexp_match") == "true":
         _check_pattern(element.get("request", ""), name)

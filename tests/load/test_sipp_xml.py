@@ -383,3 +383,36 @@ def test_a_request_may_be_wanted_by_an_expression() -> None:
         assert play.done
         assert play.cause.startswith(cause)
         assert bool(play.cause) is bool(cause)
+
+
+TIMED = b"""<scenario name="timed">
+<send start_rtd="invite,true"><![CDATA[
+  INVITE sip:x SIP/2.0
+  Call-ID: [call_id]
+  CSeq: [cseq] INVITE
+]]></send>
+<recv response="180" optional="true" rtd="ringing"/>
+<recv response="200" rtd="invite"/>
+<pause milliseconds="500"/>
+<nop rtd="true"/>
+</scenario>"""
+
+
+def test_a_scripts_own_timers_are_told() -> None:
+    """`ringing` is not started by anything: it runs from the beginning of the call."""
+    call = SippCall(parse_script(TIMED, "timed"), dict.fromkeys(("call_id",), "c"))
+    plays = [call.begin(10.0)]
+    for at_s, status in ((10.25, "180 Ringing"), (11.0, "200 OK")):
+        text = f"SIP/2.0 {status}\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+        plays.append(call.receive(text.encode(), at_s))
+    plays.append(call.timer(11.5))
+    assert plays[-1].done
+    told = [one for play in plays for one in play.timed]
+    assert told == [("ringing", 0.25), ("invite", 1.0), ("1", 1.5)]
+
+
+@pytest.mark.parametrize("what", ['command="rm x"', 'int_cmd="stop_now"', ""])
+def test_programs_are_not_started_and_nobody_believes_they_were(what: str) -> None:
+    script = f"<scenario><nop><action><exec {what}/></action></nop></scenario>"
+    with pytest.raises(ConfigError, match=r"<exec .*play_dtmf, play_pcap_audio, rtp_stream"):
+        parse_script(script.encode(), "x")
