@@ -6,7 +6,8 @@
 The source, `tools/callgen/callgen.c`, is looked for in the folder that SOFTSWITCH_VECTORS names,
 then in `../shared`. The switch and its media worker are pinned to one core, callgen to another;
 every figure is CPU per unit of work of all processes of the switch, from /proc over callgen's
-window. Memory is counted from a switch that stands idle with its API loaded.
+window. callgen is late itself before the switch's core is full: what delay there is then, `paced.py`
+tells. Memory is counted from a switch that stands idle with its API loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,6 @@ from softswitch.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 Found = dict[str, Any]
-_CALLS_MAX = 2_400
-_PUNCTUAL_MS = 6.0
-"""Off the pace by more, at p99, callgen measures itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,6 @@ class Work:
     options: tuple[str, ...]
     recording: str = "none"
     kill: bool = False
-    share: float = 0.0
-    """Percent of a core that the calls are to take: how many those are is measured first."""
     bars: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -96,22 +92,6 @@ def programme(seconds: int) -> list[Work]:
             "1,500 relayed calls for a minute",
             ("-n", "1500", "-r", "50", "-d", "60", "--stamp"),
             bars={"core": 0.06, "p50": 4, "p99": 10, "memory": 60, **quiet},
-        ),
-        Work(
-            "share80",
-            "relayed calls, 80 % of a core",
-            ("-n", "1000", "-r", "50", "-d", "20", "--stamp"),
-            share=80.0,
-            bars={"core": 0.06, "p50": 4, "p99": 10, **quiet},
-        ),
-        Work(
-            # Fewer calls for the same share: callgen keeps its pace.
-            "recorded80",
-            "recorded calls, 80 % of a core",
-            ("-n", "1000", "-r", "50", "-d", "20", "--stamp"),
-            "all",
-            share=80.0,
-            bars={"core": 0.09, "p50": 4, "p99": 10, **quiet},
         ),
         Work(
             "recorded100",
@@ -237,17 +217,6 @@ def measure(
     return found
 
 
-def at_share(work: Work, program: Path, folder: Path, core: int) -> Work:
-    """Find out how many calls take the share of a core that is asked for."""
-    seconds = work.options.index("-d") + 1
-    options = (*work.options[:seconds], "5", *work.options[seconds + 1 :])
-    probe = replace(work, name=f"{work.name}-probe", options=options)
-    found = measure(probe, program, folder, core)
-    calls = min(_CALLS_MAX, round(work.share / found["cpu_pct_per_call"]))
-    count = work.options.index("-n") + 1
-    return replace(work, options=(*work.options[:count], str(calls), *work.options[count + 1 :]))
-
-
 def _calls(work: Work) -> int:
     return int(work.options[work.options.index("-n") + 1]) if "-n" in work.options else 1
 
@@ -270,13 +239,6 @@ def told(work: Work, found: Found) -> Iterator[Figure]:
         yield _silence(work, found)
         return
     note = f"{up} up, {failed} failed, {found['srv_cpu_pct']:.0f} % of the core"
-    if work.share:
-        # callgen has one core as well, and may be the first to be late.
-        late = found["send_dev_ms_p99"] > _PUNCTUAL_MS
-        note += (
-            f"; callgen {found['gen_cpu_pct']:.0f} % of the other, {found['late_ticks']} ticks late"
-        )
-        note += ": the generator is the limit, its delay is in ours" if late else ""
     yield Figure(title, found["cpu_pct_per_call"], "% core", bars.get("core"), note=note)
     yield _lost(work, found)
     if found.get("lat_ms_p50"):
@@ -340,8 +302,6 @@ def main() -> None:
         failed = []
         for work in works:
             try:
-                if work.share:
-                    work = at_share(work, program, folder, chosen.core)
                 found = measure(work, program, folder, chosen.core)
             except (SystemExit, subprocess.SubprocessError, OSError) as error:
                 print(f"{work.title}: {error}", file=sys.stderr)

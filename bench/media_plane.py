@@ -194,11 +194,12 @@ PARTS: dict[str, Callable[[float], Measured]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--without", choices=sorted(PARTS), help="leave this one out")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each run")
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     for name, part in PARTS.items():
-        if chosen.only not in (None, name):
+        if chosen.only not in (None, name) or name == chosen.without:
             continue
         try:
             for figure in part(chosen.seconds):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tests.interop.peers.audio import (
     LATE_S,
@@ -38,6 +39,19 @@ def assert_both_heard(
         assert_heard(voices[voice].samples, listener.heard(), what, least=least)
 
 
+def assert_recorded(
+    server: Server, voices: dict, *, least: float = 0.95, rate_hz: int = 8_000
+) -> None:
+    """The one recording holds each voice on its own side, at the rate of the better phone."""
+    (path,) = server.recordings()
+    assert soundfile.info(path).samplerate == rate_hz
+    recording = read_wav(path)
+    assert recording.shape[1] == 2
+    for side, own, other in ((0, "caller", "callee"), (1, "callee", "caller")):
+        assert_heard(voices[own].samples, recording[:, side], f"the {own} on his side", least=least)
+        assert_not_heard(voices[other].samples, recording[:, side], f"the {other} there")
+
+
 def test_two_phones_talk_and_are_recorded(serve: Serve, baresip: Phone, voices: dict) -> None:
     server = serve(recording="all")
     callee = baresip(server, "1002", plays="callee", answer="manual")
@@ -57,13 +71,7 @@ def test_two_phones_talk_and_are_recorded(serve: Serve, baresip: Phone, voices: 
     server.wait_idle()
     (record,) = server.records(1)
     assert record.status == "answered", record
-    (path,) = server.recordings()
-    recording = read_wav(path)
-    assert recording.shape[1] == 2
-    assert_heard(voices["caller"].samples, recording[:, 0], "left: the caller")
-    assert_heard(voices["callee"].samples, recording[:, 1], "right: the callee")
-    assert_not_heard(voices["callee"].samples, recording[:, 0], "left: the callee")
-    assert_not_heard(voices["caller"].samples, recording[:, 1], "right: the caller")
+    assert_recorded(server, voices)
 
 
 def test_a_law_and_mu_law_phones_understand_each_other(
@@ -84,7 +92,10 @@ def test_a_law_and_mu_law_phones_understand_each_other(
 @pytest.mark.parametrize(
     ("callee_codecs", "caller_codecs", "least"),
     [
-        ("G722/8000/1", "PCMA/8000/1", 0.95),
+        # baresip makes 16 kHz of what it is given in a way that leaves 0.91: in its packets already, for
+        # a recording of them has the same.
+        ("G722/16000/1", "PCMA/8000/1", 0.8),
+        ("G722/16000/1", "G722/16000/1", 0.8),
         # Opus keeps what is heard, not the waveform: coded twice, 0.92 was measured.
         ("opus/48000/2", "PCMU/8000/1", 0.85),
         ("opus/48000/2", "opus/48000/2", 0.85),
@@ -98,7 +109,7 @@ def test_wideband_and_narrowband_phones_understand_each_other(
     caller_codecs: str,
     least: float,
 ) -> None:
-    server = serve()
+    server = serve(recording="all")
     callee = baresip(server, "1002", plays="callee", codecs=callee_codecs)
     caller = baresip(server, "1001", plays="caller", codecs=caller_codecs)
     caller.dial("1002")
@@ -108,11 +119,16 @@ def test_wideband_and_narrowband_phones_understand_each_other(
     caller.wait_event("CALL_CLOSED")
     assert_both_heard(caller, callee, voices, least=least)
     server.wait_idle()
+    assert_recorded(server, voices, least=least, rate_hz=16_000)
 
 
-def test_an_srtp_phone_and_a_plain_phone(serve: Serve, baresip: Phone, voices: dict) -> None:
-    server = serve(recording="all")
-    callee = baresip(server, "1002", plays="callee")
+@pytest.mark.parametrize("both", [True, False], ids=["two SRTP phones", "SRTP and plain"])
+def test_an_srtp_phone_speaks_with_any_other(
+    serve: Serve, baresip: Phone, voices: dict, both: bool
+) -> None:
+    more = {"1002": 'srtp = "require"'} if both else {}
+    server = serve(recording="all", extension_more=more)
+    callee = baresip(server, "1002", plays="callee", srtp=both)
     caller = baresip(server, "1001", plays="caller", srtp=True)
     caller.dial("1002")
     caller.wait_event("CALL_ESTABLISHED")
@@ -121,6 +137,7 @@ def test_an_srtp_phone_and_a_plain_phone(serve: Serve, baresip: Phone, voices: d
     caller.wait_event("CALL_CLOSED")
     assert_both_heard(caller, callee, voices)
     server.wait_idle()
+    assert_recorded(server, voices)
 
 
 def test_a_phone_on_tcp_and_a_phone_on_udp(serve: Serve, baresip: Phone, voices: dict) -> None:
