@@ -29,6 +29,7 @@ from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
 from softswitch.transport.limits import CONNECTIONS_MAX
 from softswitch.transport.tcp import TcpTransport
+from tests.cores import waited_s
 from tests.interop.peers.server import OfficeFile, Server, password_of
 from tests.rows import Row
 
@@ -106,8 +107,9 @@ def attack(server: tuple[str, int], rest_s: float, stop: Event, opened: Any, at_
         each.close()
 
 
-async def registers(server: Server) -> float:
-    """A new telephone over TCP; seconds from its connection to the 200."""
+async def registers(server: Server) -> tuple[float, float]:
+    """A new telephone over TCP; seconds from its connection to the 200, and those in which the exchange, or
+    this telephone, was ready and had no core."""
     host, _, port = server.address.partition(":")
     phone = VirtualPhone(
         RealNetwork("tcp"),
@@ -118,11 +120,12 @@ async def registers(server: Server) -> float:
         host="127.0.0.9",
     )
     await phone.open()
-    began_s = time.monotonic()
+    began_s, before = time.monotonic(), (waited_s(server.pid), waited_s())
     assert (await phone.register(refresh=False)).status == 200
     took_s = time.monotonic() - began_s
+    without_core_s = max(waited_s(server.pid) - before[0], waited_s() - before[1])
     await phone.close()
-    return took_s
+    return took_s, without_core_s
 
 
 def descriptors(server: Server) -> int:
@@ -155,12 +158,12 @@ async def test_slow_connections_keep_no_telephone_out(
         target=attack, args=((host, int(port)), rest_s, stop, opened, at_once)
     )
     try:
-        rest, held, took_s = descriptors(server), 0, []
+        rest, held, took = descriptors(server), 0, []
         attacker.start()
         before, cpu = of_the_kernel(), cpu_ticks([server.pid])
         until_s, most = time.monotonic() + ATTACK_S, 0
         while time.monotonic() < until_s:
-            took_s.append(await registers(server))
+            took.append(await registers(server))
             await asyncio.sleep(REGISTER_EVERY_S)
             most, held = max(most, descriptors(server)), max(held, at_once.value)
         lost = of_the_kernel() - before
@@ -181,15 +184,17 @@ async def test_slow_connections_keep_no_telephone_out(
         attempted_at_once=held,
         descriptors_at_most=most,
         left=left - rest,
-        registrations=len(took_s),
-        register_ms_at_most=round(1000 * max(took_s)),
+        registrations=len(took),
+        register_ms_at_most=round(1000 * max(took_s for took_s, _ in took)),
+        of_ours_ms_at_most=round(1000 * max(took_s - without_s for took_s, without_s in took)),
         core_percent=round(cpu / os.sysconf("SC_CLK_TCK") / ATTACK_S * 100),
         listen_overflows=lost["ListenOverflows"],
         syns_sent_again=lost["TCPSynRetrans"],
     )
     assert held > CONNECTIONS // 3
     assert most <= CONNECTIONS_MAX + OWN_DESCRIPTORS
-    assert max(took_s) < 0.5
+    # The attacker has one core of two here, and other programs what they take: that is not the exchange's.
+    assert max(took_s - without_s for took_s, without_s in took) < 0.5
     assert left - rest < OWN_DESCRIPTORS
 
 

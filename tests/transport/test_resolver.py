@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import struct
-import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from softswitch.transport import resolver as module
 from softswitch.transport.dns_lookup import DnsLookup, LookupFailed, NoRecords
 from softswitch.transport.resolver import ResolveFailed, Resolver
 from softswitch.transport.targets import Naptr, NextHop, Srv
+from tests.cores import waited_s
 from tests.rows import Row
 
 HOP = NextHop("carrier.example")
@@ -398,15 +398,6 @@ async def test_no_thread_is_used_and_the_loop_goes_on_while_the_dns_stalls(
     with pytest.raises(ResolveFailed):
         asking.result()
     assert turns > 50
-
-
-def waited_s() -> float:
-    """For how long this thread, ready to run, has waited for a core (Linux tells; 0 elsewhere)."""
-    try:
-        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-    except OSError:
-        return 0.0
 
 
 async def worst_lag_s(over: asyncio.Event) -> tuple[float, float]:
