@@ -131,6 +131,9 @@ TONES: dict[str, dict[str, Tone]] = {
 }
 """Tones by country (ISO 3166 two-letter code, `EU` for the ETSI recommendation) and name."""
 
+SILENCE = Tone("silence", (ToneStep((), 1.0),))
+"""No tone at all, but packets: telephones that hear none for a minute believe the other side to be gone."""
+
 _ALIASES = {"UK": "GB", "CA": "US", "TW": "US", "MO": "HK"}
 
 
@@ -140,15 +143,17 @@ def _plan_of(country: str) -> dict[str, Tone]:
 
 def tone_names(country: str) -> list[str]:
     """The names that `tone_of` knows for a country, in order."""
-    return sorted({*_plan_of(country), "reorder", "unobtainable"})
+    return sorted({*_plan_of(country), "reorder", "unobtainable", SILENCE.name})
 
 
 def tone_of(country: str, name: str) -> Tone:
     """Return the tone `name` of `country`; a country without a table of its own has `EU`'s.
 
     `name`: ``dial``, ``ringback``, ``busy``, ``congestion`` (``reorder`` is the same),
-    ``call-waiting``, ``unobtainable``, ``sit``. Raises `KeyError` for an unknown name.
+    ``call-waiting``, ``unobtainable``, ``sit``, ``silence``. Raises `KeyError` for an unknown name.
     """
+    if name == SILENCE.name:
+        return SILENCE
     plan = _plan_of(country)
     wanted = "congestion" if name == "reorder" else name
     if wanted == "unobtainable" and wanted not in plan:

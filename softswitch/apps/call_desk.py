@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from softswitch.apps.queue_call import State
-from softswitch.call.audio import HOLD_MUSIC, MUSIC_PREFIX
+from softswitch.call.audio import HOLD_MUSIC, MUSIC_PREFIX, SILENCE
 from softswitch.call.dialling import Shown
 from softswitch.call.dialplan import Refused
 from softswitch.call.identity import PhoneIdentity
@@ -74,7 +74,8 @@ class CallDesk:
     # -- hold --------------------------------------------------------------------------------------
 
     def hold(self, call: Call, *, by: Party | None = None) -> None:
-        """Let the other party hear music. `by` holds, by default whoever is one of our extensions."""
+        """Let the other party hear music. `by` holds, by default whoever is one of our extensions; he hears
+        silence."""
         if call.held_by is not None:
             raise CallError(f"call {call.call_id} is on hold already")
         holder = self._party(call, by) if by is not None else self._own_leg(call)
@@ -86,6 +87,8 @@ class CallDesk:
         call.held_by = holder
         self._control.note_held(call, holder, on=True)
         self._control.audio.play(call, f"{MUSIC_PREFIX}{HOLD_MUSIC}", repeat=True, leg=other)
+        # His telephone does not know that it holds: without packets it would give the call up.
+        self._control.audio.play(call, SILENCE, repeat=True, leg=holder)
         self._control.pump()
 
     def resume(self, call: Call) -> None:
@@ -96,7 +99,8 @@ class CallDesk:
         if call.partner is None:
             return
         other = call.partner if holder is call.caller else call.caller
-        self._control.audio.stop_play(call, other)
+        for leg in (other, holder):
+            self._control.audio.stop_play(call, leg)
         self._control.join(call)
         self._control.note_held(call, holder, on=False)
         self._control.pump()

@@ -22,6 +22,7 @@ MUSIC_PREFIX = "music:"
 
 
 _RINGBACK = "tone:ringback"
+SILENCE = "tone:silence"
 
 
 class PromptShelf(Protocol):

@@ -29,6 +29,7 @@ from softswitch.api.service import Service
 from softswitch.api.sessions import CSRF_HEADER, Sessions
 from softswitch.config import Office, parse_office
 from softswitch.environment import Machine
+from softswitch.ports import free_port
 from softswitch.sim.media import SimMediaPlane
 from softswitch.switch import Switch
 from tests.conftest import programs
@@ -269,7 +270,7 @@ async def served(tmp_path: Path, database: FindDatabase) -> AsyncIterator[Served
     more = '[http]\norigins = ["https://wallboard.example"]\n'
     async with running(tmp_path, more, database=database(tmp_path)) as api:
         with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
+            listener.bind(("127.0.0.1", free_port()))
             listener.listen()
             config = server_options(api.app)
             server = uvicorn.Server(config)

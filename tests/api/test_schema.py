@@ -26,6 +26,7 @@ from schemathesis.generation.meta import TestPhase
 from schemathesis.transport.serialization import serialize_binary
 
 from softswitch.api.app import build_app, document
+from softswitch.ports import free_port
 from softswitch.store.attachments import TYPES
 
 CHECKS = [
@@ -83,7 +84,7 @@ class Server:
             )
             await fill(api)
             with socket.socket() as listener:
-                listener.bind(("127.0.0.1", 0))
+                listener.bind(("127.0.0.1", free_port()))
                 listener.listen()
                 self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
                 config = uvicorn.Config(api.app, lifespan="off", log_config=None, ws="none")

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from softswitch.call.audio import SILENCE
 from softswitch.errors import CallError
 from softswitch.sim.behaviour import answer, busy, ring
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office, heard, talks_to
@@ -79,6 +80,7 @@ async def test_hold_and_resume_by_program():
         desk.hold(call)
         await asyncio.sleep(1)
         assert heard(world, first) == "music:default", "the one who was called holds"
+        assert heard(world, second) == SILENCE, "and hears that the line is not dead"
         assert not talks_to(world, first, second)
         with pytest.raises(CallError, match="already"):
             desk.hold(call)

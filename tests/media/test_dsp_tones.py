@@ -72,6 +72,10 @@ def test_every_country_has_the_four_tones_and_strangers_get_the_european_ones() 
     assert tones.tone_of("xx", "busy") == tones.TONES["EU"]["busy"]
     assert tones.tone_of("uk", "reorder") == tones.TONES["GB"]["congestion"]
     assert tones.tone_of("EU", "unobtainable") == tones.TONES["EU"]["congestion"]
+    assert not tones.render("CN", "silence").any()
+    for country in (*tones.TONES, "xx"):
+        for name in tones.tone_names(country):
+            assert tones.tone_of(country, name).steps
     with pytest.raises(KeyError):
         tones.tone_of("CN", "jingle")
 
