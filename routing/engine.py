@@ -16,7 +16,7 @@ from routing.estimate import WaitEstimate, WaitScore
 from routing.floor import Floor
 from routing.line import Queue
 from routing.matching import Batch, Matching
-from routing.model import AcdConfig, Rng
+from routing.model import AcdConfig, AgentState, Rng
 from routing.offering import Offering
 from routing.redirecting import Redirecting
 from routing.registry import Registry
@@ -179,6 +179,10 @@ class AcdEngine:
 
     def view_agent(self, agent_id: str) -> AgentView | None:
         return self._views.agent(agent_id)
+
+    def agent_state(self, agent_id: str) -> AgentState | None:
+        """What an agent does; None for one who is not known."""
+        return self._views.agent_state(agent_id)
 
     def view_contact(self, contact_id: str, now_s: float) -> ContactView | None:
         return self._views.contact(contact_id, now_s)

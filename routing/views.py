@@ -92,6 +92,11 @@ class Views:
             model.score,
         )
 
+    def agent_state(self, agent_id: str) -> AgentState | None:
+        """That alone: a fiftieth of a whole view."""
+        agent = self._floor.agents.get(agent_id)
+        return None if agent is None else agent.state
+
     def agent(self, agent_id: str) -> AgentView | None:
         agent = self._floor.agents.get(agent_id)
         if agent is None:

@@ -116,22 +116,38 @@ class OfficeBook:
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def listed(self, section: str) -> list[Listed]:
-        """All tables of a section: the file's in their order, then the others in theirs."""
-        attribute, key = SECTIONS[section]
+    def counts(self, section: str) -> tuple[int, int]:
+        """How many tables of a section the file has, and how many were made here."""
+        own = sum(entry.section == section for entry in self._entries)
+        return len(getattr(self.file, SECTIONS[section][0])), own
+
+    def listed(self, section: str, start: int, end: int) -> list[Listed]:
+        """Some tables of a section: the file's in their order, then the others in theirs."""
+        tables = getattr(self.file, SECTIONS[section][0])
         found = [
-            Listed(section, getattr(table, key) if key else f"file-{number}", plain(table))
-            for number, table in enumerate(getattr(self.file, attribute), 1)
+            Listed(section, name, plain(table))
+            for name, table in zip(self._names(section)[start:end], tables[start:end], strict=False)
         ]
         own = [entry for entry in self._entries if entry.section == section]
+        own = own[max(0, start - len(tables)) : max(0, end - len(tables))]
         return found + [Listed(section, entry.name, entry.values, entry) for entry in own]
 
     def find(self, section: str, name: str) -> Listed:
         """Raises `Missing`."""
-        found = next((each for each in self.listed(section) if each.name == name), None)
-        if found is None:
-            raise Missing(f"there is no {section.replace('_', ' ')} {name}")
-        return found
+        names = self._names(section)
+        if name in names:
+            at = names.index(name)
+            return Listed(section, name, plain(getattr(self.file, SECTIONS[section][0])[at]))
+        for entry in self._entries:
+            if (entry.section, entry.name) == (section, name):
+                return Listed(section, name, entry.values, entry)
+        raise Missing(f"there is no {section.replace('_', ' ')} {name}")
+
+    def _names(self, section: str) -> list[str]:
+        """The names of the file's tables, in their order; those that have none are numbered."""
+        attribute, key = SECTIONS[section]
+        tables = enumerate(getattr(self.file, attribute), 1)
+        return [getattr(table, key) if key else f"file-{number}" for number, table in tables]
 
     # -- changing ------------------------------------------------------------------------------------
 
@@ -230,7 +246,8 @@ class OfficeBook:
     async def _with(self, section: str, values: dict[str, Any]) -> tuple[str, Office]:
         """The name of a new entry, and the office with it."""
         name = name_in(section, values)
-        if name and any(each.name == name for each in self.listed(section)):
+        taken = {e.name for e in self._entries if e.section == section}
+        if name and (name in taken or name in self._names(section)):
             raise Conflict(f"there is a {section.replace('_', ' ')} {name} already")
         fresh = OverlayEntry(section, name, values)
         return name, await self._checked(self.file, [*_overlay(self._entries), fresh], fresh)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from softswitch.worker_loads import WorkerLoads
 
 
-def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) -> dict[str, Any]:
+def overview(
+    switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads, *, people: bool = True
+) -> dict[str, Any]:
     """Everything `status` shows, as plain values.
 
     Args:
@@ -18,6 +20,7 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
         now_s: The monotonic time.
         uptime_s: How long it has been running.
         loads: What the media workers have reported.
+        people: Whether telephones and agents have a row each; there may be thousands.
     """
     counters = switch.driver.counters
     return {
@@ -26,7 +29,7 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
         "restart": list(switch.book.restart),
         "uptime_s": uptime_s,
         "calls": switch.call_rows(),
-        "registrations": switch.registrar.rows(now_s),
+        "registrations": switch.registrar.rows(now_s) if people else [],
         "hep": switch.hep.snapshot() if switch.hep is not None else None,
         "telemetry": switch.telemetry.snapshot() if switch.telemetry is not None else None,
         "lines": switch.lines.rows(),
@@ -43,7 +46,7 @@ def overview(switch: Switch, now_s: float, uptime_s: float, loads: WorkerLoads) 
         "callers": switch.callers.snapshot(),
         "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
         "queues": switch.centre.queue_desk.rows(),
-        "agents": switch.centre.agents.rows(),
+        "agents": switch.centre.agents.rows() if people else [],
         "sip": switch.stack.snapshot(),
         "gate": switch.gatekeeper.snapshot(),
         "bans": switch.gatekeeper.guard.bans(now_s),

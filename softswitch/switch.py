@@ -525,10 +525,11 @@ class Switch:
         )
         return [f"{self.office.office.name}: ready on {where} (Ctrl-C ends it)"]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything `status` shows, as plain values."""
+    def snapshot(self, *, people: bool = True) -> dict[str, Any]:
+        """Everything `status` shows, as plain values; without `people` no row for each telephone and agent."""
         now_s = self._environment.clock.monotonic_s()
-        return overview(self, now_s, now_s - self._started_s, self._loads)
+        uptime_s = now_s - self._started_s
+        return overview(self, now_s, uptime_s, self._loads, people=people)
 
     def call_rows(self) -> list[dict[str, Any]]:
         """The calls that go on, as plain values."""

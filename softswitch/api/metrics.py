@@ -100,7 +100,7 @@ class _Exchange:
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._service.switch.snapshot()
+        snapshot = self._service.switch.snapshot(people=False)
         yield from self._calls(snapshot)
         yield from self._queues(snapshot)
         yield from self._network(snapshot)
@@ -141,12 +141,11 @@ class _Exchange:
             {queue: value for queue, value in level.items() if value is not None},
         )
         states = dict.fromkeys(AGENT_STATES, 0)
-        for agent in snapshot["agents"]:
-            states[agent["state"]] = states.get(agent["state"], 0) + 1
+        states |= self._service.switch.centre.agents.counts()
         yield _gauge("agents", "Agents by state.", "state", states)
 
     def _network(self, snapshot: dict[str, Any]) -> Iterator[Metric]:
-        yield _gauge("registrations", "Phones.", value=len(snapshot["registrations"]))
+        yield _gauge("registrations", "Phones.", value=snapshot["apps"]["registrar"]["bindings"])
         trunks = {row["name"]: row for row in snapshot["trunks"]}
         up = {
             name: float(row["state"] not in ("down", "half-open")) for name, row in trunks.items()

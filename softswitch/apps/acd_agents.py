@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from routing import decisions as decided
@@ -12,12 +13,13 @@ from routing.model import AgentState
 from routing.stats import average_handle
 from softswitch.apps.acd_host import OWN_CALL
 from softswitch.apps.acd_watch import UNREACHABLE
+from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError, QueueUnavailable
 
 if TYPE_CHECKING:
     from routing.views import AgentView, ContactView, QueueView
     from softswitch.apps.acd import CallCentre
-    from softswitch.config import Agent
+    from softswitch.config import Agent, Office
 
 _WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
 """Phases of those who are not with an agent yet."""
@@ -43,6 +45,12 @@ class AgentStatus:
     reachable: bool
     handled: int = 0
     average_handle_s: float | None = None
+
+
+def row_of(status: AgentStatus | QueueStatus) -> dict[str, Any]:
+    """A status as plain values, its name first. `asdict` copies them deeply: half the time of `status` in an
+    office of thousands."""
+    return {name: getattr(status, name) for name in status.__slots__}
 
 
 class Agents:
@@ -107,7 +115,16 @@ class Agents:
 
     def rows(self) -> list[dict[str, Any]]:
         """All agents as plain values, for `status`."""
-        return [asdict(status) for status in self.states()]
+        return [row_of(status) for status in self.states()]
+
+    def doing(self, agent_id: str) -> str:
+        """The state of one agent, and nothing else: cheap enough to be asked of thousands."""
+        state = self._centre.host.engine.agent_state(agent_id)
+        return "" if state is None else state.value
+
+    def counts(self) -> dict[str, int]:
+        """How many are in each state."""
+        return dict(Counter(self.doing(agent.id) for agent in self._centre.desk.office.agents))
 
     def view(self, agent_id: str) -> AgentView:
         """What the engine knows of an agent."""
@@ -166,6 +183,14 @@ class Agents:
         )
 
 
+def _members_of(office: Office) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for agent in office.agents:
+        for name in agent.queues:
+            found.setdefault(name, []).append(agent.id)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
     """What one queue is doing now, and what it has done today. `longest_wait_s` of those who wait;
@@ -203,6 +228,7 @@ class Queues:
 
     def __init__(self, centre: CallCentre) -> None:
         self._centre = centre
+        self._members = FromOffice(centre.desk, _members_of)
 
     def states(self) -> list[QueueStatus]:
         """All queues, as the office file has them."""
@@ -210,18 +236,15 @@ class Queues:
 
     def some(self, names: Sequence[str]) -> list[QueueStatus]:
         """Some queues, in this order."""
-        members: dict[str, dict[str, int]] = {name: {} for name in names}
-        for agent in self._centre.desk.office.agents:
-            own = [members[name] for name in agent.queues if name in members]
-            if own:
-                state = self._centre.agents.view(agent.id).state.value
-                for counts in own:
-                    counts[state] = counts.get(state, 0) + 1
-        return [self._status(name, members[name]) for name in names]
+        doing, members = self._centre.agents.doing, self._members()
+        return [
+            self._status(name, dict(Counter(doing(agent) for agent in members.get(name, ()))))
+            for name in names
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """All queues as plain values, for `status`."""
-        return [asdict(status) for status in self.states()]
+        return [row_of(status) for status in self.states()]
 
     def waiting(self, name: str) -> list[ContactView]:
         """Who is in a queue and not yet with an agent: those that are being offered, then the line."""

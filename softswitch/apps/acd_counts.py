@@ -19,7 +19,7 @@ from routing.stats import (
     tally,
 )
 
-_LEFT = frozenset({Outcome.ABANDONED, Outcome.OVERFLOWED, Outcome.WITHDRAWN})
+_MINUTE_S = 60.0
 _CALLED_BACK = frozenset({Outcome.CALLBACK_DONE, Outcome.CALLBACK_FAILED})
 Record = TypeVar("Record", ServiceCounts, AgentTimes)
 
@@ -60,6 +60,7 @@ class DayCounts:
         self._within_s = within_s
         self._zone = zone
         self._day = ""
+        self._until_s = 0.0
         self._queues: dict[str, QueueDay] = {}
         self._agents: dict[str, AgentTimes] = {}
 
@@ -69,7 +70,7 @@ class DayCounts:
 
     def use_zone(self, zone: tzinfo) -> None:
         """Days of another zone."""
-        self._zone = zone
+        self._zone, self._until_s = zone, 0.0
 
     def note(self, decision: Decision, unix_s: float) -> None:
         """Count one decision."""
@@ -112,6 +113,10 @@ class DayCounts:
         return self._queues.setdefault(queue_id, QueueDay())
 
     def _turn(self, unix_s: float) -> None:
+        """Begin anew at midnight. Asked for each agent of a list: the day is looked up once a minute."""
+        if self._until_s - _MINUTE_S <= unix_s < self._until_s:
+            return
+        self._until_s = (unix_s // _MINUTE_S + 1) * _MINUTE_S
         day = datetime.fromtimestamp(unix_s, self._zone).date().isoformat()
         if day != self._day:
             self._day = day
@@ -132,7 +137,7 @@ class DayCounts:
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what `snapshot` gave; what is not understood is left out."""
-        self._day = str(snapshot.get("day", ""))
+        self._day, self._until_s = str(snapshot.get("day", "")), 0.0
         for name, values in dict(snapshot.get("queues") or {}).items():
             self._queue(str(name)).service = _read(ServiceCounts(), values)
         for name, values in dict(snapshot.get("times") or {}).items():

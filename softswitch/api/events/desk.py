@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.hub import Event, Filter, Hub
+from softswitch.apps.acd_agents import row_of
 from softswitch.call.known import KnownCustomer
 from softswitch.store.acd import OFFERED
 
@@ -102,24 +102,22 @@ class EventDesk:
         queues = {name for what, name in dirty if what == "queue"} & centre.queues.keys()
         queues |= {queue for name in agents for queue in centre.agents_by_id[name].queues}
         for name in sorted(agents):
-            self.hub.note("agent-state", None, asdict(centre.agents.state(name)), now_s)
-        for state in centre.queue_desk.states():
-            if state.queue in queues:
-                self.hub.note("queue-state", None, asdict(state), now_s)
+            self.hub.note("agent-state", None, row_of(centre.agents.state(name)), now_s)
+        for state in centre.queue_desk.some(sorted(queues & centre.queues.keys())):
+            self.hub.note("queue-state", None, row_of(state), now_s)
 
     def state(self, wanted: Filter) -> dict[str, Any]:
         """What a new reader begins with: rows of the topics that have a state now."""
         switch, found = self._service.switch, {}
         centre = switch.centre
         if "queues" in wanted.topics:
-            rows = (s for s in centre.queue_desk.states() if wanted.queue in ("", s.queue))
-            found["queues"] = [asdict(row) for row in rows]
+            names = [name for name in centre.queues if wanted.queue in ("", name)]
+            found["queues"] = [row_of(row) for row in centre.queue_desk.some(names)]
         if "agents" in wanted.topics:
-            states = centre.agents.states()
             found["agents"] = [
-                asdict(s)
-                for s in states
-                if wanted.agent in ("", s.agent) and (not wanted.queue or wanted.queue in s.queues)
+                row_of(centre.agents.state(agent.id))
+                for agent in centre.desk.office.agents
+                if wanted.agent in ("", agent.id) and wanted.queue in ("", *agent.queues)
             ]
         if "calls" in wanted.topics:
             found["calls"] = [row for row in switch.call_rows() if self._call_fits(row, wanted)]

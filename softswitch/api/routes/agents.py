@@ -87,7 +87,7 @@ async def list_agents(
         for agent in service.office.agents
         if (not queue or queue in agent.queues)
         and (not skill or skill in agent.skills)
-        and (state is None or agents.view(agent.id).state.value == state)
+        and (state is None or agents.doing(agent.id) == state)
     ]
     page, more = page_of(found, str, limit, cursor)
     return Page(items=[_shown(service, agents.state(each)) for each in page], next=more)

@@ -99,9 +99,8 @@ async def show_config(service: Served) -> ConfigShown:
     """How much is configured, and where."""
     counts = []
     for section in SECTIONS:
-        listed = service.switch.book.listed(section)
-        own = sum(each.entry is not None for each in listed)
-        counts.append(SectionCount(section=section, file=len(listed) - own, api=own))
+        file, own = service.switch.book.counts(section)
+        counts.append(SectionCount(section=section, file=file, api=own))
     return ConfigShown(
         sections=counts,
         read_at_start=list(AT_START),
@@ -126,10 +125,9 @@ async def list_entries(
 ) -> Page[EntryShown]:
     """Tables of one section: those of the file first."""
     start = int_cursor(cursor) or 0
-    found = service.switch.book.listed(section)
-    end = start + limit
-    items = [_shown(each) for each in found[start:end]]
-    return Page(items=items, next=write_cursor(end) if end < len(found) else None)
+    book, end = service.switch.book, start + limit
+    items = [_shown(each) for each in book.listed(section, start, end)]
+    return Page(items=items, next=write_cursor(end) if end < sum(book.counts(section)) else None)
 
 
 @router.post("/config/{section}", status_code=201)
