@@ -1,4 +1,5 @@
-"""The result as JUnit XML, which every CI reads: one test case for each threshold and each finding."""
+"""The result as JUnit XML, which every CI reads: one test case for each threshold and each finding, and where
+no threshold says how many may fail, one for calls that failed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,10 @@ def junit(result: Result) -> bytes:
         cases.append(
             (f"no {entry['code']}", "; ".join([f"{entry['count']} times", *entry["examples"]]))
         )
-    if not cases:
+    if not result.failed_if:
+        causes = [f"{many} times {cause}" for cause, many in list(result.causes.items())[:10]]
+        cases.append(("no call failed", "; ".join(causes) or None))
+    if not result.findings:
         cases.append(("no fault found", None))
     if result.saturated:
         cases.append(("generator not saturated", result.saturated))

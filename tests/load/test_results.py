@@ -238,6 +238,19 @@ def test_junit_has_a_case_for_each_threshold_and_finding() -> None:
     assert suite.get("failures") == "2"
 
 
+def test_junit_shows_failed_calls_where_no_threshold_allows_them() -> None:
+    (case,) = [
+        case
+        for case in ET.fromstring(junit(result())).findall("testcase")
+        if case.get("name") == "no call failed"
+    ]
+    failure = case.find("failure")
+    assert failure is not None
+    assert "486 Busy Here" in failure.get("message", "")
+    clean = summarise(Plan(scenario="uac", target=("127.0.0.1", 5060)), Meter(), 1.7e9, {})
+    assert ET.fromstring(junit(clean)).get("failures") == "0"
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 548.9), (1, 4.5), (0, 0.003), (0, 99_999)])
 def test_axes_have_few_round_marks_that_hold_everything(low: float, high: float) -> None:
     marks = plot.ticks(low, high)
