@@ -204,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--callers", default="", help="accounts there, 1001-1050:secret")
     made.add_argument("--callees", default="", help="telephones of ours to be called through it")
     made.add_argument("--pid", type=int, action="append", default=[], help="its processes")
-    made.add_argument("--seconds", type=float, default=5.0, help="of scenarios that last")
+    made.add_argument("--seconds", type=float, default=4.0, help="of scenarios that last")
     made.add_argument("--save", action="store_true", help="keep all, and write RESULTS.md")
     made.add_argument("--quick", action="store_true", help="in little: whether all of it goes")
     made.add_argument("--write", type=Path, help="keep this run in a file of its own")

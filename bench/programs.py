@@ -45,15 +45,16 @@ PROGRAMS = {
         # What takes minutes and what lies between others: by the program alone.
         Program("callgen", "the whole exchange, calls by a C program", 600,
                 ("--seconds", "6", "--without",
-                 "relay400,relay1500,recorded400,conference300"),
+                 "relay400,relay1000,relay1500,recorded400,conference300"),
                 ("--only", "relay400", "--seconds", "2"), other_figures=True),
         Program("digits_heard", "in-band digits, alone", 180, reckons=True),
-        Program("failover", "from one trunk to the next", 240, ("--calls", "6"), ("--calls", "2")),
-        Program("load", "the load lab's own generator", 300, ("--seconds", "6"), quick=("--seconds", "3")),
+        Program("failover", "from one trunk to the next", 240, ("--calls", "5"), ("--calls", "2")),
+        Program("load", "the load lab's own generator", 300, ("--seconds", "5"), quick=("--seconds", "3")),
         # The delay at half and four fifths of a core needs a minute and a half: by the program alone.
         Program("media_plane", "the media worker, alone", 420, ("--seconds", "2", "--without", "delay"),
                 ("--only", "relay", "--seconds", "2"), other_figures=True),
-        Program("overload", "calls and strangers in a crowd", 600, ("--only", "capacity"),
+        Program("overload", "calls and strangers in a crowd", 600,
+                ("--only", "capacity", "--seconds", "10"),
                 quick=("--rates", "200", "--seconds", "8", "--runs", "1", "--sources", "1")),
         # A minute of registering and what a phone takes of memory need three minutes: by the program alone.
         Program("registrations", "ten thousand phones", 300, ("--only", "storm"),
