@@ -349,7 +349,9 @@ class Database:
                 os.unlink(f"{self.path}{suffix}")
 
     async def keep_deleted(self) -> bool:
-        """Write the contents of a deleted file, which the open connection still sees, back to disk."""
+        """Write the contents of a deleted file, which the open connection still sees, back to disk; False where
+        another has taken its place, or it is damaged. Raises `StoreError` where that cannot be done now:
+        with the connection all would be gone."""
         if self.path is None or self.path.exists():
             return False
         copy = self.path.with_name(f"{FILE_NAME}.copy")
@@ -359,14 +361,20 @@ class Database:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self.path}{suffix}")
         try:
-            raw = await self.writer.get_raw_connection()
+            writer = self.writer
+            if writer.in_transaction():
+                await writer.rollback()
+            raw = await writer.get_raw_connection()
             driver: Any = raw.driver_connection
             await driver.execute("VACUUM INTO ?", (str(copy),))
             await self.close()
             os.replace(copy, self.path)
             self.path.chmod(0o600)
-        except (SQLAlchemyError, sqlite3.Error, OSError, StoreError):
-            return False
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            if is_corruption(error):
+                return False
+            problem = f"the file was deleted and cannot be written anew: {reason_of(error)}"
+            raise StoreError(problem) from error
         return True
 
 

@@ -314,8 +314,8 @@ class Journal:
     async def _catch_up(self) -> None:
         """Bring the database up to the newest entry there is now; where somebody waits, to the last one."""
         async with self._write_lock:
-            await self._ready_database()
             try:
+                await self._ready_database()
                 if self._behind:
                     await self._catch_up_from_log()
                 newest = self._seq
@@ -323,7 +323,7 @@ class Journal:
                     if self._database_seq >= newest and not self._flushes:
                         break
                     await self._commit(batch)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, sqlite3.Error) as error:
                 if not is_corruption(error):
                     raise
                 await self._repair(reason_of(error))
@@ -405,9 +405,10 @@ class Journal:
             raise
         self._database_seq = entries[-1].seq
         self.commits += 1
-        if "log" in self._alarms:
-            while self._waiting and self._waiting[0].seq <= self._database_seq:
-                self._waiting.popleft()
+        # What only the database has is kept for the log, as long as that is little: either may be gone next.
+        kept_max = min(PENDING_MAX, self._waiting_max // 2)
+        while len(self._waiting) > kept_max and self._waiting[0].seq <= self._database_seq:
+            self._waiting.popleft()
 
     async def _close_database(self) -> None:
         await self._database.close()
@@ -435,7 +436,7 @@ class Journal:
         try:
             await fresh.open()
             projection = Projection(fresh.dialect)
-            entries = _merged(path, self._entry_log)
+            entries = _merged(path, self._entry_log, list(self._waiting))
             while batch := await self._in_thread(_some, entries):
                 async with fresh.transaction() as writer:
                     await projection.write(writer, batch)
@@ -554,11 +555,11 @@ def _some(entries: Iterator[Entry]) -> list[Entry]:
     return list(itertools.islice(entries, _CATCH_UP_BATCH))
 
 
-def _merged(path: Path, log: EntryLog) -> Iterator[Entry]:
-    """The entries of a damaged database and of the log, in order, each once."""
+def _merged(path: Path, log: EntryLog, waiting: list[Entry]) -> Iterator[Entry]:
+    """The entries of a damaged database, of the log and of those that wait for it, in order, each once."""
     saved = itertools.chain.from_iterable(salvage(path))
     last = 0
-    for entry in heapq.merge(saved, log.read_after(0), key=lambda entry: entry.seq):
+    for entry in heapq.merge(saved, log.read_after(0), waiting, key=lambda entry: entry.seq):
         if entry.seq > last:
             last = entry.seq
             yield entry

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import acd
 from softswitch.store.entry import Entry, integer_of, text_of
-from softswitch.store.rolls import roll, roll_again, roll_on, rolled_to, unroll
+from softswitch.store.rolls import roll_again, roll_from, roll_on, rolled_to, unroll
 from softswitch.store.rows import Rows
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
@@ -244,7 +244,7 @@ class CentreProjection:
         await self._times_of(connection, [])
         first = int(min(entry.at_s for entry in entries) // SLOT_S)
         if self._rolled_to and first < self._rolled_to:
-            await roll(connection, first, self._rolled_to)
+            self._rolled_to = await roll_from(connection, first, self._rolled_to)
 
     async def _known_states(self, connection: AsyncConnection) -> dict[str, int]:
         if self._states is None:

@@ -35,6 +35,8 @@ from softswitch.store.schema_rolls import (
 
 LAG_S = 2 * 86_400.0
 """Younger half-hours are counted from the contacts: much of them still changes."""
+AGAIN_MAX = 96
+"""Half-hours that a late entry has added up anew at once."""
 CHUNK_SLOTS = 4
 """A step of the work: short, for the journal waits for it."""
 LONG_S = 86_400.0
@@ -80,6 +82,19 @@ async def roll_again(connection: AsyncConnection, at_s: Iterable[float], to: int
     for slot in sorted({int(at // SLOT_S) for at in at_s}):
         if slot < to:
             await roll(connection, slot, slot + 1)
+
+
+async def roll_from(connection: AsyncConnection, start: int, to: int) -> int:
+    """Something has changed in all half-hours from `start` on, of those below `to`: add them up anew. The first
+    that is not added up then: more than `AGAIN_MAX` are left to the background (a clock that was set ten years
+    back would hold the journal up for minutes)."""
+    if to - start <= AGAIN_MAX:
+        await roll(connection, start, to)
+        return to
+    await forget_days(connection, start * float(SLOT_S), to * float(SLOT_S))
+    here = facts.c.name == ROLLED_TO
+    await connection.execute(sa.update(facts).where(here).values(value=str(start)))
+    return start
 
 
 async def unroll(connection: AsyncConnection) -> None:
@@ -181,7 +196,8 @@ def _states(slot: int) -> sa.Select[Any]:
         sa.select(
             sa.literal(slot), table.agent_id, table.state, table.reason, sa.func.sum(until - since)
         )
-        .where(lasting(start_s, end_s))
+        # A state that ended before it began, by a clock that was set back, lasted for no time.
+        .where(lasting(start_s, end_s), until > since)
         .group_by(table.agent_id, table.state, table.reason)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,6 +51,24 @@ class Calls:
         self._note("leg-quality", call_id, at_s, leg=1, packets=3_000, lost=2)
         stopped = {"name": f"{call_id}.wav", "frames": 480_000, "reason": "ended"}
         self._note("recording-stopped", call_id, at_s, **stopped)
+
+    def queued(self, call_id: str, at_s: float = 1_000.0) -> None:
+        """A whole call that waits, is taken by an agent and asked how it was."""
+        about = {"contact": call_id, "queue": "support", "agent": "li", "offer": call_id}
+        self.start(call_id, at_s)
+        for kind, data in (
+            ("acd-queued", {"caller": "+8610", "region": "north"}),
+            ("acd-offered", {}),
+            ("acd-agent-state", {"new": "on-contact", "old": "available"}),
+            ("acd-connected", {"waited_s": 3.0}),
+            ("acd-handled", {"talk_s": 9.0, "wrap_up_s": 2.0, "outcome": "ended"}),
+            ("acd-agent-state", {"new": "available", "old": "on-contact"}),
+            ("survey", {"survey": "s", "score": 4}),
+            ("acd-closed", {"outcome": "answered", "waited_s": 3.0}),
+        ):
+            self._note(kind, call_id, at_s + 10, **about, **data)
+        self.answer(call_id, at_s + 13)
+        self.end(call_id, at_s + 65)
 
     def whole(self, call_id: str, at_s: float = 1_000.0) -> None:
         self.start(call_id, at_s)
@@ -118,15 +137,41 @@ def locked(directory: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
+@contextmanager
+def not_writable(directory: Path) -> Iterator[None]:
+    """The database file may be read only. Root may write anything, so root becomes nobody."""
+    file = directory / "softswitch.db"
+    if os.geteuid() != 0:
+        file.chmod(0o400)
+        yield
+        file.chmod(0o600)
+        return
+    for path in directory.parents:  # pytest's own folders are closed to nobody
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    for path in [directory, *directory.rglob("*")]:
+        os.chown(path, 65534, -1)
+    os.chown(file, 0, -1)
+    file.chmod(0o444)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        file.chmod(0o666)
+
+
 class Tools:
     """The builders of this file as one value."""
 
     dialect = "sqlite"
     Calls = Calls
+    OpenStore = OpenStore
     opened = staticmethod(opened)
     sql = staticmethod(sql)
     write = staticmethod(write)
     locked = staticmethod(locked)
+    not_writable = staticmethod(not_writable)
     files_limited_to = staticmethod(files_limited_to)
 
 

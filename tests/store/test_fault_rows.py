@@ -1,8 +1,8 @@
-"""Rows 19, 48, 49, 50 and 56 of the reliability programme, with their figures.
+"""Rows 19, 48 to 51 and 56 of the reliability programme, with their figures.
 
 What must hold is asserted: no record lost, none twice, whatever the disk does. How long things took is
 printed. `FAULT_S=60 pytest -s tests/store/test_fault_rows.py` lets the faults last as long as the programme
-asks.
+asks; `FAULT_SEEDS=60` has more of them one after the other.
 """
 
 from __future__ import annotations
@@ -14,29 +14,49 @@ import io
 import json
 import logging
 import os
+import random
+import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
 from softswitch.errors import StoreError
+from softswitch.store import Store
 from softswitch.store import log as log_module
 from softswitch.store.customer_files import read_customers, write_customers
 from softswitch.store.customers import Profile
 from softswitch.store.migrate import HEAD, migrate
+from softswitch.store.periods import Span
+from softswitch.store.projection_centre import STORY_TABLES
+from softswitch.store.rolls import roll_from
+from softswitch.store.schema import calls as calls_table
+from softswitch.store.schema_centre import agent_states
+from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.sheet import Sheet, to_csv, to_xlsx
 from softswitch.store.tickets import Matter
 from tests.disks import small_disk
 from tests.injection import STRINGS
 
 FAULT_S = float(os.environ.get("FAULT_S", "1"))
+FAULT_SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
 RATE = 50  # calls a second while something fails
 SHORT = {"lock_wait_s": 0.2}
+ROWS_OF_A_CALL = {
+    "calls": 1,
+    "queue_visits": 1,
+    "agent_offers": 1,
+    "handlings": 1,
+    "surveys": 1,
+    "segments": 4,
+}
+"""That `Calls.queued` writes: it waits, rings, somebody talks and wraps up."""
 REGION = {"name": "north", "prefixes": ["+8610"]}
 
 
@@ -68,15 +88,23 @@ async def calls_for(tools: Any, seconds: float, first: int = 0) -> int:
     number = first
     until_s = time.perf_counter() + seconds
     while time.perf_counter() < until_s:
-        tools.calls.whole(f"c{number}")
+        tools.calls.queued(f"c{number}")
         number += 1
         await asyncio.sleep(1 / RATE)
     return number
 
 
 async def account(tools: Any, builders: Any, directory: Path, calls: int) -> dict[str, int]:
-    """What is missing and what is there twice, of calls and of entries; asserted to be nothing."""
+    """What is missing and what is there twice, of entries and of everything that follows from them; asserted to
+    be nothing."""
     await tools.flush_until_good()
+    for table, each in ROWS_OF_A_CALL.items():
+        found = builders.sql(directory, f"SELECT call_id, count(*) FROM {table} GROUP BY 1")
+        assert {call: n for call, n in found if n != each} == {}, table
+        assert len(found) == calls, table
+    states = "SELECT count(*), count(DISTINCT seq) FROM agent_states"
+    assert builders.sql(directory, states) == [(2 * calls, 2 * calls)]
+    assert builders.sql(directory, f"{states} WHERE ended_at_s IS NULL") == [(1, 1)]
     ids = [row[0] for row in builders.sql(directory, "SELECT call_id FROM calls")]
     count, distinct, last = builders.sql(
         directory, "SELECT count(*), count(DISTINCT seq), max(seq) FROM journal"
@@ -109,7 +137,7 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
         async with store_tools.opened(directory, **SHORT) as tools, lag() as late:
             calls = 0
             while not tools.journal.alarms and calls < 5_000:
-                tools.calls.whole(f"c{calls}")
+                tools.calls.queued(f"c{calls}")
                 calls += 1
                 await asyncio.sleep(0.001)
             assert {a.source for a in tools.alarms} & {"log", "database"}
@@ -140,7 +168,7 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
 async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
     async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
         with store_tools.locked(tmp_path):
-            tools.calls.whole("c0")
+            tools.calls.queued("c0")
             said_s = await alarm(tools)
             calls = await calls_for(tools, FAULT_S, 1)
         found = await account(tools, store_tools, tmp_path, calls)
@@ -177,7 +205,176 @@ async def test_row_49_a_damaged_or_deleted_database(
             calls = await calls_for(again, 0.2, calls)
             found = await account(again, store_tools, tmp_path, calls)
         found["start_s"] = started_s
+        assert (tmp_path / "softswitch.db.damaged-1").exists()
     row(49, f"database {what}", calls=calls, **found, loop_lag_ms=round(late.worst_ms, 1))
+
+
+async def test_row_49_a_read_only_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
+    async with store_tools.opened(tmp_path) as tools:
+        calls = await calls_for(tools, 0.2)
+    with store_tools.not_writable(tmp_path):
+        since_s = time.perf_counter()
+        store = await Store.open(tmp_path, **SHORT)
+        started_s = round(time.perf_counter() - since_s, 2)
+        again = store_tools.OpenStore(store, [])
+        again.calls.entries = tools.calls.entries
+        async with lag() as late:
+            again.calls.queued(f"c{calls}")
+            said_s = await alarm(again)
+            calls = await calls_for(again, FAULT_S, calls + 1)
+    found = await account(again, store_tools, tmp_path, calls)
+    await store.close()
+    row(
+        49,
+        f"database read-only for {FAULT_S:.0f} s",
+        calls=calls,
+        start_s=started_s,
+        alarm_s=said_s,
+        **found,
+        loop_lag_ms=round(late.worst_ms, 1),
+    )
+
+
+async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any, row: Any) -> None:
+    """What people have written is in no log: it comes from the damaged file."""
+    file = tmp_path / "softswitch.db"
+    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+        calls = await calls_for(tools, 0.3)
+        assert await tools.journal.flush()
+        customer = await tools.store.customers.add("user:a", Profile(name="Wang", phones=["+8610"]))
+        ticket = await tools.store.tickets.add("user:a", Matter(subject="No dial tone"))
+        tools.calls.entries += 2
+        store_tools.sql(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        root = "SELECT rootpage FROM sqlite_master WHERE name = 'segments'"
+        ((page,),) = store_tools.sql(tmp_path, root)
+        with file.open("r+b") as stream:
+            stream.seek(4_096 * (page - 1))
+            stream.write(b"\xa5" * 4_096)
+        calls = await calls_for(tools, FAULT_S, calls)
+        found = await account(tools, store_tools, tmp_path, calls)
+        assert (tmp_path / "softswitch.db.damaged-1").exists()
+        assert (await tools.store.customers.get(customer.id)).profile.name == "Wang"
+        assert (await tools.store.tickets.get(ticket.id)).matter.subject == "No dial tone"
+    assert store_tools.sql(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+    row(
+        49,
+        "a page damaged while the database is used",
+        calls=calls,
+        **found,
+        loop_lag_ms=round(late.worst_ms, 1),
+    )
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_row_50_nobody_knows_whether_it_was_committed(
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """COMMIT fails with or without having been carried out: either way all is there once."""
+    left = 5
+
+    async with any_store.opened(tmp_path, **SHORT) as tools:
+        calls = await calls_for(tools, 0.1)
+        assert await tools.journal.flush()
+        dialect = tools.store._database._engine.dialect
+        commit = dialect.do_commit
+
+        def failing(connection: Any) -> None:
+            nonlocal left
+            if left == 0:
+                commit(connection)
+                return
+            left -= 1
+            if done:
+                commit(connection)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        monkeypatch.setattr(dialect, "do_commit", failing)
+        while left:
+            calls = await calls_for(tools, 0.1, calls)
+            await tools.journal.flush()
+        await account(tools, any_store, tmp_path, calls)
+
+
+class Trouble:
+    """What may go wrong with a database and its log, each to be entered and left."""
+
+    def __init__(self, tools: Any, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tools, self.directory, self.monkeypatch = tools, directory, monkeypatch
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        try:
+            with self.tools.locked(self.directory):
+                yield
+        except sqlite3.Error:
+            yield  # it is deleted or damaged just now
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        with self.tools.files_limited_to(4_096):
+            yield
+
+    @contextmanager
+    def log_not_synced(self) -> Iterator[None]:
+        def failing(_: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with self.monkeypatch.context() as patch:
+            patch.setattr(log_module.os, "fdatasync", failing, raising=False)
+            patch.setattr(log_module.os, "fsync", failing)
+            yield
+
+    @contextmanager
+    def deleted(self) -> Iterator[None]:
+        (self.directory / "softswitch.db").unlink(missing_ok=True)
+        yield
+
+    @contextmanager
+    def damaged(self) -> Iterator[None]:
+        path = self.directory / "softswitch.db"
+        if path.exists():
+            with path.open("r+b") as stream:
+                stream.seek(4_096 * 3)
+                stream.write(b"\xa5" * 4_096 * 8)
+        yield
+
+
+TROUBLES = ("damaged", "deleted", "locked", "log_not_synced", "full")
+
+
+@pytest.mark.parametrize("seed", range(FAULT_SEEDS))
+async def test_rows_48_to_50_one_after_the_other_and_two_at_once(
+    tmp_path: Path, store_tools: Any, row: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """With restarts in between; what is read at the end is what the journal tells when it is read anew."""
+    rng = random.Random(seed)
+    trouble = Trouble(store_tools, tmp_path, monkeypatch)
+    calls = entries = 0
+    met = []
+    for _ in range(3):
+        async with store_tools.opened(tmp_path, **SHORT) as tools:
+            tools.calls.entries = entries
+            for _ in range(3):
+                # A file is damaged before the disk is full: then nobody could.
+                names = sorted(rng.sample(TROUBLES, rng.choice([1, 1, 2])), key=TROUBLES.index)
+                met.append("+".join(names))
+                with ExitStack() as stack:
+                    for name in names:
+                        stack.enter_context(getattr(trouble, name)())
+                    calls = await calls_for(tools, 0.1, calls)
+                    await asyncio.wait({asyncio.ensure_future(tools.journal.flush())}, timeout=0.3)
+                calls = await calls_for(tools, 0.04, calls)
+            await account(tools, store_tools, tmp_path, calls)
+            entries = tools.calls.entries
+    async with store_tools.opened(tmp_path) as tools:
+        tools.calls.entries = entries
+        found = await account(tools, store_tools, tmp_path, calls)
+        tables = [calls_table, *STORY_TABLES]
+        before = await _rows(tools, tables)
+        await tools.store.rebuild()
+        assert await _rows(tools, tables) == before
+    assert store_tools.sql(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+    row(49, f"seed {seed}: {', '.join(met)}", calls=calls, **found)
 
 
 # -- row 50 ---------------------------------------------------------------------------------------------
@@ -224,7 +421,7 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         assert await tools.journal.flush()
         monkeypatch.setattr(log_module.os, "fdatasync", failing, raising=False)
         monkeypatch.setattr(log_module.os, "fsync", failing)
-        tools.calls.whole(f"c{calls}")
+        tools.calls.queued(f"c{calls}")
         said_s = await alarm(tools)
         calls = await calls_for(tools, FAULT_S, calls + 1)
         monkeypatch.undo()
@@ -246,6 +443,57 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         **found,
         loop_lag_ms=round(late.worst_ms, 1),
     )
+
+
+# -- row 51 ---------------------------------------------------------------------------------------------
+
+
+async def test_row_51_sums_and_states_when_the_clock_is_set_back(
+    tmp_path: Path, any_store: Any, row: Any
+) -> None:
+    """Half-hours were added up anew for all the time between, ten years of them in one transaction."""
+    zone, day_s = ZoneInfo("UTC"), 86_400.0
+    now_s = 1_790_000_000.0 - 1_790_000_000.0 % day_s
+    span = Span(now_s - 20 * day_s, now_s, zone, "day")
+
+    async with any_store.opened(tmp_path) as tools:
+
+        def change(state: str, at_s: float) -> None:
+            data = {"agent": "li", "old": "", "new": state}
+            tools.journal.append("acd-agent-state", None, data, at_s)
+
+        async def told() -> Any:
+            states = await tools.store.statistics.states(span, (), now_s)
+            return {key: times.seconds for key, times in states.items()}
+
+        async def add_up() -> None:
+            while await tools.journal.roll_on(now_s, zone):
+                pass
+
+        for number in range(40):
+            state = ("available", "on-contact")[number % 2]
+            change(state, now_s - 7 * day_s + number * 1_000.0)
+        change("logged-out", now_s - 6 * day_s)
+        assert await tools.journal.flush()
+        await add_up()
+        lags = {}
+        for name, back_s in (("9 s", 9.0), ("4 days", 4 * day_s), ("10 years", 3_650 * day_s)):
+            since_s = time.perf_counter()
+            change("available", now_s - 6 * day_s - back_s)
+            change("logged-out", now_s - 6 * day_s - back_s + 60.0)
+            assert await tools.journal.flush()
+            lags[name] = f"{time.perf_counter() - since_s:.2f} s"
+            change("logged-out", now_s - 6 * day_s)  # it is set right again
+            assert await tools.journal.flush()
+            counted = await told()
+            if name == "10 years":
+                # They are made in the background; here only those that are asked for.
+                async with tools.journal.exclusive, tools.store._database.transaction() as writer:
+                    await roll_from(writer, int(span.start_s // SLOT_S), 1 << 40)
+                tools.journal._projection.forget()
+            await add_up()
+            assert await told() == counted
+    row(51, f"the clock is set back ({any_store.dialect})", **lags)
 
 
 # -- row 56 ---------------------------------------------------------------------------------------------
@@ -372,10 +620,6 @@ def _xml_of(book: bytes) -> bytes:
 
 async def test_what_is_rebuilt_is_what_was_live(tmp_path: Path, any_store: Any) -> None:
     """Every table that follows from the journal, row by row."""
-    from softswitch.store.projection_centre import STORY_TABLES
-    from softswitch.store.schema import calls
-    from softswitch.store.schema_centre import agent_states
-
     async with any_store.opened(tmp_path) as tools:
         append = tools.journal.append
         for number in range(12):
@@ -397,7 +641,7 @@ async def test_what_is_rebuilt_is_what_was_live(tmp_path: Path, any_store: Any) 
             if number % 4 == 0:
                 await tools.journal.flush()  # in many groups, and in few
         await tools.journal.flush()
-        tables = [calls, agent_states, *STORY_TABLES]
+        tables = [calls_table, agent_states, *STORY_TABLES]
         before = await _rows(tools, tables)
         assert all(before.values())
         await tools.store.rebuild()

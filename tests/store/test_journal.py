@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -198,34 +198,10 @@ async def test_memory_is_bounded_while_the_database_is_away(
         assert last_number(store_tools, tmp_path) == (PENDING_MAX + 1, PENDING_MAX + 1)
 
 
-@contextmanager
-def not_writable(directory: Path) -> Iterator[None]:
-    """The database file may be read only. Root may write anything, so root becomes nobody."""
-    file = directory / "softswitch.db"
-    if os.geteuid() != 0:
-        file.chmod(0o400)
-        yield
-        file.chmod(0o600)
-        return
-    for path in directory.parents:  # pytest's own folders are closed to nobody
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o011)
-    for path in [directory, *directory.rglob("*")]:
-        os.chown(path, 65534, -1)
-    os.chown(file, 0, -1)
-    file.chmod(0o444)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        file.chmod(0o666)
-
-
 async def test_a_read_only_database_is_waited_for(tmp_path: Path, store_tools: Any) -> None:
     async with store_tools.opened(tmp_path) as tools:
         tools.calls.whole(NAMES[0])
-    with not_writable(tmp_path):
+    with store_tools.not_writable(tmp_path):
         store = await Store.open(tmp_path, **SHORT)
         calls = store_tools.Calls(store.journal.append)
         for name in NAMES[1:]:
