@@ -66,7 +66,7 @@ class Environment(Protocol):
         fails and when it works again."""
         ...
 
-    def lookup(self) -> Lookup:
+    def lookup(self, office: Office) -> Lookup:
         """The DNS."""
         ...
 
@@ -137,8 +137,8 @@ class Machine:
         rule_tickets(store, office)
         return store.journal, store
 
-    def lookup(self) -> Lookup:
-        return DnsLookup()
+    def lookup(self, office: Office) -> Lookup:
+        return DnsLookup(tuple((host, port or 53) for host, port in office.sip.nameservers))
 
     def token(self) -> str:
         return self._tokens()
@@ -153,7 +153,7 @@ class Machine:
         return smtp(office.mail, office.tls.trusted)
 
     def asker(self, office: Office) -> Asker:
-        return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup()))
+        return GuardedAsker(office.look_up.hosts, addresses_of(self.lookup(office)))
 
     def telemetry(self, office: Office) -> Telemetry | None:
         if office.telemetry is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from softswitch.sip.uri import write_host
+
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.switch import Switch
@@ -34,6 +36,14 @@ def overview(
         "telemetry": switch.telemetry.snapshot() if switch.telemetry is not None else None,
         "lines": switch.lines.rows(),
         "trunks": switch.trunks.snapshot(),
+        "transports": [
+            {
+                "name": each.name,
+                "address": write_host(*each.local),
+                **each.snapshot(),
+            }
+            for each in switch.driver.transports
+        ],
         "workers": _worker_rows(switch, loads),
         "tables": switch.control.snapshot(),
         "recordings": switch.recordings.snapshot(),

@@ -280,7 +280,7 @@ class Switch:
             self.stack,
             self.driver,
             environment.clock,
-            _resolver(environment, transports),
+            _resolver(environment, office, transports),
             office.office.domain,
             uniform,
             environment.token,
@@ -580,7 +580,7 @@ class Switch:
         return clock.wall_s() - clock.monotonic_s() + monotonic_s
 
 
-def _resolver(environment: Environment, transports: list[Transport]) -> Resolver:
+def _resolver(environment: Environment, office: Office, transports: list[Transport]) -> Resolver:
     """Asks only for what the listeners can send to."""
     six = any(":" in transport.local[0] for transport in transports)
     four = any(":" not in transport.local[0] for transport in transports) or any(
@@ -588,4 +588,4 @@ def _resolver(environment: Environment, transports: list[Transport]) -> Resolver
     )
     kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
     names = [transport.name for transport in transports]
-    return Resolver(environment.lookup(), environment.clock.monotonic_s, names, kinds)
+    return Resolver(environment.lookup(office), environment.clock.monotonic_s, names, kinds)

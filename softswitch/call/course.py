@@ -178,7 +178,8 @@ class Courses:
         if call.dial_finished(outcome) or call.ended:
             return
         rung, call.ringing_extension = call.ringing_extension, None
-        if rung is not None and self._goes_on(call, rung, outcome):
+        redirected, call.redirected_to = call.redirected_to, None
+        if rung is not None and self._goes_on(call, rung, outcome, redirected):
             return
         if not outcome.answered and self._control.transfers.failed(call, outcome):
             return
@@ -218,11 +219,11 @@ class Courses:
             return True
         return not line.call_waiting and self._table.has_leg(f"extension:{extension}")
 
-    def _goes_on(self, call: Call, rung: str, outcome: Outcome) -> bool:
-        """Whether the call is forwarded, since the extension that was rung did not take it."""
+    def _goes_on(self, call: Call, rung: str, outcome: Outcome, redirected: str | None) -> bool:
+        """Whether the call is forwarded, since the extension that was rung did not take it; `redirected`: to
+        where one of its phones has sent it."""
         if outcome.result in ("answered", "cancelled"):
             return False
-        redirected, call.redirected_to = call.redirected_to, None
         extension = self._extensions().get(rung)
         if extension is None:
             return False  # it was removed while it rang
@@ -243,6 +244,7 @@ class Courses:
         call.forwarded_by = by
         call.ringing_extension = None
         self._wiring.records.forwarded(call, self._wiring.wall_s(), by, str(to))
+        call.caller.forwarded()
         self.route(call, to)
         return True
 

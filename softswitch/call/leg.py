@@ -190,6 +190,11 @@ class Leg:
             self._wiring.stack.progress(self.session, 180, now_s=self._wiring.now_s())
         return False
 
+    def forwarded(self) -> None:
+        """181: the call goes on to somebody else (RFC 5359 2.7)."""
+        if self.session is not None and not self.answered and self._local is None:
+            self._wiring.stack.progress(self.session, 181, now_s=self._wiring.now_s())
+
     def answer(self, prefer: str | None = None) -> bool:
         """200 with our answer, or with our offer when the INVITE had none; False: nothing in common."""
         assert self.session is not None

@@ -46,7 +46,7 @@ class LegEvents:
             case sip_events.Answered():
                 self._answered(call, leg, event)
             case sip_events.Failed():
-                call.redirected_to = redirection_of(event.response)
+                call.redirected_to = redirection_of(event.response) or call.redirected_to
                 self._table.drop(call, leg, "remote", event.status, q850_of_status(event.status))
                 self._dialling.feed(call, LegFailed(leg.leg_id, event.status, event.reason))
             case sip_events.Cancelled():

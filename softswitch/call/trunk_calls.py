@@ -10,6 +10,7 @@ from softswitch.call.endpoint import TrunkEndpoint, TrunkTarget
 from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import LegPlan
+from softswitch.call.numbering import Numbering
 from softswitch.call.trunk_health import CallFailed, CallSent, CallTaken
 from softswitch.call.trunk_identity import present
 from softswitch.config.derived import FromOffice, extensions_by_number
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.trunks import TrunkRecord, Trunks
     from softswitch.call.wiring import Wiring
+    from softswitch.config import Trunk
     from softswitch.sip.flow import Flow
 
 
@@ -41,6 +43,7 @@ class TrunkCalls:
         self._wiring = wiring
         self._trunks = trunks
         self._extensions = FromOffice(wiring, extensions_by_number)
+        self._numbering = FromOffice(wiring, lambda office: Numbering(office.office.country))
 
     def plan(
         self,
@@ -76,7 +79,7 @@ class TrunkCalls:
         trunk = record.config
         # A name where the office has one: carriers know their own domain, not the address behind it.
         host, port = trunk.host, trunk.port
-        to = SipUri("sip", endpoint.number, host, port)
+        to = SipUri("sip", self._number_for(trunk, endpoint.number), host, port)
         number, hidden = self._shown_number(call, record, behalf)
         shown = present(
             trunk,
@@ -101,6 +104,15 @@ class TrunkCalls:
             follow_contact=True,
             headers=shown.headers,
         )
+
+    def _number_for(self, trunk: Trunk, number: str) -> str:
+        """A number as the trunk wants those that it calls; what is no whole number stays as it is."""
+        if trunk.numbers == "as-dialled":
+            return number
+        whole = self._numbering().e164(number)
+        if whole is None:
+            return number
+        return whole if trunk.numbers == "e164" else whole[1:]
 
     def _shown_number(
         self, call: Call, record: TrunkRecord, behalf: Identity | None

@@ -112,15 +112,23 @@ def present(
     """
     anonymous = hidden or not number or number == ANONYMOUS
     headers: list[tuple[str, str]] = []
-    if anonymous:
+    host = trunk.from_domain or domain
+    shown = NameAddr(str(SipUri("sip", number, host)), name or None)
+    account = trunk.username if trunk.from_user == "account" else None
+    if account:
+        from_ = NameAddr(str(SipUri("sip", account, host)), None if anonymous else name or None)
+    elif anonymous:
         from_ = NameAddr(f"sip:{ANONYMOUS}@{_ANONYMOUS_HOST}", "Anonymous")
     else:
-        from_ = NameAddr(str(SipUri("sip", number, domain)), name or None)
-    if trunk.asserted_identity and number and number != ANONYMOUS:
-        identity = NameAddr(str(SipUri("sip", number, domain)), (name or None))
-        headers.append(("P-Asserted-Identity", str(identity)))
+        from_ = shown
+    known = bool(number) and number != ANONYMOUS
+    if trunk.asserted_identity and known:
+        headers.append(("P-Asserted-Identity", str(shown)))
         if anonymous:
             headers.append(("Privacy", "id"))
+    elif account and known and not anonymous:
+        # We are its customer, not its peer: what we say of the number is a wish (RFC 3325 9.2).
+        headers.append(("P-Preferred-Identity", str(shown)))
     elif anonymous and hidden:
         headers.append(("Privacy", "user"))
     told = [each for each in diversions if trunk.asserted_identity or not each.hidden]

@@ -132,6 +132,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         _phones(answer["registrations"]),
         _lines(answer.get("lines", ())),
         _trunks(answer["trunks"]),
+        _connections(answer.get("transports", ())),
         _workers(answer),
         _shed(answer["overload"].get("classes", ())),
         _bans(answer.get("bans", ())),
@@ -178,6 +179,17 @@ def _trunks(entries: Rows) -> Any:
         calls = f"{entry['calls']}/{entry['calls_max']}"
         registration, refused = entry["registration"], str(entry["refused"])
         table.add_row(entry["name"], entry["address"], state, registration, calls, refused)
+    return table
+
+
+def _connections(entries: Rows) -> Any:
+    columns = ("listener", "connections", "opened by us", "pings answered", "pongs heard")
+    table = _table("Connections", *columns)
+    for entry in entries:
+        if entry.get("accepted") or entry.get("connected"):
+            counts = [entry[name] for name in ("connections", "opened", "pings", "pongs")]
+            where = f"{entry['name']}://{entry['address']}"
+            table.add_row(where, *(str(count) for count in counts))
     return table
 
 

@@ -15,6 +15,7 @@ from softswitch.config.values import (
     Day,
     ForwardTo,
     Greeting,
+    HostName,
     Key,
     Many,
     Name,
@@ -175,6 +176,9 @@ class Trunk(Section):
     dtmf: Literal["auto", "inband", "info"] = "auto"
     asserted_identity: bool = True
     diversion: Literal["diversion", "history-info", "none"] = "diversion"
+    numbers: Literal["as-dialled", "e164", "e164-digits"] = "as-dialled"
+    from_user: Literal["number", "account"] = "number"
+    from_domain: HostName | None = None
 
     @property
     def transport_given(self) -> bool:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from softswitch.config.problems import nearest, refusal
 from softswitch.config.values import (
     Code,
+    HostName,
     HostPort,
     HttpAddress,
     Listen,
@@ -21,6 +22,7 @@ from softswitch.config.values import (
     Ports,
     Qualify,
     Section,
+    SourceAddress,
     one_text,
     parse_collector,
     plain_ip,
@@ -95,9 +97,7 @@ class OfficeInfo(Section):
     """``[office]``: who this is."""
 
     name: str = Field(default="Example Trading", min_length=1, max_length=128)
-    domain: Annotated[
-        str, text_like(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?", "a host name")
-    ] = "office.example"
+    domain: HostName = "office.example"
     language: Literal["en", "zh"] = "en"
     timezone: Annotated[str, AfterValidator(_check_zone)] = "Asia/Shanghai"
     country: Annotated[str, text_like("[A-Z]{2}", 'a country code of two letters: "CN"')] = "CN"
@@ -123,6 +123,7 @@ class Sip(Section):
     origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
     qualify: Qualify = "nat"
     qualify_s: float = Field(default=25.0, ge=5, le=3600)
+    nameservers: Annotated[Many[SourceAddress], Field(max_length=8)] = ()
 
 
 class Tls(Section):

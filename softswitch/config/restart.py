@@ -13,6 +13,7 @@ AT_START = (
     "sip.connections",
     "sip.connections_per_source",
     "sip.origins",
+    "sip.nameservers",
     "media.address",
     "media.ports",
     "media.workers",

@@ -249,6 +249,9 @@ def _parse_ports(text: str) -> PortRange:
     return PortRange(low, high)
 
 
+HostName = Annotated[
+    str, text_like(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?", "a host name")
+]
 ListenAddress = Annotated[Listen, one_text('"udp://address:port"', _parse_listen)]
 HttpAddress = Annotated[HostPort, one_text('"address:port"', _parse_http)]
 SourceAddress = Annotated[Source, one_text('"address:port"', _parse_source)]

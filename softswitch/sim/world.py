@@ -180,7 +180,7 @@ class SimEnvironment:
         """The journal in memory, and no database."""
         return self.journal, None
 
-    def lookup(self) -> SimDns:
+    def lookup(self, office: Office) -> SimDns:
         """A DNS in memory."""
         return self.dns
 

@@ -232,7 +232,10 @@ class Connection(asyncio.Protocol):
                 break
             item = self._left.popleft()
             if item is KeepAlive.PING:
+                self._owner.counters.pings += 1
                 self._pong()
+            elif item is KeepAlive.PONG:
+                self._owner.counters.pongs += 1
             elif isinstance(item, bytes):
                 self._owner.deliver(item, self)
         if self._over:

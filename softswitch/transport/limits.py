@@ -56,7 +56,8 @@ _Value = TypeVar("_Value")
 class StreamCounters:
     """`refused`: beyond a source's limits; `displaced`: strangers' connections closed to make room;
     `late`: closed by a deadline; `malformed`: closed because the stream could not be cut into
-    messages; `handshakes_failed`: TLS or WebSocket; `exceptions` must stay 0."""
+    messages; `handshakes_failed`: TLS or WebSocket; `pings` that we have answered and `pongs` that we have
+    heard (RFC 5626); `exceptions` must stay 0."""
 
     received: int = 0
     sent: int = 0
@@ -69,6 +70,8 @@ class StreamCounters:
     late: int = 0
     malformed: int = 0
     unsendable: int = 0
+    pings: int = 0
+    pongs: int = 0
     accept_pauses: int = 0
     exceptions: int = 0
 

@@ -149,6 +149,7 @@ async def forwarded(world, setting, **behaviour):
     carols = await carol.incoming()
     assert carols.invite.request.headers.get("Diversion").startswith("<sip:1002@office.example>")
     assert talk(world, call, carols)
+    assert 181 in call.provisional, "the caller is told that it goes on"
     await end(world, call)
 
 

@@ -75,3 +75,16 @@ async def test_two_phones_that_redirect_to_each_other_stop():
         assert call.status == 480
         assert len(world.journal.of_kind("call-forwarded")) == 5
         await world.settle()
+
+
+@simulated()
+async def test_a_redirection_stands_though_another_phone_of_the_extension_declines():
+    async with World(5) as world:
+        caller, target = await world.phone("1001"), await world.phone("1003")
+        await world.phone("1002", behaviour=moved("sip:1003@office.example"))
+        await world.phone("1002", behaviour=reject(486, after_s=2.0))
+        call = await caller.call("1002")
+        await call.answered()
+        assert (await target.incoming()).state == "up"
+        call.hang_up()
+        await world.settle()

@@ -459,6 +459,53 @@ async def test_numbers_shown_outside_are_owned_and_privacy_is_kept():
 
 
 @simulated()
+@pytest.mark.parametrize("asserted", [True, False])
+async def test_a_carrier_that_knows_its_customers_by_their_account(asserted):
+    """From says who pays, in the carrier's own domain; the number is told beside it."""
+    lines = 'from_user = "account"\nusername = "office"\npassword = "trunk-secret"\n'
+    lines += f'from_domain = "carrier.example"\nasserted_identity = {str(asserted).lower()}\n'
+    office = small_office(more=SHOWN).replace("health_check_s", f"{lines}health_check_s")
+    async with World(12, office=office) as world:
+        await world.trunk("carrier-1")
+        told = await outside(world, "3001")
+        assert told.from_.uri_text == "sip:office@carrier.example"
+        number = "<sip:+861065553001@carrier.example>"
+        names = ("P-Asserted-Identity", "P-Preferred-Identity")
+        found = [told.headers.get(name) for name in names]
+        assert found == ([number, None] if asserted else [None, number])
+        hidden = await outside(world, "3002")
+        assert hidden.from_.uri_text == "sip:office@carrier.example"
+        assert hidden.headers.get("Privacy") == ("id" if asserted else "user")
+        assert (hidden.headers.get(names[0]) is not None) is asserted
+        assert hidden.headers.get(names[1]) is None
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize(
+    ("numbers", "dialled", "called"),
+    [
+        ("as-dialled", "901065551234", "01065551234"),
+        ("e164", "901065551234", "+861065551234"),
+        ("e164-digits", "901065551234", "861065551234"),
+        ("e164", "9+861065551234", "+861065551234"),
+        ("e164", "9110", "110"),
+        ("e164", "910086", "10086"),
+    ],
+)
+async def test_numbers_as_a_carrier_wants_them(numbers, dialled, called):
+    office = small_office().replace("health_check_s", f'numbers = "{numbers}"\nhealth_check_s')
+    async with World(13, office=office) as world:
+        caller, carrier = await world.phone("1001"), await world.trunk("carrier-1")
+        call = await caller.call(dialled)
+        await call.answered()
+        request = (await carrier.incoming()).invite.request
+        assert (request.request_uri.user, request.to.uri.user) == (called, called)
+        call.hang_up()
+        await world.settle()
+
+
+@simulated()
 @pytest.mark.parametrize("how", ["diversion", "history-info", "none"])
 async def test_a_forwarded_call_says_who_forwarded_it(how):
     office = small_office(more=SHOWN).replace(

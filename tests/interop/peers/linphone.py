@@ -16,8 +16,9 @@ from .process import WAIT_S, require, wait_until
 CONFIG = """\
 [sip]
 contact=sip:{number}@127.0.0.1
-sip_tcp_port=-1
+sip_tcp_port={tcp_port}
 sip_tls_port=-1
+keepalive_period={keep_alive_ms}
 default_proxy=0
 guess_hostname=1
 use_ipv6=0
@@ -34,7 +35,8 @@ class Linphone:
     """One registered phone process, that takes every call.
 
     Parameters: `number`/`password` of the extension, `domain` of the office; `server` = "host:port" of the
-    switch; `plays` a WAV; `register` False to try without waiting for success.
+    switch; `plays` a WAV; `register` False to try without waiting for success; `transport` "udp" or "tcp";
+    every `keep_alive_s` it says something that keeps its way in open.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Linphone:
         server: str,
         plays: Path,
         register: bool = True,
+        transport: str = "udp",
+        keep_alive_s: float = 10.0,
     ) -> None:
         program = require("linphonec", "linphone-cli")
         if not _has_route():
@@ -61,6 +65,8 @@ class Linphone:
             CONFIG.format(
                 rtp_port=free_ports(4),
                 number=number,
+                tcp_port=free_port() if transport == "tcp" else -1,
+                keep_alive_ms=round(1000 * keep_alive_s),
             )
         )
         command = [program, "-a", "-c", str(config)]
@@ -81,7 +87,9 @@ class Linphone:
             self.say(f"play {plays}")
             self.say(f"ports sip {free_port()}")  # what the file says of it is not listened to
             self.wait_for("Setting sip port")
-            self.say(f"register sip:{number}@{domain} sip:{server};transport=udp {password}")
+            self.say(
+                f"register sip:{number}@{domain} sip:{server};transport={transport} {password}"
+            )
             if register:
                 wait_until(self._registered, lambda: f"linphone to register:\n{self.log()[-1500:]}")
         except BaseException:

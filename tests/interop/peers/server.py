@@ -37,12 +37,14 @@ class Trunk:
     source: str = ""
     more: str = ""  # further TOML lines of the section
     calls_per_s: int = 5000
+    calls: int = 5000
+    health_check_s: float = 0
 
     def toml(self) -> str:
         return (
             f'[[trunk]]\nname = "{self.name}"\nuri = "sip:{self.address}"\n'
-            f'from_addresses = ["{self.source or self.address}"]\nhealth_check_s = 0\n'
-            f"max_calls = 5000\nmax_calls_per_s = {self.calls_per_s}\n{self.more}\n"
+            f'from_addresses = ["{self.source or self.address}"]\nhealth_check_s = {self.health_check_s}\n'
+            f"max_calls = {self.calls}\nmax_calls_per_s = {self.calls_per_s}\n{self.more}\n"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .ports import HOST, free_port, free_ports, listening
 from .process import Process, require, wait_until
+from .script import Script
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 
@@ -28,7 +29,7 @@ class Counts:
 class Sipp:
     """One SIPp process.
 
-    Parameters: `scenario` an embedded scenario's name or a file of tests/interop/sipp; `server`
+    Parameters: `scenario` an embedded scenario's name, a file of tests/interop/sipp, or a script; `server`
     "host:port" or None for a listening one; `number` the called number; `username`/`password`
     answer challenges; `calls`, `rate` (a second), `limit` at once; `hold_ms` for pauses without a
     length; `keys` fills `[name]` in a scenario; `fields` are lines of the injection file.
@@ -37,7 +38,7 @@ class Sipp:
     def __init__(
         self,
         directory: Path,
-        scenario: str,
+        scenario: str | Script,
         *,
         server: str | None = None,
         host: str = HOST,
@@ -55,15 +56,20 @@ class Sipp:
         extra: list[str] | None = None,
     ) -> None:
         program = require("sipp", "sip-tester")
-        self.name, self.host, self.port = Path(scenario).stem, host, port or free_port()
+        self.host, self.port = host, port or free_port()
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
+        if isinstance(scenario, Script):
+            own = directory / f"{scenario.name}.xml"
+            own.write_text(scenario.text())
+        else:
+            own = SCENARIOS / scenario
+        self.name = own.stem
         self._statistics = directory / "statistics.csv"
         command: list[str | Path] = [program]
         if server is not None:
             command.append(server)
-        own = SCENARIOS / scenario
-        command += ["-sf", own] if own.exists() else ["-sn", scenario]
+        command += ["-sf", own] if own.exists() else ["-sn", own.name]
         command += ["-i", host, "-p", str(self.port), "-mi", host, "-mp", str(free_ports(4))]
         command += ["-cp", str(free_port()), "-nostdin", "-s", number, "-d", str(hold_ms)]
         command += ["-trace_stat", "-stf", self._statistics, "-fd", "1", "-trace_counts"]

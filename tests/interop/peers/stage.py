@@ -10,6 +10,7 @@ from .baresip import Baresip
 from .kamailio import Kamailio
 from .lossy import LossyPath
 from .process import Process
+from .script import Script
 from .server import OfficeFile, Server, password_of
 from .sipp import Sipp
 
@@ -41,7 +42,7 @@ class Stage:
         server.start()
         return server
 
-    def sipp(self, scenario: str, **options: object) -> Sipp:
+    def sipp(self, scenario: str | Script, **options: object) -> Sipp:
         """Start a SIPp; the parameters of Sipp without the directory."""
         peer = Sipp(self.directory / f"sipp-{len(self._sipps)}", scenario, **options)  # type: ignore[arg-type]
         self._sipps.append(peer)
