@@ -119,6 +119,7 @@ class Messages:
                     Flow(*endpoint.flow_key),
                     from_=NameAddr(f"sip:{identity.extension}@{domain}", name),
                     to=NameAddr(f"sip:{target}@{domain}"),
+                    headers=[("Route", route) for route in endpoint.route],
                     body=request.body,
                     content_type=request.headers.get("Content-Type") or "text/plain",
                     timeout_s=_ANSWER_S,

@@ -41,10 +41,11 @@ class Phone(NamedTuple):
     extension: str
     contact: str
     flow: Flow
+    route: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, extension: str, binding: Binding) -> Phone:
-        return cls(extension, binding.contact, binding.flow)
+        return cls(extension, binding.contact, binding.flow, binding.path)
 
 
 class PhoneCare:
@@ -167,7 +168,10 @@ class PhoneCare:
                 phone.flow,
                 from_=self._own,
                 to=NameAddr(phone.contact),
-                headers=(("Accept", "application/sdp"),),
+                headers=[
+                    *(("Route", route) for route in phone.route),
+                    ("Accept", "application/sdp"),
+                ],
                 timeout_s=ANSWER_S,
                 now_s=self._clock.monotonic_s(),
             )

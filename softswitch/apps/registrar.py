@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, assert_never
 
+from msgspec import structs
+
 from softswitch.call.endpoint import PhoneEndpoint
 from softswitch.call.identity import PhoneIdentity
 from softswitch.sip.effects import SetTimer, TimerFired
@@ -93,8 +95,15 @@ class Registrar:
     def endpoints(self, extension: str) -> tuple[PhoneEndpoint, ...]:
         """The registered phones of an extension, best first, without those that have fallen silent."""
         found = self._bindings.contacts(extension, self._clock.monotonic_s())
-        there = (b for b in found if self._care.is_reachable(extension, b))
-        return tuple(_endpoint(extension, binding) for binding in there)
+        there = [b for b in found if self._care.is_reachable(extension, b)]
+        return tuple(
+            structs.replace(
+                _endpoint(extension, binding), others=tuple(_endpoint(extension, o) for o in others)
+            )
+            if others
+            else _endpoint(extension, binding)
+            for binding, *others in _by_device(there)
+        )
 
     def answered(self, event: ResponseReceived | RequestFailed) -> bool:
         """The end of a request; False when it was not one of ours."""
@@ -188,4 +197,19 @@ class Registrar:
 def _endpoint(extension: str, binding: Binding) -> PhoneEndpoint:
     flow = binding.flow
     key = (flow.transport, flow.local, flow.remote, flow.connection_id)
-    return PhoneEndpoint(extension, binding.contact, key, binding.q)
+    return PhoneEndpoint(extension, binding.contact, key, binding.q, binding.path)
+
+
+def _by_device(bindings: list[Binding]) -> list[list[Binding]]:
+    """The flows of each phone, the one that it refreshed last first: it is to ring once (RFC 5626 5.3)."""
+    found: list[list[Binding]] = []
+    places: dict[str, list[Binding]] = {}
+    for binding in bindings:
+        flows = places.get(binding.device) if binding.device else None
+        if flows is not None:
+            flows.append(binding)
+            continue
+        found.append([binding])
+        if binding.device:
+            places[binding.device] = found[-1]
+    return found

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from msgspec import structs
 
-from softswitch.call.endpoint import Outcome, Step, TrunkEndpoint
+from softswitch.call.endpoint import Endpoint, Outcome, PhoneEndpoint, Step, TrunkEndpoint
 from softswitch.call.events import (
     CallerEnded,
     ConnectCaller,
@@ -34,6 +34,8 @@ from softswitch.sip.causes import q850_of_status
 
 # A trunk that says one of these has not judged the number: the next trunk is asked.
 _NEXT_TRUNK = frozenset({401, 403, 407, 408, 430, *range(500, 600)})
+# A flow to a phone that leads nowhere: another one may (RFC 5626 section 5.3; 430 is an edge proxy's word).
+_FLOW_FAILED = frozenset({408, 430, 503})
 _BUSY = frozenset({486, 600})
 _DECLINED = frozenset({403, 603, 607, 608})
 _NO_ANSWER = frozenset({408, 480, 487})
@@ -69,9 +71,11 @@ class Dial:
 
     __slots__ = (
         "_alive",
+        "_causes",
         "_failures",
         "_generation",
         "_leg_ids",
+        "_others",
         "_rang",
         "_step",
         "_steps",
@@ -87,7 +91,9 @@ class Dial:
         self._generation = 0
         self._alive: list[int] = []
         self._trunk_legs: set[int] = set()
+        self._others: dict[int, tuple[PhoneEndpoint, ...]] = {}
         self._failures: list[int] = []
+        self._causes: dict[int, int] = {}
         self._rang = False
         self.state = DialState.IDLE
         self.winner: int | None = None
@@ -143,14 +149,18 @@ class Dial:
             return self._next_step()
         self._generation += 1
         effects: list[DialEffect] = []
-        for endpoint in step.endpoints:
-            leg = self._leg_ids()
-            self._alive.append(leg)
-            if isinstance(endpoint, TrunkEndpoint):
-                self._trunk_legs.add(leg)
-            effects.append(StartLeg(leg, endpoint, step.silence_s))
+        effects.extend(self._start_leg(endpoint) for endpoint in step.endpoints)
         effects.append(StartTimer("ring", self._generation, step.ring_s))
         return effects
+
+    def _start_leg(self, endpoint: Endpoint) -> StartLeg:
+        leg = self._leg_ids()
+        self._alive.append(leg)
+        if isinstance(endpoint, TrunkEndpoint):
+            self._trunk_legs.add(leg)
+        elif endpoint.others:
+            self._others[leg] = endpoint.others
+        return StartLeg(leg, endpoint, self._steps[self._step].silence_s)
 
     def _leg_rang(self, event: LegRang) -> list[DialEffect]:
         if self.state is not DialState.HUNTING or event.leg not in self._alive:
@@ -178,7 +188,12 @@ class Dial:
         if event.leg not in self._alive:
             return []
         self._alive.remove(event.leg)
+        others = self._others.pop(event.leg, ())
+        if others and event.status in _FLOW_FAILED and self.state is DialState.HUNTING:
+            return [self._start_leg(structs.replace(others[0], others=others[1:]))]
         self._failures.append(event.status)
+        if event.q850:
+            self._causes.setdefault(event.status, event.q850)
         if self.state is DialState.TALKING:
             return self._finish(outcome_of_status(event.status))
         if event.status >= 600 and event.leg not in self._trunk_legs and len(self._steps) == 1:
@@ -220,7 +235,11 @@ class Dial:
 
     def _give_up(self) -> list[DialEffect]:
         outcome = outcome_of_status(best_status(self._failures))
-        if outcome.status == 480:
+        told = self._causes.get(outcome.status)
+        if told is not None:
+            # Carriers know more than a status says: a busy circuit (34) from no circuit at all (38).
+            outcome = structs.replace(outcome, q850=told)
+        elif outcome.status == 480:
             # Q.850: "no answer" only where it rang, else "subscriber absent".
             outcome = structs.replace(outcome, q850=19 if self._rang else 20)
         return self._finish(outcome)
@@ -231,10 +250,10 @@ class Dial:
 
 
 def _shown(status: int) -> int:
-    """What a caller may be told: a challenge was meant for us, and so was a redirection."""
+    """What a caller may be told: a challenge was meant for us, and so were a redirection and a lost flow."""
     if status in (401, 407):
         return 500
-    return 480 if 300 <= status < 400 else status
+    return 480 if 300 <= status < 400 or status == 430 else status
 
 
 def best_status(failures: list[int]) -> int:

@@ -282,6 +282,7 @@ class Dialling:
             to=NameAddr(str(callee), None),
             headers=self._diversion(call),
             identity=PhoneIdentity(endpoint.extension),
+            route=endpoint.route,
         )
 
     def _diversion(self, call: Call) -> tuple[tuple[str, str], ...]:

@@ -12,13 +12,17 @@ class PhoneEndpoint(msgspec.Struct, frozen=True):
 
     `contact_uri` is the Request-URI to use; `flow_key` names the flow the registration came on
     (transport, local address, remote address), because a phone behind NAT is reached only there;
-    `q` is the preference that the phone registered with (RFC 3261 10.2.1.2).
+    `q` is the preference that the phone registered with (RFC 3261 10.2.1.2); `route` leads through the
+    proxies that it registered by (RFC 3327); `others` are further flows to the same phone, to be tried
+    one after the other should this one fail (RFC 5626 section 5.3).
     """
 
     extension: str
     contact_uri: str
     flow_key: tuple[str, tuple[str, int], tuple[str, int], int]
     q: float = 1.0
+    route: tuple[str, ...] = ()
+    others: tuple[PhoneEndpoint, ...] = ()
 
     @property
     def label(self) -> str:

@@ -25,11 +25,13 @@ class LegAnswered(msgspec.Struct, frozen=True):
 
 
 class LegFailed(msgspec.Struct, frozen=True):
-    """The leg ended before an answer, with the SIP status that says why."""
+    """The leg ended before an answer, with the SIP status that says why, and the Q.850 cause where it was
+    told (0: the status says all)."""
 
     leg: int
     status: int
     reason: str = ""
+    q850: int = 0
 
 
 class LegEnded(msgspec.Struct, frozen=True):

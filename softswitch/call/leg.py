@@ -42,7 +42,7 @@ _INVITE_TIMEOUT_S = 180.0
 @dataclass(frozen=True, slots=True)
 class LegPlan:
     """Everything needed to call one endpoint. `identity`: whom a telephone that comes from another address
-    in the middle of the call must prove to be.
+    in the middle of the call must prove to be; `route` leads there through proxies.
     """
 
     label: str
@@ -55,6 +55,7 @@ class LegPlan:
     follow_contact: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     identity: PhoneIdentity | None = None
+    route: tuple[str, ...] = ()
 
 
 class Leg:
@@ -273,6 +274,7 @@ class Leg:
                 identity=plan.identity,
                 timeout_s=_INVITE_TIMEOUT_S,
                 silence_s=silence_s,
+                route=plan.route,
                 permitted_hosts=plan.permitted_hosts,
                 follow_contact=plan.follow_contact,
                 now_s=wiring.now_s(),

@@ -47,10 +47,16 @@ class LegEvents:
                 self._answered(call, leg, event)
             case sip_events.Failed():
                 call.redirected_to = redirection_of(event.response) or call.redirected_to
-                self._table.drop(call, leg, "remote", event.status, q850_of_status(event.status))
-                self._dialling.feed(call, LegFailed(leg.leg_id, event.status, event.reason))
+                told = ReasonHeader.of(event.response, "Q.850") if event.response else None
+                q850 = told.q850 if told is not None else 0
+                failed = LegFailed(leg.leg_id, event.status, event.reason, q850)
+                known = q850 or q850_of_status(event.status)
+                self._table.drop(call, leg, "remote", event.status, known)
+                self._dialling.feed(call, failed)
             case sip_events.Cancelled():
-                self._caller_left(call, "caller", _cause(event.cause), status=487)
+                elsewhere = event.cause is not None and event.cause.elsewhere
+                q850 = _cause(event.cause)
+                self._caller_left(call, "caller", q850, status=487, elsewhere=elsewhere)
             case sip_events.Ended():
                 self._ended(call, leg, event)
             case sip_events.Confirmed():
@@ -110,10 +116,12 @@ class LegEvents:
         elif was_partner:
             self._control.end_call(call, by="callee", q850=q850)
 
-    def _caller_left(self, call: Call, by: str, q850: int, status: int = 200) -> None:
+    def _caller_left(
+        self, call: Call, by: str, q850: int, *, status: int = 200, elsewhere: bool = False
+    ) -> None:
         self._table.drop(call, call.caller, by, status, q850)
         if call.dial_machine is not None:
-            self._dialling.feed(call, CallerEnded(by, q850))
+            self._dialling.feed(call, CallerEnded(by, q850, elsewhere))
         if not call.ended:
             answered = call.answered_at_s is not None
             outcome = "answered" if answered else "cancelled"
@@ -130,6 +138,4 @@ class LegEvents:
 
 def _cause(reason: ReasonHeader | None) -> int:
     """The Q.850 cause that a Reason header names, 16 (normal) where it names none."""
-    if reason is not None and reason.protocol.upper() == "Q.850" and 0 < reason.cause < 128:
-        return reason.cause
-    return 16
+    return (reason.q850 if reason is not None else 0) or 16

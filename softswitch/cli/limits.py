@@ -34,6 +34,8 @@ _LIMITS = (
         "",
         "403",
     ),
+    ("proxies on the way to a phone", "softswitch.sip.registration", "PATH_MAX", "", "400"),
+    ("their addresses", "softswitch.sip.registration", "PATH_OCTETS_MAX", "octets", "400"),
     (
         "registrations",
         "softswitch.sip.registration",

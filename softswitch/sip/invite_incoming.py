@@ -335,9 +335,8 @@ class IncomingInviteSession(InviteSession):
             super()._on_server_lost(event)
 
     def _caller_left(self, request: SipRequest) -> None:
-        reason = request.headers.get("Reason")
         self._emit(self._final(487, None, ()))
-        self._close(Cancelled(self.session, ReasonHeader.parse(reason) if reason else None))
+        self._close(Cancelled(self.session, ReasonHeader.of(request, "SIP")))
         self._finish()
 
     def _on_bye(self, event: DialogRequestArrived) -> None:

@@ -249,7 +249,9 @@ class OfferingSession(SessionCore):
         elif status in (408, 481):
             self._lose_dialog(status)
         else:
-            if not offering.refresh:
+            if offering.refresh:
+                self._still_there()
+            else:
                 self._notify(ReofferFailed(self.session, status))
             self._next_offer()
 

@@ -139,8 +139,7 @@ class InviteSession(OfferingSession):
     def _on_bye(self, event: DialogRequestArrived) -> None:
         self._respond(event.request, event.transaction, 200)
         self._refuse_offered(487)
-        reason = event.request.headers.get("Reason")
-        cause = ReasonHeader.parse(reason) if reason else None
+        cause = ReasonHeader.of(event.request, "Q.850")
         self._close(Ended(self.session, "remote", cause))
         self._finish()
 
@@ -345,3 +344,5 @@ class InviteSession(OfferingSession):
         elif status in (405, 501):
             self.peer_takes_update = False
             self._set_timer("refresh", 1.0)
+        else:
+            self._still_there()

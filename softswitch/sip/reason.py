@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import (
@@ -14,6 +15,11 @@ from softswitch.sip.grammar import (
     quote,
     split_commas,
 )
+
+if TYPE_CHECKING:
+    from softswitch.sip.message import SipMessage
+
+_REASONS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,28 @@ class ReasonHeader:
         if not self.text:
             return f"{self.protocol};cause={self.cause}"
         return f"{self.protocol};cause={self.cause};text={quote(self.text)}"
+
+    @property
+    def q850(self) -> int:
+        """The Q.850 cause, 0 where this is none."""
+        return self.cause if self.protocol.upper() == "Q.850" and 0 < self.cause < 128 else 0
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether somebody else took the call: no missed one (RFC 3326 2)."""
+        return self.protocol.upper() == "SIP" and self.cause == 200
+
+    @classmethod
+    def of(cls, message: SipMessage, protocol: str) -> ReasonHeader | None:
+        """The reason of this protocol in a message, which may have one of each; else its first (never
+        raises)."""
+        try:
+            values = message.headers.values("Reason")[:_REASONS_MAX]
+        except RemoteProtocolError:
+            values = message.headers.get_all("Reason")[:1]
+        found = [reason for reason in map(cls.parse, values) if reason is not None]
+        of_it = (reason for reason in found if reason.protocol.upper() == protocol)
+        return next(of_it, found[0] if found else None)
 
     @classmethod
     def parse(cls, value: str) -> ReasonHeader | None:

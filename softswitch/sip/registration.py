@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest
 
 _CONTACT_MAX = 512
+PATH_MAX = 8
+PATH_OCTETS_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ class Binding:
     instance: str = ""
     user_agent: str = ""
     uri: SipUri | None = None
+
+    @property
+    def device(self) -> str:
+        """The phone that has registered by several flows (RFC 5626), "" for one that does not say so."""
+        name, _, flow = self.instance.rpartition("#")
+        return name if flow else ""
 
 
 class UnboundBecause(Enum):
@@ -206,6 +214,8 @@ class Bindings:
             for old, binding in wanted:
                 self._apply(event.aor, old, binding, now_s, effects)
         lines = self._contact_lines(event.aor, now_s)
+        if request.headers.lists("Supported", "path"):
+            lines += [("Path", route) for route in _path_of(request)]  # RFC 3327 5.3
         if _wants_outbound(event):
             # RFC 5626 section 6: the flow is kept; ping it this often.
             lines += [("Require", "outbound"), ("Flow-Timer", str(self._policy.flow_timer_s))]
@@ -242,7 +252,7 @@ class Bindings:
             request.call_id,
             request.cseq.number,
             _q_of(contact),
-            tuple(request.headers.values("Path")),
+            _path_of(request),
             instance,
             (request.headers.get("User-Agent") or "")[:128],
             uri,
@@ -312,7 +322,14 @@ class Bindings:
                 self._drop(aor, old, UnboundBecause.REMOVED, effects)
             return
         if old is not None:
-            moved = old.contact != binding.contact or old.flow != binding.flow
+            moved = any(
+                before != now
+                for before, now in (
+                    (old.contact, binding.contact),
+                    (old.flow, binding.flow),
+                    (old.path, binding.path),
+                )
+            )
             self._take_out(aor, old)
             if moved:
                 effects.append(Unbound(aor, old, UnboundBecause.REPLACED))
@@ -385,13 +402,24 @@ class Bindings:
             effects.append(SetTimer("expiry", max(at_s - now_s, 0.0)))
 
 
+def _path_of(request: SipRequest) -> tuple[str, ...]:
+    """The routes that lead back to the phone through the proxies that it registered by (RFC 3327)."""
+    routes = request.headers.values("Path")
+    if len(routes) > PATH_MAX or sum(map(len, routes)) > PATH_OCTETS_MAX:
+        raise _Refused(400, "Path too long")
+    for route in routes:
+        NameAddr.parse(route)
+    return tuple(routes)
+
+
 def _wants_outbound(event: RegisterArrived) -> bool:
     """A phone that keeps a connection of its own to be called on, and says so (RFC 5626 4.2)."""
     headers = event.request.headers
-    supported = "outbound" in (name.lower() for name in headers.values("Supported"))
     contacts = event.request.contacts
     named = any("#" in _instance_of(c) and c.param("reg-id") for c in contacts)
-    return supported and named and event.flow.reliable
+    # Behind a proxy the connection is the proxy's, and not the phone's to keep.
+    direct = event.flow.reliable and "Path" not in headers
+    return direct and named and headers.lists("Supported", "outbound")
 
 
 def _instance_of(contact: NameAddr) -> str:

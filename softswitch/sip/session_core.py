@@ -290,6 +290,12 @@ class SessionCore:
             self._clear_timers("refresh")
         self._set_timer("expire", timer.expires_after_s)
 
+    def _still_there(self) -> None:
+        """The peer has refused to refresh: one who knows no session timers is alive all the same."""
+        timer = self._session_timer
+        if timer is not None and not timer.mutual:
+            self._start_session_timer(timer)
+
     def _learn_peer(self, message: SipMessage) -> None:
         """Note what the peer can do, from its INVITE or 2xx."""
         if message.headers.lists("Allow", "update"):

@@ -41,7 +41,9 @@ def save(machine: InviteSession) -> dict[str, Any] | None:
         "flow": [flow.transport, *flow.local, *flow.remote],
         "contact": machine.terms.contact,
         "called_out": machine.called_out,
-        "session_timer": None if timer is None else [timer.interval_s, timer.we_refresh],
+        "session_timer": None
+        if timer is None
+        else [timer.interval_s, timer.we_refresh, timer.mutual],
         "peer_takes_update": machine.peer_takes_update,
         "local_sdp": None if machine.local_sdp is None else machine.local_sdp.decode("latin-1"),
     }

@@ -19,10 +19,12 @@ _LARGEST_S = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class SessionTimer:
-    """An agreed session interval and whether refreshing it is our part."""
+    """A session interval and whether refreshing it is our part. `mutual` is False for a peer that knows no
+    session timers: we refresh to find out whether he is there, and any answer says that he is."""
 
     interval_s: int
     we_refresh: bool
+    mutual: bool = True
 
     @property
     def refresh_after_s(self) -> float:
@@ -117,13 +119,17 @@ def granted(
     lines = [("Session-Expires", f"{interval_s};refresher={role}")]
     if role == "uac":
         lines.append(("Require", "timer"))
-    return SessionTimer(interval_s, role == "uas"), lines
+    return SessionTimer(interval_s, role == "uas", supported), lines
 
 
 def agreed(response: SipResponse, config: StackConfig) -> SessionTimer | None:
-    """What the peer's 2xx to our INVITE or UPDATE agreed to; None: the session never expires."""
-    answer = interval_of(response)
-    if not config.session_timers or answer is None:
+    """What the peer's 2xx to our INVITE or UPDATE agreed to. Nothing of the kind in it: we ask ourselves from
+    time to time, as a proxy would have it done (section 8.2), for who vanishes while he is held is missed by
+    nobody. None: the session never expires."""
+    if not config.session_timers:
         return None
+    answer = interval_of(response)
+    if answer is None:
+        return SessionTimer(max(config.session_expires_s, MIN_SE_FLOOR_S), True, False)
     interval_s, role = answer
     return SessionTimer(max(interval_s, MIN_SE_FLOOR_S), role != "uas")

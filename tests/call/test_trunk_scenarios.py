@@ -8,12 +8,13 @@ import itertools
 import pytest
 
 from softswitch.call.trunk_health import Condition
-from softswitch.sim.behaviour import answer, reject
+from softswitch.sim.behaviour import answer, reject, ring
 from softswitch.sim.loop import simulated
 from softswitch.sim.trunk import VirtualTrunk
 from softswitch.sim.world import EXCHANGE, World, small_office
 from softswitch.sip.digest import Authenticator, ha1
 from softswitch.sip.gate import Admitted, Refuse
+from softswitch.sip.reason import ReasonHeader
 from softswitch.transport.targets import Srv
 
 NUMBER = "901065551234"
@@ -625,4 +626,41 @@ async def test_sound_of_a_carrier_behind_a_nat(media_from):
         call.hang_up()
         await asyncio.sleep(70)
         await carrier.close()
+        await world.settle()
+
+
+# -- why a call has failed ---------------------------------------------------------------------------
+
+
+@simulated()
+async def test_the_cause_that_a_carrier_tells_is_told_on():
+    """A status says little; the Reason beside it says more (RFC 6432), and is what the caller and the record
+    are told."""
+    reason = (("Reason", 'SIP;cause=480, Q.850;cause=22;text="Number changed"'),)
+    async with World(17) as world:
+        caller = await world.phone("1001")
+        await world.trunk("carrier-1", behaviour=reject(404, headers=reason))
+        call = await caller.call(NUMBER)
+        await call.ended()
+        assert call.status == 404
+        told = next(e for e in reversed(list(caller.history)) if e.status == 404)
+        assert b"Reason: Q.850;cause=22" in told.data
+        (ended,) = world.journal.of_kind("call-ended")
+        assert ended.data["q850"] == 22
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_call_that_a_carrier_says_was_taken_elsewhere_is_no_missed_one(elsewhere):
+    async with World(18) as world:
+        phone = await world.phone("1001", behaviour=ring())
+        carrier = await world.trunk("carrier-1")
+        call = await carrier.call("+861000")
+        theirs = await phone.incoming()
+        cause = ReasonHeader("SIP", 200, "Call completed elsewhere") if elsewhere else None
+        carrier.stack.hang_up(call.session, cause=cause, now_s=carrier.now_s())
+        carrier.driver.pump()
+        end = await theirs.ended()
+        assert (end.cause is not None and end.cause.elsewhere) is elsewhere
         await world.settle()

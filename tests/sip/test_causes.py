@@ -12,6 +12,7 @@ from softswitch.sip.causes import (
     sip_reason,
     status_of_q850,
 )
+from softswitch.sip.message import SipRequest
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.status import REASONS, reason_of
 
@@ -70,3 +71,37 @@ def test_reasons_are_written_and_read() -> None:
 )  # fmt: skip
 def test_reasons_of_others(value: str, expected: tuple[str, int, str] | None) -> None:
     assert ReasonHeader.parse(value) == (ReasonHeader(*expected) if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "protocol", "expected"),
+    [
+        (["SIP;cause=200, Q.850;cause=26"], "Q.850", ("Q.850", 26)),
+        (["SIP;cause=200", "q.850;cause=26"], "Q.850", ("q.850", 26)),
+        (["Q.850;cause=26, SIP;cause=200"], "SIP", ("SIP", 200)),
+        (["preemption;cause=1"], "Q.850", ("preemption", 1)),
+        (["junk, Q.850;cause=16"], "Q.850", ("Q.850", 16)),
+        (['Q.850;cause=16;text="open'], "Q.850", None),
+        ([], "SIP", None),
+    ],
+)
+def test_the_reason_of_one_protocol_among_others(lines, protocol, expected) -> None:
+    request = SipRequest("BYE", "sip:a@b")
+    for line in lines:
+        request.headers.add("Reason", line)
+    found = ReasonHeader.of(request, protocol)
+    assert (found and (found.protocol, found.cause)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "q850", "elsewhere"),
+    [
+        (ReasonHeader("Q.850", 34), 34, False),
+        (ReasonHeader("Q.850", 0), 0, False),
+        (ReasonHeader("Q.850", 128), 0, False),
+        (ReasonHeader("SIP", 200), 0, True),
+        (ReasonHeader("SIP", 487), 0, False),
+    ],
+)
+def test_what_a_reason_says(reason: ReasonHeader, q850: int, elsewhere: bool) -> None:
+    assert (reason.q850, reason.elsewhere) == (q850, elsewhere)

@@ -203,6 +203,52 @@ def test_ten_contacts_and_not_eleven(bindings):
     assert bindings.snapshot()["bindings"] == 1
 
 
+@pytest.mark.limit("proxies on the way to a phone", "their addresses")
+def test_the_way_to_a_phone_is_bounded(bindings):
+    """Path (RFC 3327) is kept with the registration: eight proxies, 1,024 octets."""
+
+    def status(path, number):
+        request = register("<sip:a@h>", path=path, call_id=f"{number}")
+        return answer_of(bindings.handle(request, 0.0)).status
+
+    whole = "<sip:" + "p" * (1024 - len("<sip:;lr>")) + ";lr>"
+    assert len(whole) == 1024
+    assert status(["<sip:p;lr>"] * 8, 1) == 200
+    assert status(["<sip:p;lr>"] * 9, 2) == 400
+    assert status([whole], 3) == 200
+    assert status([whole.replace("sip:p", "sip:pp")], 4) == 400
+    assert status(["<sip:p;lr>, <sip:q"], 5) == 400
+    assert bindings.contacts(AOR, 0.0)[0].path == (whole,)
+
+
+def test_the_way_that_a_registration_came_is_told_to_who_asks(bindings):
+    request = register("<sip:a@h>", path=["<sip:edge;lr>, <sip:core;lr>"])
+    assert "Path" not in dict(answer_of(bindings.handle(request, 0.0)).headers)
+    again = register("<sip:a@h>", path=["<sip:edge;lr>, <sip:core;lr>"], cseq=2)
+    again.request.headers.add("Supported", "gruu, path")
+    lines = answer_of(bindings.handle(again, 0.0)).headers
+    assert [value for name, value in lines if name == "Path"] == ["<sip:edge;lr>", "<sip:core;lr>"]
+
+
+def test_another_way_to_the_same_contact_is_news(bindings):
+    bindings.handle(register("<sip:a@h>", path=["<sip:one;lr>"]), 0.0)
+    effects = bindings.handle(register("<sip:a@h>", path=["<sip:two;lr>"], cseq=2), 0.0)
+    assert [type(effect) for effect in effects if isinstance(effect, Bound | Unbound)] == [
+        Unbound,
+        Bound,
+    ]
+
+
+def test_a_connection_of_a_proxy_is_not_the_phones_to_keep(bindings):
+    flow = Flow("tcp", ("10.0.0.1", 5060), ("192.168.1.7", 40000), 1)
+    contact = '<sip:a@h>;reg-id=1;+sip.instance="<urn:uuid:1>"'
+    for path, kept in ((["<sip:edge;lr>"], False), ([], True)):
+        event = register(contact, flow=flow, path=path, call_id=str(kept))
+        event.request.headers.add("Supported", "outbound")
+        lines = dict(answer_of(bindings.handle(event, 0.0)).headers)
+        assert ("Flow-Timer" in lines) is kept
+
+
 @pytest.mark.limit("registrations")
 def test_all_bindings_are_bounded():
     bindings = Bindings(RegistrationPolicy(bindings_max=2))

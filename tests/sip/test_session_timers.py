@@ -112,6 +112,38 @@ def test_switched_off(world, sdp):
     world.assert_empty()
 
 
+@pytest.mark.parametrize("calls_out", [True, False])
+@pytest.mark.parametrize("answers", ["200", "488", "nothing"])
+def test_a_peer_without_session_timers_is_asked_whether_it_is_there(world, sdp, calls_out, answers):
+    """It knows neither timers nor UPDATE: re-INVITE every half interval. Any answer will do; none ends the
+    call."""
+    old = StackConfig(session_timers=False, allow=("INVITE", "ACK", "CANCEL", "BYE"))
+    alice, bob = two(world, *((SHORT, old) if calls_out else (old, SHORT)))
+    mine, theirs = connect(world, alice, bob, sdp)
+    us, them = (alice, bob) if calls_out else (bob, alice)
+
+    def take(event):
+        if type(event).__name__ == "ReofferReceived":
+            if answers == "200":
+                them.stack.answer_reoffer(event.session, sdp[1], world.now_s)
+            else:
+                them.stack.reject_reoffer(event.session, 488, world.now_s)
+
+    them.on_event = take
+    if answers == "nothing":
+        world.cut = lambda data, flow: True
+    world.run(990.0)
+    if answers == "nothing":
+        assert us.last(Ended).by == "timer"
+        return
+    assert "Ended" not in alice.names() + bob.names()
+    ours = "alice" if calls_out else "bob"
+    assert world.wire.count(f"{ours}> INVITE") == 19 + calls_out
+    us.do("hang_up", mine if calls_out else theirs)
+    world.run()
+    world.assert_empty()
+
+
 def invite(*lines):
     request = SipRequest("INVITE", "sip:x@y")
     for name, value in lines:
@@ -140,6 +172,7 @@ def invite(*lines):
 def test_what_we_grant(lines, interval_s, we_refresh, header):
     timer, answer = session_timer.granted(invite(*lines), StackConfig())
     assert (timer.interval_s, timer.we_refresh) == (interval_s, we_refresh)
+    assert timer.mutual is any(value == "timer" for _, value in lines)
     assert answer[0] == ("Session-Expires", header)
     assert (("Require", "timer") in answer) is not we_refresh
 
@@ -151,8 +184,8 @@ def test_what_we_grant(lines, interval_s, we_refresh, header):
         ("1800;refresher=uas", session_timer.SessionTimer(1800, False)),
         ("1800", session_timer.SessionTimer(1800, True)),
         ("5", session_timer.SessionTimer(90, True)),
-        (None, None),
-        ("-3", None),
+        (None, session_timer.SessionTimer(1800, True, mutual=False)),
+        ("-3", session_timer.SessionTimer(1800, True, mutual=False)),
         ("99999999999999", session_timer.SessionTimer(604800, True)),
     ],
 )
@@ -161,6 +194,7 @@ def test_what_the_peer_agreed_to(value, expected):
     if value is not None:
         response.headers.add("Session-Expires", value)
     assert session_timer.agreed(response, StackConfig()) == expected
+    assert session_timer.agreed(response, StackConfig(session_timers=False)) is None
 
 
 def test_when_to_refresh_and_when_to_end():

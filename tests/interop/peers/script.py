@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 SDP = """\
@@ -51,12 +52,14 @@ class Script:
 
     def text(self) -> str:
         """The scenario file."""
-        names = "all,via,them,us,cseq,contact,rseq"
         body = "\n".join(self._steps)
+        assigned = set(re.findall(r'assign_to="([^"]*)"', body))
+        names = ",".join(sorted({name for each in assigned for name in each.split(",")}))
+        reference = f'<Reference variables="{names}"/>\n' if names else ""
         return (
             '<?xml version="1.0" encoding="ISO-8859-1" ?>\n'
             f'<scenario name="{self.name}">\n{body}\n'
-            f'<Reference variables="{names}"/>\n</scenario>\n'
+            f"{reference}</scenario>\n"
         )
 
     # -- either side --------------------------------------------------------------------------------
@@ -85,10 +88,6 @@ class Script:
             )
         if what == "INVITE":
             actions += _remember()
-        if isinstance(what, int) and 180 <= what < 200 and not optional:
-            actions.append(
-                '<ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" assign_to="rseq"/>'
-            )
         attributes = "".join(
             f' {name}="{value}"'
             for name, value, wanted in (
