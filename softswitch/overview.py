@@ -73,6 +73,7 @@ def overview(
             "received": counters.received,
             "sent": counters.sent,
             "sieved": counters.sieved,
+            "stun_answered": counters.stun_answered,
             "exceptions": counters.exceptions + counters.stack_exceptions,
         },
     }

@@ -218,7 +218,9 @@ class Bindings:
             lines += [("Path", route) for route in _path_of(request)]  # RFC 3327 5.3
         if _wants_outbound(event):
             # RFC 5626 section 6: the flow is kept; ping it this often.
-            lines += [("Require", "outbound"), ("Flow-Timer", str(self._policy.flow_timer_s))]
+            lines.append(("Require", "outbound"))
+            if event.flow.reliable:  # over UDP the phone knows itself what NATs want (4.4.2)
+                lines.append(("Flow-Timer", str(self._policy.flow_timer_s)))
         effects.append(Answer(200, lines))
 
     def _remove_all(self, event: RegisterArrived, effects: list[RegistrationEffect]) -> None:
@@ -413,13 +415,12 @@ def _path_of(request: SipRequest) -> tuple[str, ...]:
 
 
 def _wants_outbound(event: RegisterArrived) -> bool:
-    """A phone that keeps a connection of its own to be called on, and says so (RFC 5626 4.2)."""
+    """A phone that keeps a flow of its own to be called on, and says so (RFC 5626 4.2)."""
     headers = event.request.headers
     contacts = event.request.contacts
     named = any("#" in _instance_of(c) and c.param("reg-id") for c in contacts)
-    # Behind a proxy the connection is the proxy's, and not the phone's to keep.
-    direct = event.flow.reliable and "Path" not in headers
-    return direct and named and headers.lists("Supported", "outbound")
+    # Behind a proxy the flow is the proxy's, and not the phone's to keep.
+    return named and "Path" not in headers and headers.lists("Supported", "outbound")
 
 
 def _instance_of(contact: NameAddr) -> str:

@@ -17,6 +17,7 @@ from softswitch.sip.terse import Terse
 from softswitch.transport.intake import Intake
 from softswitch.transport.interface import Transport
 from softswitch.transport.stream import StreamTransport
+from softswitch.transport.stun import binding_answer, is_stun
 from softswitch.transport.udp import UdpTransport
 
 _log = logging.getLogger("softswitch.transport")
@@ -36,8 +37,9 @@ _LOOKED_AT_EVERY = 4
 @dataclass(slots=True)
 class DriverCounters:
     """What has passed the driver. `sieved`: not even read (see `Driver.sieve`); `deferred`: had to wait
-    (see `Driver.defer`); `acks_absorbed`: of refusals written from the octets. `exceptions` counts escapes
-    from handlers, `stack_exceptions` those from the stack itself: either is a bug and must stay 0."""
+    (see `Driver.defer`); `acks_absorbed`: of refusals written from the octets; `stun_answered`: keep-alives of
+    telephones. `exceptions` counts escapes from handlers, `stack_exceptions` those from the stack itself:
+    either is a bug and must stay 0."""
 
     received: int = 0
     sent: int = 0
@@ -47,6 +49,7 @@ class DriverCounters:
     sieved: int = 0
     deferred: int = 0
     acks_absorbed: int = 0
+    stun_answered: int = 0
     exceptions: int = 0
     stack_exceptions: int = 0
 
@@ -173,10 +176,26 @@ class Driver:
         others wait already."""
         if self._closed:
             return
+        if is_stun(data):
+            self._keep_alive(data, flow)
+            return
         if self.intake:
             self.defer(data, flow)
             return
         self._look_at(data, flow, self._clock.monotonic_s())
+
+    def _keep_alive(self, data: bytes, flow: Flow) -> None:
+        """STUN of a telephone over UDP that has proven who it is; strangers could make us a mirror."""
+        self.counters.received += 1
+        if flow.reliable or self._sort is None:
+            return
+        rank = self._sort(data, flow, self._clock.monotonic_s())
+        if rank is None or rank > Rank.PHONE:
+            return
+        answer = binding_answer(data, flow.remote)
+        if answer is not None:
+            self.counters.stun_answered += 1
+            self._send(answer, flow)
 
     def _look_at(self, data: bytes, flow: Flow, now_s: float) -> None:
         self.counters.received += 1
@@ -196,6 +215,9 @@ class Driver:
         """One message has come for which there is no time in this turn: it waits with those of its rank, or
         is turned away."""
         if self._closed:
+            return
+        if is_stun(data):
+            self._keep_alive(data, flow)
             return
         now_s = self._clock.monotonic_s()
         self.counters.received += 1

@@ -143,3 +143,20 @@ def test_a_connection_of_ours_is_kept_open(
     wait_until(lambda: tcp()["connected"] == 1, lambda: f"a connection: {tcp()}")
     wait_until(lambda: tcp()["pongs"] >= 1, lambda: f"an answer: {tcp()}", timeout_s=90)
     assert (tcp()["connected"], tcp()["opened"], tcp()["late"]) == (1, 1, 0)
+
+
+@pytest.mark.soak
+def test_a_telephone_keeps_its_way_in_open_by_stun(serve: Serve, baresip: Phone) -> None:
+    """baresip over UDP with outbound (RFC 5626 4.4.2): it asks within half a minute, is answered, and keeps its
+    flow."""
+    server = serve()
+    at = f'sipnat=outbound;outbound="sip:{server.address}"'
+    baresip(server, "1001", plays="caller", account=at, register=None)
+    wait_until(lambda: server.registrations() == 1, "the registration")
+
+    def answered() -> int:
+        return int(server.status()["counters"]["stun_answered"])
+
+    wait_until(lambda: answered() >= 2, lambda: f"two keep-alives: {answered()}", timeout_s=75)
+    said = server.run("trace", str(server.file), "--no-follow", "--raw")
+    assert said.count("Require: outbound") == 1, "it need not register anew"

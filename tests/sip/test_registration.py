@@ -349,7 +349,8 @@ def test_whatever_comes_the_tables_agree_and_empty_themselves(steps):
     [
         ("tcp", "path, outbound", ";reg-id=1", True),
         ("ws", "outbound", ";reg-id=2", True),
-        ("udp", "outbound", ";reg-id=1", False),
+        ("udp", "outbound", ";reg-id=1", True),
+        ("udp", "outbound", "", False),
         ("tcp", "path", ";reg-id=1", False),
         ("tcp", "outbound", "", False),
     ],
@@ -357,11 +358,11 @@ def test_whatever_comes_the_tables_agree_and_empty_themselves(steps):
 def test_a_phone_that_keeps_its_flow_is_told_how_often_to_ping_it(
     bindings, flow, supported, reg_id, kept
 ):
-    """RFC 5626 section 6: Require: outbound in the 200, and Flow-Timer."""
+    """RFC 5626 section 6: Require: outbound in the 200, and Flow-Timer; over UDP the phone's own time."""
     connection = Flow(flow, ("10.0.0.1", 5060), ("192.168.1.7", 6000), 7 if flow != "udp" else 0)
     instance = ';+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
     event = register(f"<sip:1001@192.168.1.7>{reg_id}{instance}", flow=connection)
     event.request.headers.add("Supported", supported)
     headers = dict(answer_of(bindings.handle(event, 0.0)).headers)
     assert (headers.get("Require") == "outbound") is kept
-    assert (headers.get("Flow-Timer") == "100") is kept
+    assert (headers.get("Flow-Timer") == "100") is (kept and flow != "udp")
