@@ -35,7 +35,7 @@ ROUTES = "".join(
 )
 INBOUND = "".join(
     f'[[inbound]]\nnumber = "{number}*"\nto = "extension:{extension}"\n'
-    for number, extension in (("88", "1001"), ("87", "1003"), ("86", "1004"))
+    for number, extension in (("88", "1001"), ("87", "1003"), ("86", "1004"), ("85", "1006"))
 )
 MORE = {
     "plain": "",
@@ -229,6 +229,31 @@ def test_who_forwarded_is_told_on_in_the_other_way(carriers: Carriers, told: str
     there = carriers.plays(called, onward)
     here = carriers.plays(calling, "heavy", number=f"{number}100")
     for peer in (here, there):
+        went_well(peer)
+
+
+# -- why ------------------------------------------------------------------------------------------------
+
+
+def test_the_cause_that_a_carrier_tells_reaches_the_caller(carriers: Carriers) -> None:
+    why = "Reason: SIP;cause=404, Q.850;cause=22"
+    called = Script("changed").receive("INVITE").answer(404, why).receive("ACK")
+    calling = Script("is-told").invite().receive(100, optional=True).receive(181)
+    calling.receive(404, check={"Reason": "Q.850;cause=22"}).refused()
+    there = carriers.plays(called, "history")
+    here = carriers.plays(calling, "heavy", number="86100")
+    for peer in (here, there):
+        went_well(peer)
+
+
+def test_what_a_carrier_says_was_taken_elsewhere_is_no_missed_call(carriers: Carriers) -> None:
+    """It forks to others, too; the telephone insists on hearing that somebody else took the call."""
+    account = {"number": "1006", "password": password_of("1006"), "port": (port := free_port())}
+    register(carriers.stage.directory, server=carriers.server.address, **account)  # type: ignore[arg-type]
+    rings = carriers.stage.sipp("elsewhere.xml", port=port, calls=1)
+    calling = Script("forks").invite().receive(100, optional=True).receive(180)
+    calling.cancels("Reason: Q.850;cause=26, SIP;cause=200").receive(200).receive(487).refused()
+    for peer in (carriers.plays(calling, number="85100"), rings):
         went_well(peer)
 
 

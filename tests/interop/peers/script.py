@@ -28,6 +28,7 @@ _WORDS = {
     183: "Session Progress",
     200: "OK",
     302: "Moved Temporarily",
+    404: "Not Found",
     422: "Session Interval Too Small",
     481: "Call/Transaction Does Not Exist",
     486: "Busy Here",
@@ -163,6 +164,10 @@ class Script:
         """ACK a refusal of the first INVITE."""
         to = f"<{_SERVICE}>[peer_tag_param]"
         return self._asks(_SERVICE, to, "ACK", cseq, (), branch="INVITE")
+
+    def cancels(self, *headers: str, cseq: int = 1) -> Script:
+        """CANCEL the first INVITE."""
+        return self._asks(_SERVICE, f"<{_SERVICE}>", "CANCEL", cseq, headers, branch="INVITE")
 
     def within(
         self,
