@@ -11,8 +11,9 @@ import pytest
 
 from softswitch.api.admin import ask
 from tests.interop.peers.baresip import Baresip
-from tests.interop.peers.ports import HOST, free_port, listening
-from tests.interop.peers.process import require, wait_until
+from tests.interop.peers.kamailio import Collector
+from tests.interop.peers.ports import HOST, free_port
+from tests.interop.peers.process import wait_until
 from tests.interop.peers.script import OFFICE, Script
 from tests.interop.peers.server import Server, Trunk, password_of
 from tests.interop.peers.sipp import Counts, Sipp, register
@@ -54,31 +55,6 @@ from_domain = "carrier.example"
 asserted_identity = false
 """,
 }
-KAMAILIO = """\
-#!KAMAILIO
-debug=0
-log_stderror=yes
-fork=no
-children=1
-disable_tcp=yes
-listen=udp:{address}
-loadmodule "sl.so"
-loadmodule "pv.so"
-loadmodule "xlog.so"
-loadmodule "db_text.so"
-loadmodule "sipcapture.so"
-modparam("sipcapture", "db_url", "text://{directory}")
-modparam("sipcapture", "capture_on", 1)
-modparam("sipcapture", "hep_capture_on", 1)
-request_route {{
-    xlog("L_ALERT", "copied: $rm of $si:$sp\\n");
-    drop;
-}}
-onreply_route {{
-    xlog("L_ALERT", "copied: $rs of $si:$sp\\n");
-    drop;
-}}
-"""
 
 
 @dataclass
@@ -478,25 +454,17 @@ def test_a_carrier_that_knows_its_customers_by_their_account(carriers: Carriers)
 
 def test_a_collector_is_sent_a_copy_of_every_message(carriers: Carriers) -> None:
     """HEP 3, as the sipcapture module of Kamailio reads it: who sent what, whatever carried it to us."""
-    directory = carriers.stage.directory / "capture"
-    directory.mkdir()
-    (directory / "version").write_text("table_name(string) table_version(int)\nsip_capture:4\n")
-    (directory / "sip_capture").write_text("id(int,auto)\n")
-    config = directory / "kamailio.cfg"
-    config.write_text(KAMAILIO.format(address=carriers.collector, directory=directory))
-    command = [require("kamailio", "kamailio"), "-f", str(config), "-m", "16", "-M", "4"]
-    collects = carriers.stage.process("sipcapture", command)
     port = int(carriers.collector.rpartition(":")[2])
-    wait_until(lambda: listening(port), lambda: f"Kamailio:\n{collects.tail()}")
+    collects = carriers.stage.kamailio(Collector, port=port)
     carrier = carriers.plays("callee.xml", calls=1)
     carriers.talks(f"4{OUTSIDE}")
     went_well(carrier)
     phone, exchange = carriers.phone.sip_port, carriers.server.office.sip_port
     for copy in (
-        f"copied: INVITE of {HOST}:{phone}\n",
-        f"copied: INVITE of {HOST}:{exchange}\n",
-        f"copied: 200 of {HOST}:{carriers.ports['plain']}\n",
-        f"copied: BYE of {HOST}:{phone}\n",
+        f"heard: INVITE of {HOST}:{phone}\n",
+        f"heard: INVITE of {HOST}:{exchange}\n",
+        f"heard: 200 of {HOST}:{carriers.ports['plain']}\n",
+        f"heard: BYE of {HOST}:{phone}\n",
     ):
         wait_until(
             lambda copy=copy: copy in collects.log(), lambda copy=copy: f"{copy}{collects.tail()}"

@@ -4,13 +4,13 @@ connection to a Kamailio that CRLF keeps open (RFC 5626). All at once: the least
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.kamailio import Kamailio, Pinged
 from tests.interop.peers.ports import HOST, free_port
-from tests.interop.peers.process import Process, require, wait_until
+from tests.interop.peers.process import wait_until
 from tests.interop.peers.script import Script
 from tests.interop.peers.server import Server, Trunk
 from tests.interop.peers.sipp import Sipp
@@ -106,35 +106,10 @@ def test_every_way_in_which_a_session_is_kept_or_lost(
     server.wait_idle()
 
 
-KAMAILIO = """\
-#!KAMAILIO
-debug=0
-log_stderror=yes
-fork=yes
-children=1
-tcp_children=1
-tcp_crlf_ping=yes
-listen=udp:{address}
-listen=tcp:{address}
-loadmodule "sl.so"
-loadmodule "pv.so"
-loadmodule "xlog.so"
-request_route {{
-    xlog("L_ALERT", "heard: $rm from $si:$sp\\n");
-    sl_send_reply("200", "OK");
-}}
-"""
-
-
 @pytest.mark.soak
-def test_a_connection_of_ours_is_kept_open(
-    serve: Serve, process: Callable[..., Process], tmp_path: Path
-) -> None:
+def test_a_connection_of_ours_is_kept_open(serve: Serve, kamailio: Callable[..., Kamailio]) -> None:
     """Nothing is said on it for a minute: we ping, Kamailio answers, and the next OPTIONS goes by it again."""
-    address = f"{HOST}:{free_port()}"
-    config = tmp_path / "kamailio.cfg"
-    config.write_text(KAMAILIO.format(address=address))
-    process("kamailio", [require("kamailio", "kamailio"), "-DD", "-f", str(config), "-m", "16"])
+    address = kamailio(Pinged).address
     server = serve(trunks=[Trunk("carrier", address, more='transport = "tcp"', health_check_s=75)])
 
     def tcp() -> dict[str, int]:

@@ -81,6 +81,25 @@ _PROXY = """\
     t_relay();
 """
 
+_EDGE = """\
+    if (!loose_route()) {
+        sl_send_reply("404", "Not through here");
+        exit;
+    }
+    if (is_method("REGISTER")) add_path();
+    else record_route();
+    t_relay();
+"""
+
+_STATELESS = """\
+request_route {{
+    xlog("L_ALERT", "heard: $rm of $si:$sp\\n");
+{rest}}}
+onreply_route {{
+    xlog("L_ALERT", "heard: $rs of $si:$sp\\n");
+{rest}}}
+"""
+
 
 def configuration(
     rest: str,
@@ -89,12 +108,14 @@ def configuration(
     settings: Sequence[str] = (),
     modules: Sequence[str] = (),
     parameters: Sequence[tuple[str, str, str | int]] = (),
+    route: str = _ROUTE,
 ) -> str:
     """A kamailio.cfg.
 
     Parameters: `rest` is what ``request_route`` does with a request outside of a dialog that is no CANCEL;
     `listen` like "udp:127.0.0.1:5060"; `settings` are lines of the core; `modules` come on top of those for
-    a stateful proxy; `parameters` are (module, name, value).
+    a stateful proxy; `parameters` are (module, name, value); `route` is what
+    `rest` is set into.
     """
     lines = ["#!KAMAILIO", "debug=0", "log_stderror=yes", "children=1", *settings]
     lines += [f"listen={address}" for address in listen]
@@ -102,15 +123,15 @@ def configuration(
     for module, name, value in parameters:
         shown = value if isinstance(value, int) else f'"{value}"'
         lines.append(f'modparam("{module}", "{name}", {shown})')
-    return "\n".join([*lines, _ROUTE.format(rest=rest)])
+    return "\n".join([*lines, route.format(rest=rest)])
 
 
 class Kamailio:
     """A Kamailio on a UDP port of its own, with the configuration that a subclass makes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None) -> None:
         program = require("kamailio", "kamailio")
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self.address = f"{HOST}:{self.port}"
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "kamailio.cfg"
@@ -203,3 +224,56 @@ class Proxy(Kamailio):
 
     def _options(self) -> Sequence[str]:
         return ("-DD", "-m", "32", "-M", "8") if self._issued else super()._options()
+
+
+class Edge(Kamailio):
+    """A proxy before telephones, which name it in Route: it says in Path how they are reached (RFC 3327), and
+    passes nothing on that does not come by it."""
+
+    def _configuration(self) -> str:
+        return configuration(
+            _EDGE,
+            [f"udp:{self.address}"],
+            settings=("fork=no", "disable_tcp=yes"),
+            modules=("path",),
+        )
+
+
+class Collector(Kamailio):
+    """Reads copies of messages that come as HEP 3, and notes them as if they had come from where they did."""
+
+    def __init__(self, directory: Path, *, port: int) -> None:
+        self._database = directory / "database"
+        self._database.mkdir(parents=True)
+        version = "table_name(string) table_version(int)\nsip_capture:4\n"
+        (self._database / "version").write_text(version)
+        (self._database / "sip_capture").write_text("id(int,auto)\n")
+        super().__init__(directory, port=port)
+
+    def _configuration(self) -> str:
+        return configuration(
+            "    drop;\n",
+            [f"udp:{self.address}"],
+            settings=("fork=no", "disable_tcp=yes"),
+            modules=("db_text", "sipcapture"),
+            parameters=[
+                ("sipcapture", "db_url", f"text://{self._database}"),
+                ("sipcapture", "capture_on", 1),
+                ("sipcapture", "hep_capture_on", 1),
+            ],
+            route=_STATELESS,
+        )
+
+
+class Pinged(Kamailio):
+    """Takes OPTIONS over TCP, and answers pings there by CRLF (RFC 5626)."""
+
+    def _configuration(self) -> str:
+        return configuration(
+            '    sl_send_reply("200", "OK");\n',
+            [f"udp:{self.address}", f"tcp:{self.address}"],
+            settings=("fork=yes", "tcp_children=1", "tcp_crlf_ping=yes"),
+        )
+
+    def _options(self) -> Sequence[str]:
+        return ("-DD", "-m", "32", "-M", "8")
