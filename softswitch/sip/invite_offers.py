@@ -168,7 +168,7 @@ class OfferingSession(SessionCore):
         (offered.dialog or self._the_dialog()).refresh_target(request)
         self._learn_peer(request)
         self._add_capabilities(response)
-        timer, lines = session_timer.granted(request, self.config)
+        timer, lines = session_timer.granted(request, self.config, self._min_se_s)
         response.headers.extend(lines)
         self._start_session_timer(timer)
         attach_sdp(response, sdp)

@@ -98,14 +98,15 @@ def offered(
 
 
 def granted(
-    request: SipRequest, config: StackConfig
+    request: SipRequest, config: StackConfig, min_se_s: int = 0
 ) -> tuple[SessionTimer | None, list[tuple[str, str]]]:
-    """What our 2xx to the peer's INVITE or UPDATE grants, and its headers (section 9)."""
+    """What our 2xx to the peer's INVITE or UPDATE grants, and its headers (section 9); `min_se_s` is what it
+    has wanted at least before, by a 422."""
     if not config.session_timers:
         return None, []
     asked = interval_of(request)
     supported = supports_timer(request)
-    floor_s = max(min_se_of(request), config.min_se_s)
+    floor_s = max(min_se_of(request), config.min_se_s, min_se_s)
     interval_s = max(config.session_expires_s, floor_s)
     role = ""
     if asked is not None:

@@ -192,12 +192,12 @@ def test_who_forwarded_is_told_on_in_the_other_way(carriers: Carriers, told: str
     """A call that comes forwarded is forwarded again, to a carrier that is told by the other header."""
     if told == "diversion":
         onward, number = "history", "86"
-        check = {"History-Info": "861065559999@.*cause=486.*cause=302"}
+        message = "861065559999@.*cause=486.*cause=302"
     else:
         onward, number = "heavy", "87"
-        check = {"Diversion": "1003@.*reason=unconditional.*861065559999@.*reason=user-busy"}
+        message = "1003@.*reason=unconditional.*861065559999@.*reason=user-busy"
         onward = "plain"
-    called = Script("forwarded-to").receive("INVITE", check=check).answer(200, sdp=True)
+    called = Script("forwarded-to").receive("INVITE", message=message).answer(200, sdp=True)
     called.receive("ACK").is_left()
     calling = Script("forwarded").invite(TOLD[told]).receive(100, optional=True)
     calling.receive(181).receive(180, optional=True).receive(200, routes=True)

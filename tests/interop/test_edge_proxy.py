@@ -17,8 +17,8 @@ Phone = Callable[..., Baresip]
 def test_telephones_behind_an_edge_proxy(
     serve: Serve, baresip: Phone, kamailio: Callable[..., Kamailio], voices: dict
 ) -> None:
-    edge = kamailio(Edge)
     server = serve()
+    edge = kamailio(Edge, server.address)
     account = f'outbound="sip:{edge.address}"'
     caller = baresip(server, "1001", plays="caller", account=account)
     callee = baresip(server, "1002", plays="callee", account=account)

@@ -87,6 +87,12 @@ def test_too_short_an_interval_is_refused_and_asked_again(world, sdp):
     assert request.headers.get("Min-SE") == "600"
 
 
+def test_what_a_peer_wanted_by_422_is_granted_when_it_refreshes_itself():
+    asked = invite(("Session-Expires", "2400;refresher=uac"), ("Supported", "timer"))
+    assert session_timer.granted(asked, StackConfig())[0].interval_s == 1800
+    assert session_timer.granted(asked, StackConfig(), 2400)[0].interval_s == 2400
+
+
 def test_a_peer_that_never_gives_in_fails_the_call(world):
     alice, bob = two(world, second=StackConfig(min_se_s=600))
     real = bob.stack.receive_datagram

@@ -82,7 +82,7 @@ _PROXY = """\
 """
 
 _EDGE = """\
-    if (!loose_route()) {
+    if (!loose_route() && $rp != {office}) {
         sl_send_reply("404", "Not through here");
         exit;
     }
@@ -227,12 +227,16 @@ class Proxy(Kamailio):
 
 
 class Edge(Kamailio):
-    """A proxy before telephones, which name it in Route: it says in Path how they are reached (RFC 3327), and
-    passes nothing on that does not come by it."""
+    """A proxy before the telephones of an exchange, "host:port": it says in Path how they are reached
+    (RFC 3327), and passes nothing on to them that does not name it in Route."""
+
+    def __init__(self, directory: Path, office: str) -> None:
+        self._office = office.rpartition(":")[2]
+        super().__init__(directory)
 
     def _configuration(self) -> str:
         return configuration(
-            _EDGE,
+            _EDGE.replace("{office}", self._office),
             [f"udp:{self.address}"],
             settings=("fork=no", "disable_tcp=yes"),
             modules=("path",),

@@ -85,8 +85,9 @@ class Linphone:
             self.say("soundcard use files")
             self.say(f"record {self.heard_path}")
             self.say(f"play {plays}")
-            self.say(f"ports sip {free_port()}")  # what the file says of it is not listened to
-            self.wait_for("Setting sip port")
+            if transport == "udp":  # it leaves no other transport than UDP
+                self.say(f"ports sip {free_port()}")
+                self.wait_for("Setting sip port")
             self.say(
                 f"register sip:{number}@{domain} sip:{server};transport={transport} {password}"
             )

@@ -41,7 +41,8 @@ _WORDS = {
 class Script:
     """A scenario in the making; every method adds a step and returns the script.
 
-    A step that waits takes `header=regex` pairs in `check`: what does not match fails the call. `domain`
+    A step that waits takes `header=regex` pairs in `check`, of which SIPp looks at the first line only, and in
+    `message` a regex for the whole of it: what does not match fails the call. `domain`
     stands in From: `OFFICE` for a telephone's calls.
     """
 
@@ -75,6 +76,7 @@ class Script:
         *,
         check: dict[str, str] | None = None,
         body: str = "",
+        message: str = "",
         optional: bool = False,
         routes: bool = False,
         timeout_ms: int = 0,
@@ -86,6 +88,10 @@ class Script:
         if body:
             actions.append(
                 f'<ereg regexp="{_xml(body)}" search_in="body" check_it="true" assign_to="all"/>'
+            )
+        if message:
+            actions.append(
+                f'<ereg regexp="{_xml(message)}" search_in="msg" check_it="true" assign_to="all"/>'
             )
         if what == "INVITE":
             actions += _remember()
