@@ -374,7 +374,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] > 0
         kinds = "SELECT kind, count(*) FROM rolled_days GROUP BY kind ORDER BY kind"
         made = dict(any_store.sql(tmp_path, kinds))
-        assert set(made) == {"contacts", "outcomes"}
+        assert set(made) == {"contacts", "outcomes", "regions", "region-outcomes"}
         assert [rounded(one) for one in await everything(statistics, spans)] == before
         # A contact of then is closed only now, and an agent's state of then is told late.
         for entry in (
