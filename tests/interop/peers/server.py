@@ -231,20 +231,20 @@ class Server:
             timeout_s=timeout_s,
         )
 
+    def written(self) -> list[str]:
+        """The states of all call records that are in the file: a command each time is half a second of work."""
+        with contextlib.closing(sqlite3.connect(self.storage / FILE_NAME)) as database:
+            return [status for (status,) in database.execute("SELECT status FROM calls")]
+
     def records(self, count: int) -> list[Record]:
         """All call records, as `softswitch calls` shows them; waits until there are `count` of them and none
         is open."""
 
-        def written() -> list[str]:
-            """The states of them: looked at in the file, a command each time is half a second of work."""
-            with contextlib.closing(sqlite3.connect(self.storage / FILE_NAME)) as database:
-                return [status for (status,) in database.execute("SELECT status FROM calls")]
-
         def complete() -> bool:
-            states = written()
+            states = self.written()
             return len(states) >= count and "open" not in states
 
-        wait_until(complete, lambda: f"{count} call records; there are {written()}")
+        wait_until(complete, lambda: f"{count} call records; there are {self.written()}")
         rows = json.loads(self.run("calls", str(self.file), "--json", "--limit", "10000"))
         assert len(rows) == count, f"{len(rows)} call records instead of {count}"
         assert all(row["status"] != "open" for row in rows), rows
