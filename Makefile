@@ -41,7 +41,7 @@ unit: setup
 	$(UNIT)
 
 realtime: setup
-	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadgroup  # a tenth of a core is what each needs on average, if not at once
+	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadfile  # half a core for each
 
 interop: setup
 	$(BIN)/pytest -q -m "interop and not soak" -n 6 --maxschedchunk 1  # they wait for sound more than they work

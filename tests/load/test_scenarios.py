@@ -14,7 +14,7 @@ from softswitch.load.result import Result
 from softswitch.load.run import run
 from softswitch.load.verdict import Limits
 
-pytestmark = [pytest.mark.realtime, pytest.mark.xdist_group("scenarios")]  # they share their runs
+pytestmark = pytest.mark.realtime
 
 
 def plan(scenario: str, **options: Any) -> Plan:
