@@ -31,33 +31,35 @@ def register(app: typer.Typer) -> None:
         ] = "",
     ) -> None:
         """Run the exchange that FILE describes until Ctrl-C or SIGTERM."""
-        import asyncio
-        import gc
+        from softswitch.collector import nothing_collected
 
-        # What is loaded now is kept: looking through it again and again for garbage took a quarter of the time
-        # until calls are taken. `QuietCollector` looks once, when all is there.
-        gc.disable()
+        with nothing_collected():
+            _serve(file, verbose=verbose, log_json=log_json, syslog=syslog)
 
-        from softswitch.cli.packages import require_ours
-        from softswitch.cli.place import keep_from_others, office_file
-        from softswitch.logs import set_up
-        from softswitch.switch import Switch
 
-        require_ours()
-        keep_from_others()
+def _serve(file: Path, *, verbose: bool, log_json: bool, syslog: str) -> None:
+    import asyncio
 
-        address = _address(syslog) if syslog else None
-        written = set_up(json_lines=log_json, verbose=verbose, syslog=address)
-        switch = Switch.from_toml(office_file(file))
-        switch.notice = _say
+    from softswitch.cli.packages import require_ours
+    from softswitch.cli.place import keep_from_others, office_file
+    from softswitch.logs import set_up
+    from softswitch.switch import Switch
 
-        def announce() -> None:
-            loop = asyncio.get_running_loop()
-            written.tell(lambda why: _in(loop, switch.alarm, "log", why))
-            for line in switch.ready_lines():
-                _say(line)
+    require_ours()
+    keep_from_others()
 
-        asyncio.run(switch.serve(on_ready=announce))
+    address = _address(syslog) if syslog else None
+    written = set_up(json_lines=log_json, verbose=verbose, syslog=address)
+    switch = Switch.from_toml(office_file(file))
+    switch.notice = _say
+
+    def announce() -> None:
+        loop = asyncio.get_running_loop()
+        written.tell(lambda why: _in(loop, switch.alarm, "log", why))
+        for line in switch.ready_lines():
+            _say(line)
+
+    asyncio.run(switch.serve(on_ready=announce))
 
 
 def _say(line: str) -> None:

@@ -134,7 +134,7 @@ def page(messages: dict[str, list[dict[str, Any]]], words: list[str]) -> str:
             findings=findings,
             saturated=words[10],
             causes=dict.fromkeys(words, 1),
-            ladders=messages,
+            ladders={w: [{"call_id": w, "messages": one}] for w, one in messages.items()},
             seconds=[],
             notes=words,
             plan=dict.fromkeys(words, words[10]),

@@ -65,7 +65,7 @@ async def test_a_listed_host_is_asked_by_http_at_a_private_address():
         ("https://127.0.0.1/", {}, "a private address"),
         ("https://[::ffff:127.0.0.1]/", {}, "a private address"),
         ("https://2130706433/", {}, "no address"),
-        ("https://[::1/", {}, "only https"),
+        ("https://[::1/", {}, "no address"),
     ],
 )
 async def test_what_is_not_asked(url, names, words, caplog):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from softswitch.errors import ConfigError
 from softswitch.load.lab import Lab, Scenario
@@ -72,12 +72,12 @@ def _of_module(name: str, module: object) -> Loaded:
 def _imported(path: Path) -> object:
     if not path.is_file():
         raise ConfigError("scenario", f"{path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(f"load_scenario_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(f"load_scenario_{path.stem}")
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
+        # Read each time: what Python keeps of a module may be older than a file that was just changed, and a
+        # folder of somebody's scripts is no place for it.
+        exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
     except Exception as error:
         raise ConfigError("scenario", f"{path}: {type(error).__name__}: {error}") from error
     return module
