@@ -134,7 +134,7 @@ def page(messages: dict[str, list[dict[str, Any]]], words: list[str]) -> str:
             findings=findings,
             saturated=words[10],
             causes=dict.fromkeys(words, 1),
-            ladders={w: [{"call_id": w, "messages": one}] for w, one in messages.items()},
+            ladders=messages,
             seconds=[],
             notes=words,
             plan=dict.fromkeys(words, words[10]),
@@ -254,7 +254,9 @@ max_calls_per_s = 1000
             for data in wire
             for line in data.decode().split("\r\n")
         ]
-        html = page({text: [{"messages": rungs}] for text in STRINGS}, list(STRINGS))
+        html = page(
+            {text: [{"call_id": text, "messages": rungs}] for text in STRINGS}, list(STRINGS)
+        )
         assert escape(STRINGS[10]) in html
         counted["scripts run"] = await asyncio.to_thread(scripts_run, html, tmp_path)
     row(
