@@ -155,7 +155,7 @@ def measure(run: Run, core: int = 0) -> Paced:
 def calls_for(share: float, mode: str, guess: int = 1_000, core: int = 0) -> int:
     """How many calls take `share` percent of a core: two short runs, as a call of many costs less."""
     for _ in range(2):
-        found = measure(Run(mode, guess, 2.0, warm_s=1.5), core)
+        found = measure(Run(mode, guess, 2.0, warm_s=3.0), core)
         guess = max(1, min(_CALLS_MAX, round(share * guess / found.core)))
     return guess
 
