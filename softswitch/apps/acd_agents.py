@@ -29,7 +29,8 @@ _WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
 class AgentStatus:
     """What one agent is doing. `state` is one of logged-out, unavailable, available, offered, on-contact
     and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none. `handled` today, in
-    `average_handle_s` each, of talking, holding and wrapping up."""
+    `average_handle_s` each, of talking, holding and wrapping up; `occupancy` of today, None before he was free
+    or busy."""
 
     agent: str
     name: str
@@ -41,7 +42,7 @@ class AgentStatus:
     call: str
     queues: tuple[str, ...]
     calls: int
-    occupancy: float
+    occupancy: float | None
     reachable: bool
     handled: int = 0
     average_handle_s: float | None = None
@@ -162,8 +163,9 @@ class Agents:
         centre = self._centre
         view = self.view(agent.id)
         texts = centre.contacts
-        unix_s = centre.host.now_s() + centre.host.epoch_s
-        times = centre.host.counts.of_agent(agent.id, unix_s)
+        now_s = centre.host.now_s()
+        for_s = max(0.0, now_s - view.since_s)
+        day = centre.host.counts.of_agent(agent.id, now_s + centre.host.epoch_s, view.state, for_s)
         calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL) and not texts.is_text(c))
         return AgentStatus(
             agent=agent.id,
@@ -172,14 +174,14 @@ class Agents:
             role=agent.role,
             state=view.state.value,
             reason=view.reason,
-            for_s=max(0.0, centre.host.now_s() - view.since_s),
+            for_s=for_s,
             call=next(calls, ""),
             queues=tuple(agent.queues),
             calls=view.calls,
-            occupancy=view.occupancy,
+            occupancy=day.occupancy.value,
             reachable=centre.control.office_calls.can_ring(agent.extension),
-            handled=times.handled,
-            average_handle_s=average_handle(times).value,
+            handled=day.times.handled,
+            average_handle_s=average_handle(day.times).value,
         )
 
 

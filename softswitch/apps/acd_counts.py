@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 
-from routing.decisions import Connect, ContactClosed, ContactHandled, ContactMoved, Decision
-from routing.model import Outcome
+from routing.decisions import (
+    AgentStateChanged,
+    Connect,
+    ContactClosed,
+    ContactHandled,
+    ContactMoved,
+    Decision,
+)
+from routing.model import AgentState, Outcome
 from routing.stats import (
     AgentTimes,
     Ratio,
@@ -20,6 +27,7 @@ from routing.stats import (
 )
 
 _MINUTE_S = 60.0
+_BUSY = frozenset({AgentState.ON_CONTACT, AgentState.WRAP_UP})
 _CALLED_BACK = frozenset({Outcome.CALLBACK_DONE, Outcome.CALLBACK_FAILED})
 Record = TypeVar("Record", ServiceCounts, AgentTimes)
 
@@ -52,6 +60,28 @@ class QueueDay:
         return average_handle(self.times)
 
 
+@dataclass(slots=True)
+class AgentDay:
+    """One agent's day: what he has handled, and seconds in states that are over, with contacts (wrap-up
+    included) and free."""
+
+    times: AgentTimes = field(default_factory=AgentTimes)
+    busy_s: float = 0.0
+    idle_s: float = 0.0
+
+    def add(self, state: AgentState, lasted_s: float) -> None:
+        """So long he was in a state."""
+        if state in _BUSY:
+            self.busy_s += lasted_s
+        elif state is AgentState.AVAILABLE:
+            self.idle_s += lasted_s
+
+    @property
+    def occupancy(self) -> Ratio:
+        """The share of his time with contacts or free for them that was spent on them."""
+        return Ratio(self.busy_s, self.busy_s + self.idle_s)
+
+
 class DayCounts:
     """Counts by queue and by agent. `within_s`, by queue, is what its service level promises; `zone` says
     when a day begins."""
@@ -60,9 +90,9 @@ class DayCounts:
         self._within_s = within_s
         self._zone = zone
         self._day = ""
-        self._until_s = 0.0
+        self._until_s = self._midnight_s = 0.0
         self._queues: dict[str, QueueDay] = {}
-        self._agents: dict[str, AgentTimes] = {}
+        self._agents: dict[str, AgentDay] = {}
 
     def promise(self, within_s: Mapping[str, float]) -> None:
         """Other promises from now on; what is counted stays counted."""
@@ -78,32 +108,39 @@ class DayCounts:
             self._turn(unix_s)
             times = handle_times([decision])
             _add(self._queue(decision.queue_id).times, times)
-            _add(self._agents.setdefault(decision.agent_id, AgentTimes()), times)
+            _add(self._agent(decision.agent_id).times, times)
+        elif isinstance(decision, AgentStateChanged):
+            self._turn(unix_s)
+            day = self._agent(decision.agent_id)
+            day.add(decision.old, min(decision.lasted_s, unix_s - self._midnight_s))
         elif isinstance(decision, Connect | ContactClosed | ContactMoved):
             self._turn(unix_s)
             if isinstance(decision, ContactMoved):
                 queue_id = decision.from_queue_id
             else:
                 queue_id = decision.queue_id
-            day = self._queue(queue_id)
+            queue = self._queue(queue_id)
             counted = tally([decision], self._within_s.get(queue_id, 20.0), queue_id)
-            day.service.add(counted)
+            queue.service.add(counted)
             if counted.answered:
-                day.wait_answered_s += decision.waited_s
+                queue.wait_answered_s += decision.waited_s
             if counted.answered or counted.abandoned or counted.flowed_out:
-                day.wait_s += decision.waited_s
+                queue.wait_s += decision.waited_s
             if isinstance(decision, ContactClosed):
-                day.callbacks += decision.outcome in _CALLED_BACK
+                queue.callbacks += decision.outcome in _CALLED_BACK
 
     def of(self, queue_id: str, unix_s: float) -> QueueDay:
         """Today's counts of a queue."""
         self._turn(unix_s)
         return self._queues.get(queue_id) or QueueDay()
 
-    def of_agent(self, agent_id: str, unix_s: float) -> AgentTimes:
-        """What an agent has handled today."""
+    def of_agent(self, agent_id: str, unix_s: float, state: AgentState, for_s: float) -> AgentDay:
+        """An agent's day up to now, when he has been in `state` `for_s`."""
         self._turn(unix_s)
-        return self._agents.get(agent_id) or AgentTimes()
+        day = self._agents.get(agent_id)
+        found = AgentDay() if day is None else replace(day)
+        found.add(state, min(for_s, unix_s - self._midnight_s))
+        return found
 
     def level(self, queue_id: str, unix_s: float) -> Ratio:
         """Answered in time, of all that were answered or gave up, today."""
@@ -112,12 +149,17 @@ class DayCounts:
     def _queue(self, queue_id: str) -> QueueDay:
         return self._queues.setdefault(queue_id, QueueDay())
 
+    def _agent(self, agent_id: str) -> AgentDay:
+        return self._agents.setdefault(agent_id, AgentDay())
+
     def _turn(self, unix_s: float) -> None:
         """Begin anew at midnight. Asked for each agent of a list: the day is looked up once a minute."""
         if self._until_s - _MINUTE_S <= unix_s < self._until_s:
             return
         self._until_s = (unix_s // _MINUTE_S + 1) * _MINUTE_S
-        day = datetime.fromtimestamp(unix_s, self._zone).date().isoformat()
+        now = datetime.fromtimestamp(unix_s, self._zone)
+        self._midnight_s = now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+        day = now.date().isoformat()
         if day != self._day:
             self._day = day
             self._queues.clear()
@@ -132,7 +174,8 @@ class DayCounts:
                 name: [day.wait_answered_s, day.wait_s, day.callbacks]
                 for name, day in self._queues.items()
             },
-            "agents": {name: asdict(times) for name, times in self._agents.items()},
+            "agents": {name: asdict(day.times) for name, day in self._agents.items()},
+            "states": {name: [day.busy_s, day.idle_s] for name, day in self._agents.items()},
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -147,7 +190,10 @@ class DayCounts:
             day.wait_answered_s, day.wait_s = float(answered_s), float(wait_s)
             day.callbacks = int(callbacks)
         for name, values in dict(snapshot.get("agents") or {}).items():
-            self._agents[str(name)] = _read(AgentTimes(), values)
+            self._agent(str(name)).times = _read(AgentTimes(), values)
+        for name, (busy_s, idle_s) in dict(snapshot.get("states") or {}).items():
+            agent = self._agent(str(name))
+            agent.busy_s, agent.idle_s = float(busy_s), float(idle_s)
 
 
 def _add(total: AgentTimes, more: AgentTimes) -> None:

@@ -127,7 +127,7 @@ def agent_table(rows: list[dict[str, Any]]) -> Any:
             row["call"],
             ", ".join(row["queues"]),
             str(row["calls"]),
-            f"{row['occupancy']:.0%}",
+            "-" if row["occupancy"] is None else f"{row['occupancy']:.0%}",
         )
     return table
 

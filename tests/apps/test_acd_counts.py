@@ -7,9 +7,15 @@ from datetime import UTC
 import msgspec
 import pytest
 
-from routing.decisions import Connect, ContactClosed, ContactHandled, ContactMoved
-from routing.model import Media, Outcome
-from softswitch.apps.acd_counts import DayCounts, QueueDay
+from routing.decisions import (
+    AgentStateChanged,
+    Connect,
+    ContactClosed,
+    ContactHandled,
+    ContactMoved,
+)
+from routing.model import AgentState, Media, Outcome
+from softswitch.apps.acd_counts import AgentDay, DayCounts, QueueDay
 
 NOON_S = 1_795_694_400.0
 DAY_S = 86_400.0
@@ -45,6 +51,14 @@ def a_day() -> DayCounts:
     return counts
 
 
+def changed(old: AgentState, lasted_s: float) -> AgentStateChanged:
+    return AgentStateChanged("lilei", old, AgentState.UNAVAILABLE, "", "", lasted_s)
+
+
+def agent(counts: DayCounts, unix_s: float = NOON_S) -> AgentDay:
+    return counts.of_agent("lilei", unix_s, AgentState.LOGGED_OUT, 0.0)
+
+
 def require(day: QueueDay) -> None:
     assert (day.service.answered, day.service.answered_in_time) == (2, 1)
     assert (day.service.abandoned, day.service.abandoned_in_time) == (2, 1)
@@ -57,11 +71,11 @@ def require(day: QueueDay) -> None:
 def test_a_day_is_counted_and_outlives_a_restart() -> None:
     counts = a_day()
     require(counts.of("support", NOON_S))
-    assert counts.of_agent("lilei", NOON_S).talk_s == 180.0
+    assert agent(counts).times.talk_s == 180.0
     after = DayCounts({"support": 20.0}, UTC)
     after.restore(msgspec.json.decode(msgspec.json.encode(counts.snapshot())))
     require(after.of("support", NOON_S + 60))
-    assert after.of_agent("lilei", NOON_S) == counts.of_agent("lilei", NOON_S)
+    assert agent(after) == agent(counts)
 
 
 def test_what_an_older_version_wrote_is_taken_over() -> None:
@@ -75,4 +89,21 @@ def test_what_an_older_version_wrote_is_taken_over() -> None:
 def test_at_midnight_everybody_begins_anew() -> None:
     counts = a_day()
     assert counts.of("support", NOON_S + DAY_S) == QueueDay()
-    assert counts.of_agent("lilei", NOON_S + DAY_S).handled == 0
+    assert agent(counts, NOON_S + DAY_S).times.handled == 0
+
+
+def test_occupancy_counts_what_still_lasts_and_nothing_of_yesterday() -> None:
+    counts = DayCounts({}, UTC)
+    assert agent(counts).occupancy.value is None
+    counts.note(changed(AgentState.AVAILABLE, 30.0), NOON_S)
+    counts.note(changed(AgentState.OFFERED, 5.0), NOON_S)
+    counts.note(changed(AgentState.ON_CONTACT, 60.0), NOON_S)
+    counts.note(changed(AgentState.UNAVAILABLE, 500.0), NOON_S)
+    assert agent(counts).occupancy.value == pytest.approx(60 / 90)
+    now = counts.of_agent("lilei", NOON_S, AgentState.WRAP_UP, 10.0)
+    assert now.occupancy.value == pytest.approx(70 / 100)
+    assert agent(counts).busy_s == 60.0, "asking counts nothing"
+    early_s = NOON_S + DAY_S / 2 + 20.0
+    counts.note(changed(AgentState.AVAILABLE, 3_600.0), early_s)
+    assert agent(counts, early_s).idle_s == 20.0
+    assert counts.of_agent("lilei", early_s, AgentState.ON_CONTACT, 3_600.0).busy_s == 20.0

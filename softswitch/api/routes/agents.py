@@ -39,7 +39,9 @@ class AgentShown(Output):
     call: str = Field(description='The call at hand; "" for none.')
     reachable: bool = Field(description="Whether his phone could be rung.")
     calls: int = Field(description="That he was connected to since he logged in.")
-    occupancy: float = Field(description="The share of his time at work that was spent on them.")
+    occupancy: float | None = Field(
+        description="Today: on-contact and wrap-up over that and available; null: neither yet."
+    )
     handled: int = Field(description="Contacts, today.")
     average_handle_s: float | None = Field(description="AHT today: talk, hold and wrap-up.")
 
