@@ -22,6 +22,8 @@ from softswitch.errors import SoftswitchError
 from softswitch.store.database import FILE_NAME
 
 VERSION = 1
+ASIDE = "before-restore-"
+"""Folders of what a restore has found there."""
 MANIFEST = "manifest.json"
 KEYS = ("secret", "session-key", "entry-key")
 FOLDERS = ("voicemail", "prompts", "attachments")
@@ -270,7 +272,7 @@ def _set_aside(directory: Path, names: list[str]) -> None:
     if not names:
         return
     number = 1
-    while (aside := directory / f"before-restore-{number}").exists():
+    while (aside := directory / f"{ASIDE}{number}").exists():
         number += 1
     aside.mkdir(mode=0o700)
     for name in names:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 THREADS = 2
-CONNECTIONS_MAX = 1_000
 _BACKLOG = 128
 _STOP_S = 3
 
@@ -188,6 +187,8 @@ def server_options(app: Any) -> Config:
     """How uvicorn serves `app`: bounded, silent, and without the signals, which are the switch's."""
     from uvicorn import Config
 
+    from softswitch.api.connection import CONNECTIONS_MAX, ApiConnection
+
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
     return Config(
@@ -197,6 +198,7 @@ def server_options(app: Any) -> Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=ApiConnection,
         ws="websockets-sansio",
         ws_max_size=1 << 16,
         ws_per_message_deflate=False,

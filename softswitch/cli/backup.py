@@ -55,8 +55,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Bring a backup back. The server must not run; nothing is changed before all has been verified."""
         from softswitch.api.admin import ServerNotRunning, ask
+        from softswitch.backup import ASIDE, verify
         from softswitch.backup import restore as bring_back
-        from softswitch.backup import verify
         from softswitch.cli.place import keep_from_others, storage_at
         from softswitch.errors import SoftswitchError
 
@@ -70,8 +70,11 @@ def register(app: typer.Typer) -> None:
         with contextlib.suppress(ServerNotRunning):
             next(ask(directory, "status"))
             raise SoftswitchError(f"the server on {directory} runs: stop it first")
+        before = set(directory.glob(f"{ASIDE}*"))
         found = bring_back(file, directory, force=force, database=database)
         _tell(file, found, "restored", as_json)
+        for aside in set(directory.glob(f"{ASIDE}*")) - before:
+            typer.echo(f"what was there is in {aside}", err=True)
 
 
 def _tell(file: Path, contents: Contents, word: str, as_json: bool) -> None:

@@ -92,6 +92,20 @@ _LIMITS = (
         "in 16 s",
         "the oldest are forgotten",
     ),
+    (
+        "connections to the API",
+        "softswitch.api.connection",
+        "CONNECTIONS_MAX",
+        "",
+        "the oldest that asks nothing is closed",
+    ),
+    (
+        "of them from one address",
+        "softswitch.api.connection",
+        "PER_SOURCE_MAX",
+        "but this machine's own",
+        "closed",
+    ),
     ("parked calls", "softswitch.apps.parking", "SLOTS_MAX", "", "the call goes back"),
     (
         "stream connections to us",

@@ -259,9 +259,14 @@ async def api(tmp_path: Path, database: FindDatabase) -> AsyncIterator[Api]:
 class Served:
     """An exchange whose API is served over loopback."""
 
-    def __init__(self, api: Api, url: str) -> None:
+    def __init__(self, api: Api, url: str, server: uvicorn.Server) -> None:
         self.api = api
         self.url = url
+        self._server = server
+
+    def connections(self) -> list[Any]:
+        """Those there are now."""
+        return list(self._server.server_state.connections)
 
 
 @pytest.fixture
@@ -275,7 +280,7 @@ async def served(tmp_path: Path, database: FindDatabase) -> AsyncIterator[Served
             config = server_options(api.app)
             server = uvicorn.Server(config)
             task = asyncio.create_task(server._serve(sockets=[listener]))
-            yield Served(api, f"http://127.0.0.1:{listener.getsockname()[1]}")
+            yield Served(api, f"http://127.0.0.1:{listener.getsockname()[1]}", server)
             server.should_exit = True
             await task
 
