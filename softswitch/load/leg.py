@@ -78,10 +78,16 @@ class Leg(PhoneCall):
             self.stream.mute(on)
 
     async def hears(self, timeout_s: float = 5.0) -> bool:
-        """Wait until the party that is to be heard has been heard; False when it has not."""
-        return await self._wait(
+        """Wait until the party that is to be heard has been heard; False when it has not.
+
+        That it was silent before, as menus are that wait and telephones that ring, is no gap.
+        """
+        heard = await self._wait(
             lambda: self.stream is not None and self.stream.hears_expected(), timeout_s
         )
+        if heard and self.stream is not None:
+            self.stream.forget_gaps()
+        return heard
 
     async def hears_anything(self, timeout_s: float = 5.0) -> bool:
         """Wait for the first audio packets."""

@@ -73,6 +73,11 @@ class SoundStream:
         new = self.heard_expected() - before
         return new > 2 or (new > 0 and not self._plane.book.stamped[self._slot])
 
+    def forget_gaps(self) -> None:
+        """What has been silent so far was meant to be."""
+        if self._plane is not None:
+            self._plane.book.gap_us[self._slot] = 0
+
     def received(self) -> int:
         """Audio packets received so far."""
         if self._plane is None:
