@@ -188,7 +188,9 @@ class UserAgent:
         why = told(self._flow()) if told is not None else ""
         if not why and status == 503:
             why = "nobody listens there"
-        return f"nothing came back from {write_host(host, port)}" + (f": {why}" if why else "")
+        return f"nothing came back from {write_host(host, port)}" + (
+            f": {why}" if why else f" ({status})"
+        )
 
     # -- calls -------------------------------------------------------------------------------
 
