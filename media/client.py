@@ -125,6 +125,7 @@ class MediaClient:
             (address,) if other_address is None else (address, other_address),
             announced_address,
             ports,
+            workers,
             one_each=one_port_per_stream,
         )
         self._supervisor = Supervisor(
@@ -154,7 +155,7 @@ class MediaClient:
             raise MediaError(f"recordings directory: {error}") from error
         if self._orphans is not None:
             self._orphans.find()
-        self._doors.open_first(len(self._rota.streams))
+        self._doors.open_first()
         try:
             await self._supervisor.start()
         except MediaError:

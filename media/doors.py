@@ -13,6 +13,9 @@ from media.sockets import PortSockets
 
 _PORT_IDS = (range(0, PORTS_MAX // 2, 2), range(PORTS_MAX // 2, PORTS_MAX, 2))
 """Ids of ports of the one and of the other address."""
+_KEPT = (4, 16)
+"""Ports that a worker begins with and keeps; more than the first where a quarter of the range is enough. Calls
+of one carrier need a port each until their first packet: one was opened and closed for each tenth call."""
 
 Lent = tuple[AddPort, tuple[int, int]]
 """What a worker must be told of a port, and the descriptors to go with it."""
@@ -66,19 +69,23 @@ class Door:
 
 class Doors:
     """A door on each of `addresses` (of different families, the first for all peers else); `announced` instead
-    of the first in SDP; `ports` first and last; `one_each`: every stream its own port."""
+    of the first in SDP; `ports` first and last, for so many `workers`; `one_each`: every stream its own."""
 
     def __init__(
         self,
         addresses: tuple[str, ...],
         announced: str | None,
         ports: tuple[int, int],
+        workers: int,
         *,
         one_each: bool,
     ) -> None:
+        self._workers = workers
         self._doors: list[Door] = []
         for address, ids in zip(addresses, _PORT_IDS, strict=False):
-            allocator = PortAllocator(*ports, one_each=one_each, ids=ids)
+            allocator = PortAllocator(
+                *ports, ports_each=_kept(ports, workers), one_each=one_each, ids=ids
+            )
             shown = address if self._doors or announced is None else announced
             sockets = PortSockets(address, allocator)
             self._doors.append(Door(address, shown, allocator, sockets))
@@ -96,10 +103,10 @@ class Doors:
                 return number
         return 0
 
-    def open_first(self, workers: int) -> None:
+    def open_first(self) -> None:
         """Bind the ports that workers begin with."""
         for door in self._doors:
-            for worker in range(workers):
+            for worker in range(self._workers):
                 door.sockets.open_first(worker)
 
     def parted(self, stream_id: int) -> None:
@@ -119,3 +126,10 @@ class Doors:
             "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
             "sockets": sum(len(door.sockets) for door in self._doors),
         }
+
+
+def _kept(ports: tuple[int, int], workers: int) -> int:
+    """How many ports a worker keeps."""
+    least, most = _KEPT
+    pairs = (ports[1] + 1 - ports[0]) // 2
+    return min(most, max(least, pairs // (4 * workers)))

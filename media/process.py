@@ -18,7 +18,6 @@ from media.protocol import MESSAGE_OCTETS_MAX, Command, MediaEvent, encode, pack
 
 _SEND_BUFFER_OCTETS = 1 << 20
 _PATIENCE_S = 0.05
-_APART_S = 0.005
 _REAP_EVERY_S = 0.02
 _REAP_PATIENCE_S = 2.0
 _BLAS_THREADS = (
@@ -50,8 +49,7 @@ class WorkerProcess:
     `on_event(event)` for everything it says; `on_end()` once, when the socket has closed, whatever
     the reason. Sending never waits: what one turn of the loop brings leaves at its end in one packet,
     for each wakes the worker; what the socket does not take then is queued in order. Of what can wait
-    (`patient`) nothing wakes it within 50 ms: it leaves with the next command that cannot. Nor does
-    `flush` wake it twice within 5 ms: only where one turn handles many messages does that hold anything back.
+    (`patient`) nothing wakes it within 50 ms: it leaves with the next command that cannot.
     """
 
     def __init__(self, on_event: Callable[[MediaEvent], None], on_end: Callable[[], None]) -> None:
@@ -62,7 +60,6 @@ class WorkerProcess:
         self._gathering = False
         self._later: asyncio.TimerHandle | None = None
         self._writing = False
-        self._wrote_s = float("-inf")
         self.ended = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -107,22 +104,17 @@ class WorkerProcess:
             return
         if not patient:
             self._gathering = True
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self.flush)
         elif self._later is None:
             self._later = self._loop.call_later(_PATIENCE_S, self._lose_patience)
 
     def flush(self) -> None:
-        """Send what has gathered in this turn now, if any of it cannot wait; what has gathered within 5 ms
-        of the last packet, at the end of the turn or with the next `flush` after that time."""
-        if not self._gathering or self._writing:
-            return
-        if self._loop.time() - self._wrote_s >= _APART_S:
+        """Send what has gathered in this turn now, if any of it cannot wait."""
+        if self._gathering and not self._writing:
             self._write()
 
     def _write(self) -> None:
         self._gathering = False
-        if self._outbox:
-            self._wrote_s = self._loop.time()
         while self._outbox:
             descriptors = self._outbox[0][1]
             try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import random
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from media.errors import ProtocolViolation
 from media.plane import io_mmsg
+from media.plane.chance import Chance
 from media.plane.disk import DiskThread
 from media.plane.engine import Engine
 from media.plane.gaps import CollectorClock, Gaps
@@ -62,10 +62,18 @@ _NO_PAUSE_S = 0.0002
 
 _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
+_MANY_COMMANDS = 100.0
+_COMMANDED_CYCLE_S = 0.0035
+"""From a fetch that brought commands to the next, where there are more than 100 commands a second: a call has
+seven. No longer than the cycle of a hundred calls; `_TICK_CYCLE_S` where not a packet is passed on. What a peer
+sends once he knows where to is fetched after the commands, however long both have waited."""
 
 
-def cycle_s(rate: float) -> float:
-    """Return how long after one fetch the next is due at `rate` packets a second."""
+def cycle_s(rate: float, *, commanded: bool = False) -> float:
+    """Return how long after one fetch the next is due at `rate` packets a second; `commanded`: it has brought
+    commands, and there are many."""
+    if commanded:
+        return max(_COMMANDED_CYCLE_S, cycle_s(rate)) if rate else _TICK_CYCLE_S
     low_rate, low_s = _CYCLES[0]
     if rate <= low_rate:
         return 0.0
@@ -148,6 +156,9 @@ class Worker:
         self._disk = DiskThread("recordings")
         self._reader = DiskThread("prompts")
         self._rate = 0.0
+        self._commands = 0
+        self._many_commands = False
+        self._commanded = False
         self._stopping = False
         self._failures = 0
         self._orphan: Orphan | None = None
@@ -161,7 +172,7 @@ class Worker:
             reader=self._reader,
             recordings_dir=setup.recordings_dir,
             start_s=time.monotonic(),
-            rng=random.SystemRandom(),
+            rng=Chance(),
             streams_max=setup.streams_max,
             rtp_timeout_s=setup.rtp_timeout_s,
             unix_offset_s=time.time() - time.monotonic(),
@@ -194,7 +205,8 @@ class Worker:
             if pause <= _NO_PAUSE_S < fetched_s - now_s:
                 gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
-            if commanded or control.unread:
+            self._commanded = commanded or control.unread
+            if self._commanded:
                 self._take_commands(fetched_s)
             self._poll(fetched_s)
             control.flush()
@@ -203,6 +215,8 @@ class Worker:
                 elapsed = now_s - next_load_s + _LOAD_EVERY_S
                 self._failures = 0
                 self._rate = (engine.packets_in - packets) / elapsed
+                self._many_commands = self._commands > _MANY_COMMANDS * elapsed
+                self._commands = 0
                 spent = time.process_time()
                 self._report((spent - cpu_s) / elapsed)
                 cpu_s, packets = spent, engine.packets_in
@@ -247,9 +261,10 @@ class Worker:
 
     def _cycle_s(self) -> float:
         """How long datagrams may gather between two fetches."""
+        commanded = self._commanded and self._many_commands
         if self.engine.relaying:
-            return cycle_s(self._rate)
-        return _TICK_CYCLE_S if self.engine.ticking else 0.0
+            return cycle_s(self._rate, commanded=commanded)
+        return _TICK_CYCLE_S if self.engine.ticking else cycle_s(0.0, commanded=commanded)
 
     def _take_commands(self, now_s: float) -> None:
         for _ in range(_COMMANDS_PER_TURN):
@@ -257,6 +272,7 @@ class Worker:
             if received is None:
                 return
             command, descriptors = received
+            self._commands += 1
             if isinstance(command, AddPort):
                 for offset, descriptor in enumerate(descriptors):
                     self._io.open_port(command.port_id + offset, socket.socket(fileno=descriptor))

@@ -141,6 +141,30 @@ async def test_two_phones_hear_each_other_byte_for_byte(bench):
     assert len([event for event in bench.events if isinstance(event, StreamLatched)]) == 2
 
 
+async def test_the_first_packet_finds_its_stream_however_many_commands_there_are(bench):
+    """A worker that gets hundreds of commands a second looks at them some milliseconds later, but at packets
+    after them."""
+    until_s = time.monotonic() + 2.5
+    number = 2
+    while time.monotonic() < until_s:
+        number += 1
+        stream = bench.client.reserve(group=number, signalled_host="127.0.0.1")
+        bench.client.configure(stream.stream_id, StreamParams(("127.0.0.9", 4000)))
+        bench.client.flush()
+        bench.client.release(stream.stream_id)
+        await asyncio.sleep(0.002)
+    for _ in range(5):
+        streams = await bench.call()
+        for phone, stream in zip(bench.phones, streams, strict=True):
+            phone.say((stream.host, stream.port), bytes(160))
+        await asyncio.sleep(0.1)
+        assert [len(phone.listen()) for phone in bench.phones] == [1, 1]
+        for phone, stream in zip(bench.phones, streams, strict=True):
+            phone.heard.clear()
+            bench.client.release(stream.stream_id)
+        await asyncio.sleep(0.01)
+
+
 async def test_phones_of_both_families_hear_each_other_and_survive_their_worker(tmp_path):
     bench = Bench(tmp_path, other_address="::1", spare=True)
     bench.phones[1].close()
