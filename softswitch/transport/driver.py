@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from softswitch.clock import Clock
 from softswitch.errors import SoftswitchError
 from softswitch.sip.events import SipEvent
-from softswitch.sip.flow import Flow
+from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack
 from softswitch.sip.terse import Terse
@@ -102,6 +102,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._pumping = False
+        self._held: list[Outgoing] | None = None
         self._closed = False
         self._tracebacks = 0
         self._tracebacks_since_s = float("-inf")
@@ -119,6 +120,8 @@ class Driver:
         if len(self._transports) >= _TRANSPORTS_MAX:
             raise SoftswitchError(f"more than {_TRANSPORTS_MAX} transports")
         self._transports[key] = transport
+        if isinstance(transport, UdpTransport):
+            transport.gather = self.gather
         transport.start(self.feed, self.fail_flow)
 
     def use_ranks(self, sort: Sort) -> None:
@@ -257,6 +260,24 @@ class Driver:
         if self._serving:
             self._loop.call_soon(self._serve)
 
+    def gather(self, read: Callable[[], None]) -> None:
+        """Let a transport read some messages; what they bring to send leaves together afterwards, and the media
+        plane hears of it once."""
+        held: list[Outgoing] = []
+        self._held = held
+        try:
+            read()
+        finally:
+            self._held = None
+            if held and not self._closed:
+                self._send_all(held)
+
+    def _send_all(self, outgoing: list[Outgoing]) -> None:
+        if self._before_sending is not None:
+            self._before_sending()
+        for message in outgoing:
+            self._send(message.data, message.flow)
+
     def _process(self, data: bytes, flow: Flow, now_s: float) -> None:
         if self.tap is not None:
             self.tap("in", data, flow, now_s)
@@ -299,10 +320,10 @@ class Driver:
                 outgoing = stack.datagrams_to_send()
                 if not outgoing:
                     break
-                if self._before_sending is not None:
-                    self._before_sending()
-                for message in outgoing:
-                    self._send(message.data, message.flow)
+                if self._held is not None:
+                    self._held += outgoing
+                else:
+                    self._send_all(outgoing)
         finally:
             self._pumping = False
         self._arm_timer()

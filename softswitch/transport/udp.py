@@ -13,6 +13,7 @@ import ipaddress
 import socket
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,7 @@ _PEER_GONE = frozenset(
 )
 
 SocketAddress = tuple[Any, ...]
+Gather = Callable[[Callable[[], None]], None]
 
 
 @dataclass(slots=True)
@@ -63,8 +65,9 @@ class UdpTransport:
 
     Make it with `bind`. `drain_max` datagrams are read a wake-up, then the loop's other readers
     have their turn. Where `defer` is set, only a few are handed on at once and all others to it: who
-    matters is found among all that wait, and the kernel's buffer does not overflow. When the socket
-    is full, up to `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
+    matters is found among all that wait, and the kernel's buffer does not overflow. `gather`, where set, is
+    given what reads, and calls it. When the socket is full, up to `backlog_max` datagrams wait in order; then
+    the oldest is dropped, as SIP retransmits it.
     """
 
     name = "udp"
@@ -87,6 +90,7 @@ class UdpTransport:
         self._drain_max = drain_max
         self._backlog_max = backlog_max
         self.defer: Receive | None = None
+        self.gather: Gather | None = None
         self._buffer = bytearray(_BUFFER_OCTETS)
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._flows: dict[SocketAddress, Flow] = {}
@@ -186,6 +190,12 @@ class UdpTransport:
     # -- receiving ---------------------------------------------------------------------------
 
     def _read(self) -> None:
+        if self.gather is not None:
+            self.gather(self._read_some)
+        else:
+            self._read_some()
+
+    def _read_some(self) -> None:
         if self.defer is None:
             self._hand_on(self._receive, self._drain_max)
         elif self._hand_on(self._receive, _AT_ONCE_MAX):

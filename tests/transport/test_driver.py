@@ -25,6 +25,13 @@ A = ("10.0.0.1", 5060)
 B = ("10.0.0.2", 5060)
 
 
+OPTIONS = (
+    b"OPTIONS sip:b@10.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKg%d\r\n"
+    b"From: <sip:a@10.0.0.1>;tag=1\r\nTo: <sip:b@10.0.0.3>\r\nCall-ID: g%d@10.0.0.1\r\n"
+    b"CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+)
+
+
 class Node:
     """A stack, its driver and the events it has had."""
 
@@ -348,3 +355,52 @@ class _Copy:
 
     def snapshot(self) -> dict[str, int]:
         return {}
+
+
+@simulated()
+async def test_what_messages_read_together_bring_leaves_after_them_and_media_hears_once() -> None:
+    network = SimNetwork(default=PERFECT)
+    a, b = Node(network, A), Node(network, B)
+    course: list[str] = []
+    b.driver = Driver(
+        b.stack,
+        VirtualClock(virtual_loop()),
+        virtual_loop(),
+        lambda event, now_s: course.append("answered") or b.react(event, now_s),
+        tap=lambda direction, data, flow, now_s: course.append(direction),
+        before_sending=lambda: course.append("media"),
+    )
+    transport = network.transport("10.0.0.3", 5060)
+    b.driver.attach(transport)
+
+    def answer(event: SipEvent, now_s: float) -> None:
+        assert isinstance(event, RequestReceived)
+        b.stack.respond(event.handle, 200, now_s=now_s)
+
+    b.react = answer
+    flow = Flow("udp", ("10.0.0.3", 5060), A)
+
+    def read() -> None:
+        for number in range(2):
+            b.driver.feed(OPTIONS % (number, number), flow)
+
+    b.driver.gather(read)
+    assert course == ["in", "answered", "in", "answered", "media", "out", "out"]
+
+    def fail() -> None:
+        b.driver.feed(OPTIONS % (7, 7), flow)
+        raise OSError("the socket has gone")
+
+    with pytest.raises(OSError, match="gone"):
+        b.driver.gather(fail)
+    assert course[7:] == ["in", "answered", "media", "out"]
+    b.driver.feed(OPTIONS % (8, 8), flow)  # alone: at once
+    assert course[11:] == ["in", "answered", "media", "out"]
+    assert a.driver.counters.unroutable == b.driver.counters.unroutable == 0
+
+    def read_and_close() -> None:
+        b.driver.feed(OPTIONS % (9, 9), flow)
+        b.driver.close()
+
+    b.driver.gather(read_and_close)
+    assert course[15:] == ["in", "answered"]
