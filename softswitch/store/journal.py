@@ -43,8 +43,12 @@ from softswitch.store.schema import journal
 
 _log = logging.getLogger(__name__)
 
-GATHER_S = 0.02
-"""How long the first entry of a group waits for others; the rest of 50 ms is for the disk."""
+GATHER_S = (0.02, 0.035)
+"""How long the first entry of a group waits for others, at least and at most: what is left of 45 ms by three
+times what the disk has needed. Each group costs the loop and the log's thread some tenths of a millisecond."""
+_ON_DISK_S = 0.045
+_FORGETS = 0.98
+"""A slow write is remembered for some fifty more."""
 REST_S = 0.4
 """Between two commits of the database under load: a commit costs the event loop about a millisecond,
 whatever it holds, and the log has the entries. The first after a rest, and a flush, need not wait."""
@@ -88,14 +92,13 @@ class Journal:
         executor: ThreadPoolExecutor,
         on_alarm: Callable[[StoreAlarm], None],
         *,
-        gather_s: float = GATHER_S,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         self._entry_log = log
         self._database = database
         self._executor = executor
         self._on_alarm = on_alarm
-        self._gather_s = gather_s
+        self._disk_s = 0.0
         self._waiting_max = waiting_max
         self._projection: Projection | None = None
         self._seq = log.last_seq
@@ -145,7 +148,7 @@ class Journal:
             return self._seq
         self._waiting.append(make_entry(self._seq, at_s, kind, call_id, data))
         if self._timer is None:
-            self._timer = self._loop.call_later(self._gather_s, self._log_wake.set)
+            self._timer = self._loop.call_later(gather_s(self._disk_s), self._log_wake.set)
         return self._seq
 
     async def flush(self) -> bool:
@@ -244,6 +247,7 @@ class Journal:
         batch = list(self._waiting)
         if not batch:
             return
+        began_s = self._loop.time()
         try:
             grew = await self._in_thread(self._entry_log.write, batch)
         except Exception as error:
@@ -255,6 +259,7 @@ class Journal:
             if self._timer is None:
                 self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
             return
+        self._disk_s = max(self._loop.time() - began_s, _FORGETS * self._disk_s)
         self._clear_alarm("log")
         self._clear_alarm("memory")
         self._segments_grew |= grew
@@ -267,7 +272,7 @@ class Journal:
                 self._pending.clear()
                 self._behind = True
         if self._waiting and self._timer is None:
-            self._timer = self._loop.call_later(self._gather_s, self._log_wake.set)
+            self._timer = self._loop.call_later(gather_s(self._disk_s), self._log_wake.set)
 
     # -- to the database ------------------------------------------------------------------------
 
@@ -549,6 +554,12 @@ class Journal:
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         # A thread of its own: the shared pool may be stuck in look-ups.
         return await self._loop.run_in_executor(self._executor, function, *arguments)
+
+
+def gather_s(disk_s: float) -> float:
+    """How long to wait for more entries where the disk takes `disk_s` to keep some."""
+    least_s, most_s = GATHER_S
+    return max(least_s, min(most_s, _ON_DISK_S - 3.0 * disk_s))
 
 
 def _some(entries: Iterator[Entry]) -> list[Entry]:

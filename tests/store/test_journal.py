@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from softswitch.errors import StoreError
 from softswitch.store import MemoryStore, Store, StoreAlarm
 from softswitch.store.database import Database
-from softswitch.store.journal import PENDING_MAX, REST_S, Journal
+from softswitch.store.journal import PENDING_MAX, REST_S, Journal, gather_s
 from softswitch.store.log import EntryLog
 
 SHORT = {"lock_wait_s": 0.05}
@@ -47,6 +47,14 @@ def names_in(directory: Path, pattern: str) -> list[str]:
 
 def last_number(tools: Any, directory: Path) -> tuple[int, int]:
     return tools.sql(directory, "SELECT count(*), max(seq) FROM journal")[0]  # type: ignore[no-any-return]
+
+
+def test_entries_gather_for_what_a_quick_disk_does_not_need() -> None:
+    assert gather_s(0.0) == gather_s(0.003) == 0.035
+    assert gather_s(0.005) == pytest.approx(0.03)
+    assert gather_s(0.01) == gather_s(1.0) == 0.02
+    for disk_s in (0.0, 0.002, 0.005, 0.008):
+        assert gather_s(disk_s) + 3 * disk_s < 0.05
 
 
 async def test_entries_keep_their_order_and_come_in_groups(tmp_path: Path, any_store: Any) -> None:
