@@ -48,6 +48,7 @@ from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.overview import call_row, overview
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
+from softswitch.resting import Pace, RestingLoop, pace_of
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
@@ -109,6 +110,7 @@ class Switch:
         self.hep: HepExporter | None = None
         self.tap: Tap
         self._stopping: set[asyncio.Task[None]] = set()
+        self.pace: Pace | None = None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
@@ -241,6 +243,7 @@ class Switch:
             local_addresses=reached_at, advertised=advertised, max_sessions=_SESSIONS_MAX
         )
         self.stack = SipStack(config, environment.token, self.gatekeeper)
+        self.pace = pace_of(asyncio.get_running_loop())
         self.driver = Driver(
             self.stack,
             environment.clock,
@@ -404,8 +407,13 @@ class Switch:
             self._running = False
             await self._undo.aclose()
 
+    def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Serve on a loop made for it, see `RestingLoop`, until SIGINT or SIGTERM."""
+        with asyncio.Runner(loop_factory=RestingLoop) as runner:
+            runner.run(self.serve(on_ready))
+
     async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Run until SIGINT or SIGTERM."""
+        """Run on the loop that runs until SIGINT or SIGTERM."""
         await self.start()
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()

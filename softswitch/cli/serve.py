@@ -59,7 +59,7 @@ def _serve(file: Path, *, verbose: bool, log_json: bool, syslog: str) -> None:
         for line in switch.ready_lines():
             _say(line)
 
-    asyncio.run(switch.serve(on_ready=announce))
+    switch.run(on_ready=announce)
 
 
 def _say(line: str) -> None:
