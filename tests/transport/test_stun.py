@@ -49,7 +49,7 @@ def test_the_address_is_masked_as_in_rfc_5769() -> None:
         (request() + b"\0", False),
         (request((0x8022, b"x" * 524)), True),
         (request((0x8022, b"x" * 528)), False),
-        (request((0x8022, b"x"))[:-4] + b"\x80\x22\x00\xff", False),
+        (struct.pack("!HH", 1, 4) + IDENTITY + b"\x80\x22\x00\xff", False),
         (b"", False),
     ],
 )

@@ -29,6 +29,7 @@ _WORDS = {
     200: "OK",
     302: "Moved Temporarily",
     404: "Not Found",
+    405: "Method Not Allowed",
     422: "Session Interval Too Small",
     481: "Call/Transaction Does Not Exist",
     486: "Busy Here",
