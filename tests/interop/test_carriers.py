@@ -20,6 +20,8 @@ from tests.interop.peers.sipp import Counts, Sipp, register
 from tests.interop.peers.stage import Stage
 from tests.rows import Row
 
+pytestmark = pytest.mark.xdist_group("carriers")  # they share one exchange
+
 OUTSIDE = "013800000001"
 ROUTE = '[[outbound]]\nprefix = "{}"\nstrip = 1\npermission = "{}"\ntrunks = {}\n{}\n'
 ROUTES = "".join(

@@ -16,6 +16,8 @@ from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server
 from tests.interop.peers.stage import Stage
 
+pytestmark = pytest.mark.xdist_group("phone features")  # they share one exchange
+
 MUSIC = Path(__file__).parents[2] / "prompts" / "music" / "default.flac"
 HEAR_S = 2.0  # each voice begins after half a second; its first second is enough to know it
 GROUPS = """
