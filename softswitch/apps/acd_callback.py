@@ -89,7 +89,7 @@ class Callbacks:
     def number_for(self, call: Call) -> str:
         """The number at which this caller can be called back, "" if the office may not call it."""
         number = self._centre.number_of(call)
-        return number if self._centre.control.office_calls.can_call(number) else ""
+        return "" if self._centre.control.office_calls.why_not(number) else number
 
     def request_for(self, queue_call: QueueCall) -> bool:
         """A waiting caller becomes a callback at his place; False: an agent has him already."""
@@ -123,8 +123,8 @@ class Callbacks:
         centre = self._centre
         if queue not in centre.queues:
             raise QueueUnavailable(f"there is no queue {queue}")
-        if not centre.control.office_calls.can_call(number):
-            raise CallError(f"{number} is not called back")
+        if why := centre.control.office_calls.why_not(number):
+            raise CallError(f"{number} is not called back: {why}")
         wall_s = centre.desk.clock.wall_s()
         contact_id = f"b{int(wall_s * 1000):x}-{centre.desk.token()[:6]}"
         facts = {"number": number, "name": name}

@@ -101,9 +101,10 @@ class OfficeCalls:
         """Whether a phone of this extension is registered."""
         return bool(self._registered(extension))
 
-    def can_call(self, number: str) -> bool:
-        """Whether the office's rights lead to this number."""
-        return not isinstance(self._dialplan.route(number, OfficeIdentity("")), Refused)
+    def why_not(self, number: str) -> str:
+        """Why the office's rights do not lead to this number; "": they do."""
+        found = self._dialplan.route(number, OfficeIdentity(""))
+        return found.why if isinstance(found, Refused) else ""
 
     def ring(
         self,

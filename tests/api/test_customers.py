@@ -42,6 +42,20 @@ async def test_from_birth_to_removal(api: Any) -> None:
         await agent.get(path + what, 404)
 
 
+async def test_who_is_only_in_the_file_is_found_and_says_so(
+    tmp_path: Any, running_api: Any
+) -> None:
+    more = '[[customer]]\nphone = ["+8613800000001"]\nname = "Wang Wei"\ntags = ["vip"]\n'
+    async with running_api(tmp_path, more) as api:
+        agent = await api.as_role("agent")
+        number = {"number": "138 0000 0001".replace(" ", "")}
+        (listed,) = (await agent.get("/customers/lookup", params=number))["items"]
+        assert (listed["id"], listed["source"], listed["tags"]) == (0, "file", ["vip"])
+        made = await agent.post("/customers", WANG)
+        (kept,) = (await agent.get("/customers/lookup", params=number))["items"]
+        assert (kept["id"], kept["source"]) == (made["id"], "api")
+
+
 async def test_merging(api: Any) -> None:
     supervisor = await api.as_role("supervisor")
     one = await supervisor.post("/customers", WANG)

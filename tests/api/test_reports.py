@@ -154,6 +154,11 @@ async def test_the_day_of_six_answers_with_what_is_behind_each(api: Any) -> None
         assert len(short) == in_time
         assert all(v["outcome"] == outcome and v["waited_s"] <= T_S for v in short)
         assert {v["call_id"] for v in short} <= {f"c{n}" for n in range(103)}
+    by_skill = {k: v for k, v in span.items() if k != "queue"} | {"outcome": "abandoned"}
+    (skills,) = (await boss.get("/reports/queues", params={**span, "per": "skill"}))["rows"]
+    asked = {**by_skill, "skill": skills["skill"]}
+    assert len(await everything(boss, "/reports/visits", asked)) == skills["abandoned"] == 10
+    assert await everything(boss, "/reports/visits", {**by_skill, "skill": "none such"}) == []
     flowed = await everything(boss, "/reports/visits", {**span, "outcome": "overflowed"})
     assert [(v["reason"], v["caller"]) for v in flowed] == [("full", EVIL)] * 3
     await boss.get(f"/calls/{flowed[0]['call_id']}")

@@ -30,6 +30,7 @@ from softswitch.api.paging import Cursor, Limit, Page, int_cursor, read_cursor, 
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.api.timeline import timeline
+from softswitch.config.centre import Customer
 from softswitch.store.customer_files import write_customers
 from softswitch.store.customers import (
     PHONES_MAX,
@@ -63,6 +64,9 @@ class CustomerShown(Output):
     created_at_s: float
     changed_at_s: float
     version: int
+    source: Literal["api", "file"] = Field(
+        default="api", description='"file": of the office file, and read-only; his `id` is 0.'
+    )
 
 
 class NewCustomer(Input):
@@ -205,9 +209,12 @@ async def list_shared_phones(
 async def look_up(
     service: Served, number: Annotated[str, Query(max_length=64)]
 ) -> Page[CustomerShown]:
-    """Whose number this is, the most important first; for a screen that pops up."""
+    """Whose number this is, the most important first; for a screen that pops up. Also who is only in the
+    office file."""
     e164 = service.numbering.e164(number) or number
-    return Page(items=[shown(r) for r in await service.store.customers.find_by_phone(e164)])
+    items = [shown(r) for r in await service.store.customers.find_by_phone(e164)]
+    listed = None if items else service.switch.control.customer_of(e164)
+    return Page(items=items if listed is None else [_listed(listed)])
 
 
 @router.get("/customers/export", response_class=Response, responses=_CSV)
@@ -377,6 +384,25 @@ def shown(record: CustomerRecord) -> CustomerShown:
         created_at_s=record.created_at_s,
         changed_at_s=record.changed_at_s,
         version=record.version,
+    )
+
+
+def _listed(customer: Customer) -> CustomerShown:
+    """A customer of the office file."""
+    return CustomerShown(
+        id=0,
+        name=customer.name,
+        phones=list(customer.phone),
+        addresses=[],
+        region="",
+        priority=customer.priority,
+        tags=list(customer.tags),
+        fields={},
+        merged_into=None,
+        created_at_s=0.0,
+        changed_at_s=0.0,
+        version=0,
+        source="file",
     )
 
 

@@ -299,6 +299,10 @@ async def list_visits(
     agent: Names = [],  # noqa: B006
     media: Names = [],  # noqa: B006
     region: Names = [],  # noqa: B006
+    skill: Annotated[
+        list[Annotated[str, Field(max_length=512)]],
+        Query(max_length=100, description="As reports by skill name it: what a queue asks for."),
+    ] = [],  # noqa: B006
     outcome: Annotated[str | None, Query(max_length=32, examples=["abandoned"])] = None,
     waited_min_s: Annotated[float, Query(ge=0, le=1e7)] = 0.0,
     waited_max_s: Annotated[float | None, Query(ge=0, le=1e7)] = None,
@@ -307,6 +311,11 @@ async def list_visits(
 ) -> Page[VisitShown]:
     """The contacts behind a figure, newest first."""
     span = span_of(service, start_s, end_s, "all")
+    if skill:
+        asking = [name for name, words in _skills(service).items() if words in skill]
+        queue = [name for name in asking if not queue or name in queue]
+        if not queue:
+            return Page(items=[])
     chosen = chosen_of(service, queue, agent, media, region, None)
     found = await service.store.statistics.list_visits(
         span,
