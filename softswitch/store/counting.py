@@ -45,7 +45,11 @@ def numbered(groups: list[Any]) -> list[Any]:
     return [sa.literal_column(str(place)) for place in range(1, len(groups) + 1)]
 
 
-def visit_query(groups: list[Any], start_s: float, end_s: float) -> sa.Select[Any]:
+def visit_query(
+    groups: list[Any],
+    start_s: float | sa.BindParameter[float],
+    end_s: float | sa.BindParameter[float],
+) -> sa.Select[Any]:
     """The columns of `visit_rolls` over the contacts of some time, after `groups`; the caller groups."""
     table = queue_visits.c
     columns = visit_columns()

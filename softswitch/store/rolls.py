@@ -7,6 +7,7 @@ done after days, a ticket that was waiting) has its half-hour added up anew in t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,8 @@ from softswitch.store.schema_rolls import (
     state_rolls,
     visit_rolls,
 )
+
+Instant = float | sa.BindParameter[float]
 
 LAG_S = 2 * 86_400.0
 """Younger half-hours are counted from the contacts: much of them still changes."""
@@ -109,20 +112,38 @@ async def roll(connection: AsyncConnection, start: int, stop: int) -> None:
     """Add the half-hours from `start` to before `stop` up, anew if they were."""
     dialect = connection.dialect.name
     await forget_days(connection, start * float(SLOT_S), stop * float(SLOT_S))
-    for table in ROLLS:
-        between = sa.and_(table.c.slot >= start, table.c.slot < stop)
-        await connection.execute(sa.delete(table).where(between))
-    span = (start * float(SLOT_S), stop * float(SLOT_S))
-    for target, query in (
-        (visit_rolls, _visits(span, dialect)),
-        (handling_rolls, _handlings(span, dialect)),
-        (agent_rolls, _agents(span, dialect)),
-    ):
-        names = [column.name for column in target.columns]
-        await connection.execute(sa.insert(target).from_select(names, query))
+    deletions, additions, states = _statements(dialect)
+    for deletion in deletions:
+        await connection.execute(deletion, {"start": start, "stop": stop})
+    span = {"start_s": start * float(SLOT_S), "end_s": stop * float(SLOT_S)}
+    for addition in additions:
+        await connection.execute(addition, span)
     for slot in range(start, stop):
-        names = [column.name for column in state_rolls.columns]
-        await connection.execute(sa.insert(state_rolls).from_select(names, _states(slot)))
+        span = {"start_s": slot * float(SLOT_S), "end_s": (slot + 1) * float(SLOT_S)}
+        await connection.execute(states, {"number": slot, **span})
+
+
+_START_S, _END_S = (sa.bindparam(name, type_=sa.Double) for name in ("start_s", "end_s"))
+
+
+@cache
+def _statements(dialect: str) -> tuple[list[sa.Delete], list[sa.Insert], sa.Insert]:
+    """What `roll` executes, made once: to make it took longer than to execute it."""
+    start, stop = (sa.bindparam(name, type_=sa.BigInteger) for name in ("start", "stop"))
+    deletions = [sa.delete(t).where(t.c.slot >= start, t.c.slot < stop) for t in ROLLS]
+    additions = [
+        _insert(target, query)
+        for target, query in (
+            (visit_rolls, _visits(dialect)),
+            (handling_rolls, _handlings(dialect)),
+            (agent_rolls, _agents(dialect)),
+        )
+    ]
+    return deletions, additions, _insert(state_rolls, _states())
+
+
+def _insert(target: sa.Table, query: sa.Select[Any]) -> sa.Insert:
+    return sa.insert(target).from_select([column.name for column in target.columns], query)
 
 
 async def _first_s(connection: AsyncConnection) -> float | None:
@@ -139,24 +160,24 @@ async def _first_s(connection: AsyncConnection) -> float | None:
     return min(found, default=None)
 
 
-def _visits(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+def _visits(dialect: str) -> sa.Select[Any]:
     table = queue_visits.c
     groups = [slot_of(table.entered_at_s, dialect), table.queue_id, table.media, table.region]
-    return visit_query(groups, *span).group_by(*numbered(groups))
+    return visit_query(groups, _START_S, _END_S).group_by(*numbered(groups))
 
 
-def _handlings(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+def _handlings(dialect: str) -> sa.Select[Any]:
     table = handlings.c
     groups = [slot_of(table.at_s, dialect), table.queue_id, table.media]
     sums = [sa.func.sum(table[name]) for name in HANDLED_SUMS]
     return (
         sa.select(*groups, sa.func.count(), *sums)
-        .where(table.at_s >= span[0], table.at_s < span[1], table.outcome != "failed")
+        .where(table.at_s >= _START_S, table.at_s < _END_S, table.outcome != "failed")
         .group_by(*numbered(groups))
     )
 
 
-def _agents(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
+def _agents(dialect: str) -> sa.Select[Any]:
     done, rung = handlings.c, agent_offers.c
     zero: Any = sa.literal_column("0")
     nothing: Any = sa.literal_column("0.0")
@@ -167,7 +188,7 @@ def _agents(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
         one.label("handled"),
         *(done[name].label(name) for name in HANDLED_SUMS),
         *(zero.label(name) for name in OFFER_COUNTS),
-    ).where(done.at_s >= span[0], done.at_s < span[1], done.outcome != "failed")
+    ).where(done.at_s >= _START_S, done.at_s < _END_S, done.outcome != "failed")
     outcomes = {"accepted": "answered", "missed": "no-answer", "rejected": "rejected"}
     offered = sa.select(
         slot_of(rung.offered_at_s, dialect),
@@ -176,7 +197,7 @@ def _agents(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
         *(nothing for _ in HANDLED_SUMS),
         one,
         *(sa.case((rung.outcome == outcome, 1), else_=0) for outcome in outcomes.values()),
-    ).where(rung.offered_at_s >= span[0], rung.offered_at_s < span[1])
+    ).where(rung.offered_at_s >= _START_S, rung.offered_at_s < _END_S)
     both = sa.union_all(handled, offered).subquery()
     names = ("handled", *HANDLED_SUMS, *OFFER_COUNTS)
     return sa.select(
@@ -184,25 +205,24 @@ def _agents(span: tuple[float, float], dialect: str) -> sa.Select[Any]:
     ).group_by(both.c.slot, both.c.agent_id)
 
 
-def _states(slot: int) -> sa.Select[Any]:
+def _states() -> sa.Select[Any]:
     table = agent_states.c
-    start_s, end_s = slot * float(SLOT_S), (slot + 1) * float(SLOT_S)
+    start_s, end_s = _START_S, _END_S
+    slot = sa.bindparam("number", type_=sa.BigInteger)
     until = sa.case(
         (sa.or_(table.ended_at_s.is_(None), table.ended_at_s > end_s), end_s),
         else_=table.ended_at_s,
     )
     since = sa.case((table.started_at_s < start_s, start_s), else_=table.started_at_s)
     return (
-        sa.select(
-            sa.literal(slot), table.agent_id, table.state, table.reason, sa.func.sum(until - since)
-        )
+        sa.select(slot, table.agent_id, table.state, table.reason, sa.func.sum(until - since))
         # A state that ended before it began, by a clock that was set back, lasted for no time.
         .where(lasting(start_s, end_s), until > since)
         .group_by(table.agent_id, table.state, table.reason)
     )
 
 
-def lasting(start_s: float, end_s: float) -> sa.ColumnElement[bool]:
+def lasting(start_s: Instant, end_s: Instant) -> sa.ColumnElement[bool]:
     """Which states lie in a span: those that began in it or up to `LONG_S` before (nearly all), those that
     last longer, and those that still last. Each by an index, however old the span is."""
     table = agent_states.c
