@@ -14,10 +14,11 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from softswitch.api.problem import problem
+from softswitch.transport.limits import source_of
 
 CONNECTIONS_MAX = 1_000
 PER_SOURCE_MAX = 256
-"""Of one address; this machine itself, where a proxy may be, has no limit of its own."""
+"""Of one address (of IPv6 one /64); this machine itself, where a proxy may be, has no limit of its own."""
 
 SPARE = 50
 """Places that are kept free by closing those who ask nothing now: first of those who never have, the oldest."""
@@ -69,7 +70,8 @@ class ApiConnection(H11Protocol):
         if not host or _is_here(host):
             return False
         clients = (getattr(one, "client", None) for one in self.connections)
-        same = [client for client in clients if client and client[0] == host]
+        mine = source_of(host)
+        same = [client for client in clients if client and source_of(client[0]) == mine]
         return len(same) > PER_SOURCE_MAX
 
     def _make_room(self) -> None:

@@ -9,6 +9,8 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,6 +31,8 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
 _ANSWER_OCTETS_MAX = 1 << 20
 _TIMEOUT_S = 10.0
+REST_S = 5.0
+"""After which an issuer that did not answer is asked again."""
 _KEYS_FRESH_S = 3_600.0
 _LEEWAY_S = 60
 
@@ -63,6 +67,8 @@ class Issuer:
         self._found: dict[str, Any] = {}
         self._keys: Any = None
         self._keys_at_s = 0.0
+        self._again_at_s = 0.0
+        self._asking = threading.Lock()
 
     def begin(self, redirect_uri: str, now_s: float) -> Begun:
         """Send somebody to log in. Raises `IssuerError`."""
@@ -166,16 +172,30 @@ class Issuer:
     # -- the issuer --------------------------------------------------------------------------------
 
     def _discovered(self) -> dict[str, Any]:
-        if not self._found:
-            issuer = self.config.issuer.rstrip("/")
-            found = self._ask(f"{issuer}/.well-known/openid-configuration")
-            if found.get("issuer") != self.config.issuer:
-                raise IssuerError(f"{issuer} says that it is {str(found.get('issuer'))[:128]}")
-            for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not isinstance(found.get(name), str):
-                    raise IssuerError(f"{issuer} does not say its {name}")
-            self._found = found
+        """What the issuer says of itself, asked once. Anybody may have it asked: one that does not answer holds
+        up one thread, and only now and then."""
+        if self._found:
+            return self._found
+        if time.monotonic() < self._again_at_s or not self._asking.acquire(blocking=False):
+            raise IssuerError("the issuer does not answer: try again in a moment")
+        try:
+            self._found = self._discover()
+        except IssuerError:
+            self._again_at_s = time.monotonic() + REST_S
+            raise
+        finally:
+            self._asking.release()
         return self._found
+
+    def _discover(self) -> dict[str, Any]:
+        issuer = self.config.issuer.rstrip("/")
+        found = self._ask(f"{issuer}/.well-known/openid-configuration")
+        if found.get("issuer") != self.config.issuer:
+            raise IssuerError(f"{issuer} says that it is {str(found.get('issuer'))[:128]}")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if not isinstance(found.get(name), str):
+                raise IssuerError(f"{issuer} does not say its {name}")
+        return found
 
     def _key_set(self, now_s: float, fresh: bool) -> Any:
         from joserfc.errors import JoseError

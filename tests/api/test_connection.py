@@ -117,6 +117,11 @@ async def test_who_does_not_read_his_answer_is_let_go(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "READ_S", 0.3)
+    async with httpx.AsyncClient(
+        timeout=60
+    ) as http:  # the document is made when it is first asked for
+        assert len((await http.get(f"{served.url}/api/v1/openapi.json")).content) > 100_000
+    await nobody(served)
     async with opened(served) as (reader, writer):
         reader._transport.pause_reading()
         asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"

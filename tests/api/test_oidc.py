@@ -32,6 +32,7 @@ class FakeIssuer:
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[dict[str, str]] = []
         self.status = 200
+        self.discovered = 0
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,6 +64,7 @@ class FakeIssuer:
 
     def get(self, path: str) -> Any:
         if path.endswith("/openid-configuration"):
+            self.discovered += 1
             return {
                 "issuer": self.url,
                 "authorization_endpoint": f"{self.url}/authorize",
@@ -177,7 +179,7 @@ async def test_a_token_that_does_not_fit_lets_nobody_in(
 
 
 async def test_forged_and_replayed_answers(
-    tmp_path: Any, running_api: Any, issuer: FakeIssuer
+    tmp_path: Any, running_api: Any, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_api(tmp_path, office(issuer)) as api:
         issuer.claims = {"preferred_username": "lilei"}
@@ -195,6 +197,14 @@ async def test_forged_and_replayed_answers(
         issuer.lies = {"issuer": "https://evil.example"}
         api.service.issuer = None
         assert (await api.client().http.get("/api/v1/session/oidc")).status_code == 503
+        discovered = issuer.discovered
+        for _ in range(5):  # who asks again and again lets no thread wait for the issuer
+            assert (await api.client().http.get("/api/v1/session/oidc")).status_code == 503
+        assert issuer.discovered == discovered
+        monkeypatch.setattr(api.service.issuer, "_again_at_s", 0.0)
+        assert (await api.client().http.get("/api/v1/session/oidc")).status_code == 503
+        assert issuer.discovered == discovered + 1
+        api.service.issuer = None
         issuer.lies = {"token_endpoint": "http://169.254.169.254/token"}
         await log_in(api.client(), issuer, 503)
 

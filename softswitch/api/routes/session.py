@@ -17,6 +17,7 @@ from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.api.sessions import COOKIE
 from softswitch.config.office import Oidc
+from softswitch.transport.limits import source_of
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["session"])
 
@@ -68,7 +69,7 @@ async def log_in(
     credentials: Credentials, request: Request, response: Response, service: Served
 ) -> SessionState:
     """Log in; the answer sets a cookie."""
-    source = request.client.host if request.client is not None else ""
+    source = _source(request)
     identity, cookie = await service.accounts.log_in(source, credentials.name, credentials.password)
     # TLS ends at a proxy before us: the page's own address tells, and it has been compared with the host.
     secure = request.headers.get("origin", "").lower().startswith("https:")
@@ -116,7 +117,7 @@ async def finish_oidc(
     issuer = _issuer(service)
     if error or not code:
         raise Refused(400, f"the issuer did not let him in: {error or 'no code'}"[:200])
-    source = request.client.host if request.client is not None else ""
+    source = _source(request)
     held = request.cookies.get(STATE_COOKIE, "")
     service.accounts.require_tries(source)
     person = await service.in_thread(
@@ -138,6 +139,11 @@ async def finish_oidc(
     _set_session(service, response, cookie, secure=secure)
     response.delete_cookie(STATE_COOKIE, path=_CALLBACK, httponly=True, samesite="lax")
     return response
+
+
+def _source(request: Request) -> str:
+    """Whose tries are counted together: of IPv6 one subscriber has a whole /64."""
+    return source_of(request.client.host) if request.client is not None else ""
 
 
 def _oidc(service: Service) -> Oidc:
