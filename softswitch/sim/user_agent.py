@@ -188,9 +188,8 @@ class UserAgent:
         why = told(self._flow()) if told is not None else ""
         if not why and status == 503:
             why = "nobody listens there"
-        return f"nothing came back from {write_host(host, port)}" + (
-            f": {why}" if why else f" ({status})"
-        )
+        more = f": {why}" if why else f" ({status})" if status else ""
+        return f"nothing came back from {write_host(host, port)}{more}"
 
     # -- calls -------------------------------------------------------------------------------
 
