@@ -11,7 +11,7 @@ import pytest
 
 from softswitch.cli import main
 
-COMMAND = [sys.executable, "-c", "from softswitch.cli.main import run; run()"]
+COMMAND = [sys.executable, "-m", "softswitch"]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
