@@ -190,7 +190,8 @@ class Engine:
         self._paced = 1
         self._next_second_s = start_s + 1.0
         self._next_expire_s = start_s + _EXPIRE_S
-        self._next_adapt_s = start_s + _ADAPT_S
+        # Not in the turn that does what each second wants.
+        self._next_adapt_s = start_s + _ADAPT_S / 2
         self._next_police_s = start_s
         self._next_report_s = start_s
         self._next_beep_s = start_s + _BEEP_S
