@@ -22,7 +22,7 @@ _GROWN_OBJECTS = 2_000_000  # more than that since the last time is not what cal
 @contextmanager
 def nothing_collected() -> Iterator[None]:
     """Around the life of an exchange that is a process: what is loaded at its start is kept, and looking
-    through it again and again was a quarter of the time until calls are taken. `QuietCollector` looks once."""
+    through it again and again was an eighth of the time until calls are taken. `QuietCollector` looks once."""
     enabled = gc.isenabled()
     gc.disable()
     try:
