@@ -18,7 +18,8 @@ from softswitch.transport.limits import source_of
 
 CONNECTIONS_MAX = 1_000
 PER_SOURCE_MAX = 256
-"""Of one address (of IPv6 one /64); this machine itself, where a proxy may be, has no limit of its own."""
+"""That have asked nothing yet, of one address (of IPv6 one /64): hundreds of agents may be behind one. This
+machine itself, where a proxy may be, has no limit of its own."""
 
 SPARE = 50
 """Places that are kept free by closing those who ask nothing now: first of those who never have, the oldest."""
@@ -69,9 +70,9 @@ class ApiConnection(H11Protocol):
         host = self.client[0] if self.client else ""
         if not host or _is_here(host):
             return False
-        clients = (getattr(one, "client", None) for one in self.connections)
         mine = source_of(host)
-        same = [client for client in clients if client and source_of(client[0]) == mine]
+        silent = (c for c in self.connections if isinstance(c, ApiConnection) and not c._asked)
+        same = [c for c in silent if c.client and source_of(c.client[0]) == mine]
         return len(same) > PER_SOURCE_MAX
 
     def _make_room(self) -> None:

@@ -100,7 +100,7 @@ _LIMITS = (
         "the oldest that asks nothing is closed",
     ),
     (
-        "of them from one address",
+        "of them from one address, silent",
         "softswitch.api.connection",
         "PER_SOURCE_MAX",
         "but this machine's own",

@@ -100,6 +100,10 @@ async def test_one_address_has_so_many(served: Any, monkeypatch: pytest.MonkeyPa
     async with AsyncExitStack() as stack:
         many = [await stack.enter_async_context(opened(served, HEAD)) for _ in range(5)]
         assert [await is_cut(reader, 0.3) for reader, _ in many] == [False] * 3 + [True] * 2
+        for reader, writer in many[:3]:
+            writer.write(b"\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        assert await healthy(served), "hundreds who work may be behind one address"
     await nobody(served)
     assert await healthy(served), "who has closed some has room again"
 
