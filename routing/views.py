@@ -50,7 +50,8 @@ class AgentView:
 
 @dataclass(frozen=True, slots=True)
 class ContactView:
-    """`position` 0: not in line. `wait` whatever the calibration; look at `calibrated`."""
+    """`position` 0: not in line. `wait` whatever the calibration; look at `calibrated`. Of a callback: `due_s`,
+    before which it is not made, and `attempts` that were made."""
 
     contact_id: str
     queue_id: str
@@ -64,6 +65,8 @@ class ContactView:
     wait: WaitEstimate | None
     calibrated: bool
     attributes: Mapping[str, Any]
+    due_s: float | None = None
+    attempts: int = 0
 
 
 class Views:
@@ -133,4 +136,6 @@ class Views:
             contact.queue.estimate(contact) if in_line else None,
             contact.queue.model.record.calibrated,
             contact.attributes,
+            contact.callback.not_before_s if contact.callback is not None else None,
+            contact.callback.attempts if contact.callback is not None else 0,
         )

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from media.errors import MediaError
+from routing import decisions as decided
 from routing import events
 from routing.model import Media
 from softswitch.apps.agent_offer import told
@@ -20,7 +21,6 @@ from softswitch.config import Destination
 from softswitch.errors import CallEnded, CallError, QueueUnavailable
 
 if TYPE_CHECKING:
-    from routing import decisions as decided
     from routing.views import ContactView
     from softswitch.apps.acd import CallCentre
     from softswitch.apps.agent_offer import AgentOffer
@@ -118,7 +118,8 @@ class Callbacks:
 
         `not_before_s` is Unix time; `agent_id`: this agent's own, for a while; `known`: whose number that
         is. Raises
-        `QueueUnavailable` for an unknown queue, `CallError` for a number that is not called back.
+        `QueueUnavailable` for an unknown queue, `CallError` for a number that is not called back, or is to be
+        already.
         """
         centre = self._centre
         if queue not in centre.queues:
@@ -131,7 +132,7 @@ class Callbacks:
         if known is not None:
             facts["customer_name"] = known.name
         due_s = None if not_before_s is None else not_before_s - centre.host.epoch_s
-        centre.host.do(
+        decisions = centre.host.do(
             events.CallbackRequested(
                 contact_id=contact_id,
                 number=centre.written(number),
@@ -142,6 +143,11 @@ class Callbacks:
                 attributes=facts,
             )
         )
+        for decision in decisions:
+            if isinstance(decision, decided.Ignored):
+                raise CallError(f"{number} is not called back: {decision.reason}")
+            if isinstance(decision, decided.ContactClosed) and decision.contact_id == contact_id:
+                raise CallError(f"{number} is to be called back by {queue} already")
         return contact_id
 
     def pending(self) -> list[ContactView]:

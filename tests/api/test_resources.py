@@ -39,6 +39,14 @@ async def test_callbacks(api: Any) -> None:
     made = await boss.post("/callbacks", body)
     (found,) = (await boss.get("/callbacks"))["items"]
     assert (found["id"], found["queue"], found["number"]) == (made["id"], "support", "1002")
+    later_s = api.service.clock.wall_s() + 3_600
+    again = await boss.post("/callbacks", {**body, "not_before_s": later_s}, 409)
+    assert again["detail"] == "1002 is to be called back by support already"
+    later = await boss.post("/callbacks", {**body, "number": "1003", "not_before_s": later_s})
+    found = await boss.get(f"/callbacks/{later['id']}")
+    assert found["not_before_s"] == pytest.approx(later_s, abs=1.0)
+    assert (found["phase"], found["attempts"]) == ("dormant", 0)
+    await boss.delete(f"/callbacks/{later['id']}")
     await boss.post("/callbacks", {**body, "queue": "nowhere"}, 409)
     await boss.post("/callbacks", {**body, "number": "901"}, 409)
     await boss.post("/callbacks", {**body, "agent": "nobody"}, 422)

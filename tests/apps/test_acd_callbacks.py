@@ -184,7 +184,8 @@ async def test_dialled_once_even_if_asked_for_twice():
     async with World(7, office=office()) as world:
         await ask_for_callback(world)
         callbacks = world.switch.callbacks
-        callbacks.request(CUSTOMER, "support")
+        with pytest.raises(CallError, match="is to be called back by support already"):
+            callbacks.request(CUSTOMER, "support")
         carrier = world.trunks["carrier-1"]
         carrier.behaviour = answer(hang_up_after_s=30.0)
         phone = await world.phone("1001", behaviour=answer(after_s=1.0))

@@ -33,6 +33,8 @@ class CallbackShown(Output):
     position: int = Field(description="0: not in line yet, or not any more.")
     waited_s: float
     agent: str = Field(description='The agent who makes it, or whose own it is; "" for any.')
+    not_before_s: float = Field(description="It is not made sooner.")
+    attempts: int = Field(description="How often the customer was called for it.")
 
 
 class NewCallback(Input):
@@ -66,13 +68,13 @@ async def list_callbacks(
         if queue in ("", view.queue_id) and number in ("", view.attributes.get("number"))
     ]
     page, more = page_of(found, lambda view: view.contact_id, limit, cursor)
-    return Page(items=[_shown(view) for view in page], next=more)
+    return Page(items=[_shown(service, view) for view in page], next=more)
 
 
 @router.get("/callbacks/{callback_id}")
 async def show_callback(callback_id: CallbackId, service: Served) -> CallbackShown:
     """One callback."""
-    return _shown(_pending(service, callback_id))
+    return _shown(service, _pending(service, callback_id))
 
 
 @router.post("/callbacks", status_code=201)
@@ -107,7 +109,8 @@ def _pending(service: Service, callback_id: str) -> ContactView:
     raise Missing(f"there is no callback {callback_id}")
 
 
-def _shown(view: ContactView) -> CallbackShown:
+def _shown(service: Service, view: ContactView) -> CallbackShown:
+    epoch_s = service.switch.centre.host.epoch_s
     return CallbackShown(
         id=view.contact_id,
         queue=view.queue_id,
@@ -117,4 +120,6 @@ def _shown(view: ContactView) -> CallbackShown:
         position=view.position,
         waited_s=view.waited_s,
         agent=view.agent_id,
+        not_before_s=(view.due_s or 0.0) + epoch_s,
+        attempts=view.attempts,
     )
