@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from media.errors import MediaError
 from softswitch.call.trunks import plain_host
-from softswitch.errors import SoftswitchError
+from softswitch.errors import SoftswitchError, StoreError
 from softswitch.ladder import decision
 from softswitch.sip.uri import write_host
 from softswitch.trace import TracedMessage
@@ -15,6 +16,8 @@ from softswitch.traced_calls import CALLS_MAX
 
 if TYPE_CHECKING:
     from softswitch.switch import Switch
+
+_log = logging.getLogger("softswitch")
 
 
 class AdminCommands:
@@ -40,8 +43,20 @@ class AdminCommands:
     async def status(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._switch.snapshot()
 
-    async def reload(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _note(self, request: dict[str, Any], action: str, thing: str, **details: Any) -> None:
+        """Into the audit log, as what is done through the API. A database that is locked undoes nothing."""
+        if self._switch.store is None:
+            return
+        who = str(request.get("who") or "command line")[:64]
+        try:
+            async with self._switch.store.ledger.change(f"local:{who}") as change:
+                change.note(action, thing, **details)
+        except StoreError as error:
+            _log.error("not in the audit log: %s on %s: %s", action, thing, error)
+
+    async def reload(self, request: dict[str, Any]) -> dict[str, Any]:
         done = await self._switch.reload()
+        await self._note(request, "office-reloaded", "office:file", changed=done.changed)
         return {"changed": done.changed, "restart": done.restart}
 
     async def api(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +77,10 @@ class AdminCommands:
 
     async def unban(self, request: dict[str, Any]) -> dict[str, Any]:
         address = plain_host(str(request.get("address") or ""))
-        return {"lifted": self._switch.gatekeeper.guard.unban(address)}
+        lifted = self._switch.gatekeeper.guard.unban(address)
+        if lifted:
+            await self._note(request, "ban-lifted", f"ban:{address}")
+        return {"lifted": lifted}
 
     async def drain(self, request: dict[str, Any]) -> dict[str, Any]:
         """Give a media worker no new calls, and renew it when it is empty; `on` False: let it be."""
@@ -72,6 +90,8 @@ class AdminCommands:
             self._switch.plane.drain(number, on=bool(request.get("on", True)))
         except MediaError as error:
             raise SoftswitchError(str(error)) from error
+        on = bool(request.get("on", True))
+        await self._note(request, "worker-drained", f"worker:{number}", on=on)
         return {"workers": self._switch.snapshot()["workers"]}
 
     async def line(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +99,7 @@ class AdminCommands:
         extension, lines = str(request.get("extension") or ""), self._switch.lines
         for setting, value in (request.get("changes") or {}).items():
             lines.set(extension, setting, value, by="command line")
+            await self._note(request, "line-changed", f"extension:{extension}", **{setting: value})
         return lines.of(extension).snapshot()
 
     async def trace(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -547,7 +547,7 @@ class Switch:
     def _reload_soon(self) -> None:
         async def reload() -> None:
             with contextlib.suppress(SoftswitchError):  # it is in the log
-                await self.reload()
+                await AdminCommands(self).reload({"who": "hang-up signal"})
 
         self._reloading = asyncio.create_task(reload())
 

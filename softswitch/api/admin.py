@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import json
 import os
 import socket
@@ -146,12 +147,20 @@ def runs(directory: Path) -> bool:
     return True
 
 
+def _user() -> str:
+    """Who asks, for the audit log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
+
+
 def ask(directory: Path, command: str, **arguments: Any) -> Iterator[Answer]:
     """The answers of the server on `directory`, as they come. Raises `ServerNotRunning`,
     `SoftswitchError` with the server's own words."""
     with socket.socket(socket.AF_UNIX) as connection:
         _connect(connection, directory)
-        request = {"command": command, **arguments}
+        request = {"command": command, "who": f"{_user()} by command line", **arguments}
         connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as lines:
             for line in lines:

@@ -4,7 +4,6 @@ another machine `SOFTSWITCH_URL` and `SOFTSWITCH_TOKEN` do; then no office file 
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import urllib.error
@@ -64,7 +63,7 @@ class Remote:
         from softswitch.api.admin import ask
         from softswitch.cli.place import storage_directory
 
-        answer = next(ask(storage_directory(place), "api", who=f"{_user()} by command line"))
+        answer = next(ask(storage_directory(place), "api"))
         return cls(answer["url"], answer["token"]) if answer["url"] else None
 
     def ask(
@@ -119,13 +118,6 @@ def status_of(place: Path) -> dict[str, Any]:
     from softswitch.cli.place import storage_directory
 
     return next(ask(storage_directory(place), "status"))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 def _words(error: urllib.error.HTTPError) -> str:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from softswitch.api.admin import ask
 from softswitch.backup import BadBackup, check_database, make_backup, restore, verify
 from softswitch.cli.main import build
+from softswitch.cli.remote import Remote
 from softswitch.errors import SoftswitchError
 from softswitch.store import Store
 from softswitch.store.database import FILE_NAME
@@ -153,6 +154,19 @@ def test_reload_says_what_waits_for_a_restart_and_status_keeps_saying_it(running
     running.file.write_text(SERVED)
     assert run("reload", place) == "changed: office\n"
     assert "restart needed" not in run("status", place)
+
+
+def test_what_the_command_line_changes_is_in_the_audit_log(running: Running) -> None:
+    place = str(running.file)
+    run("reload", place)
+    run("line", "1001", "--office", place, "--do-not-disturb", "on")
+    assert "was not banned" in run("unban", "192.0.2.1", place)
+    lines = list(Remote.of(running.file).pages("/audit", 100))
+    told = [(line["action"], line["object"], line["details"]) for line in lines]
+    assert ("office-reloaded", "office:file", {"changed": []}) in told
+    assert ("line-changed", "extension:1001", {"do_not_disturb": True}) in told
+    assert not any(action == "ban-lifted" for action, _, _ in told)
+    assert all("by command line" in line["actor"] for line in lines if line["action"][:4] == "line")
 
 
 def test_every_report_is_printed(running: Running) -> None:

@@ -31,6 +31,7 @@ _OF_OBJECT = {
     "ticket": "tickets",
     "user": "users",
     "session": "security",
+    "ban": "security",
     "token": "users",
     "webhook": "users",
     "call": "calls",
