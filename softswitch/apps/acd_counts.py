@@ -93,6 +93,7 @@ class DayCounts:
         self._until_s = self._midnight_s = 0.0
         self._queues: dict[str, QueueDay] = {}
         self._agents: dict[str, AgentDay] = {}
+        self._connected: dict[str, Connect] = {}  # by contact, until it has been handled
 
     def promise(self, within_s: Mapping[str, float]) -> None:
         """Other promises from now on; what is counted stays counted."""
@@ -106,6 +107,9 @@ class DayCounts:
         """Count one decision."""
         if isinstance(decision, ContactHandled):
             self._turn(unix_s)
+            connect = self._connected.pop(decision.contact_id, None)
+            if decision.outcome == "failed" and connect is not None:
+                self._take_back(connect)
             times = handle_times([decision])
             _add(self._queue(decision.queue_id).times, times)
             _add(self._agent(decision.agent_id).times, times)
@@ -122,12 +126,22 @@ class DayCounts:
             queue = self._queue(queue_id)
             counted = tally([decision], self._within_s.get(queue_id, 20.0), queue_id)
             queue.service.add(counted)
-            if counted.answered:
+            if isinstance(decision, Connect):
+                self._connected[decision.contact_id] = decision
                 queue.wait_answered_s += decision.waited_s
             if counted.answered or counted.abandoned or counted.flowed_out:
                 queue.wait_s += decision.waited_s
             if isinstance(decision, ContactClosed):
                 queue.callbacks += decision.outcome in _CALLED_BACK
+
+    def _take_back(self, connect: Connect) -> None:
+        """Nobody was there when the two were joined: no answer, as in the reports."""
+        day = self._queue(connect.queue_id)
+        counted = tally([connect], self._within_s.get(connect.queue_id, 20.0), connect.queue_id)
+        day.service.answered -= counted.answered
+        day.service.answered_in_time -= counted.answered_in_time
+        day.wait_answered_s -= connect.waited_s
+        day.wait_s -= connect.waited_s
 
     def of(self, queue_id: str, unix_s: float) -> QueueDay:
         """Today's counts of a queue."""
@@ -164,6 +178,7 @@ class DayCounts:
             self._day = day
             self._queues.clear()
             self._agents.clear()
+            self._connected.clear()
 
     def snapshot(self) -> dict[str, Any]:
         return {

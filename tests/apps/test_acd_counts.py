@@ -78,6 +78,23 @@ def test_a_day_is_counted_and_outlives_a_restart() -> None:
     assert agent(after) == agent(counts)
 
 
+def test_a_hand_over_that_failed_is_no_answer() -> None:
+    counts = DayCounts({"support": 20.0}, UTC)
+    counts.note(connect(5.0), NOON_S)
+    counts.note(handled(0.0, "failed"), NOON_S)
+    assert counts.of("support", NOON_S) == QueueDay()
+    counts.note(connect(25.0), NOON_S)
+    counts.note(handled(60.0), NOON_S)
+    day = counts.of("support", NOON_S)
+    assert (day.service.answered, day.service.answered_in_time) == (1, 0)
+    assert day.average_answer_s.value == day.average_wait_s.value == 25.0
+    counts.note(connect(5.0), NOON_S)
+    counts.note(handled(0.0, "failed"), NOON_S + DAY_S)
+    assert counts.of("support", NOON_S + DAY_S).service.answered == 0, (
+        "of yesterday nothing is taken"
+    )
+
+
 def test_what_an_older_version_wrote_is_taken_over() -> None:
     counts = DayCounts({}, UTC)
     old = {"day": "2026-11-26", "queues": {"support": {"answered": 3, "of_another_version": 1}}}
