@@ -50,7 +50,8 @@ async def flowing(steps: Iterable[_T], slice_s: float = SLICE_S) -> AsyncIterato
     while more:
         async with turns.lock:
             found, more = _slice(rest, slice_s)
-            turns.last_s = time.monotonic()
+            if more:
+                turns.last_s = time.monotonic()
             # Still holding the lock: whoever waits for it works in the loop's next turn.
             await asyncio.sleep(0)
         if found:

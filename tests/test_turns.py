@@ -12,10 +12,12 @@ from softswitch.turns import done, emptied, flowing, is_working
 
 
 async def test_everything_comes_once_and_in_order() -> None:
-    found = [each async for some in flowing(iter(range(1_000)), slice_s=0.0) for each in some]
-    assert found == list(range(1_000))
     assert [some async for some in flowing([])] == []
     assert [some async for some in flowing([1, 2], slice_s=60.0)] == [[1, 2]]
+    assert not is_working()  # what is short is not meant
+    found = [each async for some in flowing(iter(range(1_000)), slice_s=0.0) for each in some]
+    assert found == list(range(1_000))
+    assert is_working()
 
 
 async def test_of_all_that_is_long_one_piece_is_done_in_a_turn_of_the_loop() -> None:
@@ -55,7 +57,6 @@ async def test_a_mistake_ends_the_work_and_holds_nobody_up() -> None:
     with pytest.raises(ValueError, match="wrong"):
         await done(wrong())
     await asyncio.wait_for(done(range(3)), 5)
-    assert is_working()
 
 
 async def test_keys_are_sorted_and_mappings_emptied() -> None:

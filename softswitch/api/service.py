@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
@@ -25,6 +25,7 @@ from softswitch.call.numbering import Numbering
 from softswitch.config.derived import FromOffice
 from softswitch.errors import StoreError
 from softswitch.store.ledger import Conflict
+from softswitch.turns import done
 
 if TYPE_CHECKING:
     from softswitch.api.oidc import Issuer
@@ -104,7 +105,15 @@ class Service:
     def noted(self, me: Identity, action: str, thing: str, **details: Any) -> None:
         """Put into the audit log what was done to a live call or agent. Does not wait: a database that
         is locked must not keep anybody from hanging up."""
-        task = asyncio.create_task(self._note(me.actor, action, thing, details))
+        self._begin(self._note(me.actor, action, thing, details))
+
+    def let_go(self, steps: Iterable[Any]) -> None:
+        """Go through what nobody waits for any more: a large report that is let go of at once holds the loop
+        up for as long as some of it took to make."""
+        self._begin(done(steps))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._notes.add(task)
         task.add_done_callback(self._notes.discard)
 
@@ -116,7 +125,7 @@ class Service:
             _log.error("not in the audit log: %s by %s on %s: %s", action, actor, thing, error)
 
     async def finish_notes(self) -> None:
-        """Wait for what `noted` has begun."""
+        """Wait for what `noted` and `let_go` have begun."""
         await asyncio.gather(*self._notes)
 
     async def in_thread(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

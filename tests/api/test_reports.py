@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+
+from softswitch.api.routes import reports
 
 
 async def test_every_report_in_every_format(api: Any) -> None:
@@ -48,6 +51,22 @@ async def test_every_report_in_every_format(api: Any) -> None:
     assert len((await boss.get("/reports/visits", params=behind))["items"]) == 1
     behind["waited_max_s"] = 4.9
     assert (await boss.get("/reports/visits", params=behind))["items"] == []
+
+
+async def test_what_nobody_waits_for_any_more_is_let_go_of_bit_by_bit(api: Any) -> None:
+    made = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal made
+        for made in range(1, 200_001):  # noqa: B007
+            yield b"x"
+
+    answer = reports._joined(api.service, parts())
+    assert (await anext(answer)).startswith(b"x")
+    assert made < 200_000
+    await answer.aclose()  # the browser has gone
+    await api.service.finish_notes()
+    assert made == 200_000
 
 
 async def test_plans(api: Any) -> None:

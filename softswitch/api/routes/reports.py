@@ -332,12 +332,12 @@ async def list_visits(
 async def _answer(service: Service, report: Report, span: Span, form: Format) -> Response:
     """The report as it is asked for; a large one is made while it is sent."""
     if form == "json":
-        parts = _joined(report.json(start_s=span.start_s, end_s=span.end_s))
+        parts = _joined(service, report.json(start_s=span.start_s, end_s=span.end_s))
         return StreamingResponse(parts, media_type="application/json")
     disposition = f'attachment; filename="{report.name}.{form}"'
     headers = {"Content-Disposition": disposition}
     if form == "csv":
-        lines = _joined(csv_lines(report.sheet()))
+        lines = _joined(service, csv_lines(report.sheet()))
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
     try:
         book = XlsxBook()
@@ -348,6 +348,9 @@ async def _answer(service: Service, report: Report, span: Span, form: Format) ->
     return Response(data, media_type=_XLSX, headers=headers)
 
 
-async def _joined(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    async for some in flowing(parts):
-        yield b"".join(some)
+async def _joined(service: Service, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for some in flowing(parts):
+            yield b"".join(some)
+    finally:
+        service.let_go(parts)
