@@ -140,3 +140,28 @@ def test_linphone_transfers(
         "extension:1002",
         "extension:1003",
     ]
+
+
+def test_linphone_keeps_its_connection_open(
+    serve: Serve, linphone: Callable[..., Linphone], baresip: Phone
+) -> None:
+    """Over TCP it pings by CRLF (RFC 5626 4.4.1) and is answered; calls both ways use the one connection."""
+    server = serve()
+    phone = linphone(server, "1001", plays="caller", transport="tcp", keep_alive_s=0.5)
+
+    def tcp() -> dict[str, Any]:
+        return next(row for row in server.status()["transports"] if row["name"] == "tcp")
+
+    wait_until(lambda: tcp()["pings"] >= 3, lambda: f"three pings: {tcp()}")
+    other = baresip(server, "1002", plays="callee")
+    other.dial("1001")
+    other.wait_event("CALL_ESTABLISHED")
+    other.hang_up()
+    other.wait_event("CALL_CLOSED")
+    since = other.mark()
+    phone.dial("1002")
+    other.wait_event("CALL_ESTABLISHED", since=since)
+    phone.hang_up()
+    other.wait_event("CALL_CLOSED", since=since)
+    server.wait_idle()
+    assert (tcp()["accepted"], tcp()["connections"], tcp()["opened"]) == (1, 1, 0)
