@@ -74,6 +74,20 @@ async def test_a_head_and_a_body_have_an_end(served: Any, monkeypatch: pytest.Mo
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
 
 
+@pytest.mark.limit("connections to the API")
+async def test_one_more_than_there_are_places_closes_the_oldest(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 20)
+    monkeypatch.setattr(connection, "SPARE", 10)
+    async with AsyncExitStack() as stack:
+        many = [await stack.enter_async_context(opened(served, HEAD)) for _ in range(10)]
+        assert not any([await is_cut(reader, 0.05) for reader, _ in many])
+        many.append(await stack.enter_async_context(opened(served, HEAD)))
+        cut = [await is_cut(reader, 0.05) for reader, _ in many]
+    assert cut == [True] + 10 * [False]
+
+
 async def test_silent_connections_give_way(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "CONNECTIONS_MAX", 20)
     monkeypatch.setattr(connection, "SPARE", 10)
@@ -89,6 +103,7 @@ async def test_silent_connections_give_way(served: Any, monkeypatch: pytest.Monk
         assert (await kept.get(url)).status_code == 200
 
 
+@pytest.mark.limit("of them from one address, silent")
 async def test_one_address_has_so_many(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PER_SOURCE_MAX", 3)
     async with AsyncExitStack() as stack:
