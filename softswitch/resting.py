@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 APART_S = 0.002
 """From one waking to the next, while many come."""
@@ -62,17 +64,57 @@ class Pace:
         return {"resting": int(self.resting), "rests": self.rests, "wakings": self.wakings}
 
 
+def is_patient(fd: int) -> bool:
+    """Whether what comes here may wait for a rest: messages by themselves, as SIP over UDP and what a media
+    worker says. Streams and threads have somebody who waits for each step, a request to the API for twenty."""
+    try:
+        asked = socket.socket(fileno=fd)
+    except OSError:  # a pipe, a signal
+        return False
+    kind = asked.type
+    asked.detach()
+    return kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)
+
+
 class RestingSelector(selectors.DefaultSelector):
-    """The system's selector with the rests of a `Pace`."""
+    """The system's selector with the rests of a `Pace`, which what is not patient ends."""
 
     def __init__(
         self,
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Any] | None = None,
     ) -> None:
         super().__init__()
-        self.pace, self._clock, self._sleep = pace, clock, sleep
+        self._prompt = selectors.DefaultSelector()
+        self.pace, self._clock = pace, clock
+        self._rest = sleep or self._prompt.select
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """As the system's; what is prompt is asked during a rest, too."""
+        key = super().register(fileobj, events, data)
+        if not is_patient(key.fd):
+            self._prompt.register(key.fd, events)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """As the system's."""
+        key = super().modify(fileobj, events, data)
+        if key.fd in self._prompt.get_map():
+            self._prompt.modify(key.fd, events)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """As the system's."""
+        key = super().unregister(fileobj)
+        if key.fd in self._prompt.get_map():
+            self._prompt.unregister(key.fd)
+        return key
+
+    def close(self) -> None:
+        """Close both."""
+        self._prompt.close()
+        super().close()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready; asked after a rest if that is called for."""
@@ -80,9 +122,10 @@ class RestingSelector(selectors.DefaultSelector):
             return super().select(timeout)
         rest_s = self.pace.rest_s(self._clock(), timeout)
         if rest_s:
-            self._sleep(rest_s)
-            if timeout is not None:
-                timeout -= rest_s
+            if self._rest(rest_s):
+                timeout = 0.0
+            elif timeout is not None:
+                timeout = max(timeout - rest_s, 0.0)
         found = super().select(timeout)
         self.pace.woken(self._clock())
         return found

@@ -8,6 +8,7 @@ import selectors
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -204,3 +205,21 @@ class TestLoop:
             loop.remove_signal_handler(signal.SIGUSR1)
 
         self.run(main())
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_only_datagrams_wait_for_the_end_of_a_rest(kind: socket.SocketKind) -> None:
+    """A request to the API goes through twenty steps, each of which a thread or its peer waits for."""
+    pace = Pace(0.0, apart_s=2.0)
+    pace.resting = True
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with ours, theirs, RestingSelector(pace, lambda: 0.0) as made:
+        made.register(ours, selectors.EVENT_READ, "said")
+        theirs.send(b"x")
+        began_s = time.monotonic()
+        found = made.select(0.05 if kind == socket.SOCK_DGRAM else 5.0)
+        rested = time.monotonic() - began_s >= 0.05
+        assert [key.data for key, _ in found] == ["said"]
+        assert rested == (kind == socket.SOCK_DGRAM)
+        made.unregister(ours)
+        assert made.select(0.0) == []
