@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from softswitch.config import HostPort
 from softswitch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class HttpServer:
         host, port = self.address
         if host in ("0.0.0.0", "::"):
             host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return str(HostPort(host, port))
 
     async def stop(self) -> None:
         """Finish the requests at hand and close."""

@@ -154,7 +154,7 @@ class Source(NamedTuple):
     def __str__(self) -> str:
         if self.port is None:
             return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return str(HostPort(self.host, self.port))
 
 
 class PortRange(NamedTuple):
