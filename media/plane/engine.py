@@ -12,13 +12,12 @@ from typing import assert_never
 
 import numpy as np
 
-from media.errors import MediaError
 from media.plane.background import Background
 from media.plane.backlog import Backlog
 from media.plane.disk import Disk
 from media.plane.ears import Ears
 from media.plane.hush import Hush
-from media.plane.ingress import PACKETS_PER_S_MAX, Ingress
+from media.plane.ingress import Ingress
 from media.plane.latch import Latch
 from media.plane.mixer import Mixer
 from media.plane.outlet import Outlet
@@ -29,15 +28,16 @@ from media.plane.prompter import Prompter
 from media.plane.recorder import Recorder
 from media.plane.relay import Relay
 from media.plane.reports import Reports
+from media.plane.roster import Roster
 from media.plane.seals import Seals
 from media.plane.sources import Sources
 from media.plane.stream import Stream
-from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.streams import Streams
 from media.plane.taping import Taping, sides_of
 from media.plane.ticks import Ticks
 from media.plane.timeline import RATE_HZ
 from media.plane.timelines import Timelines
-from media.plane.voices import Voices, rate_of
+from media.plane.voices import Voices
 from media.plane.wiring import Wiring
 from media.protocol import (
     AddPort,
@@ -70,9 +70,7 @@ from media.protocol import (
     StopMonitor,
     StopPlay,
     StopRecording,
-    StreamClosed,
     StreamLatched,
-    StreamParams,
     StreamStats,
 )
 from media.wire.srtp import SrtpTable
@@ -120,7 +118,6 @@ class Engine:
     ) -> None:
         self._io = io
         self._emit = emit
-        self._rng = rng
         self._rtp_timeout_s = rtp_timeout_s
         self._streams = Streams(streams_max)
         self._sources = Sources(streams_max)
@@ -136,7 +133,6 @@ class Engine:
         )
         self._relay = Relay(self._streams, self._latch)
         self._rows: list[Stream | None] = [None] * streams_max
-        self._by_id: dict[int, Stream] = {}
         self._recorder = Recorder(self._timelines, disk, recordings_dir)
         self._library = Library(reader)
         self._mixer = Mixer(
@@ -185,7 +181,26 @@ class Engine:
             self._reports.heard,
             self._on_revived,
         )
-        self._seals = Seals(self._srtp, self._ingress, self._outlet)
+        self._roster = Roster(
+            self._streams,
+            self._rows,
+            self._timelines,
+            self._voices,
+            self._background,
+            self._latch,
+            self._relay,
+            self._recorder,
+            self._mixer,
+            self._progress,
+            self._reports,
+            self._wiring,
+            self._taping,
+            self._prompter,
+            self._ingress,
+            Seals(self._srtp, self._ingress, self._outlet),
+            emit,
+            rng,
+        )
         self._ticks = Ticks(start_s, self._timelines.now)
         self._paced = 1
         self._next_second_s = start_s + 1.0
@@ -310,7 +325,7 @@ class Engine:
 
     def _beep(self) -> None:
         for stream_id in self._recorder.beeping():
-            stream = self._by_id.get(stream_id)
+            stream = self._roster.find(stream_id)
             if stream is not None:
                 self._prompter.beep(stream)
 
@@ -354,51 +369,51 @@ class Engine:
     def _carry_out(self, command: Command, now_s: float) -> None:
         match command:
             case OpenStream():
-                self._open(command, now_s)
+                self._roster.open(command)
             case ConfigureStream():
-                self._configure(self._get(command.stream_id), command, now_s)
+                self._roster.configure(command, now_s)
             case ReleaseStream():
-                self._release(command.stream_id)
+                self._roster.release(command.stream_id)
             case Connect():
-                self._wiring.connect(self._get(command.a), self._get(command.b))
+                self._wiring.connect(self._roster.get(command.a), self._roster.get(command.b))
             case Disconnect():
-                a, b = self._by_id.get(command.a), self._by_id.get(command.b)
+                a, b = self._roster.find(command.a), self._roster.find(command.b)
                 if a is not None and b is not None:
                     self._wiring.disconnect(a, b)
             case SetEcho():
-                self._wiring.echo(self._get(command.stream_id), command.on)
+                self._wiring.echo(self._roster.get(command.stream_id), command.on)
             case JoinRoom():
                 self._wiring.join(
-                    self._get(command.stream_id),
+                    self._roster.get(command.stream_id),
                     command.room,
                     mute=command.mute,
                     deaf=command.deaf,
                     gain=command.gain,
                 )
             case LeaveRoom():
-                leaver = self._by_id.get(command.stream_id)
+                leaver = self._roster.find(command.stream_id)
                 if leaver is not None:
                     self._wiring.leave(leaver)
             case Monitor():
-                target = self._get(command.target)
-                self._wiring.monitor(self._get(command.stream_id), target, command.mode)
+                target = self._roster.get(command.target)
+                self._wiring.monitor(self._roster.get(command.stream_id), target, command.mode)
             case StopMonitor():
-                supervisor = self._by_id.get(command.stream_id)
+                supervisor = self._roster.find(command.stream_id)
                 if supervisor is not None:
                     self._wiring.stop_monitor(supervisor)
             case StartPlay():
                 since_ms = _since_ms(command.as_of_s, now_s)
-                self._prompter.play(self._get(command.stream_id), command, since_ms)
+                self._prompter.play(self._roster.get(command.stream_id), command, since_ms)
             case StopPlay():
-                self._prompter.stop(self._by_id.get(command.stream_id), "stopped")
+                self._prompter.stop(self._roster.find(command.stream_id), "stopped")
             case HearProgress():
-                self._hear_progress(self._get(command.stream_id), command)
+                self._hear_progress(self._roster.get(command.stream_id), command)
             case SendDigits():
-                self._prompter.send_digits(self._get(command.stream_id), command.digits)
+                self._prompter.send_digits(self._roster.get(command.stream_id), command.digits)
             case StartRecording() if command.recording_id in self._recorder:
                 pass  # asked for again
             case StartRecording():
-                streams = [self._get(stream_id) for stream_id in sides_of(command)]
+                streams = [self._roster.get(stream_id) for stream_id in sides_of(command)]
                 self._taping.start(command, streams, _since_ms(command.as_of_s, now_s))
             case PauseRecording():
                 self._recorder.pause(command.recording_id)
@@ -414,113 +429,6 @@ class Engine:
             case _:
                 assert_never(command)
 
-    def _get(self, stream_id: int) -> Stream:
-        stream = self._by_id.get(stream_id)
-        if stream is None:
-            raise KeyError(f"no stream {stream_id}")
-        return stream
-
-    def _open(self, command: OpenStream, now_s: float) -> None:
-        if command.stream_id in self._by_id:
-            return
-        streams = self._streams
-        row = streams.take()
-        if row < 0:
-            raise MediaError(f"{streams.capacity} streams are open")
-        stream = Stream(command.stream_id, row, command.port_id, command.signalled_host)
-        self._rows[row] = stream
-        self._by_id[command.stream_id] = stream
-        streams.port_id[row] = command.port_id
-        streams.limit[row] = PACKETS_PER_S_MAX * PACKET
-        streams.next_sequence[row] = self._rng.getrandbits(15)
-        streams.next_timestamp[row] = self._rng.getrandbits(32)
-        own = self._rng.getrandbits(32) if command.ssrc is None else command.ssrc
-        self._relay.ssrc_out[row] = own & 0xFFFFFFFF
-        self._ingress.events.reset(row)
-        self._reports.reset(row)
-        if command.latched is not None:
-            stream.restored = command.latched
-
-    def _configure(self, stream: Stream, command: ConfigureStream, now_s: float) -> None:
-        before, params = stream.params, command.params
-        moved = command.port_id is not None and command.port_id != stream.port_id
-        host = params.signalled_host or stream.signalled_host
-        # First of all: if a key is not usable, nothing may flow in the clear instead.
-        self._seals.set(stream.row, before, params, resumed=stream.restored is not None)
-        learn = (
-            before is None
-            or moved
-            or host != stream.signalled_host
-            or before.nat != params.nat
-            or (before.remote != params.remote and params.remote != stream.locked)
-            or (before.rtcp_mux, before.rtcp_port) != (params.rtcp_mux, params.rtcp_port)
-        )
-        if moved and command.port_id is not None:
-            self._latch.forget(stream)
-            stream.port_id = command.port_id
-            self._streams.port_id[stream.row] = command.port_id
-        stream.signalled_host = host
-        stream.params = params
-        if learn:
-            self._learn(stream, params)
-        self._apply(stream, before, params, now_s)
-
-    def _learn(self, stream: Stream, params: StreamParams) -> None:
-        restored, stream.restored = stream.restored, None
-        if restored is not None:
-            self._latch.restore(stream, restored)
-            self._reports.begin(stream, self._now_s)
-        else:
-            self._reports.stop(stream.row)
-            self._latch.expect(stream, params.remote, params.nat)
-
-    def _apply(
-        self, stream: Stream, before: StreamParams | None, params: StreamParams, now_s: float
-    ) -> None:
-        streams, row = self._streams, stream.row
-        changed = before is None or before.codec != params.codec
-        if changed:
-            streams.clock_hz[row] = self._voices.choose(row, params.codec)
-        expecting = stream.receives and params.remote is not None
-        if stream.timed_out or (expecting and not streams.expecting[row]):
-            streams.heard_s[row] = now_s
-        stream.timed_out = False
-        streams.expecting[row] = expecting
-        slot = int(streams.route[row, SLOT])
-        rate_hz = rate_of(params.codec)
-        if changed and slot != NONE:
-            self._timelines.at(stream.rate_hz).forget_anchor(slot)
-        if rate_hz != stream.rate_hz:
-            self._recorder.part(stream.stream_id)
-            self._wiring.change_rate(stream, rate_hz)
-            self._prompter.change_rate(stream)
-        self._latch.refresh(stream)
-        self._wiring.rewire(stream)
-        if changed:
-            self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
-
-    def _release(self, stream_id: int) -> None:
-        stream = self._by_id.pop(stream_id, None)
-        if stream is None:
-            return
-        self._reports.goodbye(stream)
-        self._prompter.stop(stream, "released")
-        self._progress.forget(stream)
-        self._background.forget(stream)
-        stream.taps = 0  # first: nobody shall wire up what goes away
-        for recording_id in self._recorder.leave(stream.stream_id):
-            self._taping.stop(recording_id, "released")
-        self._wiring.unplug(stream)
-        self._latch.forget(stream)
-        self._mixer.forget(stream)
-        self._reports.stop(stream.row)
-        self._voices.reset(stream.row)
-        self._seals.clear(stream.row)
-        stats = self._reports.complete(self._streams.stats(stream.row), stream)
-        self._rows[stream.row] = None
-        self._streams.give_back(stream.row)
-        self._emit(StreamClosed(stream_id, stats))
-
     # --- recording --------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -530,8 +438,7 @@ class Engine:
 
     def release_all(self) -> None:
         """Say goodbye to all peers, as nobody will give their streams back."""
-        for stream_id in list(self._by_id):
-            self._release(stream_id)
+        self._roster.release_all()
 
     def drain_events(self) -> None:
         """Emit what disk threads have reported meanwhile."""
@@ -589,7 +496,7 @@ class Engine:
     def snapshot(self) -> dict[str, int]:
         """Return what is held: all zero but `capacity` when every stream has been released."""
         return {
-            "streams": len(self._by_id),
+            "streams": len(self._roster),
             "rows": len(self._streams),
             "claims": len(self._sources),
             "slots": self._timelines.active,
@@ -604,5 +511,4 @@ class Engine:
 
     def stats(self, stream_id: int) -> StreamStats:
         """Return the `StreamStats` of a stream so far."""
-        stream = self._get(stream_id)
-        return self._reports.complete(self._streams.stats(stream.row), stream)
+        return self._roster.stats(self._roster.get(stream_id))
