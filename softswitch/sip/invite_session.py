@@ -318,7 +318,7 @@ class InviteSession(OfferingSession):
             return
         # Should this one fail, there is time for another before the session expires.
         self._set_timer("refresh", max(timer.interval_s / 4, 1.0))
-        if self._busy or self._retry is not None:
+        if self._busy or self._retry is not None or self._refreshing:
             return
         if not self.peer_takes_update:
             self._offer(Offering(self.local_sdp, refresh=True))
@@ -327,17 +327,21 @@ class InviteSession(OfferingSession):
         request = dialog.request("UPDATE")
         self._add_capabilities(request)
         self._add_session_timer(request)
+        self._refreshing = True
         self._send(request, dialog, Purpose.REFRESH)
 
     def _on_refresh_answer(self, event: AnswerArrived) -> None:
         status = event.response.status
         if self.state is not State.CONFIRMED or self._retry_authorised(event):
             return
+        self._refreshing = False
         if status < 300:
             self._the_dialog().refresh_target(event.response)
             self._start_session_timer(session_timer.agreed(event.response, self.config))
-        elif status == 422:
-            self._min_se_s = max(self._min_se_s, session_timer.min_se_of(event.response))
+        elif (
+            status == 422 and (wanted_s := session_timer.min_se_of(event.response)) > self._min_se_s
+        ):
+            self._min_se_s = wanted_s
             self._set_timer("refresh", 1.0)
         elif status in (408, 481):
             self._lose_dialog(status)

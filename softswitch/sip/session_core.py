@@ -108,6 +108,7 @@ class SessionCore:
         "_credential_tries",
         "_effects",
         "_min_se_s",
+        "_refreshing",
         "_session_timer",
         "_unacked",
         "config",
@@ -135,6 +136,7 @@ class SessionCore:
         self._credential_tries = 0
         self._session_timer: SessionTimer | None = None
         self._min_se_s = 0
+        self._refreshing = False  # an UPDATE for the timer waits for its answer
 
     @property
     def session_timer(self) -> SessionTimer | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.interop.peers.audio import RATE_HZ, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.kamailio import Edge, Kamailio
@@ -16,7 +14,6 @@ Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
 
 
-@pytest.mark.soak
 def test_telephones_behind_an_edge_proxy(
     serve: Serve, baresip: Phone, kamailio: Callable[..., Kamailio], voices: dict
 ) -> None:

@@ -80,8 +80,8 @@ def scripts() -> dict[str, Script]:
         .receive("BYE")
         .confirm(481),
         "they answer no refresh": call("silent", WITH_UPDATE, BY_US)
-        .receive("UPDATE")
-        .receive("BYE")
+        .receive("UPDATE")  # and the same again: nothing is asked beside what has no answer yet
+        .receive("BYE", check={"Reason": "408"})
         .confirm(),
     }
 

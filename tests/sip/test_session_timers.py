@@ -67,6 +67,44 @@ def test_both_ends_hang_up_when_the_peer_has_vanished(world, sdp):
     world.assert_empty()
 
 
+def test_a_refresh_without_an_answer_is_not_asked_beside_another(world, sdp):
+    """A quarter of the interval is less than 64*T1 here: the second UPDATE would come before the first has
+    failed, and say nothing that the first does not."""
+    short = StackConfig(session_expires_s=90)
+    alice, bob = two(world, short, short)
+    connect(world, alice, bob, sdp)
+    asked = set()
+
+    def cut(data, flow):
+        if data.startswith(b"UPDATE"):
+            asked.add(data.partition(b"CSeq: ")[2].split(b"\r\n")[0])
+        return True
+
+    world.cut = cut
+    world.run(76.0)
+    assert asked == {b"2 UPDATE"}
+    assert "Ended" not in alice.names()
+    world.run(78.0)
+    assert alice.last(Ended).by == "timer"
+
+
+def test_a_peer_that_says_422_for_ever_is_not_asked_every_second(world, sdp):
+    alice, bob = two(world)
+    mine, _ = connect(world, alice, bob, sdp)
+
+    def refuse(data):
+        if not data.startswith(b"SIP/2.0 200") or b" UPDATE" not in data:
+            return data
+        return data.replace(b"SIP/2.0 200 OK", b"SIP/2.0 422 Too Small\r\nMin-SE: 120")
+
+    world.tamper = refuse
+    world.run(99.0)
+    assert (
+        world.wire.count("alice> UPDATE") == 3
+    )  # at 50 s, for 120 s a second later, a quarter later
+    alice.do("hang_up", mine)
+
+
 def test_peer_that_forgot_the_dialog_ends_the_call(world, sdp):
     alice, bob = two(world)
     connect(world, alice, bob, sdp)

@@ -208,7 +208,9 @@ class Baresip:
         return str(answer["data"])
 
     def mark(self) -> int:
-        """A position in the event list; pass it to `wait_event` to ignore what happened before."""
+        """A position in the event list; pass it to `wait_event` to ignore what happened before. What happened
+        and has not been read yet comes before the answer to a command."""
+        self.command("listcalls")
         return len(self.events)
 
     def wait_event(

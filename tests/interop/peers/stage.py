@@ -86,14 +86,14 @@ class Stage:
         return path
 
     def close(self) -> None:
+        for phone in self._phones:  # they leave by the way they came: it must still be there
+            phone.close()
         for path in self._paths:
             path.close()
         for child in self._processes:
             child.stop()
         for carrier in self._kamailios:
             carrier.close()
-        for phone in self._phones:
-            phone.close()
         for peer in self._sipps:
             peer.stop()
         for server in self._servers:
