@@ -41,6 +41,54 @@ class ServiceCounts:
             setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
 
 
+@dataclass(slots=True)
+class VisitCounts:
+    """Contacts of one period and queue (agent, region). `abandoned_in_time` are the short abandons;
+    the waits are sums in seconds of those who were answered, of all who left, and the longest."""
+
+    entered: int = 0
+    answered: int = 0
+    answered_in_time: int = 0
+    abandoned: int = 0
+    abandoned_in_time: int = 0
+    overflowed: int = 0
+    withdrawn: int = 0
+    callbacks: int = 0
+    requeued: int = 0
+    lost: int = 0
+    waiting: int = 0
+    wait_answered_s: float = 0.0
+    wait_s: float = 0.0
+    wait_s_max: float = 0.0
+
+    def add(self, other: VisitCounts) -> None:
+        """Take another's counts in."""
+        for part in fields(self):
+            mine, its = getattr(self, part.name), getattr(other, part.name)
+            setattr(self, part.name, max(mine, its) if part.name == "wait_s_max" else mine + its)
+
+    @property
+    def service(self) -> ServiceCounts:
+        """What the formulas of `routing.stats` are computed from."""
+        return ServiceCounts(
+            answered=self.answered,
+            answered_in_time=self.answered_in_time,
+            abandoned=self.abandoned,
+            abandoned_in_time=self.abandoned_in_time,
+            flowed_out=self.overflowed + self.withdrawn,
+        )
+
+    @property
+    def average_answer_s(self) -> Ratio:
+        """ASA: the wait of the answered."""
+        return Ratio(self.wait_answered_s, self.answered)
+
+    @property
+    def average_wait_s(self) -> Ratio:
+        """The wait of all who are no longer waiting."""
+        return Ratio(self.wait_s, self.entered - self.waiting)
+
+
 def tally(
     decisions: Iterable[Decision], within_s: float, queue_id: str | None = None
 ) -> ServiceCounts:

@@ -314,6 +314,7 @@ ACCESS: dict[str, Access] = {
         "reports",
         """
         GET /reports/queues supervisor
+        GET /reports/live supervisor
         GET /reports/agents supervisor
         GET /reports/visits supervisor
         GET /reports/outcomes supervisor

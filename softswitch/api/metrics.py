@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from softswitch.apps.acd_figures import (
+    Group,
+    largest,
+    region_groups,
+    skill_groups,
+    status_of,
+)
+
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
@@ -21,6 +29,12 @@ AGENT_STATES = (
     "on-contact",
     "wrap-up",
 )
+LABELS_MAX = 50
+"""Regions and skills that have series of their own, those with most contacts; the others are one."""
+
+NONE = "(none)"
+"""Those of no region, or of queues that ask for no skill: an empty label is none."""
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -140,8 +154,11 @@ class _Exchange:
             "queue",
             {queue: value for queue, value in level.items() if value is not None},
         )
+        centre = self._service.switch.centre
+        yield from _groups("region", largest(region_groups(centre), LABELS_MAX))
+        yield from _groups("skill", largest(skill_groups(centre), LABELS_MAX))
         states = dict.fromkeys(AGENT_STATES, 0)
-        states |= self._service.switch.centre.agents.counts()
+        states |= centre.agents.counts()
         yield _gauge("agents", "Agents by state.", "state", states)
 
     def _network(self, snapshot: dict[str, Any]) -> Iterator[Metric]:
@@ -200,6 +217,20 @@ class _Exchange:
         yield _gauge("event_readers", "Event connections.", value=len(self._service.events.readers))
         yield _requests(self._service.counted.requests)
         yield _spread("http_request_seconds", "Time to answer.", self._service.counted.request_s)
+
+
+def _groups(per: str, groups: list[Group]) -> Iterator[Metric]:
+    rows = [status_of(per, group) for group in groups]
+    for name, text in (
+        ("waiting", "Callers who wait."),
+        ("entered", "Contacts that came today."),
+        ("answered", "Contacts answered today."),
+        ("abandoned", "Contacts given up today."),
+        ("service_level", "Share answered in time today."),
+    ):
+        values = {row.name or NONE: getattr(row, name) for row in rows}
+        known = {label: value for label, value in values.items() if value is not None}
+        yield _gauge(f"{per}_{name}", f"{text} By {per}.", per, known)
 
 
 def _gauge(

@@ -19,6 +19,7 @@ from softswitch.errors import CallError, QueueUnavailable
 if TYPE_CHECKING:
     from routing.views import AgentView, ContactView, QueueView
     from softswitch.apps.acd import CallCentre
+    from softswitch.apps.acd_figures import GroupStatus
     from softswitch.config import Agent, Office
 
 _WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
@@ -48,7 +49,7 @@ class AgentStatus:
     average_handle_s: float | None = None
 
 
-def row_of(status: AgentStatus | QueueStatus) -> dict[str, Any]:
+def row_of(status: AgentStatus | QueueStatus | GroupStatus) -> dict[str, Any]:
     """A status as plain values, its name first. `asdict` copies them deeply: half the time of `status` in an
     office of thousands."""
     return {name: getattr(status, name) for name in status.__slots__}
@@ -218,6 +219,7 @@ class QueueStatus:
     wait_error_s: float | None = None
     wait_coverage: float | None = None
     abandoned_in_time: int = 0
+    entered: int = 0
     callbacks: int = 0
     handled: int = 0
     average_answer_s: float | None = None
@@ -283,10 +285,11 @@ class Queues:
             wait_error_s=view.score.error_s if view.score.count else None,
             wait_coverage=view.coverage,
             abandoned_in_time=counts.abandoned_in_time,
-            callbacks=day.callbacks,
+            entered=day.visits.entered,
+            callbacks=day.visits.callbacks,
             handled=day.times.handled,
-            average_answer_s=day.average_answer_s.value,
-            average_wait_s=day.average_wait_s.value,
+            average_answer_s=day.visits.average_answer_s.value,
+            average_wait_s=day.visits.average_wait_s.value,
             average_handle_s=day.average_handle_s.value,
         )
 

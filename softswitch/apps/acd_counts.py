@@ -1,11 +1,12 @@
-"""What queues and agents have done since midnight of the office: for screens; reports read the journal."""
+"""What queues, regions and agents have done since midnight of the office, by half-hours too: for screens, in
+memory, up to the last second. The figures are those of a report of today, which reads the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from routing.decisions import (
     AgentStateChanged,
@@ -13,51 +14,77 @@ from routing.decisions import (
     ContactClosed,
     ContactHandled,
     ContactMoved,
+    ContactQueued,
     Decision,
+    Overflow,
 )
-from routing.model import AgentState, Outcome
+from routing.model import AgentState
 from routing.stats import (
     AgentTimes,
     Ratio,
     ServiceCounts,
+    VisitCounts,
     average_handle,
     handle_times,
     service_level,
-    tally,
 )
+from softswitch.apps.acd_visits import WAITING, Change, Visits
+
+HALF_S = 1_800
+REGIONS_MAX = 500
+"""Regions of a day that are told apart as it goes on; contacts from further ones are counted as `OTHERS`.
+Reports tell them all."""
+
+OTHERS = "(others)"
+WITHIN_S = 20.0
+"""The promise of a queue that none is known of."""
 
 _MINUTE_S = 60.0
 _BUSY = frozenset({AgentState.ON_CONTACT, AgentState.WRAP_UP})
-_CALLED_BACK = frozenset({Outcome.CALLBACK_DONE, Outcome.CALLBACK_FAILED})
-Record = TypeVar("Record", ServiceCounts, AgentTimes)
+_TOLD = Connect | ContactClosed | ContactHandled | ContactMoved | ContactQueued | Overflow
+Record = TypeVar("Record", VisitCounts, AgentTimes)
+What = Literal["queue", "region"]
+Half = tuple[float, str]
+"""When a half-hour began, and the queue or region."""
 
 
 @dataclass(slots=True)
-class QueueDay:
-    """One queue's day: sums of the waits in seconds of those who were answered, and of all who left or
-    were; `callbacks` were made, whatever came of them."""
+class Figures:
+    """Of one queue or region, of a day or a half-hour of it. Contacts belong to the half-hour in which they
+    entered the queue, handling to the one in which it ended."""
 
-    service: ServiceCounts = field(default_factory=ServiceCounts)
+    visits: VisitCounts = field(default_factory=VisitCounts)
     times: AgentTimes = field(default_factory=AgentTimes)
-    callbacks: int = 0
-    wait_answered_s: float = 0.0
-    wait_s: float = 0.0
 
     @property
-    def average_answer_s(self) -> Ratio:
-        """ASA: the wait of the answered."""
-        return Ratio(self.wait_answered_s, self.service.answered)
-
-    @property
-    def average_wait_s(self) -> Ratio:
-        """The wait of all who wait no longer."""
-        counts = self.service
-        return Ratio(self.wait_s, counts.answered + counts.abandoned + counts.flowed_out)
+    def service(self) -> ServiceCounts:
+        """What service levels are made of."""
+        return self.visits.service
 
     @property
     def average_handle_s(self) -> Ratio:
         """AHT: talk, hold and wrap-up of what was handled."""
         return average_handle(self.times)
+
+    def count(self, change: Change, within_s: float) -> None:
+        """A visit has begun or left the line."""
+        counts, visit, sign = self.visits, change.visit, change.sign
+        if change.outcome == WAITING:
+            counts.entered += 1
+            counts.waiting += 1
+            return
+        counts.waiting -= sign
+        setattr(counts, change.outcome, getattr(counts, change.outcome) + sign)
+        counts.wait_s += sign * visit.waited_s
+        if change.outcome == "answered":
+            counts.wait_answered_s += sign * visit.waited_s
+        if sign > 0:
+            counts.wait_s_max = max(counts.wait_s_max, visit.waited_s)
+        if visit.waited_s <= within_s:
+            if change.outcome == "answered":
+                counts.answered_in_time += sign
+            elif change.outcome == "abandoned":
+                counts.abandoned_in_time += sign
 
 
 @dataclass(slots=True)
@@ -82,18 +109,42 @@ class AgentDay:
         return Ratio(self.busy_s, self.busy_s + self.idle_s)
 
 
+class _Table:
+    """Figures by name, of the day and of each of its half-hours."""
+
+    def __init__(self) -> None:
+        self.day: dict[str, Figures] = {}
+        self.halves: dict[Half, Figures] = {}
+
+    def at(self, name: str, half_s: float) -> tuple[Figures, Figures]:
+        """Those of the day and of the half-hour, to be added to."""
+        day = self.day.get(name)
+        if day is None:
+            day = self.day[name] = Figures()
+        half = self.halves.get((half_s, name))
+        if half is None:
+            half = self.halves[half_s, name] = Figures()
+        return day, half
+
+    def clear(self) -> None:
+        self.day.clear()
+        self.halves.clear()
+
+
 class DayCounts:
-    """Counts by queue and by agent. `within_s`, by queue, is what its service level promises; `zone` says
-    when a day begins."""
+    """Counts by queue, by region and by agent. `within_s`, by queue, is what its service level promises; `zone`
+    says when a day begins."""
 
     def __init__(self, within_s: Mapping[str, float], zone: tzinfo = UTC) -> None:
         self._within_s = within_s
         self._zone = zone
         self._day = ""
         self._until_s = self._midnight_s = 0.0
-        self._queues: dict[str, QueueDay] = {}
+        self._offset_s = 0.0
+        self.visits = Visits()
+        self._tables: dict[What, _Table] = {"queue": _Table(), "region": _Table()}
         self._agents: dict[str, AgentDay] = {}
-        self._connected: dict[str, Connect] = {}  # by contact, until it has been handled
+        self._touched: set[str] = set()
 
     def promise(self, within_s: Mapping[str, float]) -> None:
         """Other promises from now on; what is counted stays counted."""
@@ -103,50 +154,91 @@ class DayCounts:
         """Days of another zone."""
         self._zone, self._until_s = zone, 0.0
 
+    # -- what happens --------------------------------------------------------------------------------
+
     def note(self, decision: Decision, unix_s: float) -> None:
         """Count one decision."""
-        if isinstance(decision, ContactHandled):
-            self._turn(unix_s)
-            connect = self._connected.pop(decision.contact_id, None)
-            if decision.outcome == "failed" and connect is not None:
-                self._take_back(connect)
-            times = handle_times([decision])
-            _add(self._queue(decision.queue_id).times, times)
-            _add(self._agent(decision.agent_id).times, times)
-        elif isinstance(decision, AgentStateChanged):
+        if isinstance(decision, AgentStateChanged):
             self._turn(unix_s)
             day = self._agent(decision.agent_id)
             day.add(decision.old, min(decision.lasted_s, unix_s - self._midnight_s))
-        elif isinstance(decision, Connect | ContactClosed | ContactMoved):
+        elif isinstance(decision, _TOLD):
             self._turn(unix_s)
-            if isinstance(decision, ContactMoved):
-                queue_id = decision.from_queue_id
-            else:
-                queue_id = decision.queue_id
-            queue = self._queue(queue_id)
-            counted = tally([decision], self._within_s.get(queue_id, 20.0), queue_id)
-            queue.service.add(counted)
-            if isinstance(decision, Connect):
-                self._connected[decision.contact_id] = decision
-                queue.wait_answered_s += decision.waited_s
-            if counted.answered or counted.abandoned or counted.flowed_out:
-                queue.wait_s += decision.waited_s
-            if isinstance(decision, ContactClosed):
-                queue.callbacks += decision.outcome in _CALLED_BACK
+            if isinstance(decision, ContactHandled):
+                self._handled(decision, unix_s)
+            for change in self.visits.note(decision, unix_s):
+                self._count(change)
 
-    def _take_back(self, connect: Connect) -> None:
-        """Nobody was there when the two were joined: no answer, as in the reports."""
-        day = self._queue(connect.queue_id)
-        counted = tally([connect], self._within_s.get(connect.queue_id, 20.0), connect.queue_id)
-        day.service.answered -= counted.answered
-        day.service.answered_in_time -= counted.answered_in_time
-        day.wait_answered_s -= connect.waited_s
-        day.wait_s -= connect.waited_s
+    def _count(self, change: Change) -> None:
+        visit = change.visit
+        region = self._region(visit.region)
+        self._touched.add(region)
+        if visit.entered_at_s < self._midnight_s:
+            return  # it belongs to yesterday
+        within_s = self._within_s.get(visit.queue_id, WITHIN_S)
+        for figures in self._at(visit.queue_id, region, visit.entered_at_s):
+            figures.count(change, within_s)
 
-    def of(self, queue_id: str, unix_s: float) -> QueueDay:
-        """Today's counts of a queue."""
+    def _handled(self, decision: ContactHandled, unix_s: float) -> None:
+        times = handle_times([decision])
+        if not times.handled:
+            return
+        add_times(self._agent(decision.agent_id).times, times)
+        region = self._region(self.visits.region_of(decision.contact_id))
+        self._touched.add(region)
+        for figures in self._at(decision.queue_id, region, unix_s):
+            add_times(figures.times, times)
+
+    def _at(self, queue_id: str, region: str, unix_s: float) -> Iterator[Figures]:
+        """What an instant counts for."""
+        half_s = self._half(unix_s)
+        yield from self._tables["queue"].at(queue_id, half_s)
+        yield from self._tables["region"].at(region, half_s)
+
+    def _region(self, name: str) -> str:
+        known = self._tables["region"].day
+        return name if name in known or len(known) < REGIONS_MAX else OTHERS
+
+    def _half(self, unix_s: float) -> float:
+        """When the half-hour of an instant began, by the clock on the wall."""
+        return (unix_s + self._offset_s) // HALF_S * HALF_S - self._offset_s
+
+    def _agent(self, agent_id: str) -> AgentDay:
+        return self._agents.setdefault(agent_id, AgentDay())
+
+    # -- what is asked -------------------------------------------------------------------------------
+
+    def of(self, queue_id: str, unix_s: float) -> Figures:
+        """Today's of a queue."""
         self._turn(unix_s)
-        return self._queues.get(queue_id) or QueueDay()
+        return self._tables["queue"].day.get(queue_id) or Figures()
+
+    def of_region(self, region: str, unix_s: float) -> Figures:
+        """Today's of those who call from a region; "" for those of none."""
+        self._turn(unix_s)
+        return self._tables["region"].day.get(region) or Figures()
+
+    def regions(self, unix_s: float) -> list[str]:
+        """Those that somebody called from today."""
+        self._turn(unix_s)
+        return sorted(self._tables["region"].day)
+
+    def waiting_from(self, region: str) -> int:
+        """How many of a region wait now."""
+        waiting = self.visits.waiting
+        if region != OTHERS:
+            return waiting[region]
+        return sum(n for name, n in waiting.items() if name not in self._tables["region"].day)
+
+    def halves(self, what: What, unix_s: float) -> Iterator[tuple[Half, Figures]]:
+        """Today's half-hours in which something was counted, by queue or region."""
+        self._turn(unix_s)
+        return iter(list(self._tables[what].halves.items()))
+
+    def since_midnight(self, unix_s: float) -> float:
+        """When today began."""
+        self._turn(unix_s)
+        return self._midnight_s
 
     def of_agent(self, agent_id: str, unix_s: float, state: AgentState, for_s: float) -> AgentDay:
         """An agent's day up to now, when he has been in `state` `for_s`."""
@@ -160,11 +252,10 @@ class DayCounts:
         """Answered in time, of all that were answered or gave up, today."""
         return service_level(self.of(queue_id, unix_s).service)
 
-    def _queue(self, queue_id: str) -> QueueDay:
-        return self._queues.setdefault(queue_id, QueueDay())
-
-    def _agent(self, agent_id: str) -> AgentDay:
-        return self._agents.setdefault(agent_id, AgentDay())
+    def take_touched(self) -> set[str]:
+        """The regions that something was counted of since this was last asked."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def _turn(self, unix_s: float) -> None:
         """Begin anew at midnight. Asked for each agent of a list: the day is looked up once a minute."""
@@ -173,22 +264,26 @@ class DayCounts:
         self._until_s = (unix_s // _MINUTE_S + 1) * _MINUTE_S
         now = datetime.fromtimestamp(unix_s, self._zone)
         self._midnight_s = now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+        offset = now.utcoffset()
+        self._offset_s = 0.0 if offset is None else offset.total_seconds()
         day = now.date().isoformat()
         if day != self._day:
             self._day = day
-            self._queues.clear()
+            for table in self._tables.values():
+                table.clear()
             self._agents.clear()
-            self._connected.clear()
+            self._touched.clear()
+
+    # -- restarts ------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
+        """Rows of numbers, whose names are said once."""
         return {
             "day": self._day,
-            "queues": {name: asdict(day.service) for name, day in self._queues.items()},
-            "times": {name: asdict(day.times) for name, day in self._queues.items()},
-            "waits": {
-                name: [day.wait_answered_s, day.wait_s, day.callbacks]
-                for name, day in self._queues.items()
-            },
+            "columns": [part.name for kind in (VisitCounts, AgentTimes) for part in fields(kind)],
+            "days": {what: _days(table) for what, table in self._tables.items()},
+            "halves": {what: _halves(table) for what, table in self._tables.items()},
+            "visits": self.visits.snapshot(),
             "agents": {name: asdict(day.times) for name, day in self._agents.items()},
             "states": {name: [day.busy_s, day.idle_s] for name, day in self._agents.items()},
         }
@@ -196,24 +291,60 @@ class DayCounts:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over what `snapshot` gave; what is not understood is left out."""
         self._day, self._until_s = str(snapshot.get("day", "")), 0.0
-        for name, values in dict(snapshot.get("queues") or {}).items():
-            self._queue(str(name)).service = _read(ServiceCounts(), values)
-        for name, values in dict(snapshot.get("times") or {}).items():
-            self._queue(str(name)).times = _read(AgentTimes(), values)
-        for name, (answered_s, wait_s, callbacks) in dict(snapshot.get("waits") or {}).items():
-            day = self._queue(str(name))
-            day.wait_answered_s, day.wait_s = float(answered_s), float(wait_s)
-            day.callbacks = int(callbacks)
         for name, values in dict(snapshot.get("agents") or {}).items():
-            self._agent(str(name)).times = _read(AgentTimes(), values)
+            _read(self._agent(str(name)).times, values)
         for name, (busy_s, idle_s) in dict(snapshot.get("states") or {}).items():
             agent = self._agent(str(name))
             agent.busy_s, agent.idle_s = float(busy_s), float(idle_s)
+        columns = snapshot.get("columns")
+        if columns is None:
+            self._restore_old(snapshot)
+            return
+        for what, table in self._tables.items():
+            for name, *values in snapshot["days"][what]:
+                table.day[name] = _figures(columns, values)
+            for half_s, name, *values in snapshot["halves"][what]:
+                table.halves[half_s, name] = _figures(columns, values)
+        self.visits.restore(snapshot["visits"])
+
+    def _restore_old(self, snapshot: Mapping[str, Any]) -> None:
+        """Of a version that counted queues by the day only."""
+        queues = self._tables["queue"].day
+        for name, values in dict(snapshot.get("queues") or {}).items():
+            visits = _read(queues.setdefault(str(name), Figures()).visits, values)
+            visits.overflowed = int(values.get("flowed_out", 0))
+            visits.entered = visits.answered + visits.abandoned + visits.overflowed
+        for name, (answered_s, wait_s, callbacks) in dict(snapshot.get("waits") or {}).items():
+            visits = queues.setdefault(str(name), Figures()).visits
+            visits.wait_answered_s, visits.wait_s = float(answered_s), float(wait_s)
+            visits.callbacks = int(callbacks)
+        for name, values in dict(snapshot.get("times") or {}).items():
+            _read(queues.setdefault(str(name), Figures()).times, values)
 
 
-def _add(total: AgentTimes, more: AgentTimes) -> None:
-    for part in fields(total):
-        setattr(total, part.name, getattr(total, part.name) + getattr(more, part.name))
+def _days(table: _Table) -> list[list[Any]]:
+    return [[name, *_values(figures)] for name, figures in table.day.items()]
+
+
+def _halves(table: _Table) -> list[list[Any]]:
+    return [[half_s, name, *_values(figures)] for (half_s, name), figures in table.halves.items()]
+
+
+def _values(figures: Figures) -> tuple[Any, ...]:
+    return (*astuple(figures.visits), *astuple(figures.times))
+
+
+def _figures(columns: Sequence[str], values: Sequence[Any]) -> Figures:
+    told = dict(zip(columns, values, strict=True))
+    return Figures(_read(VisitCounts(), told), _read(AgentTimes(), told))
+
+
+def add_times(total: AgentTimes, more: AgentTimes) -> None:
+    """Take another's handling in."""
+    total.talk_s += more.talk_s
+    total.hold_s += more.hold_s
+    total.wrap_up_s += more.wrap_up_s
+    total.handled += more.handled
 
 
 def _read(record: Record, values: Mapping[str, Any]) -> Record:

@@ -190,6 +190,13 @@ _LIMITS = (
     ("mails that wait", "softswitch.apps.mailer", "WAITING_MAX", "", "the oldest is given up"),
     ("text to be spoken", "softswitch.sounds", "TEXT_MAX", "characters", "refused"),
     ("sounds made", "softswitch.sounds", "SOUNDS_MAX", "files", "the oldest is deleted"),
+    (
+        "regions told apart live",
+        "softswitch.apps.acd_counts",
+        "REGIONS_MAX",
+        "a day",
+        "counted as (others)",
+    ),
     ("call records a page", "softswitch.store.calls", "LIST_MAX", "", "cut"),
 )
 

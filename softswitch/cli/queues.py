@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")]
 _HERE = Path("office.toml")
 _EVERY_S = 1.0
+_FIGURES = ("came", "wait-\ning", "ans-\nwered", "aban-\ndoned", "level", "ASA", "AHT")
 _QUEUE_FIGURES = (
     "wait-\ning",
     "long-\nest",
@@ -27,25 +29,65 @@ _QUEUE_FIGURES = (
 )
 
 
+class Per(StrEnum):
+    region = "region"
+    skill = "skill"
+    hour = "hour"
+    half_hour = "half-hour"
+
+
 def register(app: typer.Typer) -> None:
     @app.command()
-    def queues(place: _Place = _HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
+    def queues(
+        place: _Place = _HERE,
+        per: Annotated[
+            Per | None,
+            typer.Option(help="Today's figures by region, by skill or by the time of the day."),
+        ] = None,
+        as_json: _AsJson = False,
+        watch: _Watch = False,
+    ) -> None:
         """Show the queues: who waits, who is at work, today's service level."""
-        _show(place, "queues", as_json, queue_table, watch)
+        if per is None:
+            _show(lambda: _status(place, "queues"), as_json, queue_table, watch)
+        else:
+            _show(lambda: _figures(place, per), as_json, figure_table, watch)
 
     @app.command()
     def agents(place: _Place = _HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
         """Show the agents and what they are doing."""
-        _show(place, "agents", as_json, agent_table, watch)
+        _show(lambda: _status(place, "agents"), as_json, agent_table, watch)
 
 
-def _show(place: Path, what: str, as_json: bool, table: Any, watch: bool) -> None:
+def _status(place: Path, what: str) -> list[dict[str, Any]]:
     from softswitch.cli.remote import status_of
+
+    rows: list[dict[str, Any]] = status_of(place)[what]
+    return rows
+
+
+def _figures(place: Path, per: Per) -> list[dict[str, Any]]:
+    """Today's figures, each row by its name: the period where nothing else is told apart."""
+    from softswitch.cli.remote import Remote
+
+    by_time = per in (Per.hour, Per.half_hour)
+    told, by = ("all", per.value) if by_time else (per.value, "all")
+    answer = Remote.of(place).ask("GET", "/reports/live", per=told, by=by)
+    named = "period" if by_time else per.value
+    return [{"name": row[named], "per": per.value, **row} for row in answer["rows"]]
+
+
+def _show(
+    ask: Callable[[], list[dict[str, Any]]],
+    as_json: bool,
+    table: Callable[[list[dict[str, Any]]], Any],
+    watch: bool,
+) -> None:
     from softswitch.cli.tables import show
 
-    rows = status_of(place)[what]
+    rows = ask()
     if watch and not as_json:
-        watch_table(lambda: table(status_of(place)[what]))
+        watch_table(lambda: table(ask()))
     elif as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -106,6 +148,27 @@ def _expected(row: dict[str, Any]) -> str:
     if wait_s is None:
         return "-"
     return duration(wait_s) + ("" if error_s is None else f" ± {duration(error_s)}")
+
+
+def figure_table(rows: list[dict[str, Any]]) -> Any:
+    """One row a region, skill or period."""
+    table = _table("Today")
+    table.add_column(rows[0]["per"] if rows else "", overflow="fold")
+    for name in _FIGURES:
+        table.add_column(name, justify="right")
+    for row in rows:
+        level = row["service_level"]["value"]
+        table.add_row(
+            row["name"] or "(none)",
+            *(str(row[name]) for name in ("entered", "waiting", "answered", "abandoned")),
+            "-" if level is None else f"{level:.0%}",
+            *(_mean(row[name]) for name in ("average_answer_s", "average_handle_s")),
+        )
+    return table
+
+
+def _mean(ratio: dict[str, Any]) -> str:
+    return "-" if ratio["value"] is None else duration(ratio["value"])
 
 
 def agent_table(rows: list[dict[str, Any]]) -> Any:

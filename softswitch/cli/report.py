@@ -61,6 +61,9 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="Write to a file: .csv, .xlsx or .json.")
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+        live: Annotated[
+            bool, typer.Option("--live", help="Queues today up to this second, from memory.")
+        ] = False,
     ) -> None:
         """Report on queues, agents, outcomes, tickets or plans: today, or between --since and --until."""
         from softswitch.cli.place import word_or_place
@@ -76,6 +79,9 @@ def register(app: typer.Typer) -> None:
         kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
         if kind not in ("json", "csv", "xlsx"):
             raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
+        if live and (what != What.queues or since or until or agent or within_s is not None):
+            words = "tells of queues today, with each queue's own T"
+            raise ConfigError("--live", words, "--by, --per, --formula and --queue beside it")
         remote = Remote.of(place)
         zone = ZoneInfo(remote.ask("GET", "/office")["timezone"]) if since or until else None
         query: dict[str, Any] = {
@@ -88,7 +94,7 @@ def register(app: typer.Typer) -> None:
             "queue": queue,
             "agent": agent,
         }
-        answer = remote.ask("GET", f"/reports/{what}", format=kind, **query)
+        answer = remote.ask("GET", f"/reports/{'live' if live else what}", format=kind, **query)
         if out is not None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()
             out.write_bytes(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import msgspec
 from routing.stats import (
     SERVICE_LEVELS,
     AgentTimes,
+    VisitCounts,
     abandonment,
     average_handle,
     occupancy,
@@ -27,7 +28,6 @@ from softswitch.store.statistics import (
     Per,
     StateTimes,
     Statistics,
-    VisitCounts,
 )
 from softswitch.turns import done
 
@@ -151,14 +151,26 @@ async def queue_report(
     `routing.stats.SERVICE_LEVELS`, or "all" for a column each. Raises `KeyError` for another. With
     `skills` (queue -> what it asks of agents) queues of the same skill are taken together.
     """
-    formulas = tuple(SERVICE_LEVELS) if formula == "all" else (formula,)
-    levels = {name: SERVICE_LEVELS[name] for name in formulas}
+    _formulas(formula)
     visits = await statistics.visits(span, chosen, per)
     handled = await statistics.handled(span, chosen, per)
     told: str = per
     if skills is not None and per == "queue":
         told = "skill"
         visits, handled = await by_skill(visits, skills), await by_skill(handled, skills)
+    return await visit_report("queues", told, visits, handled, formula)
+
+
+async def visit_report(
+    name: str,
+    told: str,
+    visits: MutableMapping[Key, VisitCounts],
+    handled: MutableMapping[Key, AgentTimes],
+    formula: str = FORMULA,
+) -> Report:
+    """What was counted of visits and handling, laid out: `told` is the second column's name. The counts are
+    used up. Raises `KeyError` for a formula that there is none of."""
+    levels = _formulas(formula)
     keys = await in_order(visits, handled)
 
     def rows() -> Iterator[Row]:
@@ -170,8 +182,8 @@ async def queue_report(
             yield {
                 "period": key[0],
                 told: key[1],
-                **{name: getattr(counts, name) for name in _COUNTS},
-                **{_level(name, formula): service_level(service, name) for name in levels},
+                **{count: getattr(counts, count) for count in _COUNTS},
+                **{_level(level, formula): service_level(service, level) for level in levels},
                 "abandonment": abandonment(service),
                 "average_answer_s": counts.average_answer_s,
                 "average_wait_s": counts.average_wait_s,
@@ -199,7 +211,14 @@ async def queue_report(
         "average_handle_s",
     )
     ratios = (*(_level(key, formula) for key in levels), *_RATIOS, "average_handle_s")
-    return Report("queues", columns, frozenset(ratios), rows())
+    return Report(name, columns, frozenset(ratios), rows())
+
+
+def _formulas(formula: str) -> tuple[str, ...]:
+    if formula == "all":
+        return tuple(SERVICE_LEVELS)
+    SERVICE_LEVELS[formula]
+    return (formula,)
 
 
 async def by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from routing.events import ContactArrived
 from softswitch.api.access import Identity
 from softswitch.api.events.hub import Filter, Hub, TooOld
 from softswitch.api.events.reader import (
@@ -227,7 +228,8 @@ async def test_over_a_real_socket(served: Any) -> None:
         assert json.loads(await socket.recv())["type"] == "subscribed"
         snapshot = json.loads(await socket.recv())["data"]
         assert [q["queue"] for q in snapshot["queues"]] == ["support", "billing"]
-        assert snapshot["calls"] == []
+        assert snapshot["calls"] == snapshot["regions"] == []
+        assert [row["name"] for row in snapshot["skills"]] == [""]
         api.switch.agents.log_in("lilei")
         found: dict[str, Any] = {}
         while "queue-state" not in found:
@@ -236,6 +238,13 @@ async def test_over_a_real_socket(served: Any) -> None:
         assert found["acd-agent-state"]["agent"] == "lilei"
         assert found["agent-state"]["state"] == "available"
         assert found["queue-state"]["agents"]["available"] == 1
+        came = ContactArrived(contact_id="c7", queue_id="support", caller="+861065551000")
+        api.switch.centre.host.do(came)
+        while found.get("skill-state", {}).get("entered") != 1:
+            event = json.loads(await asyncio.wait_for(socket.recv(), 5))
+            found[event["kind"]] = event["data"]
+        assert (found["region-state"]["name"], found["region-state"]["entered"]) == ("north", 1)
+        assert found["skill-state"]["per"] == "skill"
         position = event["position"]
     api.store.journal.append("call-started", "c1", {"number_from": "1"}, 1.0)
     async with listening(served, token) as socket:

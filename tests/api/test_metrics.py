@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from routing.events import ContactArrived
+from softswitch.api import metrics
 from softswitch.api.metrics import Spread
 
 
@@ -41,6 +44,25 @@ async def test_everything_that_is_promised_is_there(api: Any) -> None:
     found = await scraped(api)
     assert found["softswitch_http_requests_total"]["GET", "/metrics", "200"] == 1
     assert found["softswitch_http_requests_total"]["GET", "none", "404"] == 1
+
+
+async def test_regions_and_skills_have_a_bounded_number_of_series(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = api.switch.centre.host
+    for number in range(3):
+        caller = "+861065551000" if number else "+862155550001"
+        host.do(
+            ContactArrived(contact_id=f"c{number}", queue_id="support", caller=f"{caller}{number}")
+        )
+    found = await scraped(api)
+    assert found["softswitch_region_waiting"] == {("(none)",): 1, ("north",): 2}
+    assert found["softswitch_skill_entered"] == {("(none)",): 3}
+    assert "softswitch_region_service_level" not in found
+    monkeypatch.setattr(metrics, "LABELS_MAX", 1)
+    found = await scraped(api)
+    assert found["softswitch_region_entered"] == {("north",): 2, ("(others)",): 1}
+    assert found["softswitch_skill_entered"] == {("(none)",): 3}
 
 
 async def test_it_takes_a_scope(api: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import zipfile
@@ -9,6 +10,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
+from routing.events import (
+    ContactAbandoned,
+    ContactArrived,
+    ContactRequeued,
+    ContactWithdrawn,
+)
 from softswitch.api.routes import reports
 
 
@@ -51,6 +60,49 @@ async def test_every_report_in_every_format(api: Any) -> None:
     assert len((await boss.get("/reports/visits", params=behind))["items"]) == 1
     behind["waited_max_s"] = 4.9
     assert (await boss.get("/reports/visits", params=behind))["items"] == []
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose ratios have columns of their own."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        found |= {f"{name} {part}": pytest.approx(each) for part, each in parts}
+    return found
+
+
+async def test_what_is_told_of_now_is_what_the_report_of_today_tells(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    do = api.switch.centre.host.do
+    for number in range(9):
+        queue = "support" if number % 3 else "billing"
+        caller = f"+86{'10' if number % 2 else '21'}6555{number:04}"
+        do(ContactArrived(contact_id=f"c{number}", queue_id=queue, caller=caller))
+    await asyncio.sleep(0.02)
+    do(ContactAbandoned("c1"))
+    do(ContactAbandoned("c2"))
+    do(ContactWithdrawn("c4", "key"))
+    do(ContactRequeued(contact_id="c3", queue_id="support", by="mary"))
+    do(ContactArrived(contact_id="c9", queue_id="support", caller="+861065550009"))
+    await api.store.journal.flush()
+    for per in ("all", "queue", "region", "skill"):
+        for by in ("all", "half-hour", "hour"):
+            asked = {"per": per, "by": by, "formula": "all"}
+            live = await boss.get("/reports/live", params=asked)
+            told = await boss.get("/reports/queues", params=asked)
+            assert live["columns"] == told["columns"]
+            assert [flat(row) for row in live["rows"]] == [flat(row) for row in told["rows"]]
+    (row,) = (await boss.get("/reports/live", params={"per": "region", "region": "north"}))["rows"]
+    assert (row["region"], row["entered"], row["abandoned"], row["requeued"]) == ("north", 6, 1, 1)
+    (row,) = (await boss.get("/reports/live", params={"queue": "billing"}))["rows"]
+    assert (row["queue"], row["entered"], row["waiting"]) == ("billing", 3, 2)
+    await boss.get("/reports/live", 422, params={"per": "region", "queue": "billing"})
+    await boss.get("/reports/live", 422, params={"per": "queue", "region": "north"})
+    text = await boss.get("/reports/live", params={"per": "region", "format": "csv"})
+    rows = list(csv.reader(io.StringIO(text.content.decode("utf-8-sig"))))
+    assert [row[1] for row in rows] == ["region", "", "north"]
+    shown = await boss.get("/queues/support")
+    assert (shown["entered"], shown["abandoned"]) == (8, 2)
 
 
 async def test_what_nobody_waits_for_any_more_is_let_go_of_bit_by_bit(api: Any) -> None:

@@ -7,13 +7,20 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+import pytest
 
 from routing.audit import audit
+from routing.stats import AgentTimes
+from softswitch.apps.acd_counts import HALF_S, Figures, add_times
 from softswitch.errors import CallError
 from softswitch.sim.behaviour import answer, busy, reject, ring
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office, press
 from softswitch.sim.phone_call import CallNotAnswered
 from softswitch.sim.world import World
+from softswitch.store.entry import make_entry
+from softswitch.store.story import tell
 
 MORE = """
 [[inbound]]
@@ -222,15 +229,54 @@ def check_accounts(world, people, *, exact=True):
     connected = world.journal.of_kind("acd-connected")
     handled = [e for e in world.journal.of_kind("acd-handled") if e.data["outcome"] != "failed"]
     assert len(connected) == len(handled), "every conversation was somebody's work, once"
-    for status in world.switch.queues.states():
-        answered = sum(e.data["queue"] == status.queue for e in connected)
-        abandoned = sum(
-            e.data["queue"] == status.queue and e.data["outcome"] == "abandoned" for e in closed
-        )
-        assert (status.answered, status.abandoned) == (answered, abandoned)
+    check_figures(world)
     assert world.switch.centre.host.broken == 0
     assert people.doubled == []
     return outcomes
+
+
+def check_figures(world):
+    """What is counted as it happens is what the journal tells: by half-hour, of queues and of regions."""
+    stories = {}
+    for seq, entry in enumerate(world.journal.entries, 1):
+        if entry.call_id:
+            written = make_entry(seq, entry.at_s, entry.kind, entry.call_id, entry.data)
+            stories.setdefault(entry.call_id, []).append(written)
+    told = [tell(entries) for entries in stories.values()]
+    counts, now_s = world.switch.centre.host.counts, world.clock.wall_s()
+    assert len(counts.visits) <= len(world.switch.centre.host.engine.contact_ids), "some are kept"
+    within_s = {q.name: q.service_level.within_s for q in world.switch.office.queues}
+    for what in ("queue", "region"):
+        expected = {}
+        for visit in (visit for story in told for visit in story.visits):
+            name = visit.queue_id if what == "queue" else visit.region
+            found = expected.setdefault((visit.entered_at_s // HALF_S * HALF_S, name), Figures())
+            counted, left = found.visits, visit.outcome != "waiting"
+            in_time = visit.waited_s <= within_s[visit.queue_id]
+            counted.entered += 1
+            counted.wait_s += visit.waited_s
+            counted.wait_s_max = max(counted.wait_s_max, visit.waited_s if left else 0.0)
+            kind = "callbacks" if visit.outcome.startswith("callback") else visit.outcome
+            setattr(counted, kind, getattr(counted, kind) + 1)
+            if kind in ("answered", "abandoned"):
+                name = f"{kind}_in_time"
+                setattr(counted, name, getattr(counted, name) + in_time)
+            if kind == "answered":
+                counted.wait_answered_s += visit.waited_s
+        for done in (done for story in told for done in story.handlings):
+            if done.outcome != "failed":
+                name = done.queue_id if what == "queue" else done.region
+                found = expected.setdefault((done.at_s // HALF_S * HALF_S, name), Figures())
+                more = AgentTimes(done.talk_s, done.hold_s, done.wrap_up_s, handled=1)
+                add_times(found.times, more)
+        live = dict(counts.halves(what, now_s))
+        assert live.keys() == expected.keys()
+        for key, figures in live.items():
+            for one, other in (
+                (figures.visits, expected[key].visits),
+                (figures.times, expected[key].times),
+            ):
+                assert asdict(one) == pytest.approx(asdict(other), abs=1e-3), key
 
 
 NUMBERS = [

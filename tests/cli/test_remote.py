@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from routing.events import ContactArrived
 from softswitch.api.admin import ask
 from softswitch.backup import BadBackup, check_database, make_backup, restore, verify
 from softswitch.cli.main import build
@@ -178,6 +179,24 @@ def test_every_report_is_printed(running: Running) -> None:
     assert "queue" in found["columns"]
     found = json.loads(run("report", "queues", place, "--formula", "all", "--json"))
     assert "service_level_short-abandons-out" in found["columns"]
+
+
+def test_what_goes_on_by_region_skill_and_hour(running: Running) -> None:
+    place = str(running.file)
+    assert "none" in run("queues", place, "--per", "region")
+    centre = running.switch.centre
+    came = ContactArrived(contact_id="c1", queue_id="support", caller="+861065551000")
+    running.loop.call_soon_threadsafe(centre.host.do, came)
+    (row,) = json.loads(run("queues", place, "--per", "region", "--json"))
+    assert (row["name"], row["entered"], row["waiting"]) == ("north", 1, 1)
+    assert "north" in run("queues", place, "--per", "region")
+    for per in ("skill", "hour", "half-hour"):
+        (row,) = json.loads(run("queues", place, "--per", per, "--json"))
+        assert row["entered"] == 1
+    found = json.loads(run("report", "--live", place, "--by", "half-hour", "--json"))
+    assert (found["name"], found["rows"][0]["entered"]) == ("live", 1)
+    with pytest.raises(SoftswitchError, match="--live"):
+        run("report", "agents", "--live", place)
 
 
 def test_lines(running: Running) -> None:

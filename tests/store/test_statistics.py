@@ -19,11 +19,11 @@ from routing import events
 from routing.decisions import CancelOffer, Connect, ContactHandled, Decision, OfferTo
 from routing.engine import AcdEngine
 from routing.model import AcdConfig, AgentConfig, AgentState, QueueConfig
-from routing.stats import AgentTimes, handle_times, service_level, tally
+from routing.stats import AgentTimes, VisitCounts, handle_times, service_level, tally
 from softswitch.store.acd import entry_of
 from softswitch.store.periods import Span, moment
 from softswitch.store.report import FORMULAS, agent_report, queue_report
-from softswitch.store.statistics import PER, Chosen, Statistics, VisitCounts
+from softswitch.store.statistics import PER, Chosen, Statistics
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DAY_S = 1_790_006_400.0  # 2026-09-22 00:00 +08:00

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.hub import Event, Filter, Hub
 from softswitch.apps.acd_agents import row_of
+from softswitch.apps.acd_figures import region_groups, skill_groups, status_of
 from softswitch.call.known import KnownCustomer
 from softswitch.store.acd import OFFERED
 
@@ -105,6 +106,12 @@ class EventDesk:
             self.hub.note("agent-state", None, row_of(centre.agents.state(name)), now_s)
         for state in centre.queue_desk.some(sorted(queues & centre.queues.keys())):
             self.hub.note("queue-state", None, row_of(state), now_s)
+        for group in region_groups(centre, centre.host.counts.take_touched()):
+            self.hub.note("region-state", None, row_of(status_of("region", group)), now_s)
+        skills = {centre.queues[name].skill for name in queues}
+        for group in skill_groups(centre) if skills else ():
+            if group.name in skills:
+                self.hub.note("skill-state", None, row_of(status_of("skill", group)), now_s)
 
     def state(self, wanted: Filter) -> dict[str, Any]:
         """What a new reader begins with: rows of the topics that have a state now."""
@@ -113,6 +120,10 @@ class EventDesk:
         if "queues" in wanted.topics:
             names = [name for name in centre.queues if wanted.queue in ("", name)]
             found["queues"] = [row_of(row) for row in centre.queue_desk.some(names)]
+            if not wanted.queue:
+                for per, groups in (("region", region_groups), ("skill", skill_groups)):
+                    rows = [row_of(status_of(per, group)) for group in groups(centre)]
+                    found[f"{per}s"] = rows
         if "agents" in wanted.topics:
             found["agents"] = [
                 row_of(centre.agents.state(agent.id))

@@ -51,6 +51,8 @@ _OF_OBJECT = {
 }
 _BY_BEGINNING = (
     ("queue-", "queues"),
+    ("region-", "queues"),
+    ("skill-", "queues"),
     ("agent-", "agents"),
     ("acd-agent-", "agents"),
     ("acd-callback", "callbacks"),

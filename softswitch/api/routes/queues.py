@@ -27,11 +27,12 @@ class QueueShown(Output):
     waiting: int
     longest_wait_s: float
     agents: dict[str, int] = Field(description="Its members by state.")
+    entered: int = Field(description="Contacts that came today: the reception volume.")
     answered: int
     abandoned: int
     abandoned_in_time: int = Field(description="Of them, short ones: within `within_s`.")
     flowed_out: int
-    callbacks: int = Field(description="That were made today.")
+    callbacks: int = Field(description="Of those who came today, whatever came of them.")
     handled: int
     average_answer_s: float | None = Field(description="ASA today; null: nobody was answered.")
     average_wait_s: float | None = Field(description="Of all who wait no longer.")
