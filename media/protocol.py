@@ -442,7 +442,7 @@ def pack(encoded: Iterable[bytes]) -> tuple[bytes, int]:
     return _encoder.encode(packed), len(packed)
 
 
-def unpack_commands(data: bytes) -> list[Command]:
+def unpack_commands(data: bytes | memoryview) -> list[Command]:
     """Inverse of `pack` for commands; raises `ProtocolViolation`."""
     try:
         commands: list[Command] = _command_decoder.decode(data)

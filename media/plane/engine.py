@@ -7,7 +7,7 @@ worker's loop, a test or the simulation drives it with whatever time it likes.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -350,9 +350,19 @@ class Engine:
 
     def handle(self, command: Command, now_s: float) -> None:
         """Carry out one command; what cannot be done becomes a `CommandRefused` event."""
+        self.handle_all((command,), now_s)
+
+    def handle_all(self, commands: Sequence[Command], now_s: float) -> None:
+        """Carry out commands that came together, in their order."""
         self._now_s = now_s
         self._backlog.flush()
         self._note_time(now_s)
+        # Nothing is decided anew for a stream whose partner goes a moment before it.
+        self._roster.foresee(c.stream_id for c in commands if type(c) is ReleaseStream)
+        for command in commands:
+            self._handle(command, now_s)
+
+    def _handle(self, command: Command, now_s: float) -> None:
         try:
             self._carry_out(command, now_s)
         except Exception as error:  # one call's command must never end the others' media

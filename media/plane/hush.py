@@ -60,13 +60,20 @@ class Hush:
         self._octet: NDArray[np.uint8] = np.zeros(streams, np.uint8)
         self._clear: NDArray[np.int32] = np.zeros(streams, np.int32)
         self._silenced: Bools = np.zeros(streams, np.bool_)
+        self._watched: set[int] = set()
         self.watching = 0
         self.on = False
 
     def watch(self, row: int, codec: str | None, relayed_as: str | None = None) -> None:
         """Look at what `row` says in `codec`, and silence its digits where it is relayed in the codec
         `relayed_as`; None: no longer."""
-        code = _CODES.get(codec or "", 0)
+        code = _CODES.get(codec, 0) if codec else 0
+        if code:
+            self._watched.add(row)
+        elif row in self._watched:
+            self._watched.discard(row)
+        else:
+            return  # as of most, whose digits come as events
         self.watching += int(code > 0) - int(self._code[row] > 0)
         relayed = code > 0 and relayed_as in SILENCE
         if code != self._code[row] or relayed != self._relayed[row]:

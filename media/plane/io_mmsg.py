@@ -96,6 +96,7 @@ class MmsgIo:
         self._tx_msg["iov"] = self._tx_iov.ctypes.data + rows * _IOVEC.itemsize
         self._tx_msg["iovlen"] = 1
         self._remotes: NDArray[np.uint8] = np.zeros((streams, _SOCKADDR_OCTETS), np.uint8)
+        self._remote_octets = self._remotes.reshape(-1).data
         self._remote_len: NDArray[np.uint32] = np.zeros(streams, np.uint32)
         self._any_ipv6 = False
         self._rx_at = self._rx_msg.ctypes.data
@@ -221,7 +222,8 @@ class MmsgIo:
             raw = socket.AF_INET6.to_bytes(2, "little") + port + bytes(4) + packed
             self._remote_len[row] = _SOCKADDR_LEN[socket.AF_INET6]
             self._any_ipv6 = True
-        self._remotes[row] = np.frombuffer(raw.ljust(_SOCKADDR_OCTETS, b"\0"), np.uint8)
+        at = row * _SOCKADDR_OCTETS
+        self._remote_octets[at : at + _SOCKADDR_OCTETS] = raw.ljust(_SOCKADDR_OCTETS, b"\0")
 
     def send(
         self,

@@ -6,62 +6,87 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LAST = 0xFFFFFFFFFFFFFFFF
+_CHANGES_MAX = 64
+"""What has changed is sorted in when packets come, or when it is so much."""
+_REBUILT = 32
+"""A change is sorted in at the price of so many keys of a table that is made anew."""
 
 
 class KeyTable:
-    """Keys (unsigned 64-bit, below 2^64 - 1) to rows; insertion and removal move memory, no more.
+    """Keys (unsigned 64-bit, below 2^64 - 1) to rows.
 
-    A key that several rows claim belongs to none of them here: see `SharedSources`.
+    A dictionary has the truth, and a sorted array what batches are searched in. Changes reach the array with
+    the next search: what a call claims and gives back before a packet has come, or together with others, costs
+    no move of memory for each. A key that several rows claim belongs to none of them here: see
+    `Sources`.
     """
 
-    __slots__ = ("_count", "_keys", "_rows", "keys", "rows")
+    __slots__ = ("_capacity", "_changed", "_keys", "_rows", "_rows_of")
 
     def __init__(self, capacity: int) -> None:
-        # One place more: the greatest possible key ends the table, so a search never overruns.
-        self._keys: NDArray[np.uint64] = np.full(capacity + 1, _LAST, np.uint64)
-        self._rows: NDArray[np.intp] = np.full(capacity + 1, -1, np.intp)
-        self._count = 0
-        self._show()
-
-    def _show(self) -> None:
-        self.keys = self._keys[: self._count + 1]
-        self.rows = self._rows[: self._count + 1]
+        self._capacity = capacity
+        self._rows_of: dict[int, int] = {}
+        self._changed: dict[int, None] = {}
+        # The greatest possible key ends the table, so a search never overruns.
+        self._keys: NDArray[np.uint64] = np.array([_LAST], np.uint64)
+        self._rows: NDArray[np.intp] = np.array([-1], np.intp)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows_of)
 
     def get(self, key: int) -> int:
         """Return the row of `key`, or -1."""
-        at = int(self.keys.searchsorted(np.uint64(key)))
-        return int(self._rows[at]) if int(self._keys[at]) == key else -1
+        return self._rows_of.get(key, -1)
 
     def put(self, key: int, row: int) -> None:
         """Let `key` lead to `row` from now on; raises `IndexError` when the table is full."""
-        at = int(self.keys.searchsorted(np.uint64(key)))
-        end = self._count
-        if int(self._keys[at]) != key:
-            if end + 1 >= len(self._keys):
-                raise IndexError("key table is full")
-            self._keys[at + 1 : end + 2] = self._keys[at : end + 1].copy()
-            self._rows[at + 1 : end + 2] = self._rows[at : end + 1].copy()
-            self._keys[at] = key
-            self._count += 1
-            self._show()
-        self._rows[at] = row
+        if key not in self._rows_of and len(self._rows_of) >= self._capacity:
+            raise IndexError("key table is full")
+        self._rows_of[key] = row
+        self._note(key)
 
     def remove(self, key: int) -> None:
         """Forget `key`; nothing happens if it is not there."""
-        at = int(self.keys.searchsorted(np.uint64(key)))
-        if int(self._keys[at]) != key or at >= self._count:
+        if self._rows_of.pop(key, None) is not None:
+            self._note(key)
+
+    def _note(self, key: int) -> None:
+        self._changed[key] = None
+        if len(self._changed) >= _CHANGES_MAX:
+            self._sort_in()
+
+    def _sort_in(self) -> None:
+        changed, rows_of = self._changed, self._rows_of
+        self._changed = {}
+        if len(changed) * _REBUILT > len(rows_of):
+            keys = np.fromiter(rows_of, np.uint64, len(rows_of))
+            rows = np.fromiter(rows_of.values(), np.intp, len(rows_of))
+            order = keys.argsort()
+            self._keys = np.append(keys[order], np.uint64(_LAST))
+            self._rows = np.append(rows[order], np.intp(-1))
             return
-        end = self._count
-        self._keys[at:end] = self._keys[at + 1 : end + 1].copy()
-        self._rows[at:end] = self._rows[at + 1 : end + 1].copy()
-        self._count -= 1
-        self._show()
+        for key in changed:
+            self._change(key, rows_of.get(key))
+
+    def _change(self, key: int, row: int | None) -> None:
+        keys, rows = self._keys, self._rows
+        at = int(keys.searchsorted(np.uint64(key)))
+        known = at + 1 < len(keys) and int(keys[at]) == key
+        if row is None:
+            if known:
+                self._keys = np.concatenate((keys[:at], keys[at + 1 :]))
+                self._rows = np.concatenate((rows[:at], rows[at + 1 :]))
+        elif known:
+            rows[at] = row
+        else:
+            own = np.array([key], np.uint64)
+            self._keys = np.concatenate((keys[:at], own, keys[at:]))
+            self._rows = np.concatenate((rows[:at], np.array([row], np.intp), rows[at:]))
 
     def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return (n,) rows and (n,) whether the key is known; rows of unknown keys mean nothing."""
-        at = self.keys.searchsorted(keys)
-        rows: NDArray[np.intp] = self.rows.take(at)
-        return rows, self.keys.take(at) == keys
+        if self._changed:
+            self._sort_in()
+        at = self._keys.searchsorted(keys)
+        rows: NDArray[np.intp] = self._rows.take(at)
+        return rows, self._keys.take(at) == keys

@@ -33,6 +33,8 @@ STRIDE = 1536
 PACKET_OCTETS_MAX = 1500
 PORTS_MAX = 32_768
 
+_HOSTS_KEPT = 1024
+
 HOST_MASK = 0xFFFFFFFF0000FFFF
 """Key without the UDP port: a host as seen on one port."""
 
@@ -111,13 +113,14 @@ class PacketIo(Protocol):
 class SourceKeys:
     """Makes keys of addresses; the hash key of IPv6 addresses is drawn here."""
 
-    __slots__ = ("high", "low")
+    __slots__ = ("_folded", "high", "low")
 
     def __init__(self, seed: bytes | None = None) -> None:
         secret = seed if seed is not None else os.urandom(16)
         high, low = struct.unpack("=QQ", secret)
         self.high: int = high | 1
         self.low: int = low | 1
+        self._folded: dict[str, int] = {}
 
     def fold(self, packed: bytes) -> int:
         """Return 32 bits for a packed IPv4 or IPv6 address."""
@@ -130,11 +133,15 @@ class SourceKeys:
     def key(self, port_id: int, address: Address) -> int:
         """Return the source key of `address` (numeric host) on port `port_id`."""
         host, port = address[0], address[1]
-        swapped = ((port & 0xFF) << 8) | (port >> 8)
-        return port_id | (swapped << 16) | (self.fold(packed_host(host)) << 32)
+        folded = self._folded.get(host)
+        if folded is None:
+            if len(self._folded) >= _HOSTS_KEPT:
+                self._folded.clear()
+            folded = self._folded[host] = self.fold(packed_host(host)) << 32
+        return port_id | ((port & 0xFF) << 24) | ((port >> 8) << 16) | folded
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_HOSTS_KEPT)
 def packed_host(host: str) -> bytes:
     """Return 4 or 16 octets of a numeric host; raises `ValueError` for anything else."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -77,8 +77,10 @@ class Relay:
             self._latch.refresh(source)
 
     def _set_conversion(self, row: int, code: int) -> None:
-        self.converting += int(code > 0) - int(self.conversion[row] > 0)
-        self.conversion[row] = code
+        before = self.conversion.item(row)
+        if code != before:
+            self.converting += int(code > 0) - int(before > 0)
+            self.conversion[row] = code
 
     def suspend(self, source: Stream) -> None:
         """Note where the target's numbers stand; the next packet of `source` goes on from there."""

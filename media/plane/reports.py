@@ -6,6 +6,7 @@ taken only from there. A BYE ends nothing: calls end by signalling.
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -69,14 +70,14 @@ class Reports:
         """Report no more, and forget what was said."""
         self._next_s[row] = np.inf
 
-    def reset(self, row: int) -> None:
-        """A new stream has this row."""
-        self.stop(row)
-        self._expected[row] = self._missing[row] = self._sent[row] = 0
-        self._last_sr[row] = self.remote_lost[row] = 0
-        self.remote_jitter[row] = 0.0
-        self.round_trip_s[row] = np.nan
-        self._reported[row] = False
+    def reset(self, rows: NDArray[np.intp]) -> None:
+        """New streams will have these rows."""
+        self._next_s[rows] = np.inf
+        self._expected[rows] = self._missing[rows] = self._sent[rows] = 0
+        self._last_sr[rows] = self.remote_lost[rows] = 0
+        self.remote_jitter[rows] = 0.0
+        self.round_trip_s[rows] = np.nan
+        self._reported[rows] = False
 
     def due(self, now_s: float) -> list[int]:
         """Return the rows whose report is due."""
@@ -103,7 +104,7 @@ class Reports:
     def goodbye(self, stream: Stream) -> None:
         """Say that a stream ends, to a source that we have locked to and sent media (6.6)."""
         row = stream.row
-        if not np.isfinite(self._next_s[row]) or not int(self._streams.sent[row]):
+        if self._next_s.item(row) == math.inf or not int(self._streams.sent[row]):
             return
         data = rtcp.build_bye([int(self._relay.ssrc_out[row])], self._cname)
         self._outlet.tx.octets[0, : len(data)] = np.frombuffer(data, np.uint8)
@@ -175,6 +176,8 @@ class Reports:
     def complete(self, stats: StreamStats, stream: Stream) -> StreamStats:
         """Return the account of a stream with what the peer reported, and a MOS estimate."""
         row = stream.row
+        if not stats.packets_in and not stats.packets_out and not self._reported[row]:
+            return stats
         trip_s = float(self.round_trip_s[row])
         known = not np.isnan(trip_s)
         total = stats.packets_in + stats.lost

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from media.errors import MediaError
 from media.plane.background import Background
@@ -80,6 +83,16 @@ class Roster:
         self._emit = emit
         self._rng = rng
         self._by_id: dict[int, Stream] = {}
+        self._leaving: frozenset[int] = frozenset()
+        streams.also_clean += [ingress.events.reset, reports.reset, self._draw]
+
+    def _draw(self, rows: NDArray[np.intp]) -> None:
+        """What is sent on rows that are about to be given out begins at random (RFC 3550 5.1), of sequence
+        numbers in the lower half (RFC 3711 3.3.1)."""
+        drawn = np.frombuffer(self._rng.randbytes(8 * len(rows)), np.uint32).reshape(2, -1)
+        self._streams.next_sequence[rows] = drawn[0] & 0x7FFF
+        self._streams.next_timestamp[rows] = drawn[1]
+        self._streams.limit[rows] = PACKETS_PER_S_MAX * PACKET
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -107,13 +120,8 @@ class Roster:
         self._rows[row] = stream
         self._by_id[command.stream_id] = stream
         streams.port_id[row] = command.port_id
-        streams.limit[row] = PACKETS_PER_S_MAX * PACKET
-        streams.next_sequence[row] = self._rng.getrandbits(15)
-        streams.next_timestamp[row] = self._rng.getrandbits(32)
         own = self._rng.getrandbits(32) if command.ssrc is None else command.ssrc
         self._relay.ssrc_out[row] = own & 0xFFFFFFFF
-        self._ingress.events.reset(row)
-        self._reports.reset(row)
         if command.latched is not None:
             stream.restored = command.latched
 
@@ -164,7 +172,7 @@ class Roster:
             streams.heard_s[row] = now_s
         stream.timed_out = False
         streams.expecting[row] = expecting
-        slot = int(streams.route[row, SLOT])
+        slot = streams.route.item(row, SLOT)
         rate_hz = rate_of(params.codec)
         if changed and slot != NONE:
             self._timelines.at(stream.rate_hz).forget_anchor(slot)
@@ -172,7 +180,6 @@ class Roster:
             self._recorder.part(stream.stream_id)
             self._wiring.change_rate(stream, rate_hz)
             self._prompter.change_rate(stream)
-        self._latch.refresh(stream)
         self._wiring.rewire(stream)
         if changed:
             self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
@@ -189,7 +196,7 @@ class Roster:
         stream.taps = 0  # first: nobody shall wire up what goes away
         for recording_id in self._recorder.leave(stream.stream_id):
             self._taping.stop(recording_id, "released")
-        self._wiring.unplug(stream)
+        self._wiring.unplug(stream, self._leaving)
         self._latch.forget(stream)
         self._mixer.forget(stream)
         self._reports.stop(stream.row)
@@ -199,6 +206,10 @@ class Roster:
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
         self._emit(StreamClosed(stream_id, stats))
+
+    def foresee(self, leaving: Iterable[int]) -> None:
+        """Streams that will be released with the commands in hand; forgotten by the next of these."""
+        self._leaving = frozenset(leaving)
 
     def release_all(self) -> None:
         """Say goodbye to all peers, as nobody will give their streams back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +52,8 @@ DROP_REASONS = (
     "srtp",
 )
 MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP, SRTP = range(8)
+
+_CLEANED_TOGETHER = 32
 
 Counted = tuple[list[NDArray[np.intp]], list[NDArray[np.uint64]]]
 """Rows and what is to be added to their counters, batch by batch."""
@@ -107,9 +111,12 @@ class Streams:
         self.closer: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.high_water = 0
         self._free = list(range(capacity - 1, -1, -1))
+        self._clean: list[int] = []
+        self.also_clean: list[Callable[[NDArray[np.intp]], None]] = [self._clear]
+        """Called with rows that are about to be given out: who has columns of them, too."""
 
     def __len__(self) -> int:
-        return self.capacity - len(self._free)
+        return self.capacity - len(self._free) - len(self._clean)
 
     @property
     def received(self) -> NDArray[np.uint64]:
@@ -141,24 +148,37 @@ class Streams:
 
     def take(self) -> int:
         """Return a clean row, or -1 when there is none."""
-        if not self._free:
-            return -1
-        row = self._free.pop()
-        self.high_water = max(self.high_water, row + 1)
-        self.route[row] = 0
-        self.route[row, TARGET] = self.route[row, SLOT] = NONE
-        self.received[row] = self.sent[row] = self.limit[row] = 0
-        self.extended[row] = self.counted[row] = self.lost[row] = self.late[row] = 0
-        self.first[row] = 1
-        self.closer[row] = 0
-        self.heard_s[row] = self.jitter[row] = self.sent_s[row] = 0.0
-        self.transit[row] = np.nan
-        self.drops[row] = 0
-        self.port_id[row] = NO_PORT
-        self.clock_hz[row] = 8000.0
-        self.rate_hz[row] = 8000
-        self.expecting[row] = False
+        if not self._clean:
+            if not self._free:
+                return -1
+            self._clean_some()
+        row = self._clean.pop()
+        if row >= self.high_water:
+            self.high_water = row + 1
         return row
+
+    def _clean_some(self) -> None:
+        """Some rows together: each column costs as much for one as for all of them."""
+        self._clean = self._free[-_CLEANED_TOGETHER:]
+        del self._free[-_CLEANED_TOGETHER:]
+        rows = np.array(self._clean, np.intp)
+        for clean in self.also_clean:
+            clean(rows)
+
+    def _clear(self, rows: NDArray[np.intp]) -> None:
+        self.route[rows] = 0
+        self.route[rows, TARGET] = self.route[rows, SLOT] = NONE
+        self.received[rows] = self.sent[rows] = self.limit[rows] = 0
+        self.extended[rows] = self.counted[rows] = self.lost[rows] = self.late[rows] = 0
+        self.first[rows] = 1
+        self.closer[rows] = 0
+        self.heard_s[rows] = self.jitter[rows] = self.sent_s[rows] = 0.0
+        self.transit[rows] = np.nan
+        self.drops[rows] = 0
+        self.port_id[rows] = NO_PORT
+        self.clock_hz[rows] = 8000.0
+        self.rate_hz[rows] = 8000
+        self.expecting[rows] = False
 
     def give_back(self, row: int) -> None:
         """End the life of a row; nothing must lead to it any more."""
@@ -190,6 +210,9 @@ class Streams:
         """Return the account of a row so far."""
         received, sent = int(self.received[row]), int(self.sent[row])
         drops = zip(DROP_REASONS, self.drops[row].tolist(), strict=True)
+        if not received and not sent:
+            # Nothing has come or gone: of a call that did not come about, or of one on hold.
+            return StreamStats(dropped={reason: count for reason, count in drops if count})
         return StreamStats(
             packets_in=received >> 40,
             octets_in=received & _OCTETS,

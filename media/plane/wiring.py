@@ -8,6 +8,8 @@ supervisor. A call that is only overheard goes on as it was, packet by packet.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from media.errors import NotSupported
 from media.plane.ears import Ears
 from media.plane.hush import SILENCE, Hush
@@ -135,19 +137,23 @@ class Wiring:
         if stream.params is not None:
             self._voices.check(stream.params.codec)
 
-    def unplug(self, stream: Stream) -> None:
-        """The stream goes away: nothing leads to it or comes from it."""
+    def unplug(self, stream: Stream, leaving: Collection[int] = ()) -> None:
+        """The stream goes away: nothing leads to it or comes from it. Of those that go with it, by their ids
+        in `leaving`, nothing new is decided."""
         left, stream.partner = stream.partner, None
+        stream.echo = False
+        self._relay.feed(stream, None)
         if left is not None:
             left.partner = None
-            self._relay.feed(stream, None)
-            self.rewire(left)
+            if left.stream_id in leaving:
+                self._relay.feed(left, None)
+            else:
+                self.rewire(left)
         self.leave(stream)
         self.stop_monitor(stream)
         for supervisor in list(stream.supervisors):
             self.stop_monitor(supervisor)
-        stream.echo = stream.announced = stream.by_mix = False
-        self._relay.feed(stream, None)
+        stream.announced = stream.by_mix = False
         self._hush.watch(stream.row, None)
         self._mixer.admit(stream, False)
         self._ears.listen(stream, False)
@@ -157,6 +163,11 @@ class Wiring:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
         partner = stream.partner
         self._listen(stream)
+        if partner is None and not stream.echo:
+            self._relay.feed(stream, None)
+            self._watch(stream, None)
+            self._mixer.changed()
+            return
         if partner is not None:
             self._listen(partner)
         # First end what must end, then begin: a target has one feed at a time.
@@ -192,16 +203,16 @@ class Wiring:
 
     def _listen(self, stream: Stream) -> None:
         """Decode a stream if somebody needs its samples, live or not."""
-        mixed = stream.room is not None or self._differs(stream) or self._joined(stream)
-        mixed = mixed or self._screened(stream)
+        mixed = stream.room is not None or self._joined(stream)
+        if not mixed and stream.partner is not None:
+            mixed = self._differs(stream) or self._screened(stream)
         stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
         digits = stream.listens_for_digits
         closely = digits and (self._unseen(stream) or self._ears.suspects(stream))
         needed = mixed or stream.progress is not None
-        self._set_slot(stream, needed or closely or stream.taps > 0)
+        slot = self._set_slot(stream, needed or closely or stream.taps > 0)
         self._mixer.admit(stream, mixed)
         self._ears.listen(stream, closely)
-        slot = int(self._streams.route[stream.row, SLOT])
         if slot != NONE:
             # A recorded stream that is listened to now and then keeps the time it is played at; one that is
             # listened to for a moment has no time to learn a delay.
@@ -274,9 +285,10 @@ class Wiring:
         self._streams.rate_hz[stream.row] = rate_hz
         self._mixer.changed()
 
-    def _set_slot(self, stream: Stream, wanted: bool) -> None:
+    def _set_slot(self, stream: Stream, wanted: bool) -> int:
+        """Give a stream a slot or take it away; returns the one it has then, or `NONE`."""
         route = self._streams.route
-        slot = int(route[stream.row, SLOT])
+        slot: int = route.item(stream.row, SLOT)
         if wanted and slot == NONE:
             slot = route[stream.row, SLOT] = self._timelines.take(stream.rate_hz)
             if self._ears.suspects(stream):
@@ -288,3 +300,5 @@ class Wiring:
         elif not wanted and slot != NONE:
             route[stream.row, SLOT] = NONE
             self._timelines.give_back(stream.rate_hz, slot)
+            slot = NONE
+        return slot

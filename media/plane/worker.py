@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 import traceback
+from array import array
 from collections import deque
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from media.protocol import (
 )
 
 _COMMANDS_PER_TURN = 256
+_BESIDE_OCTETS = socket.CMSG_LEN(2 * array("i").itemsize)
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
 _FAILURES_MAX = 10
@@ -90,40 +92,32 @@ class ControlSocket:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.closed = False
-        self._commands: deque[tuple[Command, list[int]]] = deque()
+        self._packet = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._waiting: deque[bytes] = deque()
 
     def replace(self, sock: socket.socket) -> None:
         """Speak to another control plane, to which nothing of before means anything."""
         self.sock.close()
         self.sock, self.closed = sock, False
-        self._commands.clear()
         self._waiting.clear()
 
-    @property
-    def unread(self) -> bool:
-        """Whether commands have been fetched that `receive` has not returned yet."""
-        return bool(self._commands)
-
-    def receive(self) -> tuple[Command, list[int]] | None:
-        """Return the next command and the descriptors beside it; None if there is none now."""
-        if not self._commands:
-            self._fetch()
-        return self._commands.popleft() if self._commands else None
-
-    def _fetch(self) -> None:
+    def receive(self) -> tuple[list[Command], list[int]] | None:
+        """Return the commands of the next packet and the descriptors beside them, which are the only
+        command's; None if there is none now."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.sock, MESSAGE_OCTETS_MAX, 2)
+            octets, beside, _, _ = self.sock.recvmsg_into([self._packet], _BESIDE_OCTETS)
         except BlockingIOError:
-            return
+            return None
         except OSError:
-            data = b""
-        if not data:
+            octets, beside = 0, []
+        if not octets:
             self.closed = True
-            return
-        # Descriptors travel with the only command of their packet.
-        self._commands.extend((command, []) for command in unpack_commands(data))
-        self._commands[-1][1].extend(descriptors)
+            return None
+        descriptors = array("i")
+        for level, kind, data in beside:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        return unpack_commands(self._packet[:octets]), list(descriptors)
 
     def emit(self, event: MediaEvent) -> None:
         """Queue an event; what nobody fetches is bounded."""
@@ -205,8 +199,8 @@ class Worker:
             if pause <= _NO_PAUSE_S < fetched_s - now_s:
                 gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
-            self._commanded = commanded or control.unread
-            if self._commanded:
+            self._commanded = commanded
+            if commanded:
                 self._take_commands(fetched_s)
             self._poll(fetched_s)
             control.flush()
@@ -267,22 +261,35 @@ class Worker:
         return _TICK_CYCLE_S if self.engine.ticking else cycle_s(0.0, commanded=commanded)
 
     def _take_commands(self, now_s: float) -> None:
-        for _ in range(_COMMANDS_PER_TURN):
+        taken = 0
+        while taken < _COMMANDS_PER_TURN:
             received = self._control.receive()
             if received is None:
-                return
-            command, descriptors = received
-            self._commands += 1
-            if isinstance(command, AddPort):
-                for offset, descriptor in enumerate(descriptors):
-                    self._io.open_port(command.port_id + offset, socket.socket(fileno=descriptor))
-                continue
-            for descriptor in descriptors:
-                socket.socket(fileno=descriptor).close()
-            if isinstance(command, Stop):
+                break
+            commands, descriptors = received
+            taken += len(commands)
+            if descriptors:
+                self._take_port(commands[0], descriptors)
+            else:
+                self.carry_out(commands, now_s)
+        self._commands += taken
+
+    def carry_out(self, commands: list[Command], now_s: float) -> None:
+        """Carry out what came in one packet."""
+        for place, command in enumerate(commands):
+            if type(command) is Stop:
                 self._stopping = True
-                return
-            self.engine.handle(command, now_s)
+                commands = commands[:place]
+                break
+        self.engine.handle_all(commands, now_s)
+
+    def _take_port(self, command: Command, descriptors: list[int]) -> None:
+        for offset, descriptor in enumerate(descriptors):
+            sock = socket.socket(fileno=descriptor)
+            if isinstance(command, AddPort):
+                self._io.open_port(command.port_id + offset, sock)
+            else:
+                sock.close()
 
     def _report(self, cpu: float) -> None:
         held, gap = self.engine.snapshot(), self._gaps.take()
@@ -329,16 +336,19 @@ def main(arguments: list[str] | None = None) -> int:
     control = ControlSocket(socket.socket(fileno=options.control))
     try:
         control.sock.setblocking(True)
-        first = control.receive()
-        if first is None:
+        received = control.receive()
+        if received is None:
             return 0
-        if not isinstance(first[0], Setup):
+        setup, *others = received[0]
+        if not isinstance(setup, Setup):
             raise ProtocolViolation("the first command is Setup")
         control.sock.setblocking(False)
         # Nothing that exists now will die: keep the collector from walking it in mid-tick.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        Worker(first[0], control).run()
+        worker = Worker(setup, control)
+        worker.carry_out(others, time.monotonic())
+        worker.run()
     except ProtocolViolation as error:
         print(f"media worker: {error}", file=sys.stderr)
         return 1

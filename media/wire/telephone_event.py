@@ -154,8 +154,8 @@ class EventReceiver:
         self.dropped = 0
         """Packets that were events but not reported on: other events, floods."""
 
-    def reset(self, stream: int) -> None:
-        """Forget what `stream` heard: its row is given to another party."""
+    def reset(self, stream: int | NDArray[np.intp]) -> None:
+        """Forget what `stream`, or each of several, heard: its row is given to another party."""
         self.known[stream] = self.active[stream] = False
         self.last_duration[stream] = self.duration[stream] = 0
 

@@ -81,7 +81,7 @@ def test_key_table_at_its_limit():
 def test_key_table_agrees_with_a_dict():
     rng = random.Random(11)
     table, model = KeyTable(300), {}
-    for _ in range(4000):
+    for step in range(4000):
         key = rng.choice((rng.randrange(400), rng.getrandbits(63)))
         if rng.random() < 0.5 and len(model) < 300:
             model[key] = row = rng.randrange(1000)
@@ -90,11 +90,27 @@ def test_key_table_agrees_with_a_dict():
             key = rng.choice(list(model)) if model and rng.random() < 0.8 else key
             model.pop(key, None)
             table.remove(key)
+        # A search now and then, after few changes and after many.
+        if step % 400 < 10 or step % 97 == 0:
+            assert_agree(table, model)
+    assert len(table) == len(model)
+    assert_agree(table, model)
+
+
+def assert_agree(table, model):
     keys = [*model, *range(400)]
     rows, known = table.find(np.array(keys, np.uint64))
     for key, row, found in zip(keys, rows.tolist(), known.tolist(), strict=True):
         assert found == (key in model)
-        assert not found or row == model[key]
+        assert not found or row == model[key] == table.get(key)
+
+
+def test_what_changes_between_two_searches_is_bounded():
+    table = KeyTable(300)
+    for key in range(10_000):
+        table.put(key, key)
+        table.remove(key)
+        assert len(table._changed) < 64
 
 
 @pytest.mark.parametrize(

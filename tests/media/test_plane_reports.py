@@ -79,7 +79,7 @@ def test_nothing_is_reported_to_an_unlocked_source(world):
 def test_loss_is_reported_and_the_peers_reports_are_in_the_account(call):
     world, a, b = call
     talk(world, a, b, 1.0)
-    for _ in range(400):
+    for _ in range(800):
         a.packet()
         world.hear(a)
         world.hear(b, port_id=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from media.plane.streams import PACKET, Streams
-from media.protocol import Connect
+from media.protocol import Connect, OpenStream, ReleaseStream, StreamClosed, StreamStats
 
 
 def packets(*octets):
@@ -31,6 +31,49 @@ def test_a_row_that_is_taken_again_has_nothing_of_the_one_before():
     streams.give_back(row)
     stats = streams.stats(streams.take())
     assert (stats.packets_in, stats.packets_out) == (0, 0)
+
+
+def test_rows_are_cleaned_some_together_and_each_is_given_out_once():
+    streams, cleaned = Streams(70), []
+    streams.also_clean.append(lambda rows: cleaned.append(rows.tolist()))
+    taken = [streams.take() for _ in range(70)]
+    assert taken == list(range(70))
+    assert streams.take() == -1
+    assert len(streams) == 70
+    assert sorted(row for rows in cleaned for row in rows) == taken
+    assert len(cleaned) == 3
+    for row in taken[10:20]:
+        streams.count_in(np.array([row]), packets(160))
+        streams.extended[row] = streams.heard_s[row] = 7
+        streams.give_back(row)
+    assert len(streams) == 60
+    again = [streams.take() for _ in range(10)]
+    assert sorted(again) == taken[10:20]
+    assert sorted(cleaned[3]) == taken[10:20]
+    assert all(streams.stats(row).packets_in == 0 for row in again)
+    assert not streams.extended[again].any()
+    assert not streams.heard_s[again].any()
+
+
+def test_both_streams_of_a_call_go_together_while_another_takes_their_row(world, make_talker):
+    for stream_id, host in ((1, "10.0.0.1"), (2, "10.0.0.2")):
+        world.open(stream_id, (host, 4000), port_id=2 * stream_id)
+    world.do(Connect(1, 2))
+    talkers = [make_talker(("10.0.0.1", 4000)), make_talker(("10.0.0.2", 4000), ssrc=9)]
+    for _ in range(6):
+        for port_id, talker in zip((2, 4), talkers, strict=True):
+            world.hear(talker, port_id=port_id)
+        world.now_s += 0.02
+    assert world.engine.snapshot()["feeds"] == 2
+    others = (OpenStream(3, 2, None), OpenStream(4, 4, None))
+    world.engine.handle_all((ReleaseStream(1), *others, ReleaseStream(2)), world.now_s)
+    closed = {event.stream_id: event.stats for event in world.events_of(StreamClosed)}
+    assert closed[1].packets_in == closed[2].packets_in == 6
+    snapshot = world.engine.snapshot()
+    assert (snapshot["rows"], snapshot["claims"], snapshot["feeds"]) == (2, 0, 0)
+    assert world.engine.stats(3) == world.engine.stats(4) == StreamStats()
+    world.hear(talkers[0], port_id=2)
+    assert world.engine.stats(3).packets_in == 0
 
 
 def test_little_waits_while_packets_flow(world, make_talker):
