@@ -31,6 +31,8 @@ _DROP_DB = 12.0
 _ABOVE_FLOOR_DB = 8.0
 _PURE = 0.85
 _SECOND_DB = -14.0
+_BEEP_HZ_MIN = 350.0
+"""Below lies the voice: of a vowel said high the fundamental can be nearly all there is."""
 _SPECIALS = {"cng": (1100.0, 38.0, 0.4), "ced": (2100.0, 15.0, 0.5)}
 _MEMORY = 12
 
@@ -38,7 +40,8 @@ _MEMORY = 12
 @dataclass(frozen=True, slots=True)
 class Heard:
     """`what` is on the line of stream `row`: `dial`, `ringback`, `busy`, `congestion`,
-    `call-waiting`, `unobtainable`, `sit`, `cng`, `ced` or `beep` (single sounds of 0.1 to 1.5 s)."""
+    `call-waiting`, `unobtainable`, `sit`, `cng`, `ced` or `beep` (single sounds of 0.1 to 1.5 s, of 350 Hz
+    and more)."""
 
     row: int
     what: str
@@ -198,6 +201,8 @@ class ProgressDetector:
         self, row: int, ear: _Ear, seconds: float, hz: tuple[float, ...], told: list[Heard]
     ) -> None:
         if len(hz) != 1 or not 0.1 <= seconds <= 1.5 or ear.reported in ("cng", "ced", "sit"):
+            return
+        if hz[0] < _BEEP_HZ_MIN:
             return
         if len(ear.sounds) > 1 and ear.sounds[-2].on:
             return  # the end of a row of tones

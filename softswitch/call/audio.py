@@ -154,12 +154,15 @@ class CallAudio:
             self._wiring.plane.stop_monitor(stream.stream_id)
             self._wiring.plane.echo(stream.stream_id, False)
 
-    def hear_line(self, call: Call, on: bool, country: str | None = None) -> None:
-        """Listen to what the caller's line says, by the tones of `country`, or no longer."""
-        if on or call.caller.stream is not None:
-            country = (country or self._wiring.office.office.country).lower()
-            stream_id = self._stream(call, None)
-            self._wiring.plane.hear_progress(stream_id, country if on else None, answered=on)
+    def hear_line(self, call: Call, leg: Leg, country: str | None = None) -> None:
+        """Listen to what a line says, by the tones of `country`."""
+        country = (country or self._wiring.office.office.country).lower()
+        self._wiring.plane.hear_progress(self._stream(call, leg), country, answered=True)
+
+    def hear_line_no_more(self, leg: Leg) -> None:
+        """Listen to a line no longer."""
+        if leg.stream is not None:
+            self._wiring.plane.hear_progress(leg.stream.stream_id, None)
 
     def stop_play(self, call: Call, leg: Leg | None = None) -> None:
         self._wiring.plane.stop_play(self._stream(call, leg))

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from softswitch import saying
 from softswitch.call.endpoint import Outcome
 from softswitch.call.known import of_file
-from softswitch.errors import CallEnded, CallTransferred
+from softswitch.errors import CallEnded, CallError, CallTransferred
 
 if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
@@ -55,6 +55,7 @@ class Call:
         "_digit_waiter",
         "_digits",
         "_line_heard",
+        "_partner_awaited",
         "_plays",
         "_waits",
         "answered_at_s",
@@ -139,7 +140,8 @@ class Call:
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
-        self._line_heard: Callable[[str], None] | None = None
+        self._line_heard: dict[str, Callable[[str], None]] = {}
+        self._partner_awaited: Callable[[], None] | None = None
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -411,15 +413,26 @@ class Call:
         return replace(recorded, reason="key") if by_key else recorded
 
     async def hear_line(
-        self, *wanted: str, timeout_s: float = 10.0, country: str | None = None
+        self,
+        *wanted: str,
+        timeout_s: float = 10.0,
+        country: str | None = None,
+        line: Literal["caller", "partner"] = "caller",
     ) -> str:
         """What the caller's line says first of `wanted` (none: of all there is), "" after `timeout_s`.
 
         `cng` (a fax calls), `ced` (a fax answers), `person`, `machine` or `unsure` (who speaks, judged from
         now on), `beep`, and the tones of `country`, by default the office's: `dial`, `ringback`, `busy`,
-        `congestion`, `call-waiting`, `unobtainable`, `sit`. He is listened to only meanwhile.
+        `congestion`, `call-waiting`, `unobtainable`, `sit`. He is listened to only meanwhile, and goes on
+        talking with whom he talks with.
+
+        `line` "partner": the line of whom the caller talks with, from when he answers; run it beside
+        `dial`, which lasts as long as that conversation. "" too when he has gone. Raises `CallError` for any
+        other `line`.
         """
         self._check()
+        if line not in ("caller", "partner"):
+            raise CallError(f"line {line!r}; allowed: caller, partner")
         audio = self._control.audio
         heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -427,16 +440,29 @@ class Call:
             if not heard.done() and (not wanted or not what or what in wanted):
                 heard.set_result(what)
 
+        listened: list[Leg] = []
+
+        def listen() -> None:
+            leg = self.caller if line == "caller" else self.partner
+            if leg is not None:
+                audio.hear_line(self, leg, country)
+                listened.append(leg)
+
         timer = asyncio.get_running_loop().call_later(timeout_s, note, "")
-        self._line_heard = note
-        audio.hear_line(self, True, country)
+        self._line_heard[line] = note
+        if line == "caller" or self.partner is not None:
+            listen()
+        else:
+            self._partner_awaited = listen
         try:
             return await self._wait(heard)
         finally:
             timer.cancel()
-            self._line_heard = None
-            if not self.ended:
-                audio.hear_line(self, False)
+            self._line_heard.pop(line, None)
+            self._partner_awaited = None if line == "partner" else self._partner_awaited
+            for leg in listened:
+                if leg.leg_id in self.legs and not self.ended:
+                    audio.hear_line_no_more(leg)
 
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
         """Start several prompts, one after the other and as one, and return at once."""
@@ -496,10 +522,23 @@ class Call:
         if self._digit_waiter is not None:
             self._digit_waiter()
 
-    def line_says(self, what: str) -> None:
-        """The caller's line was heard to say something."""
-        if self._line_heard is not None:
-            self._line_heard(what)
+    def line_says(self, leg: Leg, what: str) -> None:
+        """A line was heard to say something."""
+        note = self._line_heard.get("caller" if leg is self.caller else "partner")
+        if note is not None:
+            note(what)
+
+    def partner_came(self) -> None:
+        """The caller talks with somebody now."""
+        listen, self._partner_awaited = self._partner_awaited, None
+        if listen is not None:
+            listen()
+
+    def partner_went(self) -> None:
+        """The caller talks with nobody any more: there is nothing to be heard of him."""
+        note = self._line_heard.get("partner")
+        if note is not None:
+            note("")
 
     def play_started(self, play_id: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -58,8 +58,8 @@ class MediaEvents:
                     known[0].play_finished(event.play_id)
             case protocol.ProgressHeard():
                 known = self._table.of_stream(event.stream_id)
-                if known is not None and known[1] is known[0].caller:
-                    known[0].line_says(event.what)
+                if known is not None:
+                    known[0].line_says(known[1], event.what)
             case protocol.RecordingStopped():
                 self._control.audio.recording_stopped(event)
             case protocol.StreamClosed():

@@ -323,6 +323,53 @@ async def test_a_handler_hears_a_fax_and_nothing_that_it_did_not_ask_for():
 
 
 @simulated()
+async def test_a_handler_that_dials_hears_whether_a_machine_has_answered_there():
+    told = []
+
+    async def deliver(call: Call) -> None:
+        await call.answer()
+        talking = asyncio.create_task(call.dial("extension:1002"))
+        told.append(await call.hear_line("machine", "person", line="partner", timeout_s=20.0))
+        told.append(call.has_partner)
+        told.append(await call.hear_line("beep", line="partner", timeout_s=20.0))
+        await talking
+
+    async with World(2, office=OFFICE, prepare=office_with(deliver)) as world:
+        await world.phone("1002", behaviour=answer(after_s=3.0, hang_up_after_s=4.0))
+        call = await dial(world)
+        await asyncio.sleep(1)
+        assert [s.progress for s in world.media.streams.values()] == [None, None]
+        await asyncio.sleep(4)
+        caller, partner = world.media.streams.items()
+        assert (caller[1].progress, partner[1].progress) == (None, "cn")
+        world.media.hear(partner[0], "machine")
+        await asyncio.sleep(0.1)
+        assert told == ["machine", True]
+        await asyncio.sleep(4)
+        assert told == ["machine", True, ""]  # nobody is left to be heard
+        call.hang_up()
+        await world.settle()
+        assert world.switch.control.snapshot()["broken"] == 0
+
+
+@simulated()
+async def test_only_two_lines_can_be_listened_to():
+    problems = []
+
+    async def listen(call: Call) -> None:
+        await call.answer()
+        try:
+            await call.hear_line(line="agent")  # type: ignore[arg-type]
+        except CallError as error:
+            problems.append(str(error))
+
+    async with World(2, office=OFFICE, prepare=office_with(listen)) as world:
+        await dial(world)
+        await world.settle()
+    assert problems == ["line 'agent'; allowed: caller, partner"]
+
+
+@simulated()
 async def test_a_caller_who_leaves_while_he_is_listened_to_ends_the_handler():
     over = []
 
