@@ -7,6 +7,7 @@ that are not locked yet, another SSRC, telephone events, RTCP, and the first pac
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from media.plane.hush import Hush
 from media.plane.latch import DROP, EVENT, NOISE, Latch
 from media.plane.outlet import Outlet
 from media.plane.packet_io import PACKET_OCTETS_MAX, PacketIo
-from media.plane.relay import Relay
+from media.plane.relay import FRAME_S, Relay
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import (
@@ -69,6 +70,15 @@ _JITTER_EVERY_S = 0.008
 """Jitter is an average: with many packets a sample of them says the same for less."""
 
 DigitHeard = Callable[[int, str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Telephone events of a batch: whose they are, the RTP time that each lasts until, and what they say."""
+
+    rows: NDArray[np.intp]
+    ends: NDArray[np.uint32]
+    digits: telephone_event.DigitReports
 
 
 class Ingress:
@@ -150,10 +160,14 @@ class Ingress:
             if not self.sealed:
                 self._sources.settle(rows, known, io.keys[:count], words[:, 2])
             route = streams.route[rows]
-        self._look_closer(words, lengths, rows, route, good, now_s)
+        reports = self._look_closer(words, lengths, rows, route, good, now_s)
         chosen = good.nonzero()[0]
         if len(chosen):
             self._accept(chosen, words[chosen], lengths[chosen], rows[chosen], route[chosen], now_s)
+        if reports is not None:
+            # Last, for a digit may end the relay that packets of this very batch take.
+            self._note_ends(reports)
+            self.report(reports.digits)
 
     def _accept(
         self,
@@ -177,7 +191,7 @@ class Ingress:
         streams.timestamp[rows] = words[:, 1]
         if now_s >= self._next_jitter_s:
             self._next_jitter_s = now_s + _JITTER_EVERY_S
-            self._measure_jitter(words[:, 1], rows, now_s)
+            self._measure_jitter(words[:, 1], rows, route[:, SLOT], now_s)
         quiet = self._look(index, lengths, rows, route) if self._hush.watching else None
         if self._timelines.active:
             listened = (route[:, SLOT] < NOT_SOUND).nonzero()[0]
@@ -249,10 +263,18 @@ class Ingress:
                 self._latch.refresh(stream)
 
     def _measure_jitter(
-        self, timestamps: NDArray[np.uint32], rows: NDArray[np.intp], now_s: float
+        self,
+        timestamps: NDArray[np.uint32],
+        rows: NDArray[np.intp],
+        slots: NDArray[np.uint32],
+        now_s: float,
     ) -> None:
         # RFC 3550 A.8, of one packet a stream and batch at most: the last one assigned wins.
         streams = self._streams
+        if np.count_nonzero(slots == NOT_SOUND):
+            # The packets of an event all bear the time of its beginning (RFC 4733 2.2.1).
+            sound = (slots != NOT_SOUND).nonzero()[0]
+            timestamps, rows = timestamps[sound], rows[sound]
         transit = now_s * streams.clock_hz[rows] - timestamps
         change = np.abs(transit - streams.transit[rows])
         streams.transit[rows] = transit
@@ -342,8 +364,9 @@ class Ingress:
         route: NDArray[np.uint32],
         good: NDArray[np.bool_],
         now_s: float,
-    ) -> None:
-        """Decide on the packets that are not plain; updates `good`, `route` and headers in place."""
+    ) -> _Events | None:
+        """Decide on the packets that are not plain; updates `good`, `route` and headers in place. Returns
+        what telephone events there were, which is to be told when the packets have gone on."""
         doubtful = np.flatnonzero(~good & (rows >= 0))
         self.unknown_sources += int((rows < 0).sum())
         shut_out = route[doubtful, EXPECT] == POLICED_HEAD
@@ -351,7 +374,7 @@ class Ingress:
             np.add.at(self._streams.drops[:, POLICED], rows[doubtful[shut_out]], 1)
             doubtful = doubtful[~shut_out]
         if not len(doubtful):
-            return
+            return None
         self._strip(doubtful, words, lengths, rows, route, good)
         doubtful = doubtful[~good[doubtful]]
         closer = self._streams.closer
@@ -363,8 +386,7 @@ class Ingress:
         events: list[int] = []
         for place in doubtful.tolist():
             self._settle(place, words, lengths, rows, route, good, events, now_s)
-        if events:
-            self._hear_events(np.array(events), words, lengths, rows, now_s)
+        return self._hear_events(np.array(events), words, lengths, rows, now_s) if events else None
 
     def _strip(
         self,
@@ -454,12 +476,22 @@ class Ingress:
         lengths: NDArray[np.int32],
         rows: NDArray[np.intp],
         now_s: float,
-    ) -> None:
+    ) -> _Events:
         packets = self._io.rx.octets[places, : HEADER + telephone_event.PAYLOAD_OCTETS]
         at = np.full(len(places), HEADER, np.int32)
         columns = telephone_event.parse(packets, at, lengths[places] - HEADER)
-        reports = self.events.receive(rows[places], words[places, 1], columns, now_s)
-        self.report(reports)
+        own, begun = rows[places], words[places, 1]
+        reports = self.events.receive(own, begun, columns, now_s)
+        return _Events(own, begun + columns.duration, reports)
+
+    def _note_ends(self, events: _Events) -> None:
+        """An event goes on while its timestamp stands still (RFC 4733 2.2.1): who feeds the row that it is
+        relayed to next goes on from its end."""
+        streams = self._streams
+        for row, end in zip(events.rows.tolist(), events.ends.tolist(), strict=True):
+            latest = (end - round(FRAME_S * float(streams.clock_hz[row]))) & 0xFFFFFFFF
+            if 0 < (latest - int(streams.timestamp[row])) & 0xFFFFFFFF < 1 << 31:
+                streams.timestamp[row] = latest
 
     def report(self, reports: telephone_event.DigitReports) -> None:
         """Pass on the digits that are over."""

@@ -25,7 +25,8 @@ from media.plane.streams import (
 )
 
 _NOISE_HEAD = 0x80000000 | (13 << 16)
-_FRAME_S = 0.02
+FRAME_S = 0.02
+"""Of sound that the last packet before a change of feeds is taken to hold."""
 _CONVERSIONS = {("PCMU", "PCMA"): 1, ("PCMA", "PCMU"): 2}
 
 
@@ -90,7 +91,7 @@ class Relay:
         streams, route = self._streams, self._streams.route[row]
         newest = int(streams.extended[row]) + int(route[SEQUENCE_OFFSET])
         streams.next_sequence[target.row] = (newest + 1) & 0xFFFF
-        frame = round(_FRAME_S * float(streams.clock_hz[target.row]))
+        frame = round(FRAME_S * float(streams.clock_hz[target.row]))
         latest = int(streams.timestamp[row]) + int(route[TIMESTAMP_OFFSET])
         streams.next_timestamp[target.row] = (latest + frame) & 0xFFFFFFFF
         streams.sent_s[target.row] = streams.heard_s[row]
@@ -116,7 +117,7 @@ class Relay:
         streams, row = self._streams, source.row
         route = streams.route[row]
         sent_s = float(streams.sent_s[target.row])
-        pause = max(0.0, now_s - sent_s - _FRAME_S) if sent_s else 0.0
+        pause = max(0.0, now_s - sent_s - FRAME_S) if sent_s else 0.0
         clock_hz = float(streams.clock_hz[target.row])
         due = int(streams.next_timestamp[target.row]) + round(pause * clock_hz)
         route[SEQUENCE_OFFSET] = (int(streams.next_sequence[target.row]) - sequence) & 0xFFFF

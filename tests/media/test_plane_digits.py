@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from media.protocol import (
     SetEcho,
     StartPlay,
     StartRecording,
+    Tone,
 )
 from media.wire import telephone_event
 from tests.media.party import TYPES, Party, level, needs_opus, talk
@@ -390,3 +393,64 @@ def test_digits_for_a_peer_that_is_told_by_info_are_handed_to_signalling(
     assert {p.payload_type for p in sent if p.remote == b.address} == {0}
     world.do(SendDigits(2, "1,2"))
     assert world.events_of(DigitsDue)[1:] == [DigitsDue(2, "1,2")]
+
+
+def event_of(talker, event, duration, timestamp, *, end=False):
+    """A packet of a telephone event at the sequence number that is due."""
+    packet = talker.packet(telephone_event_payload(event, duration, end), payload_type=101)
+    talker.timestamp -= 160
+    return packet[:4] + (timestamp & 0xFFFFFFFF).to_bytes(4, "big") + packet[8:]
+
+
+def telephone_event_payload(event, duration, end):
+    return bytes([event, (0x80 if end else 0) | 10]) + duration.to_bytes(2, "big")
+
+
+def test_what_follows_a_relayed_digit_begins_where_the_digit_ended(world, make_talker):
+    """Its packets all bear the time of its beginning: a prompt after it began a second in the past."""
+    world.open(1, ("10.0.0.1", 4000), dtmf_payload_type=101)
+    world.open(2, ("10.0.0.2", 4000), port_id=2, dtmf_payload_type=101)
+    world.do(Connect(1, 2))
+    talker = make_talker(("10.0.0.1", 4000), ssrc=1)
+    world.run(0.2, talker)
+    begun = talker.timestamp
+    for number in range(1, 51):
+        world.io.deliver(0, talker.address, event_of(talker, 5, 160 * number, begun))
+        world.run(0.02)
+    world.io.deliver(0, talker.address, event_of(talker, 5, 8000, begun, end=True))
+    world.run(0.005, step_s=0.005)
+    *_, last = world.sent()
+    world.do(StartPlay(2, 1, Tone("dial", "us")))
+    world.run(0.1)
+    first = world.sent()[0]
+    assert (last.payload_type, first.payload_type) == (101, 0)
+    assert (first.sequence - last.sequence) & 0xFFFF == 1
+    assert (first.timestamp - last.timestamp) & 0xFFFFFFFF == 8000
+    assert world.engine.stats(1).jitter_ms < 1.0  # nor is it jitter that their time stands still
+
+
+def test_numbers_never_go_back_when_a_digit_and_the_sound_after_it_come_together(
+    world, make_talker
+):
+    """The digit ends the relay that the sound takes: what follows it goes on from there."""
+    world.open(1, ("10.0.0.1", 4000), dtmf_payload_type=101)
+    world.open(2, ("10.0.0.2", 4000), port_id=2)  # who knows no events hears it as sound
+    world.do(Connect(1, 2))
+    talker = make_talker(("10.0.0.1", 4000), ssrc=1)
+    world.run(0.2, talker)
+    begun = talker.timestamp
+    for number in range(1, 6):
+        world.io.deliver(0, talker.address, event_of(talker, 5, 160 * number, begun))
+        world.run(0.02)
+    for _ in range(3):
+        world.io.deliver(0, talker.address, event_of(talker, 5, 800, begun, end=True))
+    talker.timestamp = begun + 800
+    world.run(0.6, talker)
+    packets = [packet for packet in world.sent() if packet.remote == ("10.0.0.2", 4000)]
+    assert [event.digit for event in world.events_of(DigitReceived)] == ["5"]
+    steps = [
+        ((b.sequence - a.sequence) & 0xFFFF, (b.timestamp - a.timestamp) & 0xFFFFFFFF)
+        for a, b in itertools.pairwise(packets)
+    ]
+    assert all(0 < sequence < 20 and 0 < timestamp < 2000 for sequence, timestamp in steps), steps
+    assert sum(sequence - 1 for sequence, _ in steps) == 8  # of the digit's own packets
