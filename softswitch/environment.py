@@ -20,6 +20,7 @@ from softswitch.transport.address import own_address
 from softswitch.transport.dns_lookup import DnsLookup, Lookup, addresses_of
 from softswitch.transport.interface import Transport
 from softswitch.transport.listeners import bind_listeners
+from softswitch.transport.resolver import Resolver
 
 if TYPE_CHECKING:
     from softswitch.store import Store, StoreAlarm
@@ -161,6 +162,17 @@ class Machine:
         from softswitch.telemetry import Telemetry
 
         return Telemetry(office.telemetry)
+
+
+def resolver_of(environment: Environment, office: Office, transports: list[Transport]) -> Resolver:
+    """Asks only for what the listeners can send to."""
+    six = any(":" in transport.local[0] for transport in transports)
+    four = any(":" not in transport.local[0] for transport in transports) or any(
+        transport.local[0] == "::" for transport in transports
+    )
+    kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
+    names = [transport.name for transport in transports]
+    return Resolver(environment.lookup(office), environment.clock.monotonic_s, names, kinds)
 
 
 def key_source(token: Callable[[], str]) -> Callable[[int], bytes]:

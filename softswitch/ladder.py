@@ -46,9 +46,8 @@ def _arrow(lanes: list[str], us: int, row: Mapping[str, Any]) -> str:
     lane = lanes.index(row["call_id"])
     left, right = min(lane, us), max(lane, us)
     to_right = row["received"] == (lane < us)
-    words = f" {_what(row)} "
     width = COLUMN * (right - left) - 1
-    body = words[: width - 1].center(width - 1, "-")
+    body = f" {_what(row, width - 3)} ".center(width - 1, "-")
     shaft = f"{body}>" if to_right else f"<{body}"
     line = ["|".ljust(COLUMN)] * len(lanes)
     head = "".join(line[:left])
@@ -56,12 +55,15 @@ def _arrow(lanes: list[str], us: int, row: Mapping[str, Any]) -> str:
     return f"{head}|{shaft}{tail}"
 
 
-def _what(row: Mapping[str, Any]) -> str:
+def _what(row: Mapping[str, Any], room: int) -> str:
+    """A request's method; a response's status, as much of its reason as there is room for, and its method."""
     first = str(row["first_line"])
-    if first.startswith("SIP/2.0 "):
-        method = str(row["cseq"]).rpartition(" ")[2]
-        return f"{first.removeprefix('SIP/2.0 ')} ({method})"[: COLUMN - 3]
-    return first.partition(" ")[0]
+    if not first.startswith("SIP/2.0 "):
+        return first.partition(" ")[0][:room]
+    method = f" ({str(row['cseq']).rpartition(' ')[2]})"[:room]
+    reason = first.removeprefix("SIP/2.0 ")
+    left = room - len(method)
+    return (reason if len(reason) <= left else reason[: left - 1].rstrip() + "…") + method
 
 
 def decision(kind: str, data: Mapping[str, Any]) -> str | None:

@@ -41,7 +41,7 @@ from softswitch.chance import chance
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
-from softswitch.environment import Environment, Machine, key_source
+from softswitch.environment import Environment, Machine, key_source, resolver_of
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
 from softswitch.office_book import OfficeBook, Reloaded
@@ -62,7 +62,6 @@ from softswitch.transport.address import own_address
 from softswitch.transport.driver import Driver
 from softswitch.transport.interface import Transport
 from softswitch.transport.lag import LagSensor
-from softswitch.transport.resolver import Resolver
 from softswitch.turns import is_working
 from softswitch.worker_loads import WorkerLoads
 
@@ -283,7 +282,7 @@ class Switch:
             self.stack,
             self.driver,
             environment.clock,
-            _resolver(environment, office, transports),
+            resolver_of(environment, office, transports),
             office.office.domain,
             uniform,
             environment.token,
@@ -408,9 +407,14 @@ class Switch:
             await self._undo.aclose()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Serve on a loop made for it, see `RestingLoop`, until SIGINT or SIGTERM."""
+        """Serve on a loop made for it, see `RestingLoop`, until SIGINT or SIGTERM. `on_ready` is called
+        once calls are taken; without it that is said through `notice`."""
         with asyncio.Runner(loop_factory=RestingLoop) as runner:
-            runner.run(self.serve(on_ready))
+            runner.run(self.serve(on_ready or self._say_ready))
+
+    def _say_ready(self) -> None:
+        for line in self.ready_lines():
+            self.notice(line)
 
     async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
         """Run on the loop that runs until SIGINT or SIGTERM."""
@@ -586,14 +590,3 @@ class Switch:
         """The wall clock's time at a moment of the monotonic one."""
         clock = self._environment.clock
         return clock.wall_s() - clock.monotonic_s() + monotonic_s
-
-
-def _resolver(environment: Environment, office: Office, transports: list[Transport]) -> Resolver:
-    """Asks only for what the listeners can send to."""
-    six = any(":" in transport.local[0] for transport in transports)
-    four = any(":" not in transport.local[0] for transport in transports) or any(
-        transport.local[0] == "::" for transport in transports
-    )
-    kinds = [kind for kind, wanted in (("A", four), ("AAAA", six)) if wanted]
-    names = [transport.name for transport in transports]
-    return Resolver(environment.lookup(office), environment.clock.monotonic_s, names, kinds)

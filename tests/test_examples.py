@@ -160,4 +160,6 @@ async def test_an_exchange_of_ones_own_in_ten_lines(tmp_path: Path) -> None:
     finally:
         process.terminate()
         assert await process.wait() == 0, (tmp_path / "log").read_text()
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert f"Ten lines: ready on udp://127.0.0.1:{sip}" in said
+    assert "Traceback" not in said

@@ -141,6 +141,22 @@ async def test_the_ladder_of_a_call_and_what_was_decided():
         await world.settle()
 
 
+def test_a_long_reason_is_cut_and_its_arrow_stays_whole():
+    row = {
+        "at_s": 0,
+        "received": False,
+        "peer": "10.0.2.1:5060",
+        "cseq": "1 INVITE",
+        "call_id": "a",
+    }
+    _, drawn = ladder([{**row, "first_line": "SIP/2.0 181 Call Is Being Forwarded"}])
+    assert drawn.endswith("|< 181 Call Is Being… (INVITE) -|")
+    _, drawn = ladder(
+        [{**row, "received": True, "first_line": "SIP/2.0 200 OK", "cseq": "1 " + 60 * "Y"}]
+    )
+    assert drawn.endswith("Y >|")
+
+
 @simulated()
 async def test_a_call_that_is_not_known_is_said():
     async with World(2) as world:

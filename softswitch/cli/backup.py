@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from softswitch.cli.place import HERE, Place
+
 if TYPE_CHECKING:
     from softswitch.backup import Contents
 
-_Place = Annotated[Path, typer.Argument(help="office.toml or the storage directory.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def backup(
         file: Annotated[Path, typer.Argument(help="The file to be written, as in office.tar.gz.")],
-        place: _Place = Path("office.toml"),
+        place: Place = HERE,
         recordings: Annotated[
             bool,
             typer.Option("--recordings", help="With the recordings of calls, which are large."),
@@ -44,7 +45,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def restore(
         file: Annotated[Path, typer.Argument(help="A file that `backup` has written.")],
-        place: _Place = Path("office.toml"),
+        place: Place = HERE,
         force: Annotated[
             bool, typer.Option("--force", help="Set aside what is there, instead of refusing.")
         ] = False,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from softswitch.cli.place import HERE, OfficeFile, office_file
+
 if TYPE_CHECKING:
     from softswitch.config import Office
     from softswitch.config.office import Recording
@@ -34,9 +36,7 @@ _NAMES_SHOWN_MAX = 6
 def register(app: typer.Typer) -> None:
     @app.command()
     def check(
-        file: Annotated[
-            Path | None, typer.Argument(help="The configuration: office.toml or its folder.")
-        ] = None,
+        file: OfficeFile = HERE,
         limits: Annotated[
             bool, typer.Option("--limits", help="Print the limits on what strangers can grow.")
         ] = False,
@@ -46,16 +46,15 @@ def register(app: typer.Typer) -> None:
             from softswitch.cli.limits import limit_rows
 
             _print_table(("limit", "value", "what happens beyond"), limit_rows())
-        if file is not None or not limits:
-            from softswitch.apps.checks import OFFICE_CHECKS
-            from softswitch.cli.place import office_file
-            from softswitch.config import load_office
+            return
+        from softswitch.apps.checks import OFFICE_CHECKS
+        from softswitch.config import load_office
 
-            path = office_file(Path("office.toml") if file is None else file)
-            _print_table(("section", "says"), summary(load_office(path, checks=OFFICE_CHECKS)))
-            for warning in warnings(path):
-                typer.echo(f"warning: {warning}", err=True)
-            typer.echo(f"{path}: good")
+        path = office_file(file)
+        _print_table(("section", "says"), summary(load_office(path, checks=OFFICE_CHECKS)))
+        for warning in warnings(path):
+            typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"{path}: good")
 
 
 def summary(office: Office) -> list[tuple[str, str]]:

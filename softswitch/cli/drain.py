@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from softswitch.cli.place import HERE, Place
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def drain(
         worker: Annotated[int, typer.Argument(help="Number of the worker, as `status` shows it.")],
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         undo: Annotated[bool, typer.Option("--undo", help="Let it take calls again.")] = False,
     ) -> None:
         """Give a media worker no new calls; when its last call is over a fresh process takes its place."""
@@ -24,11 +23,13 @@ def register(app: typer.Typer) -> None:
         for answer in ask(storage_directory(place), "drain", worker=worker, on=not undo):
             for row in answer["workers"]:
                 if row["worker"] == worker:
-                    typer.echo(told(row))
+                    typer.echo(told(row, on=not undo))
 
 
-def told(row: dict[str, object]) -> str:
-    """One line about a worker."""
+def told(row: dict[str, object], *, on: bool) -> str:
+    """One line about a worker of whom `on` was asked."""
     if row.get("draining"):
         return f"worker {row['worker']} gets no new calls and is renewed after its {row['streams']} streams"
+    if on:
+        return f"worker {row['worker']} had no calls: a fresh process takes its place now"
     return f"worker {row['worker']} takes calls"

@@ -37,23 +37,34 @@ def register(app: typer.Typer) -> None:
         port: Annotated[
             int, typer.Option(min=1, max=65534, help="The SIP port; TLS takes the next one.")
         ] = 5060,
+        language: Annotated[str, typer.Option(help="Of prompts: en or zh.")] = "en",
+        timezone: Annotated[
+            str, typer.Option(help="As in Asia/Shanghai; auto is that of this machine.")
+        ] = "auto",
+        country: Annotated[
+            str, typer.Option(help="Two letters; how local numbers are completed.")
+        ] = "CN",
     ) -> None:
         """Write DIR/office.toml with generated passwords and print what to enter in the phones."""
-        from softswitch.config import load_office
+        from softswitch.config import HostPort, load_office
 
         host = own_address() if address == "auto" else address
         accounts = {str(_FIRST_NUMBER + index): new_password() for index in range(phones)}
-        file = write_office(directory, office_text(host, port, domain, accounts))
+        zone = own_timezone() if timezone == "auto" else timezone
+        text = office_text(
+            host, port, domain, accounts, language=language, timezone=zone, country=country
+        )
+        file = write_office(directory, text)
         office = load_office(file)
         fingerprint = make_certificate(office)
         typer.echo(f"{file} is written. Start the exchange with: softswitch serve {file}\n")
         typer.echo("Enter in the phones:")
-        for line in _phone_table(_host_port(host, port), accounts, office):
+        for line in _phone_table(str(HostPort(host, port)), accounts, office):
             typer.echo(f"  {line}")
         typer.echo("\nThey call each other by these numbers; *43 is an echo test, *97 the mailbox.")
-        typer.echo(
-            f"Encrypted signalling: {_host_port(host, port + 1)} over TLS. Certificate (SHA-256):"
-        )
+        typer.echo("Whoever is busy or does not answer within 25 s has his calls in the mailbox.")
+        secured = HostPort(host, port + 1)
+        typer.echo(f"Encrypted signalling: {secured} over TLS. Certificate (SHA-256):")
         typer.echo(f"  {fingerprint}")
 
 
@@ -99,31 +110,50 @@ def new_pin() -> str:
     return f"{secrets.randbelow(1_000_000):06d}"
 
 
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def own_timezone() -> str:
+    """The name of this machine's time zone; UTC where it does not say."""
+    from zoneinfo import available_timezones
+
+    local = Path("/etc/localtime").resolve().as_posix().rpartition("/zoneinfo/")[2]
+    return local if local in available_timezones() else "UTC"
 
 
-def office_text(host: str, port: int, domain: str, accounts: dict[str, str]) -> str:
+def office_text(
+    host: str,
+    port: int,
+    domain: str,
+    accounts: dict[str, str],
+    *,
+    language: str = "en",
+    timezone: str = "UTC",
+    country: str = "CN",
+) -> str:
     """The text of an office with these extensions (number -> password)."""
-    at, tls = _host_port(host, port), _host_port(host, port + 1 if port else 0)
+    from softswitch.config import HostPort
+
     extensions = "\n".join(
-        f'[[extension]]\nnumber = "{number}"\nname = "Phone {number}"\npassword = "{password}"\n'
-        f'permissions = ["internal"]\nvoicemail = {{ pin = "{new_pin()}" }}\n'
+        _EXTENSION.format(number=number, password=password, pin=new_pin())
         for number, password in accounts.items()
     )
+    values = {
+        "domain": domain,
+        "host": host,
+        "at": str(HostPort(host, port)),
+        "tls": str(HostPort(host, port + 1 if port else 0)),
+        "language": language,
+        "timezone": timezone,
+        "country": country,
+        "agent_password": new_password(),
+    }
     return _TEXT.format(
-        domain=_quotable(domain),
-        host=_quotable(host),
-        at=_quotable(at),
-        tls=_quotable(tls),
-        extensions=extensions,
+        extensions=extensions, **{name: _quotable(text) for name, text in values.items()}
     )
 
 
 def _quotable(text: str) -> str:
     """Only what stands in a TOML string as it is; the configuration's own checks do the rest."""
-    if not re.fullmatch(r"[A-Za-z0-9.:\[\]_-]{1,255}", text):
-        raise SoftswitchError(f"{text!r} is neither an address nor a domain name")
+    if not re.fullmatch(r"[A-Za-z0-9.:\[\]_/+-]{1,255}", text):
+        raise SoftswitchError(f"{text!r} cannot be a name or an address in the office file")
     return text
 
 
@@ -156,9 +186,9 @@ _TEXT = """\
 [office]
 name = "My office"
 domain = "{domain}"           # phones may register at this domain or at the server's address
-language = "en"               # of prompts: "en" or "zh"
-timezone = "UTC"
-country = "CN"                # how local numbers are completed
+language = "{language}"               # of prompts: "en" or "zh"
+timezone = "{timezone}"
+country = "{country}"                # how local numbers are completed
 
 [sip]
 listen = ["udp://{at}", "tcp://{at}", "tls://{tls}"]
@@ -192,5 +222,27 @@ calls = "none"                # or "queue", "all"
 #
 # [[inbound]]
 # number = "+15551234567"
-# to = "extension:1001"
+# to = "queue:support"
+#
+# A call centre: who calls 5000 waits for an agent; an agent begins and ends his shift by *22 on his telephone.
+# [[queue]]
+# name = "support"
+# number = "5000"
+# overflow = "voicemail:1001"
+#
+# [[agent]]
+# id = "agent-1"
+# extension = "1001"
+# password = "{agent_password}"   # of the API
+# queues = ["support"]
+"""
+
+_EXTENSION = """\
+[[extension]]
+number = "{number}"
+name = "Phone {number}"
+password = "{password}"
+permissions = ["internal"]
+voicemail = {{ pin = "{pin}" }}
+forward = {{ busy = "voicemail", no_answer = "voicemail", unreachable = "voicemail" }}
 """

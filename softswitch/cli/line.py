@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from softswitch.cli.place import HERE, Place
 
 _Switch = Annotated[str | None, typer.Option(metavar="on|off|office", show_default=False)]
 _Forward = Annotated[str | None, typer.Option(metavar="WHERE|off|office", show_default=False)]
@@ -17,15 +18,13 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def line(
         extension: Annotated[str, typer.Argument(help="Its number.")],
+        place: Place = HERE,
         do_not_disturb: _Switch = None,
         call_waiting: _Switch = None,
         forward_always: _Forward = None,
         forward_busy: _Forward = None,
         forward_no_answer: _Forward = None,
         forward_unreachable: _Forward = None,
-        place: Annotated[
-            Path, typer.Option("--office", help="office.toml or the storage directory.")
-        ] = Path("office.toml"),
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Show how calls to an extension are treated, or change it.

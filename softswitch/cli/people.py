@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-_Place = Annotated[Path, typer.Option("--office", help="office.toml or the storage directory.")]
+from softswitch.cli.place import HERE, Place
+
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Role = Annotated[str, typer.Option(help="agent, supervisor or admin.")]
-_HERE = Path("office.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -79,9 +79,9 @@ def _user_named(remote: Any, name: str) -> dict[str, Any]:
 
 def _users(app: typer.Typer) -> None:
     @app.command("list")
-    def list_users(office: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def list_users(place: Place = HERE, as_json: _AsJson = False) -> None:
         """Show all users."""
-        rows = list(_remote(office).pages("/users", 100_000))
+        rows = list(_remote(place).pages("/users", 100_000))
         _print(rows, ("name", "full_name", "role", "active", "must_change"), as_json)
 
     @app.command()
@@ -89,19 +89,19 @@ def _users(app: typer.Typer) -> None:
         name: str,
         role: _Role = "agent",
         full_name: Annotated[str, typer.Option(help="As shown.")] = "",
-        office: _Place = _HERE,
+        place: Place = HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Add a user; the password is asked for, or read from standard input."""
-        remote, password = _remote(office), _password()
+        remote, password = _remote(place), _password()
         body = {"name": name, "role": role, "full_name": full_name, "password": password}
         made = remote.ask("POST", "/users", {**body, "must_change": False})
         _tell(f"{name} is {role}", made, as_json)
 
     @app.command()
-    def password(name: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def password(name: str, place: Place = HERE, as_json: _AsJson = False) -> None:
         """Give a user another password; his sessions end."""
-        remote = _remote(office)
+        remote = _remote(place)
         user = _user_named(remote, name)
         change = {"password": _password(), "must_change": False}
         changed = remote.ask("PATCH", f"/users/{user['id']}", change)
@@ -115,22 +115,22 @@ def _users(app: typer.Typer) -> None:
         active: Annotated[
             bool | None, typer.Option("--active/--inactive", help="Whether he may log in.")
         ] = None,
-        office: _Place = _HERE,
+        place: Place = HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Change a user; what is not given stays. Another role ends his sessions."""
         given = {"role": role, "full_name": full_name, "active": active}
         values = {key: value for key, value in given.items() if value is not None}
-        remote = _remote(office)
+        remote = _remote(place)
         user = _user_named(remote, name)
         changed = remote.ask("PATCH", f"/users/{user['id']}", values)
         is_active = "active" if changed["active"] else "inactive"
         _tell(f"{name} is {changed['role']}, {is_active}", changed, as_json)
 
     @app.command()
-    def remove(name: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def remove(name: str, place: Place = HERE, as_json: _AsJson = False) -> None:
         """Remove a user."""
-        remote = _remote(office)
+        remote = _remote(place)
         user = _user_named(remote, name)
         remote.ask("DELETE", f"/users/{user['id']}")
         _tell(f"{name} is removed", user, as_json)
@@ -138,11 +138,11 @@ def _users(app: typer.Typer) -> None:
 
 def _tokens(app: typer.Typer) -> None:
     @app.command("list")
-    def list_tokens(office: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def list_tokens(place: Place = HERE, as_json: _AsJson = False) -> None:
         """Show all tokens, without their secrets."""
         rows = [
             {**row, "expires": _day(row["expires_at_s"])}
-            for row in _remote(office).pages("/tokens", 100_000)
+            for row in _remote(place).pages("/tokens", 100_000)
         ]
         _print(rows, ("id", "name", "role", "scopes", "created_by", "expires"), as_json)
 
@@ -154,21 +154,21 @@ def _tokens(app: typer.Typer) -> None:
         days: Annotated[
             float | None, typer.Option(min=0.001, help="It expires then; else never.")
         ] = None,
-        office: _Place = _HERE,
+        place: Place = HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Make a token; it is shown this once."""
         expires_at_s = None if days is None else time.time() + days * 86_400
         body = {"name": name, "role": role, "scopes": scope, "expires_at_s": expires_at_s}
-        made = _remote(office).ask("POST", "/tokens", body)
+        made = _remote(place).ask("POST", "/tokens", body)
         typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
 
     @app.command()
-    def revoke(token_id: str, office: _Place = _HERE, as_json: _AsJson = False) -> None:
+    def revoke(token_id: str, place: Place = HERE, as_json: _AsJson = False) -> None:
         """Revoke a token by its id."""
         from urllib.parse import quote
 
-        _remote(office).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
+        _remote(place).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
         _tell(f"{token_id} is revoked", {"id": token_id}, as_json)
 
 
@@ -188,11 +188,11 @@ def _customers(app: typer.Typer) -> None:
         skip_bad: Annotated[
             bool, typer.Option("--skip-bad", help="Import the good rows of a bad file.")
         ] = False,
-        office: _Place = _HERE,
+        place: Place = HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Import customers from a CSV file."""
-        found = _remote(office).ask(
+        found = _remote(place).ask(
             "POST",
             "/customers/import",
             raw=file.read_bytes(),
@@ -217,11 +217,11 @@ def _customers(app: typer.Typer) -> None:
     @app.command("export")
     def export_customers(
         file: Annotated[Path, typer.Argument(help="CSV to be written.")],
-        office: _Place = _HERE,
+        place: Place = HERE,
         as_json: _AsJson = False,
     ) -> None:
         """Write all customers to a CSV file."""
-        data = _remote(office).ask("GET", "/customers/export")
+        data = _remote(place).ask("GET", "/customers/export")
         file.write_bytes(data)
         count = sum(1 for row in csv.reader(data.decode().splitlines(keepends=True)) if row) - 1
         _tell(f"{file}: {count} customers", {"file": str(file), "customers": count}, as_json)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from softswitch.errors import ConfigError
 
 HERE = Path("office.toml")
+VARIABLE = "SOFTSWITCH_OFFICE"
+Place = Annotated[
+    Path, typer.Argument(help="office.toml or the storage directory.", envvar=VARIABLE)
+]
+OfficeFile = Annotated[
+    Path, typer.Argument(help="The configuration: office.toml or its folder.", envvar=VARIABLE)
+]
+"""The last word of every command that speaks to a server or reads what it has kept."""
 
 
 def keep_from_others() -> None:
@@ -18,7 +29,7 @@ def keep_from_others() -> None:
 
 def word_or_place(word: str, place: Path) -> tuple[str, Path]:
     """Where only an office was named, in the place of a word before it: no word, and that office."""
-    if word and place == HERE and Path(word).exists():
+    if word and place == Path(os.environ.get(VARIABLE, HERE)) and Path(word).exists():
         return "", Path(word)
     return word, place
 
@@ -29,8 +40,15 @@ def storage_directory(place: Path) -> Path:
 
 
 def office_file(place: Path) -> Path:
-    """The office's file: `place` itself, or the one in that folder."""
-    return place / "office.toml" if place.is_dir() else place
+    """The office's file: `place` itself, or the one in that folder. Raises `ConfigError` where none was named
+    and this folder has none."""
+    if place == HERE and not place.exists():
+        raise ConfigError(
+            str(HERE),
+            "is not in this folder",
+            f"the file or folder of an office as the last word, or in {VARIABLE}",
+        )
+    return place / HERE if place.is_dir() else place
 
 
 def storage_at(place: Path) -> tuple[Path, str]:

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-_Place = Annotated[Path, typer.Argument(help="office.toml or the storage directory.")]
+from softswitch.cli.place import HERE, Place
+
 _AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")]
-_HERE = Path("office.toml")
 _EVERY_S = 1.0
 _FIGURES = ("came", "wait-\ning", "ans-\nwered", "aban-\ndoned", "level", "ASA", "AHT")
 _QUEUE_FIGURES = (
@@ -39,7 +39,7 @@ class Per(StrEnum):
 def register(app: typer.Typer) -> None:
     @app.command()
     def queues(
-        place: _Place = _HERE,
+        place: Place = HERE,
         per: Annotated[
             Per | None,
             typer.Option(help="Today's figures by region, by skill or by the time of the day."),
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
             _show(lambda: _figures(place, per), as_json, figure_table, watch)
 
     @app.command()
-    def agents(place: _Place = _HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
+    def agents(place: Place = HERE, as_json: _AsJson = False, watch: _Watch = False) -> None:
         """Show the agents and what they are doing."""
         _show(lambda: _status(place, "agents"), as_json, agent_table, watch)
 

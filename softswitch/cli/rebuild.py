@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from softswitch.cli.place import HERE, OfficeFile
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def rebuild(
-        place: Annotated[
-            Path, typer.Argument(help="office.toml or its folder, with the server stopped.")
-        ] = Path("office.toml"),
+        file: OfficeFile = HERE,
     ) -> None:
         """Make call records, segments, queue visits, offers and agents' states anew from the journal.
 
@@ -26,7 +23,7 @@ def register(app: typer.Typer) -> None:
         from softswitch.store import Store
 
         keep_from_others()
-        office = load_office(office_file(place))
+        office = load_office(office_file(file))
 
         async def make_anew() -> int:
             store = await Store.open(office.storage.directory, database=office.storage.database)

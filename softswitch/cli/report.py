@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from softswitch.cli.place import HERE, Place
+
 _Day = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"], help="In the office's time zone."),
@@ -33,9 +35,7 @@ def register(app: typer.Typer) -> None:
         what: Annotated[
             str, typer.Argument(help="queues, agents, outcomes, tickets or adherence.")
         ] = "queues",
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         since: _Day = None,
         until: _Day = None,
         by: Annotated[str, typer.Option(help="all, half-hour, hour, day, week or month.")] = "all",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from softswitch.cli.place import HERE, OfficeFile
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
@@ -19,9 +21,7 @@ _log = logging.getLogger(__name__)
 def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
-        file: Annotated[
-            Path, typer.Argument(help="The office's configuration: office.toml or its folder.")
-        ],
+        file: OfficeFile = HERE,
         verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every call.")] = False,
         log_json: Annotated[
             bool, typer.Option("--log-json", help="Log JSON, one object a line.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from softswitch.cli.place import HERE, Place
+
 if TYPE_CHECKING:
     from softswitch.store import CallRecord
     from softswitch.store.calls import CallFilter
@@ -19,9 +21,7 @@ Rows = Iterable[dict[str, Any]]
 def register(app: typer.Typer) -> None:
     @app.command()
     def status(
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Show live calls, registrations and workers of the running server."""
@@ -36,9 +36,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def calls(
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
         as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
         live: Annotated[bool, typer.Option("--live", help="Those that go on now.")] = False,
@@ -196,7 +194,7 @@ def _connections(entries: Rows) -> Any:
 
 
 def _workers(answer: dict[str, Any]) -> Any:
-    pauses = ("longest pause", "of it own work", "woken late")
+    pauses = ("longest pause", "our own work", "woken late")
     table = _table("Media workers", "worker", "pid", "streams", "cpu", *pauses)
     for entry in answer["workers"]:
         gaps = [f"{entry[name]:.1f} ms" for name in ("gap_ms", "gap_own_ms", "gap_overslept_ms")]
@@ -263,20 +261,37 @@ def _attention(answer: dict[str, Any]) -> list[Any]:
     return [table]
 
 
-def live_table(calls: list[dict[str, Any]]) -> Any:
-    """One row a call that goes on."""
+def _calls_table(title: str, rows: list[dict[str, str]]) -> Any:
+    """One row a call. Its id, by which other commands are asked, stays whole on the narrowest screen; columns
+    in which nothing stands are left out."""
+    from rich import box
     from rich.table import Table
 
-    table = Table("call", "from", "customer", "to", "state", "since", "legs", title="Live calls")
-    table.title_justify = "left"
-    for call in calls:
-        legs = ", ".join(f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
-        customer = (call.get("customer") or {}).get("name", "")
-        since = f"{call['age_s']:.0f} s"
-        table.add_row(
-            call["call_id"], call["from"], customer, call["to"], call["state"], since, legs
-        )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    for name in shown:
+        table.add_column(name, overflow="fold", no_wrap=name == "call")
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
     return table
+
+
+def live_table(calls: list[dict[str, Any]]) -> Any:
+    """One row a call that goes on."""
+    return _calls_table("Live calls", [_live(call) for call in calls])
+
+
+def _live(call: dict[str, Any]) -> dict[str, str]:
+    legs = (f"{leg['endpoint']} {leg['state']}" for leg in call["legs"])
+    return {
+        "call": call["call_id"],
+        "from": call["from"],
+        "customer": (call.get("customer") or {}).get("name", ""),
+        "to": call["to"],
+        "state": call["state"],
+        "since": f"{call['age_s']:.0f} s",
+        "legs": ", ".join(legs),
+    }
 
 
 def shown(value: bool | str) -> str:
@@ -288,25 +303,21 @@ def shown(value: bool | str) -> str:
 
 def records_table(records: list[dict[str, Any]]) -> Any:
     """Call records as a table."""
+    return _calls_table("Calls", [_record(record) for record in records])
+
+
+def _record(record: dict[str, Any]) -> dict[str, str]:
     import datetime
 
-    from rich.table import Table
-
-    columns = ("call", "started", "from", "customer", "to", "status", "seconds", "by", "recording")
-    table = Table(*columns, title="Calls", title_justify="left")
-    for record in records:
-        started = datetime.datetime.fromtimestamp(
-            float(record["started_at_s"]), datetime.UTC
-        ).astimezone()
-        table.add_row(
-            str(record["call_id"]),
-            started.strftime("%Y-%m-%d %H:%M:%S"),
-            str(record["number_from"]),
-            str(record.get("customer_name") or ""),
-            str(record["number_to"]),
-            str(record["status"]),
-            f"{float(record['duration_s'] or 0):.1f}",
-            str(record["ended_by"] or ""),
-            str(record["recording"] or ""),
-        )
-    return table
+    started = datetime.datetime.fromtimestamp(float(record["started_at_s"]), datetime.UTC)
+    return {
+        "call": str(record["call_id"]),
+        "started": started.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        "from": str(record["number_from"]),
+        "customer": str(record.get("customer_name") or ""),
+        "to": str(record["number_to"]),
+        "status": str(record["status"]),
+        "seconds": f"{float(record['duration_s'] or 0):.1f}",
+        "by": str(record["ended_by"] or ""),
+        "recording": str(record["recording"] or ""),
+    }

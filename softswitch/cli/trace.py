@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from softswitch.cli.place import HERE, Place
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
@@ -15,9 +17,7 @@ def register(app: typer.Typer) -> None:
         call: Annotated[
             str, typer.Argument(help="The call's id (from `status` or `calls`), or its end.")
         ] = "",
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         follow: Annotated[
             bool | None,
             typer.Option("--follow/--no-follow", help="Go on with messages as they pass."),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from softswitch.cli.place import HERE, Place
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def unban(
         address: Annotated[str, typer.Argument(help="The IP address, as `status` shows it.")],
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
     ) -> None:
         """Lift the ban of an address."""
         from softswitch.api.admin import ask

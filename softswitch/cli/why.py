@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from softswitch.cli.place import HERE, Place
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def why(
         call: Annotated[str, typer.Argument(help="The call's id (from `calls`), or its end.")],
-        place: Annotated[Path, typer.Argument(help="office.toml or the storage directory.")] = Path(
-            "office.toml"
-        ),
+        place: Place = HERE,
         as_json: Annotated[bool, typer.Option("--json", help="Print the entries as JSON.")] = False,
     ) -> None:
         """Say why a call went where it went: who was asked, who was not and why."""

@@ -26,5 +26,7 @@ async def test_a_worker_is_drained_and_let_be_again_and_one_that_is_none_is_name
 
 def test_what_is_said():
     row = {"worker": 1, "streams": 4, "draining": True}
-    assert told(row) == "worker 1 gets no new calls and is renewed after its 4 streams"
-    assert told(row | {"draining": False}) == "worker 1 takes calls"
+    assert told(row, on=True) == "worker 1 gets no new calls and is renewed after its 4 streams"
+    renewed = "worker 1 had no calls: a fresh process takes its place now"
+    assert told(row | {"draining": False}, on=True) == renewed
+    assert told(row | {"draining": False}, on=False) == "worker 1 takes calls"

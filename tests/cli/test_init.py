@@ -6,15 +6,16 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from typer.testing import CliRunner, Result
 
-from softswitch.cli.init import PHONES_MAX, new_password
+from softswitch.cli.init import PHONES_MAX, new_password, own_timezone
 from softswitch.cli.main import build
-from softswitch.config import load_office
+from softswitch.config import load_office, parse_office
 from softswitch.errors import SoftswitchError
 
 Run = Callable[..., Result]
@@ -50,6 +51,7 @@ def test_a_new_office_loads_is_private_and_says_what_to_enter(run: Run, tmp_path
         secrets = rf"{re.escape(extension.password)} +{extension.voicemail.pin}"
         assert re.search(rf"127\.0\.0\.1:5070 +{extension.number} +{secrets}", done.output)
         assert extension.permissions == ("internal",)
+        assert str(extension.forward.no_answer) == f"voicemail:{extension.number}"
     assert f"softswitch serve {file}" in done.output
 
 
@@ -76,6 +78,29 @@ def test_no_two_offices_have_a_secret_in_common(run: Run, tmp_path: Path) -> Non
 def test_a_password_has_no_letter_taken_for_another() -> None:
     drawn = "".join(new_password() for _ in range(200))
     assert not set(drawn) & set("01iloILO")
+
+
+def test_what_a_new_office_suggests_is_an_office_too(run: Run, tmp_path: Path) -> None:
+    run("init", tmp_path, "--address", "127.0.0.1")
+    text = (tmp_path / "office.toml").read_text()
+    suggested = re.sub(r"^# (?=\[|[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    office = parse_office(suggested, source="suggested")
+    assert [queue.name for queue in office.queues] == ["support"]
+    assert [agent.extension for agent in office.agents] == ["1001"]
+    assert [trunk.name for trunk in office.trunks] == ["carrier"]
+    assert str(office.inbound[0].to) == "queue:support"
+
+
+def test_language_zone_and_country_are_given(run: Run, tmp_path: Path) -> None:
+    given = ("--language", "zh", "--timezone", "Asia/Hong_Kong", "--country", "HK")
+    run("init", tmp_path, *given)
+    office = load_office(tmp_path / "office.toml").office
+    assert (office.language, office.timezone, office.country) == ("zh", "Asia/Hong_Kong", "HK")
+    for wrong in (("--language", "fr"), ("--timezone", "Asia/Nowhere"), ("--country", "China")):
+        refused = run("init", tmp_path / "other", *wrong)
+        assert isinstance(refused.exception, SoftswitchError)
+        assert f"office.{wrong[0][2:]}" in str(refused.exception)
+    assert own_timezone() in available_timezones()
 
 
 def test_an_office_is_never_overwritten(run: Run, tmp_path: Path) -> None:

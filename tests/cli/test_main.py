@@ -51,7 +51,7 @@ def test_version() -> None:
         (("check", "nothing-here.toml"), "nothing-here.toml: cannot be read: No such file"),
         (("serve", "nothing-here.toml"), "nothing-here.toml: cannot be read: No such file"),
         (("init", "/dev/null/office"), "/dev/null/office/office.toml cannot be written"),
-        (("init", "x", "--domain", 'a"b'), "neither an address nor a domain"),
+        (("init", "x", "--domain", 'a"b'), "cannot be a name or an address"),
     ],
 )
 def test_an_error_is_one_line_on_standard_error(

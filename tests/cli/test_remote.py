@@ -102,7 +102,7 @@ def from_elsewhere(running: Running, monkeypatch: pytest.MonkeyPatch) -> Callabl
     def use(role: str = "admin", scope: str = "*", **settings: str) -> None:
         arguments = ("token", "add", role, "--role", role, "--scope", scope)
         monkeypatch.delenv("SOFTSWITCH_URL", raising=False)
-        token = run(*arguments, "--office", str(running.file)).strip()
+        token = run(*arguments, str(running.file)).strip()
         named = {"SOFTSWITCH_URL": asked["url"], "SOFTSWITCH_TOKEN": token, **settings}
         for name, value in named.items():
             monkeypatch.setenv(name, value)
@@ -111,7 +111,7 @@ def from_elsewhere(running: Running, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 
 def test_users_and_tokens(running: Running) -> None:
-    office = ("--office", str(running.file))
+    office = (str(running.file),)
     assert run("user", "add", "zhao", "--role", "supervisor", *office, text="long-enough-1\n") == (
         "zhao is supervisor\n"
     )
@@ -160,7 +160,7 @@ def test_reload_says_what_waits_for_a_restart_and_status_keeps_saying_it(running
 def test_what_the_command_line_changes_is_in_the_audit_log(running: Running) -> None:
     place = str(running.file)
     run("reload", place)
-    run("line", "1001", "--office", place, "--do-not-disturb", "on")
+    run("line", "1001", place, "--do-not-disturb", "on")
     assert "was not banned" in run("unban", "192.0.2.1", place)
     lines = list(Remote.of(running.file).pages("/audit", 100))
     told = [(line["action"], line["object"], line["details"]) for line in lines]
@@ -200,7 +200,7 @@ def test_what_goes_on_by_region_skill_and_hour(running: Running) -> None:
 
 
 def test_lines(running: Running) -> None:
-    place = ("--office", str(running.file))
+    place = (str(running.file),)
     assert "off" in run("line", "1001", *place)
     set_to = ("--do-not-disturb", "on", "--forward-busy", "voicemail")
     changed = json.loads(run("line", "1001", *place, *set_to, "--json"))
@@ -335,7 +335,7 @@ def test_an_exchange_without_the_api_says_what_is_missing(tmp_path: Path) -> Non
     server = Running(tmp_path, OFFICE)
     server.start()
     try:
-        for command in ("report queues", "user list --office", "customers export x --office"):
+        for command in ("report queues", "user list", "customers export x"):
             with pytest.raises(SoftswitchError, match=r"add a table \[http\]"):
                 run(*command.split(), str(server.file))
         assert json.loads(run("calls", str(server.file), "--json")) == []
@@ -345,7 +345,7 @@ def test_an_exchange_without_the_api_says_what_is_missing(tmp_path: Path) -> Non
 
 
 def test_customers(running: Running, tmp_path: Path) -> None:
-    office = ("--office", str(running.file))
+    office = (str(running.file),)
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_text("name,phone\nWang Wei,+8613800000001\n")
     bad.write_text("name,phone\nWang Wei,nonsense\n")
