@@ -15,7 +15,9 @@ from softswitch import config
 from softswitch.config.load import _model_in
 from softswitch.config.model import Office
 
-DOCUMENT = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -73,3 +75,41 @@ def test_every_key_and_its_default_is_documented(heading: str, model: type[BaseM
             assert text == "none"
         else:
             assert tomllib.loads(f"x = {text.strip('`')}")["x"] == written(default), name
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def unknown(model: type[BaseModel], values: dict[str, Any], path: str = "") -> list[str]:
+    """Paths of keys that the model does not have."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    found = []
+    for key, value in values.items():
+        here = f"{path}.{key}".lstrip(".")
+        if key not in fields:
+            found.append(here)
+            continue
+        inner = _model_in(fields[key].annotation)
+        for item in value if isinstance(value, list) else [value]:
+            if inner is not None and isinstance(item, dict) and not _keys_are_free(inner, item):
+                found += unknown(inner, item, here)
+    return found
+
+
+def _keys_are_free(model: type[BaseModel], values: dict[str, Any]) -> bool:
+    """A table whose keys are names, as `membership` of an agent: tables by queue."""
+    return all(isinstance(value, dict) for value in values.values()) and not (
+        keys_of(model) & set(values)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_other_pages_name_keys_that_exist(page: Path) -> None:
+    text = page.read_text()
+    for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        assert unknown(Office, tomllib.loads(block)) == []
+    sections = {name.strip("[]"): model for name, model in models().items() if name[0] == "["}
+    for section, keys in re.findall(r"`\[+([a-z_]+)\]+ ([a-z_]+)\b(?! \w)", text):
+        assert section in sections, f"[{section}]"
+        assert keys in keys_of(sections[section]), f"[{section}] {keys}"
