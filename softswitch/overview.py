@@ -68,7 +68,6 @@ def overview(
                 _shed("new connections", **_connections(switch)),
             ],
         },
-        "loop": switch.pace.snapshot() if switch.pace is not None else None,
         "media": switch.plane.snapshot(),
         "counters": {
             "received": counters.received,

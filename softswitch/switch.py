@@ -48,7 +48,6 @@ from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.overview import call_row, overview
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
-from softswitch.resting import Pace, RestingLoop, pace_of
 from softswitch.sip import events as sip_events
 from softswitch.sip.flow import Flow
 from softswitch.sip.stack import SipStack, StackConfig
@@ -109,7 +108,6 @@ class Switch:
         self.hep: HepExporter | None = None
         self.tap: Tap
         self._stopping: set[asyncio.Task[None]] = set()
-        self.pace: Pace | None = None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Switch:
@@ -242,7 +240,6 @@ class Switch:
             local_addresses=reached_at, advertised=advertised, max_sessions=_SESSIONS_MAX
         )
         self.stack = SipStack(config, environment.token, self.gatekeeper)
-        self.pace = pace_of(asyncio.get_running_loop())
         self.driver = Driver(
             self.stack,
             environment.clock,
@@ -407,17 +404,16 @@ class Switch:
             await self._undo.aclose()
 
     def run(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Serve on a loop made for it, see `RestingLoop`, until SIGINT or SIGTERM. `on_ready` is called
-        once calls are taken; without it that is said through `notice`."""
-        with asyncio.Runner(loop_factory=RestingLoop) as runner:
-            runner.run(self.serve(on_ready or self._say_ready))
+        """Serve until SIGINT or SIGTERM, on a loop of its own. `on_ready` is called once calls are taken;
+        without it that is said through `notice`."""
+        asyncio.run(self.serve(on_ready or self._say_ready))
 
     def _say_ready(self) -> None:
         for line in self.ready_lines():
             self.notice(line)
 
     async def serve(self, on_ready: Callable[[], None] | None = None) -> None:
-        """Run on the loop that runs until SIGINT or SIGTERM."""
+        """Serve until SIGINT or SIGTERM, on the loop that runs."""
         await self.start()
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()

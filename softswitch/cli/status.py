@@ -149,8 +149,7 @@ def _table(title: str, *columns: str, right: bool = False) -> Any:
 
 def _head(answer: dict[str, Any]) -> Any:
     columns = ("calls now", "calls so far", "registered", "broken", "messages in", "messages out")
-    title = f"{answer['office']}  (up {answer['uptime_s']:.0f} s)"
-    table = _table(title, *columns, "turns kept apart", right=True)
+    table = _table(f"{answer['office']}  (up {answer['uptime_s']:.0f} s)", *columns, right=True)
     counters = answer["counters"]
     table.add_row(
         str(len(answer["calls"])),
@@ -159,7 +158,6 @@ def _head(answer: dict[str, Any]) -> Any:
         str(answer["tables"]["broken"] + counters["exceptions"]),
         str(counters["received"]),
         str(counters["sent"]),
-        _rests(answer.get("loop")),
     )
     return table
 
@@ -230,13 +228,6 @@ def _lines(entries: Rows) -> Any:
         words = [f"{name} {shown(entry[name])}" for name in entry["changed"]]
         table.add_row(entry["extension"], ", ".join(words))
     return table
-
-
-def _rests(loop: dict[str, int] | None) -> str:
-    """Whether the loop rests between its turns now."""
-    if loop is None:
-        return "never"
-    return f"{'yes' if loop['resting'] else 'no'}, {loop['rests']} so far"
 
 
 def _answers(entry: dict[str, Any]) -> str:
