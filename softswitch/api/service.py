@@ -19,6 +19,7 @@ from softswitch.api.events.webhooks import WebhookPost
 from softswitch.api.idempotency import Answers
 from softswitch.api.listened import Listened
 from softswitch.api.metrics import Counted
+from softswitch.api.report_slots import ReportSlots
 from softswitch.api.sessions import Sessions
 from softswitch.apps.ask import GuardedAsker
 from softswitch.call.numbering import Numbering
@@ -59,6 +60,7 @@ class Service:
     issuer: Issuer | None = None
     listened: Listened = field(default_factory=Listened)
     counted: Counted = field(default_factory=Counted)
+    reports: ReportSlots = field(default_factory=ReportSlots)
     webhooks: WebhookPost = field(init=False)
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -191,6 +191,15 @@ _LIMITS = (
     ("text to be spoken", "softswitch.sounds", "TEXT_MAX", "characters", "refused"),
     ("sounds made", "softswitch.sounds", "SOUNDS_MAX", "files", "the oldest is deleted"),
     (
+        "reports and exports of a person",
+        "softswitch.api.report_slots",
+        "PER_PERSON_MAX",
+        "at once",
+        "waits 2 s, then 429",
+    ),
+    ("of all", "softswitch.api.report_slots", "ALL_MAX", "at once", "waits 2 s, then 503"),
+    ("rows of a list as XLSX", "softswitch.api.files", "XLSX_TABLE_MAX", "", "422: take CSV"),
+    (
         "regions told apart live",
         "softswitch.apps.acd_counts",
         "REGIONS_MAX",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from tempfile import TemporaryDirectory
 from typing import Any
 
 Cell = str | int | float | bool | None
@@ -88,13 +89,15 @@ def to_xlsx(sheets: Iterable[Sheet]) -> bytes:
 
 
 class XlsxBook:
-    """A workbook that is made row by row; rows that are written wait in a file."""
+    """A workbook that is made row by row; rows that are written wait in a file. To be closed or dropped."""
 
     def __init__(self) -> None:
         import xlsxwriter
 
         self._out = io.BytesIO()
+        self._waiting = TemporaryDirectory(prefix="softswitch-xlsx-")
         options = {
+            "tmpdir": self._waiting.name,
             "in_memory": False,
             "constant_memory": True,
             "strings_to_formulas": False,
@@ -107,16 +110,17 @@ class XlsxBook:
 
     def add(self, sheet: Sheet) -> Iterator[None]:
         """Write a sheet; each step is a row."""
+        yield from self.begin(sheet).add(islice(sheet.rows, XLSX_ROWS_MAX))
+
+    def begin(self, sheet: Sheet) -> XlsxPage:
+        """A sheet with its names, whose rows follow."""
         name = re.sub(r"[\[\]:*?/\\']", " ", sheet.name)[:_SHEET_NAME_MAX]
         page = self._book.add_worksheet(name)
         page.freeze_panes(1, 0)
         for column, title in enumerate(sheet.columns):
             page.set_column(column, column, max(10, len(title) + 2))
             page.write_string(0, column, title, self._bold)
-        for number, row in enumerate(islice(sheet.rows, XLSX_ROWS_MAX), 1):
-            for column, cell in enumerate(row):
-                _write_cell(page, number, column, cell)
-            yield
+        return XlsxPage(page)
 
     def close(self) -> bytes:
         """The file. Packs it, mostly without the interpreter's lock: to be run in a thread. Raises
@@ -127,7 +131,32 @@ class XlsxBook:
             self._book.close()
         except FileCreateError as error:
             raise OSError(str(error)) from error
+        finally:
+            self.drop()
         return self._out.getvalue()
+
+    def drop(self) -> None:
+        """Let go of it, finished or not."""
+        for page in self._book.worksheets():
+            if page.row_data_fh is not None:
+                page.row_data_fh.close()
+        self._waiting.cleanup()
+
+
+class XlsxPage:
+    """One sheet of a workbook."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._rows = 0
+
+    def add(self, rows: Iterable[Sequence[Cell]]) -> Iterator[None]:
+        """Write rows under those there are; each step is one."""
+        for row in rows:
+            self._rows += 1
+            for column, cell in enumerate(row):
+                _write_cell(self._page, self._rows, column, cell)
+            yield
 
 
 def _write_cell(page: Any, row: int, column: int, cell: Cell) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,6 +20,8 @@ from routing.events import (
     ContactRequeued,
     ContactWithdrawn,
 )
+from softswitch.api import files
+from softswitch.api.app import document
 from softswitch.api.routes import reports
 
 
@@ -60,6 +64,64 @@ async def test_every_report_in_every_format(api: Any) -> None:
     assert len((await boss.get("/reports/visits", params=behind))["items"]) == 1
     behind["waited_max_s"] = 4.9
     assert (await boss.get("/reports/visits", params=behind))["items"] == []
+
+
+async def test_every_report_route_offers_every_format(api: Any) -> None:
+    """Whatever report is added: the document says all three, and they come."""
+    boss = await api.as_role("supervisor")
+    paths = document(api.app)["paths"]
+    routes = [path for path in paths if path.startswith("/api/v1/reports/")]
+    assert len(routes) >= 7
+    for path in routes:
+        assert paths[path].keys() == {"get"}
+        operation = paths[path]["get"]
+        (named,) = (one for one in operation["parameters"] if one["name"] == "format")
+        assert named["schema"]["enum"] == ["json", "csv", "xlsx"]
+        described = operation["responses"]["200"]["content"]
+        assert described.keys() == {"application/json", "text/csv", files.XLSX}
+        for form, kind in (
+            ("json", "application/json"),
+            ("csv", files.CSV),
+            ("xlsx", files.XLSX),
+        ):
+            answer = await boss.http.get(path, params={"format": form})
+            assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+            named = f'attachment; filename="{path.rpartition("/")[2]}.{form}"'
+            assert answer.headers.get("content-disposition", named) == named
+
+
+async def test_all_contacts_behind_a_figure_as_a_file(
+    api: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    beside = tmp_path_factory.mktemp("workbooks")
+    monkeypatch.setattr(files, "_PAGE", 7)
+    monkeypatch.setattr(tempfile, "tempdir", str(beside))
+    boss = await api.as_role("supervisor")
+    now_s = api.service.clock.wall_s()
+    for number in range(20):
+        about = {"contact": f"c{number}", "queue": "support", "caller": EVIL}
+        api.store.journal.append("acd-queued", f"c{number}", about, now_s - 60 + number)
+    await api.store.journal.flush()
+    asked = {"start_s": now_s - 3_600, "end_s": now_s + 3_600, "limit": 1}
+    text = await boss.get("/reports/visits", params={**asked, "format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(text.content.decode("utf-8-sig"))))
+    assert [row["contact_id"] for row in rows] == [f"c{n}" for n in reversed(range(20))]
+    assert {row["caller"] for row in rows} == {f"'{EVIL}"}
+    assert rows[0].keys() == (await boss.get("/reports/visits", params=asked))["items"][0].keys()
+    page = (await boss.get("/reports/visits", params={**asked, "limit": 15}))["next"]
+    rest = await boss.get("/reports/visits", params={**asked, "cursor": page, "format": "csv"})
+    assert len(rest.content.splitlines()) == 1 + 5
+    monkeypatch.setattr(files, "XLSX_TABLE_MAX", 20)
+    book = await boss.get("/reports/visits", params={**asked, "format": "xlsx"})
+    with zipfile.ZipFile(io.BytesIO(book.content)) as archive:
+        sheet = archive.read("xl/worksheets/sheet1.xml").decode()
+    assert (sheet.count("<row "), sheet.count("<f>")) == (21, 0)
+    monkeypatch.setattr(files, "XLSX_TABLE_MAX", 19)
+    await boss.get("/reports/visits", 422, params={**asked, "format": "xlsx"})
+    assert os.listdir(beside) == [], "nothing of a workbook stays behind"
+    none = {**asked, "skill": "none such"}
+    empty = await boss.get("/reports/visits", params={**none, "format": "csv"})
+    assert len(empty.content.splitlines()) == 1
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.customer_import import import_customers
+from softswitch.api.files import CSV, attached
 from softswitch.api.models import (
     ID_MAX,
     Body,
@@ -28,6 +28,7 @@ from softswitch.api.models import (
 )
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, read_cursor, write_cursor
 from softswitch.api.problem import Refused
+from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
 from softswitch.api.timeline import timeline
 from softswitch.config.centre import Customer
@@ -220,7 +221,12 @@ async def look_up(
 @router.get("/customers/export", response_class=Response, responses=_CSV)
 async def export_customers(me: Me, service: Served) -> Response:
     """All customers as CSV, as `import` takes it."""
-    names = await service.store.customers.field_names()
+    slot = await service.reports.take(me.actor)
+    try:
+        names = await service.store.customers.field_names()
+    except BaseException:
+        slot.give_back()
+        raise
 
     async def parts() -> AsyncIterator[bytes]:
         after, head = 0, True
@@ -233,8 +239,9 @@ async def export_customers(me: Me, service: Served) -> Response:
             after, head = page[-1].id, False
 
     service.noted(me, "customers-exported", "customers")
-    headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
-    return StreamingResponse(parts(), media_type="text/csv; charset=utf-8", headers=headers)
+    answer = SlotStream(parts(), media_type=CSV, headers=attached("customers", "csv"))
+    answer.slot = slot
+    return answer
 
 
 @router.post(

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
+from softswitch.api.files import (
+    CSV,
+    Format,
+    Table,
+    attached,
+    file_answers,
+    table_file,
+    workbook,
+)
 from softswitch.api.live_report import LiveBy, LivePer, live_report
 from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.problem import Refused
+from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
 from softswitch.store.adherence import Planned
 from softswitch.store.ledger import Missing
 from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, ticket_report
 from softswitch.store.periods import By, Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
-from softswitch.store.sheet import XlsxBook, csv_lines
+from softswitch.store.sheet import csv_lines
 from softswitch.store.statistics import Chosen, Per
-from softswitch.turns import done, flowing
+from softswitch.turns import flowing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
 
-Format = Literal["json", "csv", "xlsx"]
 Formula = Literal[
     "answered",
     "short-abandons-good",
@@ -37,16 +45,7 @@ Formula = Literal[
     "all",
 ]
 Names = Annotated[list[Annotated[str, Field(max_length=64)]], Query(max_length=100)]
-_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_FILES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The report, in the format asked for.",
-        "content": {
-            "text/csv": {"schema": {"type": "string"}},
-            _XLSX: {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+_FILES = file_answers("The report, in the format asked for.")
 
 
 class ReportShown(Output):
@@ -124,6 +123,7 @@ def _skills(service: Service) -> dict[str, str]:
 
 @router.get("/reports/queues", response_model=ReportShown, responses=_FILES)
 async def report_queues(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -141,19 +141,23 @@ async def report_queues(
     service level's T; each queue's own where it is left out."""
     span = span_of(service, start_s, end_s, by)
     chosen = chosen_of(service, queue, agent, media, region, within_s)
-    report = await queue_report(
-        service.store.statistics,
-        span,
-        chosen,
-        "queue" if per == "skill" else per,
-        formula,
-        _skills(service) if per == "skill" else None,
-    )
-    return await _answer(service, report, (span.start_s, span.end_s), format)
+
+    async def make() -> Report:
+        return await queue_report(
+            service.store.statistics,
+            span,
+            chosen,
+            "queue" if per == "skill" else per,
+            formula,
+            _skills(service) if per == "skill" else None,
+        )
+
+    return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
 @router.get("/reports/live", response_model=ReportShown, responses=_FILES)
 async def report_live(
+    me: Me,
     service: Served,
     by: LiveBy = "all",
     per: LivePer = "queue",
@@ -169,22 +173,25 @@ async def report_live(
         raise Refused(422, "figures of now are counted by queue or by region: see /reports/queues")
     now_s = service.clock.wall_s()
     counts = service.switch.centre.host.counts
-    report = await live_report(
-        counts,
-        now_s,
-        service.office.office.zone,
-        by=by,
-        per=per,
-        formula=formula,
-        skills=_skills(service),
-        only=queue or region,
-    )
-    start_s = counts.since_midnight(now_s)
-    return await _answer(service, report, (start_s, now_s), format)
+
+    async def make() -> Report:
+        return await live_report(
+            counts,
+            now_s,
+            service.office.office.zone,
+            by=by,
+            per=per,
+            formula=formula,
+            skills=_skills(service),
+            only=queue or region,
+        )
+
+    return await _answer(service, me, make, (counts.since_midnight(now_s), now_s), format)
 
 
 @router.get("/reports/agents", response_model=ReportShown, responses=_FILES)
 async def report_agents(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -196,18 +203,22 @@ async def report_agents(
     """What agents did: contacts, times in each state, occupancy. `paid_reason`: breaks that count as
     work in the utilisation (training)."""
     span = span_of(service, start_s, end_s, by)
-    report = await agent_report(
-        service.store.statistics,
-        span,
-        Chosen(agents=tuple(agent)),
-        min(service.clock.wall_s(), span.end_s),
-        paid_reason,
-    )
-    return await _answer(service, report, (span.start_s, span.end_s), format)
+
+    async def make() -> Report:
+        return await agent_report(
+            service.store.statistics,
+            span,
+            Chosen(agents=tuple(agent)),
+            min(service.clock.wall_s(), span.end_s),
+            paid_reason,
+        )
+
+    return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
 @router.get("/reports/outcomes", response_model=ReportShown, responses=_FILES)
 async def report_outcomes(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -225,19 +236,23 @@ async def report_outcomes(
     and 5) and its mean. The newest days look too good: who will call again has not yet."""
     span = span_of(service, start_s, end_s, by)
     chosen = Chosen(queues=tuple(queue), agents=tuple(agent), regions=tuple(region))
-    report = await outcome_report(
-        service.store.outcomes,
-        span,
-        chosen,
-        "queue" if per == "skill" else per,
-        again_d * 86_400,
-        _skills(service) if per == "skill" else None,
-    )
-    return await _answer(service, report, (span.start_s, span.end_s), format)
+
+    async def make() -> Report:
+        return await outcome_report(
+            service.store.outcomes,
+            span,
+            chosen,
+            "queue" if per == "skill" else per,
+            again_d * 86_400,
+            _skills(service) if per == "skill" else None,
+        )
+
+    return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
 @router.get("/reports/tickets", response_model=ReportShown, responses=_FILES)
 async def report_tickets(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -248,12 +263,16 @@ async def report_tickets(
     """Tickets opened and solved, the time to solve them by the calendar and in the office's open hours, and
     how many were solved in time."""
     span = span_of(service, start_s, end_s, by)
-    report = await ticket_report(service.store.outcomes, span, per)
-    return await _answer(service, report, (span.start_s, span.end_s), format)
+
+    async def make() -> Report:
+        return await ticket_report(service.store.outcomes, span, per)
+
+    return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
 @router.get("/reports/adherence", response_model=ReportShown, responses=_FILES)
 async def report_adherence(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -265,8 +284,11 @@ async def report_adherence(
     the time worked. A plan may be changed afterwards."""
     span = span_of(service, start_s, end_s, by)
     now_s = service.clock.wall_s()
-    report = await adherence_report(service.store.shifts, span, agent, now_s)
-    return await _answer(service, report, (span.start_s, span.end_s), format)
+
+    async def make() -> Report:
+        return await adherence_report(service.store.shifts, span, agent, now_s)
+
+    return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
 class ShiftShown(Output):
@@ -322,8 +344,11 @@ async def remove_shift(shift_id: Id, me: Me, service: Served) -> None:
     await service.store.shifts.remove(me.actor, shift_id)
 
 
-@router.get("/reports/visits")
+@router.get(
+    "/reports/visits", response_model=Page[VisitShown], responses=file_answers("The contacts.")
+)
 async def list_visits(
+    me: Me,
     service: Served,
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
@@ -340,46 +365,63 @@ async def list_visits(
     waited_max_s: Annotated[float | None, Query(ge=0, le=1e7)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[VisitShown]:
-    """The contacts behind a figure, newest first."""
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """The contacts behind a figure, newest first: page by page, or all of them as a file."""
     span = span_of(service, start_s, end_s, "all")
+    nobody = False
     if skill:
         asking = [name for name, words in _skills(service).items() if words in skill]
         queue = [name for name in asking if not queue or name in queue]
-        if not queue:
-            return Page(items=[])
+        nobody = not queue
     chosen = chosen_of(service, queue, agent, media, region, None)
-    found = await service.store.statistics.list_visits(
-        span,
-        chosen,
-        outcome=outcome,
-        waited_s=(waited_min_s, waited_max_s),
-        limit=limit + 1,
-        before=int_cursor(cursor),
-    )
+
+    async def read(count: int, before: int | None) -> list[Any]:
+        if nobody:
+            return []
+        return await service.store.statistics.list_visits(
+            span,
+            chosen,
+            outcome=outcome,
+            waited_s=(waited_min_s, waited_max_s),
+            limit=count,
+            before=before,
+        )
+
+    if format != "json":
+        columns = tuple(VisitShown.model_fields)
+        table = Table("visits", columns, read, lambda row: [getattr(row, c) for c in columns])
+        return await table_file(service, me, table, format, int_cursor(cursor))
+    found = await read(limit + 1, int_cursor(cursor))
     items = [VisitShown.model_validate(row) for row in found[:limit]]
     return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)
 
 
 async def _answer(
-    service: Service, report: Report, between_s: tuple[float, float], form: Format
+    service: Service,
+    me: Me,
+    make: Callable[[], Awaitable[Report]],
+    between_s: tuple[float, float],
+    form: Format,
 ) -> Response:
     """The report as it is asked for; a large one is made while it is sent."""
-    if form == "json":
-        parts = _joined(service, report.json(start_s=between_s[0], end_s=between_s[1]))
-        return StreamingResponse(parts, media_type="application/json")
-    disposition = f'attachment; filename="{report.name}.{form}"'
-    headers = {"Content-Disposition": disposition}
-    if form == "csv":
-        lines = _joined(service, csv_lines(report.sheet()))
-        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    slot = await service.reports.take(me.actor)
+    answer: SlotStream | None = None
     try:
-        book = XlsxBook()
-        await done(book.add(report.sheet()))
-        data = await service.in_thread(book.close)
-    except OSError as error:
-        raise Refused(503, f"the report cannot be written: {error}") from error
-    return Response(data, media_type=_XLSX, headers=headers)
+        report = await make()
+        if form == "json":
+            parts = report.json(start_s=between_s[0], end_s=between_s[1])
+            answer = SlotStream(_joined(service, parts), media_type="application/json")
+        elif form == "csv":
+            lines = _joined(service, csv_lines(report.sheet()))
+            answer = SlotStream(lines, media_type=CSV, headers=attached(report.name, form))
+        else:
+            return await workbook(service, report.sheet())
+        answer.slot = slot
+        return answer
+    finally:
+        if answer is None:
+            slot.give_back()
 
 
 async def _joined(service: Service, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
