@@ -197,7 +197,13 @@ _LIMITS = (
         "at once",
         "waits 2 s, then 429",
     ),
-    ("of all", "softswitch.api.report_slots", "ALL_MAX", "at once", "waits 2 s, then 503"),
+    (
+        "reports and exports of all",
+        "softswitch.api.report_slots",
+        "ALL_MAX",
+        "at once",
+        "waits 2 s, then 503",
+    ),
     ("rows of a list as XLSX", "softswitch.api.files", "XLSX_TABLE_MAX", "", "422: take CSV"),
     (
         "regions told apart live",

@@ -30,6 +30,7 @@ async def refusal(slots: ReportSlots, person: str) -> int:
     return refused.value.status_code
 
 
+@pytest.mark.limit("reports and exports of a person")
 async def test_one_person_has_his_share_and_no_more() -> None:
     slots = ReportSlots()
     mine = await taken(slots, PER_PERSON_MAX, "user:mary")
@@ -44,6 +45,7 @@ async def test_one_person_has_his_share_and_no_more() -> None:
     assert slots.by_person == {"user:mary": 1}
 
 
+@pytest.mark.limit("reports and exports of all")
 async def test_all_together_have_theirs() -> None:
     slots = ReportSlots()
     all_ = await taken(slots, ALL_MAX)

@@ -90,6 +90,7 @@ async def test_every_report_route_offers_every_format(api: Any) -> None:
             assert answer.headers.get("content-disposition", named) == named
 
 
+@pytest.mark.limit("rows of a list as XLSX")
 async def test_all_contacts_behind_a_figure_as_a_file(
     api: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -128,6 +128,7 @@ def test_the_answer_of_who_came_yesterday_is_yesterdays() -> None:
     assert (day.visits, day.times.handled) == (VisitCounts(), 1)
 
 
+@pytest.mark.limit("regions told apart live")
 def test_regions_beyond_the_limit_are_counted_together() -> None:
     counts = DayCounts({}, UTC)
     for number in range(REGIONS_MAX):
