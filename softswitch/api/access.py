@@ -108,6 +108,12 @@ ACCESS: dict[str, Access] = {
         POST /calls/live/{call_id}/requeue supervisor
         POST /calls/live/{call_id}/assign supervisor
         PUT /calls/live/{call_id}/priority supervisor
+        GET /conferences supervisor
+        GET /conferences/{number} supervisor
+        PATCH /conferences/{number} supervisor
+        DELETE /conferences/{number} supervisor
+        PATCH /conferences/{number}/participants/{call_id} supervisor
+        DELETE /conferences/{number}/participants/{call_id} supervisor
         """,
     ),
     **_table(

@@ -28,6 +28,7 @@ ROUTES = (
     "health",
     "session",
     "live",
+    "conferences",
     "calls",
     "recordings",
     "queues",

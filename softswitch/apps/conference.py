@@ -20,11 +20,11 @@ from softswitch.apps.conference_room import (
     Hold,
     LockAsked,
     Mute,
-    MuteAsked,
     Pressed,
     RemovalAsked,
     RoomMachine,
     Rules,
+    SoundAsked,
     Tell,
     Went,
 )
@@ -228,7 +228,8 @@ class Conferences:
                     await call.play("conference-only-one")
                 await call.conference(room.room_id, mute=effect.muted)
             case Mute():
-                await call.conference(room.room_id, mute=effect.on)
+                gain = 10.0 ** (effect.gain_db / 20.0)
+                await call.conference(room.room_id, mute=effect.on, deaf=effect.deaf, gain=gain)
             case Tell():
                 await self._say(call, effect.prompts)
             case Expel():
@@ -290,7 +291,20 @@ class Conferences:
 
     async def mute(self, number: str, call_id: str, on: bool = True) -> None:
         """Let a participant be heard no more, or again. Raises `CallError` if he is not there."""
-        self._tell(self._room_of(number, call_id), MuteAsked(call_id, on))
+        self._tell(self._room_of(number, call_id), SoundAsked(call_id, muted=on))
+
+    def set_sound(
+        self,
+        number: str,
+        call_id: str,
+        *,
+        muted: bool | None = None,
+        deaf: bool | None = None,
+        gain_db: float | None = None,
+    ) -> None:
+        """How a participant hears and is heard, None: as before. `deaf`: he hears nothing; `gain_db`: how much
+        louder the others hear him, -40 to 12. Raises `CallError` if he is not there."""
+        self._tell(self._room_of(number, call_id), SoundAsked(call_id, muted, deaf, gain_db))
 
     def remove(self, number: str, call_id: str) -> None:
         """Send a participant out; his call ends. Raises `CallError` if he is not there."""
@@ -324,6 +338,8 @@ class Conferences:
                             "call_id": call_id,
                             "from": participant.call.number_from,
                             "muted": person.muted,
+                            "deaf": person.deaf,
+                            "gain_db": person.gain_db,
                             "moderator": person.moderator,
                             "waiting": person.waiting,
                         }

@@ -13,6 +13,11 @@ from softswitch import saying
 
 TONES_MAX = 30
 """In a larger room nobody hears who comes and goes: it would be nothing but tones."""
+GAIN_STEP_DB = 3.0
+GAIN_KEYS_DB = 12.0
+"""How much louder or softer keys make somebody at most."""
+GAIN_DB_MIN, GAIN_DB_MAX = -40.0, 12.0
+"""What a program may make of somebody's loudness."""
 KEY_WITHIN_S = 5.0
 """So long after the star its digit is awaited."""
 
@@ -57,11 +62,14 @@ class Pressed:
 
 
 @dataclass(frozen=True, slots=True)
-class MuteAsked:
-    """By a program: let somebody be heard no more, or again."""
+class SoundAsked:
+    """By a program: how somebody hears and is heard; None leaves it as it is. `deaf`: he hears nothing;
+    `gain_db`: how much louder the others hear him, -40 to 12."""
 
     who: str
-    on: bool
+    muted: bool | None = None
+    deaf: bool | None = None
+    gain_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class EndAsked:
     """By a program: end it for all."""
 
 
-Event: TypeAlias = Came | Went | Pressed | MuteAsked | RemovalAsked | LockAsked | EndAsked
+Event: TypeAlias = Came | Went | Pressed | SoundAsked | RemovalAsked | LockAsked | EndAsked
 
 # -- effects ----------------------------------------------------------------------------------------
 
@@ -106,8 +114,12 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
+    """Let him be heard by nobody, or again; `deaf`, `gain_db`: as they are now."""
+
     who: str
     on: bool
+    deaf: bool = False
+    gain_db: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,8 @@ class Person:
     waiting: bool = False
     muted: bool = False
     star_s: float | None = None
+    deaf: bool = False
+    gain_db: float = 0.0
 
 
 @dataclass(slots=True)
@@ -166,9 +180,9 @@ class RoomMachine:
             case Pressed(who, key, language):
                 person = self.people.get(who)
                 return [] if person is None else self._pressed(who, person, key, language, now_s)
-            case MuteAsked(who, on):
+            case SoundAsked(who):
                 person = self.people.get(who)
-                return [] if person is None else self._mute(who, person, on)
+                return [] if person is None else self._sound(event, person)
             case RemovalAsked(who):
                 return [Expel(who, "conference-removed")] if who in self.people else []
             case LockAsked(on):
@@ -202,6 +216,8 @@ class RoomMachine:
                 person.waiting = False
                 person.muted = self.all_muted
                 admitted.append(Admit(who, person.muted))
+                if person.deaf or person.gain_db:
+                    admitted += self._mute(who, person, person.muted)
         return admitted
 
     def _went(self, who: str) -> list[Effect]:
@@ -249,6 +265,8 @@ class RoomMachine:
             case "5":
                 count = saying.phrase("count", len(self.people), language)
                 return [Tell(who, (*count, "conference-participants"))]
+            case "7" | "8":
+                return self._louder(who, person, GAIN_STEP_DB if key == "8" else -GAIN_STEP_DB)
             case "0" | "*":
                 return [Tell(who, (_MODERATOR_HELP if person.moderator else _HELP,))]
         return self._moderated(who, key) if person.moderator else []
@@ -277,7 +295,18 @@ class RoomMachine:
 
     def _mute(self, who: str, person: Person, on: bool) -> list[Effect]:
         person.muted = on
-        return [] if person.waiting else [Mute(who, on)]
+        return [] if person.waiting else [Mute(who, on, person.deaf, person.gain_db)]
+
+    def _louder(self, who: str, person: Person, by_db: float) -> list[Effect]:
+        person.gain_db = min(max(person.gain_db + by_db, -GAIN_KEYS_DB), GAIN_KEYS_DB)
+        return self._mute(who, person, person.muted)
+
+    def _sound(self, asked: SoundAsked, person: Person) -> list[Effect]:
+        if asked.deaf is not None:
+            person.deaf = asked.deaf
+        if asked.gain_db is not None:
+            person.gain_db = min(max(asked.gain_db, GAIN_DB_MIN), GAIN_DB_MAX)
+        return self._mute(asked.who, person, person.muted if asked.muted is None else asked.muted)
 
     def _mute_all(self) -> list[Effect]:
         self.all_muted = not self.all_muted

@@ -196,8 +196,11 @@ class CallAudio:
             call.caller.rehome()
             self._wiring.pump()
 
-    def join_room(self, call: Call, room: int, *, mute: bool = False, deaf: bool = False) -> None:
-        self._wiring.plane.join_room(room, self._stream(call, None), mute=mute, deaf=deaf)
+    def join_room(
+        self, call: Call, room: int, *, mute: bool = False, deaf: bool = False, gain: float = 1.0
+    ) -> None:
+        stream = self._stream(call, None)
+        self._wiring.plane.join_room(room, stream, mute=mute, deaf=deaf, gain=gain)
 
     def monitor(self, call: Call, target: int, mode: str) -> None:
         """Let the caller hear the call of a stream: "listen"; "whisper", that stream hears him too;

@@ -475,13 +475,16 @@ class Call:
                 await self._wait(asyncio.ensure_future(audio.make(self, prompt)))
         return audio.play_row(self, row)
 
-    async def conference(self, room: int, *, mute: bool = False, deaf: bool = False) -> None:
+    async def conference(
+        self, room: int, *, mute: bool = False, deaf: bool = False, gain: float = 1.0
+    ) -> None:
         """Put the caller into an N-party room, or change how he takes part; `leave_conference` ends it.
 
-        Set `media_group` to the room's before answering: streams of one room share a worker.
+        `mute`: nobody hears him; `deaf`: he hears nobody; `gain`: how loud the others hear him, 1 as he is, at
+        most 8. Set `media_group` to the room's before answering: streams of one room share a worker.
         """
         self._check()
-        self._control.audio.join_room(self, room, mute=mute, deaf=deaf)
+        self._control.audio.join_room(self, room, mute=mute, deaf=deaf, gain=gain)
 
     async def leave_conference(self) -> None:
         self._check()

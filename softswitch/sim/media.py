@@ -63,6 +63,8 @@ class SimStream:
     room: int | None = None
     monitor: tuple[int, str] | None = None
     progress: str | None = None
+    room_sound: tuple[bool, bool, float] = (False, False, 1.0)
+    """In its room: muted, deaf, how loud."""
     playing: tuple[int, Source, bool] | None = None
     digits_sent: str = ""
     opened_at_s: float = 0.0
@@ -192,6 +194,7 @@ class SimMediaPlane:
         """Put a stream into a conference; raises `UnknownStream`."""
         stream = self._stream(stream_id, "join_room")
         stream.room, stream.monitor = room, None
+        stream.room_sound = (mute, deaf, gain)
 
     def leave_room(self, stream_id: int) -> None:
         """Take a stream out of its conference, if it is in one."""

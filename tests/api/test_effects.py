@@ -209,6 +209,46 @@ async def test_a_conference_brings_two_together(api: Any) -> None:
         assert await refused(li, "8000") == 404
 
 
+async def test_who_is_in_a_conference_and_how_he_is_heard_is_seen_and_changed(api: Any) -> None:
+    admin, boss = await api.as_role("admin"), await api.as_role("supervisor")
+    await admin.post("/config/conference", {"values": {"number": "8000"}})
+    async with phones(api, "1001", "1002") as (li, han):
+        await boss.get("/conferences/8000", 404)
+        await talks(li, "8000")
+        await talks(han, "8000")
+
+        async def both() -> Any:
+            found = (await boss.get("/conferences"))["items"]
+            return found if found and len(found[0]["participants"]) == 2 else None
+
+        await until(both)
+        (room,) = (await boss.get("/conferences"))["items"]
+        assert (room["number"], room["locked"], room["all_muted"]) == ("8000", False, False)
+        first, second = room["participants"]
+        assert (first["number_from"], second["number_from"]) == ("1001", "1002")
+        url = f"/conferences/8000/participants/{second['call_id']}"
+        changed = await boss.patch(url, {"deaf": True, "gain_db": 6})
+        assert changed == {**second, "deaf": True, "gain_db": 6.0}
+        assert (await boss.patch(url, {"muted": True}))["gain_db"] == 6.0
+        for wrong in ({"gain_db": 12.5}, {"gain_db": -41}, {"loud": True}):
+            await boss.patch(url, wrong, 422)
+        await boss.patch("/conferences/8000/participants/c-nobody", {"muted": True}, 404)
+        assert (await boss.patch("/conferences/8000", {"locked": True}))["locked"] is True
+        await boss.delete(url)
+
+        async def alone() -> Any:
+            return len((await boss.get("/conferences/8000"))["participants"]) == 1
+
+        await until(alone)
+        await boss.delete("/conferences/8000")
+        await gone(admin)
+    await admin.delete("/config/conference/8000")
+    await api.service.finish_notes()
+    lines = (await admin.get("/audit", params={"object": "conference:8000"}))["items"]
+    actions = [line["action"] for line in reversed(lines)]
+    assert actions[1:-1] == ["conference-changed"] * 4 + ["conference-ended"], "between its entry's"
+
+
 async def test_the_file_is_read_again_while_a_call_goes_on(api: Any) -> None:
     admin = await api.as_role("admin")
     file = api.switch.book.file

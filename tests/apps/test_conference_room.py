@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softswitch.apps.conference_room import (
+    GAIN_DB_MAX,
     KEY_WITHIN_S,
     TONES_MAX,
     Admit,
@@ -16,11 +17,11 @@ from softswitch.apps.conference_room import (
     Hold,
     LockAsked,
     Mute,
-    MuteAsked,
     Pressed,
     RemovalAsked,
     RoomMachine,
     Rules,
+    SoundAsked,
     Tell,
     Went,
 )
@@ -144,7 +145,7 @@ def test_remove_count_help_and_end(meeting):
     assert meeting.keys("m", "*9") == [Expel(w, "conference-ended") for w in "mab"]
 
 
-@pytest.mark.parametrize("key", "2349678#")
+@pytest.mark.parametrize("key", "23496#")
 def test_members_have_no_moderators_keys(meeting, key):
     assert meeting.keys("a", f"*{key}") == []
     assert not meeting.machine.locked
@@ -157,7 +158,7 @@ def test_a_star_alone_is_forgotten_and_keys_without_a_star_are_nothing(meeting):
 
 
 def test_by_program(meeting):
-    assert meeting.tell(MuteAsked("a", True)) == [Mute("a", True)]
+    assert meeting.tell(SoundAsked("a", muted=True)) == [Mute("a", True)]
     assert meeting.tell(RemovalAsked("a")) == [Expel("a", "conference-removed")]
     assert meeting.tell(RemovalAsked("x")) == []
     meeting.tell(LockAsked(True))
@@ -178,7 +179,7 @@ EVENTS = st.one_of(
     st.builds(Came, PEOPLE, st.booleans(), st.sampled_from(["", "/n.wav"])),
     st.builds(Went, PEOPLE),
     st.builds(Pressed, PEOPLE, st.sampled_from("*0123456789#")),
-    st.builds(MuteAsked, PEOPLE, st.booleans()),
+    st.builds(SoundAsked, PEOPLE, st.booleans()),
     st.builds(RemovalAsked, PEOPLE),
     st.builds(LockAsked, st.booleans()),
 )
@@ -213,3 +214,29 @@ def test_effects_are_for_people_who_are_there_and_nobody_is_heard_who_waits(even
     assert waiting == inside - heard
     if waiting:
         assert not machine.begun
+
+
+def test_one_is_made_louder_or_deaf_by_program_and_louder_by_keys():
+    room = Room()
+    room.come("a", "b")
+    assert room.tell(SoundAsked("a", gain_db=-6.0)) == [Mute("a", False, False, -6.0)]
+    assert room.tell(SoundAsked("a", deaf=True)) == [Mute("a", False, True, -6.0)], "stays softer"
+    assert room.keys("a", "*1")[0] == Mute("a", True, True, -6.0), "and deaf"
+    assert room.tell(SoundAsked("a", muted=False, deaf=False, gain_db=99.0)) == [
+        Mute("a", False, False, GAIN_DB_MAX)
+    ]
+    assert room.tell(SoundAsked("nobody", deaf=True)) == []
+    for louder in (3.0, 6.0, 9.0, 12.0, 12.0):
+        assert room.keys("b", "*8") == [Mute("b", False, False, louder)]
+    for softer in (*range(9, -13, -3), -12):
+        assert room.keys("b", "*7") == [Mute("b", False, False, float(softer))]
+
+
+def test_what_was_made_of_somebody_who_waits_holds_when_he_is_let_in():
+    room = Room(wait_for_moderator=True)
+    room.come("a", "b")
+    assert room.tell(SoundAsked("a", deaf=True, gain_db=3.0)) == []
+    said = room.come("m", moderator=True)
+    at = said.index(Admit("a"))
+    assert said[at + 1] == Mute("a", False, True, 3.0)
+    assert not any(isinstance(effect, Mute) and effect.who == "b" for effect in said)

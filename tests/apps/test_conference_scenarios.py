@@ -317,3 +317,26 @@ def test_what_is_refused(keys, words):
     with pytest.raises(InvalidOffice) as error:
         parse_office(f'[[conference]]\nnumber = "8000"\n{keys}\n')
     assert words in str(error.value).replace(' ("8000")', "")
+
+
+@simulated()
+async def test_loudness_reaches_the_mixer_by_keys_and_by_program():
+    async with World(3, office=office()) as world:
+        await join(world, "1001")
+        await join(world, "1002")
+        await asyncio.sleep(3)
+        number, (_, partaker) = "8000", rooms(world)[0]["participants"]
+
+        def sounds():
+            inside = [s.room_sound for s in world.media.streams.values() if s.room is not None]
+            return sorted((mute, deaf, round(gain, 3)) for mute, deaf, gain in inside)
+
+        conferences = world.switch.catalogue.conferences
+        conferences.set_sound(number, partaker["call_id"], deaf=True, gain_db=6.0)
+        await asyncio.sleep(0.5)
+        assert sounds() == [(False, False, 1.0), (False, True, 1.995)]
+        world.media.press(max(world.media.streams), "*7")
+        await asyncio.sleep(1)
+        assert sounds() == [(False, False, 1.0), (False, True, 1.413)]
+        shown = rooms(world)[0]["participants"][1]
+        assert (shown["deaf"], shown["gain_db"]) == (True, 3.0)
