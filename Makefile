@@ -44,7 +44,7 @@ realtime: setup
 	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadfile  # half a core for each
 
 interop: setup
-	$(BIN)/pytest -q -m "interop and not soak" -n 6 --dist loadgroup  # they wait for sound more than they work
+	$(BIN)/pytest -q -m "interop and not soak" -n 6 --dist loadgroup --no-loadscope-reorder  # they wait for sound more than they work
 
 soak: setup
 	$(BIN)/pytest -q -m soak

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from softswitch.logs import QuietHandler, SyslogHandler
 from softswitch.store.migrate import migrate
 from tests.rows import PROPERTY, Row, line
+from tests.together import Together, first
 
 _START_S = 30.0
 _STOP_S = 20.0
@@ -214,7 +215,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: not first(item))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
+    """Keep together what shares an exchange."""
+    return Together(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 def pytest_collection_finish() -> None:

@@ -47,6 +47,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory, voices: dict[str, Voice]) -
 
 
 @pytest.fixture
+def office(the_office: Server) -> Iterator[Server]:
+    """The exchange that the tests of a file share, which its `the_office` (scope "module") starts: what it has
+    recorded before is left out, and it is idle at the end."""
+    the_office.mark()
+    yield the_office
+    the_office.wait_idle()
+
+
+@pytest.fixture
 def stage(tmp_path: Path, voices: dict[str, Voice]) -> Iterator[Stage]:
     """What is started for one test; the fixtures below are its verbs."""
     stage = Stage(tmp_path, voices)

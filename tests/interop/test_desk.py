@@ -10,48 +10,53 @@ import pytest
 from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard, assert_not_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.server import Server
+from tests.interop.peers.stage import Stage
 
-Serve = Callable[..., Server]
 Phone = Callable[..., Baresip]
 
+pytestmark = pytest.mark.xdist_group("desk")
 
-def talk_and_end(server: Server, voices: dict, one: Baresip, two: Baresip) -> None:
+
+@pytest.fixture(scope="module")
+def the_office(shared: Stage) -> Server:
+    return shared.serve()
+
+
+def talk_and_end(office: Server, voices: dict, one: Baresip, two: Baresip) -> None:
     """Those two are connected now: let both late sentences pass, and hang up."""
     settle([one, two], LATE_S + TALK_S)
     two.hang_up()
     one.wait_event("CALL_CLOSED")
     assert_heard(voices["caller-late"].samples, two.heard(), "the caller at the one who took it")
     assert_heard(voices["callee-late"].samples, one.heard(), "the one who took it at the caller")
-    server.wait_idle()
+    office.wait_idle()
 
 
 @pytest.mark.slow
 def test_a_call_is_parked_by_one_and_taken_up_by_another(
-    serve: Serve, baresip: Phone, voices: dict
+    office: Server, baresip: Phone, voices: dict
 ) -> None:
-    server = serve()
-    caller = baresip(server, "1001", plays="caller-late")
-    desk = baresip(server, "1002", plays="other")
-    third = baresip(server, "1003", plays="callee-late")
+    caller = baresip(office, "1001", plays="caller-late")
+    desk = baresip(office, "1002", plays="other")
+    third = baresip(office, "1003", plays="callee-late")
     caller.dial("1002")
     desk.wait_event("CALL_ESTABLISHED")
-    desk.command("transfer", f"sip:*68@{server.address}")
+    desk.command("transfer", f"sip:*68@{office.address}")
     desk.wait_event("CALL_CLOSED")
     third.dial("*681")
     third.wait_event("CALL_ESTABLISHED")
-    talk_and_end(server, voices, caller, third)
+    talk_and_end(office, voices, caller, third)
 
 
 @pytest.mark.slow
 def test_three_telephones_in_one_conference_hear_each_other(
-    serve: Serve, baresip: Phone, voices: dict
+    office: Server, baresip: Phone, voices: dict
 ) -> None:
     """The caller takes a third in by keys: each of the three hears the two others, and not himself."""
-    server = serve()
     phones = {
-        "caller-late": baresip(server, "1001", plays="caller-late"),
-        "callee-late": baresip(server, "1002", plays="callee-late"),
-        "other-late": baresip(server, "1003", plays="other-late"),
+        "caller-late": baresip(office, "1001", plays="caller-late"),
+        "callee-late": baresip(office, "1002", plays="callee-late"),
+        "other-late": baresip(office, "1003", plays="other-late"),
     }
     first, second, third = phones.values()
     first.dial("1002")
@@ -71,19 +76,20 @@ def test_three_telephones_in_one_conference_hear_each_other(
                 assert_not_heard(voices[speaker].samples, heard, what)
             else:  # two speak at once: each is some seven tenths of what is heard
                 assert_heard(voices[speaker].samples, heard, what, least=0.5)
-    server.wait_idle()
+    office.wait_idle()
 
 
 @pytest.mark.slow
-def test_a_ringing_call_is_picked_up_by_another(serve: Serve, baresip: Phone, voices: dict) -> None:
-    server = serve()
-    caller = baresip(server, "1001", plays="caller-late")
-    rung = baresip(server, "1002", plays="other", answer="manual")
-    third = baresip(server, "1003", plays="callee-late")
+def test_a_ringing_call_is_picked_up_by_another(
+    office: Server, baresip: Phone, voices: dict
+) -> None:
+    caller = baresip(office, "1001", plays="caller-late")
+    rung = baresip(office, "1002", plays="other", answer="manual")
+    third = baresip(office, "1003", plays="callee-late")
     caller.dial("1002")
     rung.wait_event("CALL_INCOMING")
     third.dial("*81002")
     third.wait_event("CALL_ESTABLISHED")
     caller.wait_event("CALL_ESTABLISHED")
     rung.wait_event("CALL_CLOSED")
-    talk_and_end(server, voices, caller, third)
+    talk_and_end(office, voices, caller, third)

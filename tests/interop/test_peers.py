@@ -8,7 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.interop.peers.audio import RATE_HZ, assert_heard, assert_not_heard, match
+from tests.interop.peers.audio import (
+    RATE_HZ,
+    assert_heard,
+    assert_heard_in_pieces,
+    assert_not_heard,
+    match,
+    match_pieces,
+)
 from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.sipp import Sipp
 
@@ -29,6 +36,22 @@ def test_match_sees_one_lost_packet(voices: dict) -> None:
     middle = len(caller) // 2
     shifted = np.concatenate([caller[:middle], caller[middle + 160 :], np.zeros(160)])
     assert match(caller, shifted).correlation < 0.95
+
+
+def test_pieces_are_found_past_gaps_and_only_in_their_order(voices: dict) -> None:
+    caller, callee = voices["caller"].samples, voices["callee"].samples
+    parts = np.array_split(caller, 8)
+    gaps = np.concatenate([each for part in parts for each in (part[:-200], np.zeros(333))])
+    assert match(caller, gaps).correlation < 0.75
+    assert_heard_in_pieces(caller, gaps, "the same with gaps")
+    middle = len(caller) // 2
+    for what, wrong in (
+        ("the other voice", callee),
+        ("half of it", caller[:middle]),
+        ("its halves turned round", np.concatenate([caller[middle:], caller[:middle]])),
+        ("nothing", np.zeros(len(caller))),
+    ):
+        assert match_pieces(caller, wrong).found < 0.65, what
 
 
 def test_sipp_calls_sipp(sipp: Callable[..., Sipp]) -> None:

@@ -13,7 +13,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from .audio import Samples, read_wav
+from .audio import RATE_HZ, Samples, assert_heard, read_wav
 from .ports import HOST, free_port, free_ports
 from .process import WAIT_S, Process, require, wait_until
 
@@ -299,3 +299,18 @@ def settle(phones: list[Baresip], seconds: float) -> None:
     while time.monotonic() < deadline_s:
         for phone in phones:
             phone._read()
+
+
+def talk_until_heard(caller: Baresip, callee: Baresip, voices: dict) -> None:
+    """Let both sentences pass, with a second to spare."""
+    for phone, other in ((caller, "callee"), (callee, "caller")):
+        spoken = len(voices[other].samples) + int(1.5 * RATE_HZ)
+        phone.wait_heard_bytes(2 * spoken * phone.heard_scale, timeout_s=60)
+
+
+def assert_both_heard(
+    caller: Baresip, callee: Baresip, voices: dict, *, least: float = 0.95
+) -> None:
+    for voice, listener in (("caller", callee), ("callee", caller)):
+        what = f"the {voice}'s voice at the other end"
+        assert_heard(voices[voice].samples, listener.heard(), what, least=least)

@@ -3,6 +3,7 @@ file into its call and keeps what it hears in another."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -135,6 +136,11 @@ class Linphone:
         self.child.wait(WAIT_S)
 
     def close(self) -> None:
+        """End it, and its registration with it."""
+        if self.child.poll() is None:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self.say("quit")
+                self.child.wait(2)
         if self.child.poll() is None:
             self.child.terminate()
             try:
