@@ -1,4 +1,5 @@
-"""One connection to the API: what a peer may take his time for, and how many he may have.
+"""One connection to the API: what a peer may take his time for, and how many he may have. Whoever has begun to
+ask is told why it ends, by a problem; whoever has not is let go of without a word.
 
 uvicorn waits for ever for the head of a request, for the rest of a body, and for a reader to read: a thousand
 connections that begin a request and never end it kept everybody out until they were closed.
@@ -7,6 +8,8 @@ connections that begin a request and never end it kept everybody out until they 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
 
@@ -32,6 +35,12 @@ READ_S = 60.0
 """Without an octet of the answer being read."""
 
 
+_LINGER_S = 1.0
+"""For somebody to take what he is told before his connection is cut."""
+
+_SOON = {"Retry-After": "5"}
+
+
 def _is_here(host: str) -> bool:
     """Whether this is an address of this machine only."""
     return ip_address(host.partition("%")[0]).is_loopback
@@ -42,8 +51,11 @@ class ApiConnection(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.limit_concurrency = None  # uvicorn's own answer is plain text: see `_admitted`
+        self._served, self.app = self.app, self._admitted
         self._made_s = self.loop.time()
         self._asked = False
+        self._begun = False  # a head that is not all there yet
         self._receiving: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
 
@@ -52,11 +64,11 @@ class ApiConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self._has_too_many():
-            transport.abort()
+            self._end(429, "too many connections of this address have asked nothing yet", _SOON)
             return
         if len(self.connections) > CONNECTIONS_MAX - SPARE:
             self._make_room()
-        self._receiving = self.loop.call_later(HEAD_S, self._give_up)
+        self._receiving = self.loop.call_later(HEAD_S, self._head_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_longer()
@@ -81,6 +93,15 @@ class ApiConnection(H11Protocol):
         if idle:
             min(idle, key=lambda one: (one._asked, one._made_s))._give_up()
 
+    async def _admitted(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request, or say that there are too many at once."""
+        if max(len(self.connections), len(self.tasks)) > CONNECTIONS_MAX:
+            headers = {**_SOON, "Connection": "close"}
+            words = f"{CONNECTIONS_MAX} requests are being served"
+            await problem(503, words, headers=headers)(scope, receive, send)
+            return
+        await self._served(scope, receive, send)
+
     # -- patience ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
@@ -89,10 +110,11 @@ class ApiConnection(H11Protocol):
         if self.transport.is_closing():
             self._wait_no_longer()
         elif state is h11.IDLE:
+            self._begun = True
             if self._receiving is None:  # a drop of a head does not renew the patience with it
-                self._receiving = self.loop.call_later(HEAD_S, self._give_up)
+                self._receiving = self.loop.call_later(HEAD_S, self._head_late)
         else:
-            self._asked = True
+            self._asked, self._begun = True, False
             self._wait_for_body(state is h11.SEND_BODY)
 
     def _wait_for_body(self, wanted: bool) -> None:
@@ -100,11 +122,17 @@ class ApiConnection(H11Protocol):
             self._receiving.cancel()
         self._receiving = self.loop.call_later(BODY_S, self._body_late) if wanted else None
 
+    def _head_late(self) -> None:
+        if self._begun:
+            self._end(408, f"the head of a request takes at most {HEAD_S:g} s")
+        else:
+            self._give_up()
+
     def _body_late(self) -> None:
         if self.flow.read_paused:  # it is we who do not read
             self._wait_for_body(True)
         else:
-            self._give_up()
+            self._end(408, f"nothing more of the body has come for {BODY_S:g} s")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -117,6 +145,19 @@ class ApiConnection(H11Protocol):
             self._sending.cancel()
             self._sending = None
 
+    def _end(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        """Say why, unless an answer is under way already, and end it."""
+        self._wait_no_longer()
+        self.connections.discard(self)
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE) or self.transport.is_closing():
+            self.transport.abort()
+            return
+        if self.cycle is not None:  # what still works for it finds nobody there
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._tell(status, detail, headers)
+        self.loop.call_later(_LINGER_S, self.transport.abort)
+
     def _give_up(self) -> None:
         self._wait_no_longer()
         self.connections.discard(self)  # now: of many that come at once each makes room
@@ -128,14 +169,17 @@ class ApiConnection(H11Protocol):
                 timer.cancel()
         self._receiving = self._sending = None
 
-    # -- what is no HTTP -----------------------------------------------------------------------------
+    # -- what uvicorn says in its own words -----------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
         """As uvicorn's, but a problem like all others."""
-        answer = problem(400, msg)
-        headers = [*answer.raw_headers, (b"connection", b"close")]
+        self._end(400, msg)
+
+    def _tell(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        answer = problem(status, detail, headers=headers)
+        told = [*answer.raw_headers, (b"connection", b"close")]
         for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Response(status_code=status, headers=told, reason=HTTPStatus(status).phrase),
             h11.Data(data=bytes(answer.body)),
             h11.EndOfMessage(),
         ):

@@ -98,7 +98,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status in (400, 401, 403, 404, 409, 412, 413, 415, 422, 429, 503)
+    for status in (400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 503)
 }
 """What any operation may answer."""
 

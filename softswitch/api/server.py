@@ -188,7 +188,7 @@ def server_options(app: Any) -> Config:
     """How uvicorn serves `app`: bounded, silent, and without the signals, which are the switch's."""
     from uvicorn import Config
 
-    from softswitch.api.connection import CONNECTIONS_MAX, ApiConnection
+    from softswitch.api.connection import ApiConnection
 
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
@@ -203,7 +203,6 @@ def server_options(app: Any) -> Config:
         ws="websockets-sansio",
         ws_max_size=1 << 16,
         ws_per_message_deflate=False,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_STOP_S,
         h11_max_incomplete_event_size=64 * 1024,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,6 +40,18 @@ async def is_cut(reader: asyncio.StreamReader, within_s: float) -> bool:
         return False
 
 
+def problem_of(answer: bytes) -> Any:
+    """What an answer of ours says, which is the last of its connection."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    names = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+    assert names[b"content-type"] == b"application/problem+json"
+    assert names[b"connection"] == b"close"
+    found = json.loads(body)
+    assert head.startswith(f"HTTP/1.1 {found['status']} {found['title']}".encode())
+    found["retry"] = names.get(b"retry-after", b"").decode()
+    return found
+
+
 async def nobody(served: Any) -> None:
     """Wait until all connections are gone."""
     for _ in range(250):
@@ -56,15 +70,19 @@ async def test_a_head_and_a_body_have_an_end(served: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(connection, "HEAD_S", 0.4)
     monkeypatch.setattr(connection, "BODY_S", 0.2)
     begun = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    for data in (b"", HEAD, begun + b"Content-Length: 90\r\n\r\n{"):
+    async with opened(served) as (reader, _):
+        assert await is_cut(reader, 5.0), "who has not begun is told nothing"
+    for data in (HEAD, begun + b"Content-Length: 90\r\n\r\n{"):
         async with opened(served, data) as (reader, _):
-            assert await is_cut(reader, 5.0), data
+            told = problem_of(await asyncio.wait_for(reader.read(), 5.0))
+            assert (told["status"], told["title"]) == (408, "Request Timeout")
     async with opened(served, HEAD) as (reader, writer):
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 3.0:  # a drop now and then renews no patience
-            writer.write(b"X-Drop: 1\r\n")
-            if await is_cut(reader, 0.1):
-                break
+        began_s, told = time.monotonic(), b""
+        while not told and time.monotonic() - began_s < 3.0:
+            writer.write(b"X-Drop: 1\r\n")  # a drop now and then renews no patience
+            with contextlib.suppress(TimeoutError):
+                told = await asyncio.wait_for(reader.read(4_096), 0.1)
+        assert told.startswith(b"HTTP/1.1 408")
         assert 0.3 < time.monotonic() - began_s < 2.5
     async with opened(served, HEAD + b"\r\n") as (reader, writer):
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -114,7 +132,10 @@ async def test_one_address_has_so_many(served: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(connection, "_is_here", lambda host: False)
     async with AsyncExitStack() as stack:
         many = [await stack.enter_async_context(opened(served, HEAD)) for _ in range(5)]
-        assert [await is_cut(reader, 0.3) for reader, _ in many] == [False] * 3 + [True] * 2
+        for reader, _ in many[3:]:
+            told = problem_of(await asyncio.wait_for(reader.read(), 5.0))
+            assert (told["status"], told["retry"]) == (429, "5")
+        assert [await is_cut(reader, 0.05) for reader, _ in many[:3]] == [False] * 3
         for reader, writer in many[:3]:
             writer.write(b"\r\n")
             assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -126,10 +147,26 @@ async def test_one_address_has_so_many(served: Any, monkeypatch: pytest.MonkeyPa
 async def test_what_is_no_http_is_told_so_as_a_problem(served: Any) -> None:
     async with opened(served, b"\x16\x03\x01 no http\r\n\r\n") as (reader, _):
         answer = await reader.read()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400")
-    assert b"application/problem+json" in head
-    assert b'"status":400' in body
+    assert problem_of(answer)["status"] == 400
+
+
+async def test_one_request_more_than_is_served_at_once_is_a_problem(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connection, "SPARE", 0)
+    begun = HEAD.replace(b"GET /api/v1/health", b"POST /api/v1/session")
+    begun += b"Content-Type: application/json\r\nContent-Length: 90\r\n\r\n{"
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(opened(served, begun))
+        assert await healthy(served), "the third is served"
+        await stack.enter_async_context(opened(served, begun))
+        async with opened(served, HEAD + b"\r\n") as (reader, _):
+            told = problem_of(await asyncio.wait_for(reader.read(), 5.0))
+        assert (told["status"], told["retry"]) == (503, "5")
+    await nobody(served)
+    assert await healthy(served)
 
 
 async def test_who_does_not_read_his_answer_is_let_go(
