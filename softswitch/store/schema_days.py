@@ -3,6 +3,8 @@ it. Made from the half-hours and from the tables that follow from the journal (`
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from softswitch.store.schema import Sequence, metadata
@@ -33,6 +35,22 @@ def _like(name: str, rolls: sa.Table) -> sa.Table:
     return sa.Table(name, metadata, _day(), *columns, sqlite_with_rowid=False)
 
 
+def _by_key(name: str, keys: tuple[str, ...], *figures: sa.Column[Any]) -> sa.Table:
+    """Figures of a day by other keys than its half-hours have."""
+    return sa.Table(name, metadata, _day(), *map(_key, keys), *figures, sqlite_with_rowid=False)
+
+
+def _handled(name: str, *keys: str) -> sa.Table:
+    counts = (sa.Column(each, sa.Integer, nullable=False) for each in ("handled", "transferred"))
+    times = (sa.Column(each, sa.Double, nullable=False) for each in HANDLED_SUMS)
+    return _by_key(name, keys, *counts, *times)
+
+
+def _outcomes(name: str, *keys: str) -> sa.Table:
+    counts = (sa.Column(each, sa.Integer, nullable=False) for each in ("known", "resolved"))
+    return _by_key(name, keys, *counts)
+
+
 rolled_days = sa.Table(
     "rolled_days",
     metadata,
@@ -51,62 +69,24 @@ agent_days = _like("agent_days", agent_rolls)
 state_days = _like("state_days", state_rolls)
 """`day` counts days of local time since 1970-01-01."""
 
-agent_visit_days = sa.Table(
+agent_visit_days = _by_key(
     "agent_visit_days",
-    metadata,
-    _day(),
-    *(_key(name) for name in ("agent_id", "queue_id", "media")),
+    ("agent_id", "queue_id", "media"),
     *(
         sa.Column(column.name, column.type, nullable=False)
         for column in visit_rolls.columns
         if not column.primary_key
     ),
-    sqlite_with_rowid=False,
 )
 """Contacts that came to an agent, as `visit_days` has those of queues."""
 
-agent_handling_days = sa.Table(
-    "agent_handling_days",
-    metadata,
-    _day(),
-    *(_key(name) for name in ("agent_id", "queue_id", "media")),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("handled", "transferred")),
-    *(sa.Column(name, sa.Double, nullable=False) for name in HANDLED_SUMS),
-    sqlite_with_rowid=False,
-)
+agent_handling_days = _handled("agent_handling_days", "agent_id", "queue_id", "media")
+region_handling_days = _handled("region_handling_days", "queue_id", "media", "region")
+"""What was done by each agent, and for callers of each region."""
 
-outcome_days = sa.Table(
-    "outcome_days",
-    metadata,
-    _day(),
-    _key("agent_id"),
-    _key("queue_id"),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("known", "resolved")),
-    sqlite_with_rowid=False,
-)
-"""Whether callers came again within a week; known a week later."""
-
-region_handling_days = sa.Table(
-    "region_handling_days",
-    metadata,
-    _day(),
-    *(_key(name) for name in ("queue_id", "media", "region")),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("handled", "transferred")),
-    *(sa.Column(name, sa.Double, nullable=False) for name in HANDLED_SUMS),
-    sqlite_with_rowid=False,
-)
-"""What was done for callers of each region."""
-
-region_outcome_days = sa.Table(
-    "region_outcome_days",
-    metadata,
-    _day(),
-    _key("queue_id"),
-    _key("region"),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("known", "resolved")),
-    sqlite_with_rowid=False,
-)
-"""As `outcome_days`, by region instead of by agent."""
+outcome_days = _outcomes("outcome_days", "agent_id", "queue_id")
+region_outcome_days = _outcomes("region_outcome_days", "queue_id", "region")
+"""Whether callers came again within a week, by agent and by region; known a week later."""
 
 OF_HALVES = (
     (visit_rolls, visit_days),
