@@ -24,7 +24,6 @@ HOST_A, HOST_B = "127.0.0.4", "127.0.0.5"
 PACE_S = 0.02
 LATE_S = 0.06
 """More than a telephone's play-out buffer holds: such a packet is heard as a gap."""
-WARM_S = 2.0
 _HEAD = struct.Struct("!BBHII")
 _STAMP = struct.Struct("!d")
 _KERNEL = struct.Struct("@qq")

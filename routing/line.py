@@ -34,7 +34,6 @@ class Queue:
         "codes",
         "config",
         "criteria",
-        "empty_since_s",
         "free_indices",
         "hours_until_s",
         "hours_were_open",
@@ -69,7 +68,6 @@ class Queue:
         self.present = 0
         self.watched: dict[Demand, int] = {}  # yielding demand -> agents at work it admits
         self.pointer: Any = None
-        self.empty_since_s = 0.0
         self.removed = False
         self.timer_s: float | None = None
         self.queued_s: float | None = None

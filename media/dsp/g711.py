@@ -207,8 +207,3 @@ def encode_alaw(
 def ulaw_to_alaw(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Convert u-law codes to A-law codes (G.711 table 3); uint8 in and out, any shape."""
     return np.take(ULAW_TO_ALAW, codes)
-
-
-def alaw_to_ulaw(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert A-law codes to u-law codes (G.711 table 4); uint8 in and out, any shape."""
-    return np.take(ALAW_TO_ULAW, codes)

@@ -20,7 +20,6 @@ from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
 
 Role = Literal["agent", "supervisor", "admin"]
-ROLES: tuple[Role, ...] = ("agent", "supervisor", "admin")
 RANK: dict[str, int] = {"public": 0, "agent": 1, "supervisor": 2, "admin": 3}
 PREFIX = "/api/v1"
 HEAD_ONLY = "softswitch.head"

@@ -243,10 +243,6 @@ class Accounts:
     def user(self, user_id: int) -> User | None:
         return next((user for user in self._users.values() if user.id == user_id), None)
 
-    def is_agent(self, name: str) -> bool:
-        """Whether the office file has an agent of this name."""
-        return name in self._agents()
-
     async def add_user(self, actor: str, **values: Any) -> User:
         """As `Users.add`; also `Conflict` for the name of an agent of the office file."""
         if values["name"] in self._agents():

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.endpoint import Step, TrunkEndpoint, TrunkTarget
 from softswitch.call.trunk_health import Condition, HealthEvent, TargetHealth
-from softswitch.errors import CallError
 from softswitch.sip.flow import Flow
 from softswitch.sip.uri import write_host
 
@@ -33,10 +32,6 @@ def plain_host(host: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(address)
-
-
-class TrunkBusy(CallError):
-    """The trunk carries all the calls, or the call rate, that it may."""
 
 
 class TrunkLoad:

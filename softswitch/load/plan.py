@@ -16,8 +16,6 @@ from softswitch.load.agent import Account
 from softswitch.load.verdict import Limits
 from softswitch.transport.targets import DEFAULT_PORTS
 
-PROCESSES_MAX = 64
-RATE_MAX = 100_000.0
 ACCOUNTS_MAX = 1_000_000
 _TARGET = re.compile(
     r"(?:(sips?):)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?"

@@ -93,7 +93,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.seed = seed
         self.random = random.Random(seed)
-        self.jumps = 0
         self._now_s = 0.0
         self._limit_s = limit_s
         self._spins = 0
@@ -115,7 +114,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise LivelockError(f"{_SPINS_MAX} iterations at virtual second {self._now_s:.6f}")
             return
         self._spins = 0
-        self.jumps += 1
         # Not `now + timeout`: the sum may round to just below the timer and wake nobody.
         scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         self._now_s = max(self._now_s, scheduled[0].when())

@@ -37,7 +37,6 @@ DEFAULT_CODECS: Final = ("PCMA", "PCMU", "G722")
 PTIMES_MS: Final = (10, 20, 30, 40, 60)
 _PLAIN_PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
 _SECURE_PROTOCOLS: Final = frozenset({"RTP/SAVP", "RTP/SAVPF"})
-SRTP_POLICIES: Final = ("off", "allow", "require")
 
 Formats = tuple[tuple[int, str, str | None], ...]
 """Payload type, rtpmap and fmtp of each format of a line of ours."""
