@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import secrets
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -44,6 +42,7 @@ from softswitch.config import Office, load_office
 from softswitch.environment import Environment, Machine, key_source, resolver_of
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
+from softswitch.kept_key import kept_key
 from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.overview import call_row, overview
 from softswitch.prompts import Prompts
@@ -79,7 +78,6 @@ Handler = Callable[[Call], Awaitable[None]]
 _SESSIONS_MAX = 20_000
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 _SECRET_NAME = "secret"
-_SECRET_OCTETS = 32
 
 
 class Switch:
@@ -445,17 +443,7 @@ class Switch:
 
     def _secret(self) -> bytes:
         """The key of nonces and stateless tags, kept so that a restart does not ask phones again."""
-        path = self.directory / _SECRET_NAME
-        try:
-            secret = path.read_bytes()
-            if len(secret) == _SECRET_OCTETS:
-                return secret
-        except FileNotFoundError:
-            pass
-        secret = secrets.token_bytes(_SECRET_OCTETS)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secret)
-        return secret
+        return kept_key(self.directory / _SECRET_NAME)
 
     # -- events ----------------------------------------------------------------------------------
 

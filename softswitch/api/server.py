@@ -129,9 +129,10 @@ class HttpServer:
     def _service(self) -> Service:
         from softswitch.api.accounts import Accounts
         from softswitch.api.service import Service
-        from softswitch.api.sessions import Sessions, load_key
+        from softswitch.api.sessions import KEY_NAME, Sessions
+        from softswitch.kept_key import kept_key
 
-        sessions = Sessions(load_key(self._office.storage.directory))
+        sessions = Sessions(kept_key(self._office.storage.directory / KEY_NAME))
         return Service(
             store=self._store,
             clock=self._clock,

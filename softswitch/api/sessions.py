@@ -6,10 +6,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,8 +15,7 @@ import msgspec
 COOKIE = "softswitch_session"
 CSRF_HEADER = "x-csrf-token"
 LASTS_S = 12 * 3_600.0
-_KEY_NAME = "session-key"
-_KEY_OCTETS = 32
+KEY_NAME = "session-key"
 _SIGNATURE_OCTETS = 32
 _COOKIE_MAX = 1_024
 
@@ -97,18 +94,3 @@ class Sessions:
 
     def _mac(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256)
-
-
-def load_key(directory: Path) -> bytes:
-    """The office's key for cookies, made at the first start, readable by the owner only."""
-    path = directory / _KEY_NAME
-    try:
-        key = path.read_bytes()
-        if len(key) == _KEY_OCTETS:
-            return key
-    except FileNotFoundError:
-        pass
-    key = secrets.token_bytes(_KEY_OCTETS)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(key)
-    return key

@@ -13,7 +13,8 @@ from softswitch.api.attempts import (
     SOURCE_TRIES,
     Attempts,
 )
-from softswitch.api.sessions import COOKIE, CSRF_HEADER, Sessions, load_key
+from softswitch.api.sessions import COOKIE, CSRF_HEADER, KEY_NAME, Sessions
+from softswitch.kept_key import OCTETS, kept_key
 
 MARY = ("mary", "console-secret-mary")
 
@@ -213,8 +214,12 @@ async def test_users_survive_a_restart_and_a_key_is_kept(api: Any) -> None:
     await accounts.add_user("test", name="zhao", role="agent", password_hash=hashed)
     await accounts.load()
     await api.client().log_in("zhao", "battery-staple")
-    key = load_key(api.directory)
-    assert load_key(api.directory) == key
+    key = kept_key(api.directory / KEY_NAME)
+    assert kept_key(api.directory / KEY_NAME) == key
+    (api.directory / "other").write_bytes(key[1:])
+    renewed = kept_key(api.directory / "other")
+    assert len(renewed) == OCTETS
+    assert renewed[:-1] != key[1:]
     assert (api.directory / "session-key").stat().st_mode & 0o777 == 0o600
 
 
