@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from softswitch.errors import LocalProtocolError, SipError
-from softswitch.sip.dialog import move_dialogs
-from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
+from softswitch.errors import SipError
+from softswitch.sip.effects import ClearTimer, SetTimer
 from softswitch.sip.events import RequestFailed, ResponseReceived
 from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.invite_incoming import IncomingInviteSession
@@ -17,64 +16,40 @@ from softswitch.sip.session_core import SessionTerms
 from softswitch.sip.session_effects import (
     AbandonInvite,
     AckArrived,
-    AnswerArrived,
     CancelArrived,
     ClearAllTimers,
     CloseDialog,
-    DialogRequestArrived,
     Finish,
     HandleDone,
     InviteArrived,
     Notify,
     OpenDialog,
     PassUp,
-    RequestLost,
     Respond,
     SendAck,
     SendRequest,
     ServerLost,
     SessionEffect,
-    SessionInput,
     SessionRestored,
     StartCall,
 )
-from softswitch.sip.transaction_layer import ClientTransaction, ServerTransaction
+from softswitch.sip.transaction_layer import ServerTransaction
+from softswitch.sip.units import Layer, Unit
 
 if TYPE_CHECKING:
     from softswitch.sip.dialog import DialogId
     from softswitch.sip.events import SipEvent
-    from softswitch.sip.message import SipRequest, SipResponse
-    from softswitch.sip.timers import Timer, TimerHeap
+    from softswitch.sip.message import SipRequest
+    from softswitch.sip.timers import TimerHeap
     from softswitch.sip.transaction_layer import TransactionLayer
 
 PassUpCall = Callable[["SessionUnit", "SipRequest", ServerTransaction, float], None]
 
 
-class SessionUnit:
+class SessionUnit(Unit[InviteSession]):
     """One session's machine with its timers: the user of the session's transactions."""
 
-    __slots__ = ("layer", "machine", "timers")
-
-    def __init__(self, layer: SessionLayer, machine: InviteSession) -> None:
-        self.layer = layer
-        self.machine = machine
-        self.timers: dict[str, Timer] = {}
-
-    def feed(self, event: SessionInput, now_s: float) -> None:
-        """Run the machine on one input and perform what it asks for."""
-        self.layer.perform(self, self.machine.handle(event, now_s), now_s)
-
-    def on_timer(self, name: str, now_s: float) -> None:
-        self.timers.pop(name, None)
-        self.feed(TimerFired(name), now_s)
-
-    def on_response(
-        self, transaction: ClientTransaction, response: SipResponse, now_s: float
-    ) -> None:
-        self.feed(AnswerArrived(transaction.purpose, transaction.request, response), now_s)
-
-    def on_client_failed(self, transaction: ClientTransaction, status: int, now_s: float) -> None:
-        self.feed(RequestLost(transaction.purpose, transaction.request, status), now_s)
+    __slots__ = ()
 
     def on_ack(self, transaction: ServerTransaction, request: SipRequest, now_s: float) -> None:
         self.feed(AckArrived(request), now_s)
@@ -92,11 +67,6 @@ class SessionUnit:
         """Further hosts that may speak in the dialog: a trunk's."""
         return self.machine.terms.permitted_hosts
 
-    def receive(self, request: SipRequest, transaction: ServerTransaction, now_s: float) -> None:
-        """A request inside the dialog, other than ACK, from a permitted source."""
-        transaction.user = self
-        self.feed(DialogRequestArrived(request, transaction, transaction.flow), now_s)
-
     def permits(self, flow: Flow) -> bool:
         """Whether a request inside the dialog may come from there."""
         dialog = self.machine.dialog
@@ -106,14 +76,17 @@ class SessionUnit:
         return host == learned.remote[0] or host in terms.permitted_hosts
 
 
-class SessionLayer:
+class SessionLayer(Layer[InviteSession]):
     """Sessions by number and by dialog id.
 
     `notify` takes the events; `pass_up` the requests inside a dialog that are no session's
     business; both are the facade's.
     """
 
-    __slots__ = ("_heap", "_next", "_notify", "_pass_up", "_transactions", "by_dialog", "units")
+    __slots__ = ("_pass_up",)
+
+    units: dict[int, SessionUnit]
+    by_dialog: dict[DialogId, SessionUnit]
 
     def __init__(
         self,
@@ -122,22 +95,8 @@ class SessionLayer:
         notify: Callable[[SipEvent], None],
         pass_up: PassUpCall,
     ) -> None:
-        self._transactions = transactions
-        self._heap = heap
-        self._notify = notify
+        super().__init__(transactions, heap, notify)
         self._pass_up = pass_up
-        self._next = 0
-        self.units: dict[int, SessionUnit] = {}
-        self.by_dialog: dict[DialogId, SessionUnit] = {}
-
-    def moved(self, old: Flow, new: Flow) -> int:
-        """Dialogs that go over `old` go on over `new`; how many."""
-        return move_dialogs((unit.machine.dialog for unit in self.units.values()), old, new)
-
-    def take_number(self) -> int:
-        """A session number never used before."""
-        self._next += 1
-        return self._next
 
     def start(
         self,
@@ -243,15 +202,6 @@ class SessionLayer:
         if old is not None:
             self._heap.cancel(old)
         unit.timers[effect.name] = self._heap.arm(now_s + effect.after_s, unit, effect.name)
-
-    def _send(self, unit: SessionUnit, effect: SendRequest, now_s: float) -> None:
-        try:
-            self._transactions.send_request(
-                effect.request, effect.flow, unit, effect.purpose, now_s
-            )
-        except LocalProtocolError:
-            # The table is full: to the session that is a transport that fails.
-            unit.feed(RequestLost(effect.purpose, effect.request, 503), now_s)
 
     def _send_ack(self, effect: SendAck) -> None:
         request = effect.request

@@ -6,16 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError
-from softswitch.sip.dialog import move_dialogs
-from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
+from softswitch.sip.effects import ClearTimer, SetTimer
 from softswitch.sip.session_effects import (
-    AnswerArrived,
     CloseDialog,
-    DialogRequestArrived,
     Finish,
     Notify,
     OpenDialog,
-    RequestLost,
     Respond,
     SendRequest,
     SessionEffect,
@@ -26,28 +22,23 @@ from softswitch.sip.subscription import (
     SubscriberUsage,
     SubscriptionAccepted,
     Usage,
-    UsageInput,
 )
-from softswitch.sip.transaction_layer import ClientTransaction, ServerTransaction
+from softswitch.sip.transaction_layer import ServerTransaction
+from softswitch.sip.units import Layer, Unit
 
 if TYPE_CHECKING:
     from softswitch.sip.dialog import DialogId
     from softswitch.sip.events import SipEvent
     from softswitch.sip.flow import Flow
-    from softswitch.sip.message import SipRequest, SipResponse
-    from softswitch.sip.timers import Timer, TimerHeap
+    from softswitch.sip.timers import TimerHeap
     from softswitch.sip.transaction_layer import TransactionLayer
 
 
-class SubscriptionUnit:
-    """One subscription's machine with its timers: the user of its transactions."""
+class SubscriptionUnit(Unit[Usage]):
+    """One subscription's machine with its timers. That the answer to a SUBSCRIBE could not be sent tells
+    nothing: the NOTIFY that follows will show whether he is gone."""
 
-    __slots__ = ("layer", "machine", "timers")
-
-    def __init__(self, layer: SubscriptionLayer, machine: Usage) -> None:
-        self.layer = layer
-        self.machine = machine
-        self.timers: dict[str, Timer] = {}
+    __slots__ = ()
 
     @property
     def identity(self) -> object:
@@ -65,37 +56,14 @@ class SubscriptionUnit:
         learned = dialog.flow if dialog is not None else self.machine.terms.flow
         return flow.remote[0] == learned.remote[0]
 
-    def receive(self, request: SipRequest, transaction: ServerTransaction, now_s: float) -> None:
-        """A request inside the dialog, from a permitted source."""
-        transaction.user = self
-        self.feed(DialogRequestArrived(request, transaction, transaction.flow), now_s)
 
-    def feed(self, event: UsageInput, now_s: float) -> None:
-        self.layer.perform(self, self.machine.handle(event, now_s), now_s)
-
-    def on_timer(self, name: str, now_s: float) -> None:
-        self.timers.pop(name, None)
-        self.feed(TimerFired(name), now_s)
-
-    def on_response(
-        self, transaction: ClientTransaction, response: SipResponse, now_s: float
-    ) -> None:
-        self.feed(AnswerArrived(transaction.purpose, transaction.request, response), now_s)
-
-    def on_client_failed(self, transaction: ClientTransaction, status: int, now_s: float) -> None:
-        self.feed(RequestLost(transaction.purpose, transaction.request, status), now_s)
-
-    def on_ack(self, transaction: ServerTransaction, request: SipRequest, now_s: float) -> None:
-        """Never for a non-INVITE transaction."""
-
-    def on_server_failed(self, transaction: ServerTransaction, status: int, now_s: float) -> None:
-        """The answer could not be sent: the NOTIFY that follows will show whether he is gone."""
-
-
-class SubscriptionLayer:
+class SubscriptionLayer(Layer[Usage]):
     """Subscriptions by number and by dialog id."""
 
-    __slots__ = ("_heap", "_next", "_notify", "_transactions", "awaited", "by_dialog", "units")
+    __slots__ = ("awaited",)
+
+    units: dict[int, SubscriptionUnit]
+    by_dialog: dict[DialogId, SubscriptionUnit]
 
     def __init__(
         self,
@@ -103,22 +71,8 @@ class SubscriptionLayer:
         heap: TimerHeap,
         notify: Callable[[SipEvent], None],
     ) -> None:
-        self._transactions = transactions
-        self._heap = heap
-        self._notify = notify
-        self._next = 0
-        self.units: dict[int, SubscriptionUnit] = {}
-        self.by_dialog: dict[DialogId, SubscriptionUnit] = {}
+        super().__init__(transactions, heap, notify)
         self.awaited: dict[tuple[str, str], SubscriptionUnit] = {}
-
-    def take_number(self) -> int:
-        """A number never used before."""
-        self._next += 1
-        return self._next
-
-    def moved(self, old: Flow, new: Flow) -> int:
-        """Dialogs that go over `old` go on over `new`; how many."""
-        return move_dialogs((unit.machine.dialog for unit in self.units.values()), old, new)
 
     def unit_of(self, dialog_id: DialogId) -> SubscriptionUnit | None:
         """Whose dialog this is; a NOTIFY may come before ours knows the notifier's tag."""
@@ -169,15 +123,6 @@ class SubscriptionLayer:
         timer = unit.timers.pop(name, None)
         if timer is not None:
             self._heap.cancel(timer)
-
-    def _send(self, unit: SubscriptionUnit, effect: SendRequest, now_s: float) -> None:
-        try:
-            self._transactions.send_request(
-                effect.request, effect.flow, unit, effect.purpose, now_s
-            )
-        except LocalProtocolError:
-            # The table is full: to the subscription that is a transport that fails.
-            unit.feed(RequestLost(effect.purpose, effect.request, 503), now_s)
 
     def _forget(self, unit: SubscriptionUnit) -> None:
         for name in list(unit.timers):
