@@ -278,3 +278,6 @@ class Server:
 
     def recordings(self) -> list[Path]:
         return sorted(path for path in self.storage.rglob("*.wav") if path not in self._past)
+
+    def wait_recording(self) -> Path:
+        return wait_until(self.recordings, "a recording in the storage directory")[-1]
