@@ -446,7 +446,7 @@ def unpack_commands(data: bytes | memoryview) -> list[Command]:
     """Inverse of `pack` for commands; raises `ProtocolViolation`."""
     try:
         commands: list[Command] = _command_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ProtocolViolation(str(error)) from error
     if not commands:
         raise ProtocolViolation("a packet without a command")
@@ -457,6 +457,6 @@ def unpack_events(data: bytes) -> list[MediaEvent]:
     """Inverse of `pack` for events; raises `ProtocolViolation`."""
     try:
         events: list[MediaEvent] = _event_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ProtocolViolation(str(error)) from error
     return events

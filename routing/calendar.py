@@ -121,7 +121,7 @@ def _span(where: str, text: str) -> Span:
 
 def _minutes(text: str) -> int | None:
     hour, colon, minute = text.strip().partition(":")
-    if not (colon and hour.isdecimal() and minute.isdecimal() and len(minute) == 2):
+    if not (colon and hour.isdecimal() and minute.isdecimal() and len(hour) <= 2 == len(minute)):
         return None
     total = int(hour) * 60 + int(minute)
     return total if int(minute) < 60 and total <= 24 * 60 else None

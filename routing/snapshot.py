@@ -181,7 +181,7 @@ def restore_chance(floor: Floor, snapshot: dict[str, Any]) -> None:
     """Last of all, because standing agents draw their tickets anew."""
     try:
         floor.rng.setstate(_tupled(snapshot["rng"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnapshotError(f"damaged: {type(error).__name__}: {error}") from error
 
 
@@ -195,7 +195,7 @@ def restore_floor(
         raise SnapshotError("the engine is in use already")
     try:
         _Reader(floor, snapshot, now_s, waiting, callbacks).read()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SnapshotError(f"damaged: {type(error).__name__}: {error}") from error
 
 

@@ -175,11 +175,11 @@ class _Hashing:
 def verify(source: Path) -> Contents:
     """What a backup holds, every octet compared with its manifest. Raises `BadBackup`."""
     found: dict[str, tuple[str, int]] = {}
-    manifest: dict[str, Any] | None = None
+    manifest: Contents | None = None
     try:
         for info, data in _entries(source):
             if info.name == MANIFEST:
-                manifest = _manifest(data.read(256 * _BLOCK))
+                manifest = read_manifest(data.read(256 * _BLOCK))
                 continue
             digest = hashlib.sha256()
             while block := data.read(_BLOCK):
@@ -189,20 +189,22 @@ def verify(source: Path) -> Contents:
         raise BadBackup(f"{source} is damaged: {error}") from None
     if manifest is None:
         raise BadBackup(f"{source} has no manifest: it is cut short, or none of ours")
-    listed = {name: (digest, size) for name, (digest, size) in manifest["files"].items()}
+    listed = manifest.files
     for name in sorted(listed.keys() | found.keys()):
         if listed.get(name) != found.get(name):
             raise BadBackup(f"{source}: {name} is damaged")
-    return Contents(listed, dict(manifest["rows"]))
+    return manifest
 
 
-def _manifest(text: bytes) -> dict[str, Any]:
+def read_manifest(text: bytes) -> Contents:
+    """What a backup says that it holds. Raises `BadBackup`."""
     try:
         found = json.loads(text)
         if found["version"] != VERSION:
             raise BadBackup(f"a backup of version {found['version']}; this is version {VERSION}")
-        return dict(found)
-    except (ValueError, KeyError, TypeError):
+        files = {name: (str(digest), int(size)) for name, (digest, size) in found["files"].items()}
+        return Contents(files, dict(found["rows"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise BadBackup("the manifest is damaged") from None
 
 

@@ -20,6 +20,7 @@ Value: TypeAlias = int | float | str | Decimal | date | time | tuple[str | int |
 NUMBER_MAX = 10**12 - 1
 DIGITS_MAX = 64
 _DECIMALS_MAX = 6
+_PLACES_MAX = 64
 
 
 def phrase(kind: Kind, value: Value, language: str) -> list[str]:
@@ -44,11 +45,20 @@ def phrase(kind: Kind, value: Value, language: str) -> list[str]:
 # -- values -----------------------------------------------------------------------------------------
 
 
+def _bounded(value: Value) -> Decimal | None:
+    """None for what is none of ours to say: "1e999999999" has as many digits once it is written out, and so
+    has "1e-999999999"."""
+    number = Decimal(str(value))
+    if not number.is_finite() or not -_PLACES_MAX <= number.adjusted() <= _PLACES_MAX:
+        return None
+    return number if abs(number) <= NUMBER_MAX else None
+
+
 def _whole(value: Value) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal | float):
         raise TypeError
-    number = Decimal(str(value))
-    if not number.is_finite() or number != int(number) or abs(number) > NUMBER_MAX:
+    number = _bounded(value)
+    if number is None or number != int(number):
         raise ValueError(f"{value!r} is no whole number up to {NUMBER_MAX}")
     return int(number)
 
@@ -64,8 +74,8 @@ def _split(value: Value) -> tuple[bool, int, str]:
     """(below zero, whole part, decimals as written)."""
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal | float):
         raise TypeError
-    number = Decimal(str(value))
-    if not number.is_finite() or abs(number) > NUMBER_MAX:
+    number = _bounded(value)
+    if number is None:
         raise ValueError(f"{value!r} is no number up to {NUMBER_MAX}")
     whole, _, decimals = f"{abs(number):f}".partition(".")
     return number < 0, int(whole), decimals[:_DECIMALS_MAX]

@@ -112,10 +112,9 @@ class AdminServer:
                 await writer.wait_closed()
 
     async def _answers(self, line: bytes) -> AsyncIterator[Answer]:
-        try:
-            request = json.loads(line)
-            command = self._commands[request["command"]]
-        except (ValueError, KeyError, TypeError):
+        request = read_request(line)
+        command = self._commands.get(str(request.get("command")))
+        if command is None:
             yield {"error": f"unknown command; there are: {', '.join(sorted(self._commands))}"}
             return
         try:
@@ -127,6 +126,15 @@ class AdminServer:
                 yield await result
         except SoftswitchError as error:
             yield {"error": str(error)}
+
+
+def read_request(line: bytes) -> dict[str, Any]:
+    """The object of a line; one without anything for whatever is none, which asks for no command."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def _connect(connection: socket.socket, directory: Path) -> None:

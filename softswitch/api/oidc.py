@@ -225,7 +225,7 @@ class Issuer:
             found = json.loads(text) if len(text) <= _ANSWER_OCTETS_MAX else None
         except urllib.error.HTTPError as error:
             raise IssuerError(f"the issuer answered {error.code}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise IssuerError(f"the issuer cannot be asked: {error}") from None
         if not isinstance(found, dict):
             raise IssuerError("the issuer's answer cannot be read")

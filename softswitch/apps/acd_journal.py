@@ -99,6 +99,27 @@ class Snapshot:
     counts: dict[str, Any]
 
 
+class _Written(msgspec.Struct):
+    """The file of a snapshot."""
+
+    version: int
+    seq: int
+    unix_s: float
+    engine: dict[str, Any]
+    counts: dict[str, Any]
+
+
+def read_snapshot(data: bytes) -> Snapshot:
+    """The snapshot that a file holds. Raises `ValueError`."""
+    try:
+        found = msgspec.json.decode(data, type=_Written)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if found.version != _SNAPSHOT_VERSION:
+        raise ValueError(f"version {found.version}")
+    return Snapshot(found.seq, found.unix_s, found.engine, found.counts)
+
+
 class AcdMemory:
     """The snapshot file in `directory`, and the entries after it; without a journal that can be read
     nothing is remembered. `flush` brings the journal's entries to the disk."""
@@ -142,11 +163,8 @@ class AcdMemory:
         except OSError:
             return None
         try:
-            found = msgspec.json.decode(data)
-            if found["version"] != _SNAPSHOT_VERSION:
-                raise ValueError(f"version {found['version']}")
-            return Snapshot(found["seq"], found["unix_s"], found["engine"], found["counts"])
-        except (ValueError, KeyError, TypeError) as error:
+            return read_snapshot(data)
+        except ValueError as error:
             _log.error("%s is damaged: %s", self._path, error)
             return None
 

@@ -124,7 +124,7 @@ class Mailboxes:
                 continue
             try:
                 message = msgspec.json.decode(path.read_bytes(), type=Message)
-            except (OSError, msgspec.MsgspecError) as error:
+            except (OSError, msgspec.MsgspecError, UnicodeError) as error:
                 _log.error("%s cannot be read and is left out: %s", path, error)
                 continue
             draft = path.suffix == ".draft"

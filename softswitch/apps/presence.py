@@ -43,6 +43,16 @@ _BASIC = re.compile(rb"<(?:[a-z]{1,16}:)?basic>\s{0,16}(open|closed)\s{0,16}<")
 _NOTE = re.compile(rb"<(?:[a-z]{1,16}:)?note(?: [^>]{0,64})?>([^<]{0,512})<")
 
 
+def read_presence(body: bytes) -> tuple[bool, str]:
+    """Whether a presence document (RFC 3863) says "open", and its note, without what XML cannot hold when it is
+    told on."""
+    basic, note = _BASIC.search(body), _NOTE.search(body)
+    text = note.group(1).decode("utf-8", "replace") if note else ""
+    return basic is None or basic.group(1) == b"open", "".join(c for c in text if c.isprintable())[
+        :_NOTE_MAX
+    ]
+
+
 @dataclass(slots=True)
 class _Watch:
     """One subscription: `told` is what was last said, `version` counts the documents of a busy lamp, and
@@ -195,9 +205,7 @@ class Presence:
         if request.body:
             if request.content_type != _TYPES[PRESENCE]:
                 return 415, (("Accept", _TYPES[PRESENCE]),)
-            basic, note = _BASIC.search(request.body), _NOTE.search(request.body)
-            is_open = basic is None or basic.group(1) == b"open"
-            text = note.group(1).decode("utf-8", "replace")[:_NOTE_MAX] if note else ""
+            is_open, text = read_presence(request.body)
         elif known is not None:
             is_open, text = known.is_open, known.note
         else:

@@ -327,8 +327,8 @@ class TrunkCare:
             RegisterAnswered(
                 response.status,
                 _granted_s(response, cared.record.config.username or ""),
-                _number(response, "Min-Expires"),
-                _number(response, "Retry-After"),
+                number_in(response, "Min-Expires"),
+                number_in(response, "Retry-After"),
             ),
         )
 
@@ -409,7 +409,7 @@ def _named(cared: _Cared, state: TargetState) -> str:
     return f"{cared.record.config.name} ({host}:{port})"
 
 
-def _number(response: SipResponse, name: str) -> int | None:
+def number_in(response: SipResponse, name: str) -> int | None:
     """The number a header begins with (Retry-After may go on with a comment)."""
     text = (response.headers.get(name) or "").strip(" \t")
     digits = text[: len(text) - len(text.lstrip("0123456789"))]

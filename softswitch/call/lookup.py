@@ -43,7 +43,7 @@ async def fetch(
                 parts.scheme, parts.hostname, parts.port, target, connect_to or parts.hostname
             )
         if status == 200:
-            return json.loads(body)
+            return read_json(body)
         _log.warning("look-up at %s: answered with %d", parts.hostname, status)
     except TimeoutError:
         _log.warning("look-up at %s: no answer within %g s", parts.hostname, timeout_s)
@@ -110,20 +110,31 @@ async def _exchange(
             "Connection: close",
         ]
         writer.write("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + (body or b""))
-        head = await reader.readuntil(b"\r\n\r\n")
-        status_line, *answered = head.decode("latin-1").split("\r\n")
-        version, _, rest = status_line.partition(" ")
-        if not version.startswith("HTTP/1."):
-            raise ValueError("not an HTTP answer")
-        found = {
-            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in answered)
-        }
-        if "chunked" in found.get("transfer-encoding", "").lower():
-            raise ValueError("an answer in chunks to a request in HTTP/1.0")
-        content = await _body(reader, found.get("content-length"))
-        return int(rest[:3]), content
+        return await read_answer(reader)
     finally:
         writer.close()
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body of an HTTP answer. Raises `ValueError`, `IncompleteReadError`, `LimitOverrunError`."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    status_line, *answered = head.decode("latin-1").split("\r\n")
+    version, _, rest = status_line.partition(" ")
+    status = rest[:3]
+    if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdecimal()):
+        raise ValueError("not an HTTP answer")
+    found = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in answered)}
+    if "chunked" in found.get("transfer-encoding", "").lower():
+        raise ValueError("an answer in chunks to a request in HTTP/1.0")
+    return int(status), await _body(reader, found.get("content-length"))
+
+
+def read_json(body: bytes) -> Any:
+    """The value of an answer's body. Raises `ValueError`, also for one that is nested beyond the stack."""
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("an answer that is nested too deeply") from None
 
 
 async def _body(reader: asyncio.StreamReader, length: str | None) -> bytes:

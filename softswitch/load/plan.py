@@ -177,9 +177,10 @@ def parse_accounts(text: str, key: str) -> list[tuple[str, str | None]]:
 
 def _numbers(text: str, key: str) -> list[str]:
     first, dash, last = text.partition("-")
+    whole = first.isdecimal() and last.isdecimal() and len(text) < 64
     if not dash:
         names = [first]
-    elif first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < ACCOUNTS_MAX:
+    elif whole and 0 <= int(last) - int(first) < ACCOUNTS_MAX:
         names = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
     else:
         raise ConfigError(key, f"{text!r}", "1001, 1001-1050, with :password, or a .csv file")

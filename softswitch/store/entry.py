@@ -94,7 +94,7 @@ def read_line(line: bytes) -> Entry | None:
             return None
         seq, at_s, kind, call_id, data = msgspec.json.decode(body)
         return Entry(seq, at_s, kind, call_id, _encoder.encode(data).decode())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

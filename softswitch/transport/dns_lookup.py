@@ -89,7 +89,7 @@ class DnsLookup:
             raise NoRecords(f"{name} has no {kind} records", _negative_ttl(error)) from None
         except (dns.exception.DNSException, OSError, ValueError, struct.error) as error:
             raise LookupFailed(f"{kind} of {name}: {_words(error)}") from None
-        records = tuple(_record(data, kind) for data in list(answer)[:RECORDS_MAX])
+        records = tuple(record_of(data, kind) for data in list(answer)[:RECORDS_MAX])
         return Answer(records, float(answer.rrset.ttl))
 
     def _system(self) -> Any:
@@ -114,18 +114,23 @@ class DnsLookup:
         return self._resolver
 
     def _in_hosts(self, name: str, kind: str) -> tuple[str, ...]:
-        wanted = name.lower().rstrip(".")
         try:
             with open(self._hosts, encoding="utf-8", errors="replace") as file:
                 text = file.read(_HOSTS_OCTETS_MAX)
         except OSError:
             return ()
-        found: list[str] = []
-        for line in text.split("\n"):
-            words = line.partition("#")[0].lower().split()
-            if wanted in words[1:] and (":" in words[0]) == (kind == "AAAA"):
-                found.append(words[0])
-        return tuple(found[:RECORDS_MAX])
+        return address_in_hosts(text, name, kind)
+
+
+def address_in_hosts(text: str, name: str, kind: str) -> tuple[str, ...]:
+    """The addresses of `name` in a hosts file."""
+    wanted = name.lower().rstrip(".")
+    found: list[str] = []
+    for line in text.split("\n"):
+        words = line.partition("#")[0].lower().split()
+        if wanted in words[1:] and (":" in words[0]) == (kind == "AAAA"):
+            found.append(words[0])
+    return tuple(found[:RECORDS_MAX])
 
 
 def addresses_of(lookup: Lookup) -> Callable[[str], Awaitable[list[str]]]:
@@ -148,7 +153,8 @@ def _server(host: str, port: int) -> Any:
     return dns.nameserver.Do53Nameserver(host, port)
 
 
-def _record(data: Any, kind: str) -> Record:
+def record_of(data: Any, kind: str) -> Record:
+    """A record of the library's as ours."""
     if kind == "SRV":
         return Srv(data.priority, data.weight, data.port, _name(data.target))
     if kind == "NAPTR":

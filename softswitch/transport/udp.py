@@ -244,7 +244,7 @@ class UdpTransport:
             except OSError:
                 return
             self.counters.icmp_errors += 1
-            if address and self._unreachable is not None and _peer_is_gone(ancillary):
+            if address and self._unreachable is not None and peer_is_gone(ancillary):
                 flow = Flow("udp", self._local, (unmapped(address[0]), address[1]))
                 self._loop.call_soon(self._unreachable, flow)
 
@@ -323,7 +323,7 @@ class UdpTransport:
         return (bare, port, 0, index)
 
 
-def _peer_is_gone(ancillary: list[tuple[int, int, bytes]]) -> bool:
+def peer_is_gone(ancillary: list[tuple[int, int, bytes]]) -> bool:
     """Read struct sock_extended_err: errno is its first 32 bits."""
     for level, kind, data in ancillary:  # the time stamp comes beside it
         if (level, kind) in _ERROR_REPORTS and len(data) >= 4:
