@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from routing.waiting import Waiting
 
 VERSION = 1
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 _AGENT_TIMES = (
     "state_since_s",
@@ -181,7 +182,7 @@ def restore_chance(floor: Floor, snapshot: dict[str, Any]) -> None:
     """Last of all, because standing agents draw their tickets anew."""
     try:
         floor.rng.setstate(_tupled(snapshot["rng"]))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except _DAMAGED as error:
         raise SnapshotError(f"damaged: {type(error).__name__}: {error}") from error
 
 
@@ -195,7 +196,7 @@ def restore_floor(
         raise SnapshotError("the engine is in use already")
     try:
         _Reader(floor, snapshot, now_s, waiting, callbacks).read()
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except _DAMAGED as error:
         raise SnapshotError(f"damaged: {type(error).__name__}: {error}") from error
 
 
