@@ -3,6 +3,7 @@ memory, up to the last second. The figures are those of a report of today, which
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
@@ -46,6 +47,8 @@ Record = TypeVar("Record", VisitCounts, AgentTimes)
 What = Literal["queue", "region"]
 Half = tuple[float, str]
 """When a half-hour began, and the queue or region."""
+
+_log = logging.getLogger("softswitch.acd")
 
 
 @dataclass(slots=True)
@@ -269,10 +272,13 @@ class DayCounts:
         day = now.date().isoformat()
         if day != self._day:
             self._day = day
-            for table in self._tables.values():
-                table.clear()
-            self._agents.clear()
-            self._touched.clear()
+            self._clear()
+
+    def _clear(self) -> None:
+        for table in self._tables.values():
+            table.clear()
+        self._agents.clear()
+        self._touched.clear()
 
     # -- restarts ------------------------------------------------------------------------------------
 
@@ -289,7 +295,15 @@ class DayCounts:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take over what `snapshot` gave; what is not understood is left out."""
+        """Take over what `snapshot` gave, or nothing of one that is damaged, which is logged."""
+        try:
+            self._restore(snapshot)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            _log.error("the counts of the day begin anew: %s", error or type(error).__name__)
+            self._day, self.visits = "", Visits()
+            self._clear()
+
+    def _restore(self, snapshot: Mapping[str, Any]) -> None:
         self._day, self._until_s = str(snapshot.get("day", "")), 0.0
         for name, values in dict(snapshot.get("agents") or {}).items():
             _read(self._agent(str(name)).times, values)

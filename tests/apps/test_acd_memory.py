@@ -14,6 +14,7 @@ import pytest
 
 from routing import events
 from softswitch import Switch
+from softswitch.apps.acd_counts import DayCounts
 from softswitch.apps.acd_journal import AcdMemory, Snapshot, read_event, write_event
 from softswitch.sim.behaviour import answer
 from softswitch.sim.centre import QUEUE_NUMBER, centre_office, press, talks_to
@@ -181,6 +182,14 @@ async def test_a_damaged_snapshot_costs_nothing_but_itself(caplog):
         async with again(first, 9, snapshot=damaged) as second:
             assert second.switch.queues.states()[0].waiting == 0
     assert "queues begin anew" in caplog.text
+
+
+def test_damaged_counts_of_the_day_cost_nothing_but_themselves(caplog):
+    counts = DayCounts({"support": 20.0})
+    before = counts.snapshot()
+    counts.restore({"day": "2026-11-27", "states": {"lilei": [1.0, 2.0], "mary": [1.0, "x"]}})
+    assert counts.snapshot() == before
+    assert "begin anew" in caplog.text
 
 
 SCRIPT = """

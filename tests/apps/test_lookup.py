@@ -63,6 +63,7 @@ async def test_json_comes_back_and_the_query_is_encoded(length):
         reply(b"{}", status="404 Not Found"),
         reply(b"{}", status="302 Found"),
         reply(b"not json"),
+        reply(b"[" * 5_000),
         reply(b""),
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",

@@ -156,6 +156,10 @@ def test_english_phrases(kind, value, said):
         ("amount", ("-1", "USD")),
         ("amount", 5),
         ("position", None),
+        ("number", "1e999999999"),
+        ("number", "1e-999999999"),
+        ("count", "1e999999999"),
+        ("amount", ("1e999999999", "EUR")),
     ],
 )
 @pytest.mark.parametrize("language", ["en", "zh"])

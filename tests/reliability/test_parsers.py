@@ -34,7 +34,10 @@ COSTLY = {
     "SIPp scenarios": (20_000, 1_000_000),
     "options of load runs": (20_000, 1_000_000),
     "snapshots of queues": (50_000, 1_000_000),
-    "configuration files": (50_000, MANY),  # their tables, which are the API's too, are bent on their own
+    "configuration files": (
+        50_000,
+        MANY,
+    ),  # their tables, which are the API's too, are bent on their own
 }
 """Fewer of what takes long and comes from the office's own people or disk."""
 

@@ -110,7 +110,9 @@ hep = "udp://192.0.2.1:9060"
 WHOLE = b"".join(LINES) + FLOW
 
 
-@parser("configuration files", [*PIECES, FLOW, ADDRESSES], ConfigError, also=[WHOLE, b"a = " + DEEP])
+@parser(
+    "configuration files", [*PIECES, FLOW, ADDRESSES], ConfigError, also=[WHOLE, b"a = " + DEEP]
+)
 def take_office(data: bytes) -> None:
     parse_office(data.decode("utf-8", "replace"), source="fuzz")
 
@@ -440,6 +442,14 @@ def _snapshots() -> list[bytes]:
         engine.handle(event, 5.0)
     engine.handle(events.ContactArrived(contact_id="c2", queue_id="q"), 6.0)
     counts = DayCounts({"q": 20.0})
+    counts.restore(
+        {
+            "day": "2026-11-27",
+            "queues": {"q": {"offered": 3}},
+            "waits": {"q": [1.5, 2.0, 1]},
+            "states": {"a": [60.0, 5.0]},
+        }
+    )
     written = {"version": 1, "seq": 3, "unix_s": 9.0, "engine": engine.snapshot()}
     whole = msgspec.json.encode({**written, "counts": counts.snapshot()})
     # The state of the chance is 625 numbers: without it most changes meet what matters.
