@@ -97,13 +97,13 @@ def test_ten_million_of_each(name: str, row: Row) -> None:
 
 READS = frozenset(
     (
-        "loads", "unpack", "unpack_from", "iter_unpack", "frombuffer", "from_bytes", "b64decode",
+        "loads", "unpack", "unpack_from", "iter_unpack", "b64decode",
         "urlsafe_b64decode", "unhexlify", "fromhex", "reader", "DictReader", "urlsplit", "urlparse",
         "parse_qs", "parse_qsl", "parsebytes", "message_from_bytes", "parseaddr", "fromstring",
         "fromisoformat", "strptime", "from_wire", "fullmatch",
     )
 )  # fmt: skip
-"""Calls that turn octets or text into something; `decode` and `load` only of msgspec and json (below)."""
+"""Calls that turn octets or text into something; `decode` only of msgspec. Arrays of samples are no text."""
 
 _DECODERS = ("msgspec.json", "msgspec.msgpack")
 
@@ -113,7 +113,6 @@ NAMED = ("parse", "_parse", "read_", "unpack")
 _ROWS = "rows of our own tables, written by us"
 _LOAD = "a load generator's own processes and operator"
 _SIM = "the test kit"
-_SOUND = "samples that we have made ourselves"
 OURS = {
     "softswitch/api/admin.py:ask": "the command line's side: our own server answers",
     "softswitch/api/app.py:Envelope.__call__": "one pattern against a path; uvicorn and h11 have parsed it",
@@ -125,18 +124,14 @@ OURS = {
     "softswitch/apps/mailbox.py:Mailboxes._read": "files by our own names; a damaged one is left out",
     "softswitch/call/lookup.py:fetch": "opens the connection; `read_answer` and `read_json` read",
     "softswitch/call/lookup.py:post": "the same",
-    "softswitch/call/loudness.py:quiet_tail": _SOUND,
     "softswitch/cli/*": "the command line of the office's owner",
     "softswitch/config/values.py:text_like": "makes a check; the check itself is entered",
     "softswitch/config/values.py:parse_collector": "one key of [homer], by the same function as `listen`",
-    "softswitch/load/faults.py:PacketFaults.incoming": _LOAD,
     "softswitch/load/plan.py:decode": _LOAD,
     "softswitch/load/plan.py:parse_target": "one pattern, then the DNS is asked",
     "softswitch/load/run.py:_Worker._read": _LOAD,
-    "softswitch/load/sim_port_io.py:SimPortIo.receive": _SIM,
     "softswitch/load/sipp_call.py:SippCall._word": _LOAD,
     "softswitch/load/sipp_xml.py:read_script": "opens the file; `parse_script` reads",
-    "softswitch/load/sound.py:*": _SOUND,
     "softswitch/pcap.py:_checksum": "what we write ourselves",
     "softswitch/recordings.py:Recordings._owner": "one pattern against a name",
     "softswitch/sim/*": _SIM,
@@ -155,17 +150,8 @@ OURS = {
     "softswitch/store/tokens.py:_token": _ROWS,
     "softswitch/store/webhooks.py:*": _ROWS,
     "media/client.py:_random_ssrcs": "random octets",
-    "media/dsp/codecs.py:OpusCodec.encode": _SOUND,
-    "media/dsp/g722.py:G722Encoder._encode_each": _SOUND,
-    "media/plane/background.py:Background.hear": _SOUND,
-    "media/plane/chance.py:Chance.getrandbits": "random octets",
-    "media/plane/io_memory.py:MemoryIo.receive": _SIM,
-    "media/plane/io_mmsg.py:*": "addresses as the kernel writes them",
     "media/plane/packet_io.py:*": "addresses as the kernel writes them",
     "media/plane/player.py:read_source": "opens the file; `wav.read` reads",
-    "media/plane/recorder.py:RecordingFile._found": "the length of a file of ours",
-    "media/plane/reports.py:*": "what we send ourselves",
-    "media/wire/srtp.py:SrtpTable.protect": "what we send ourselves",
     "media/process.py:WorkerProcess.read_all": "opens the socket; `unpack_events` reads",
 }
 """What reads nothing of strangers, by path or by path and function, and why."""
