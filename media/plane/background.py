@@ -6,11 +6,10 @@ A relay passes its packets on; here they are made to sound, tick by tick, until 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from media.dsp import comfort_noise
 from media.plane.stream import Stream
-from media.plane.streams import NONE, SLOT, Streams
+from media.plane.streams import NONE, Streams
 from media.plane.timelines import Timelines
 
 
@@ -28,7 +27,7 @@ class Background:
 
     def hear(self, stream: Stream, payload: bytes, timestamp: int) -> None:
         """A noise packet of `stream` has come; `timestamp` is that of its header."""
-        if int(self._streams.route[stream.row, SLOT]) == NONE or not payload:
+        if int(self._streams.slot[stream.row]) == NONE or not payload:
             return
         if self._source is None:
             self._source = comfort_noise.NoiseSource(self._streams.capacity)
@@ -48,7 +47,7 @@ class Background:
             return
         streams = list(self._sounding)
         rows = np.array([stream.row for stream in streams], np.intp)
-        slots: NDArray[np.intp] = self._streams.route[rows, SLOT].astype(np.intp)
+        slots = self._streams.slot[rows]
         heard = slots != NONE
         lacking = np.zeros(len(rows), np.bool_)
         lacking[heard] = self._timelines.narrow.lacks(slots[heard])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from media.plane.streams import NONE, SLOT, Streams
+from media.plane.streams import NONE, Sizes, Streams, each_of
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire.rtp import HEADER_OCTETS
@@ -50,18 +50,18 @@ class Backlog:
         self,
         octets: NDArray[np.uint8],
         places: NDArray[np.intp] | None,
-        lengths: NDArray[np.int32],
+        sizes: Sizes,
         rows: NDArray[np.intp],
         now_s: float,
     ) -> None:
-        """Take k packets that came at `now_s`: row `places[i]` of `octets` (None: the first k), `lengths[i]` in
-        all, of the stream `rows[i]`, which has a slot; both (k,), and nobody changes `rows` afterwards."""
+        """Take k packets that came at `now_s`: row `places[i]` of `octets` (None: the first k), `sizes` each,
+        of the stream `rows[i]`, which has a slot; nobody changes `sizes` or `rows` (k,) afterwards."""
         count = len(rows)
-        widest = int(np.maximum.reduce(lengths))
+        widest = sizes if isinstance(sizes, int) else int(np.maximum.reduce(sizes))
         if count >= _MANY or widest > WIDTH:
             self.flush()
             places = np.arange(count) if places is None else places
-            self._decode(octets, places, lengths, rows, now_s)
+            self._decode(octets, places, each_of(sizes, count), rows, now_s)
             return
         if self._count + count > KEPT_MAX:
             self.flush()
@@ -69,7 +69,7 @@ class Backlog:
         kept = octets[:count, :widest] if places is None else octets[places, :widest]
         self._octets[start:end, :widest] = kept
         self._rows.append(rows)
-        self._lengths.append(lengths.copy())
+        self._lengths.append(each_of(sizes, count))
         self._arrivals_s.append(now_s)
         self._count = end
 
@@ -93,7 +93,7 @@ class Backlog:
         arrival_s: NDArray[np.float64] | float,
     ) -> None:
         voices = self._voices
-        slots = self._streams.route[rows, SLOT].astype(np.intp)
+        slots = self._streams.slot.take(rows)
         if np.count_nonzero(slots == NONE):
             kept = (slots != NONE).nonzero()[0]  # nobody listens any more
             places, lengths, rows, slots = places[kept], lengths[kept], rows[kept], slots[kept]

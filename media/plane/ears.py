@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from media.dsp.goertzel import DtmfDetector
 from media.plane.stream import Stream
-from media.plane.streams import SLOT, Streams
+from media.plane.streams import Streams
 from media.plane.timelines import Timelines
 from media.wire.telephone_event import DigitReports
 
@@ -77,7 +77,7 @@ class Ears:
             return
         if self._rows is None:
             self._rows = np.array([stream.row for stream in self._listening], np.intp)
-        slots = self._streams.route[self._rows, SLOT].astype(np.intp)
+        slots = self._streams.slot.take(self._rows)
         rates = self._streams.rate_hz[self._rows]
         said = self._timelines.said(rates, slots)
         reports = self._detector.process(self._rows, said)

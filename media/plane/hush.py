@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from media.dsp import g711
 from media.dsp.goertzel import BLOCK, DtmfLimits, pair_power, power_at
+from media.plane.streams import Sizes
 from media.wire.order import turns
 from media.wire.rtp import HEADER_OCTETS as HEADER
 
@@ -88,26 +89,25 @@ class Hush:
         self,
         octets: NDArray[np.uint8],
         index: NDArray[np.intp] | None,
-        lengths: NDArray[np.int32],
+        sizes: Sizes,
         rows: NDArray[np.intp],
     ) -> tuple[Bools, Bools] | None:
         """Packets of `rows` (k,) have come, in order: row `index[i]` of `octets` (None: the first k),
-        `lengths[i]` in all.
+        `sizes` each.
 
         Returns (k,) which of them are to be heard closely, and (k,) which are not to go on as they
         are; None: none of either, as nearly always.
         """
         codes = self._code.take(rows)
         # Most are of one codec and one length: one group, found by one comparison.
-        kinds = (lengths << 3) | codes
-        if np.count_nonzero(kinds == kinds[0]) == len(rows):
+        if isinstance(sizes, int) and np.count_nonzero(codes == codes[0]) == len(rows):
             octets = octets[: len(rows)] if index is None else octets
-            found = self._look_alike(octets, index, int(lengths[0]), int(codes[0]))
+            found = self._look_alike(octets, index, sizes, int(codes[0]))
             if found is None and not self.on:
                 return None
             hint, hit = found or (np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
         else:
-            hint, hit = self._look_apart(octets, index, lengths, codes, kinds)
+            hint, hit = self._look_apart(octets, index, sizes, codes)
             if not self.on and not hint.any():
                 return None
         return hint, self._follow(rows, hit)
@@ -116,10 +116,10 @@ class Hush:
         self,
         octets: NDArray[np.uint8],
         index: NDArray[np.intp] | None,
-        lengths: NDArray[np.int32],
+        sizes: Sizes,
         codes: NDArray[np.uint8],
-        kinds: NDArray[np.int32],
     ) -> tuple[Bools, Bools]:
+        kinds = (np.asarray(sizes, np.int32) << 3) | codes
         hint, hit = np.zeros(len(kinds), np.bool_), np.zeros(len(kinds), np.bool_)
         for kind in np.unique(kinds[codes > 0]).tolist():
             part = (kinds == kind).nonzero()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,15 +104,16 @@ class MemoryIo:
         self,
         buffer: PacketBuffer,
         index: NDArray[np.intp] | None,
-        octets: NDArray[np.integer],
+        octets: NDArray[np.integer] | int,
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
         places = range(len(rows)) if index is None else index.tolist()
+        sizes = repeat(octets, len(rows)) if isinstance(octets, int) else octets.tolist()
         sent = 0
         for place, length, port_id, row in zip(
-            places, octets.tolist(), ports.tolist(), rows.tolist(), strict=True
+            places, sizes, ports.tolist(), rows.tolist(), strict=True
         ):
             destination = self._destinations[row]
             if destination is None or port_id not in self.ports:

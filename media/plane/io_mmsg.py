@@ -37,10 +37,9 @@ _MMSGHDR_OCTETS = _MMSGHDR.itemsize
 _IOVEC = np.dtype([("base", "u8"), ("len", "u8")])
 _SOCKADDR_OCTETS = 32
 _SOCKADDR_LEN = {socket.AF_INET: 16, socket.AF_INET6: 28}
-_FLAGS = ctypes.c_int(0x40)  # MSG_DONTWAIT
-_CALL_MAX = 1024  # UIO_MAXIOV bounds one call
+_DONTWAIT = 0x40
 _PER_SOCKET_MAX = 1024
-_Entry = tuple[ctypes.c_int, np.uint64, int, bool]
+_Entry = tuple[int, np.uint64, int, bool]
 """Descriptor, what makes a key of an address, port id, is it IPv6."""
 
 _NOT_NOW = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
@@ -59,8 +58,8 @@ class MmsgIo:
 
     def __init__(self, streams: int, *, batch: int = BATCH, key_seed: bytes | None = None) -> None:
         # PyDLL keeps the interpreter lock: these calls never sleep, and giving the lock away and
-        # taking it back costs as much as an empty call itself. Arguments are made C values here,
-        # since declared argument types cost more.
+        # taking it back costs as much as an empty call itself. Pointers are made C values here,
+        # since declared argument types cost more; integers are C integers without being told.
         libc = ctypes.PyDLL(None, use_errno=True)
         self._recvmmsg = libc.recvmmsg
         self._sendmmsg = libc.sendmmsg
@@ -99,6 +98,8 @@ class MmsgIo:
         self._remote_octets = self._remotes.reshape(-1).data
         self._remote_len: NDArray[np.uint32] = np.zeros(streams, np.uint32)
         self._any_ipv6 = False
+        self._tx_alike = 0, 0
+        """The length that so many of the first places have."""
         self._rx_at = self._rx_msg.ctypes.data
         self._tx_at = self._tx_msg.ctypes.data
         rows = np.arange(streams, dtype=np.uint64)
@@ -126,7 +127,7 @@ class MmsgIo:
         self._fds[port_id] = sock.fileno()
         # What turns the first 8 octets of a sockaddr_in into a key: the port for the family.
         family = ctypes.c_uint64(port_id - socket.AF_INET).value
-        entry = (ctypes.c_int(sock.fileno()), np.uint64(family), port_id, ipv6)
+        entry = (sock.fileno(), np.uint64(family), port_id, ipv6)
         self._entry_of_fd[sock.fileno()] = entry
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
@@ -163,19 +164,22 @@ class MmsgIo:
     def receive(self) -> int:
         """See `PacketIo.receive`."""
         count = 0
-        batch, at, family = self._batch, self._rx_at, self._family
-        for entry in self._ready:
-            room = min(batch - count, _PER_SOCKET_MAX)
-            if room == 0:
+        batch, at, family, pointer = self._batch, self._rx_at, self._family, ctypes.c_void_p
+        fetch = self._recvmmsg
+        for descriptor, kin, port_id, ipv6 in self._ready:
+            room = batch - count
+            if room >= _PER_SOCKET_MAX:
+                room = _PER_SOCKET_MAX
+            elif room == 0:
                 break
-            where, much = ctypes.c_void_p(at + count * _MMSGHDR_OCTETS), ctypes.c_uint(room)
-            took: int = self._recvmmsg(entry[0], where, much, _FLAGS, None)
+            where = pointer(at + count * _MMSGHDR_OCTETS)
+            took: int = fetch(descriptor, where, room, _DONTWAIT, None)
             if took <= 0:
                 continue
             end = count + took
-            family[count:end] = entry[1]
-            if entry[3]:
-                self._fold_ipv6(count, end, entry[2])
+            family[count:end] = kin
+            if ipv6:
+                self._fold_ipv6(count, end, port_id)
             count = end
         if count:
             if self._any_ipv6:
@@ -229,7 +233,7 @@ class MmsgIo:
         self,
         buffer: PacketBuffer,
         index: NDArray[np.intp] | None,
-        octets: NDArray[np.integer],
+        octets: NDArray[np.integer] | int,
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
@@ -238,39 +242,53 @@ class MmsgIo:
         if count == 0:
             return 0
         order = ports.argsort(kind="stable")
-        self._tx_name[:count] = self._remote_at.take(rows.take(order))
+        rows = rows.take(order)
+        self._tx_name[:count] = self._remote_at.take(rows)
         if self._any_ipv6:
-            self._tx_namelen[:count] = self._remote_len.take(rows.take(order))
+            self._tx_namelen[:count] = self._remote_len.take(rows)
         self._tx_base[:count] = buffer.pointers.take(order if index is None else index.take(order))
-        self._tx_len[:count] = octets.take(order)
+        if not isinstance(octets, int):
+            self._tx_len[:count] = octets.take(order)
+            self._tx_alike = 0, 0
+        elif self._tx_alike[0] != octets or self._tx_alike[1] < count:
+            self._tx_len[:count] = octets
+            self._tx_alike = octets, count
         ordered = ports.take(order)
-        edges = (ordered[1:] != ordered[:-1]).nonzero()[0].tolist()
-        edges.append(count - 1)
+        edges = (ordered[1:] != ordered[:-1]).nonzero()[0]
+        runs = ordered.take(edges).tolist()
+        runs.append(int(ordered[-1]))
         sent = start = 0
-        for last, port_id in zip(edges, ordered[edges].tolist(), strict=True):
-            sent += self._send_run(self._fds[port_id], start, last + 1)
-            start = last + 1
+        fds, at = self._fds, self._tx_at
+        for last, port_id in zip((*edges.tolist(), count - 1), runs, strict=True):
+            end = last + 1
+            where = ctypes.c_void_p(at + start * _MMSGHDR_OCTETS)
+            took: int = self._sendmmsg(fds[port_id], where, end - start, _DONTWAIT)
+            if took != end - start:
+                took = self._send_rest(fds[port_id], start, end, took)
+            sent += took
+            start = end
         self.send_errors += count - sent
         self.packets_sent += sent
         return sent
 
-    def _send_run(self, descriptor: int, start: int, end: int) -> int:
+    def _send_rest(self, descriptor: int, start: int, end: int, took: int) -> int:
+        """A call took but `took` of the datagrams from `start` to `end` (never more than 1,024, UIO_MAXIOV), or
+        failed (-1): go on behind it; returns how many the system took in all."""
         if descriptor < 0:
             return 0
         sent = 0
-        fd = ctypes.c_int(descriptor)
-        while start < end:
-            where = ctypes.c_void_p(self._tx_at + start * _MMSGHDR_OCTETS)
-            much = ctypes.c_uint(min(end - start, _CALL_MAX))
-            took: int = self._sendmmsg(fd, where, much, _FLAGS)
+        while True:
             if took > 0:
                 sent += took
                 start += took
             elif ctypes.get_errno() in _NOT_NOW:
-                break
+                return sent
             else:
                 start += 1  # this datagram cannot go (no route, bad address); the others can
-        return sent
+            if start >= end:
+                return sent
+            where = ctypes.c_void_p(self._tx_at + start * _MMSGHDR_OCTETS)
+            took = self._sendmmsg(descriptor, where, end - start, _DONTWAIT)
 
     def close(self) -> None:
         """See `PacketIo.close`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,16 +119,17 @@ class PortableIo:
         self,
         buffer: PacketBuffer,
         index: NDArray[np.intp] | None,
-        octets: NDArray[np.integer],
+        octets: NDArray[np.integer] | int,
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
         """See `PacketIo.send`."""
         packets = self._rx_rows if buffer is self.rx else self._tx_rows
         places = range(len(rows)) if index is None else index.tolist()
+        sizes = repeat(octets, len(rows)) if isinstance(octets, int) else octets.tolist()
         sent = 0
         for place, length, port_id, row in zip(
-            places, octets.tolist(), ports.tolist(), rows.tolist(), strict=True
+            places, sizes, ports.tolist(), rows.tolist(), strict=True
         ):
             sock, destination = self._sockets.get(port_id), self._destinations[row]
             if sock is None or destination is None:

@@ -18,7 +18,7 @@ from media.dsp.mixer import Edge, MixPlan
 from media.plane.framing import Framer, frame_samples
 from media.plane.player import Play
 from media.plane.stream import Stream
-from media.plane.streams import SLOT, Streams
+from media.plane.streams import Streams
 from media.plane.timelines import Timelines
 
 Heard = tuple[Stream, Stream, float]
@@ -59,7 +59,7 @@ class _Images:
     def prepare(self, streams: Streams) -> None:
         """Look the slots up once all images are known."""
         everybody = [talker for talkers in self.talkers for talker in talkers]
-        self.slots = streams.route[[each.row for each in everybody], SLOT].astype(np.intp)
+        self.slots = streams.slot[[each.row for each in everybody]]
         counts = [len(talkers) for talkers in self.talkers]
         self.starts = np.cumsum([0, *counts[:-1]]).astype(np.intp)
         gains = np.array(
@@ -158,8 +158,7 @@ class Lane:
         self._plan_packets(senders)
 
     def _plan_mix(self, conversation: Conversation, parties: list[Stream]) -> None:
-        route = self._streams.route
-        self._slots = route[[party.row for party in parties], SLOT].astype(np.intp)
+        self._slots = self._streams.slot[[party.row for party in parties]]
         self._plan, self._images = None, []
         if not parties:
             return

@@ -15,11 +15,10 @@ from media.plane.packet_io import HOST_MASK, PacketIo
 from media.plane.sources import Sources
 from media.plane.stream import Stream
 from media.plane.streams import (
-    EXPECT,
+    HEAD,
     NONE,
     PAYLOAD_TYPE,
     POLICED_HEAD,
-    SLOT,
     SOURCE,
     SSRC,
     WRONG_SSRC,
@@ -88,7 +87,7 @@ class Latch:
         row = stream.row
         self.before_change(stream)
         if stream.key is None and stream.host_key is None:
-            self._streams.route[row, EXPECT] = 0
+            self._streams.expected_words[row, HEAD] = 0
             return  # it has claimed nothing yet
         if stream.key is not None:
             self._sources.release(stream.key, row)
@@ -100,7 +99,7 @@ class Latch:
         stream.key = stream.rtcp_key = stream.host_key = stream.locked = None
         stream.has_ssrc = False
         stream.runs.clear()
-        self._streams.route[row, EXPECT] = 0
+        self._streams.expected_words[row, HEAD] = 0
 
     def _claim(self, stream: Stream, source: Address) -> None:
         stream.key = self._io.source_key(stream.port_id, source)
@@ -121,7 +120,7 @@ class Latch:
             head = 0x80000000 | (stream.audio_type << 16)
         if stream.policed:
             head = POLICED_HEAD
-        self._streams.route[stream.row, EXPECT] = head
+        self._streams.expected_words[stream.row, HEAD] = head
 
     def admits_rtcp(self, stream: Stream, key: int) -> bool:
         """RTCP obeys the rule of the media: only the source that speaks, once it is known."""
@@ -135,7 +134,7 @@ class Latch:
         kind = self._kind(stream, (first >> 16) & 0x7F)
         if kind == DROP:
             return DROP
-        heard = int(self._streams.route[row, SSRC]) if stream.has_ssrc else -1
+        heard = int(self._streams.expected_words[row, SSRC]) if stream.has_ssrc else -1
         if stream.locked is not None and key == stream.key and ssrc == heard:
             return kind
         run = self._count_run(stream, key, ssrc, first & 0xFFFF)
@@ -200,12 +199,12 @@ class Latch:
         row = stream.row
         self.before_change(stream)
         self._streams.begin_sequence(row, sequence)
-        self._streams.route[row, SSRC] = ssrc
+        self._streams.expected_words[row, SSRC] = ssrc
         self._sources.note_ssrc(stream.key, row, ssrc)
         stream.has_ssrc = True
         stream.unsynced = stream.feeds is not None
         self._voices.reset(row)
-        slot = int(self._streams.route[row, SLOT])
+        slot = int(self._streams.slot[row])
         if slot != NONE:
             self._timelines.at(stream.rate_hz).forget_anchor(slot)
 
@@ -222,7 +221,7 @@ class Latch:
         if stream.host_key is not None:
             self._sources.release_host(stream.host_key, stream.row)
             stream.host_key = None
-        if not stream.has_ssrc or int(self._streams.route[stream.row, SSRC]) != ssrc:
+        if not stream.has_ssrc or int(self._streams.expected_words[stream.row, SSRC]) != ssrc:
             self._adopt(stream, ssrc, sequence)
         stream.runs.clear()
         stream.locked = source

@@ -13,7 +13,7 @@ from media.plane.packet_io import BATCH
 from media.plane.player import Play
 from media.plane.relay import Relay
 from media.plane.stream import Stream
-from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.streams import NONE, PACKET, Streams
 from media.plane.ticks import TICK_S
 from media.plane.timeline import RATE_HZ, TICK_SAMPLES
 from media.plane.timelines import Timelines
@@ -295,5 +295,5 @@ class Mixer:
 
     def slot_of(self, stream: Stream) -> int | None:
         """Return the timeline slot of a stream, None if it has none."""
-        slot = int(self._streams.route[stream.row, SLOT])
+        slot = int(self._streams.slot[stream.row])
         return None if slot == NONE else slot

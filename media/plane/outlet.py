@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.plane.packet_io import PacketBuffer, PacketIo
+from media.plane.streams import Sizes
 from media.wire.srtp import SrtpTable
 
 
@@ -31,7 +32,7 @@ class Outlet:
         self,
         buffer: PacketBuffer,
         index: NDArray[np.intp] | None,
-        octets: NDArray[np.int32],
+        octets: Sizes,
         ports: NDArray[np.integer],
         rows: NDArray[np.intp],
     ) -> int:
@@ -42,7 +43,7 @@ class Outlet:
         if not len(keyed):
             return self._io.send(buffer, index, octets, ports, rows)
         where = np.arange(len(rows)) if index is None else index
-        octets = octets.astype(np.int32)
+        octets = np.full(len(rows), octets, np.int32)
         kept = np.ones(len(rows), np.bool_)
         for rtcp in (False, True):
             some = keyed[(rows[keyed] >= self._capacity) == rtcp]

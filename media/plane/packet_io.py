@@ -40,14 +40,15 @@ HOST_MASK = 0xFFFFFFFF0000FFFF
 
 
 class PacketBuffer:
-    """(rows, `STRIDE`) octets of datagrams, the same memory as big-endian words,
-    and the address of each row."""
+    """(rows, `STRIDE`) octets of datagrams, the same memory as big-endian words, of which three are a
+    packet's header, and the address of each row."""
 
-    __slots__ = ("octets", "pointers", "words")
+    __slots__ = ("headers", "octets", "pointers", "words")
 
     def __init__(self, rows: int) -> None:
         self.octets: NDArray[np.uint8] = np.zeros((rows, STRIDE), np.uint8)
         self.words: NDArray[np.uint32] = self.octets.view(">u4")
+        self.headers: NDArray[np.uint32] = self.words[:, :3]
         starts = np.arange(rows, dtype=np.uint64) * np.uint64(STRIDE)
         self.pointers: NDArray[np.uint64] = starts + np.uint64(self.octets.ctypes.data)
 
@@ -99,12 +100,12 @@ class PacketIo(Protocol):
         self,
         buffer: PacketBuffer,
         index: NDArray[np.intp] | None,
-        octets: NDArray[np.integer],
+        octets: NDArray[np.integer] | int,
         ports: NDArray[np.integer],
         rows: NDArray[np.integer],
     ) -> int:
-        """Send rows `index` of `buffer` (None: its first n), `octets` long each, from `ports` to
-        the destinations of `rows`; all (n,), n up to `BATCH`. Returns how many the system took."""
+        """Send rows `index` of `buffer` (None: its first n), `octets` long each (a number: all of them), from
+        `ports` to the destinations of `rows`; all (n,), n up to `BATCH`. Returns how many the system took."""
 
     def close(self) -> None:
         """Close every port."""

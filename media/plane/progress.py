@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from media.dsp.levels import VoiceActivity
 from media.dsp.progress import AnswerClassifier, ProgressDetector
 from media.plane.stream import Stream
-from media.plane.streams import NONE, SLOT, Streams
+from media.plane.streams import NONE, Streams
 from media.plane.timelines import Timelines
 
 _COUNTRIES_MAX = 16
@@ -84,9 +84,9 @@ class Progress:
 
     def _said(self, listening: dict[int, Stream]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
         rows = np.fromiter(listening, np.intp, len(listening))
-        slots = self._streams.route[rows, SLOT]
+        slots = self._streams.slot[rows]
         silent = slots == NONE
         slots[silent] = 0
-        said = self._timelines.said(self._streams.rate_hz[rows], slots.astype(np.intp))
+        said = self._timelines.said(self._streams.rate_hz[rows], slots)
         said[silent] = 0
         return rows, said

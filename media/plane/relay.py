@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from media.plane.latch import Latch
 from media.plane.stream import Stream
 from media.plane.streams import (
-    EXPECT,
-    HEAD_OUT,
+    HEAD,
     NONE,
     NOT_SOUND,
     SEQUENCE_OFFSET,
-    SLOT,
     SSRC_OUT,
-    TARGET,
     TIMESTAMP_OFFSET,
+    Course,
     Streams,
 )
 
@@ -62,18 +60,17 @@ class Relay:
         if target is None or target.params is None or source.params is None:
             self._latch.refresh(source)
             return
-        row = source.row
-        route = self._streams.route[row]
+        row, streams = source.row, self._streams
         if source.feeds is None:
             source.feeds = target
             source.unsynced = True
             self.feeds += 1
-        route[HEAD_OUT] = 0x80000000 | (target.params.payload_type << 16)
-        route[SSRC_OUT] = self.ssrc_out[target.row]
+        streams.head_out[row] = 0x80000000 | (target.params.payload_type << 16)
+        streams.change[row, SSRC_OUT] = self.ssrc_out[target.row]
         self._set_conversion(row, _CONVERSIONS.get((source.params.codec, target.params.codec), 0))
         self.audio_out[row] = target.params.payload_type
         if source.unsynced:
-            route[EXPECT] = 0
+            streams.expected_words[row, HEAD] = 0
         else:
             self._latch.refresh(source)
 
@@ -88,23 +85,24 @@ class Relay:
         target, row = source.feeds, source.row
         if target is None or source.unsynced:
             return
-        streams, route = self._streams, self._streams.route[row]
-        newest = int(streams.extended[row]) + int(route[SEQUENCE_OFFSET])
+        streams = self._streams
+        change = streams.change[row]
+        newest = int(streams.extended[row]) + int(change[SEQUENCE_OFFSET])
         streams.next_sequence[target.row] = (newest + 1) & 0xFFFF
         frame = round(FRAME_S * float(streams.clock_hz[target.row]))
-        latest = int(streams.timestamp[row]) + int(route[TIMESTAMP_OFFSET])
+        latest = int(streams.timestamp[row]) + int(change[TIMESTAMP_OFFSET])
         streams.next_timestamp[target.row] = (latest + frame) & 0xFFFFFFFF
         streams.sent_s[target.row] = streams.heard_s[row]
         source.unsynced = True
-        route[TARGET] = NONE
-        route[EXPECT] = 0
+        streams.target[row] = NONE
+        streams.expected_words[row, HEAD] = 0
 
     def _end(self, source: Stream) -> None:
         self.suspend(source)
         self.feeds -= int(source.feeds is not None)
         source.feeds = None
         source.unsynced = False
-        self._streams.route[source.row, TARGET] = NONE
+        self._streams.target[source.row] = NONE
         self._set_conversion(source.row, 0)
 
     def sync(self, source: Stream, sequence: int, timestamp: int, now_s: float) -> None:
@@ -115,14 +113,14 @@ class Relay:
             self._latch.refresh(source)
             return
         streams, row = self._streams, source.row
-        route = streams.route[row]
+        change = streams.change[row]
         sent_s = float(streams.sent_s[target.row])
         pause = max(0.0, now_s - sent_s - FRAME_S) if sent_s else 0.0
         clock_hz = float(streams.clock_hz[target.row])
         due = int(streams.next_timestamp[target.row]) + round(pause * clock_hz)
-        route[SEQUENCE_OFFSET] = (int(streams.next_sequence[target.row]) - sequence) & 0xFFFF
-        route[TIMESTAMP_OFFSET] = (due - timestamp) & 0xFFFFFFFF
-        route[TARGET] = target.row
+        change[SEQUENCE_OFFSET] = (int(streams.next_sequence[target.row]) - sequence) & 0xFFFF
+        change[TIMESTAMP_OFFSET] = (due - timestamp) & 0xFFFFFFFF
+        streams.target[row] = target.row
         self._latch.refresh(source)
 
     def timestamp_of(self, target: Stream, now_s: float) -> int:
@@ -131,7 +129,7 @@ class Relay:
         source = target if target.feeds is target else target.partner
         at, sent_s = int(streams.next_timestamp[row]), float(streams.sent_s[row])
         if source is not None and source.feeds is target and not source.unsynced:
-            offset = int(streams.route[source.row, TIMESTAMP_OFFSET])
+            offset = int(streams.change[source.row, TIMESTAMP_OFFSET])
             at = int(streams.timestamp[source.row]) + offset
             sent_s = float(streams.heard_s[source.row])
         return at + round((now_s - sent_s) * float(streams.clock_hz[row]))
@@ -143,11 +141,11 @@ class Relay:
             return False
         return target.params.dtmf_payload_type is not None
 
-    def redirect(self, route: NDArray[np.uint32], source: Stream, kind: str) -> None:
-        """Make one packet's `route` fit an event or comfort noise instead of audio."""
+    def redirect(self, course: Course, place: int, source: Stream, kind: str) -> None:
+        """Make the course of one packet, that at `place`, fit an event or comfort noise instead of audio."""
         target = source.feeds
-        route[SLOT] = NOT_SOUND
-        if target is None or target.params is None or int(route[TARGET]) == NONE:
+        course.slot[place] = NOT_SOUND
+        if target is None or target.params is None or int(course.target[place]) == NONE:
             return
         if kind == "noise":
             known = target.params.codec in ("PCMU", "PCMA")
@@ -156,6 +154,6 @@ class Relay:
             payload_type = target.params.dtmf_payload_type
             head = None if payload_type is None else 0x80000000 | (payload_type << 16)
         if head is None:
-            route[TARGET] = NONE
+            course.target[place] = NONE
         else:
-            route[HEAD_OUT] = head
+            course.head_out[place] = head

@@ -142,7 +142,7 @@ class Reports:
         if self._last_sr[row]:
             delay = int((now_s - float(self._last_sr_s[row])) * 65_536)
         return rtcp.ReportBlock(
-            ssrc=int(streams.route[row, SSRC]),
+            ssrc=int(streams.expected_words[row, SSRC]),
             fraction_lost=min(255, 256 * lost // wanted) if wanted > 0 and lost > 0 else 0,
             cumulative_lost=missing,
             highest_sequence=int(streams.extended[row]) & 0xFFFFFFFF,

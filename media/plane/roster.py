@@ -20,7 +20,7 @@ from media.plane.relay import Relay
 from media.plane.reports import Reports
 from media.plane.seals import Seals
 from media.plane.stream import Stream
-from media.plane.streams import NONE, PACKET, SLOT, Streams
+from media.plane.streams import NONE, PACKET, Streams
 from media.plane.taping import Taping
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices, rate_of
@@ -172,7 +172,7 @@ class Roster:
             streams.heard_s[row] = now_s
         stream.timed_out = False
         streams.expecting[row] = expecting
-        slot = streams.route.item(row, SLOT)
+        slot = streams.slot.item(row)
         rate_hz = rate_of(params.codec)
         if changed and slot != NONE:
             self._timelines.at(stream.rate_hz).forget_anchor(slot)

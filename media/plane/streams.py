@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media.protocol import StreamStats
+from media.wire.rtp import HEADER_OCTETS as HEADER
 
-# Columns of `Streams.route`: what a packet meets on its way in, and what it becomes on its way out.
-# They stand side by side so that one gather brings all of them for a batch; the first three and the last
-# three in the order of the header's words, so that one operation handles all of them.
-EXPECT = 0
-"""First header word without marker and sequence that this row takes unseen; 0: look closer."""
-ANY = 1
-"""Always 0, beside the timestamp, of which nothing is expected."""
+# Columns of `Streams.expected_words` and `Streams.change`, in the order of the header's words, so that one
+# operation over contiguous memory handles all of them.
+HEAD = 0
+"""First header word without marker and sequence that this row takes unseen; 0: look closer. Beside it, for
+the timestamp, stands 0: nothing is expected of that."""
 SSRC = 2
-TARGET = 3
-"""Row that the packet is relayed to, or `NONE`."""
-SLOT = 4
-"""Slot of the timeline that the samples go to, or `NONE`."""
-HEAD_OUT = 5
-"""First header word of what goes out, without marker and sequence."""
-SEQUENCE_OFFSET = 6
-TIMESTAMP_OFFSET = 7
-SSRC_OUT = 8
-_COLUMNS = 9
+SEQUENCE_OFFSET = 0
+TIMESTAMP_OFFSET = 1
+SSRC_OUT = 2
 
-NONE = 0xFFFFFFFF
-NOT_SOUND = 0xFFFFFFFE
-"""In `SLOT`, of a single packet: it holds an event or noise, and nobody shall decode it."""
+NONE = -1
+"""No row in `target`, no slot in `slot`."""
+NOT_SOUND = -2
+"""For a slot, of a single packet: it holds an event or noise, and nobody shall decode it."""
 POLICED_HEAD = 1
-"""In `EXPECT`: drop what comes until the second is over. Never the head of a packet, as 0."""
+"""In `HEAD`: drop what comes until the second is over. Never the head of a packet, as 0."""
 NO_PORT = 0xFFFF
 HEADER_MASK = 0xFF7F0000
 """Version, padding, extension, CSRC count and payload type of the first header word."""
@@ -55,49 +49,98 @@ MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP, SRTP = ran
 
 _CLEANED_TOGETHER = 32
 
-Counted = tuple[list[NDArray[np.intp]], list[NDArray[np.uint64]]]
-"""Rows and what is to be added to their counters, batch by batch."""
+Sizes = NDArray[np.int32] | int
+"""(k,) octets of each of k packets, header included, or one number if they are alike."""
 
 
-def _add_up(counters: NDArray[np.uint64], counted: Counted) -> None:
-    rows, octets = counted
-    if rows:
-        np.add.at(counters, np.concatenate(rows), np.concatenate(octets))
-        rows.clear()
-        octets.clear()
+def each_of(sizes: Sizes, count: int) -> NDArray[np.int32]:
+    """Return (count,) int32: the size of each packet."""
+    return np.full(count, sizes, np.int32) if isinstance(sizes, int) else sizes
+
+
+class Course(NamedTuple):
+    """Where each of k packets goes: copies of what their rows say, for packets that may go another way."""
+
+    target: NDArray[np.intp]
+    slot: NDArray[np.intp]
+    head_out: NDArray[np.uint32]
+    change: NDArray[np.uint32]
+
+    def at(self, places: NDArray[np.intp]) -> Course:
+        """Return that of some of the packets."""
+        target, slot, head_out, change = self
+        return Course(target[places], slot[places], head_out[places], change[places])
+
+    def renew(self, place: int, row: int, streams: Streams) -> None:
+        """Let the packet at `place` go where its row says now."""
+        self.target[place], self.slot[place] = streams.target[row], streams.slot[row]
+        self.head_out[place], self.change[place] = streams.head_out[row], streams.change[row]
+
+
+class Arrived(NamedTuple):
+    """A batch of k packets that were taken in; nobody changes the arrays afterwards."""
+
+    rows: NDArray[np.intp]
+    words: NDArray[np.uint32]
+    """(k, 3): the headers."""
+    sizes: Sizes
+    now_s: float
+
+
+Left = tuple[NDArray[np.intp], Sizes]
+"""The rows that a batch was sent for, and its sizes."""
+
+
+def _count(
+    counters: NDArray[np.uint64], parts: list[NDArray[np.intp]], sizes: list[Sizes]
+) -> NDArray[np.intp]:
+    """Add the packets of batches, and the octets of their payloads; returns the rows of all of them."""
+    rows = np.concatenate(parts)
+    alike = {each if isinstance(each, int) else -1 for each in sizes}
+    size = alike.pop()
+    if not alike and size >= 0:
+        np.add.at(counters, rows, np.uint64(size - HEADER + PACKET))
+    else:
+        octets = [each_of(size, len(part)) for part, size in zip(parts, sizes, strict=True)]
+        counted = np.concatenate(octets).astype(np.uint64) + np.uint64(PACKET - HEADER)
+        np.add.at(counters, rows, counted)
+    return rows
 
 
 class Streams:
     """Rows 0..`capacity`-1; `take` and `give_back` are the only way to one.
 
-    Columns (all (capacity,), but `route` (capacity, 9) and `drops` (capacity, reasons)):
-    `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received` that may be reached in
-    this second; `extended`: highest sequence number seen, with cycles; `first`: where counting of
-    losses began; `closer`: packets looked at one by
-    one in this second; `heard_s`: time of the last packet taken and
-    `timestamp` its RTP timestamp; `transit`, `jitter`: RFC 3550 6.4.1 in
-    timestamp units; `rate_hz`: samples a second of its codec; `port_id`:
-    where it sends from; `next_sequence`, `next_timestamp`, `sent_s`: continuation of what we send,
-    valid while no relay feeds the row.
+    Columns (all (capacity,), but `expected_words` and `change` (capacity, 3), `drops` (capacity, reasons)):
+    `expected_words`, `change`: header words that pass unseen, and what is added to them when they are relayed,
+    to the row `target` and with the first word `head_out` (without marker and sequence); `slot`: of the
+    timeline that the samples go to; `received`, `sent`: packets and octets, see `PACKET`; `limit`: `received`
+    that may be reached in this second; `extended`: highest sequence number seen, with cycles; `first`: where
+    counting of losses began; `closer`: packets looked at one by one in this second; `heard_s`: time of the
+    last packet taken and `timestamp` its RTP timestamp; `transit`, `jitter`: RFC 3550 6.4.1 in timestamp
+    units; `rate_hz`: samples a second of its codec; `port_id`: where it sends from; `next_sequence`,
+    `next_timestamp`, `sent_s`: continuation of what we send, valid while no relay feeds the row.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        # One row more than streams: an unknown source is row -1 and meets a route that expects nothing.
-        self.route: NDArray[np.uint32] = np.zeros((capacity + 1, _COLUMNS), np.uint32)
-        self.route[capacity, TARGET] = self.route[capacity, SLOT] = NONE
+        # One row more than streams: an unknown source is row -1 and meets a row that expects nothing.
+        self.expected_words: NDArray[np.uint32] = np.zeros((capacity + 1, 3), np.uint32)
+        self.change: NDArray[np.uint32] = np.zeros((capacity + 1, 3), np.uint32)
+        self.head_out: NDArray[np.uint32] = np.zeros(capacity + 1, np.uint32)
+        self.target: NDArray[np.intp] = np.full(capacity + 1, NONE, np.intp)
+        self.slot: NDArray[np.intp] = np.full(capacity + 1, NONE, np.intp)
+        self._arrived: list[Arrived] = []
+        self._left: list[Left] = []
         self._received: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
         self._sent: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
-        self._in: Counted = ([], [])
-        self._out: Counted = ([], [])
+        self._extended: NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._heard_s: NDArray[np.float64] = np.zeros(capacity)
+        self._timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.limit: NDArray[np.uint64] = np.zeros(capacity, np.uint64)
-        self.extended: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.first: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.counted: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.lost: NDArray[np.int64] = np.zeros(capacity, np.int64)
         self.late: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
-        self.heard_s: NDArray[np.float64] = np.zeros(capacity)
-        self.timestamp: NDArray[np.uint32] = np.zeros(capacity, np.uint32)
         self.transit: NDArray[np.float64] = np.full(capacity, np.nan)
         self.jitter: NDArray[np.float64] = np.zeros(capacity)
         self.drops: NDArray[np.uint32] = np.zeros((capacity, len(DROP_REASONS)), np.uint32)
@@ -121,30 +164,67 @@ class Streams:
     @property
     def received(self) -> NDArray[np.uint64]:
         """What has come, see `PACKET`."""
-        _add_up(self._received, self._in)
+        self.add_up()
         return self._received
 
     @property
     def sent(self) -> NDArray[np.uint64]:
         """What was sent, see `PACKET`."""
-        _add_up(self._sent, self._out)
+        self.add_up()
         return self._sent
 
+    @property
+    def extended(self) -> NDArray[np.int64]:
+        """The highest sequence numbers seen, with cycles."""
+        self.add_up()
+        return self._extended
+
+    @property
+    def heard_s(self) -> NDArray[np.float64]:
+        """When the last packet was taken."""
+        self.add_up()
+        return self._heard_s
+
+    @property
+    def timestamp(self) -> NDArray[np.uint32]:
+        """The RTP timestamp of that packet."""
+        self.add_up()
+        return self._timestamp
+
+    def came(self, batch: Arrived) -> None:
+        """Packets have come. They are counted when somebody wants to know, or by `add_up`: five batches
+        together cost little more than one."""
+        self._arrived.append(batch)
+
+    def went(self, rows: NDArray[np.intp], sizes: Sizes) -> None:
+        """Packets were sent for `rows` (k,), which nobody changes afterwards; counted as those that come."""
+        self._left.append((rows, sizes))
+
     def add_up(self) -> None:
-        """Add up what has been counted: often enough that little waits, rarely enough to be cheap."""
-        _add_up(self._received, self._in)
-        _add_up(self._sent, self._out)
+        """Count what has come and gone: often enough that little waits, rarely enough to be cheap."""
+        if self._left:
+            left, self._left = self._left, []
+            _count(self._sent, [rows for rows, _ in left], [sizes for _, sizes in left])
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._note(arrived)
 
-    def count_in(self, rows: NDArray[np.intp], octets: NDArray[np.uint64]) -> None:
-        """Packets of `rows` (k,) have come, `octets` as the counters have them; nobody changes either
-        afterwards. They are added up when somebody wants to know, or by `add_up`."""
-        self._in[0].append(rows)
-        self._in[1].append(octets)
+    def _note(self, arrived: list[Arrived]) -> None:
+        words = np.concatenate([batch.words for batch in arrived])
+        parts, sizes = [batch.rows for batch in arrived], [batch.sizes for batch in arrived]
+        rows = _count(self._received, parts, sizes)
+        highest = self._extended.take(rows)
+        # What came out of order does not lead back.
+        step = (words[:, 0] - highest.astype(np.uint32)).astype(np.int16)
+        np.maximum.at(self._extended, rows, highest + step)
+        # Of several packets of a row the last one assigned stays.
+        self._timestamp[rows] = words[:, 1]
+        for batch in arrived:
+            self._heard_s[batch.rows] = batch.now_s
 
-    def count_out(self, rows: NDArray[np.intp], octets: NDArray[np.uint64]) -> None:
-        """The same of what was sent."""
-        self._out[0].append(rows)
-        self._out[1].append(octets)
+    def course(self, rows: NDArray[np.intp]) -> Course:
+        """Return where packets of `rows` (k,) go."""
+        return Course(self.target[rows], self.slot[rows], self.head_out[rows], self.change[rows])
 
     def take(self) -> int:
         """Return a clean row, or -1 when there is none."""
@@ -166,8 +246,7 @@ class Streams:
             clean(rows)
 
     def _clear(self, rows: NDArray[np.intp]) -> None:
-        self.route[rows] = 0
-        self.route[rows, TARGET] = self.route[rows, SLOT] = NONE
+        self._disconnect(rows)
         self.received[rows] = self.sent[rows] = self.limit[rows] = 0
         self.extended[rows] = self.counted[rows] = self.lost[rows] = self.late[rows] = 0
         self.first[rows] = 1
@@ -182,9 +261,13 @@ class Streams:
 
     def give_back(self, row: int) -> None:
         """End the life of a row; nothing must lead to it any more."""
-        self.route[row] = 0
+        self._disconnect(row)
         self.expecting[row] = False
         self._free.append(row)
+
+    def _disconnect(self, row: int | NDArray[np.intp]) -> None:
+        self.expected_words[row] = self.change[row] = self.head_out[row] = 0
+        self.target[row] = self.slot[row] = NONE
 
     def packets_in(self, row: int) -> int:
         """Return how many packets this row has taken."""

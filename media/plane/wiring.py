@@ -16,7 +16,7 @@ from media.plane.hush import SILENCE, Hush
 from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
 from media.plane.stream import Stream
-from media.plane.streams import NONE, SLOT, Streams
+from media.plane.streams import NONE, Streams
 from media.plane.timeline import RATE_HZ
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
@@ -125,7 +125,7 @@ class Wiring:
         self.check_decodable(stream)
         stream.taps += 1
         self.rewire(stream)
-        return int(self._streams.route[stream.row, SLOT])
+        return int(self._streams.slot[stream.row])
 
     def untap(self, stream: Stream) -> None:
         """One listener less."""
@@ -287,10 +287,10 @@ class Wiring:
 
     def _set_slot(self, stream: Stream, wanted: bool) -> int:
         """Give a stream a slot or take it away; returns the one it has then, or `NONE`."""
-        route = self._streams.route
-        slot: int = route.item(stream.row, SLOT)
+        slots = self._streams.slot
+        slot: int = slots.item(stream.row)
         if wanted and slot == NONE:
-            slot = route[stream.row, SLOT] = self._timelines.take(stream.rate_hz)
+            slot = slots[stream.row] = self._timelines.take(stream.rate_hz)
             if self._ears.suspects(stream):
                 # Too short a delay would lose a digit, and nothing has been learned by playing.
                 row = stream.row
@@ -298,7 +298,7 @@ class Wiring:
                 samples = _SUSPECT_DELAY + round(_JITTERS * jitter_s * RATE_HZ)
                 self._timelines.at(stream.rate_hz).wait(slot, samples)
         elif not wanted and slot != NONE:
-            route[stream.row, SLOT] = NONE
+            slots[stream.row] = NONE
             self._timelines.give_back(stream.rate_hz, slot)
             slot = NONE
         return slot

@@ -7,7 +7,7 @@ import pytest
 
 from media.dsp import g711
 from media.plane.backlog import KEPT_MAX, WIDTH, Backlog
-from media.plane.streams import NONE, SLOT, Streams
+from media.plane.streams import NONE, Streams
 from media.plane.timeline import DELAY, TICK_SAMPLES
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
@@ -18,7 +18,7 @@ def parts():
     streams, voices, timelines = Streams(8), Voices(8), Timelines()
     slots = [timelines.take(8000), timelines.take(8000)]
     # Row r lies in slot r: two slots, two rows.
-    streams.route[slots, SLOT] = slots
+    streams.slot[slots] = slots
     return streams, timelines.narrow, slots, Backlog(streams, voices, timelines)
 
 
@@ -111,7 +111,7 @@ def test_a_late_packet_is_counted_when_it_is_decoded(parts):
 def test_what_waits_for_a_slot_that_is_given_up_is_left_out(parts):
     streams, timeline, slots, backlog = parts
     take(backlog, slots, 1)
-    streams.route[slots[0], SLOT] = NONE
+    streams.slot[slots[0]] = NONE
     backlog.flush()
     assert heard(timeline, slots[0], 1) == {0}
     assert heard(timeline, slots[1], 0) == {value(17)}

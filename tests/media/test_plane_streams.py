@@ -4,30 +4,70 @@ from __future__ import annotations
 
 import numpy as np
 
-from media.plane.streams import PACKET, Streams
+from media.plane.streams import Arrived, Streams
 from media.protocol import Connect, OpenStream, ReleaseStream, StreamClosed, StreamStats
 
 
-def packets(*octets):
-    return np.array(octets, np.uint64) + np.uint64(PACKET)
+def batch(rows, sizes, *, sequence=0, timestamp=0, now_s=0.0):
+    """Packets of `rows`, of so many octets each, one number if they are alike."""
+    words = np.zeros((len(rows), 3), np.uint32)
+    words[:, 0] = np.uint32(0x80000000) + np.asarray(sequence, np.uint32)
+    words[:, 1] = timestamp
+    sizes = sizes if isinstance(sizes, int) else np.array(sizes, np.int32)
+    return Arrived(np.array(rows), words, sizes, now_s)
 
 
 def test_what_is_noted_is_in_every_account():
     streams = Streams(4)
     rows = [streams.take() for _ in range(3)]
-    streams.count_in(np.array([rows[0], rows[1], rows[0]]), packets(160, 80, 160))
-    streams.count_out(np.array([rows[2]]), packets(20))
+    streams.came(batch([rows[0], rows[1], rows[0]], [172, 92, 172]))
+    streams.went(np.array([rows[2]]), np.array([32], np.int32))
     assert streams.packets_in(rows[0]) == 2
     first, third = streams.stats(rows[0]), streams.stats(rows[2])
     assert (first.packets_in, first.octets_in) == (2, 320)
     assert (third.packets_out, third.octets_out) == (1, 20)
 
 
+def test_batches_of_one_size_of_several_and_of_another_are_added_up_together():
+    streams = Streams(2)
+    one, other = streams.take(), streams.take()
+    for sizes in ([172, 172], [172, 92], [32, 32]):
+        alike = sizes[0] if sizes[0] == sizes[1] else sizes
+        streams.came(batch([one, other], alike))
+        streams.went(np.array([other, one]), alike if isinstance(alike, int) else np.array(alike))
+    assert streams.stats(one).octets_in == streams.stats(other).octets_out == 160 + 160 + 20
+    assert streams.stats(other).octets_in == streams.stats(one).octets_out == 160 + 80 + 20
+    assert streams.stats(one).packets_in == streams.stats(one).packets_out == 3
+
+
+def test_the_highest_number_wraps_and_what_comes_late_does_not_lead_back():
+    streams = Streams(2)
+    one, other = streams.take(), streams.take()
+    streams.begin_sequence(one, 65_534)
+    streams.begin_sequence(other, 10)
+    for sequence, second in ((65_534, 10), (65_535, 12), (0, 11), (2, 9)):
+        streams.came(batch([one, other], 172, sequence=[sequence, second]))
+    streams.came(batch([one, one], 172, sequence=[5, 4]))
+    assert streams.extended[one] == 65_536 + 5
+    assert streams.extended[other] == 12
+    assert streams.expected(one) == (8, 2)
+
+
+def test_the_last_packet_says_when_somebody_was_heard_and_what_time_it_was_there():
+    streams = Streams(2)
+    one, other = streams.take(), streams.take()
+    streams.came(batch([one, other], 172, timestamp=[160, 800], now_s=1.0))
+    streams.came(batch([one], 172, timestamp=320, now_s=2.0))
+    assert streams.heard_s.tolist() == ([2.0, 1.0] if one == 0 else [1.0, 2.0])
+    assert int(streams.timestamp[one]) == 320
+    assert int(streams.timestamp[other]) == 800
+
+
 def test_a_row_that_is_taken_again_has_nothing_of_the_one_before():
     streams = Streams(1)
     row = streams.take()
-    streams.count_in(np.array([row]), packets(160))
-    streams.count_out(np.array([row]), packets(160))
+    streams.came(batch([row], 172))
+    streams.went(np.array([row]), 172)
     streams.give_back(row)
     stats = streams.stats(streams.take())
     assert (stats.packets_in, stats.packets_out) == (0, 0)
@@ -43,7 +83,7 @@ def test_rows_are_cleaned_some_together_and_each_is_given_out_once():
     assert sorted(row for rows in cleaned for row in rows) == taken
     assert len(cleaned) == 3
     for row in taken[10:20]:
-        streams.count_in(np.array([row]), packets(160))
+        streams.came(batch([row], 172))
         streams.extended[row] = streams.heard_s[row] = 7
         streams.give_back(row)
     assert len(streams) == 60
@@ -86,6 +126,6 @@ def test_little_waits_while_packets_flow(world, make_talker):
         world.hear(talker)
         world.now_s += 0.002
         streams = world.engine._streams
-        most = max(most, len(streams._in[0]), len(streams._out[0]))
+        most = max(most, len(streams._arrived), len(streams._left))
     assert most <= 10
     assert world.engine.stats(1).packets_in == world.engine.stats(2).packets_out == 500

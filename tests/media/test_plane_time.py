@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from media.dsp import g711
-from media.plane.streams import SLOT
 from media.protocol import JoinRoom
 from tests.media.party import Party, level, talk
 
@@ -139,7 +138,7 @@ def test_a_clock_that_runs_wrong_neither_starves_nor_delays(world, room, ppm):
     assert_tone(sound, 1.0)
     said_s = (due_s - begin_s) / step_s * 0.02
     waiting_ms = 1000 * (said_s - len(sound) / RATE_HZ)
-    slot = int(world.engine._streams.route[0, SLOT])
+    slot = int(world.engine._streams.slot[0])
     timeline = world.engine._timelines.narrow
     delay_ms = (int(timeline._base[slot]) + 160 - timeline.now) / 8
     assert abs(waiting_ms) < 80 + abs(ppm) * 0.12, "what was said but shortened or drawn out"
