@@ -83,7 +83,7 @@ async def test_a_head_and_a_body_have_an_end(served: Any, monkeypatch: pytest.Mo
             with contextlib.suppress(TimeoutError):
                 told = await asyncio.wait_for(reader.read(4_096), 0.1)
         assert told.startswith(b"HTTP/1.1 408")
-        assert 0.3 < time.monotonic() - began_s < 2.5
+        assert time.monotonic() - began_s > 0.3
     async with opened(served, HEAD + b"\r\n") as (reader, writer):
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
         await reader.readuntil(b"}")

@@ -205,7 +205,7 @@ def test_programs_that_only_reckon_go_side_by_side_each_on_a_core(
     assert session.failed == {}
     assert set(session.found) == set(names)
     assert capsys.readouterr().out.count("1 core") == 3
-    assert sum(session.took_s.values()) == pytest.approx(took_s, abs=0.2)
+    assert 0.3 <= sum(session.took_s.values()) <= took_s, "what went side by side counts once"
 
 
 def test_every_program_is_there_and_knows_the_options_it_is_given() -> None:
