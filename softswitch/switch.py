@@ -207,6 +207,23 @@ class Switch:
         self._started_s = environment.clock.monotonic_s()
 
     async def _wire(self, journal: JournalWriter, transports: list[Transport]) -> None:
+        desk = self._make_desk(journal)
+        await self.catalogue.start()
+        uniform = chance(self._environment.token)
+        self._wire_signalling(journal, transports, uniform)
+        self._wire_trunks(journal, transports, uniform)
+        dialplan = self.dialplan = Dialplan(self.office, frozenset(self._handlers), uniform)
+        self.lines = Lines(
+            self.office.extensions,
+            lambda data: journal.append(LINE_CHANGED, None, data, self._environment.clock.wall_s()),
+            lambda text, extension: dialplan.onward(text, PhoneIdentity(extension)),
+        )
+        await self._recall_lines()
+        self.catalogue.add_codes(LineCodes(desk, self.lines).apps())
+        self._wire_calls(desk)
+
+    def _make_desk(self, journal: JournalWriter) -> Desk:
+        """What applications work with, and the applications."""
         environment, office = self._environment, self.office
         prompts = Prompts(
             office.office.language,
@@ -225,7 +242,13 @@ class Switch:
         )
         self.catalogue = Catalogue(desk)
         self.catalogue.add("handler", self._run_handler)
-        await self.catalogue.start()
+        return desk
+
+    def _wire_signalling(
+        self, journal: JournalWriter, transports: list[Transport], uniform: Callable[[], float]
+    ) -> None:
+        """From the sockets to the SIP stack and the registrar."""
+        environment, office = self._environment, self.office
         self.trunks = Trunks([TrunkRecord(trunk) for trunk in office.trunks])
         addresses = tuple(transport.local for transport in transports)
         anywhere = tuple((own_address(), port) for host, port in addresses if host in _WILDCARDS)
@@ -250,7 +273,6 @@ class Switch:
         )
         for transport in transports:
             self.driver.attach(transport)
-        uniform = chance(environment.token)
         care = PhoneCare(office, self.stack, environment.clock, uniform, self.driver.pump)
         self.registrar = Registrar(self.stack, environment.clock, frozenset(reached_at), care)
         self.driver.sieve = self.gatekeeper.hears
@@ -258,7 +280,15 @@ class Switch:
         self.driver.on_waited = self.gatekeeper.overload.waited
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
-        wiring = self.wiring = Wiring(
+        self.traced_calls = TracedCalls(self.stack.call_id_of)
+        self.hep = exporter_of(office)
+
+    def _wire_trunks(
+        self, journal: JournalWriter, transports: list[Transport], uniform: Callable[[], float]
+    ) -> None:
+        """What legs stand on, and who looks after the trunks."""
+        environment, office = self._environment, self.office
+        self.wiring = Wiring(
             office=office,
             stack=self.stack,
             plane=self.plane,
@@ -282,20 +312,15 @@ class Switch:
             uniform,
             environment.token,
         )
-        dialplan = self.dialplan = Dialplan(office, frozenset(self._handlers), uniform)
-        self.lines = Lines(
-            office.extensions,
-            lambda data: journal.append(LINE_CHANGED, None, data, environment.clock.wall_s()),
-            lambda text, extension: dialplan.onward(text, PhoneIdentity(extension)),
-        )
-        await self._recall_lines()
-        self.catalogue.add_codes(LineCodes(desk, self.lines).apps())
+
+    def _wire_calls(self, desk: Desk) -> None:
+        """Call control, the call centre, and what else answers requests."""
         self.control = CallControl(
-            wiring,
-            dialplan=dialplan,
+            self.wiring,
+            dialplan=self.dialplan,
             registered=self.registrar.endpoints,
             trunks=self.trunks,
-            prompts=prompts,
+            prompts=desk.prompts,
             apps=self.catalogue.apps,
             lines=self.lines,
         )
@@ -303,13 +328,10 @@ class Switch:
         self.centre.attach(self.control, self.registrar)
         self.callers = self._make_callers()
         self.call_desk = CallDesk(self.control, self.centre, self.dialplan, self.plane)
-        wiring.records.watch(self.centre.watch)
-        self.traced_calls = TracedCalls(self.stack.call_id_of)
-        wiring.records.watch(self.traced_calls)
-        self.hep = exporter_of(office)
-
+        self.wiring.records.watch(self.centre.watch)
+        self.wiring.records.watch(self.traced_calls)
         self.phone_requests = PhoneRequests(
-            wiring, self.control, self.registrar, self.catalogue.mailboxes, self.lines
+            self.wiring, self.control, self.registrar, self.catalogue.mailboxes, self.lines
         )
         self._methods: dict[str, Callable[[sip_events.RequestReceived, float], None]] = {
             **self.phone_requests.methods,
