@@ -1,4 +1,4 @@
-"""Commands with their options, make targets and files that README and documents name are there."""
+"""Commands with their options, make targets, files and routes that README and documents name are there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from softswitch.api.access import ACCESS, PREFIX
 from softswitch.cli.main import build
 
 ROOT = Path(__file__).parents[1]
@@ -81,4 +82,29 @@ def test_a_file_that_is_named_is_there(page: Path) -> None:
     }
     made = {"bench/out/bench.html"}
     missing = [name for name in named - made if not list(ROOT.glob(name))]
+    assert not missing
+
+
+WEBSOCKET = f"GET {PREFIX}/events"
+
+
+def there(method: str, path: str) -> bool:
+    """Whether the API has this route; `path` may name a thing where the route has a place for one."""
+    segments = path.removeprefix(PREFIX).strip("/").split("/")
+    for route in (*ACCESS, WEBSOCKET):
+        way, _, known = route.partition(" ")
+        places = known.removeprefix(PREFIX).strip("/").split("/")
+        fits = len(places) == len(segments) and all(
+            place == segment or place.startswith("{")
+            for place, segment in zip(places, segments, strict=True)
+        )
+        if fits and way in (method, "GET" if method == "HEAD" else method):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_route_that_is_named_is_there(page: Path) -> None:
+    named = re.findall(r"\b(GET|POST|PUT|PATCH|DELETE|HEAD) (/[\w/{}.-]*)", page.read_text())
+    missing = [f"{way} {path}" for way, path in named if not there(way, path.rstrip("."))]
     assert not missing
