@@ -108,3 +108,9 @@ def test_a_route_that_is_named_is_there(page: Path) -> None:
     named = re.findall(r"\b(GET|POST|PUT|PATCH|DELETE|HEAD) (/[\w/{}.-]*)", page.read_text())
     missing = [f"{way} {path}" for way, path in named if not there(way, path.rstrip("."))]
     assert not missing
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
