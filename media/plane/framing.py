@@ -26,6 +26,19 @@ def frame_samples(codec: str, ptime_ms: int, rate_hz: int = RATE_HZ) -> int:
     return steps * rate_hz // 100
 
 
+def split(
+    samples: NDArray[np.int16], codec: str, ptime_ms: int, rate_hz: int = RATE_HZ
+) -> Iterator[NDArray[np.int16]]:
+    """Yield (m,) int16 pieces of (n,) samples: packets of about `ptime_ms`, and of what is left shorter ones;
+    less than 10 ms is left out."""
+    longest = frame_samples(codec, ptime_ms, rate_hz)
+    at = 0
+    while left_ms := (len(samples) - at) * 100 // rate_hz * 10:
+        size = min(longest, frame_samples(codec, left_ms, rate_hz))
+        yield samples[at : at + size]
+        at += size
+
+
 class Framer:
     """Rows 0..`capacity`-1, each with what did not fill a packet yet."""
 
@@ -39,6 +52,12 @@ class Framer:
     def reset(self, rows: NDArray[np.intp]) -> None:
         """Forget what waits."""
         self._filled[rows] = 0
+
+    def take(self, row: int) -> NDArray[np.int16]:
+        """Take out (n,) int16 what waits of a row."""
+        waiting = self._waiting[row, : self._filled[row]].copy()
+        self._filled[row] = 0
+        return waiting
 
     def push(
         self,

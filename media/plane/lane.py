@@ -115,6 +115,10 @@ class Lane:
         """The stream of this row is gone."""
         self._framer.reset(np.array([row]))
 
+    def rest(self, row: int) -> NDArray[np.int16]:
+        """Take out (n,) int16 what waits to fill a packet of this row."""
+        return self._framer.take(row)
+
     # --- planning -----------------------------------------------------------------------------
 
     def plan(

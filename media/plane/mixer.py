@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from media.plane.framing import split
+from media.plane.handover import Handover, Tail
 from media.plane.lane import Conversation, Heard, Lane
 from media.plane.outlet import Outlet
 from media.plane.packet_io import BATCH
@@ -52,6 +54,10 @@ class Mixer:
         self._digits = telephone_event.EventSender(streams.capacity)
         self._stale = True
         self._lanes: dict[int, Lane] = {RATE_HZ: Lane(RATE_HZ, streams, timelines)}
+        self.handover = Handover(streams, timelines, voices)
+        self._waiting: set[Stream] = set()
+        """Who will hear the mix when it has come to what he has not had by relay."""
+        self._ticked_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -81,26 +87,51 @@ class Mixer:
         """Begin to send `stream.digits` as telephone events."""
         self._spelling.setdefault(stream, 0)
         stream.spelling = True
+        stream.fed = None
         self._stale = True
 
     def forget(self, stream: Stream) -> None:
         """The stream is gone."""
         self.plays.pop(stream, None)
         self._spelling.pop(stream, None)
+        self._waiting.discard(stream)
         self._digits.stop(stream.row)
         for lane in self._lanes.values():
             lane.forget(stream.row)
         self._stale = True
 
-    def _make_plan(self) -> None:
+    def finish(self, stream: Stream, tail: Tail) -> int | None:
+        """Send `stream` at once what the mix still has for it, as it will be fed by relay; returns the offset
+        by which timestamps of the talker go on behind it. None: it has not been hearing the mix."""
+        lane = self._lanes.get(stream.rate_hz)
+        if lane is None or stream.params is None or stream in self._waiting:
+            return None
+        samples = np.concatenate([lane.rest(stream.row), tail.samples])
+        row = np.array([stream.row], np.intp)
+        kind = np.array([stream.params.payload_type], np.uint8)
+        for packet in split(samples, stream.params.codec, stream.params.ptime_ms, stream.rate_hz):
+            self._send(row, kind, packet[None], stream.rate_hz, self._ticked_s)
+        return int(self._streams.next_timestamp[stream.row]) - tail.end
+
+    def _make_plan(self, now_s: float) -> None:
         self._stale = False
         parties = self._parties
+        for stream, play in self.plays.items():
+            if not play.over_call:
+                stream.fed = None
+        self._waiting = {
+            party for party in parties if party.by_mix and self.handover.waits(party, now_s)
+        }
         conversation = Conversation(parties, self._bridges(parties), self._edges(parties))
         for rate_hz in {stream.rate_hz for stream in (*parties, *self.plays)}:
             if rate_hz not in self._lanes:
                 self._lanes[rate_hz] = Lane(rate_hz, self._streams, self._timelines)
         for lane in self._lanes.values():
-            lane.plan(conversation, self.plays, self._spelling.__contains__)
+            lane.plan(conversation, self.plays, self._is_busy)
+
+    def _is_busy(self, stream: Stream) -> bool:
+        """It is sent no sound now."""
+        return stream in self._spelling or stream in self._waiting
 
     @staticmethod
     def _bridges(parties: list[Stream]) -> dict[Stream, int]:
@@ -145,8 +176,9 @@ class Mixer:
 
     def tick(self, now_s: float) -> None:
         """Send what is due now; the timelines still stand at the positions to be played."""
-        if self._stale:
-            self._make_plan()
+        self._ticked_s = now_s
+        if self._stale or self._waiting:
+            self._make_plan(now_s)
         audible: list[tuple[Stream, Play]] = []
         for lane in self._lanes.values():
             rate_hz = lane.rate_hz
@@ -171,7 +203,7 @@ class Mixer:
             return
         heard = {stream for stream, _ in audible}
         for stream, play in list(self.plays.items()):
-            if stream not in heard:
+            if stream not in heard and stream not in self._waiting:
                 play.take(np.zeros(TICK_SAMPLES * play.rate_hz // RATE_HZ, np.int16))
                 if play.over:
                     self._played(stream, play, "end")

@@ -63,6 +63,7 @@ class Relay:
         row, streams = source.row, self._streams
         if source.feeds is None:
             source.feeds = target
+            target.fed = None
             source.unsynced = True
             self.feeds += 1
         streams.head_out[row] = 0x80000000 | (target.params.payload_type << 16)
@@ -102,6 +103,7 @@ class Relay:
         self.feeds -= int(source.feeds is not None)
         source.feeds = None
         source.unsynced = False
+        source.lead = None
         self._streams.target[source.row] = NONE
         self._set_conversion(source.row, 0)
 
@@ -118,6 +120,11 @@ class Relay:
         pause = max(0.0, now_s - sent_s - FRAME_S) if sent_s else 0.0
         clock_hz = float(streams.clock_hz[target.row])
         due = int(streams.next_timestamp[target.row]) + round(pause * clock_hz)
+        if source.lead is not None:
+            # Behind what the mix has sent of him last there is no pause but what he makes himself.
+            exact, source.lead = timestamp + source.lead, None
+            if (exact - int(streams.next_timestamp[target.row])) % (1 << 32) < clock_hz:
+                due = exact
         change[SEQUENCE_OFFSET] = (int(streams.next_sequence[target.row]) - sequence) & 0xFFFF
         change[TIMESTAMP_OFFSET] = (due - timestamp) & 0xFFFFFFFF
         streams.target[row] = target.row

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from media.protocol import Address, StreamParams
+
+if TYPE_CHECKING:
+    from media.plane.handover import Fed
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +63,10 @@ class Stream:
     """Where our packets are relayed to (a stream may feed itself: echo)."""
     unsynced: bool = False
     """The next packet decides the offsets towards `feeds`."""
+    fed: Fed | None = None
+    """How we were fed by relay until a moment ago."""
+    lead: int | None = None
+    """The offset of timestamps towards `feeds` with which the relay goes on behind a mix."""
 
     @property
     def audio_type(self) -> int | None:

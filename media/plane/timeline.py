@@ -129,6 +129,25 @@ class Timeline:
         """The next packet of this slot starts a new time scale (another SSRC)."""
         self._anchored[slot] = False
 
+    def anchor_of(self, slot: int) -> tuple[int, int]:
+        """Return the timestamp of a packet of this slot, and the position that it was laid at."""
+        return int(self._base_timestamp[slot]), int(self._base[slot])
+
+    def end_of(self, slot: int) -> int:
+        """Return the position behind the newest packet of this slot, in whole ticks; 0: there is none."""
+        if not self._anchored[slot]:
+            return 0
+        at = int(self._base[slot])
+        at -= at % self.tick_samples
+        end = at
+        while end - at < self._ahead and self._filled[slot, end % self._size // self.tick_samples]:
+            end += self.tick_samples
+        return end
+
+    def speaks(self, slot: int) -> bool:
+        """Whether something has come that is played in this tick."""
+        return bool(self._filled[slot, self.now % self._size // self.tick_samples])
+
     def _grow(self) -> None:
         old = len(self.ring)
         for name in _COLUMNS:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from media.errors import NotSupported
 from media.plane.ears import Ears
+from media.plane.handover import Tail
 from media.plane.hush import SILENCE, Hush
 from media.plane.mixer import Mixer
 from media.plane.relay import Relay, relayable
@@ -43,6 +44,7 @@ class Wiring:
         self._timelines = timelines
         self._relay = relay
         self._mixer = mixer
+        self._handover = mixer.handover
         self._voices = voices
         self._ears = ears
         self._hush = hush
@@ -162,8 +164,10 @@ class Wiring:
     def rewire(self, stream: Stream) -> None:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
         partner = stream.partner
+        tails = {} if partner is None else self._tails(stream, partner)
         self._listen(stream)
         if partner is None and not stream.echo:
+            self._handover.leave_relay(stream)
             self._relay.feed(stream, None)
             self._watch(stream, None)
             self._mixer.changed()
@@ -176,11 +180,21 @@ class Wiring:
             pairs.append((partner, self._target(partner)))
         for source, target in pairs:
             if source.feeds is not target:
+                self._handover.leave_relay(source)
                 self._relay.feed(source, None)
         for source, target in pairs:
             self._relay.feed(source, target)
             self._watch(source, target)
+            if target is not None and source in tails:
+                source.lead = self._mixer.finish(target, tails[source])
         self._mixer.changed()
+
+    def _tails(self, a: Stream, b: Stream) -> dict[Stream, Tail]:
+        """What the two still have in the mix of one another, by who says it."""
+        if not (a.by_mix or b.by_mix):
+            return {}
+        found = {source: self._handover.tail(source, target) for source, target in ((a, b), (b, a))}
+        return {source: tail for source, tail in found.items() if tail is not None}
 
     def _watch(self, source: Stream, target: Stream | None) -> None:
         codec = None if source.params is None else source.params.codec
