@@ -106,7 +106,10 @@ class AdminCommands:
         name = str(request.get("call") or "")
         legs = self._switch.traced_calls.legs_of(name) if name else None
         if legs == {}:
-            raise SoftswitchError(f"call {name} is not among the last {CALLS_MAX} calls")
+            raise SoftswitchError(
+                f"call {name} is not among the last {CALLS_MAX} calls since the start; "
+                f"`softswitch why {name}` tells what was decided"
+            )
         wanted = None if legs is None else frozenset(legs)
         rows = [
             _message_row(message, legs or {}) for message in self._switch.trace.messages(wanted)

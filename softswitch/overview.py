@@ -60,6 +60,7 @@ def overview(
         "sip": switch.stack.snapshot(),
         "gate": switch.gatekeeper.snapshot(),
         "bans": switch.gatekeeper.guard.bans(now_s),
+        "refused": switch.gatekeeper.guard.refused(now_s),
         "overload": {
             **switch.gatekeeper.overload.snapshot(),
             "classes": [

@@ -19,7 +19,8 @@ Source = tuple[str, int]
 class GuardPolicy:
     """`tries` wrong passwords may come at once from a source or for an account, then one in
     `refill_s`; a source that spends them is banned for `ban_s`. Tables hold `entries_max`, the longest
-    unheard go first. `proven_s` is how long a proof is remembered."""
+    unheard go first. `proven_s` is how long a proof is remembered. The last `shown_max` who were refused
+    are shown for `shown_s`."""
 
     tries: float = 10.0
     refill_s: float = 120.0
@@ -27,6 +28,8 @@ class GuardPolicy:
     proven_s: float = 7200.0
     entries_max: int = 20_000
     events_per_s: float = 5.0
+    shown_max: int = 16
+    shown_s: float = 3600.0
 
 
 DEFAULT_POLICY = GuardPolicy()
@@ -78,6 +81,7 @@ class Guard:
         self._accounts = _Buckets(self._policy)
         self._unanswered = _Buckets(self._policy)
         self._bans: OrderedDict[str, float] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._proven: OrderedDict[Source, float] = OrderedDict()
         self._events = self._policy.events_per_s
         self._events_at_s = 0.0
@@ -88,6 +92,8 @@ class Guard:
         self._proven[source] = now_s + self._policy.proven_s
         if len(self._proven) > self._policy.entries_max:
             self._proven.popitem(last=False)
+        if self._refused:
+            self._refused.pop((source[0], _inert(username)), None)
 
     def is_proven(self, source: Source, now_s: float) -> bool:
         """Whether somebody has proven himself from this address and port, and not too long ago."""
@@ -100,6 +106,11 @@ class Guard:
             return
         self._accounts.spend(username, now_s)
         host = source[0]
+        who = host, _inert(username)
+        count, _ = self._refused.pop(who, (0, 0.0))
+        self._refused[who] = (count + 1, now_s)
+        if len(self._refused) > self._policy.shown_max:
+            self._refused.popitem(last=False)
         if self._sources.spend(host, now_s) and self._sources.level(host, now_s) >= 1.0:
             return
         self._bans.pop(host, None)
@@ -141,6 +152,15 @@ class Guard:
             {"source": host, "left_s": round(until_s - now_s)}
             for host, until_s in self._bans.items()
             if until_s > now_s
+        ]
+
+    def refused(self, now_s: float) -> list[dict[str, Any]]:
+        """Rows of (source, account, how often, seconds since the last) of wrong passwords, the newest first,
+        for whose telephone does not register. Who has proven himself since is not among them."""
+        return [
+            {"source": host, "account": account, "count": count, "since_s": round(now_s - at_s)}
+            for (host, account), (count, at_s) in reversed(self._refused.items())
+            if now_s - at_s < self._policy.shown_s
         ]
 
     def snapshot(self) -> dict[str, int]:

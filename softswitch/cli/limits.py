@@ -58,6 +58,13 @@ _LIMITS = (
         "the longest unheard is forgotten",
     ),
     (
+        "wrong passwords shown",
+        "softswitch.call.guard",
+        "DEFAULT_POLICY.shown_max",
+        "sources and accounts",
+        "the oldest is shown no more",
+    ),
+    (
         "strangers who may mean well",
         "softswitch.call.gatekeeper",
         "WELL_MEANT_PER_S",

@@ -133,6 +133,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         _connections(answer.get("transports", ())),
         _workers(answer),
         _shed(answer["overload"].get("classes", ())),
+        _refused(answer.get("refused", ())),
         _bans(answer.get("bans", ())),
     )
     return [_head(answer), *_attention(answer), *(table for table in below if table.row_count)]
@@ -212,6 +213,14 @@ def _shed(entries: Rows) -> Any:
         counts = [entry[name] for name in ("waiting", "waited", "repeated", "dropped", "refused")]
         if any(counts):
             table.add_row(entry["class"], *(str(count) for count in counts))
+    return table
+
+
+def _refused(entries: Rows) -> Any:
+    table = _table("Wrong passwords", "from", "user", "times", "last")
+    for entry in entries:
+        last = f"{entry['since_s']} s ago"
+        table.add_row(entry["source"], entry["account"], str(entry["count"]), last)
     return table
 
 

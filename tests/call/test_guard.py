@@ -87,6 +87,27 @@ def test_a_source_that_guesses_is_banned_at_its_tenth_and_forgiven_in_time(gate,
     assert not guard.is_banned(CRACKER, 1300.1)
 
 
+@pytest.mark.limit("wrong passwords shown")
+def test_whose_telephone_does_not_register_finds_it_among_the_refused(gate, guard):
+    for at_s in (100.0, 110.0):
+        attempt(gate, PHONE, "mistyped", at_s)
+    told = {"source": PHONE[0], "account": "1001", "count": 2, "since_s": 5}
+    assert guard.refused(115.0) == [told]
+    assert guard.refused(110.0 + GuardPolicy().shown_s) == []
+    shown_max = GuardPolicy().shown_max
+    for number in range(shown_max):
+        assert PHONE[0] in [row["source"] for row in guard.refused(120.0)]
+        guard.wrong((f"203.0.113.{number}", 5060), "1001\x1b[2J", 120.0, answered=True)
+    rows = guard.refused(121.0)
+    assert len(rows) == shown_max
+    assert rows[0] == {
+        "source": f"203.0.113.{shown_max - 1}", "account": "1001?[2J", "count": 1, "since_s": 1,
+    }  # fmt: skip
+    attempt(gate, PHONE, "mistyped", 130.0)
+    attempt(gate, PHONE, "a-long-secret-1001", 131.0)
+    assert PHONE[0] not in [row["source"] for row in guard.refused(132.0)]
+
+
 def test_guesses_an_hour_from_one_source_stay_below_the_bar(gate, row):
     looked_at = 0
     for second in range(0, 3600, 2):
