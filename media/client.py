@@ -25,7 +25,6 @@ from media.orphans import Orphans
 from media.plane.recorder import checked_path
 from media.protocol import (
     MONITOR_MODES,
-    Command,
     ConfigureStream,
     Connect,
     Disconnect,
@@ -136,6 +135,7 @@ class MediaClient:
             on_death=self._on_worker_death,
             on_replaced=lambda worker: on_event(WorkerReplaced(worker)),
         )
+        self._send = self._supervisor.send
         self._streams: dict[int, StreamState] = {}
         self._recordings: dict[int, RecordingState] = {}
         self._rota = Rota(workers)
@@ -199,9 +199,6 @@ class MediaClient:
         for command in told_again(streams, recordings, self._loop.time()):
             yield command, ()
 
-    def _send(self, worker: int, command: Command, *, patient: bool = False) -> None:
-        self._supervisor.send(worker, command, patient=patient)
-
     # --- what workers say and how they end ----------------------------------------------------
 
     def _on_worker_event(self, worker: int, event: MediaEvent) -> None:
@@ -250,7 +247,7 @@ class MediaClient:
         if not self._running:
             raise MediaError("the media plane is not running")
         host = None if signalled_host is None else numeric(signalled_host)
-        worker = self._rota.place(group, self._supervisor.alive(), self._supervisor.load_of)
+        worker = self._rota.place(group, self._supervisor.alive, self._supervisor.load_of)
         if len(self._rota.streams[worker]) >= self._streams_max:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
@@ -258,7 +255,7 @@ class MediaClient:
         door = self._doors[number]
         placement, lent = door.reserve(stream_id, worker, host)
         if lent is not None:
-            self._supervisor.send(worker, *lent)
+            self._send(worker, *lent)
         self._next_stream_id += 1
         ssrc = next(self._ssrcs)
         self._streams[stream_id] = StreamState(
@@ -328,7 +325,7 @@ class MediaClient:
         if unused is not None:
             self._send(worker, DropPort(unused), patient=True)
         self._send(worker, ReleaseStream(stream_id), patient=True)
-        if worker in self._supervisor.alive():
+        if self._supervisor.is_alive(worker):
             self._rota.closing[worker].add(stream_id)
         else:
             self._doors.parted(stream_id)

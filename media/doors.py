@@ -98,6 +98,8 @@ class Doors:
 
     def number_for(self, host: str | None) -> int:
         """The number of the first door of a peer's family; the first of all where there is none."""
+        if len(self._doors) == 1:
+            return 0
         for number, door in enumerate(self._doors):
             if host is not None and is_ipv6(host) == is_ipv6(door.address):
                 return number

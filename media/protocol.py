@@ -8,7 +8,7 @@ Commands are idempotent, so that the whole state of a worker can be sent again t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -424,22 +424,24 @@ _command_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[Co
 _event_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[MediaEvent])
 
 
-def encode(message: Command | MediaEvent) -> bytes:
-    """One command or event as msgpack, for `pack`."""
-    return _encoder.encode(message)
+encode: Callable[[Command | MediaEvent], bytes] = _encoder.encode
+"""One command or event as msgpack, for `pack`."""
 
 
 def pack(encoded: Iterable[bytes]) -> tuple[bytes, int]:
     """As many of the first of `encoded` as fit into one packet of the control socket, and how many: what
     comes about in one turn of a loop wakes the other side once."""
-    packed: list[msgspec.Raw] = []
+    packed = [b""]
     octets = 0
     for message in islice(encoded, PACKED_MAX):
         octets += len(message)
-        if packed and octets > _PACKET_OCTETS:
+        if octets > _PACKET_OCTETS and len(packed) > 1:
             break
-        packed.append(msgspec.Raw(message))
-    return _encoder.encode(packed), len(packed)
+        packed.append(message)
+    count = len(packed) - 1
+    # The head of an array (msgpack: fixarray, array 16), then its elements as they are.
+    packed[0] = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join(packed), count
 
 
 def unpack_commands(data: bytes | memoryview) -> list[Command]:

@@ -28,16 +28,18 @@ class Rota:
         """How many groups there are."""
         return len(self._groups)
 
-    def place(self, group: int, alive: Iterable[int], load_of: LoadOf) -> int:
+    def place(self, group: int, alive: Callable[[], Iterable[int]], load_of: LoadOf) -> int:
         """Return the worker for a new stream of `group`: that of the others of its group, or of those that
         are `alive` and take calls the one with the least to do."""
         known = self._groups.get(group)
         if known is not None:
             return known[0]
-        workers = list(alive) or list(range(len(self.streams)))
-        taking = [worker for worker in workers if worker not in self.draining]
+        workers = list(alive()) or list(range(len(self.streams)))
         # Rather a call on one that is to be emptied than no call.
-        return min(taking or workers, key=lambda worker: self._burden(worker, load_of(worker)))
+        taking = [worker for worker in workers if worker not in self.draining] or workers
+        if len(taking) == 1:
+            return taking[0]
+        return min(taking, key=lambda worker: self._burden(worker, load_of(worker)))
 
     def _burden(self, worker: int, load: tuple[float, int] | None) -> tuple[int, int]:
         held = len(self.streams[worker])

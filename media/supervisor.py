@@ -146,6 +146,10 @@ class Supervisor:
         """Return the workers that have a process now."""
         return [post.worker for post in self._posts if post.process is not None]
 
+    def is_alive(self, worker: int) -> bool:
+        """Whether a worker has a process now."""
+        return self._posts[worker].process is not None
+
     def snapshot(self) -> list[dict[str, Any]]:
         """Return pid, load and deaths of each worker."""
         return [

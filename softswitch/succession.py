@@ -38,8 +38,7 @@ def go_on_with(switch: Switch, office: Office, environment: Environment) -> None
     if office.look_up != before.look_up:
         switch.desk.ask = environment.asker(office)
     if office.trace != before.trace:
-        switch.close_hep()
-        switch.hep = exporter_of(office)
+        switch.copy_to(exporter_of(office))
     if office.telemetry != before.telemetry:
         switch.trace_by(environment.telemetry(office))
     use_tls(office, switch.driver.transports)

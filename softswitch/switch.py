@@ -176,7 +176,7 @@ class Switch:
         undo.callback(self.registrar.close)
         undo.callback(self.phone_requests.close)
         undo.push_async_callback(self.trunk_care.stop)
-        undo.callback(self.close_hep)
+        undo.callback(self.copy_to, None)
         await self.trunk_care.start()
         await self.centre.start()
         await self.recordings.start()
@@ -267,7 +267,7 @@ class Switch:
             asyncio.get_running_loop(),
             self._on_sip,
             on_broken=self._on_broken,
-            tap=self._tap,
+            tap=self.trace.note,
             before_sending=self.plane.flush,
             token=environment.token(),
         )
@@ -281,7 +281,7 @@ class Switch:
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
         self.traced_calls = TracedCalls(self.stack.call_id_of)
-        self.hep = exporter_of(office)
+        self.copy_to(exporter_of(office))
 
     def _wire_trunks(
         self, journal: JournalWriter, transports: list[Transport], uniform: Callable[[], float]
@@ -517,11 +517,10 @@ class Switch:
             data = {"alarm": name, "reason": reason or before}
             self.store.journal.append(kind, None, data, self._environment.clock.wall_s())
 
-    def _tap(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
-        received = direction == "in"
-        self.trace.note(now_s, received, flow, data)
+    def _note_and_copy(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
+        self.trace.note(direction, data, flow, now_s)
         if self.hep is not None:
-            message = TracedMessage(now_s, received, flow, data)
+            message = TracedMessage(now_s, direction == "in", flow, data)
             call = self.traced_calls.call_of(message.call_id)
             self.hep.send(passed(message, self.wall_of(now_s)), call or message.call_id)
 
@@ -586,11 +585,12 @@ class Switch:
         if self.telemetry is not None:
             await self.telemetry.stop()
 
-    def close_hep(self) -> None:
-        """Copy SIP messages to nobody."""
+    def copy_to(self, hep: HepExporter | None) -> None:
+        """Copy SIP messages to a collector from now on, and to no other; None: to nobody."""
         if self.hep is not None:
             self.hep.close()
-            self.hep = None
+        self.hep = hep
+        self.driver.tap = self.trace.note if hep is None else self._note_and_copy
 
     def wall_of(self, monotonic_s: float) -> float:
         """The wall clock's time at a moment of the monotonic one."""

@@ -208,9 +208,19 @@ class Tap:
         self._journal = journal
         self.telemetry = telemetry
 
-    def append(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> object:
-        if self.telemetry is not None and call_id is not None:
-            self.telemetry.noted(kind, call_id, data, at_s)
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """Who reads along now."""
+        return self._telemetry
+
+    @telemetry.setter
+    def telemetry(self, telemetry: Telemetry | None) -> None:
+        self._telemetry = telemetry
+        self.append = self._journal.append if telemetry is None else self._append
+
+    def _append(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> object:
+        if self._telemetry is not None and call_id is not None:
+            self._telemetry.noted(kind, call_id, data, at_s)
         return self._journal.append(kind, call_id, data, at_s)
 
 

@@ -66,8 +66,9 @@ class Trace:
         self._ring: deque[tuple[float, bool, Flow, bytes]] = deque(maxlen=messages_max)
         self._followers: set[asyncio.Queue[TracedMessage]] = set()
 
-    def note(self, at_s: float, received: bool, flow: Flow, data: bytes) -> None:
-        """Called by the driver for every message; cheap."""
+    def note(self, direction: str, data: bytes, flow: Flow, at_s: float) -> None:
+        """The driver's tap, called for every message; cheap."""
+        received = direction == "in"
         self._ring.append((at_s, received, flow, data))
         if self._followers:
             message = TracedMessage(at_s, received, flow, data)

@@ -8,7 +8,7 @@ next odd one RTCP.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -28,9 +28,9 @@ class _Port:
     worker: int
     port: int
     streams: set[int] = field(default_factory=set)
-    hosts: Counter[str] = field(default_factory=Counter)
-    """Hosts that unlatched streams of this port expect."""
-    remotes: Counter[Address] = field(default_factory=Counter)
+    hosts: dict[str, int] = field(default_factory=dict)
+    """Hosts that unlatched streams of this port expect, and how many do."""
+    remotes: dict[Address, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -132,10 +132,10 @@ class PortAllocator:
         port.streams.add(stream_id)
         placed = self._placed[stream_id] = _Placed(port, host)
         if host is not None:
-            port.hosts[host] += 1
+            port.hosts[host] = port.hosts.get(host, 0) + 1
         if remote is not None:
             placed.remote = remote
-            port.remotes[remote] += 1
+            port.remotes[remote] = port.remotes.get(remote, 0) + 1
         return Placement(port.port_id, port.port, opened)
 
     def _choose(self, worker: int, host: str | None, remote: Address | None) -> tuple[_Port, bool]:
@@ -159,8 +159,8 @@ class PortAllocator:
                 return min(
                     usable,
                     key=lambda port: (
-                        0 if remote is None else port.remotes[remote],
-                        0 if host is None else port.hosts[host],
+                        0 if remote is None else port.remotes.get(remote, 0),
+                        0 if host is None else port.hosts.get(host, 0),
                         len(port.streams),
                     ),
                 ), False
@@ -179,11 +179,12 @@ class PortAllocator:
         placed = self._get(stream_id)
         self._forget_expectations(placed)
         placed.host, placed.remote, placed.latched = host, remote, False
+        hosts, remotes = placed.port.hosts, placed.port.remotes
         if host is not None:
-            placed.port.hosts[host] += 1
+            hosts[host] = hosts.get(host, 0) + 1
         if remote is not None:
-            placed.port.remotes[remote] += 1
-            return placed.port.remotes[remote] == 1
+            remotes[remote] = remotes.get(remote, 0) + 1
+            return remotes[remote] == 1
         return True
 
     def latched(self, stream_id: int, source: Address) -> None:
@@ -194,7 +195,7 @@ class PortAllocator:
         self._forget_expectations(placed)
         placed.latched = True
         placed.remote = source
-        placed.port.remotes[source] += 1
+        placed.port.remotes[source] = placed.port.remotes.get(source, 0) + 1
 
     def _forget_expectations(self, placed: _Placed) -> None:
         if placed.host is not None and not placed.latched:
@@ -249,7 +250,7 @@ def _crowd(port: _Port) -> int:
     return len(port.streams)
 
 
-def _take_one(counter: Counter[_Key], key: _Key) -> None:
+def _take_one(counter: dict[_Key, int], key: _Key) -> None:
     left = counter[key] - 1
     if left > 0:
         counter[key] = left

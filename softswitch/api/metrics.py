@@ -66,6 +66,10 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
+COUNTED = frozenset({"call-ended", "leg-quality"})
+"""Entries of the journal that `Counted` wants to hear of."""
+
+
 class Counted:
     """What is counted as it happens."""
 

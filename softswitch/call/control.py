@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from media.protocol import StreamClosed
 from softswitch.call.arrival import Arrivals
 from softswitch.call.audio import CallAudio, PromptShelf
 from softswitch.call.call import Call
@@ -106,7 +107,8 @@ class CallControl:
     def handle_media(self, event: MediaEvent) -> None:
         """One event of the media plane."""
         self._media_events.handle(event)
-        self._wiring.pump()
+        if not isinstance(event, StreamClosed):  # which is only written down
+            self._wiring.pump()
 
     def break_call(self, session: int, error: Exception) -> None:
         """A handler failed on an event of this session: that call ends, the exchange goes on."""

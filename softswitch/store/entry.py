@@ -14,6 +14,7 @@ ENTRY_BYTES_MAX = 64 * 1024
 TEXT_MAX = 256
 _CRC_CHARACTERS = 9  # eight hexadecimal digits and a space
 _encoder = msgspec.json.Encoder(enc_hook=str)
+_decode = msgspec.json.Decoder().decode
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +30,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     def data(self) -> dict[str, Any]:
         """The particulars, read from `text` so that now and after a restart are the same."""
-        found = msgspec.json.decode(self.text)
+        found = _decode(self.text)
         return found if isinstance(found, dict) else {}
 
     def line(self) -> bytes:
@@ -53,7 +54,10 @@ def make_entry(
         text = b'{"truncated_bytes":%d}' % len(text)
     if not math.isfinite(at_s):
         at_s = 0.0
-    call_id = None if call_id is None else text_of(call_id)
+    if call_id is not None and not (call_id.isascii() and call_id.isprintable()):
+        call_id = clean(call_id)
+    if call_id is not None and len(call_id) > TEXT_MAX:
+        call_id = call_id[:TEXT_MAX]
     return Entry(seq, float(at_s), _clean_kind(kind), call_id, text.decode())
 
 
@@ -102,6 +106,8 @@ def text_of(value: object) -> str:
     """A particular as a text of a record: at most `TEXT_MAX` characters, "" for none."""
     if type(value) is str and len(value) <= TEXT_MAX and value.isascii() and "\0" not in value:
         return value  # as nearly all are; every call has some fifty
+    if type(value) is int:
+        return str(value)
     return clean(str(value))[:TEXT_MAX] if value is not None else ""
 
 

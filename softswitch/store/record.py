@@ -10,6 +10,21 @@ from softswitch.store.entry import Entry, clean, integer_of, number_of, text_of
 STATUSES = ("open", "answered", "busy", "no-answer", "cancelled", "rejected", "failed", "lost")
 LEGS_MAX = 64
 RECORDINGS_MAX = 64
+_QUALITY = frozenset(
+    {
+        "packets_in",
+        "packets_out",
+        "lost",
+        "late",
+        "jitter_ms",
+        "round_trip_ms",
+        "mos",
+        "remote_lost",
+        "remote_jitter_ms",
+        "remote_mos",
+    }
+)
+"""What call control says of a leg's quality."""
 _LEG_KINDS = frozenset({"leg-started", "leg-ringing", "leg-answered", "leg-ended", "leg-quality"})
 KINDS = _LEG_KINDS | {
     "call-started",
@@ -196,7 +211,12 @@ def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float)
             leg["q850"] = integer_of(data.get("cause", data.get("q850")))
             leg["by"] = text_of(data.get("by"))
         case "leg-quality":
-            leg["quality"] = {text_of(k): v for k, v in data.items() if k != "leg"}
+            data.pop("leg", None)
+            leg["quality"] = data if data.keys() <= _QUALITY else _plain_keys(data)
+
+
+def _plain_keys(data: dict[str, Any]) -> dict[str, Any]:
+    return {text_of(key): value for key, value in data.items()}
 
 
 def _recording_started(record: CallRecord, data: dict[str, Any], at_s: float) -> None:

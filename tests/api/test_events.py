@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from routing.events import ContactArrived
 from softswitch.api.access import Identity
-from softswitch.api.events.hub import Filter, Hub, TooOld
+from softswitch.api.events.hub import PLAIN, Filter, Hub, TooOld
 from softswitch.api.events.reader import (
     FORBIDDEN,
     MALFORMED,
@@ -26,6 +26,7 @@ from softswitch.api.events.reader import (
     TOO_OLD,
     Reader,
 )
+from softswitch.api.events.topics import topic_of
 
 ADMIN = Identity("root", "admin", "user")
 AGENT = Identity("lilei", "agent", "agent", agent_id="lilei")
@@ -87,6 +88,22 @@ def test_a_call_is_found_by_every_queue_and_agent_it_has_met() -> None:
         ("call-ended", ["q", "a"]),
     ]
     assert hub.snapshot()["calls"] == 0
+
+
+@pytest.mark.parametrize("kind", sorted(PLAIN))
+def test_what_is_plain_of_calls_is_told_as_if_it_had_been_looked_at(kind: str) -> None:
+    hub = Hub("r")
+    assert topic_of(kind, "c1", "") == "calls"
+    hub.note(kind, "c1", {"leg": 1}, 1.0)
+    hub.note("acd-queued", "c2", {"queue": "support"}, 2.0)
+    hub.note(kind, "c2", {"leg": 2}, 3.0)
+    told = list(hub.since("r.0"))
+    assert [(e.number, e.topic, e.kind, e.call_id) for e in told] == [
+        (1, "calls", kind, "c1"),
+        (2, "queues", "acd-queued", "c2"),
+        (3, "calls", kind, "c2"),
+    ]
+    assert [e.queues for e in told] == [frozenset(), {"support"}, {"support"}]
 
 
 @given(

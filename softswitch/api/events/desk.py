@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.hub import Event, Filter, Hub
+from softswitch.api.metrics import COUNTED
 from softswitch.apps.acd_agents import row_of
 from softswitch.apps.acd_figures import region_groups, skill_groups, status_of
 from softswitch.call.known import KnownCustomer
@@ -57,7 +58,8 @@ class EventDesk:
         if kind in _POPS:
             data = self._with_customer(kind, call_id, data)
         self.hub.note(kind, call_id, data, at_s)
-        self._service.counted.entry(kind, data)
+        if kind in COUNTED:
+            self._service.counted.entry(kind, data)
         if self.readers and kind.startswith("acd-"):
             for what in ("queue", "agent"):
                 name = data.get(what)

@@ -18,6 +18,20 @@ KEPT_MAX = 4_096
 """Events that can be had again after a connection broke."""
 
 CALLS_MAX = 20_000
+
+PLAIN = frozenset(
+    {
+        "call-routed",
+        "call-answered",
+        "leg-ringing",
+        "leg-answered",
+        "leg-ended",
+        "leg-quality",
+        "call-ended",
+    }
+)
+"""Entries of a call that name no queue, agent, telephone or other thing."""
+
 _EXTENSION = "extension:"
 _CALL = "call:"
 _AGENT = "agent:"
@@ -90,29 +104,34 @@ class Hub:
     agent_at: Callable[[str], str | None] = lambda _: None
     kept_max: int = KEPT_MAX
     last: int = 0
-    _kept: deque[_Noted] = field(default_factory=deque)
+    _kept: deque[_Noted] = field(init=False)
     _met: OrderedDict[str, _Met] = field(default_factory=OrderedDict)
     _listeners: dict[Listener, None] = field(default_factory=dict)
     _encoded: tuple[int, str] = (0, "")
+
+    def __post_init__(self) -> None:
+        self._kept = deque(maxlen=self.kept_max)
 
     # -- what happens ------------------------------------------------------------------------------
 
     def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         """An entry of the journal."""
-        thing = str(data["object"]) if "object" in data else ""
-        topic = topic_of(kind, call_id, thing)
-        if not topic:
-            return
-        if call_id is None and thing.startswith(_CALL):
-            call_id = thing.removeprefix(_CALL)
-        if thing.startswith(_AGENT) and "agent" not in data:
-            data = {**data, "agent": thing.removeprefix(_AGENT)}
-        met = self._meeting(kind, call_id, data)
+        # As nearly all that happens to calls that have nothing to do with a queue or an agent.
+        if kind in PLAIN and call_id is not None and call_id not in self._met:
+            topic, met = "calls", _NOBODY
+        else:
+            thing = str(data["object"]) if "object" in data else ""
+            topic = topic_of(kind, call_id, thing)
+            if not topic:
+                return
+            if call_id is None and thing.startswith(_CALL):
+                call_id = thing.removeprefix(_CALL)
+            if thing.startswith(_AGENT) and "agent" not in data:
+                data = {**data, "agent": thing.removeprefix(_AGENT)}
+            met = self._meeting(kind, call_id, data)
         self.last += 1
         noted = (self.last, at_s, topic, kind, call_id or "", met, data)
         self._kept.append(noted)
-        if len(self._kept) > self.kept_max:
-            self._kept.popleft()
         if self._listeners:
             event = _event_of(noted)
             for listener in list(self._listeners):
