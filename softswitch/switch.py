@@ -21,6 +21,7 @@ from softswitch.apps.catalogue import Catalogue, Desk
 from softswitch.apps.checks import OFFICE_CHECKS
 from softswitch.apps.line_codes import LineCodes
 from softswitch.apps.phone_care import PhoneCare
+from softswitch.apps.presence import PACKAGES
 from softswitch.apps.registrar import Registrar
 from softswitch.apps.requests import PhoneRequests
 from softswitch.apps.sound_checks import make_sounds
@@ -258,7 +259,10 @@ class Switch:
         guard = Guard(report=partial(self._note_security, journal))
         self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts, guard)
         config = StackConfig(
-            local_addresses=reached_at, advertised=advertised, max_sessions=_SESSIONS_MAX
+            local_addresses=reached_at,
+            advertised=advertised,
+            max_sessions=_SESSIONS_MAX,
+            event_packages=PACKAGES,
         )
         self.stack = SipStack(config, environment.token, self.gatekeeper)
         self.driver = Driver(
@@ -482,10 +486,13 @@ class Switch:
             return
         if isinstance(event, sip_events.RequestReceived):
             answer = self._methods.get(event.request.method)
-            if answer is None:
-                self.stack.respond(event.handle, 501, now_s=now_s)
-            else:
+            if answer is not None:
                 answer(event, now_s)
+            elif event.session is None:
+                self.stack.respond(event.handle, 481, now_s=now_s)  # a NOTIFY that nobody asked for
+            else:
+                headers = self.stack.allowed_events  # in a call; 481 would end it (RFC 5057 5.1)
+                self.stack.respond(event.handle, 489, headers=headers, now_s=now_s)
 
     def _stream_for(self, flow: Flow) -> Flow | None:
         """For large requests. Not to phones: those behind a NAT are reached by their own flow only."""

@@ -82,7 +82,7 @@ class Messages:
     def _refusal(self, event: RequestReceived, now_s: float) -> int | None:
         request, identity = event.request, event.identity
         if not isinstance(identity, PhoneIdentity) or event.session is not None:
-            return 405
+            return 403  # of telephones, and not in a call's dialog
         if len(request.body) > OCTETS_MAX:
             return 413
         if not self._may_send(identity.extension, now_s) or len(self._passing) >= PENDING_MAX:

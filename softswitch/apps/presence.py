@@ -37,7 +37,7 @@ WATCHES_MAX = 64
 _PUBLISHED_MAX_S = 3600
 _NOTE_MAX = 128
 _EXTENSION = "extension:"
-_ALLOW_EVENTS = (("Allow-Events", ", ".join(_TYPES)),)
+PACKAGES = tuple(_TYPES)
 # No XML parser is given what a phone sends (entities grow): two elements are all that is wanted.
 _BASIC = re.compile(rb"<(?:[a-z]{1,16}:)?basic>\s{0,16}(open|closed)\s{0,16}<")
 _NOTE = re.compile(rb"<(?:[a-z]{1,16}:)?note(?: [^>]{0,64})?>([^<]{0,512})<")
@@ -115,8 +115,9 @@ class Presence:
         """One authenticated SUBSCRIBE outside any dialog."""
         refusal = self._refusal(event)
         if refusal is not None:
-            headers = _ALLOW_EVENTS if refusal == 489 else ()
-            self._wiring.stack.respond(event.handle, refusal, headers=headers, now_s=now_s)
+            stack = self._wiring.stack
+            headers = stack.allowed_events if refusal == 489 else ()
+            stack.respond(event.handle, refusal, headers=headers, now_s=now_s)
             return
         package, target = self._wanted(event)
         assert isinstance(event.identity, PhoneIdentity)

@@ -62,7 +62,8 @@ class Leg:
     """One leg of a call.
 
     Attributes: `session`, the stack's number; `stream`, the local media stream once there is one;
-    `answered`; `held`: the peer has put us on hold, that is, does not want to hear us.
+    `answered`; `held`: the peer has put us on hold, that is, does not want to hear us; `referred`: it has
+    asked for a transfer before.
     """
 
     __slots__ = (
@@ -85,6 +86,7 @@ class Leg:
         "on_stream",
         "on_stream_closed",
         "rang",
+        "referred",
         "session",
         "stream",
     )
@@ -100,7 +102,7 @@ class Leg:
         self._wiring = wiring
         self._call: Call | None = call
         self._flow = flow
-        self._unreadable = self._listening = False
+        self._unreadable = self._listening = self.referred = False
         self._warning = ""
         self._policy = wiring.media_policy(label)
         self._keys: SdesKeys | None = None
@@ -158,11 +160,19 @@ class Leg:
             return 400
         if self._offer is None:
             return None
-        found = refusal_of(self._offer, self._wiring.codecs, self._policy.srtp)
-        if found is None:
-            return 488 if self._reflects(self._offer) else None
-        self._warning = f'{found[0]} {self._wiring.office.office.domain} "{found[1]}"'
-        return 488
+        self._warning = self._objection(self._offer)
+        return 488 if self._warning else None
+
+    def _objection(self, offer: SessionDescription) -> str:
+        """The Warning (RFC 3261 20.43) that refuses an offer; "" for one that can be answered."""
+        found = refusal_of(offer, self._wiring.codecs, self._policy.srtp)
+        if found is None and self._reflects(offer):
+            found = 399, "sound would be sent to where nobody may have it sent"
+        return self._warn(*found) if found else ""
+
+    def _warn(self, code: int, text: str) -> str:
+        """A Warning's value in our name (RFC 3261 20.43)."""
+        return f'{code} {self._wiring.office.office.domain} "{text}"'
 
     def offered_codecs(self) -> tuple[str, ...]:
         """Codecs that this peer offered and we can carry, in its order."""
@@ -332,7 +342,9 @@ class Leg:
             prefer = (self.codec,) if self.codec else ()
             self._make_offer(prefer, None)
         elif not self._take_reoffer(sdp):
-            wiring.stack.reject_reoffer(self.session, 488, wiring.now_s())
+            wiring.stack.reject_reoffer(
+                self.session, 488, wiring.now_s(), (("Warning", self._why_not(sdp)),)
+            )
             return False
         assert self._local is not None
         wiring.stack.answer_reoffer(self.session, self._local.serialise(), wiring.now_s())
@@ -347,6 +359,14 @@ class Leg:
             return False
         self._offer = offer
         return True
+
+    def _why_not(self, sdp: bytes) -> str:
+        """The Warning for a later offer that was not taken."""
+        said = self._warn(399, "the call goes on as it was")
+        try:
+            return self._objection(SessionDescription.parse(sdp)) or said
+        except RemoteProtocolError:
+            return said
 
     @property
     def is_live(self) -> bool:
@@ -384,8 +404,11 @@ class Leg:
         calling = self._offer is not None or self._unreadable
         if not self.answered and status >= 300 and calling:
             headers = [("Reason", str(cause))]
-            if self._warning:
-                headers.append(("Warning", self._warning))
+            warning = self._warning
+            if status in (488, 606) and not warning:
+                warning = self._warn(399, "who is called takes no sound of this kind")
+            if warning:
+                headers.append(("Warning", warning))
             wiring.stack.reject(self.session, status, headers=headers, now_s=wiring.now_s())
         else:
             wiring.stack.hang_up(self.session, cause=cause, now_s=wiring.now_s())

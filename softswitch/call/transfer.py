@@ -36,6 +36,7 @@ class Transfer:
     transferor: Leg
     number: str
     notify: bool
+    event: str = "refer"  # of the NOTIFYs, with an id from the second REFER of a dialog on
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Transfers:
         except RemoteProtocolError:
             return 400
         notify = (event.request.headers.get("Refer-Sub") or "").lower() != "false"
-        transfer = Transfer(leg, uri.username or "", notify)
+        transfer = Transfer(leg, uri.username or "", notify, _event_of(event, leg))
         replaces = _replaces_of(uri.headers)
         if replaces is not None:
             return self._attended(event, call, transfer, replaces, now_s)
@@ -103,7 +104,7 @@ class Transfers:
         route = self._dialplan.route(transfer.number, rights)
         if isinstance(route, Refused):
             return route.status
-        self._wiring.stack.respond(event.handle, 202, now_s=now_s)
+        self._accept(event, transfer, now_s)
         self._notify(transfer, 100)
         self._begin(call, transfer, route)
         return None
@@ -182,7 +183,7 @@ class Transfers:
             if refused is None:
                 self._control.end_call(consultation, by="caller", q850=16, status=487)
             return refused
-        self._wiring.stack.respond(event.handle, 202, now_s=now_s)
+        self._accept(event, transfer, now_s)
         transferor = transfer.transferor
         stays = call.partner if transferor is call.caller else call.caller
         assert stays is not None
@@ -203,6 +204,12 @@ class Transfers:
         return None
 
     # -- parts of both -------------------------------------------------------------------------------
+
+    def _accept(self, event: RequestReceived, transfer: Transfer, now_s: float) -> None:
+        """202; who asked to hear nothing more is told that he will not (RFC 4488 4)."""
+        headers = () if transfer.notify else (("Refer-Sub", "false"),)
+        self._wiring.stack.respond(event.handle, 202, headers=headers, now_s=now_s)
+        transfer.transferor.referred = True
 
     def _disconnect(self, call: Call) -> None:
         if call.partner is not None and call.partner.stream and call.caller.stream:
@@ -225,13 +232,19 @@ class Transfers:
             self._wiring.stack.request_in_dialog(
                 leg.session,
                 "NOTIFY",
-                headers=(("Event", "refer"), ("Subscription-State", state)),
+                headers=(("Event", transfer.event), ("Subscription-State", state)),
                 body=f"SIP/2.0 {status} {reason_of(status)}\r\n".encode(),
                 content_type=_SIPFRAG,
                 now_s=self._wiring.now_s(),
             )
         except SipError:
             return  # he has hung up already: nobody is left to be told
+
+
+def _event_of(event: RequestReceived, leg: Leg) -> str:
+    """The Event of the NOTIFYs for a REFER: from the second one of a dialog on they say for which (RFC 3515
+    2.4.6)."""
+    return f"refer;id={event.request.cseq.number}" if leg.referred else "refer"
 
 
 def _replaces_of(uri_headers: str) -> Replaces | None:

@@ -44,6 +44,7 @@ from softswitch.sim.loop import SimulationError, VirtualClock, virtual_loop
 from softswitch.sim.media import SimMediaPlane
 from softswitch.sim.network import SimNetwork
 from softswitch.sim.phone import VirtualPhone
+from softswitch.sim.refusals import check_refusals
 from softswitch.sim.sip_trace import SipTrace
 from softswitch.sim.trunk import VirtualTrunk
 from softswitch.sim.user_agent import UserAgent
@@ -356,6 +357,7 @@ class World:
     def check(self, *, silent: Iterable[Address] = ()) -> list[str]:
         """All findings of the checkers as things are now; best after `settle`."""
         findings = check_wire(self.trace, arrived=self.arrived, silent=set(silent))
+        findings += check_refusals(self.trace, self._server())
         findings += check_rest(baseline=self._baseline, **self._things())
         findings += check_media(self.media)
         findings += check_journal(self.journal.entries)

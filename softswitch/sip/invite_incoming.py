@@ -37,6 +37,7 @@ from softswitch.sip.session_effects import (
     OpenDialog,
     Progress,
     Reject,
+    RejectReoffer,
     Reoffer,
     Respond,
     ServerLost,
@@ -275,8 +276,8 @@ class IncomingInviteSession(InviteSession):
         super()._accept_reoffer(sdp)
         self._go_on()
 
-    def _reject_reoffer(self, status: int) -> None:
-        super()._reject_reoffer(status)
+    def _reject_reoffer(self, event: RejectReoffer) -> None:
+        super()._reject_reoffer(event)
         self._go_on()
 
     def _repeat_1xx(self) -> None:

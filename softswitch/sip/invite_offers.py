@@ -27,6 +27,7 @@ from softswitch.sip.session_effects import (
     AckWith,
     AnswerArrived,
     DialogRequestArrived,
+    RejectReoffer,
     Reoffer,
     Respond,
     SendRequest,
@@ -35,6 +36,7 @@ from softswitch.sip.session_effects import (
 
 if TYPE_CHECKING:
     from softswitch.sip.dialog import Dialog
+    from softswitch.sip.session_effects import HeaderLines
 
 _GLARE_TRIES = 6
 _TRYING_S = 0.2
@@ -131,12 +133,12 @@ class OfferingSession(SessionCore):
         self._respond(event.request, event.transaction, 422, [("Min-SE", str(minimum_s))])
         return True
 
-    def _refuse_offered(self, status: int) -> None:
+    def _refuse_offered(self, status: int, headers: HeaderLines = ()) -> None:
         offered = self._offered
         if offered is not None:
             self._offered = None
             self._clear_timers("trying")
-            self._respond(offered.request, offered.transaction, status)
+            self._respond(offered.request, offered.transaction, status, headers)
 
     # -- our answers to them ---------------------------------------------------------------------
 
@@ -174,8 +176,8 @@ class OfferingSession(SessionCore):
         attach_sdp(response, sdp)
         return response
 
-    def _reject_reoffer(self, status: int) -> None:
-        self._refuse_offered(status)
+    def _reject_reoffer(self, event: RejectReoffer) -> None:
+        self._refuse_offered(event.status, event.headers)
         self._next_offer()
 
     # -- our offers ------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class InviteSession(OfferingSession):
             case AcceptReoffer():
                 self._accept_reoffer(event.sdp)
             case RejectReoffer():
-                self._reject_reoffer(event.status)
+                self._reject_reoffer(event)
             case AckWith():
                 self._ack_with(event)
             case SendInDialog():

@@ -13,6 +13,7 @@ from softswitch.sip.gate import Admitted, Drop, Gate, Refuse, Verdict
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.parser import ParseError, parse_message
 from softswitch.sip.session_core import SessionTerms
+from softswitch.sip.stack_config import FURTHER_EXTENSIONS
 from softswitch.sip.stateless import StatelessAnswers, stamp_via
 from softswitch.sip.terse import retry_after_s
 from softswitch.sip.transaction.key import ServerKey, server_key
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from softswitch.sip.subscription_layer import SubscriptionLayer, SubscriptionUnit
     from softswitch.sip.transaction_layer import TransactionLayer
 
-EXTENSIONS = ("timer", "replaces", "100rel")
+EXTENSIONS = ("timer", "replaces", *FURTHER_EXTENSIONS)
 
 
 class Reception:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from softswitch.errors import LocalProtocolError
-from softswitch.sip import session_timer
+from softswitch.errors import LocalProtocolError, RemoteProtocolError
+from softswitch.sip import multipart, session_timer
 from softswitch.sip.effects import ClearTimer, SetTimer
 from softswitch.sip.events import SipEvent
 from softswitch.sip.message import SipRequest
@@ -326,7 +326,15 @@ def attach_sdp(message: SipMessage, sdp: bytes | None) -> None:
 
 
 def sdp_of(message: SipMessage) -> bytes | None:
-    """The SDP a message carries, or None."""
-    if message.body and message.content_type == SDP_TYPE:
+    """The SDP a message carries, alone or among other parts; None without, or where it cannot be found."""
+    if not message.body:
+        return None
+    kind = message.content_type
+    if kind == SDP_TYPE:
         return message.body
-    return None
+    if kind not in multipart.TYPES:
+        return None
+    try:
+        return multipart.sdp_of_parts(message.headers.first["Content-Type"], message.body)
+    except RemoteProtocolError:
+        return None

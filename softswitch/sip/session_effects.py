@@ -144,6 +144,7 @@ class AcceptReoffer:
 @dataclass(slots=True)
 class RejectReoffer:
     status: int
+    headers: HeaderLines = ()
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ from softswitch.sip.session_effects import (
     SessionInput,
 )
 from softswitch.sip.session_layer import SessionLayer, SessionUnit
-from softswitch.sip.stack_config import StackConfig
+from softswitch.sip.stack_config import FURTHER_EXTENSIONS, StackConfig
 from softswitch.sip.subscription import (
     EndSubscription,
     EventId,
@@ -52,6 +52,7 @@ from softswitch.sip.subscription_layer import SubscriptionLayer
 from softswitch.sip.timers import TimerHeap
 from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
 from softswitch.sip.uri import NameAddr
+from softswitch.sip.validation import BODY_TYPES
 
 if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
@@ -288,9 +289,11 @@ class SipStack:
         """Accept the peer's re-INVITE or UPDATE with 200."""
         self._command(session, AcceptReoffer(sdp), now_s)
 
-    def reject_reoffer(self, session: int, status: int, now_s: float) -> None:
+    def reject_reoffer(
+        self, session: int, status: int, now_s: float, headers: HeaderLines = ()
+    ) -> None:
         """Refuse the peer's re-INVITE or UPDATE (488); the session goes on unchanged."""
-        self._command(session, RejectReoffer(status), now_s)
+        self._command(session, RejectReoffer(status, headers), now_s)
 
     def info(self, session: int, content_type: str, body: bytes, now_s: float) -> None:
         """Send INFO inside the dialog; its response is not reported."""
@@ -449,11 +452,23 @@ class SipStack:
 
     def answer_options(self, handle: int, now_s: float) -> None:
         """Say what we can to a `RequestReceived` that asks (RFC 3261 11.2)."""
-        lines = [("Allow", self._config.allow_value), ("Accept", "application/sdp")]
-        lines.append(("Supported", self._config.supported_value))
+        config = self._config
+        lines = [
+            ("Allow", config.allow_value),
+            ("Accept", ", ".join(BODY_TYPES)),
+            ("Accept-Encoding", "identity"),
+            ("Supported", ", ".join((config.supported_value, *FURTHER_EXTENSIONS))),
+        ]
+        if config.event_packages:
+            lines.append(("Allow-Events", ", ".join(config.event_packages)))
         self.respond(handle, 200, headers=lines, now_s=now_s)
 
     # -- subscriptions -------------------------------------------------------------------------------
+
+    @property
+    def allowed_events(self) -> HeaderLines:
+        """The header that goes with a 489 (RFC 6665 8.4)."""
+        return (("Allow-Events", ", ".join(self._config.event_packages)),)
 
     def accept_subscription(
         self, handle: int, body: bytes, content_type: str | None, *, now_s: float
@@ -469,7 +484,7 @@ class SipStack:
             return None
         event, config = EventId.of(request), self._config
         if event is None:
-            self.respond(handle, 489, now_s=now_s)
+            self.respond(handle, 489, headers=self.allowed_events, now_s=now_s)
             return None
         if 0 < (request.expires or 0) < config.subscription_min_s:
             minimum = ("Min-Expires", str(config.subscription_min_s))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 SUBSCRIPTIONS_MAX = 20_000
 TRANSACTIONS_MAX = 100_000
+# What registrars, callers and transferors may use besides what every INVITE of ours says.
+FURTHER_EXTENSIONS = ("100rel", "path", "outbound", "norefersub")
 DEFAULT_ALLOW = (
     "INVITE",
     "ACK",
@@ -37,8 +39,8 @@ class StackConfig:
     (behind a port forwarding, or listening on all addresses); streams keep their own port. `secret`
     keys the To-tags of stateless answers; empty: one is drawn from `token`. `trying_after_s`: 0
     sends 100 Trying at once, else after so long without another response. `max_events`: with so
-    many events not yet read, new calls and requests get 503. A subscription lasts
-    `subscription_min_s` to `subscription_max_s`.
+    many events not yet read, new calls and requests get 503. A subscription, to one of
+    `event_packages`, lasts `subscription_min_s` to `subscription_max_s`.
     """
 
     local_addresses: tuple[tuple[str, int], ...] = ()
@@ -58,6 +60,7 @@ class StackConfig:
     max_forks: int = 12
     max_events: int = 100_000
     max_subscriptions: int = SUBSCRIPTIONS_MAX
+    event_packages: tuple[str, ...] = ()
     subscription_min_s: int = 60
     subscription_max_s: int = 3600
     allow_value: str = field(init=False, repr=False, compare=False)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from softswitch.errors import RemoteProtocolError
+from softswitch.sip import multipart
 from softswitch.sip.message import SipMessage, SipRequest
 
 METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE")
-BODY_TYPES: Final = ("application/sdp",)
+BODY_TYPES: Final = ("application/sdp", *multipart.TYPES)
 MAGIC_COOKIE: Final = "z9hG4bK"
 
 _REGISTERED_METHODS: Final = frozenset(
@@ -106,11 +107,26 @@ def _content(request: SipRequest, body_types: Collection[str]) -> Refusal | None
         encoding = request.headers.get("Content-Encoding")
         if encoding and encoding.lower() != "identity":
             return Refusal(415, "encoded body", (("Accept-Encoding", "identity"),))
-        if request.content_type not in body_types:
+        kind = request.content_type
+        if kind not in body_types:
             return Refusal(415, "unknown body type", (("Accept", accepted),))
+        if kind in multipart.TYPES and not _readable(request):
+            return Refusal(415, "a part that must be understood", (("Accept", "application/sdp"),))
     if "Accept" in request.headers and not accepts(request, "application/sdp"):
         return Refusal(406, "the peer takes no session description")
     return None
+
+
+def _readable(request: SipRequest) -> bool:
+    """Whether a body of several parts holds nothing that must be understood and is not; raises where it is
+    broken."""
+    try:
+        multipart.sdp_of_parts(request.headers.first["Content-Type"], request.body)
+    except RemoteProtocolError as error:
+        if error.status_hint == 415:
+            return False
+        raise
+    return True
 
 
 def _may_ignore_body(request: SipRequest) -> bool:

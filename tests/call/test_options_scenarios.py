@@ -15,5 +15,8 @@ async def test_options_are_answered_with_what_the_exchange_can_do():
         assert answer.status == 200
         allowed = {method.strip() for method in answer.headers.get("Allow").split(",")}
         assert {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REFER"} <= allowed
-        assert answer.headers.get("Accept") == "application/sdp"
-        assert "replaces" in answer.headers.get("Supported")
+        assert answer.headers.lists("Accept", "application/sdp")
+        assert answer.headers.lists("Accept", "multipart/mixed")
+        for extension in ("replaces", "timer", "100rel", "path", "outbound", "norefersub"):
+            assert answer.headers.lists("Supported", extension), extension
+        assert answer.headers.lists("Allow-Events", "dialog")

@@ -73,6 +73,46 @@ async def test_blind_transfer_that_fails_gives_the_call_back():
 
 
 @simulated()
+async def test_the_second_transfer_of_a_call_says_which_it_speaks_of():
+    """RFC 3515 2.4.6: the NOTIFYs of a further REFER of the same dialog name it; a telephone that has two of
+    them takes no notice of those that do not."""
+    async with World(2) as world:
+        caller, _, call, other = await talking(world)
+        await world.phone("1003", behaviour=busy())
+        for _ in range(2):
+            call.refer("<sip:1003@office.example>")
+            await asyncio.sleep(1)
+        told = [event.request for event in caller.received if event.request.method == "NOTIFY"]
+        *_, second = world.trace.requests("REFER")
+        assert [request.headers.get("Event") for request in told] == [
+            *["refer"] * (len(told) // 2),
+            *[f"refer;id={second.cseq}"] * (len(told) // 2),
+        ]
+        assert len(told) >= 4
+        other.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_who_wants_to_hear_nothing_of_his_transfer_is_told_so():
+    """RFC 4488 4: Refer-Sub in the answer, and no NOTIFY."""
+    async with World(2) as world:
+        caller, _, call, other = await talking(world)
+        third = await world.phone("1003")
+        call.refer("<sip:1003@office.example>", (("Refer-Sub", "false"), ("Require", "norefersub")))
+        new = await third.incoming()
+        await call.ended()
+        (accepted,) = caller.history.responses(202)
+        assert accepted.header("Refer-Sub") == "false"
+        assert not notified(caller)
+        assert new.state == other.state == "up"
+        new.hang_up()
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
 async def test_transferor_who_leaves_at_once_does_not_end_the_call():
     async with World(3) as world:
         _, _, call, other = await talking(world)

@@ -180,6 +180,14 @@ def test_a_carrier_that_sends_everything_reliably(carriers: Carriers) -> None:
     went_well(carrier)
 
 
+def test_an_offer_beside_other_parts(carriers: Carriers) -> None:
+    """What carriers put beside the session description, ISUP here, is no reason not to take it (RFC 5621)."""
+    calling = Script("several-parts").invite(beside="application/ISUP;version=itu-t92+")
+    calling.receive(100, optional=True).receive(180, optional=True)
+    calling.receive(200, body="m=audio", routes=True).within("ACK", 1).leaves(2)
+    went_well(carriers.plays(calling, number="88100"))
+
+
 # -- who forwarded -------------------------------------------------------------------------------------
 
 TOLD = {

@@ -19,6 +19,21 @@ a=rtpmap:0 PCMU/8000
 a=ptime:20
 a={direction}"""
 _EMPTY = "Content-Length: 0\n"
+_BESIDE = """\
+Content-Type: multipart/mixed;boundary=part
+Content-Length: [len]
+
+--part
+Content-Type: {kind}
+Content-Disposition: signal;handling=optional
+
+01 00 20
+--part
+Content-Type: application/sdp
+
+{sdp}
+
+--part--"""
 OFFICE = "[remote_ip]:[remote_port]"
 _SERVICE = "sip:[service]@[remote_ip]:[remote_port]"
 _AT = "[local_ip]:[local_port]"
@@ -52,6 +67,7 @@ class Script:
         self._domain = domain
         self._steps: list[str] = []
         self._tag = "[pid]s[call_number]"
+        self._beside = ""
 
     def text(self) -> str:
         """The scenario file."""
@@ -162,9 +178,12 @@ class Script:
 
     # -- who calls ----------------------------------------------------------------------------------
 
-    def invite(self, *headers: str, cseq: int = 1, direction: str = "sendrecv") -> Script:
-        """The first INVITE, as [caller] to [service]."""
+    def invite(
+        self, *headers: str, cseq: int = 1, direction: str = "sendrecv", beside: str = ""
+    ) -> Script:
+        """The first INVITE, as [caller] to [service]; with a part of the type `beside` before its SDP."""
         to = f"<{_SERVICE}>"
+        self._beside = beside
         return self._asks(_SERVICE, to, "INVITE", cseq, headers, sdp=True, direction=direction)
 
     def refused(self, cseq: int = 1) -> Script:
@@ -233,6 +252,9 @@ class Script:
         direction: str = "sendrecv",
     ) -> Script:
         body = SDP.format(version=version, direction=direction) if sdp else _EMPTY
+        if sdp and self._beside:
+            body = _BESIDE.format(kind=self._beside, sdp=body.partition("\n\n")[2])
+            self._beside = ""
         text = "\n".join([*lines, body])
         attributes = ' retrans="500"' if again else ""
         return self._add(f"<send{attributes}><![CDATA[\n{text}\n]]></send>")
