@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from softswitch.errors import SoftswitchError
 
 FIRST, LAST = 10_240, 29_952
-SLICE = 512
-_SLICES_MAX = 4
-PIECE_MAX = 8 * SLICE
+SLICE = 256
+_SLICES_MAX = 8
+PIECE_MAX = 16 * SLICE
 """The most that can be had in one piece; what is more than a slice stays its asker's while he lives."""
 
 
@@ -131,6 +131,12 @@ class FreePorts:
 
 
 _ours = FreePorts()
+
+
+def give_back() -> None:
+    """Let others have what this process was given, when all that used it has ended: many processes side by side
+    have enough for each only where nobody keeps what he needs no longer."""
+    _ours.close()
 
 
 def free_port(host: str | Sequence[str] = "127.0.0.1", count: int = 1) -> int:

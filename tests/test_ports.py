@@ -88,9 +88,9 @@ def test_a_large_piece_that_is_not_to_be_had_holds_nothing() -> None:
 
 
 def test_a_process_keeps_to_its_share_and_goes_round(ports: FreePorts) -> None:
-    given = [ports.take(count=SLICE // 2) for _ in range(10)]
-    assert len(set(given)) == 8
-    assert given[8:] == given[:2]
+    given = [ports.take(count=SLICE // 2) for _ in range(18)]
+    assert len(set(given)) == 16
+    assert given[16:] == given[:2]
 
 
 def test_where_others_hold_all_ports_are_shared() -> None:
@@ -103,17 +103,29 @@ def test_where_others_hold_all_ports_are_shared() -> None:
 
 
 def test_where_others_hold_all_and_use_some_the_rest_is_found() -> None:
-    last = FIRST + 6 * SLICE
+    last = FIRST + 12 * SLICE
     others = [made(last), made(last)]
     for other in others:
-        for _ in range(4):
+        for _ in range(8):
             other.take(count=SLICE)
-    bound = {("127.0.0.1", FIRST + number * SLICE + 100) for number in range(6) if number != 4}
+    bound = {("127.0.0.1", FIRST + number * SLICE + 100) for number in range(12) if number != 8}
     late = made(last, bound)
-    assert late.take(count=400) == FIRST + 4 * SLICE
-    assert late.take(count=400) == FIRST + 4 * SLICE, "better shared than none"
+    assert late.take(count=200) == FIRST + 8 * SLICE
+    assert late.take(count=200) == FIRST + 8 * SLICE, "better shared than none"
     for each in (*others, late):
         each.close()
+
+
+def test_what_is_given_back_is_there_for_others() -> None:
+    small = made(FIRST + SLICE)
+    first = small.take()
+    small.close()
+    other = made(FIRST + SLICE)
+    assert other.take() == first
+    assert small.take() == first, "shared, as nothing else is left"
+    other.close()
+    assert small.take() == first + 2
+    small.close()
 
 
 def _many(put: multiprocessing.SimpleQueue[list[int]], done: Event) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.ports import give_back
 from tests.interop.peers.audio import LATE_S, write_speech
 from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.kamailio import Kamailio
@@ -53,6 +54,13 @@ def office(the_office: Server) -> Iterator[Server]:
     the_office.mark()
     yield the_office
     the_office.wait_idle()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ports() -> Iterator[None]:
+    """Those of a file are given back when all that used them has ended."""
+    yield
+    give_back()
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ def the_carriers(shared: Stage) -> Carriers:
         },
         more=f'{ROUTES}{INBOUND}[trace]\nhep = "udp://{collector}"\n',
         workers=2,
+        rtp_ports=400,
     )
     phone = shared.baresip(server, "1001", plays="caller")
     return Carriers(server, ports, phone, shared, collector)

@@ -3,6 +3,8 @@ of the other files means anything."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +19,7 @@ from tests.interop.peers.audio import (
     match_pieces,
 )
 from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.ports import free_port
 from tests.interop.peers.sipp import Sipp
 
 
@@ -52,6 +55,18 @@ def test_pieces_are_found_past_gaps_and_only_in_their_order(voices: dict) -> Non
         ("nothing", np.zeros(len(caller))),
     ):
         assert match_pieces(caller, wrong).found < 0.65, what
+
+
+def test_a_port_that_is_taken_for_a_moment_is_waited_for(sipp: Callable[..., Sipp]) -> None:
+    port = free_port()
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", port))
+    free = threading.Timer(0.5, taken.close)
+    free.start()
+    callee = sipp("callee.xml", calls=1, port=port)
+    free.join()
+    assert sipp("uac", server=f"127.0.0.1:{port}").wait().successful == 1
+    assert callee.wait().successful == 1
 
 
 def test_sipp_calls_sipp(sipp: Callable[..., Sipp]) -> None:

@@ -11,6 +11,7 @@ from tests.interop.peers.lossy import LossyPath
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.server import Server, Trunk, password_of
 from tests.interop.peers.sipp import Counts, Sipp, register
+from tests.rows import Row
 
 Serve = Callable[..., Server]
 Peer = Callable[..., Sipp]
@@ -31,7 +32,7 @@ def assert_flawless(counts: Counts, calls: int) -> None:
 def test_many_authenticated_calls(serve: Serve, sipp: Peer, tmp_path: Path, calls: int) -> None:
     """Calls at 50 a second, each answered to a challenge and held for a second. From the fiftieth on one more
     is like another: a thousand of them are of the long programme, as is whether memory stays flat."""
-    server = serve()
+    server = serve(rtp_ports=400)
     callee_port, caller_port = free_port(), free_port()
     for number, port in (("1001", caller_port), ("1002", callee_port)):
         register(
@@ -75,7 +76,7 @@ def test_many_authenticated_calls(serve: Serve, sipp: Peer, tmp_path: Path, call
 def test_memory_stays_flat(serve: Serve, sipp: Peer) -> None:
     """Five times 1,000 calls, with empty tables between: from the second on nothing is added."""
     carrier, sink, transit = carrier_and_sink()
-    server = serve(trunks=[carrier, sink], more=transit)
+    server = serve(trunks=[carrier, sink], more=transit, rtp_ports=400)
     sipp("callee.xml", port=port_of(sink), calls=None)
     sizes_kib = []
     for _ in range(5):
@@ -111,7 +112,7 @@ def port_of(trunk: Trunk) -> int:
 def test_embedded_scenarios_through_two_trunks(serve: Serve, sipp: Peer) -> None:
     """SIPp's own uac calls in by one trunk; the call leaves by another to SIPp's own uas."""
     carrier, sink, transit = carrier_and_sink()
-    server = serve(trunks=[carrier, sink], more=transit)
+    server = serve(trunks=[carrier, sink], more=transit, rtp_ports=400)
     called = sipp("uas", port=port_of(sink), calls=100)
     calling = sipp(
         "uac",
@@ -130,18 +131,18 @@ def test_embedded_scenarios_through_two_trunks(serve: Serve, sipp: Peer) -> None
 
 def test_a_trunk_may_only_call_what_is_written_down(serve: Serve, sipp: Peer) -> None:
     carrier, sink, transit = carrier_and_sink()
-    server = serve(trunks=[carrier, sink], more=transit)
+    server = serve(trunks=[carrier, sink], more=transit, rtp_ports=400)
     calling = sipp("uac", server=server.address, port=port_of(carrier), number="77100", calls=5)
     counts = calling.wait()
     assert (counts.successful, counts.failed) == (0, 5), counts
-    assert "SIP/2.0 404" in counts.details, counts
+    assert list(calling.refusals().values()) == [404] * 5, counts
     server.wait_idle()
 
 
 def test_a_stranger_gets_no_call(serve: Serve, sipp: Peer) -> None:
     """From an address that is no trunk's, without credentials: refused before anything is made."""
     carrier, sink, transit = carrier_and_sink()
-    server = serve(trunks=[carrier, sink], more=transit)
+    server = serve(trunks=[carrier, sink], more=transit, rtp_ports=400)
     stranger = sipp("uac", server=server.address, number="88100", calls=5)
     counts = stranger.wait()
     assert (counts.successful, counts.failed) == (0, 5), counts
@@ -152,32 +153,40 @@ def test_a_stranger_gets_no_call(serve: Serve, sipp: Peer) -> None:
 
 @pytest.mark.slow
 def test_calls_complete_over_a_path_that_loses_a_fifth(
-    serve: Serve, sipp: Peer, lossy: Callable[..., LossyPath]
+    serve: Serve, sipp: Peer, lossy: Callable[..., LossyPath], row: Row
 ) -> None:
-    """100 calls of SIPp with 20 % of all datagrams lost each way, between SIPp and the switch."""
+    """100 calls of SIPp with 20 % of all datagrams lost each way, from SIPp to the switch: nothing fails for
+    that. An exchange that is given no core for 200 ms, as tests beside this one may leave it, says 503 and
+    serves nobody late; whoever was told so, and only he, calls again."""
     far = "127.0.0.5"
     carrier, sink, transit = carrier_and_sink()
     carrier = Trunk("carrier", f"{far}:5060", source=far)
-    server = serve(trunks=[carrier, sink], more=transit)
+    server = serve(trunks=[carrier, sink], more=transit, rtp_ports=400)
     called = sipp("callee.xml", port=port_of(sink), calls=None)
     path = lossy(server.address, host=far, loss=0.2, seed=20)
-    calling = sipp(
-        "uac",
-        server=f"{far}:{path.port}",
-        number="88100",
-        calls=100,
-        rate=20,
-        hold_ms=500,
-        extra=["-max_retrans", "9"],
-    )
-    counts = calling.wait(timeout_s=150)
-    # An exchange that is given no core refuses what it cannot serve in time, and says so; nothing is lost.
-    refused = sum(row["refused"] for row in server.status()["overload"]["classes"])
-    assert (counts.calls, counts.successful + counts.failed) == (100, 100), counts
-    assert counts.failed <= min(refused, 25), (counts, refused)
+    wanted, tried = 100, 0
+    while wanted and tried < 300:
+        calling = sipp(
+            "uac",
+            server=f"{far}:{path.port}",
+            number="88100",
+            calls=wanted,
+            rate=20,
+            hold_ms=500,
+            extra=["-max_retrans", "9"],
+        )
+        counts = calling.wait(timeout_s=150)
+        assert (counts.calls, counts.successful + counts.failed) == (wanted, wanted), counts
+        assert list(calling.refusals().values()) == [503] * counts.failed, counts
+        tried += wanted
+        wanted = counts.failed
+    refused = sum(each["refused"] for each in server.status()["overload"]["classes"])
+    row(31, "20 % lost each way, real sockets", calls=100, failed=wanted, told_503=tried - 100)
+    assert wanted == 0
+    assert tried - 100 <= refused, "nobody was refused but for want of a core"
     relayed = path.snapshot()
     assert relayed["up_lost"] > 50, relayed
     assert relayed["down_lost"] > 50, relayed
-    assert {record.status for record in server.records(counts.successful)} == {"answered"}
+    assert {record.status for record in server.records(100)} == {"answered"}
     server.wait_idle(timeout_s=60)
     called.stop()

@@ -60,8 +60,8 @@ class OfficeFile:
     more: str = ""
     sip_port: int = field(default_factory=free_port)
     http: bool = False  # the API is no peer's business, and most of the work of a start
-    rtp_port: int = field(default_factory=lambda: free_ports(400))
-    rtp_ports: int = 400
+    rtp_ports: int = 200  # four a call
+    rtp_port: int = 0  # 0: where they are free
     workers: int = 1
     tls_port: int = 0  # 0: no TLS
     sip_more: str = ""  # further lines of [sip]
@@ -70,6 +70,9 @@ class OfficeFile:
     host: str = HOST  # with brackets where it is IPv6
     listen_more: tuple[str, ...] = ()  # further listeners
     media_more: str = ""  # further lines of [media]
+
+    def __post_init__(self) -> None:
+        self.rtp_port = self.rtp_port or free_ports(self.rtp_ports)
 
     def _listeners(self) -> str:
         at = [f"udp://{self.host}:{self.sip_port}", f"tcp://{self.host}:{self.sip_port}"]

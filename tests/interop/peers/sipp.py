@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,11 @@ from .ports import HOST, free_port, free_ports, listening
 from .process import Process, require, wait_until
 from .script import Script
 
+_BIND_ERROR = 254
+_SEEN_S = 1.0
+_REFUSED = re.compile(
+    r"Aborting call on unexpected message for Call-Id '([^']*)': [^\n]*received 'SIP/2.0 ([0-9]{3})"
+)
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 
 
@@ -57,6 +64,7 @@ class Sipp:
     ) -> None:
         program = require("sipp", "sip-tester")
         self.host, self.port = host, port or free_port()
+        self._calls = server is not None
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         if isinstance(scenario, Script):
@@ -70,8 +78,8 @@ class Sipp:
         if server is not None:
             command.append(server)
         command += ["-sf", own] if own.exists() else ["-sn", own.name]
-        command += ["-i", host, "-p", str(self.port), "-mi", host, "-mp", str(free_ports(4))]
-        command += ["-cp", str(free_port()), "-nostdin", "-s", number, "-d", str(hold_ms)]
+        command += ["-i", host, "-p", str(self.port), "-mi", host]
+        command += ["-nostdin", "-s", number, "-d", str(hold_ms)]
         command += ["-trace_stat", "-stf", self._statistics, "-fd", "1", "-trace_counts"]
         command += ["-trace_err", "-error_file", directory / "errors.log", "-r", str(rate)]
         if calls is not None:
@@ -87,17 +95,30 @@ class Sipp:
             command += ["-inf", directory / "fields.csv"]
         if rtp_echo:
             command.append("-rtp_echo")
-        self.process = Process(f"sipp-{self.name}", [*command, *(extra or [])], directory)
-        if server is None:
-            try:
-                wait_until(self._listening, lambda: f"SIPp to listen:\n{self.process.tail()}")
-            except BaseException:
-                self.stop()
-                raise
+        self._command = [*command, *(extra or [])]
+        self.process = self._started()
+        self._patient_s = time.monotonic() + _SEEN_S
+        try:
+            wait_until(self._is_up, lambda: f"SIPp to listen:\n{self.process.tail()}")
+        except BaseException:
+            self.stop()
+            raise
 
-    def _listening(self) -> bool:
-        assert self.process.running(), f"SIPp ended:\n{self.process.tail()}\n{self.errors()}"
-        return listening(self.port)
+    def _started(self) -> Process:
+        own = ["-mp", str(free_ports(4)), "-cp", str(free_port())]
+        return Process(f"sipp-{self.name}", [*self._command, *own], self.directory)
+
+    def _is_up(self) -> bool:
+        """It has its ports; one that found them taken, which happens where more processes ask for ports than
+        there are, tries again until that is over."""
+        if self.process.running():
+            late = self._calls and time.monotonic() > self._patient_s  # by TCP it listens nowhere
+            return late or listening(self.port, self.process.pid)
+        if self.process.child.returncode == _BIND_ERROR:
+            self.process = self._started()
+            return False
+        assert self._calls, f"SIPp ended:\n{self.process.tail()}\n{self.errors()}"
+        return True
 
     def wait(self, *, timeout_s: float = 60.0) -> Counts:
         """Wait until all its calls are over; the caller judges the counts."""
@@ -110,6 +131,12 @@ class Sipp:
     def errors(self) -> str:
         path = self.directory / "errors.log"
         return path.read_text(errors="replace")[:1500] if path.exists() else ""
+
+    def refusals(self) -> dict[str, int]:
+        """The status that broke a call off, by Call-ID."""
+        path = self.directory / "errors.log"
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return {call_id: int(status) for call_id, status in _REFUSED.findall(text)}
 
     def counts(self) -> Counts:
         rows = _rows(self._statistics)
