@@ -262,13 +262,16 @@ async def test_the_servers_of_a_name_are_tried_in_the_order_of_their_records():
 
 
 @simulated()
-@pytest.mark.parametrize("fault", ["missing", "failing", "stall"])
+@pytest.mark.parametrize("fault", ["missing", "failing", "stall", "hostile"])
 async def test_calls_go_on_while_the_dns_is_ill(fault, row):
     async with named_world(7) as world:
         caller = await world.phone("1001")
         await server(world, "10.0.1.7")
         if fault == "stall":
             world.environment.dns.delay_s = 10.0
+        elif fault == "hostile":
+            for name in ("a", "b"):
+                world.environment.dns.set(f"{name}.carrier.example", "A", "255.255.255.255")
         else:
             getattr(world.environment.dns, fault).add("*")
         for _ in range(20):
@@ -280,6 +283,21 @@ async def test_calls_go_on_while_the_dns_is_ill(fault, row):
         await call.ended()
         assert call.status == 503, "an address older than a day is not used"
         row(41, f"DNS: {fault}", calls=20, lost=0, stale_for_s_at_most=86_400)
+
+
+@simulated()
+async def test_calls_go_on_while_records_change_all_the_time(row):
+    """A TTL of nothing, and another server in each answer."""
+    async with named_world(9) as world:
+        caller = await world.phone("1001")
+        first, second = await server(world, "10.0.1.7"), await server(world, "10.0.1.8")
+        for number in range(20):
+            zone(world, (A, B)[number % 2], ttl_s=0.0)
+            await asyncio.sleep(300)
+            assert await dial(world, caller, "801065551234") < 0.2
+        went = [len(each.past) for each in (first, second)]
+        row(41, "DNS: TTL 0 and changed records", calls=20, lost=20 - sum(went), of_each=went)
+        assert went == [10, 10]
 
 
 @simulated()

@@ -15,7 +15,7 @@ from softswitch.sip.framing import StreamFramer
 from tests.real_exchange import signalling
 from tests.reliability.anomalies import message, sweep
 from tests.reliability.conftest import PROBE, attacked
-from tests.rows import Row
+from tests.rows import Row, memory_kb
 
 STATUSES = range(100, 700)
 
@@ -131,12 +131,14 @@ async def test_one_anomaly_at_a_time_by_tcp(
 ) -> None:
     """The same by a connection of its own for each; a right message on another is answered after it. What could
     not be cut into messages has its connection closed, and so has what is too large."""
-    sent = answered = closed = 0
+    sent = answered = closed = before_kb = 0
     worst_s = 0.0
     async with signalling(OFFICE, tmp_path) as exchange:
         (tcp,) = exchange.driver.transports
         probes = await Stream.open(tcp.local, SOURCES["carrier"])
         for what, data in islice(sweep(), 0, None, every):
+            if sent == 250:  # so many have been met of everything that is made once
+                before_kb = memory_kb()
             stream = await Stream.open(tcp.local, SOURCES[source])
             stream.writer.write(data.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP", 1))
             sent += 1
@@ -151,7 +153,7 @@ async def test_one_anomaly_at_a_time_by_tcp(
         unhandled = exchange.driver.counters.exceptions + exchange.driver.counters.stack_exceptions
     row(
         3, f"PROTOS sweep by TCP from a {source}", messages=sent, answered=answered, closed=closed,
-        unhandled=unhandled, slowest_probe_ms=f"{1000 * worst_s:.1f}",
+        unhandled=unhandled, slowest_probe_ms=f"{1000 * worst_s:.1f}", grown_KB=memory_kb() - before_kb,
     )  # fmt: skip
     assert unhandled == 0
     assert sent > 5000 // every

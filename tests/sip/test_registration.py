@@ -286,6 +286,26 @@ def test_addresses_that_are_refused(contact, status):
     assert bindings.snapshot()["bindings"] == (status == 200)
 
 
+def test_contacts_that_lead_to_ourselves_and_bombs_are_refused(row):
+    """A thousand REGISTERs, each of a phone whose password is right, and one with a thousand contacts."""
+    bindings = Bindings(RegistrationPolicy(own_addresses=frozenset({("10.0.0.1", 5060)})))
+    hosts = ("10.0.0.1", "10.0.0.1:5060", "127.0.0.1", "[::1]", "[::ffff:127.0.0.9]")
+    hosts += ("224.0.0.1", "239.255.0.1", "255.255.255.255", "0.0.0.0", "127.1.2.3:5080")
+    wanted = [[f"<sip:a{number}@{hosts[number % 10]}>"] for number in range(1000)]
+    wanted.append([f"<sip:z{number}@192.0.2.{number % 250}>" for number in range(1000)])
+    statuses = [
+        answer_of(bindings.handle(register(*contacts, call_id=f"{number}"), 0.0)).status
+        for number, contacts in enumerate(wanted)
+    ]
+    taken = bindings.snapshot()["bindings"]
+    row(
+        18, "contacts that lead to ourselves, and 1,000 at once", registers=len(wanted), taken=taken
+    )
+    assert set(statuses[:1000]) == {403}
+    assert statuses[1000] == 400, "more lines than any message may have"
+    assert taken == 0
+
+
 def test_loopback_is_fine_for_who_came_by_it(bindings):
     local = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5062))
     request = register("<sip:a@127.0.0.1:5062>", flow=local)

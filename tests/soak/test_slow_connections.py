@@ -14,6 +14,7 @@ import resource
 import select
 import shutil
 import socket
+import statistics
 import subprocess
 import time
 from collections import Counter, deque
@@ -193,8 +194,10 @@ async def test_slow_connections_keep_no_telephone_out(
     )
     assert held > CONNECTIONS // 3
     assert most <= CONNECTIONS_MAX + OWN_DESCRIPTORS
-    # The attacker has one core of two here, and other programs what they take: that is not the exchange's.
+    # The attacker has one core of two here, and other programs what they take: that is not the exchange's. On a
+    # machine of its own the whole of it is below the bar, and is printed; most of the time it must be anywhere.
     assert max(took_s - without_s for took_s, without_s in took) < 0.5
+    assert statistics.median(took_s for took_s, _ in took) < 0.5
     assert left - rest < OWN_DESCRIPTORS
 
 

@@ -41,6 +41,7 @@ from softswitch.store.schema_centre import agent_states
 from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.sheet import Sheet, to_csv, to_xlsx
 from softswitch.store.tickets import Matter
+from tests.cores import waited_s
 from tests.disks import small_disk
 from tests.injection import STRINGS
 
@@ -61,15 +62,24 @@ REGION = {"name": "north", "prefixes": ["+8610"]}
 
 
 class Lag:
-    """How late the event loop was at the worst, in milliseconds."""
+    """How late the event loop was at the worst, in milliseconds; `held_ms` is that without the time in which
+    other programs had the core."""
 
-    worst_ms = 0.0
+    worst_ms = held_ms = 0.0
 
     async def watch(self) -> None:
         while True:
-            before_s = time.perf_counter()
+            before_s, waited_before_s = time.perf_counter(), waited_s()
             await asyncio.sleep(0.005)
-            self.worst_ms = max(self.worst_ms, (time.perf_counter() - before_s - 0.005) * 1_000)
+            late_s = time.perf_counter() - before_s - 0.005
+            self.worst_ms = max(self.worst_ms, late_s * 1_000)
+            self.held_ms = max(self.held_ms, (late_s - waited_s() + waited_before_s) * 1_000)
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "loop_lag_ms": round(self.held_ms, 1),
+            "with_other_programs_ms": round(self.worst_ms, 1),
+        }
 
 
 @asynccontextmanager
@@ -135,11 +145,14 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
     with small_disk(tmp_path / "disk") as resize:
         directory = tmp_path / "disk" / "var"
         async with store_tools.opened(directory, **SHORT) as tools, lag() as late:
-            calls = 0
+            calls, full_s = 0, 0.0
             while not tools.journal.alarms and calls < 5_000:
                 tools.calls.queued(f"c{calls}")
                 calls += 1
                 await asyncio.sleep(0.001)
+                if not full_s and os.statvfs(directory).f_bavail == 0:
+                    full_s = time.perf_counter()
+            said_s = round(time.perf_counter() - full_s, 2) if full_s else 0.0
             assert {a.source for a in tools.alarms} & {"log", "database"}
             full_at = calls
             calls = await calls_for(tools, FAULT_S, calls)
@@ -157,8 +170,9 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
             "disk of 1 MiB full",
             calls=calls,
             full_after=full_at,
+            alarm_s=said_s,
             **found,
-            loop_lag_ms=round(late.worst_ms, 1),
+            **late.figures(),
         )
 
 
@@ -178,7 +192,7 @@ async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: A
         calls=calls,
         alarm_s=said_s,
         **found,
-        loop_lag_ms=round(late.worst_ms, 1),
+        **late.figures(),
     )
 
 
@@ -206,7 +220,7 @@ async def test_row_49_a_damaged_or_deleted_database(
             found = await account(again, store_tools, tmp_path, calls)
         found["start_s"] = started_s
         assert (tmp_path / "softswitch.db.damaged-1").exists()
-    row(49, f"database {what}", calls=calls, **found, loop_lag_ms=round(late.worst_ms, 1))
+    row(49, f"database {what}", calls=calls, **found, **late.figures())
 
 
 async def test_row_49_a_read_only_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
@@ -231,7 +245,7 @@ async def test_row_49_a_read_only_database(tmp_path: Path, store_tools: Any, row
         start_s=started_s,
         alarm_s=said_s,
         **found,
-        loop_lag_ms=round(late.worst_ms, 1),
+        **late.figures(),
     )
 
 
@@ -261,7 +275,7 @@ async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any,
         "a page damaged while the database is used",
         calls=calls,
         **found,
-        loop_lag_ms=round(late.worst_ms, 1),
+        **late.figures(),
     )
 
 
@@ -400,7 +414,7 @@ async def test_row_50_a_slow_disk(
         f"fsync takes {FAULT_S:.0f} s",
         calls=calls,
         **found,
-        loop_lag_ms=round(late.worst_ms, 1),
+        **late.figures(),
     )
 
 
@@ -441,7 +455,7 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         alarm_s=said_s,
         failed_syncs=len(failed),
         **found,
-        loop_lag_ms=round(late.worst_ms, 1),
+        **late.figures(),
     )
 
 

@@ -331,8 +331,9 @@ async def test_where_client_certificates_are_asked_for_only_ours_will_do(
 
 
 async def test_a_client_that_sends_no_name_gets_our_certificate(
-    authorities: Any, open_tls: Any, inbox: Any
+    authorities: Any, open_tls: Any, inbox: Any, row: Row
 ) -> None:
+    """A telephone that is told an address must send none (RFC 6066 3); it is shown whom it has reached."""
     good = authorities("good")
     ours = open_tls(identity(good.issue("127.0.0.1")), inbox)
     _, writer = await asyncio.open_connection(
@@ -340,9 +341,12 @@ async def test_a_client_that_sends_no_name_gets_our_certificate(
     )
     writer.close()
     await writer.wait_closed()
+    row(20, "a telephone without SNI", certificates_of_another_name=0)
 
 
-async def test_renegotiation_is_refused(authorities: Any, open_tls: Any, inbox: Any) -> None:
+async def test_renegotiation_is_refused(
+    authorities: Any, open_tls: Any, inbox: Any, row: Row
+) -> None:
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("openssl is missing: apt-get install openssl")
@@ -365,6 +369,7 @@ async def test_renegotiation_is_refused(authorities: Any, open_tls: Any, inbox: 
         output = await process.stdout.read()
         await process.wait()
     assert b"no renegotiation" in output.lower()
+    row(20, "a telephone that renegotiates", accepted=0, reason="no renegotiation")
 
 
 @pytest.mark.parametrize("say", [b"", b"\x16\x03\x01\x02", b"OPTIONS sip:x SIP/2.0\r\n"])
