@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from softswitch import Call
 from softswitch.errors import SoftswitchError
 from softswitch.ports import free_port
 from softswitch.sim.audio import match, speech
@@ -163,3 +164,22 @@ async def test_an_exchange_of_ones_own_in_ten_lines(tmp_path: Path) -> None:
     said = (tmp_path / "log").read_text()
     assert f"Ten lines: ready on udp://127.0.0.1:{sip}" in said
     assert "Traceback" not in said
+
+
+def verbs() -> list[tuple[str, list[str]]]:
+    """Name and parameters of each verb in the table of docs/embedding.md."""
+    page = (ROOT / "docs" / "embedding.md").read_text()
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    found = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell)]
+    split = [re.fullmatch(r"(\w+)(?:\((.*)\))?", code) for code in found]
+    return [(m[1], re.findall(r"(\w+)(?:=\w+)?", m[2] or "")) for m in split if m is not None]
+
+
+@pytest.mark.parametrize(("name", "parameters"), verbs(), ids=[name for name, _ in verbs()])
+def test_a_verb_of_the_documentation_is_one_of_a_call(name: str, parameters: list[str]) -> None:
+    if not parameters and not callable(getattr(Call, name, None)):
+        assert hasattr(Call, name) or f"self.{name}" in inspect.getsource(Call)
+        return
+    known = inspect.signature(getattr(Call, name)).parameters
+    keywords = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    assert keywords or set(parameters) <= set(known)
