@@ -1,46 +1,25 @@
-"""An authority for certificates, an inbox for transports, and waiting for a condition."""
+"""An authority for certificates, an inbox for transports, and waiting for a condition, as fixtures."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from softswitch.sip.flow import Flow
 from tests.certificates import Authority
-
-
-class Inbox:
-    """Collects what a transport reports."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[bytes, Flow]] = []
-        self.gone: list[Flow] = []
-
-    def receive(self, data: bytes, flow: Flow) -> None:
-        self.messages.append((data, flow))
-
-    def unreachable(self, flow: Flow) -> None:
-        self.gone.append(flow)
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(8):
-        for _ in iter(condition, True):
-            await asyncio.sleep(0.001)
+from tests.transport import inbox as inboxes
 
 
 @pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
+def inbox() -> inboxes.Inbox:
+    return inboxes.Inbox()
 
 
 @pytest.fixture
 def until() -> Callable[..., Any]:
-    return wait_until
+    return inboxes.until
 
 
 @pytest.fixture

@@ -13,30 +13,7 @@ from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.transport.address import unmapped
 from softswitch.transport.udp import UdpTransport
-
-
-class Inbox:
-    """Collects what a transport reports and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[bytes, Flow]] = []
-        self.gone: list[Flow] = []
-        self._changed = asyncio.Event()
-
-    def receive(self, data: bytes, flow: Flow) -> None:
-        self.messages.append((data, flow))
-        self._changed.set()
-
-    def unreachable(self, flow: Flow) -> None:
-        self.gone.append(flow)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
+from tests.transport.inbox import Inbox, until
 
 Opener = Callable[..., tuple[UdpTransport, Inbox]]
 
@@ -72,7 +49,7 @@ async def test_datagrams_arrive_with_their_flow(open_udp: Opener, host: str) -> 
     b, inbox = open_udp(host)
     a.send(b"one", to(a, b.local))
     a.send(b"two", to(a, b.local))
-    await inbox.until(lambda: len(inbox.messages) == 2)
+    await until(lambda: len(inbox.messages) == 2)
     flow = Flow("udp", b.local, a.local)
     assert inbox.messages == [(b"one", flow), (b"two", flow)]
     assert inbox.messages[0][1] is inbox.messages[1][1]
@@ -84,11 +61,11 @@ async def test_a_mapped_address_is_unwrapped_and_answered(open_udp: Opener) -> N
     both, inbox = open_udp("::")
     four, answers = open_udp("127.0.0.1")
     four.send(b"ping", to(four, ("127.0.0.1", both.local[1])))
-    await inbox.until(lambda: bool(inbox.messages))
+    await until(lambda: bool(inbox.messages))
     data, flow = inbox.messages[0]
     assert (data, flow.remote) == (b"ping", four.local)
     both.send(b"pong", flow)
-    await answers.until(lambda: bool(answers.messages))
+    await until(lambda: bool(answers.messages))
     assert answers.messages[0][0] == b"pong"
 
 
@@ -106,7 +83,7 @@ async def test_the_largest_datagram_passes_and_a_larger_one_is_counted(open_udp:
     a.send(b"x" * 65_507, to(a, b.local))
     a.send(b"x" * 65_508, to(a, b.local))
     a.send(b"end", to(a, b.local))
-    await inbox.until(lambda: len(inbox.messages) == 2)
+    await until(lambda: len(inbox.messages) == 2)
     assert [len(data) for data, _ in inbox.messages] == [65_507, 3]
     assert a.counters.send_errors == 1
 
@@ -115,7 +92,7 @@ async def test_an_empty_datagram_is_a_datagram(open_udp: Opener) -> None:
     a, _ = open_udp()
     b, inbox = open_udp()
     a.send(b"", to(a, b.local))
-    await inbox.until(lambda: len(inbox.messages) == 1)
+    await until(lambda: len(inbox.messages) == 1)
     assert inbox.messages[0][0] == b""
 
 
@@ -174,7 +151,7 @@ async def test_a_full_socket_queues_in_order_and_drops_the_oldest(
     full.full = False
     a.send(b"last", to(a, b.local))  # may not overtake what waits
     lost = max(0, queued + 1 - 4)
-    await inbox.until(lambda: len(inbox.messages) == queued + 1 - lost)
+    await until(lambda: len(inbox.messages) == queued + 1 - lost)
     expected = [b"%d" % number for number in range(lost, queued)] + [b"last"]
     assert [data for data, _ in inbox.messages] == expected
     assert a.snapshot()["backlog"] == 0
@@ -191,8 +168,8 @@ async def test_a_dead_port_is_reported_and_others_still_get_theirs(open_udp: Ope
         a.send(b"lost", to(a, dead_address))
         a.send(b"%d" % number, to(a, b.local))
         await asyncio.sleep(0)
-    await inbox.until(lambda: len(inbox.messages) == 20)
-    await errors.until(lambda: bool(errors.gone))
+    await until(lambda: len(inbox.messages) == 20)
+    await until(lambda: bool(errors.gone))
     assert {flow.remote for flow in errors.gone} == {dead_address}
     assert a.counters.icmp_errors >= 1
     assert a.counters.send_errors == 0
@@ -204,7 +181,7 @@ async def test_after_the_errors_the_loop_rests(open_udp: Opener) -> None:
     dead_address = dead.local
     dead.close()
     a.send(b"lost", to(a, dead_address))
-    await errors.until(lambda: bool(errors.gone))
+    await until(lambda: bool(errors.gone))
     wakes = 0
     read = a._read
 
@@ -226,7 +203,7 @@ async def test_the_table_of_peers_is_bounded(
     for _ in range(5):
         a, _ = open_udp()
         a.send(b"x", to(a, b.local))
-    await inbox.until(lambda: len(inbox.messages) == 5)
+    await until(lambda: len(inbox.messages) == 5)
     assert b.snapshot()["peers"] <= 2
 
 
@@ -260,6 +237,6 @@ async def test_where_the_rest_can_wait_few_are_handed_on_at_once_and_all_are_rea
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         for number in range(200):
             peer.sendto(b"%d" % number, transport.local)
-        await inbox.until(lambda: bool(deferred))
+        await until(lambda: bool(deferred))
     assert len(inbox.messages) < 50
     assert [*(data for data, _ in inbox.messages), *deferred] == [b"%d" % n for n in range(200)]
