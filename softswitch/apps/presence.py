@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from softswitch.call.leg import Leg
     from softswitch.call.line import Lines
     from softswitch.call.wiring import Wiring
+    from softswitch.sip.message import SipRequest
 
 MESSAGES, DIALOG, PRESENCE = "message-summary", "dialog", "presence"
 _TYPES = {
@@ -31,7 +32,7 @@ _TYPES = {
     DIALOG: "application/dialog-info+xml",
     PRESENCE: "application/pidf+xml",
 }
-WATCHES_MAX = 64
+WATCHES_MAX = 256  # three key modules of sixty lamps, and a second telephone
 """Subscriptions that one extension may hold."""
 
 _PUBLISHED_MAX_S = 3600
@@ -53,14 +54,25 @@ def read_presence(body: bytes) -> tuple[bool, str]:
     ]
 
 
+def _device_of(request: SipRequest) -> str:
+    """What tells one telephone from another: its instance (RFC 5626 4.1), else the address that it names."""
+    try:
+        contact = request.contacts[0]
+    except (RemoteProtocolError, IndexError):
+        return ""
+    return contact.param("+sip.instance") or contact.uri_text
+
+
 @dataclass(slots=True)
 class _Watch:
-    """One subscription: `told` is what was last said, `version` counts the documents of a busy lamp, and
-    `dialogs` are those it named, each as it is named once more when it is over."""
+    """One subscription: `device` is the telephone that holds it, `told` what was last said, `version` counts
+    the documents of a busy lamp, and `dialogs` are those it named, each as it is named once more when it is
+    over."""
 
     package: str
     target: str
     watcher: str
+    device: str = ""
     told: str = ""
     version: int = 0
     dialogs: dict[int, str] = field(default_factory=dict)
@@ -74,6 +86,7 @@ class _Published:
     is_open: bool
     note: str
     expires_at_s: float
+    timer: asyncio.TimerHandle | None = None
 
 
 class Presence:
@@ -121,7 +134,7 @@ class Presence:
             return
         package, target = self._wanted(event)
         assert isinstance(event.identity, PhoneIdentity)
-        watch = _Watch(package, target, event.identity.extension)
+        watch = _Watch(package, target, event.identity.extension, _device_of(event.request))
         body = self._state(watch)
         assert body is not None
         stack = self._wiring.stack
@@ -168,7 +181,21 @@ class Presence:
             return 404
         if "Accept" in request.headers and not accepts(request, _TYPES[package]):
             return 406
-        return 403 if self._held[identity.extension] >= WATCHES_MAX else None
+        full = self._held[identity.extension] >= WATCHES_MAX
+        device = _device_of(request)
+        return 403 if full and not self._gives_way((package, target), device) else None
+
+    def _gives_way(self, key: tuple[str, str], device: str) -> bool:
+        """End the oldest subscription of this telephone to the same: it has been started anew, and knows it no
+        more."""
+        for number in sorted(self._watched.get(key, ())):
+            if device and self._watches[number].device == device:
+                self.ended(SubscriptionEnded(number, "deactivated"))
+                self._wiring.stack.end_subscription(
+                    number, "deactivated", now_s=self._wiring.now_s()
+                )
+                return True
+        return False
 
     # -- PUBLISH ---------------------------------------------------------------------------------
 
@@ -199,6 +226,8 @@ class Presence:
         expires_s = min(
             _PUBLISHED_MAX_S if request.expires is None else request.expires, _PUBLISHED_MAX_S
         )
+        if known is not None and known.timer is not None:
+            known.timer.cancel()
         if expires_s == 0:
             self._published.pop(target, None)
             self.changed(target)
@@ -212,9 +241,8 @@ class Presence:
         else:
             return 400, ()  # nothing to refresh, and nothing new (RFC 3903 6)
         etag = self._wiring.token()
-        self._published[target] = _Published(etag, is_open, text, now_s + expires_s)
-        loop = asyncio.get_running_loop()
-        loop.call_later(expires_s, self._expire, target, etag)
+        timer = asyncio.get_running_loop().call_later(expires_s, self._expire, target, etag)
+        self._published[target] = _Published(etag, is_open, text, now_s + expires_s, timer)
         self.changed(target)
         return 200, (("SIP-ETag", etag), ("Expires", str(expires_s)))
 

@@ -37,6 +37,7 @@ from softswitch.sip.outgoing_registration import (
     SendRegister,
     SetRegisterTimer,
 )
+from softswitch.sip.seconds import seconds_in
 from softswitch.sip.uri import NameAddr, SipUri
 from softswitch.transport.resolver import Resolution, ResolveFailed
 from softswitch.transport.targets import NextHop, Target, in_order
@@ -327,8 +328,8 @@ class TrunkCare:
             RegisterAnswered(
                 response.status,
                 _granted_s(response, cared.record.config.username or ""),
-                number_in(response, "Min-Expires"),
-                number_in(response, "Retry-After"),
+                seconds_in(response, "Min-Expires"),
+                seconds_in(response, "Retry-After"),
             ),
         )
 
@@ -407,13 +408,6 @@ def _trunk_target(target: Target) -> TrunkTarget:
 def _named(cared: _Cared, state: TargetState) -> str:
     host, port = state.target.address
     return f"{cared.record.config.name} ({host}:{port})"
-
-
-def number_in(response: SipResponse, name: str) -> int | None:
-    """The number a header begins with (Retry-After may go on with a comment)."""
-    text = (response.headers.get(name) or "").strip(" \t")
-    digits = text[: len(text) - len(text.lstrip("0123456789"))]
-    return int(digits) if 1 <= len(digits) <= 9 else None
 
 
 def _granted_s(response: SipResponse, user: str) -> int | None:

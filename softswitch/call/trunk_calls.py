@@ -155,7 +155,9 @@ class TrunkCalls:
             case LegFailed():
                 if not leg.heard:
                     why = self._wiring.why_unreachable(leg.flow) if event.status == 503 else ""
-                    failed = CallFailed(event.status, why or _words(event.status))
+                    failed = CallFailed(
+                        event.status, why or _words(event), retry_after_s=event.retry_after_s
+                    )
                     self._trunks.note(leg.record, leg.target, failed)
                 self.give_back(call, event.leg)
             case LegEnded():
@@ -171,5 +173,8 @@ class TrunkCalls:
             leg.record.load.give_back()
 
 
-def _words(status: int) -> str:
-    return "silent" if status == 408 else f"calls answered {status}"
+def _words(event: LegFailed) -> str:
+    if event.status == 408:
+        return "silent"
+    later = f", again after {event.retry_after_s} s" if event.retry_after_s else ""
+    return f"calls answered {event.status}{later}"

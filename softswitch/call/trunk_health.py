@@ -11,6 +11,7 @@ FAILURES_MAX = 3
 PROBE_SOON_S = 5.0
 TRIAL_FIRST_S = 10.0
 TRIAL_S_MAX = 120.0
+RETRY_AFTER_S_MAX = 600.0  # whatever it says: who is asked for a day has gone wrong
 VERDICT_S = 35.0  # longer than a silent call lasts: then the trial has told nothing
 # What says that a server, not a number, is the matter. 501, 505, 513 speak of the request.
 _SICK = frozenset({408, 500, 502, 503, 504})
@@ -64,10 +65,12 @@ class CallTaken:
 
 @dataclass(frozen=True, slots=True)
 class CallFailed:
-    """A call got `status` as its first sign of life; 408 is silence, 503 also a refused connection."""
+    """A call got `status` as its first sign of life; 408 is silence, 503 also a refused connection. With
+    `retry_after_s` it said that it wants no more for so long (RFC 3261 21.5.4)."""
 
     status: int
     why: str = ""
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ class TargetHealth:
 
     Down after three missed OPTIONS, and up with the first that is answered. Down too after three calls
     in a row that found it silent, unreachable or sick (the circuit is open), and then an answer to
-    OPTIONS is not enough: a server may well answer them and refuse every call. After a while it is
+    OPTIONS is not enough: a server may well answer them and refuse every call. One that says Retry-After is
+    believed at once, and for as long as it says. After a while it is
     HALF_OPEN: one call tries it, the others pass it over until that one is taken (up) or fails (down,
     and the next trial after twice the time). No call tries what leaves OPTIONS unanswered too; where it
     answers them again after three, one does at once. Any call that is taken ends it all.
@@ -240,16 +244,18 @@ class TargetHealth:
         if self.condition is Condition.DOWN:
             return []  # tried because nothing else was left
         why = event.why or f"calls answered {event.status}"
+        asked_s = min(event.retry_after_s, RETRY_AFTER_S_MAX)
         if self.condition is Condition.HALF_OPEN:
             self._become(Condition.DOWN, why, now_s)
             self._wait_s = min(2 * self._wait_s, TRIAL_S_MAX)
-            return [SetHealthTimer(self._wait_s, Due.TRIAL)]
+            return [SetHealthTimer(asked_s or self._wait_s, Due.TRIAL)]
         self._failures += 1
-        if self._failures < FAILURES_MAX:
+        if self._failures < FAILURES_MAX and not asked_s:
             return []
         self._distrusted, self._failures = True, 0
         self._become(Condition.DOWN, why, now_s)
-        effects: list[HealthEffect] = [WentDown(why), SetHealthTimer(self._wait_s, Due.TRIAL)]
+        wait_s = asked_s or self._wait_s
+        effects: list[HealthEffect] = [WentDown(why), SetHealthTimer(wait_s, Due.TRIAL)]
         return effects + (self._probe() if self._every_s else [])
 
     def _trial_due(self, now_s: float) -> list[HealthEffect]:

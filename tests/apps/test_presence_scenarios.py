@@ -183,12 +183,18 @@ async def test_one_extension_holds_so_many_and_no_more():
         held = [phone.subscribe("dialog", "1002") for _ in range(WATCHES_MAX)]
         await asyncio.sleep(1)
         assert world.switch.snapshot()["apps"]["presence"]["watches"] == WATCHES_MAX
+        second = await world.phone("1001")
         with pytest.raises(SimulationError, match="403"):
-            await phone.notification(phone.subscribe("dialog", "1002"))
+            await second.notification(second.subscribe("dialog", "1002"))
         phone.resubscribe(held[0], 0)
         await asyncio.sleep(1)
         held[0] = phone.subscribe("dialog", "1002")
         await phone.notification(held[0])
+        # Started anew it subscribes again before the old ones have expired: those of its own give way.
+        held.append(phone.subscribe("dialog", "1002"))
+        await phone.notification(held[-1])
+        await asyncio.sleep(1)
+        assert world.switch.snapshot()["apps"]["presence"]["watches"] == WATCHES_MAX
         for watch in held:
             phone.resubscribe(watch, 0)
         await world.settle()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softswitch.call.trunk_health import (
+    RETRY_AFTER_S_MAX,
     CallFailed,
     CallSent,
     CallTaken,
@@ -68,6 +69,30 @@ def test_the_circuit_opens_after_three_calls_and_is_probed_at_once(status: int) 
         SendProbe(),
     ]
     assert health.handle(CallFailed(status), 4) == []
+
+
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(45, 45), (86_400, RETRY_AFTER_S_MAX)])
+def test_who_says_for_how_long_he_wants_no_calls_is_believed_at_once(asked_s, waited_s) -> None:
+    """RFC 3261 21.5.4: no other request for as long as Retry-After says."""
+    health = TargetHealth(0.0)
+    health.handle(CallSent(), 0)
+    effects = health.handle(CallFailed(503, "busy", asked_s), 0)
+    assert effects == [WentDown("busy"), SetHealthTimer(waited_s, Due.TRIAL)]
+    assert health.down
+    health.handle(TRIAL, waited_s)
+    assert health.condition is Condition.HALF_OPEN
+    health.handle(CallSent(), waited_s)
+    again = health.handle(CallFailed(503, "busy", asked_s), waited_s)
+    assert again == [SetHealthTimer(waited_s, Due.TRIAL)]
+    health.handle(TRIAL, 2 * waited_s)
+    health.handle(CallSent(), 2 * waited_s)
+    assert health.handle(CallFailed(503), 2 * waited_s) == [SetHealthTimer(40.0, Due.TRIAL)]
+
+
+def test_retry_after_of_who_refuses_a_number_keeps_no_other_call_away() -> None:
+    health = TargetHealth(0.0)
+    health.handle(CallFailed(486, "", 60), 0)
+    assert not health.down
 
 
 @pytest.mark.parametrize("status", [403, 404, 480, 486, 487, 501, 603])
@@ -191,6 +216,7 @@ EVENTS = st.sampled_from(
         CallSent(),
         CallTaken(),
         CallFailed(503),
+        CallFailed(503, "", 30.0),
         CallFailed(404),
         PROBE,
         TRIAL,

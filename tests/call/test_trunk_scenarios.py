@@ -55,6 +55,27 @@ async def test_a_sick_trunk_costs_nothing_and_is_passed_over_after_three(status)
 
 
 @simulated()
+async def test_a_carrier_that_says_retry_after_is_left_alone_for_so_long():
+    async with World(1, office=small_office(trunks=2)) as world:
+        caller = await world.phone("1001")
+        busy = reject(503, headers=(("Retry-After", "40 (at lunch)"),))
+        first = await world.trunk("carrier-1", behaviour=busy)
+        await world.trunk("carrier-2")
+        await dial(world, caller)
+        assert record(world).condition is Condition.DOWN
+        assert record(world).snapshot()["why"] == "calls answered 503, again after 40 s"
+        await asyncio.sleep(20)
+        await dial(world, caller)
+        assert len(first.past) == 1
+        first.behaviour = answer()
+        await asyncio.sleep(21)
+        await dial(world, caller)
+        assert len(first.past) == 2
+        assert record(world).condition is Condition.UP
+        await world.settle()
+
+
+@simulated()
 async def test_silence_costs_two_seconds_three_times_and_then_none():
     async with World(2, office=small_office(trunks=2)) as world:
         caller = await world.phone("1001")
