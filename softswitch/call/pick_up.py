@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from softswitch.call.dial import DialState
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.transfer import Replaces
-from softswitch.config.derived import FromOffice
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.sip.reason import ReasonHeader
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class PickUps:
         self._control = control
         self._dialling = dialling
         self._members = FromOffice(wiring, _members_of)
+        self._extensions = FromOffice(wiring, extensions_by_number)
 
     def take(self, picker: Call, extension: str | None = None) -> bool:
         """Let `picker`'s caller have the call that has rung longest at `extension`, by default at those
@@ -44,10 +45,19 @@ class PickUps:
             wanted = frozenset({extension})
         else:
             wanted = self._members().get(identity.extension, frozenset()) - {identity.extension}
+        wanted = frozenset(each for each in wanted if self._may_take(identity, each))
         for ringing in self._control.calls:
             if ringing is not picker and self._rings_at(ringing, wanted) is not None:
                 return self.take_call(picker, ringing)
         return False
+
+    def _may_take(self, identity: PhoneIdentity, extension: str) -> bool:
+        """Whether who rings there lets him take it."""
+        rung = self._extensions().get(extension)
+        if rung is None or rung.pick_up == "all" or extension == identity.extension:
+            return True
+        shares = self._members().get(extension, frozenset())
+        return rung.pick_up == "group" and identity.extension in shares
 
     def take_call(self, picker: Call, ringing: Call) -> bool:
         """Answer `picker`'s caller and make him the one who took `ringing`; False: too late."""
@@ -100,6 +110,8 @@ class PickUps:
         if not isinstance(identity, PhoneIdentity) or call is newcomer:
             return 403
         if not old.answered:
+            if not self._may_take(identity, old.label.removeprefix(_EXTENSION)):
+                return 403
             if old is call.caller or not self.take_call(newcomer, call):
                 return 481  # RFC 3891 3: an early dialog only where we began it
             return None

@@ -73,6 +73,7 @@ class Extension(Section):
     call_waiting: bool = True
     ring: Literal["all", "in-order"] = "all"
     redirects: bool = True
+    pick_up: Literal["all", "group", "none"] = "all"
     outside_calls: int = Field(default=10, ge=0, le=100_000)
     international_per_h: int = Field(default=20, ge=0, le=100_000)
     srtp: Literal["off", "allow", "require"] = "allow"

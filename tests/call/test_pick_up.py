@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from softswitch.sim.behaviour import ring
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
@@ -73,6 +75,45 @@ async def test_group_pick_up_is_for_members():
         await asyncio.gather(taken.answered(), call.answered())
         taken.hang_up()
         await call.ended()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize(
+    ("policy", "picker", "code", "taken"),
+    [
+        ("all", "1004", "*82001", True),
+        ("group", "1003", "*82001", True),
+        ("group", "1003", "*8", True),
+        ("group", "1004", "*82001", False),
+        ("none", "1003", "*82001", False),
+        ("none", "1003", "*8", False),
+        ("none", "2001", "*82001", True),
+    ],
+)
+async def test_an_extension_says_who_may_take_its_calls(policy, picker, code, taken):
+    more = f"""
+[[extension]]
+number = "2001"
+password = "secret-2001"
+pick_up = "{policy}"
+
+[[ring_group]]
+number = "1100"
+members = ["2001", "1003"]
+"""
+    async with World(3, office=small_office(more=more)) as world:
+        _, call, _ = await ringing(world, "2001")
+        other = await world.phone(picker)
+        attempt = await other.call(code)
+        if taken:
+            await asyncio.gather(attempt.answered(), call.answered())
+        else:
+            await attempt.ended()
+            assert attempt.status == 480
+            assert call.state == "ringing"
+        call.hang_up()
+        await attempt.ended()
         await world.settle()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from softswitch.sim.behaviour import ring
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World
+from softswitch.sim.world import World, small_office
 
 
 def dialog_at(phone_call):
@@ -43,6 +43,26 @@ async def test_a_call_that_rings_is_taken_by_another_phone():
         assert len(bridged(world)) == 2
         call.hang_up()
         await taken.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_call_that_others_may_not_take_is_left_to_who_is_rung():
+    more = '[[extension]]\nnumber = "2001"\npassword = "secret-2001"\npick_up = "none"\n'
+    async with World(1, office=small_office(more=more)) as world:
+        caller = await world.phone("1001")
+        callee = await world.phone("2001", behaviour=ring())
+        call = await caller.call("2001")
+        rang = await callee.incoming()
+        await asyncio.sleep(0.1)
+        other = await world.phone("1003")
+        refused = await other.call("2001", headers=replaces(dialog_at(rang)))
+        await refused.ended()
+        assert refused.status == 403
+        rang.answer()
+        await call.answered()
+        call.hang_up()
+        await rang.ended()
         await world.settle()
 
 
