@@ -1,131 +1,292 @@
-"""CPU per complete call in the SIP core: two stacks wired back to back, no sockets, virtual time.
+"""What a call costs in the SIP layers alone: one stack, its driver and its session descriptions, with as
+little call control on top as makes a B2BUA. No sockets, virtual time.
 
-One call is INVITE, 100, 180, 200, ACK, BYE, 200: seven messages, each built, parsed and acted on
-once, so a call costs both ends of one leg. A B2BUA has two legs with one end each outside, which
-is the same work twice over one end: compare `us_per_call` with half of its budget.
+    python bench/sip_stack.py [--calls 5000] [--profile] [--instructions]
 
-    python bench/sip_stack.py [calls] [--profile]
+A call is the 13 messages of `call_cost.py`, whose players play the trunks here as well; ids, ports and
+session descriptions differ from call to call. The players play first and what they send is kept: the
+measured run only repeats it, on a stack with the same random numbers. `--instructions` runs that under
+cachegrind, which gives the same number on a busy machine as on a quiet one (some minutes).
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import cProfile
+import gc
 import itertools
-import json
+import marshal
+import os
 import pstats
+import re
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from softswitch.sip.events import Answered, InviteReceived
+from call_cost import FROM_CALLED, FROM_CALLER, Players, Wires
+from serving import CALLED, CALLER, SERVER
+
+from softswitch.sip.events import (
+    Answered,
+    Confirmed,
+    Ended,
+    InviteReceived,
+    Progressed,
+    SipEvent,
+)
 from softswitch.sip.flow import Flow
-from softswitch.sip.gate import OpenGate
+from softswitch.sip.gate import Admitted
+from softswitch.sip.message import SipRequest
+from softswitch.sip.sdp import (
+    AudioNegotiated,
+    SessionDescription,
+    make_answer,
+    make_offer,
+    read_answer,
+)
 from softswitch.sip.stack import SipStack
 from softswitch.sip.stack_config import StackConfig
 from softswitch.sip.uri import NameAddr
+from softswitch.transport.driver import Driver
 
-A = ("192.0.2.1", 5060)
-B = ("192.0.2.2", 5060)
-A_TO_B = Flow("udp", A, B)
-B_TO_A = Flow("udp", B, A)
-SDP = (
-    b"v=0\r\no=- 3893 3893 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
-    b"m=audio 20000 RTP/AVP 8 0 9 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n"
-    b"a=rtpmap:9 G722/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n"
-    b"a=ptime:20\r\na=sendrecv\r\n"
-)
-FROM = NameAddr("sip:1001@office.example", "Li Lei")
-TO = NameAddr("sip:1002@office.example")
+CODECS = ("PCMA", "PCMU", "G722")
+STEP_S = 0.02
+"""Between two messages; so the transactions of some 270 calls are waiting for their end (RFC 3261 17.1.3)."""
+STEPS = 6
+STEADY = 400
+"""Calls until as many transactions end as begin."""
+Fed = list[tuple[bytes, Flow]]
 
 
-def token_source(prefix: str) -> itertools.count[int]:
-    return itertools.count(int.from_bytes(prefix.encode()) << 48)
+class Handle:
+    """A timer of the driver."""
+
+    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
+        self.at_s = at_s
+        self.callback = callback
+
+    def cancel(self) -> None:
+        self.at_s = float("inf")
 
 
-def make_stack(prefix: str) -> SipStack:
-    numbers = token_source(prefix)
-    return SipStack(StackConfig(), lambda: f"{next(numbers):016x}", OpenGate())
-
-
-class Pair:
-    """Two stacks and what joins them."""
+class Time:
+    """Clock and loop in one: time goes on with every message, the one timer fires in between."""
 
     def __init__(self) -> None:
-        self.caller = make_stack("a")
-        self.callee = make_stack("b")
-        self.messages = 0
+        self.now_s = 1000.0
+        self._timers: list[Handle] = []
 
-    def exchange(self, now_s: float) -> None:
-        """Carry messages until both are quiet."""
-        while True:
-            out = self.caller.datagrams_to_send()
-            for outgoing in out:
-                self.callee.receive_datagram(outgoing.data, B_TO_A, now_s)
-            back = self.callee.datagrams_to_send()
-            for outgoing in back:
-                self.caller.receive_datagram(outgoing.data, A_TO_B, now_s)
-            self.messages += len(out) + len(back)
-            if not out and not back:
-                return
+    def monotonic_s(self) -> float:
+        return self.now_s
 
-    def call(self, now_s: float) -> None:
-        """One call from INVITE to the 200 of its BYE."""
-        session = self.caller.invite(
-            target="sip:1002@192.0.2.2",
-            flow=A_TO_B,
-            from_=FROM,
-            to=TO,
-            sdp=SDP,
-            timeout_s=60.0,
-            now_s=now_s,
-        )
-        self.exchange(now_s)
-        while (event := self.callee.next_event()) is not None:
-            if isinstance(event, InviteReceived):
-                self.callee.progress(event.session, 180, now_s=now_s)
-                self.callee.answer(event.session, SDP, now_s)
-        self.exchange(now_s)
-        answered = False
-        while (event := self.caller.next_event()) is not None:
-            answered = answered or isinstance(event, Answered)
-        assert answered
-        self.caller.hang_up(session, now_s=now_s)
-        self.exchange(now_s)
-        for stack in (self.caller, self.callee):
-            while stack.next_event() is not None:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Handle:
+        handle = Handle(self.now_s + delay_s, callback)
+        self._timers.append(handle)
+        return handle
+
+    def advance(self) -> None:
+        self.now_s += STEP_S
+        due = [handle for handle in self._timers if handle.at_s <= self.now_s]
+        self._timers = [h for h in self._timers if self.now_s < h.at_s < float("inf")]
+        for handle in due:
+            handle.callback()
+
+
+class Trunks:
+    """A gate that knows both trunks, as the exchange's does."""
+
+    def __init__(self) -> None:
+        self._admitted = Admitted("trunk", frozenset({CALLER, CALLED}), follow_contact=True)
+
+    def admit(self, request: SipRequest, flow: Flow, now_s: float) -> Admitted:
+        return self._admitted
+
+
+class Bridge:
+    """The least that passes a call on: both legs negotiate for themselves."""
+
+    def __init__(self, time: Any, wires: Wires) -> None:
+        numbers = itertools.count(1 << 60)
+        self._stack = SipStack(StackConfig(), lambda: f"{next(numbers):016x}", Trunks())
+        self.driver = Driver(self._stack, time, time, self._on_event)
+        self.driver.attach(wires)
+        self._other: dict[int, int] = {}
+        self._offers: dict[int, SessionDescription] = {}
+        self._ports = itertools.count(0)
+        self.agreed: list[AudioNegotiated] = []
+        self.ended = 0
+
+    def _port(self) -> int:
+        return 20_000 + 2 * (next(self._ports) % 5000)
+
+    def _on_event(self, event: SipEvent, now_s: float) -> None:
+        stack = self._stack
+        match event:
+            case InviteReceived():
+                assert event.sdp is not None
+                self._offers[event.session] = SessionDescription.parse(event.sdp)
+                offer = make_offer(SERVER, self._port(), CODECS, session_id=event.session)
+                caller = event.request.from_
+                out = stack.invite(
+                    target=f"sip:{event.request.request_uri.username}@{CALLED}:5070",
+                    flow=FROM_CALLED,
+                    from_=NameAddr(caller.uri_text, caller.display_name),
+                    to=NameAddr(f"sip:9123@{CALLED}"),
+                    sdp=offer.serialise(),
+                    identity="trunk",
+                    permitted_hosts=frozenset({CALLED}),
+                    follow_contact=True,
+                    timeout_s=180.0,
+                    silence_s=2.0,
+                    now_s=now_s,
+                )
+                self._offers[out] = offer
+                self._other[event.session], self._other[out] = out, event.session
+            case Progressed():
+                stack.progress(self._other[event.session], event.status, now_s=now_s)
+            case Answered():
+                assert event.sdp is not None
+                caller_session = self._other[event.session]
+                answer = SessionDescription.parse(event.sdp)
+                theirs = read_answer(self._offers.pop(event.session), answer)
+                ours, _ = make_answer(
+                    self._offers.pop(caller_session),
+                    SERVER,
+                    self._port(),
+                    (theirs.codec,),
+                    session_id=caller_session,
+                )
+                self.agreed[:] = [theirs]
+                stack.answer(caller_session, ours.serialise(), now_s)
+            case Ended():
+                self.ended += 1
+                other = self._other.pop(event.session)
+                if other in self._other:
+                    stack.hang_up(other, now_s=now_s)
+            case Confirmed():
                 pass
-            due_s = stack.get_timer()
-            if due_s is not None and due_s <= now_s:
-                stack.handle_timer(now_s)
+            case _:
+                raise AssertionError(event)
 
 
-def run(calls: int) -> dict[str, float]:
-    """`calls` calls at 100 a second of virtual time; figures per call."""
-    pair = Pair()
-    for number in range(200):
-        pair.call(number * 0.01)
-    pair.messages = 0
-    started = time.process_time()
+class _Recording(Wires):
+    """Keeps what the players feed, with the time going on."""
+
+    def __init__(self, time: Time) -> None:
+        super().__init__()
+        self.fed: Fed = []
+        self._time = time
+
+    def start(self, receive, unreachable) -> None:  # type: ignore[no-untyped-def]
+        def keep(data: bytes, flow: Flow) -> None:
+            # What telephones say of themselves differs from call to call.
+            number = len(self.fed) // STEPS
+            data = data.replace(b" 6000 ", b" %d " % (6000 + 2 * (number % 1000)))
+            data = data.replace(b" 53655765 ", b" %d " % (53_655_765 + number))
+            self.fed.append((data, flow))
+            self._time.advance()
+            receive(data, flow)
+
+        super().start(keep, unreachable)
+
+
+async def record(calls: int) -> Fed:
+    """What the peers of so many calls send, in order."""
+    virtual = Time()
+    wires = _Recording(virtual)
+    bridge = Bridge(virtual, wires)
+    players = Players(wires)
     for number in range(calls):
-        pair.call(10.0 + number * 0.01)
-    spent = time.process_time() - started
-    return {
-        "calls": calls,
-        "us_per_call": round(spent / calls * 1e6, 1),
-        "us_per_message": round(spent / pair.messages * 1e6, 1),
-        "messages_per_call": pair.messages / calls,
-        "transactions_held": pair.caller.snapshot()["transactions"],
-    }
+        await players.call(number)
+    assert bridge.ended == 2 * calls, bridge.driver.snapshot()
+    assert len(wires.fed) == STEPS * calls
+    assert bridge.agreed[0].remote_port in range(6000, 8000)
+    bridge.driver.close()
+    return wires.fed
+
+
+def play(fed: Fed, profile: cProfile.Profile | None = None) -> float:
+    """Repeat it; seconds of CPU for all but the first `STEADY` calls."""
+    virtual, wires = Time(), Wires()
+    bridge = Bridge(virtual, wires)
+    began_s = 0.0
+    gc.freeze()
+    gc.disable()
+    for position, (data, flow) in enumerate(fed):
+        if position == STEADY * STEPS:
+            began_s = time.thread_time()
+            if profile is not None:
+                profile.enable()
+        virtual.advance()
+        wires.receive(data, flow)
+        wires.sent.clear()
+    if profile is not None:
+        profile.disable()
+    spent_s = time.thread_time() - began_s
+    gc.enable()
+    assert bridge.ended == len(fed) // STEPS * 2
+    bridge.driver.close()
+    return spent_s
+
+
+def _write(fed: Fed, path: Path) -> None:
+    path.write_bytes(marshal.dumps([(data, flow is FROM_CALLER) for data, flow in fed]))
+
+
+def _read(path: Path) -> Fed:
+    kept = marshal.loads(path.read_bytes())
+    return [(data, FROM_CALLER if by_caller else FROM_CALLED) for data, by_caller in kept]
+
+
+def instructions(fed: Fed) -> float:
+    """Instructions a call: the difference of a long and a short run under cachegrind."""
+    with tempfile.TemporaryDirectory(prefix="softswitch-bench-") as folder:
+        counts = []
+        for calls in (STEADY, STEADY + 2000):
+            path = Path(folder) / f"{calls}.json"
+            _write(fed[: calls * STEPS], path)
+            command = ["valgrind", "--tool=cachegrind", "--cache-sim=no"]
+            command += [f"--cachegrind-out-file={folder}/out", sys.executable, __file__]
+            done = subprocess.run(
+                [*command, "--play", str(path)],
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+            assert found is not None, done.stderr
+            counts.append(int(found[1].replace(",", "")))
+    return (counts[1] - counts[0]) / 2000
 
 
 def main() -> None:
-    numbers = [argument for argument in sys.argv[1:] if argument.isdigit()]
-    calls = int(numbers[0]) if numbers else 5000
-    if "--profile" in sys.argv:
-        profile = cProfile.Profile()
-        profile.runcall(run, calls)
-        pstats.Stats(profile).sort_stats("tottime").print_stats(40)
-    else:
-        print(json.dumps({"bench": "sip_stack", **run(calls)}))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--calls", type=int, default=5000)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.play is not None:
+        play(_read(chosen.play))
+        return
+    if chosen.instructions:
+        each = instructions(asyncio.run(record(STEADY + 2000)))
+        print(f"sip_stack: {each / 1000:.0f} thousand instructions a call")
+        return
+    fed = asyncio.run(record(STEADY + chosen.calls))
+    profile = cProfile.Profile() if chosen.profile else None
+    spent_s = play(fed, profile)
+    print(f"sip_stack: {spent_s / chosen.calls * 1e6:.0f} us a call of {chosen.calls}")
+    if profile is not None:
+        stats: Any = pstats.Stats(profile)
+        print(f"{stats.total_calls / chosen.calls:.0f} calls of functions")
+        stats.sort_stats("tottime").print_stats(60)
 
 
 if __name__ == "__main__":
