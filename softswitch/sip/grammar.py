@@ -154,7 +154,9 @@ def find_param(params: Params, name: str) -> str | None:
     """The unquoted value of parameter `name` (lower case); "" for a flag, None where absent."""
     for key, value in params:
         if key == name or key.lower() == name:
-            return "" if value is None else unquote(value)
+            if value is None:
+                return ""
+            return unquote(value) if '"' in value else value
     return None
 
 
@@ -175,4 +177,4 @@ def replace_param(params: Params, name: str, value: str | None) -> Params:
 
 def write_params(params: Params) -> str:
     """The text of `params`, with the leading ";"."""
-    return "".join(f";{n}" if v is None else f";{n}={v}" for n, v in params)
+    return "".join([f";{n}" if v is None else f";{n}={v}" for n, v in params])

@@ -110,7 +110,9 @@ class Headers:
         headers = cls.__new__(cls)
         headers._names = names
         headers._values = values
-        headers.first = _first_of(names, values)
+        headers.first = first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
+        if len(first) != len(names):
+            headers.first = _first_of(names, values)
         headers.parsed = {}
         return headers
 
@@ -155,9 +157,15 @@ class Headers:
         return found
 
     def lists(self, name: str, tag: str) -> bool:
-        """Whether `tag` (lower case) stands in a list of tokens such as Supported. Tokens have no quotes,
-        so nothing in the line can be wrong enough to raise: what is no token is just not `tag`."""
-        return any(tag in tokens_of(line) for line in self.get_all(name))
+        """Whether `tag` (lower case) stands in a list of tokens such as Supported; `name` is the canonical
+        one. Tokens have no quotes, so nothing in the line can be wrong enough to raise: what is no token is
+        just not `tag`."""
+        line = self.first.get(name)
+        if line is None:
+            return False
+        if len(self.first) == len(self._names):
+            return tag in tokens_of(line)
+        return any(tag in tokens_of(each) for each in self.get_all(name))
 
     def set(self, name: str, value: str) -> None:
         """Make `value` the only line called `name`, where its first line stood, else at the end."""
@@ -210,6 +218,12 @@ class Headers:
         _check_value(value)
         self._values[self._names.index(known)] = self.first[known] = value
         self.parsed.clear()
+
+    def replace_top_via(self, value: str) -> None:
+        """Change the first Via's text but for sent-by and branch, so that what has been parsed still holds."""
+        _check_value(value)
+        self._values[self._names.index("Via")] = self.first["Via"] = value
+        self.parsed.pop("vias", None)
 
     def _insert(self, position: int, name: str, value: str) -> None:
         known = SPELLINGS.get(name)
@@ -267,6 +281,13 @@ class Headers:
         """The lines in order as (name, value)."""
         return zip(self._names, self._values, strict=True)
 
+    def text(self) -> str:
+        """The lines as they are sent, each with its line break."""
+        if not self._names:
+            return ""
+        pairs = zip(self._names, self._values)  # noqa: B905 - they are as long as each other
+        return "\r\n".join(map(": ".join, pairs)) + "\r\n"
+
     def copy(self) -> Headers:
         """An independent copy."""
         return Headers.of_canonical(self._names.copy(), self._values.copy())
@@ -286,10 +307,7 @@ def _tokens(line: str) -> frozenset[str]:
 
 
 def _first_of(names: list[str], values: list[str]) -> dict[str, str]:
-    first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
-    if len(first) == len(names):
-        return first
-    return dict(zip(names[::-1], values[::-1]))  # noqa: B905
+    return dict(zip(names[::-1], values[::-1]))  # noqa: B905 - they are as long as each other
 
 
 def _check_value(value: str) -> None:

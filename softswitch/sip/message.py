@@ -8,13 +8,11 @@ from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
 from softswitch.sip.status import reason_of
-from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
+from softswitch.sip.uri import SHORT, CSeq, NameAddr, SipUri, Via, short_cseq, short_name_addr
 
 _COMPULSORY = ("Via", "From", "To", "Call-ID", "CSeq")
 _THE_COMPULSORY = itemgetter(*_COMPULSORY)
 _COPIED = frozenset(_COMPULSORY)
-_COPIED_AND_ROUTE = _COPIED | {"Record-Route"}
-_COPIED_AND_TIME = _COPIED | {"Timestamp"}
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SDP_TYPE = "application/sdp"
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
@@ -50,9 +48,13 @@ class SipMessage:
             missing = next(name for name in _COMPULSORY if not first.get(name))
             raise RemoteProtocolError(f"missing {missing}")
         parsed["top_via"] = Via.parse(split_commas(via, 1)[0] if "," in via else via)
-        parsed["From"] = NameAddr.parse(from_)
-        parsed["To"] = NameAddr.parse(to)
-        parsed["CSeq"] = found = CSeq.parse(cseq)
+        if len(from_) + len(to) + len(cseq) <= SHORT:
+            # As nearly all are: straight to what is remembered, for this is done for each message.
+            parsed["From"], parsed["To"] = short_name_addr(from_), short_name_addr(to)
+            parsed["CSeq"] = found = short_cseq(cseq)
+        else:
+            parsed["From"], parsed["To"] = NameAddr.parse(from_), NameAddr.parse(to)
+            parsed["CSeq"] = found = CSeq.parse(cseq)
         if " " in call_id or "\t" in call_id:
             raise RemoteProtocolError("malformed Call-ID")
         return found
@@ -84,18 +86,18 @@ class SipMessage:
     @property
     def from_(self) -> NameAddr:
         """The From header."""
-        return self._address("From")
+        cached: NameAddr | None = self.headers.parsed.get("From")
+        return cached if cached is not None else self._address("From")
 
     @property
     def to(self) -> NameAddr:
         """The To header."""
-        return self._address("To")
+        cached: NameAddr | None = self.headers.parsed.get("To")
+        return cached if cached is not None else self._address("To")
 
     def _address(self, name: str) -> NameAddr:
-        cached: NameAddr | None = self.headers.parsed.get(name)
-        if cached is None:
-            cached = self.headers.parsed[name] = NameAddr.parse(self._compulsory(name))
-        return cached
+        parsed = self.headers.parsed[name] = NameAddr.parse(self._compulsory(name))
+        return parsed
 
     @property
     def call_id(self) -> str:
@@ -139,7 +141,7 @@ class SipMessage:
             line = headers.first.get(name)
             if line is None:
                 return []
-            if "," not in line and line and not headers.some_repeat:
+            if line and "," not in line and not headers.some_repeat:
                 cached = [NameAddr.parse(line)]
             else:
                 cached = self._address_list(name)
@@ -213,8 +215,7 @@ class SipMessage:
             length = ""
         else:
             length = f"Content-Length: {len(self.body)}\r\n"
-        lines = "\r\n".join(map(": ".join, headers.items()))
-        head = f"{start}\r\n{lines}\r\n{length}\r\n" if lines else f"{start}\r\n{length}\r\n"
+        head = f"{start}\r\n{headers.text()}{length}\r\n"
         try:
             return head.encode("utf-8", "surrogateescape") + self.body
         except UnicodeEncodeError:
@@ -286,27 +287,29 @@ class SipRequest(SipMessage):
         tag), Timestamp into a 100, and Record-Route (12.1.1) into what may set up a dialog. Works
         on requests with missing or malformed headers too: what is absent stays absent.
         """
-        copied = _COPIED
+        also = ""
         if 100 < status < 300 and self.method in _DIALOG_FORMING:
-            copied = _COPIED_AND_ROUTE
+            also = "Record-Route"
         elif status == 100:
-            copied = _COPIED_AND_TIME
-        names: list[str] = []
-        values: list[str] = []
-        for name, value in self.headers.items():
-            if name in copied:
-                names.append(name)
-                values.append(
-                    self._tagged(value, to_tag) if name == "To" and to_tag is not None else value
-                )
+            also = "Timestamp"
+        headers = self.headers
+        first = headers.first
+        if headers.some_repeat or also in first or not all(map(first.get, _COMPULSORY)):
+            lines = [line for line in headers.items() if line[0] in _COPIED or line[0] == also]
+            names, values = [name for name, _ in lines], [value for _, value in lines]
+        else:  # the usual request: one line of each, and nothing to copy beside them
+            names, values = list(_COMPULSORY), list(_THE_COMPULSORY(first))
+        if to_tag is not None and "To" in first and not self._has_to_tag():
+            place = names.index("To")
+            values[place] = f"{values[place]};tag={to_tag}"
         return SipResponse(status, reason, Headers.of_canonical(names, values))
 
-    @staticmethod
-    def _tagged(value: str, to_tag: str) -> str:
+    def _has_to_tag(self) -> bool:
+        """Whether there is a tag, or a To that nobody can read, to which nothing is added."""
         try:
-            return value if NameAddr.parse(value).tag is not None else f"{value};tag={to_tag}"
+            return self.to.tag is not None
         except RemoteProtocolError:
-            return value
+            return True
 
 
 class SipResponse(SipMessage):

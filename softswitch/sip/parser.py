@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from softswitch.errors import RemoteProtocolError
@@ -26,6 +27,8 @@ _CONTROLS: Final = bytes(octet for octet in (*range(32), 127) if octet != 9)  # 
 _BARE_CONTROL: Final = re.compile(rb"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLD: Final = re.compile(r"\r\n[ \t]++")
 _LENGTH: Final = re.compile(r"[0-9]{1,10}")
+_REMEMBERED: Final = 80
+"""Status lines up to this length are remembered with what they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +96,28 @@ def _parse_head(head: bytes, limits: Limits) -> SipRequest | SipResponse:
     # One pass in C: whatever is missing afterwards beyond the CR LF pairs was a control octet.
     if len(head) - len(head.translate(None, _CONTROLS)) != 2 * breaks:
         _check_controls(head, breaks)
-    if "\r\n " in text or "\r\n\t" in text:
-        lines = _unfolded(text)
     start = lines.pop(0)
-    headers = _parse_headers(lines)
-    request_line = _REQUEST_LINE.fullmatch(start)
-    if request_line is not None:
-        return SipRequest(request_line.group(1), request_line.group(2), headers)
-    status_line = _STATUS_LINE.fullmatch(start)
-    if status_line is not None:
-        return SipResponse(int(status_line.group(1)), status_line.group(2) or "", headers)
+    headers = _parse_headers(lines, text)
+    if start[:4].upper() == "SIP/":  # no method holds a slash
+        read = _status_line if len(start) <= _REMEMBERED else _status_line.__wrapped__
+        status_line = read(start)
+        if status_line is not None:
+            return SipResponse(*status_line, headers)
+    else:
+        request_line = _REQUEST_LINE.fullmatch(start)
+        if request_line is not None:
+            return SipRequest(*request_line.groups(), headers)
     version = _VERSION.fullmatch(start.rpartition(" ")[2])
     if version is not None and version.group(1) != "2.0":
         raise RemoteProtocolError("SIP version not supported", 505)
     raise RemoteProtocolError("malformed start line")
+
+
+@lru_cache(256)
+def _status_line(start: str) -> tuple[int, str] | None:
+    """Status and reason, of which there are few."""
+    match = _STATUS_LINE.fullmatch(start)
+    return None if match is None else (int(match.group(1)), match.group(2) or "")
 
 
 def _check_controls(head: bytes, breaks: int) -> None:
@@ -118,20 +129,28 @@ def _check_controls(head: bytes, breaks: int) -> None:
 
 
 def _unfolded(text: str) -> list[str]:
+    """The lines of a head in which some go on in the next (RFC 3261 7.3.1), the start line among them."""
     if text.partition("\r\n")[2][:1] in (" ", "\t"):
         raise RemoteProtocolError("folded start line")
     return _FOLD.sub(" ", text).split("\r\n")
 
 
-def _parse_headers(lines: list[str]) -> Headers:
+def _parse_headers(lines: list[str], text: str) -> Headers:
+    """The header lines; `text` is the whole head, looked into only where a line is unusual."""
     names: list[str] = []
     values: list[str] = []
     spelling = SPELLINGS.get
     for line in lines:
         name, colon, value = line.partition(":")
-        names.append(spelling(name) or canonical_name(name.rstrip(" \t")))
-        if not colon:
-            raise RemoteProtocolError("header line without colon")
+        known = spelling(name)
+        if known is None or not colon:
+            # No name begins with white space, so a folded line always comes here.
+            if "\r\n " in text or "\r\n\t" in text:
+                return _parse_headers(_unfolded(text)[1:], "")
+            known = known or canonical_name(name.rstrip(" \t"))
+            if not colon:
+                raise RemoteProtocolError("header line without colon")
+        names.append(known)
         values.append(value.strip(" \t"))
     return Headers.of_canonical(names, values)
 
@@ -150,7 +169,8 @@ def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
     if type(message) is SipRequest:
         if cseq.method != message.method:
             raise RemoteProtocolError("CSeq method differs from the request's")
-        message.max_forwards  # noqa: B018 - raises where malformed
+        if first.get("Max-Forwards") != "70":  # what nearly all begin with
+            message.max_forwards  # noqa: B018 - raises where malformed
 
 
 def _check_vias(headers: Headers, limits: Limits) -> None:

@@ -61,24 +61,23 @@ def stamp_via(request: SipRequest, flow: Flow) -> None:
     The response goes back there whatever the Via says; this tells the peer what we saw.
     """
     headers = request.headers
-    line = headers.get("Via")
+    line = headers.first.get("Via")
     if not line:
         return
     via = request.top_via
     host, port = flow.remote
-    wants_port = via.param("rport") is not None
-    if not wants_port and via.host == host and via.param("received") is None:
+    lower = line.lower()
+    if "received" not in lower and "," not in line:
+        # The usual cases, done on the text.
+        if "rport" not in lower and via.host == host:
+            return
+        if line.endswith(";rport") or ";rport;" in line:
+            text = f"{line.replace(';rport', f';rport={port}', 1)};received={host}"
+            headers.replace_top_via(text)
+            return
+    if via.param("rport") is None and via.host == host and via.param("received") is None:
         return
-    parsed = dict(headers.parsed)
-    asked = line.endswith(";rport") or ";rport;" in line
-    if asked and "," not in line and "received" not in line:
-        # The usual case, done on the text: the parameter asked for, then ours.
-        stamped = f"{line.replace(';rport', f';rport={port}', 1)};received={host}"
-    else:
-        stamped = _stamped(line, via, flow)
-    headers.replace_first("Via", stamped)
-    parsed.pop("vias", None)
-    headers.parsed.update(parsed)  # the branch and sent-by of the top Via have not changed
+    headers.replace_top_via(_stamped(line, via, flow))
 
 
 def _stamped(line: str, via: Via, flow: Flow) -> str:

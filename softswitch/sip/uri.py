@@ -51,7 +51,7 @@ _CSEQ: Final = re.compile(rf"0*+([0-9]{{0,10}})[ \t]++([{TOKEN_CHARS}]++)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 REMEMBERED_MAX: Final = 1024
 """URIs, addresses and sent-by of Vias that are remembered, of each kind."""
-_SHORT: Final = 160
+SHORT: Final = 160
 """Texts up to this length are remembered with what was read from them: the messages of a call, and those
 of a telephone, repeat their addresses word for word. What is longer is read anew, so that nobody can fill
 much memory this way."""
@@ -120,7 +120,7 @@ class SipUri:
 
         Raises RemoteProtocolError: status_hint 416 for another scheme, 400 for bad syntax.
         """
-        return _sip_uri(text) if len(text) <= _SHORT else cls._read(text)
+        return _sip_uri(text) if len(text) <= SHORT else cls._read(text)
 
     @classmethod
     def _read(cls, text: str) -> SipUri:
@@ -210,7 +210,7 @@ class SipUri:
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class NameAddr:
     """A name-addr or addr-spec with header parameters: From, To, Contact, Route...
 
@@ -219,18 +219,21 @@ class NameAddr:
     """
 
     uri_text: Final[str]
-    display_name: Final[str | None] = None
-    params: Final[Params] = ()
+    display_name: Final[str | None]
+    params: Final[Params]
     tag: Final[str | None] = field(init=False, repr=False, compare=False)
     """The tag parameter, which every message is asked for."""
 
-    def __post_init__(self) -> None:
-        self.tag = find_param(self.params, "tag") if self.params else None  # type: ignore[misc]
+    def __init__(self, uri_text: str, display_name: str | None = None, params: Params = ()) -> None:
+        self.uri_text = uri_text
+        self.display_name = display_name
+        self.params = params
+        self.tag = find_param(params, "tag") if params else None  # type: ignore[misc]
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Parse one element; raises RemoteProtocolError."""
-        return _name_addr(text) if len(text) <= _SHORT else cls._read(text)
+        return short_name_addr(text) if len(text) <= SHORT else cls._read(text)
 
     @classmethod
     def _read(cls, text: str) -> NameAddr:
@@ -292,33 +295,40 @@ class NameAddr:
         if self.uri_text == "*":
             return "*"
         name = f"{quote(self.display_name)} " if self.display_name is not None else ""
-        return f"{name}<{self.uri_text}>{write_params(self.params)}"
+        return f"{name}<{self.uri_text}>{write_params(self.params) if self.params else ''}"
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Via:
     """One Via element (RFC 3261 20.42, RFC 3581); host without brackets, transport upper case."""
 
     transport: Final[str]
     host: Final[str]
-    port: Final[int | None] = None
-    params: Final[Params] = ()
+    port: Final[int | None]
+    params: Final[Params]
     branch: Final[str | None] = field(init=False, repr=False, compare=False)
     """The branch parameter, by which every message finds its transaction."""
 
-    def __post_init__(self) -> None:
-        self.branch = find_param(self.params, "branch")  # type: ignore[misc]
+    def __init__(
+        self, transport: str, host: str, port: int | None = None, params: Params = ()
+    ) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.params = params
+        self.branch = find_param(params, "branch")  # type: ignore[misc]
 
     @classmethod
     def parse(cls, text: str) -> Via:
         """Parse one element; raises RemoteProtocolError."""
-        return _via(text) if len(text) <= _SHORT else cls._read(text)
+        return _via(text) if len(text) <= SHORT else cls._read(text)
 
     @classmethod
     def _read(cls, text: str) -> Via:
-        sent_by, semicolon, params = text.partition(";")
-        read = _sent_by if len(sent_by) <= _SHORT else _sent_by.__wrapped__
-        return cls(*read(sent_by), parse_params((semicolon + params).rstrip(LWS)))
+        end = text.find(";")
+        sent_by, params = (text, "") if end < 0 else (text[:end], text[end:].rstrip(LWS))
+        read = _sent_by if len(sent_by) <= SHORT else _sent_by.__wrapped__
+        return cls(*read(sent_by), parse_params(params))
 
     @property
     def received(self) -> str | None:
@@ -357,7 +367,7 @@ class CSeq:
     @classmethod
     def parse(cls, text: str) -> CSeq:
         """Parse; raises RemoteProtocolError, also for a number of 2**31 or more (8.1.1.5)."""
-        return _cseq(text) if len(text) <= _SHORT else cls._read(text)
+        return short_cseq(text) if len(text) <= SHORT else cls._read(text)
 
     @classmethod
     def _read(cls, text: str) -> CSeq:
@@ -384,6 +394,8 @@ def _sent_by(text: str) -> tuple[str, str, int | None]:
 
 
 _sip_uri = lru_cache(REMEMBERED_MAX)(SipUri._read)
-_name_addr = lru_cache(REMEMBERED_MAX)(NameAddr._read)
+short_name_addr = lru_cache(REMEMBERED_MAX)(NameAddr._read)
+"""`NameAddr.parse` of a text no longer than `SHORT`."""
 _via = lru_cache(maxsize=256)(Via._read)
-_cseq = lru_cache(maxsize=256)(CSeq._read)
+short_cseq = lru_cache(maxsize=256)(CSeq._read)
+"""`CSeq.parse` of a text no longer than `SHORT`."""
