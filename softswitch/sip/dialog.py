@@ -23,13 +23,15 @@ class Dialog:
     """One dialog as seen from our side.
 
     `local` and `remote` are the header values of our and the peer's party (URI and tag) as they go
-    into From and To; `flow` is the path the peer was last heard on; `target` the peer's Contact.
+    into From and To; `id` is Call-ID, local and remote tag; `flow` is the path the peer was last heard
+    on; `target` the peer's Contact.
     """
 
     __slots__ = (
         "call_id",
         "confirmed",
         "flow",
+        "id",
         "local",
         "local_cseq",
         "local_tag",
@@ -54,6 +56,7 @@ class Dialog:
         target: str,
         flow: Flow,
     ) -> None:
+        self.id: DialogId = (call_id, local_tag, remote_tag)
         self.call_id = call_id
         self.local = local
         self.remote = remote
@@ -72,8 +75,8 @@ class Dialog:
         contacts = request.contacts
         return cls(
             call_id=request.call_id,
-            local=str(request.to.with_param("tag", local_tag)),
-            remote=request.headers.get("From") or "",
+            local=request.tagged_to(local_tag),
+            remote=request.headers.first["From"],
             local_tag=local_tag,
             remote_tag=request.from_.tag or "",
             local_cseq=0,
@@ -89,8 +92,8 @@ class Dialog:
         contacts = response.contacts
         return cls(
             call_id=request.call_id,
-            local=request.headers.get("From") or "",
-            remote=response.headers.get("To") or "",
+            local=request.headers.first["From"],
+            remote=response.headers.first["To"],
             local_tag=request.from_.tag or "",
             remote_tag=response.to.tag or "",
             local_cseq=request.cseq.number,
@@ -99,11 +102,6 @@ class Dialog:
             target=contacts[0].uri_text if contacts else request.uri,
             flow=flow,
         )
-
-    @property
-    def id(self) -> DialogId:
-        """Call-ID, local tag, remote tag."""
-        return self.call_id, self.local_tag, self.remote_tag
 
     def confirm(self, response: SipResponse) -> None:
         """A 2xx arrived for an early dialog: its route set and target count now (13.2.2.4)."""
@@ -137,14 +135,17 @@ class Dialog:
             self.local_cseq += 1
             cseq = self.local_cseq
         uri = self.target
-        routes = [str(route) for route in self.routes]
-        if self.routes and not _is_loose(self.routes[0]):
-            # A strict router of RFC 2543 wants itself as Request-URI, the target as last route.
-            uri = self.routes[0].uri_text
-            routes = [*routes[1:], f"<{self.target}>"]
         # Values that were parsed or written before: no need to check them line by line again.
-        names = ["Route"] * len(routes) + _NAMES
-        values = [*routes, "70", self.local, self.remote, self.call_id, f"{cseq} {method}"]
+        names = _NAMES.copy()
+        values = ["70", self.local, self.remote, self.call_id, f"{cseq} {method}"]
+        if self.routes:
+            routes = [str(route) for route in self.routes]
+            if not _is_loose(self.routes[0]):
+                # A strict router of RFC 2543 wants itself as Request-URI, the target as last route.
+                uri = self.routes[0].uri_text
+                routes = [*routes[1:], f"<{self.target}>"]
+            names[:0] = ["Route"] * len(routes)
+            values[:0] = routes
         return SipRequest(method, uri, Headers.of_canonical(names, values))
 
 

@@ -119,7 +119,11 @@ TRANSPORT_FAILED = TransportFailed()
 
 class Clocking:
     """The base intervals of RFC 3261 table 4, in seconds, and as effects the timers that follow from them:
-    the first A, E and G after T1, I and K after T4, the others after 64*T1."""
+    the first A, E and G after T1, I and K after T4, the others after 64*T1.
+
+    Most requests are answered before they are sent again. So over UDP B and F are armed with the second A
+    or E, for what is left of 64*T1 then (`timer_b_later`, `timer_f_later`): the same moment, and mostly never.
+    """
 
     __slots__ = (
         "give_up_s",
@@ -128,9 +132,11 @@ class Clocking:
         "t4_s",
         "timer_a",
         "timer_b",
+        "timer_b_later",
         "timer_d",
         "timer_e",
         "timer_f",
+        "timer_f_later",
         "timer_g",
         "timer_h",
         "timer_i",
@@ -150,3 +156,6 @@ class Clocking:
         at_last = [SetTimer(name, self.give_up_s) for name in "BDFHJLM"]
         self.timer_b, self.timer_d, self.timer_f, self.timer_h = at_last[:4]
         self.timer_j, self.timer_l, self.timer_m = at_last[4:]
+        self.timer_b_later, self.timer_f_later = [
+            SetTimer(name, self.give_up_s - t1_s) for name in "BF"
+        ]

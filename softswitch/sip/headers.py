@@ -34,13 +34,13 @@ COMPACT_FORMS: Final[dict[str, str]] = {
 
 _NAMES: Final = """
     Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events
-    Authentication-Info Authorization Call-ID Call-Info Contact Content-Disposition Content-
-    Encoding Content-Language Content-Length Content-Type CSeq Date Diversion Error-Info Event
-    Expires Flow-Timer From Geolocation History-Info Identity Identity-Info In-Reply-To Info-
-    Package Join Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE Organization P-Access-
-    Network-Info P-Asserted-Identity P-Called-Party-ID P-Charging-Vector P-Early-Media
-    P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization Proxy-
-    Require RAck Reason Record-Route Recv-Info Refer-Sub Refer-To Referred-By Reject-Contact
+    Authentication-Info Authorization Call-ID Call-Info Contact Content-Disposition
+    Content-Encoding Content-Language Content-Length Content-Type CSeq Date Diversion Error-Info
+    Event Expires Flow-Timer From Geolocation History-Info Identity Identity-Info In-Reply-To
+    Info-Package Join Max-Breadth Max-Forwards MIME-Version Min-Expires Min-SE Organization
+    P-Access-Network-Info P-Asserted-Identity P-Called-Party-ID P-Charging-Vector P-Early-Media
+    P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization
+    Proxy-Require RAck Reason Record-Route Recv-Info Refer-Sub Refer-To Referred-By Reject-Contact
     Remote-Party-ID Replaces Reply-To Request-Disposition Require Retry-After Route RSeq
     Security-Client Security-Server Security-Verify Server Service-Route Session-Expires
     Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported Suppress-If-Match
@@ -61,8 +61,8 @@ SPELLINGS["Cseq"] = "CSeq"
 _SINGLE: Final = """
     Call-ID CSeq From To Max-Forwards Content-Length Content-Type Content-Disposition Date Event
     Expires Min-Expires MIME-Version RAck RSeq Refer-To Referred-By Replaces Retry-After
-    Session-Expires Min-SE SIP-ETag SIP-If-Match Subscription-State Subject Timestamp Target-
-    Dialog Organization Priority Reply-To Server User-Agent
+    Session-Expires Min-SE SIP-ETag SIP-If-Match Subscription-State Subject Timestamp
+    Target-Dialog Organization Priority Reply-To Server User-Agent
 """
 SINGLE_VALUE: Final[frozenset[str]] = frozenset(_SINGLE.split())
 

@@ -299,17 +299,17 @@ class SipRequest(SipMessage):
             names, values = [name for name, _ in lines], [value for _, value in lines]
         else:  # the usual request: one line of each, and nothing to copy beside them
             names, values = list(_COMPULSORY), list(_THE_COMPULSORY(first))
-        if to_tag is not None and "To" in first and not self._has_to_tag():
-            place = names.index("To")
-            values[place] = f"{values[place]};tag={to_tag}"
+        if to_tag is not None and "To" in first:
+            values[names.index("To")] = self.tagged_to(to_tag)
         return SipResponse(status, reason, Headers.of_canonical(names, values))
 
-    def _has_to_tag(self) -> bool:
-        """Whether there is a tag, or a To that nobody can read, to which nothing is added."""
+    def tagged_to(self, tag: str) -> str:
+        """The To of our answers: with `tag`, unless it has one already or nobody can read it."""
+        text = self.headers.first["To"]
         try:
-            return self.to.tag is not None
+            return text if self.to.tag is not None else f"{text};tag={tag}"
         except RemoteProtocolError:
-            return True
+            return text
 
 
 class SipResponse(SipMessage):

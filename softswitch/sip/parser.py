@@ -106,7 +106,8 @@ def _parse_head(head: bytes, limits: Limits) -> SipRequest | SipResponse:
     else:
         request_line = _REQUEST_LINE.fullmatch(start)
         if request_line is not None:
-            return SipRequest(*request_line.groups(), headers)
+            method, uri = request_line.groups()
+            return SipRequest(method, uri, headers)
     version = _VERSION.fullmatch(start.rpartition(" ")[2])
     if version is not None and version.group(1) != "2.0":
         raise RemoteProtocolError("SIP version not supported", 505)

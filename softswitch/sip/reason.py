@@ -49,6 +49,8 @@ class ReasonHeader:
     def of(cls, message: SipMessage, protocol: str) -> ReasonHeader | None:
         """The reason of this protocol in a message, which may have one of each; else its first (never
         raises)."""
+        if "Reason" not in message.headers.first:
+            return None
         try:
             values = message.headers.values("Reason")[:_REASONS_MAX]
         except RemoteProtocolError:

@@ -163,11 +163,13 @@ class Reception:
 
     def _on_response(self, response: SipResponse, now_s: float) -> None:
         # Malformed ones must not reach a transaction; what is parsed here is kept for later.
+        headers = response.headers
         if response.status < 400:
             response.contacts  # noqa: B018
-            response.record_routes  # noqa: B018
+            if "Record-Route" in headers.first:
+                response.record_routes  # noqa: B018
         # More than one Via: not meant for us (RFC 3261 8.1.3.3), we never forward.
-        alone = len(response.headers.get_all("Via")) == 1
+        alone = not headers.some_repeat or headers.count("Via") == 1
         if not alone or not self._transactions.receive_response(response, now_s):
             self.counters["responses_unmatched"] += 1
 
@@ -351,7 +353,7 @@ class Reception:
 
     def _routed_elsewhere(self, request: SipRequest) -> bool:
         """A preloaded Route beyond us asks us to relay: we are no proxy."""
-        if "Route" not in request.headers:
+        if "Route" not in request.headers.first:
             return False
         for route in request.routes:
             uri = route.uri

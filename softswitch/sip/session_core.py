@@ -94,6 +94,7 @@ class Unacked:
     cseq: int
     interval_s: float
     carried_offer: bool
+    repeated: bool = False
 
 
 class SessionCore:
@@ -115,12 +116,14 @@ class SessionCore:
         "dialog",
         "local_sdp",
         "peer_takes_update",
+        "session",
         "state",
         "terms",
     )
 
     def __init__(self, terms: SessionTerms) -> None:
         self.terms = terms
+        self.session = terms.session  # its number in events
         self.config = terms.config
         self.state = State.IDLE
         self.dialog: Dialog | None = None
@@ -142,11 +145,6 @@ class SessionCore:
     def session_timer(self) -> SessionTimer | None:
         """What was agreed about refreshing, None when the session never expires."""
         return self._session_timer
-
-    @property
-    def session(self) -> int:
-        """The session's number in events."""
-        return self.terms.session
 
     @property
     def call_id(self) -> str:
@@ -199,7 +197,8 @@ class SessionCore:
         headers: HeaderLines = (),
     ) -> None:
         response = request.response(status)
-        response.headers.extend(headers)
+        if headers:
+            response.headers.extend(headers)
         self._emit(Respond(transaction, response))
 
     def _the_dialog(self) -> Dialog:
@@ -231,8 +230,8 @@ class SessionCore:
         """ACK a 2xx. The same ACK will answer its retransmissions (13.2.2.4)."""
         ack = dialog.request("ACK", invite.cseq.number)
         for name in ("Authorization", "Proxy-Authorization"):
-            for value in invite.headers.get_all(name):
-                ack.headers.add(name, value)
+            if name in invite.headers.first:
+                ack.headers.extend((name, value) for value in invite.headers.get_all(name))
         attach_sdp(ack, sdp)
         effect = SendAck(ack, next_hop(dialog, self.terms.follow_contact))
         self._acks[dialog.remote_tag, invite.cseq.number] = effect
@@ -261,11 +260,15 @@ class SessionCore:
         )
         self._emit(Respond(transaction, response))
         self._set_timer("2xx", interval_s)
-        self._set_timer("no-ack", 64 * interval_s)
 
     def _repeat_2xx(self) -> None:
         unacked = self._unacked
         if unacked is not None:
+            t1_s = self.config.t1_s
+            if not unacked.repeated:
+                # Armed only now, for what is left: nearly every 2xx has its ACK before it is repeated.
+                unacked.repeated = True
+                self._set_timer("no-ack", 63 * t1_s)
             unacked.interval_s = min(2 * unacked.interval_s, self.config.t2_s)
             self._emit(Respond(unacked.transaction, unacked.response))
             self._set_timer("2xx", unacked.interval_s)
@@ -276,7 +279,9 @@ class SessionCore:
         if unacked is None or request.cseq.number != unacked.cseq:
             return None
         self._unacked = None
-        self._clear_timers("2xx", "no-ack")
+        self._clear_timers("2xx")
+        if unacked.repeated:
+            self._clear_timers("no-ack")
         return unacked
 
     # -- session timer -----------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def _interval(value: str) -> tuple[int, str] | None:
 
 def min_se_of(message: SipMessage) -> int:
     """Min-SE in seconds, 0 where absent or unreadable."""
-    value = message.headers.get("Min-SE")
+    value = message.headers.first.get("Min-SE")
     return (parse_number(value, _LARGEST_S) or 0) if value else 0
 
 

@@ -600,7 +600,7 @@ class SipStack:
         )
 
     def _tagged(self, from_: NameAddr) -> str:
-        return str(from_ if from_.tag else from_.with_param("tag", self._token()))
+        return str(from_) if from_.tag else f"{from_};tag={self._token()}"
 
     def _contact(self, contact: str | None, from_: NameAddr, flow: Flow) -> str:
         if contact is not None:

@@ -83,10 +83,9 @@ class _Transaction:
 
     __slots__ = ("flow", "layer", "timers")
 
-    def __init__(self, layer: TransactionLayer, flow: Flow) -> None:
-        self.layer = layer
-        self.flow = flow
-        self.timers: dict[str, Timer] = {}
+    layer: TransactionLayer
+    flow: Flow
+    timers: dict[str, Timer]
 
     def on_timer(self, name: str, now_s: float) -> None:
         self.timers.pop(name, None)
@@ -129,7 +128,9 @@ class ClientTransaction(_Transaction):
         user: TransactionUser,
         purpose: object,
     ) -> None:
-        super().__init__(layer, flow)
+        self.layer = layer
+        self.flow = flow
+        self.timers = {}
         self.key = key
         self.machine = machine
         self.user = user
@@ -187,7 +188,9 @@ class ServerTransaction(_Transaction):
         machine: ServerMachine,
         request: SipRequest,
     ) -> None:
-        super().__init__(layer, flow)
+        self.layer = layer
+        self.flow = flow
+        self.timers = {}
         self.key = key
         self.machine = machine
         self.request = request
@@ -210,10 +213,8 @@ class ServerTransaction(_Transaction):
             elif kind is ClearTimer:
                 self._clear(effect.name)  # type: ignore[union-attr]
             elif kind is PassRequest:
-                # The first request is handed up by whoever opened the transaction; here: ACKs.
-                request = effect.request  # type: ignore[union-attr]
-                if request is not self.request and self.user is not None:
-                    self.user.on_ack(self, request, now_s)
+                if self.user is not None:  # an ACK: the first request was not fed here
+                    self.user.on_ack(self, effect.request, now_s)  # type: ignore[union-attr]
             elif kind is Fail:
                 if self.user is not None:
                     self.user.on_server_failed(self, effect.status, now_s)  # type: ignore[union-attr]
@@ -268,7 +269,7 @@ class TransactionLayer:
     @property
     def full(self) -> bool:
         """Whether no further transaction may be opened."""
-        return len(self) >= self.limit
+        return len(self.clients) + len(self.servers) >= self.limit
 
     # -- our requests ----------------------------------------------------------------------------
 
@@ -373,7 +374,8 @@ class TransactionLayer:
             key = server_key(request, flow.remote[0])
         transaction = ServerTransaction(self, flow, key, machine, request)
         self.servers[key] = transaction
-        transaction.feed(RequestArrived(request), now_s)
+        # Its one effect hands up the request that the caller has in his hands.
+        machine.handle(RequestArrived(request), now_s)
         return transaction
 
     def mark_mergeable(self, transaction: ServerTransaction, key: MergeKey) -> None:

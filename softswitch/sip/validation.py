@@ -91,7 +91,7 @@ def _addresses(request: SipRequest) -> Refusal | None:
 
 
 def _extensions(request: SipRequest, extensions: Collection[str]) -> Refusal | None:
-    if request.method in _NO_REQUIRE or "Require" not in request.headers:
+    if request.method in _NO_REQUIRE or "Require" not in request.headers.first:
         return None
     unknown = [tag for tag in request.headers.values("Require") if tag not in extensions]
     if not unknown:
@@ -102,17 +102,16 @@ def _extensions(request: SipRequest, extensions: Collection[str]) -> Refusal | N
 def _content(request: SipRequest, body_types: Collection[str]) -> Refusal | None:
     if request.method not in _SESSION_METHODS:
         return None
-    accepted = ", ".join(body_types)
     if request.body and not _may_ignore_body(request):
-        encoding = request.headers.get("Content-Encoding")
+        encoding = request.headers.first.get("Content-Encoding")
         if encoding and encoding.lower() != "identity":
             return Refusal(415, "encoded body", (("Accept-Encoding", "identity"),))
         kind = request.content_type
         if kind not in body_types:
-            return Refusal(415, "unknown body type", (("Accept", accepted),))
+            return Refusal(415, "unknown body type", (("Accept", ", ".join(body_types)),))
         if kind in multipart.TYPES and not _readable(request):
             return Refusal(415, "a part that must be understood", (("Accept", "application/sdp"),))
-    if "Accept" in request.headers and not accepts(request, "application/sdp"):
+    if "Accept" in request.headers.first and not accepts(request, "application/sdp"):
         return Refusal(406, "the peer takes no session description")
     return None
 
@@ -130,7 +129,9 @@ def _readable(request: SipRequest) -> bool:
 
 
 def _may_ignore_body(request: SipRequest) -> bool:
-    disposition = request.headers.get("Content-Disposition") or ""
+    disposition = request.headers.first.get("Content-Disposition")
+    if disposition is None:
+        return False
     return "handling=optional" in disposition.replace(" ", "").replace("\t", "").lower()
 
 

@@ -80,24 +80,34 @@ class InviteClientTransaction:
         if not isinstance(event, Started):
             return []
         self.state = State.CALLING
-        effects: list[TransactionEffect] = [Send(self._data)]
-        if not self.reliable:
-            effects.append(self._clocking.timer_a)
-        effects.append(self._clocking.timer_b)
-        return effects
+        clocking = self._clocking
+        return [Send(self._data), clocking.timer_b if self.reliable else clocking.timer_a]
 
     def _calling(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseArrived):
-            return [_CLEAR_A, _CLEAR_B, *self._first_answer(event.response)]
+            armed = self._armed()
+            return [*armed, *self._first_answer(event.response)]
         if isinstance(event, TimerFired):
             if event.name == "A":
+                first = self._interval_s == self._clocking.t1_s
                 self._interval_s *= 2
-                return [Send(self._data), SetTimer("A", self._interval_s)]
+                again: list[TransactionEffect] = [
+                    Send(self._data),
+                    SetTimer("A", self._interval_s),
+                ]
+                if first:
+                    again.append(self._clocking.timer_b_later)
+                return again
             if event.name == "B":
                 return self._fail(408)
         if isinstance(event, TransportFailed):
             return self._fail(503)
         return []
+
+    def _armed(self) -> tuple[ClearTimer, ...]:
+        if self.reliable:
+            return (_CLEAR_B,)
+        return (_CLEAR_A,) if self._interval_s == self._clocking.t1_s else (_CLEAR_A, _CLEAR_B)
 
     def _proceeding(self, event: TransactionInput) -> list[TransactionEffect]:
         # No timer here: how long a telephone may ring is the user's decision (timer C).

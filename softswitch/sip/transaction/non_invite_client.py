@@ -39,7 +39,9 @@ class State(Enum):
 class NonInviteClientTransaction:
     """Sends one request until a final response comes or timer F ends the waiting."""
 
-    __slots__ = ("_clocking", "_data", "_interval_s", "reliable", "request", "state")
+    __slots__ = (
+        "_clocking", "_data", "_interval_s", "_sent_again", "reliable", "request", "state",
+    )  # fmt: skip
 
     def __init__(self, request: SipRequest, reliable: bool, clocking: Clocking) -> None:
         self.request = request
@@ -48,6 +50,7 @@ class NonInviteClientTransaction:
         self._clocking = clocking
         self._data = request.serialise()
         self._interval_s = clocking.t1_s
+        self._sent_again = False
 
     @property
     def size(self) -> int:
@@ -70,11 +73,8 @@ class NonInviteClientTransaction:
         if not isinstance(event, Started):
             return []
         self.state = State.TRYING
-        effects: list[TransactionEffect] = [Send(self._data)]
-        if not self.reliable:
-            effects.append(self._clocking.timer_e)
-        effects.append(self._clocking.timer_f)
-        return effects
+        clocking = self._clocking
+        return [Send(self._data), clocking.timer_f if self.reliable else clocking.timer_e]
 
     def _waiting(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseArrived):
@@ -85,7 +85,14 @@ class NonInviteClientTransaction:
                 trying = self.state is State.TRYING
                 longer_s = 2 * self._interval_s if trying else self._clocking.t2_s
                 self._interval_s = min(longer_s, self._clocking.t2_s)
-                return [Send(self._data), SetTimer("E", self._interval_s)]
+                again: list[TransactionEffect] = [
+                    Send(self._data),
+                    SetTimer("E", self._interval_s),
+                ]
+                if not self._sent_again:
+                    self._sent_again = True
+                    again.append(self._clocking.timer_f_later)
+                return again
             if event.name == "F":
                 return self._fail(408)
         if isinstance(event, TransportFailed):
@@ -100,12 +107,14 @@ class NonInviteClientTransaction:
             self.state = State.TERMINATED
             return [PassResponse(response), TERMINATE]
         self.state = State.COMPLETED
-        return [
+        done: list[TransactionEffect] = [
             _CLEAR_E,
-            _CLEAR_F,
             self._clocking.timer_k,
             PassResponse(response),
         ]
+        if self._sent_again:
+            done.insert(0, _CLEAR_F)
+        return done
 
     def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, TimerFired) and event.name == "K":
