@@ -66,7 +66,7 @@ def test_no_limit_is_printed_twice() -> None:
 
 
 @pytest.mark.limit("SIP addresses remembered")
-@pytest.mark.parametrize("cache", [uri._sip_uri, uri._name_addr, uri._sent_by])
+@pytest.mark.parametrize("cache", [uri._sip_uri, uri.short_name_addr, uri._sent_by])
 def test_addresses_of_strangers_push_each_other_out(cache) -> None:  # type: ignore[no-untyped-def]
     for number in range(uri.REMEMBERED_MAX + 1):
         SipUri.parse(f"sip:{number}@h")
