@@ -230,5 +230,6 @@ def limit_rows() -> list[tuple[str, str, str]]:
         value: object = import_module(module)
         for attribute in path.split("."):
             value = getattr(value, attribute)
-        rows.append((what, f"{value:,} {unit}".strip(), beyond))
+        shown = f"{int(value) if isinstance(value, float) and value.is_integer() else value:,}"
+        rows.append((what, f"{shown} {unit}".strip(), beyond))
     return rows
