@@ -35,12 +35,12 @@ def soft_clip(sums: NDArray[np.int32], out: NDArray[np.int16] | None = None) -> 
     out[...] = sums
     if sums.size == 0 or (sums.max() <= KNEE and sums.min() >= -KNEE):
         return out
-    loud = np.flatnonzero((np.abs(sums) > KNEE).any(axis=-1))
-    part = sums[loud].astype(np.float32)
-    excess = np.maximum(np.abs(part) - KNEE, 0.0)
+    loud = np.flatnonzero(np.abs(sums) > KNEE)
+    part = sums.reshape(-1)[loud].astype(np.float32)
+    excess = np.abs(part) - KNEE
     # Written with one division so that rounding cannot make it step back.
     bent = KNEE + _ROOM - (_ROOM * _ROOM) / (excess + _ROOM)
-    out[loud] = np.where(excess > 0.0, np.copysign(bent, part), part).astype(np.int16)
+    out.flat[loud] = np.copysign(bent, part).astype(np.int16)
     return out
 
 
@@ -84,6 +84,7 @@ class MixPlan:
         "_edge_rows",
         "_edge_starts",
         "_edge_talkers",
+        "_everybody",
         "_gain",
         "_hears",
         "_members",
@@ -165,6 +166,8 @@ class MixPlan:
         self._segment = segment[chosen]
         self._starts = np.flatnonzero(np.diff(self._segment, prepend=-1))
         quantised = np.rint(gains * _UNITY).astype(np.int32)
+        # All in one summed bridge, or several one after the other: what they say need not be gathered.
+        self._everybody = bool(np.array_equal(self._members, np.arange(self.parties)))
         self._gain = quantised[self._members]
         self._talks = np.flatnonzero(self._gain != _UNITY)
         self._hears = hears[self._members]
@@ -192,27 +195,61 @@ class MixPlan:
 
     def _sum(self, samples: NDArray[np.int16], out: NDArray[np.int16]) -> None:
         if not self._edge_rows.size:
-            out[self._members] = soft_clip(self._heard(samples))
+            if self._everybody:
+                self._hear(samples, out)
+            else:
+                out[self._members] = self._hear(samples.take(self._members, axis=0))
             return
         sums: NDArray[np.int32] = np.zeros(samples.shape, np.int32)
         sums[self._copy_to] = samples[self._copy_from]
         if self._members.size:
-            sums[self._members] = self._heard(samples)
+            said = samples.take(self._members, axis=0)
+            sums[self._members] = self._heard(said, self._total(said))
         extra: NDArray[Any] = samples[self._edge_talkers].astype(np.int32) * self._edge_gain
-        extra = np.add.reduceat(extra, self._edge_starts, axis=0)
+        extra = np.add.reduceat(extra, self._edge_starts, axis=0, dtype=np.int32)
         sums[self._edge_rows] += (extra + _UNITY // 2) >> _SHIFT
         touched = np.union1d(self._members, self._edge_rows)
         out[touched] = soft_clip(sums[touched])
 
-    def _heard(self, samples: NDArray[np.int16]) -> NDArray[np.int32]:
+    def _hear(
+        self, said: NDArray[np.int16], out: NDArray[np.int16] | None = None
+    ) -> NDArray[np.int16]:
+        """Return what the members of summed bridges hear, in their order, who say `said`."""
+        total = self._total(said)
+        if not self._talks.size and _peak(total) + _peak(said) <= KNEE:
+            # Nothing can be bent, so that everything fits in half the room.
+            heard = total.astype(np.int16).take(self._segment, axis=0, out=out, mode="clip")
+            heard -= said
+            if not self._all_hear:
+                heard[~self._hears] = 0
+            return heard
+        return soft_clip(self._heard(said, total), out)
+
+    def _total(self, said: NDArray[np.int16]) -> NDArray[np.int32]:
+        """Return (bridges, n) int32: all that is said in each, as loud as it is heard."""
+        loud: NDArray[Any] = self._weighted(said) if self._talks.size else said
+        # Without a type the sums would be int64, at several times the price.
+        total: NDArray[np.int32]
+        if len(self._starts) == 1:
+            total = np.add.reduce(loud, axis=0, dtype=np.int32)[None]
+        else:
+            total = np.add.reduceat(loud, self._starts, axis=0, dtype=np.int32)
+        return total
+
+    def _weighted(self, said: NDArray[np.int16]) -> NDArray[np.int32]:
+        weighted = said.astype(np.int32)
+        talkers = weighted[self._talks] * self._gain[self._talks, None]
+        weighted[self._talks] = (talkers + _UNITY // 2) >> _SHIFT
+        return weighted
+
+    def _heard(self, said: NDArray[np.int16], total: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return what the members of summed bridges hear, int32, before clipping."""
-        said: NDArray[np.int32] = samples[self._members].astype(np.int32)
-        if self._talks.size:
-            weighted = said[self._talks] * self._gain[self._talks, None]
-            said[self._talks] = (weighted + _UNITY // 2) >> _SHIFT
-        total = np.add.reduceat(said, self._starts, axis=0)
-        heard: NDArray[np.int32] = np.take(total, self._segment, axis=0)
-        heard -= said
+        heard: NDArray[np.int32] = total.take(self._segment, axis=0)
+        heard -= self._weighted(said) if self._talks.size else said
         if not self._all_hear:
             heard[~self._hears] = 0
         return heard
+
+
+def _peak(samples: NDArray[Any]) -> int:
+    return max(int(samples.max()), -int(samples.min()))

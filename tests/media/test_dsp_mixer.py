@@ -133,3 +133,32 @@ def test_what_does_not_fit_is_refused(wrong) -> None:
         MixPlan([0, 0], **wrong)
     with pytest.raises(ValueError, match="square"):
         MixPlan.from_matrix(np.zeros((2, 3)))
+
+
+@given(st.lists(st.integers(-1, 2), min_size=1, max_size=9), st.sampled_from([40, 4_000, 32_767]))
+@settings(deadline=None)
+def test_what_is_heard_is_the_bent_sum_whatever_its_level(bridge, peak) -> None:
+    """Soft sums are made in sixteen bits, loud ones are not, and only loud samples of them are bent."""
+    said = voices(len(bridge), peak=peak)
+    said[:, :5] = RNG.integers(-32_768, 32_767, (len(bridge), 5))
+    said[:, 5] = -32_768
+    heard = MixPlan(bridge).mix(said)
+    for party, number in enumerate(bridge):
+        others = [p for p, n in enumerate(bridge) if n == number and p != party and n >= 0]
+        total = said[others].astype(np.int32).sum(axis=0, dtype=np.int32)
+        expected = total if len(others) < 2 else soft_clip(total[None])[0]
+        assert (heard[party] == expected).all()
+
+
+def test_a_room_on_the_edge_of_the_knee_is_heard_exactly() -> None:
+    said = np.zeros((3, 4), np.int16)
+    said[0] = [KNEE - 1, KNEE, -KNEE, KNEE]
+    said[1] = [1, 0, 0, 1]
+    heard = MixPlan([5, 5, 5]).mix(said)
+    assert heard[2].tolist() == [
+        KNEE,
+        KNEE,
+        -KNEE,
+        int(soft_clip(np.array([[KNEE + 1]], np.int32))[0, 0]),
+    ]
+    assert heard[0].tolist() == [1, 0, 0, 1]
