@@ -83,8 +83,23 @@ def _probes() -> NDArray[np.complex128]:
     return np.ascontiguousarray(probes.reshape(16, _WINDOW).T)
 
 
+def _planes() -> NDArray[np.float32]:
+    """Return (16, 36, BLOCK) float32: for each pair nine times four orthonormal rows that span two sines near
+    it, each up to 2 % off."""
+    planes = np.zeros((4, 4, 3, 3, 4, BLOCK))
+    turn = 2.0 * np.pi * np.arange(BLOCK) / RATE_HZ
+    for place in np.ndindex(4, 4, 3, 3):
+        low, high = DTMF_LOW_HZ[place[0]], DTMF_HIGH_HZ[place[1]]
+        hz = np.array([low * _OFF[place[2]], high * _OFF[place[3]]])
+        sines = np.concatenate([np.cos(turn[:, None] * hz), np.sin(turn[:, None] * hz)], axis=1)
+        planes[place] = np.linalg.qr(sines)[0].T
+    return planes.reshape(16, 36, BLOCK).astype(np.float32)
+
+
+_OFF = (0.986, 1.0, 1.014)
 _BASES = _bases()
 _PROBES = _probes()
+_PLANES = _planes()
 
 
 def _power(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,9 +118,26 @@ def pair_power(blocks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
     energy. A sine of amplitude a has energy a^2 n/2 and power (a n/2)^2 here, n being 80.
     """
     energy: NDArray[np.float32] = np.einsum("ij,ij->i", blocks, blocks)
-    power = _power(blocks)
-    best: NDArray[np.float32] = np.maximum.reduce(power.reshape(2, 4, -1), axis=1)
+    power = _power(blocks).reshape(2, 4, -1)
+    # Two by two: a reduction over four rows takes several times as long.
+    two = np.maximum(power[:, :2], power[:, 2:])
+    best: NDArray[np.float32] = np.maximum(two[:, 0], two[:, 1])
     return best, energy
+
+
+def pair_share(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (K,) float32: how much of the energy of `blocks` (K, 80) float32, 10 ms each, two sines explain
+    that are near the strongest pair of a digit's frequencies.
+
+    Of a digit 15 dB above noise, whatever Q.24 lets it be off, at least 0.94; of speech that `pair_power` takes
+    for a digit nearly always less than 0.7. Dear, and made for few.
+    """
+    power = _power(blocks)
+    pairs = power[:4].argmax(axis=0) * 4 + power[4:].argmax(axis=0)
+    parts = (_PLANES[pairs] @ blocks[:, :, None]).reshape(-1, 9, 4)
+    explained = np.einsum("ijk,ijk->ij", parts, parts).max(axis=1)
+    share: NDArray[np.float32] = explained / (np.einsum("ij,ij->i", blocks, blocks) + 1e-9)
+    return share
 
 
 def power_at(level_dbm0: float) -> float:

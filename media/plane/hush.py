@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.dsp import g711
-from media.dsp.goertzel import BLOCK, DtmfLimits, pair_power, power_at
+from media.dsp.goertzel import BLOCK, DtmfLimits, pair_power, pair_share, power_at
 from media.plane.streams import Sizes
 from media.wire.order import turns
 from media.wire.rtp import HEADER_OCTETS as HEADER
@@ -33,13 +33,20 @@ _TABLES = (
 _OCTETS = (0, BLOCK, BLOCK, 2 * BLOCK, 4 * BLOCK)
 """Octets of 10 ms, by code."""
 
+_NARROW = 3
+"""The last code of 8,000 samples a second."""
+
 _STRIDE = 3
 """Blocks: of a longer packet one in three is looked at, the last one always."""
 
 _SHARE = 0.65
 """Of a block's energy that the two frequencies hold: in 8 minutes of speech some 40 blocks do."""
 _SHARE_HINT = (0.0, 0.5, 0.5, 0.5, 0.35)
-"""The same, of what is worth being listened to; by code, for at 16,000 a second the other half counts too."""
+"""The same, of what is worth a second look; by code, for at 16,000 a second the other half counts too."""
+_SHARE_EXPLAINED = 0.7
+"""The second look: of that energy two sines near the pair hold so much in each 10 ms of what `DtmfLimits` lets
+be a digit (0.78), and of speech in one of six that came so far. A block that a tone fills but half is refused,
+too: the least that a digit is fills three."""
 _LIMITS = DtmfLimits()
 _TWIST_MOST = np.float32(10 ** ((_LIMITS.twist_db_max + 3) / 10))
 _TWIST_LEAST = np.float32(10 ** ((3 - _LIMITS.twist_db_min) / 10))
@@ -161,7 +168,11 @@ class Hush:
         low, high = best
         hint = (power >= least) & (low >= self._floor / 2) & (high >= self._floor / 2)
         hint &= (high <= low * _TWIST_MOST) & (low <= high * _TWIST_LEAST)
-        return hint, hint & (power >= energy * np.float32(_SHARE * BLOCK / 2))
+        hit = hint & (power >= energy * np.float32(_SHARE * BLOCK / 2))
+        places = hint.nonzero()[0]
+        if len(places) and code <= _NARROW:
+            hint[places] = pair_share(blocks[places]) >= _SHARE_EXPLAINED
+        return (hint, hit) if hint.any() or hit.any() else None
 
     def _follow(self, rows: NDArray[np.intp], hit: Bools) -> Bools:
         """Go through packets in order; returns (k,) which are to be silenced."""
