@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from softswitch.api.conditional import CHANGING, Readers, checks_itself, is_json, with_tag
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER, once
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
@@ -236,6 +237,7 @@ ACCESS: dict[str, Access] = {
         POST /customers/{customer_id}/merge supervisor
         GET /customers/{customer_id}/notes agent
         POST /customers/{customer_id}/notes agent
+        GET /customers/{customer_id}/notes/{note_id} agent
         DELETE /customers/{customer_id}/notes/{note_id} agent
         GET /customers/{customer_id}/timeline agent
         """,
@@ -266,14 +268,17 @@ ACCESS: dict[str, Access] = {
         DELETE /tickets/{ticket_id}/files/{file_id} supervisor
         GET /ticket-triggers agent
         POST /ticket-triggers supervisor
+        GET /ticket-triggers/{setting_id} agent
         PUT /ticket-triggers/{setting_id} supervisor
         DELETE /ticket-triggers/{setting_id} supervisor
         GET /ticket-templates agent
         POST /ticket-templates supervisor
+        GET /ticket-templates/{setting_id} agent
         PUT /ticket-templates/{setting_id} supervisor
         DELETE /ticket-templates/{setting_id} supervisor
         GET /ticket-macros agent
         POST /ticket-macros supervisor
+        GET /ticket-macros/{setting_id} agent
         PUT /ticket-macros/{setting_id} supervisor
         DELETE /ticket-macros/{setting_id} supervisor
         GET /notices agent
@@ -305,12 +310,15 @@ ACCESS: dict[str, Access] = {
         GET /quality/agreement supervisor
         GET /sampling-rules supervisor
         POST /sampling-rules supervisor
+        GET /sampling-rules/{rule_id} supervisor
         PATCH /sampling-rules/{rule_id} supervisor
         DELETE /sampling-rules/{rule_id} supervisor
         GET /samples supervisor
+        GET /samples/{sample_id} supervisor
         POST /samples supervisor
         DELETE /samples/{sample_id} supervisor
         GET /agents/{agent_id}/coaching agent
+        GET /agents/{agent_id}/coaching/{note_id} agent
         POST /agents/{agent_id}/coaching supervisor
         POST /agents/{agent_id}/coaching/{note_id}/acknowledge agent
         """,
@@ -326,6 +334,7 @@ ACCESS: dict[str, Access] = {
         GET /reports/tickets supervisor
         GET /reports/adherence supervisor
         GET /shifts supervisor
+        GET /shifts/{shift_id} supervisor
         POST /shifts supervisor
         DELETE /shifts/{shift_id} supervisor
         """,
@@ -359,23 +368,34 @@ def access_of(method: str, path: str) -> Access:
     return ACCESS[f"{method} {path}"]
 
 
+READERS = Readers()
+
+
 class GuardedRoute(APIRoute):
-    """Asks the table before anything of the request's body is read."""
+    """Asks the table before anything of the request's body is read. What is shown has an ETag; what is posted
+    may have an idempotency key."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        rows = {method: access_of(method, self.path_format) for method in self.methods or ()}
-        creates = self.status_code == 201 and rows.get("POST", Access("public")).role != "public"
+        path = self.path_format
+        rows = {method: access_of(method, path) for method in self.methods or ()}
+        once_only = rows.get("POST", Access("public")).role != "public"
+        if "GET" in rows and is_json(self):
+            READERS.add(path, handle)
+        compares = bool(CHANGING & rows.keys()) and not checks_itself(self)
 
         async def guarded(request: Request) -> Response:
             admit(request, rows[request.method], request.method)
-            key = request.headers.get(IDEMPOTENCY_HEADER) if creates else None
+            key = request.headers.get(IDEMPOTENCY_HEADER) if once_only else None
             if key is not None:
                 return await once(request, key, handle)
+            if_match = request.headers.get("If-Match") if compares else None
+            if if_match is not None and READERS.knows(path):
+                await READERS.require(path, request, if_match)
             response = await handle(request)
             if HEAD_ONLY in request.scope:
                 request.scope["method"] = "HEAD"  # a file is not read for its size
-            return response
+            return with_tag(request, response) if "GET" in rows else response
 
         return guarded
 

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from softswitch import __version__
 from softswitch.api import problem
-from softswitch.api.access import HEAD_ONLY, PREFIX, access_of
+from softswitch.api.access import HEAD_ONLY, PREFIX, READERS, access_of
+from softswitch.api.conditional import checks_itself, is_json
 from softswitch.api.document import Document
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
@@ -75,16 +76,34 @@ _IDEMPOTENCY = {
     "name": IDEMPOTENCY_HEADER,
     "in": "header",
     "required": False,
-    "description": "A text of your own for this creation: asked for again, it gets the first answer.",
+    "description": "A text of your own for this request: sent again, it gets the first answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
     "example": "5f0c9d0e-import-17",
 }
+_TAG = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` that was read; the change is refused (412) if it is no longer it.",
+    "schema": _TAG,
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` that was read; 304 if it is the same still.",
+    "schema": _TAG,
+    "example": '"5f0c9d0e5f0c9d0e5f0c9d0e"',
+}
+_UNCHANGED = {"description": "As it was."}
 _DESCRIPTION = """Everything a call centre remembers and does.
 
 Log in with `POST /api/v1/session` (a cookie; requests that change something then carry `X-CSRF-Token`), or
 send a token as `Authorization: Bearer sst_...`. Errors are problems (RFC 9457). Lists are pages:
-follow `next`. What can be changed has an `ETag`; send it back as `If-Match`. Creations take an
-`Idempotency-Key`: the same key and body within a day get the first answer again. Times are seconds since
+follow `next`. What is shown has an `ETag`; send it back as `If-Match` with a change, as
+`If-None-Match` to be told that nothing has changed. What is posted takes an `Idempotency-Key`: the same key and
+body within a day get the first answer again. Times are seconds since
 1970, durations are seconds.
 """
 
@@ -173,8 +192,17 @@ def _describe(operation: dict[str, Any], method: str, route: APIRoute) -> None:
     if method != "GET":
         cookie["csrf"] = []
     operation["security"] = [{"token": []}, cookie]
-    if route.status_code == 201:
-        operation.setdefault("parameters", []).append(_IDEMPOTENCY)
+    parameters = operation.setdefault("parameters", [])
+    if method == "POST":
+        parameters.append(_IDEMPOTENCY)
+    elif method == "GET":
+        if is_json(route):
+            parameters.append(_IF_NONE_MATCH)
+            operation["responses"]["304"] = _UNCHANGED
+            headers = operation["responses"]["200"].setdefault("headers", {})
+            headers["ETag"] = {"schema": {"type": "string"}}
+    elif READERS.knows(route.path_format) and not checks_itself(route):
+        parameters.append(_IF_MATCH)
 
 
 def _is_problem(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -36,14 +36,16 @@ def _found(place: Path, call: str) -> list[tuple[float, str, dict[str, Any]]]:
     from urllib.parse import quote
 
     from softswitch.cli.remote import Remote
+    from softswitch.store.entries import ENTRIES_MAX
 
     remote = Remote.found(place)
     if remote is None:
         import asyncio
 
         return asyncio.run(_entries(place, call))
-    answer = remote.ask("GET", f"/calls/{quote(call, safe='')}/journal", by_end="true")
-    return [(e["at_s"], e["kind"], e["data"]) for e in answer["items"]]
+    path = f"/calls/{quote(call, safe='')}/journal"
+    entries = remote.pages(path, ENTRIES_MAX, by_end="true")
+    return [(e["at_s"], e["kind"], e["data"]) for e in entries]
 
 
 async def _entries(place: Path, call: str) -> list[tuple[float, str, dict[str, Any]]]:

@@ -67,9 +67,21 @@ class Calibrations:
         async with reading(self._database) as connection:
             return await _one(connection, calibration_id)
 
-    async def page(self, limit: int = 50, before: int | None = None) -> list[Calibration]:
+    async def page(
+        self,
+        limit: int = 50,
+        before: int | None = None,
+        *,
+        scorecard_id: int | None = None,
+        closed: bool | None = None,
+    ) -> list[Calibration]:
         """Calibrations, newest first."""
         query = sa.select(calibrations)
+        if scorecard_id is not None:
+            query = query.where(calibrations.c.scorecard_id == scorecard_id)
+        if closed is not None:
+            open_ = calibrations.c.closed_at_s.is_(None)
+            query = query.where(sa.not_(open_) if closed else open_)
         if before is not None:
             query = query.where(calibrations.c.id < before)
         query = query.order_by(calibrations.c.id.desc()).limit(max(0, min(limit, LIST_MAX)))

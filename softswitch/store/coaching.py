@@ -46,6 +46,15 @@ class Coaching:
             found = (await connection.execute(query)).all()
             return [CoachingNote(**row._mapping) for row in found]
 
+    async def get(self, agent_id: str, note_id: int) -> CoachingNote:
+        """One of an agent's. Raises `Missing`."""
+        here = sa.and_(coaching_notes.c.id == note_id, coaching_notes.c.agent_id == agent_id)
+        async with reading(self._database) as connection:
+            row = (await connection.execute(sa.select(coaching_notes).where(here))).first()
+        if row is None:
+            raise Missing(f"there is no coaching note {note_id} of {agent_id}")
+        return CoachingNote(**row._mapping)
+
     async def add(
         self, actor: str, agent_id: str, text: str, evaluation_id: int | None = None
     ) -> CoachingNote:

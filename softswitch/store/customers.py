@@ -207,8 +207,10 @@ class Customers:
             found = await connection.execute(query.where(customers.c.merged_into.is_(None)))
             return int(found.scalar_one())
 
-    async def duplicates(self, customer_id: int, limit: int = 20) -> list[CustomerRecord]:
-        """Others who may be the same: they share a number or the name. Raises `Missing`."""
+    async def duplicates(
+        self, customer_id: int, limit: int = 20, after: int = 0
+    ) -> list[CustomerRecord]:
+        """Others who may be the same, by id after one: they share a number or the name. Raises `Missing`."""
         async with reading(self._database) as connection:
             one = await _one(connection, customer_id)
             sharing = sa.select(customer_phones.c.customer_id).where(
@@ -220,6 +222,7 @@ class Customers:
             query = (
                 sa.select(customers)
                 .where(same, customers.c.id != customer_id, customers.c.merged_into.is_(None))
+                .where(customers.c.id > after)
                 .order_by(customers.c.id)
                 .limit(max(0, min(limit, LIST_MAX)))
             )

@@ -146,6 +146,15 @@ class Samples:
         async with reading(self._database) as connection:
             return [Sample(**row._mapping) for row in (await connection.execute(query)).all()]
 
+    async def get(self, sample_id: int) -> Sample:
+        """One. Raises `Missing`."""
+        query = sa.select(samples).where(samples.c.id == sample_id)
+        async with reading(self._database) as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise Missing(f"there is no sample {sample_id}")
+        return Sample(**row._mapping)
+
     async def dismiss(self, actor: str, sample_id: int) -> Sample:
         """Nobody needs to listen to it. Raises `Missing` for one that is not waiting."""
         async with self._ledger.change(actor) as change:

@@ -51,6 +51,15 @@ class Shifts:
         async with reading(self._database) as connection:
             return [Shift(**row._mapping) for row in (await connection.execute(query)).all()]
 
+    async def get(self, shift_id: int) -> Shift:
+        """One. Raises `Missing`."""
+        async with reading(self._database) as connection:
+            query = sa.select(shifts).where(shifts.c.id == shift_id)
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise Missing(f"there is no shift {shift_id}")
+        return Shift(**row._mapping)
+
     async def add(self, actor: str, agent_id: str, planned: Planned) -> Shift:
         """Plan something. Raises `Conflict` for what overlaps another stretch of the agent's plan."""
         if not 0 < planned.end_s - planned.start_s <= LENGTH_S_MAX:

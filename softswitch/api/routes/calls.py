@@ -10,7 +10,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import ID_MAX, Epoch, Output
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served, Service
 from softswitch.store.calls import CallFilter
 from softswitch.store.ledger import Missing
@@ -128,6 +128,12 @@ async def show_journal(
     call_id: CallId,
     service: Served,
     by_end: Annotated[bool, Query(description="`call_id` may be the end of one call's.")] = False,
+    kind: Annotated[
+        list[Annotated[str, Field(max_length=64, examples=["acd-offered"])]],
+        Query(max_length=50, description="Only of these kinds."),
+    ] = [],  # noqa: B006
+    limit: Limit = 200,
+    cursor: Cursor = None,
 ) -> Page[EntryShown]:
     """All that was journaled of a call, in order: the truth that records are read from."""
     await _written(service, call_id)
@@ -136,11 +142,14 @@ async def show_journal(
     entries = await service.store.entries.of_call(call_id)
     if not entries:
         raise Missing(f"there is no call {call_id}")
+    wanted = [entry for entry in entries if not kind or entry.kind in kind]
+    page, more = page_of(wanted, lambda entry: (entry.seq,), limit, cursor)
     return Page(
         items=[
             EntryShown(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
-            for entry in entries
-        ]
+            for entry in page
+        ],
+        next=more,
     )
 
 

@@ -26,7 +26,15 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, read_cursor, write_cursor
+from softswitch.api.paging import (
+    Cursor,
+    Limit,
+    Page,
+    int_cursor,
+    page_of,
+    read_cursor,
+    write_cursor,
+)
 from softswitch.api.problem import Refused
 from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
@@ -208,14 +216,20 @@ async def list_shared_phones(
 
 @router.get("/customers/lookup")
 async def look_up(
-    service: Served, number: Annotated[str, Query(max_length=64)]
+    service: Served,
+    number: Annotated[str, Query(max_length=64)],
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[CustomerShown]:
     """Whose number this is, the most important first; for a screen that pops up. Also who is only in the
     office file."""
     e164 = service.numbering.e164(number) or number
-    items = [shown(r) for r in await service.store.customers.find_by_phone(e164)]
-    listed = None if items else service.switch.control.customer_of(e164)
-    return Page(items=items if listed is None else [_listed(listed)])
+    found = await service.store.customers.find_by_phone(e164)
+    listed = None if found else service.switch.control.customer_of(e164)
+    if listed is not None:
+        return Page(items=[_listed(listed)])
+    page, more = page_of(found, lambda r: (-r.profile.priority, r.id), limit, cursor)
+    return Page(items=[shown(record) for record in page], next=more)
 
 
 @router.get("/customers/export", response_class=Response, responses=_CSV)
@@ -316,9 +330,14 @@ async def remove_customer(
 
 
 @router.get("/customers/{customer_id}/duplicates")
-async def list_duplicates(customer_id: Id, service: Served) -> Page[CustomerShown]:
-    """Others who may be the same."""
-    return Page(items=[shown(r) for r in await service.store.customers.duplicates(customer_id)])
+async def list_duplicates(
+    customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[CustomerShown]:
+    """Others who may be the same: they share a number or the name."""
+    after = int_cursor(cursor) or 0
+    found = await service.store.customers.duplicates(customer_id, limit + 1, after)
+    items = [shown(record) for record in found[:limit]]
+    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
 
 
 @router.post("/customers/{customer_id}/merge")
@@ -347,6 +366,16 @@ async def add_note(customer_id: Id, body: NewNote, me: Me, service: Served) -> N
     """Write something about a customer."""
     note = await service.store.customers.add_note(me.actor, customer_id, body.text)
     return NoteShown.model_validate(note)
+
+
+@router.get("/customers/{customer_id}/notes/{note_id}")
+async def show_note(
+    customer_id: Id,
+    note_id: Annotated[int, Path(ge=1, le=ID_MAX, examples=[1])],
+    service: Served,
+) -> NoteShown:
+    """One of the things written about a customer."""
+    return NoteShown.model_validate(await service.store.customers.note(customer_id, note_id))
 
 
 @router.delete("/customers/{customer_id}/notes/{note_id}", status_code=204)

@@ -19,12 +19,12 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.problem import Refused
 from softswitch.api.routes.scorecards import Key
 from softswitch.api.service import Served, Service
 from softswitch.store.evaluation_rules import VISIBLE
-from softswitch.store.evaluations import Draft, Evaluation, EvaluationFilter
+from softswitch.store.evaluations import Draft, Evaluation, EvaluationFilter, Remark
 from softswitch.store.ledger import Missing
 from softswitch.store.scoring import ITEMS_MAX, POINTS_MAX, Answer
 
@@ -132,12 +132,6 @@ class NewRemark(Input):
     text: Body = Field(min_length=1, examples=["Good question."])
     second: float | None = Field(default=None, ge=0, le=86_400, examples=[42.5])
     recording: int = Field(default=0, ge=0, le=63)
-
-
-class Remarks(Output):
-    """In the order of the recording."""
-
-    items: list[RemarkShown]
 
 
 @router.get("/evaluations")
@@ -252,11 +246,18 @@ async def decide_evaluation(
 
 
 @router.get("/evaluations/{evaluation_id}/comments")
-async def list_remarks(evaluation_id: Id, me: Me, service: Served) -> Remarks:
-    """What is written beside an evaluation."""
+async def list_remarks(
+    evaluation_id: Id, me: Me, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[RemarkShown]:
+    """What is written beside an evaluation, in the order of the recording."""
     await seen(service, me, evaluation_id)
     found = await service.store.evaluations.remarks(evaluation_id)
-    return Remarks(items=[RemarkShown.model_validate(one) for one in found])
+    page, more = page_of(found, _place_of, limit, cursor)
+    return Page(items=[RemarkShown.model_validate(one) for one in page], next=more)
+
+
+def _place_of(remark: Remark) -> tuple[float, int]:
+    return (-1.0 if remark.second is None else remark.second, remark.id)
 
 
 @router.post("/evaluations/{evaluation_id}/comments", status_code=201)

@@ -22,7 +22,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.routes.evaluations import (
     AgentName,
     CallName,
@@ -88,12 +88,6 @@ class RuleShown(Output):
     version: int
 
 
-class Rules(Output):
-    """All of them."""
-
-    items: list[RuleShown]
-
-
 class SampleShown(Output):
     """A conversation to be listened to, and why. `week` is its Monday."""
 
@@ -116,9 +110,29 @@ class Drawn(Output):
 
 
 @router.get("/sampling-rules")
-async def list_rules(service: Served) -> Rules:
+async def list_rules(
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    kind: Kind | None = None,
+    enabled: bool | None = None,
+) -> Page[RuleShown]:
     """Which conversations are to be listened to."""
-    return Rules(items=[_rule(one) for one in await service.store.samples.rules()])
+    found = [
+        rule
+        for rule in await service.store.samples.rules()
+        if kind in (None, rule.sampler.kind) and enabled in (None, rule.sampler.enabled)
+    ]
+    page, more = page_of(found, lambda rule: (rule.id,), limit, cursor)
+    return Page(items=[_rule(one) for one in page], next=more)
+
+
+@router.get("/sampling-rules/{rule_id}")
+async def show_rule(rule_id: Id, response: Response, service: Served) -> RuleShown:
+    """One rule."""
+    found = await service.store.samples.rule(rule_id)
+    tag(response, found.version)
+    return _rule(found)
 
 
 @router.post("/sampling-rules", status_code=201)
@@ -172,6 +186,12 @@ async def list_samples(
     )
     items = [SampleShown.model_validate(one) for one in found[:limit]]
     return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+
+
+@router.get("/samples/{sample_id}")
+async def show_sample(sample_id: Id, service: Served) -> SampleShown:
+    """One conversation that was chosen."""
+    return SampleShown.model_validate(await service.store.samples.get(sample_id))
 
 
 @router.post("/samples")
@@ -254,10 +274,16 @@ class CalibrationShown(Output):
 
 @router.get("/calibrations")
 async def list_calibrations(
-    service: Served, limit: Limit = 50, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    scorecard_id: Annotated[int | None, Query(ge=1, le=ID_MAX)] = None,
+    closed: bool | None = None,
 ) -> Page[CalibrationShown]:
     """Calibrations, newest first, without their comparisons."""
-    found = await service.store.calibrations.page(limit + 1, int_cursor(cursor))
+    found = await service.store.calibrations.page(
+        limit + 1, int_cursor(cursor), scorecard_id=scorecard_id, closed=closed
+    )
     items = [CalibrationShown.model_validate(one) for one in found[:limit]]
     return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
 
@@ -339,6 +365,13 @@ class CoachingShown(Output):
     at_s: float
     text: str
     acknowledged_at_s: float | None
+
+
+@router.get("/agents/{agent_id}/coaching/{note_id}")
+async def show_coaching(agent_id: NamePath, note_id: Id, me: Me, service: Served) -> CoachingShown:
+    """One thing that an agent was advised; for himself and supervisors."""
+    _require_own(me, agent_id)
+    return CoachingShown.model_validate(await service.store.coaching.get(agent_id, note_id))
 
 
 @router.get("/agents/{agent_id}/coaching")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
@@ -137,15 +137,22 @@ async def show_office(service: Served) -> OfficeShown:
 
 @router.get("/extensions")
 async def list_extensions(
-    service: Served, limit: Limit = 50, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    text: Annotated[
+        str, Query(max_length=64, description="A part of the number or the name.")
+    ] = "",
 ) -> Page[ExtensionShown]:
     """Extensions, by number."""
+    words = text.casefold()
     now_s = service.clock.monotonic_s()
     phones: dict[str, list[PhoneShown]] = {}
     for row in service.switch.registrar.rows(now_s):
         shown = PhoneShown(**{key: row[key] for key in PhoneShown.model_fields})
         phones.setdefault(str(row["extension"]), []).append(shown)
-    found, more = page_of(service.office.extensions, lambda each: each.number, limit, cursor)
+    asked = [e for e in service.office.extensions if words in f"{e.number} {e.name}".casefold()]
+    found, more = page_of(asked, lambda each: each.number, limit, cursor)
     items = [
         ExtensionShown(
             number=extension.number,

@@ -338,6 +338,12 @@ async def add_shift(body: NewShift, me: Me, service: Served) -> ShiftShown:
     )
 
 
+@router.get("/shifts/{shift_id}")
+async def show_shift(shift_id: Id, service: Served) -> ShiftShown:
+    """One stretch of a plan."""
+    return ShiftShown.model_validate(await service.store.shifts.get(shift_id))
+
+
 @router.delete("/shifts/{shift_id}", status_code=204)
 async def remove_shift(shift_id: Id, me: Me, service: Served) -> None:
     """Take something out of a plan."""

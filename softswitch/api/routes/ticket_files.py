@@ -10,6 +10,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Id, Output
+from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.service import Served
 from softswitch.store.attachments import TYPES, Attachment
 
@@ -32,18 +33,15 @@ class FileShown(Output):
     comment_id: int | None = Field(description="The comment that it goes with.")
 
 
-class Files(Output):
-    """Oldest first."""
-
-    items: list[FileShown]
-
-
 @router.get("/tickets/{ticket_id}/files")
-async def list_files(ticket_id: Id, service: Served) -> Files:
-    """The files of a ticket."""
+async def list_files(
+    ticket_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[FileShown]:
+    """The files of a ticket, oldest first."""
     await service.store.tickets.get(ticket_id)
     found = await service.store.attachments.of_ticket(ticket_id)
-    return Files(items=[_file(one) for one in found])
+    page, more = page_of(found, lambda one: (one.id,), limit, cursor)
+    return Page(items=[_file(one) for one in page], next=more)
 
 
 @router.post(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field, create_model
@@ -21,7 +21,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.routes.tickets import Fields, Priority, Source, Status, Tags
 from softswitch.api.service import Served
 from softswitch.store.ticket_settings import Kept, Macro, Template
@@ -29,7 +29,6 @@ from softswitch.store.ticket_triage import Trigger
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["tickets"])
 
-S = TypeVar("S")
 Named = Annotated[Line, Field(min_length=1)]
 Some = Annotated[list[Tag], Field(max_length=64)]
 
@@ -113,12 +112,6 @@ class ReadCount(Output):
 # -- triggers, templates, macros ------------------------------------------------------------------------
 
 
-class Listed(Output, Generic[S]):
-    """All of them; triggers in the order in which they are asked."""
-
-    items: list[S]
-
-
 def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
     """The four routes of one kind of setting: `one` is its name, `body` how it is sent."""
     shown: Any = create_model(
@@ -134,9 +127,13 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
             tag(response, kept.version)
         return shown(id=kept.id, version=kept.version, **_values_of(kept.value, body))
 
-    async def all_of_them(service: Served) -> Any:
+    async def all_of_them(service: Served, limit: Limit = 200, cursor: Cursor = None) -> Any:
         found = await service.store.ticket_settings.all(value)
-        return {"items": [show(each) for each in found]}
+        page, more = page_of(found, lambda each: (each.id,), limit, cursor)
+        return {"items": [show(each) for each in page], "next": more}
+
+    async def one_of_them(setting_id: Id, response: Response, service: Served) -> Any:
+        return show(await service.store.ticket_settings.get(value, setting_id), response)
 
     async def add(body: BaseModel, response: Response, me: Me, service: Served) -> Any:
         found = await service.store.ticket_settings.add(me.actor, _setting_of(value, body))
@@ -161,9 +158,11 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
 
     for handler in (add, replace):
         handler.__annotations__["body"] = body
-    every: Any = Listed[shown]
+    every: Any = Page[shown]
     path, item = f"/ticket-{one}s", f"/ticket-{one}s/{{setting_id}}"
     router.get(path, name=f"list_{one}s", description=about, response_model=every)(all_of_them)
+    words = f"One {one}."
+    router.get(item, name=f"show_{one}", description=words, response_model=shown)(one_of_them)
     words = f"Add a {one}, after the others."
     router.post(path, name=f"add_{one}", description=words, response_model=shown, status_code=201)(
         add

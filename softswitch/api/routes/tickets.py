@@ -22,7 +22,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
 from softswitch.store.ticket_files import FILES_MAX
 from softswitch.store.tickets import WATCHERS_MAX, Matter, Ticket, TicketFilter
@@ -256,10 +256,13 @@ async def add_comment(ticket_id: Id, body: NewComment, me: Me, service: Served) 
 
 
 @router.get("/tickets/{ticket_id}/links")
-async def list_links(ticket_id: Id, service: Served) -> Links:
+async def list_links(
+    ticket_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[str]:
     """What a ticket is about."""
     await service.store.tickets.get(ticket_id)
-    return Links(items=await service.store.tickets.links(ticket_id))
+    page, more = page_of(await service.store.tickets.links(ticket_id), str, limit, cursor)
+    return Page(items=page, next=more)
 
 
 @router.post("/tickets/{ticket_id}/links", status_code=201)

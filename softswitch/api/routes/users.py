@@ -77,10 +77,13 @@ class UserChange(Input):
 
 
 @router.get("/users", tags=["users"])
-async def list_users(service: Served, limit: Limit = 50, cursor: Cursor = None) -> Page[UserShown]:
+async def list_users(
+    service: Served, limit: Limit = 50, cursor: Cursor = None, role: Role | None = None
+) -> Page[UserShown]:
     """All users, by id. Agents of the office file are not among them: see `/agents`."""
     after = int_cursor(cursor) or 0
-    found = [user for user in service.accounts.users() if user.id > after]
+    users = service.accounts.users()
+    found = [user for user in users if user.id > after and role in (None, user.role)]
     items = [UserShown.model_validate(user) for user in found[:limit]]
     more = write_cursor(items[-1].id) if len(found) > limit else None
     return Page(items=items, next=more)
@@ -169,12 +172,11 @@ class NewToken(Input):
 
 @router.get("/tokens", tags=["users"])
 async def list_tokens(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served, limit: Limit = 200, cursor: Cursor = None, role: Role | None = None
 ) -> Page[TokenShown]:
     """All tokens, by when they were made."""
-    page, more = page_of(
-        service.accounts.tokens(), lambda token: (token.created_at_s, token.id), limit, cursor
-    )
+    found = [token for token in service.accounts.tokens() if role in (None, token.role)]
+    page, more = page_of(found, lambda token: (token.created_at_s, token.id), limit, cursor)
     return Page(items=[TokenShown.model_validate(token) for token in page], next=more)
 
 
