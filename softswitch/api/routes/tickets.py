@@ -138,6 +138,9 @@ class NewComment(Input):
     )
 
 
+LinkedThing = Annotated[str, Field(examples=["call:c-0f3a"])]
+
+
 class Links(Output):
     """What a ticket is about."""
 
@@ -258,7 +261,7 @@ async def add_comment(ticket_id: Id, body: NewComment, me: Me, service: Served) 
 @router.get("/tickets/{ticket_id}/links")
 async def list_links(
     ticket_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
-) -> Page[str]:
+) -> Page[LinkedThing]:
     """What a ticket is about."""
     await service.store.tickets.get(ticket_id)
     page, more = page_of(await service.store.tickets.links(ticket_id), str, limit, cursor)
