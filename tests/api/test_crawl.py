@@ -33,7 +33,12 @@ MAY_BE_EMPTY = {
 }
 """Lists of what is not so easily made: they are asked, but nobody counts what is in them."""
 
-ALWAYS_DIFFERENT = {"/agents/{agent_id}", "/queues/{queue}", "/calls/live/{call_id}", "/callbacks/{callback_id}"}
+ALWAYS_DIFFERENT = {
+    "/agents/{agent_id}",
+    "/queues/{queue}",
+    "/calls/live/{call_id}",
+    "/callbacks/{callback_id}",
+}
 """They say how long something has lasted."""
 
 VALUES = {
