@@ -72,7 +72,7 @@ class G711Codec:
         """Nothing to forget."""
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
-        """One sample an octet."""
+        """Return (K,): one sample an octet."""
         return octets.astype(np.int32)
 
     def decode(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:
@@ -95,7 +95,7 @@ class LinearCodec:
         """Nothing to forget."""
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
-        """Two octets a sample."""
+        """Return (K,): two octets a sample."""
         return (octets // 2).astype(np.int32)
 
     def decode(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:
@@ -123,7 +123,7 @@ class G722Codec:
         self._decoder.reset(row)
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
-        """Two samples an octet."""
+        """Return (K,): two samples an octet."""
         return (octets * 2).astype(np.int32)
 
     def decode(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:
@@ -167,7 +167,7 @@ class OpusCodec:
             kept.pop(row, None)
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
-        """What the packets themselves say (RFC 6716 section 3.1)."""
+        """Return (K,): what the packets themselves say (RFC 6716 section 3.1)."""
         counts = [
             opus_library.packet_samples(payload[:length].tobytes(), self.rate_hz)
             for payload, length in zip(payloads, octets.tolist(), strict=True)
@@ -224,7 +224,7 @@ class G729Codec:
         self._decoders.pop(row, None)
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
-        """80 samples for 10 octets, and for a silence descriptor of 2."""
+        """Return (K,): 80 samples for 10 octets, and for a silence descriptor of 2."""
         return np.array([g729_library.samples_in(each) for each in octets.tolist()], np.int32)
 
     def decode(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:

@@ -75,7 +75,8 @@ def _simultaneous(ro: float, no: float, one_way_ms: Floats) -> Floats:
 
 
 def delay_impairment(one_way_ms: ArrayLike) -> Floats:
-    """Return Id: talker echo, listener echo and absolute delay (section 7.4) of `one_way_ms`."""
+    """Return Id: talker echo, listener echo and absolute delay (section 7.4) of `one_way_ms`; floats of any
+    shape."""
     t = np.asarray(one_way_ms, np.float64)
     ro, no = _signal_to_noise()
     terv = _TELR - 40.0 * np.log10((1.0 + t / 10.0) / (1.0 + t / 150.0))
@@ -94,7 +95,8 @@ def delay_impairment(one_way_ms: ArrayLike) -> Floats:
 
 
 def loss_impairment(codec: Impairment, loss: ArrayLike, burst_ratio: ArrayLike = 1.0) -> Floats:
-    """Return Ie-eff (section 7.5): `loss` as a share 0..1, `burst_ratio` 1 for random loss."""
+    """Return Ie-eff (section 7.5): `loss` as a share 0..1, `burst_ratio` 1 for random loss;
+    floats of any shape."""
     percent = 100.0 * np.clip(np.asarray(loss, np.float64), 0.0, 1.0)
     burst = np.maximum(np.asarray(burst_ratio, np.float64), 1.0)
     total: Floats = codec.ie + (95.0 - codec.ie) * percent / (percent / burst + codec.bpl)
@@ -107,7 +109,7 @@ def rating(
     codec: str | Impairment = "PCMU",
     burst_ratio: ArrayLike = 1.0,
 ) -> Floats:
-    """Return R, 0 to 100 (section 7.1).
+    """Return R, 0 to 100 (section 7.1), floats of any shape.
 
     `loss` is the share of packets lost or too late to be played, 0 to 1; `one_way_ms` the delay from
     mouth to ear; `codec` a name of `IMPAIRMENTS` (unknown ones count as PCMU) or figures of its own.
@@ -121,7 +123,7 @@ def rating(
 
 
 def mos(r: ArrayLike) -> Floats:
-    """Return the mean opinion score, 1 to 4.5, of rating R (annex B)."""
+    """Return the mean opinion score, 1 to 4.5, of rating R (annex B); floats of any shape."""
     rating_ = np.clip(np.asarray(r, np.float64), 0.0, 100.0)
     score = 1.0 + 0.035 * rating_ + rating_ * (rating_ - 60.0) * (100.0 - rating_) * 7e-6
     return np.clip(score, 1.0, 4.5)
@@ -130,7 +132,8 @@ def mos(r: ArrayLike) -> Floats:
 def one_way_ms(
     round_trip_ms: ArrayLike, playout_ms: ArrayLike, ptime_ms: ArrayLike = 20.0
 ) -> Floats:
-    """Estimate mouth to ear delay: half the round trip, play-out buffer, one packet to fill."""
+    """Estimate mouth to ear delay: half the round trip, play-out buffer, one packet to fill; all in ms,
+    floats of any shape."""
     trip = np.asarray(round_trip_ms, np.float64) / 2.0
     total: Floats = trip + np.asarray(playout_ms, np.float64) + np.asarray(ptime_ms, np.float64)
     return total

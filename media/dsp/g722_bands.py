@@ -82,7 +82,7 @@ class Bands:
         return part
 
     def put(self, rows: NDArray[np.intp], part: Bands) -> None:
-        """Store what `take` gave, after it has moved on."""
+        """Store what `take` gave for `rows` (K,), after it has moved on."""
         for name in self.__slots__:
             getattr(self, name)[..., rows] = getattr(part, name)
 

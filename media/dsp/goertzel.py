@@ -182,7 +182,7 @@ class DtmfDetector:
         """(streams,) the event code (RFC 4733 section 3.2) of the digit that `active` means."""
 
     def reset(self, rows: NDArray[np.integer] | int) -> None:
-        """Forget what these rows heard."""
+        """Forget what `rows`, one or (K,), heard."""
         self.run[rows] = 0
         self.active[rows] = False
         self._misses[rows] = self._lasting[rows] = 0

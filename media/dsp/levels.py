@@ -25,7 +25,7 @@ def peak_of_dbm0(level_dbm0: float) -> float:
 
 
 def rms_of_dbov(level_dbov: NDArray[np.floating] | float) -> NDArray[np.float64]:
-    """Return the root mean square, in int16 units, of a signal of `level_dbov`."""
+    """Return the root mean square, in int16 units, of a signal of `level_dbov`; floats of any shape."""
     return np.asarray(FULL_SCALE * 10.0 ** (np.asarray(level_dbov, np.float64) / 20.0))
 
 
@@ -76,7 +76,7 @@ class VoiceActivity:
         self._hold_s = np.zeros(streams)
 
     def reset(self, rows: NDArray[np.integer] | int) -> None:
-        """Forget what these rows said."""
+        """Forget what `rows`, one or (K,), said."""
         self.active[rows] = False
         self.floor_dbov[rows] = -60.0
         for clock in (self.silence_s, self.speech_s, self._hold_s):

@@ -211,7 +211,7 @@ class OpusDecoder:
         return self._run(None, samples, False)
 
     def recover(self, next_packet: bytes, samples: int) -> NDArray[np.int16]:
-        """Rebuild a lost packet of `samples` from the redundancy in the one that follows it."""
+        """Rebuild a lost packet, (`samples`,) int16, from the redundancy in the one that follows it."""
         if not next_packet:
             raise CodecError("an empty packet")
         return self._run(next_packet, samples, True)

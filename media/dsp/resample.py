@@ -110,7 +110,7 @@ class Resampler:
         return self._filter.half / self.in_hz
 
     def reset(self, rows: NDArray[np.integer] | int) -> None:
-        """Start these rows anew, from silence."""
+        """Start `rows`, one or (K,), anew, from silence."""
         self._past[rows] = 0.0
 
     def process(self, rows: NDArray[np.intp], samples: NDArray[np.int16]) -> NDArray[np.int16]:

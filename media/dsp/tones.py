@@ -223,7 +223,7 @@ def loop(tone: Tone, *, rate_hz: int = 8000) -> NDArray[np.int16]:
 
 
 def render(country: str, name: str, *, rate_hz: int = 8000) -> NDArray[np.int16]:
-    """Render one period of a country's tone; `tone_of` and `loop` in one call."""
+    """Return one period of a country's tone, (n,) int16; `tone_of` and `loop` in one call."""
     return loop(tone_of(country, name), rate_hz=rate_hz)
 
 

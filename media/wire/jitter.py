@@ -96,7 +96,7 @@ class ReceptionStats:
         self._duplicates_before = np.zeros(streams, np.int64)
 
     def reset(self, rows: NDArray[np.integer] | int, clock_hz: float = 8000.0) -> None:
-        """Start these rows anew: another call, or another SSRC."""
+        """Start `rows`, one or (K,), anew: another call, or another SSRC. `clock_hz`: their RTP clock."""
         self.started[rows] = False
         self.clock_hz[rows] = clock_hz
         for counter in (self.received, self.duplicates, self.reordered, self.restarts):
@@ -227,7 +227,7 @@ class ReceptionStats:
         return missing + self._lost_before[rows]
 
     def report(self, rows: Rows) -> Reception:
-        """Return the report block fields of `rows` and begin a new reporting interval."""
+        """Return the report block fields of `rows` (K,), (K,) each, and begin a new reporting interval."""
         expected, received = self.expected(rows), self.received[rows]
         since = received - self._received_before[rows]
         wanted = expected - self._expected_prior[rows]
@@ -314,7 +314,8 @@ class PlayoutDelay:
         return np.clip(need * _BIN_S, *self._limits_s)
 
     def reset(self, rows: NDArray[np.integer] | int, clock_hz: float = 8000.0) -> None:
-        """Start these rows anew: another call, another SSRC, a jump of the timestamps."""
+        """Start `rows`, one or (K,), anew: another call, another SSRC, a jump of the timestamps. `clock_hz`:
+        their RTP clock."""
         self._started[rows] = False
         self.clock_hz[rows] = clock_hz
         self.drift_ppm[rows] = 0.0

@@ -148,7 +148,7 @@ def gather_payload(
 def sequence_delta(
     newer: NDArray[np.integer] | int, older: NDArray[np.integer] | int
 ) -> NDArray[np.int32]:
-    """Return newer - older modulo 2^16 as -32768..32767, int32 (RFC 3550 appendix A.1)."""
+    """Return newer - older modulo 2^16 as -32768..32767, int32 of any shape (RFC 3550 A.1)."""
     difference = np.asarray(newer, np.int64) - np.asarray(older, np.int64)
     return (((difference + 0x8000) & 0xFFFF) - 0x8000).astype(np.int32)
 
@@ -156,6 +156,6 @@ def sequence_delta(
 def timestamp_delta(
     newer: NDArray[np.integer] | int, older: NDArray[np.integer] | int
 ) -> NDArray[np.int64]:
-    """Return newer - older modulo 2^32 as -2^31..2^31-1, int64."""
+    """Return newer - older modulo 2^32 as -2^31..2^31-1, int64 of any shape."""
     difference = np.asarray(newer, np.int64) - np.asarray(older, np.int64)
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -155,7 +155,7 @@ class EventReceiver:
         """Packets that were events but not reported on: other events, floods."""
 
     def reset(self, stream: int | NDArray[np.intp]) -> None:
-        """Forget what `stream`, or each of several, heard: its row is given to another party."""
+        """Forget what `stream`, one row or (K,), heard: it is given to another party."""
         self.known[stream] = self.active[stream] = False
         self.last_duration[stream] = self.duration[stream] = 0
 
@@ -166,7 +166,7 @@ class EventReceiver:
         columns: EventColumns,
         now_s: float,
     ) -> DigitReports:
-        """Take the event packets of one batch, in order of arrival; N rows each, N may be 0.
+        """Take the event packets of one batch, in order of arrival; (N,) each, N may be 0.
 
         `stream` is the row of each packet, `timestamp` that of its RTP header. The caller has
         already checked source, SSRC and payload type.
