@@ -229,6 +229,8 @@ class MediaClient:
             for recording_id, recording in self._recordings.items()
             if recording.worker == worker
         ]
+        for stream_id in self._rota.streams[worker]:
+            self._streams[stream_id].hold_digits(self._loop.time())
         self._on_event(WorkerDied(worker, sorted(self._rota.streams[worker]), recordings))
         for stream_id in sorted(self._rota.closing[worker]):
             # The account went with the worker; who waits for it gets an empty one.
@@ -482,7 +484,9 @@ class MediaClient:
     def send_digits(self, stream_id: int, digits: str) -> None:
         """Send DTMF digits (0-9 * # A-D; ',' pauses) one after the other: as telephone events, or
         as sound where the peer has not agreed to them."""
-        self._send(self._get(stream_id).worker, SendDigits(stream_id, digits))
+        stream = self._get(stream_id)
+        stream.send_digits(digits, self._loop.time())
+        self._send(stream.worker, SendDigits(stream_id, digits))
 
     def start_recording(
         self,

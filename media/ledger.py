@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -17,6 +18,7 @@ from media.protocol import (
     Monitor,
     OpenStream,
     PauseRecording,
+    SendDigits,
     SetEcho,
     StartPlay,
     StartRecording,
@@ -24,6 +26,20 @@ from media.protocol import (
     StopRecording,
     StreamParams,
 )
+
+DIGIT_S, COMMA_S = 0.2, 1.0
+"""How long a digit takes with the pause behind it, and a pause that is asked for."""
+
+
+def digits_left(digits: str, since_s: float, now_s: float) -> tuple[str, float]:
+    """Of digits of which the first began at `since_s`: those that have not begun at `now_s`, and when the first
+    of them begins, or all are over."""
+    at_s = since_s
+    for number, digit in enumerate(digits):
+        if at_s >= now_s:
+            return digits[number:], at_s
+        at_s += COMMA_S if digit == "," else DIGIT_S
+    return "", at_s
 
 
 @dataclass(slots=True)
@@ -47,6 +63,20 @@ class StreamState:
     play: StartPlay | None = None
     play_since_s: float = 0.0
     play_stopped: bool = False
+    digits: str = ""
+    digits_since_s: float = 0.0
+
+    def send_digits(self, digits: str, now_s: float) -> None:
+        """Remember what is to be sent, until it has been. Who is told by INFO needs no worker for it."""
+        if self.params is None or not self.params.dtmf_by_info:
+            left, free_s = digits_left(self.digits, self.digits_since_s, now_s)
+            self.digits, self.digits_since_s = left + digits, max(free_s, now_s)
+
+    def hold_digits(self, now_s: float) -> None:
+        """The worker has died: what it has not begun to send waits for the next. A digit that it was sending
+        has been heard: any packet of it is enough."""
+        self.digits, _ = digits_left(self.digits, self.digits_since_s, now_s)
+        self.digits_since_s = inf
 
     def succeed(self) -> None:
         """Another worker takes over. It knows no packet numbers of the first, so a sealed stream speaks
@@ -111,3 +141,8 @@ def _doings(stream: StreamState, now_s: float) -> Iterator[Command]:
         )
         if stream.play_stopped:
             yield StopPlay(stream.stream_id)
+    if stream.digits_since_s == inf:
+        stream.digits_since_s = now_s
+    digits, _ = digits_left(stream.digits, stream.digits_since_s, now_s)
+    if digits:
+        yield SendDigits(stream.stream_id, digits)

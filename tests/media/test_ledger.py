@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from media.ledger import RecordingState, StreamState, told_again
 from media.protocol import (
     Connect,
@@ -9,6 +11,7 @@ from media.protocol import (
     OpenStream,
     PauseRecording,
     Prompts,
+    SendDigits,
     StartPlay,
     StartRecording,
     StreamParams,
@@ -55,3 +58,30 @@ def test_a_sealed_stream_speaks_with_another_ssrc_through_a_new_worker():
         stream.succeed()
     told = [each for each in told_again([clear, sealed], [], 1.0) if isinstance(each, OpenStream)]
     assert [each.ssrc for each in told] == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("died_s", "left"), [(10.0, "12,34"), (10.05, "2,34"), (10.25, ",34"), (10.5, "34"), (11.7, "")]
+)
+def test_digits_that_were_not_sent_yet_are_sent_by_the_next_worker(died_s, left):
+    stream = state(1)
+    stream.send_digits("12,34", 10.0)
+    stream.hold_digits(died_s)
+    told = [each for each in told_again([stream], [], died_s + 0.4) if isinstance(each, SendDigits)]
+    assert told == ([SendDigits(1, left)] if left else [])
+    # And they are over when that worker has sent them.
+    stream.hold_digits(died_s + 10.0)
+    assert len([*told_again([stream], [], died_s + 11.0)]) == 1
+
+
+def test_digits_that_come_later_wait_for_those_before_and_told_ones_are_not_told_again():
+    stream = state(1)
+    stream.send_digits("1", 10.0)
+    stream.send_digits("2", 10.1)
+    stream.hold_digits(10.15)
+    assert [*told_again([stream], [], 10.5)][-1] == SendDigits(1, "2")
+    by_info = state(1)
+    by_info.params = StreamParams(("192.0.2.1", 4000), dtmf_by_info=True)
+    by_info.send_digits("12", 10.0)
+    by_info.hold_digits(10.0)
+    assert not any(isinstance(each, SendDigits) for each in told_again([by_info], [], 10.5))
