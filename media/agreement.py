@@ -22,6 +22,10 @@ def is_ipv6(host: str) -> bool:
     return len(packed_host(host)) == 16
 
 
+FMTP_MAX = 1000
+"""Characters of format parameters that are read."""
+
+
 @lru_cache(maxsize=1024)
 def numeric(host: str) -> str:
     """Return a numeric address in its usual form; raises `NotSupported`."""
@@ -43,6 +47,8 @@ def checked(params: StreamParams) -> StreamParams:
     for number in (params.payload_type, params.receive_payload_type):
         if number is not None and not 0 <= number <= 127:
             raise NotSupported(f"payload type {number}")
+    if params.fmtp is not None and len(params.fmtp) > FMTP_MAX:
+        params = msgspec.structs.replace(params, fmtp=params.fmtp[:FMTP_MAX])
     if params.rtcp_port is not None and not 0 < params.rtcp_port < 65_536:
         raise NotSupported(f"RTCP port {params.rtcp_port}")
     for key in (params.srtp_in, params.srtp_out):

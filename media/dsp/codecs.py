@@ -9,6 +9,7 @@ becomes silence and is counted, never an exception: these octets come from the n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -157,14 +158,41 @@ class OpusCodec:
 
     def configure(self, row: int, parameters: opus_library.OpusParameters) -> None:
         """Say what the far end of `row` asks of our encoder; before it first speaks, or again."""
-        if self._parameters.get(row) != parameters:
+        known = self._parameters.get(row)
+        if known is None or replace(known, loss_percent=0) != parameters:
             self._parameters[row] = parameters
             self._encoders.pop(row, None)
 
     def reset(self, row: int) -> None:
         """See `Codec`."""
-        for kept in (self._encoders, self._decoders, self._parameters):
-            kept.pop(row, None)
+        self._encoders.pop(row, None)
+        self._decoders.pop(row, None)
+
+    def expect_loss(self, row: int, percent: int) -> None:
+        """Say how much loss the far end of `row` reports, in percent: so much redundancy it is sent, if it
+        has asked for any."""
+        wanted = self._parameters.get(row)
+        if wanted is None or not wanted.inband_fec or wanted.loss_percent == percent:
+            return
+        self._parameters[row] = replace(wanted, loss_percent=percent)
+        encoder = self._encoders.get(row)
+        if encoder is not None:
+            encoder.expect_loss(percent)
+
+    def recover(self, rows: Rows, payloads: Octets, octets: Counts, samples: int) -> Samples:
+        """Rebuild what was lost before one payload a row, (K, `samples`) int16, from what that says of it or,
+        if nothing, from what was before; `decode` of the payload itself comes after."""
+        out = np.zeros((len(rows), samples), np.int16)
+        for at, (row, length) in enumerate(zip(rows.tolist(), octets.tolist(), strict=True)):
+            decoder = self._decoders.get(row)
+            if decoder is None:
+                continue
+            try:
+                found = decoder.recover(payloads[at, :length].tobytes(), samples)
+            except CodecError:
+                continue
+            out[at, : len(found)] = found[:samples]
+        return out
 
     def samples_in(self, payloads: Octets, octets: Counts) -> NDArray[np.int32]:
         """Return (K,): what the packets themselves say (RFC 6716 section 3.1)."""

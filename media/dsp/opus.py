@@ -153,6 +153,10 @@ class OpusEncoder:
         state = ctypes.c_void_p(self._state)
         self._library.opus_encoder_ctl(state, ctypes.c_int(request), ctypes.c_int(value))
 
+    def expect_loss(self, percent: int) -> None:
+        """Tell how much loss the far end reports, 0 to 100, so that redundancy fits it."""
+        self._set(_SET_LOSS, min(max(percent, 0), 100))
+
     def encode(self, samples: NDArray[np.int16]) -> bytes:
         """Encode one frame, (n,) int16 of 2.5, 5, 10, 20, 40 or 60 ms. Raises `CodecError`.
 

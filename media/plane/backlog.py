@@ -99,12 +99,16 @@ class Backlog:
             places, lengths, rows, slots = places[kept], lengths[kept], rows[kept], slots[kept]
             arrival_s = arrival_s[kept] if isinstance(arrival_s, np.ndarray) else arrival_s
         timestamps: NDArray[np.uint32] = octets.view(">u4")[places, 1].astype(np.uint32)
-        for part, samples in voices.decode(rows, octets, places, lengths, HEADER_OCTETS):
+        heard = voices.decode(rows, octets, places, lengths, HEADER_OCTETS, timestamps)
+        for part, samples, lost in heard:
             own, when, came_s = slots, timestamps, arrival_s
             if len(part) != len(rows):
                 own, when = slots[part], timestamps[part]
                 came_s = came_s[part] if isinstance(came_s, np.ndarray) else came_s
             rate_hz, units, held = voices.scale(int(voices.kind[rows[part[0]]]))
+            if lost:
+                self._timelines.at(rate_hz).mend(own, when, samples, units, held)
+                continue
             late = self._timelines.at(rate_hz).write(own, when, samples, came_s, units, held)
             if late.any():
                 np.add.at(self._streams.late, rows[part][late], 1)

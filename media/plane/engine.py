@@ -151,7 +151,9 @@ class Engine:
             lambda stream: self._wiring.attend(stream),
         )
         self._progress = Progress(self._streams, self._timelines, self._on_progress)
-        self._reports = Reports(io, self._outlet, self._streams, self._relay, rng, unix_offset_s)
+        self._reports = Reports(
+            io, self._outlet, self._streams, self._relay, self._voices, rng, unix_offset_s
+        )
         self._wiring = Wiring(
             self._streams,
             self._timelines,

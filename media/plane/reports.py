@@ -19,6 +19,7 @@ from media.plane.relay import Relay
 from media.plane.stream import Stream
 from media.plane.streams import SSRC, Streams
 from media.plane.timeline import DELAY, RATE_HZ
+from media.plane.voices import Voices
 from media.protocol import StreamStats
 from media.wire import rtcp
 
@@ -35,6 +36,7 @@ class Reports:
         outlet: Outlet,
         streams: Streams,
         relay: Relay,
+        voices: Voices,
         rng: random.Random,
         unix_offset_s: float,
     ) -> None:
@@ -43,6 +45,7 @@ class Reports:
         self._outlet = outlet
         self._streams = streams
         self._relay = relay
+        self._voices = voices
         self._rng = rng
         self._unix_offset_s = unix_offset_s
         self._cname = f"{rng.getrandbits(96):024x}"  # RFC 7022: random, says nothing about us
@@ -172,6 +175,7 @@ class Reports:
         trip_s = rtcp.round_trip_s(rtcp.ntp_of(now_s + self._unix_offset_s), block)
         if trip_s is not None and trip_s < 10.0:
             self.round_trip_s[row] = trip_s
+        self._voices.expect_loss(row, block.fraction_lost / 256)
 
     def complete(self, stats: StreamStats, stream: Stream) -> StreamStats:
         """Return the account of a stream with what the peer reported, and a MOS estimate."""

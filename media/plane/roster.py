@@ -166,7 +166,9 @@ class Roster:
         streams, row = self._streams, stream.row
         changed = before is None or before.codec != params.codec
         if changed:
-            streams.clock_hz[row] = self._voices.choose(row, params.codec)
+            streams.clock_hz[row] = self._voices.choose(row, params.codec, params.fmtp)
+        elif before is not None and before.fmtp != params.fmtp:
+            self._voices.ask(row, params.fmtp)
         expecting = stream.receives and params.remote is not None
         if stream.timed_out or (expecting and not streams.expecting[row]):
             streams.heard_s[row] = now_s

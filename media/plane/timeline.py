@@ -181,6 +181,26 @@ class Timeline:
             )
         return late
 
+    def mend(
+        self,
+        slots: NDArray[np.integer],
+        timestamps: NDArray[np.uint32],
+        samples: NDArray[np.int16],
+        units: int,
+        held: int,
+    ) -> None:
+        """Lay (k, m) int16 that were lost straight before packets with `timestamps` (k,), where nothing has
+        come and they can still be played or recorded. Nothing is learned from them."""
+        span = samples.shape[1]
+        elapsed = (timestamps - self._base_timestamp[slots]).view(np.int32).astype(np.int64)
+        at = self._base[slots] + elapsed * held // units - span
+        margin = at - self.now
+        fits = (margin >= np.where(self._played[slots], 0, -self._behind)) & self._anchored[slots]
+        fits &= margin <= self._ahead - span
+        fits &= ~self._filled[slots, at % self._size // self.tick_samples]
+        if fits.any():
+            self._scatter(slots[fits], at[fits], samples[fits])
+
     def _lay(
         self,
         slots: NDArray[np.integer],

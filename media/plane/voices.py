@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp import g711
-from media.dsp.codecs import Codec, codec_of
+from media.dsp import g711, opus
+from media.dsp.codecs import Codec, OpusCodec, codec_of
 from media.errors import NotSupported
 from media.plane.timeline import RATE_HZ
 from media.wire.order import turns
 
 KINDS = ("PCMU", "PCMA", "G722", "opus", "L16", "L16/16000", "G729")
-PCMU, PCMA = 0, 1
+PCMU, PCMA, OPUS = 0, 1, 3
 _CLOCK_HZ = (8000, 8000, 8000, 48_000, 8000, 16_000, 8000)
 _RATE_HZ = (8000, 8000, 16_000, 16_000, 8000, 16_000, 8000)
 _MILLISECONDS_MAX = 240
@@ -36,8 +36,11 @@ _SCALES = tuple(
     for rate_hz, clock_hz in zip(_RATE_HZ, _CLOCK_HZ, strict=True)
 )
 
-Decoded = tuple[NDArray[np.intp], NDArray[np.int16]]
-"""Places in the batch that was given, and their (k, n) samples."""
+Decoded = tuple[NDArray[np.intp], NDArray[np.int16], bool]
+"""Places in the batch that was given, their (k, n) samples, and whether these are not theirs but what was lost
+straight before them."""
+_LOST_MAX = 3
+"""Packets in a row of which the last is recovered: what comes later is after a pause."""
 
 
 class Voices:
@@ -47,13 +50,29 @@ class Voices:
         self._streams = streams
         self.kind: NDArray[np.uint8] = np.zeros(streams, np.uint8)
         self._codecs: dict[int, Codec] = {}
+        self._due: NDArray[np.uint32] = np.zeros(streams, np.uint32)
+        self._spoken: NDArray[np.bool_] = np.zeros(streams, np.bool_)
 
-    def choose(self, row: int, name: str) -> float:
-        """Let `row` speak the codec `name`; returns its RTP clock in hertz."""
+    def choose(self, row: int, name: str, fmtp: str | None = None) -> float:
+        """Let `row` speak the codec `name`, as `fmtp` asks for; returns its RTP clock in hertz."""
         kind = KINDS.index(name)
         self.kind[row] = kind
         self.reset(row)
+        self.ask(row, fmtp)
         return float(_CLOCK_HZ[kind])
+
+    def ask(self, row: int, fmtp: str | None) -> None:
+        """The peer of `row` asks this of our encoder (RFC 7587 section 6.1)."""
+        if self.kind[row] == OPUS and opus.available():
+            codec = self._codec(OPUS)
+            assert isinstance(codec, OpusCodec)
+            codec.configure(row, opus.OpusParameters.from_fmtp(fmtp or ""))
+
+    def expect_loss(self, row: int, share: float) -> None:
+        """The peer of `row` reports that this share of our packets has been lost, 0 to 1."""
+        codec = self._codecs.get(OPUS)
+        if self.kind[row] == OPUS and isinstance(codec, OpusCodec):
+            codec.expect_loss(row, round(100 * share))
 
     def check(self, name: str) -> None:
         """Raise `NotSupported` if streams of this codec cannot be decoded here."""
@@ -72,6 +91,7 @@ class Voices:
     def reset(self, row: int) -> None:
         """Another party speaks on `row`: its codec starts anew."""
         kind = int(self.kind[row])
+        self._spoken[row] = False
         if kind in self._codecs:
             self._codecs[kind].reset(row)
 
@@ -86,8 +106,10 @@ class Voices:
         places: NDArray[np.intp],
         lengths: NDArray[np.int32],
         start: int,
+        timestamps: NDArray[np.uint32],
     ) -> Iterator[Decoded]:
-        """Decode k packets: row `places[i]` of `octets` from `start` on, `lengths[i]` in all.
+        """Decode k packets: row `places[i]` of `octets` from `start` on, `lengths[i]` in all, said at
+        `timestamps[i]`.
 
         Yields groups of packets with equally many samples, in order of arrival for each row.
         """
@@ -102,7 +124,11 @@ class Voices:
             turn = turns(rows[chosen])
             for number in range(int(turn.max()) + 1):
                 part = chosen[turn == number]
-                yield from self._decode_stateful(kind, part, rows, octets, places, lengths, start)
+                sizes = lengths[part] - start
+                payloads = octets[places[part], start : start + int(sizes.max(initial=0))]
+                yield from self._decode_stateful(
+                    kind, part, rows[part].astype(np.intp), payloads, sizes, timestamps[part]
+                )
 
     def _decode_g711(
         self,
@@ -133,30 +159,46 @@ class Voices:
                 samples = g711.decode_ulaw(codes)
                 if len(alaw):
                     samples[alaw] = g711.decode_alaw(codes[alaw])
-            yield part, samples
+            yield part, samples, False
 
     def _decode_stateful(
         self,
         kind: int,
         part: NDArray[np.intp],
         rows: NDArray[np.intp],
-        octets: NDArray[np.uint8],
-        places: NDArray[np.intp],
-        lengths: NDArray[np.int32],
-        start: int,
+        payloads: NDArray[np.uint8],
+        sizes: NDArray[np.int32],
+        timestamps: NDArray[np.uint32],
     ) -> Iterator[Decoded]:
         codec = self._codec(kind)
-        sizes = lengths[part] - start
-        payloads = octets[places[part], start : start + int(sizes.max(initial=0))]
         counts = codec.samples_in(payloads, sizes)
         for count in np.unique(counts).tolist():
             # Whole milliseconds: what any encoder makes.
             if not 0 < count <= _MILLISECONDS_MAX * codec.rate_hz // 1000 or count % 8:
                 continue
             some = (counts == count).nonzero()[0]
-            own = rows[part[some]].astype(np.intp)
-            samples = codec.decode(own, payloads[some], sizes[some], count)
-            yield part[some], samples
+            own = rows[some]
+            if isinstance(codec, OpusCodec):
+                lost = self._lost_before(own, timestamps[some], count).nonzero()[0]
+                if len(lost):
+                    before = some[lost]
+                    found = codec.recover(rows[before], payloads[before], sizes[before], count)
+                    yield part[before], found, True
+            yield part[some], codec.decode(own, payloads[some], sizes[some], count), False
+
+    def _lost_before(
+        self, rows: NDArray[np.intp], timestamps: NDArray[np.uint32], count: int
+    ) -> NDArray[np.bool_]:
+        """Of Opus packets of `count` samples: which come straight after a few that are missing. They tell of
+        the last of those (RFC 6716 section 2.1.7)."""
+        _, units, held = _SCALES[OPUS]
+        span = count * units // held
+        gap = (timestamps - self._due[rows]).view(np.int32)
+        lost: NDArray[np.bool_] = self._spoken[rows] & (gap >= span) & (gap <= _LOST_MAX * span)
+        newer = ~self._spoken[rows] | (gap > -(1 << 16))
+        self._due[rows[newer]] = timestamps[newer] + np.uint32(span)
+        self._spoken[rows] = True
+        return lost
 
     def encode(
         self,

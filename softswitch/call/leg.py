@@ -482,6 +482,7 @@ class Leg:
                 srtp_in=audio.srtp_in,
                 srtp_out=audio.srtp_out,
                 remote_ssrc=audio.remote_ssrc,
+                fmtp=audio.fmtp,
                 receive_payload_type=audio.receive_payload_type,
                 receive_dtmf_payload_type=(
                     audio.receive_dtmf_payload_type

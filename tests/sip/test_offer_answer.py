@@ -158,6 +158,19 @@ class TestNumbers:
         assert (agreed.payload_type, agreed.receive_payload_type) == (99, 107)
         assert (agreed.dtmf_payload_type, agreed.receive_dtmf_payload_type) == (98, 101)
 
+    def test_what_is_asked_of_our_encoder_is_agreed_and_ours_says_what_it_can_use(self) -> None:
+        asks = "maxaveragebitrate=16000;useinbandfec=1"
+        theirs = offer(
+            "m=audio 4000 RTP/AVP 120", "a=rtpmap:120 opus/48000/2", f"a=fmtp:120 {asks}"
+        )
+        said, agreed = make_answer(theirs, HERE, 1, ["opus"])
+        assert agreed.fmtp == asks
+        assert ("fmtp", "120 useinbandfec=1") in said.media[0].attributes
+        ours = make_offer(HERE, 1, ["opus", "PCMA"])
+        assert ("fmtp", "107 useinbandfec=1") in ours.media[0].attributes
+        assert read_answer(ours, theirs).fmtp == asks
+        assert read_answer(ours, offer("m=audio 4000 RTP/AVP 8")).fmtp is None
+
     def test_numbers_never_collide(self) -> None:
         wished = {"opus": 101, "telephone-event": 108}
         codecs = ["opus", "L16", "PCMU", "G722", "PCMA"]

@@ -38,7 +38,7 @@ AUDIO_CODECS: Final[dict[str, AudioCodec]] = {
         AudioCodec("PCMU", "PCMU/8000", AudioFormat("pcmu", 8000), 0),
         AudioCodec("PCMA", "PCMA/8000", AudioFormat("pcma", 8000), 8),
         AudioCodec("G722", "G722/8000", AudioFormat("g722", 8000), 9),
-        AudioCodec("opus", "opus/48000/2", AudioFormat("opus", 48_000, 2), 107),
+        AudioCodec("opus", "opus/48000/2", AudioFormat("opus", 48_000, 2, "useinbandfec=1"), 107),
         AudioCodec("L16", "L16/8000", AudioFormat("l16", 8000), 108),
         AudioCodec("L16/16000", "L16/16000", AudioFormat("l16", 16_000), 109),
         AudioCodec("G729", "G729/8000", AudioFormat("g729", 8000), 18),

@@ -54,7 +54,7 @@ class AudioNegotiated:
     packet time the peer wants. `direction` is ours. `on_hold` is True when the peer does not want
     our audio. `rejected` counts media lines refused; `media_index` is the audio line's place.
     `srtp_in` and `srtp_out` are the ``a=crypto`` values of the peer and ours, None without SRTP;
-    `remote_ssrc` is what the peer says it sends with (RFC 5576).
+    `remote_ssrc` is what the peer says it sends with (RFC 5576); `fmtp` what it says of the codec.
     """
 
     remote_host: Final[str]
@@ -74,6 +74,7 @@ class AudioNegotiated:
     srtp_in: Final[str | None] = None
     srtp_out: Final[str | None] = None
     remote_ssrc: Final[int | None] = None
+    fmtp: Final[str | None] = None
 
     @property
     def named_rtcp_port(self) -> int | None:
@@ -331,6 +332,7 @@ def make_answer(
         srtp_in=keys[0] if keys else None,
         srtp_out=keys[1] if keys else None,
         remote_ssrc=_ssrc(media),
+        fmtp=their_formats[number].fmtp,
     )
 
 
@@ -493,6 +495,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         srtp_in=srtp_in,
         srtp_out=srtp_out,
         remote_ssrc=_ssrc(media),
+        fmtp=their_formats[number].fmtp,
     )
 
 
