@@ -40,6 +40,7 @@ from softswitch.chance import chance
 from softswitch.collector import QuietCollector
 from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
+from softswitch.copies import Copies
 from softswitch.environment import Environment, Machine, key_source, resolver_of
 from softswitch.errors import SoftswitchError, StoreError
 from softswitch.hep import HepExporter
@@ -55,7 +56,7 @@ from softswitch.sip.uri import write_host
 from softswitch.sounds import MadeSounds
 from softswitch.succession import check_next, codecs_of, exporter_of, go_on_with, media_policies
 from softswitch.telemetry import Tap, load_sdk
-from softswitch.trace import Trace, TracedMessage, passed
+from softswitch.trace import Trace
 from softswitch.traced_calls import TracedCalls
 from softswitch.transport.address import own_address
 from softswitch.transport.driver import Driver
@@ -78,6 +79,8 @@ _log = logging.getLogger("softswitch")
 Handler = Callable[[Call], Awaitable[None]]
 _SESSIONS_MAX = 20_000
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
+_MAY_COME_BY_STREAM = (sip_events.InviteReceived, sip_events.RequestReceived)
+_OF_OUR_REQUESTS = (sip_events.ResponseReceived, sip_events.RequestFailed)
 _SECRET_NAME = "secret"
 
 
@@ -474,14 +477,12 @@ class Switch:
     # -- events ----------------------------------------------------------------------------------
 
     def _on_sip(self, event: sip_events.SipEvent, now_s: float) -> None:
-        match event:
-            case sip_events.InviteReceived(flow=flow) | sip_events.RequestReceived(flow=flow):
-                if flow.connection_id:
-                    self.driver.prove(flow)  # the gate has let its sender in
-        match event:
-            case sip_events.ResponseReceived() | sip_events.RequestFailed():
-                if self.trunk_care.handle(event, now_s) or self.registrar.answered(event):
-                    return
+        if isinstance(event, _MAY_COME_BY_STREAM) and event.flow.connection_id:
+            self.driver.prove(event.flow)  # the gate has let its sender in
+        if isinstance(event, _OF_OUR_REQUESTS) and (
+            self.trunk_care.handle(event, now_s) or self.registrar.answered(event)
+        ):
+            return
         if self.control.handle_sip(event, now_s) or self.phone_requests.handle(event, now_s):
             return
         if isinstance(event, sip_events.RequestReceived):
@@ -523,13 +524,6 @@ class Switch:
             kind = "alarm-raised" if reason else "alarm-cleared"
             data = {"alarm": name, "reason": reason or before}
             self.store.journal.append(kind, None, data, self._environment.clock.wall_s())
-
-    def _note_and_copy(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
-        self.trace.note(direction, data, flow, now_s)
-        if self.hep is not None:
-            message = TracedMessage(now_s, direction == "in", flow, data)
-            call = self.traced_calls.call_of(message.call_id)
-            self.hep.send(passed(message, self.wall_of(now_s)), call or message.call_id)
 
     async def _run_handler(self, call: Call, number: str) -> None:
         await self._handlers[number](call)
@@ -597,7 +591,8 @@ class Switch:
         if self.hep is not None:
             self.hep.close()
         self.hep = hep
-        self.driver.tap = self.trace.note if hep is None else self._note_and_copy
+        copies = Copies(hep, self.trace, self.traced_calls, self.wall_of) if hep else self.trace
+        self.driver.tap = copies.note
 
     def wall_of(self, monotonic_s: float) -> float:
         """The wall clock's time at a moment of the monotonic one."""

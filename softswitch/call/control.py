@@ -35,6 +35,15 @@ if TYPE_CHECKING:
     from softswitch.config import Customer
 
 
+_OF_NO_CALL = (
+    sip_events.RequestReceived,
+    sip_events.ResponseReceived,
+    sip_events.RequestFailed,
+    sip_events.SubscriptionEnded,
+    sip_events.NotifyReceived,
+)
+
+
 class CallControl:
     """Owns every call of the exchange.
 
@@ -89,19 +98,14 @@ class CallControl:
 
     def handle_sip(self, event: sip_events.SipEvent, now_s: float) -> bool:
         """One event of the stack; False when it is not about a call."""
-        match event:
-            case sip_events.InviteReceived():
-                self._arrivals.invited(event)
-            case sip_events.RequestReceived() | sip_events.ResponseReceived():
-                return False
-            case sip_events.RequestFailed():
-                return False
-            case sip_events.SubscriptionEnded() | sip_events.NotifyReceived():
-                return False
-            case _:
-                known = self._table.of_session(event.session)
-                if known is not None:
-                    self._leg_events.handle(*known, event)
+        if isinstance(event, sip_events.InviteReceived):
+            self._arrivals.invited(event)
+        elif isinstance(event, _OF_NO_CALL):
+            return False
+        else:
+            known = self._table.of_session(event.session)
+            if known is not None:
+                self._leg_events.handle(*known, event)
         return True
 
     def handle_media(self, event: MediaEvent) -> None:

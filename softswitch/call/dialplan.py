@@ -97,7 +97,10 @@ class Dialplan:
     def use_office(self, office: Office) -> None:
         """Route by this office from now on; calls that have been routed go on."""
         self.numbering = Numbering(office.office.country)
-        self._inbound: tuple[Inbound, ...] = tuple(office.inbound)
+        self._inbound: list[tuple[Inbound, tuple[str, ...]]] = [
+            (rule, (rule.number,) if rule.number.endswith("*") else self._forms(rule.number))
+            for rule in office.inbound
+        ]
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
         self._codes = office.codes
@@ -264,10 +267,9 @@ class Dialplan:
 
     def _from_trunk(self, number: str, trunk: str) -> Route:
         given = self._forms(number)
-        for rule in self._inbound:
+        for rule, wanted in self._inbound:
             if rule.from_trunk is not None and rule.from_trunk != trunk:
                 continue
-            wanted = (rule.number,) if rule.number.endswith("*") else self._forms(rule.number)
             if not any(number_matches(pattern, form) for pattern in wanted for form in given):
                 continue
             if rule.to.kind == "trunk":

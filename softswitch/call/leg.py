@@ -70,6 +70,7 @@ class Leg:
         "_audio",
         "_call",
         "_flow",
+        "_judged",
         "_keys",
         "_listening",
         "_local",
@@ -110,6 +111,7 @@ class Leg:
         self._offered: tuple[SessionDescription, tuple[str, ...]] | None = None
         self._local: SessionDescription | None = None
         self._audio: AudioNegotiated | None = None
+        self._judged: SessionDescription | None = None
         self.leg_id = leg_id
         self.label = label
         self.session: int | None = None
@@ -168,6 +170,7 @@ class Leg:
         found = refusal_of(offer, self._wiring.codecs, self._policy.srtp)
         if found is None and self._reflects(offer):
             found = 399, "sound would be sent to where nobody may have it sent"
+        self._judged = None if found else offer
         return self._warn(*found) if found else ""
 
     def _warn(self, code: int, text: str) -> str:
@@ -228,7 +231,9 @@ class Leg:
 
     def _accept(self, offer: SessionDescription, prefer: str | None) -> bool:
         stream = self.stream
-        if stream is None or self._reflects(offer):
+        if stream is None:
+            return False
+        if not self._is_judged(offer, stream) and self._reflects(offer):
             return False
         ours = self._wiring.codecs
         if prefer in ours:
@@ -434,6 +439,12 @@ class Leg:
             if reflects(host, () if near else own, allow_loopback=looped):
                 return True
         return False
+
+    def _is_judged(self, offer: SessionDescription, stream: LocalStream) -> bool:
+        """Whether it was looked at when it came, and no address of our own has been added since."""
+        media = self._wiring.office.media
+        ours = (self._flow.local[0], media.address, media.other_address)
+        return offer is self._judged and stream.host in ours
 
     def _open_stream(self, signalled_host: str | None) -> LocalStream:
         if self.stream is None:

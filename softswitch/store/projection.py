@@ -21,7 +21,10 @@ from softswitch.store.record import KINDS, CallRecord, apply
 from softswitch.store.rows import Rows
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
+from softswitch.store.story import KINDS as STORY_KINDS
+from softswitch.store.story import Heard
 
+_HEARD = KINDS | STORY_KINDS
 _ENDED_KEPT = 128
 _IDS_A_QUERY = 500
 _REBUILD_ROWS = 5_000
@@ -73,20 +76,27 @@ class Projection:
         a failure, `forget`."""
         rows = [(e.seq, e.at_s, e.kind, e.call_id, e.text) for e in entries]
         await self._insert_entries.write(connection, rows)
-        await self._write_records(connection, entries)
-        await self._centre.write(connection, entries)
+        await self._tell(connection, entries)
+
+    async def _tell(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+        """Write what follows from entries that are in the journal's table."""
+        heard: list[Heard] = [
+            (e, e.data()) for e in entries if e.call_id is not None and e.kind in _HEARD
+        ]
+        await self._write_records(connection, heard)
+        await self._centre.write(connection, entries, heard)
         await self._lines.write(connection, entries)
 
-    async def _write_records(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        telling = [e for e in entries if e.call_id is not None and e.kind in KINDS]
-        await self._load(connection, telling)
+    async def _write_records(self, connection: AsyncConnection, heard: Sequence[Heard]) -> None:
+        telling = [each for each in heard if each[0].kind in KINDS]
+        await self._load(connection, [entry for entry, _ in telling])
         changed: dict[str, CallRecord] = {}
-        for number, entry in enumerate(telling, 1):
+        for number, (entry, data) in enumerate(telling, 1):
             if number % _ENTRIES_A_TURN == 0:
                 await asyncio.sleep(0)  # calls go on meanwhile
             call_id = entry.call_id or ""
             known = self._open.get(call_id) or self._ended.get(call_id)
-            record = apply(known, entry)
+            record = apply(known, entry, data)
             assert record is not None
             if record is not known or record.ended:
                 self._keep(record)
@@ -133,9 +143,7 @@ class Projection:
         await self._centre.clear(connection)
         seq = 0
         while entries := await _entries_after(connection, seq, _REBUILD_ROWS):
-            await self._write_records(connection, entries)
-            await self._centre.write(connection, entries)
-            await self._lines.write(connection, entries)
+            await self._tell(connection, entries)
             seq = entries[-1].seq
         await connection.execute(sa.delete(facts).where(facts.c.name == STORIES_TOLD_TO))
         counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))

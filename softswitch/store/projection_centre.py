@@ -32,7 +32,7 @@ from softswitch.store.schema_centre import (
     surveys,
 )
 from softswitch.store.schema_rolls import SLOT_S
-from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell
+from softswitch.store.story import KINDS, ROW_KINDS, TELLING, Heard, tell_heard
 
 ENTRIES_MAX = 5_000
 """Of one story; what comes later than that is only journaled."""
@@ -60,7 +60,7 @@ _VALUES = {name: attrgetter(*columns) for name, columns in _FIELDS.items()}
 class _AtHand:
     """All entries of a call so far; `told`: it has rows in the tables."""
 
-    entries: list[Entry]
+    entries: list[Heard]
     told: bool = False
 
 
@@ -84,9 +84,12 @@ class CentreProjection:
         self._at_hand.clear()
         self._kept = 0
 
-    async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        """Bring the tables up to date with `entries`, which are in the journal's table already."""
-        self._remember(entries)
+    async def write(
+        self, connection: AsyncConnection, entries: Sequence[Entry], heard: Iterable[Heard]
+    ) -> None:
+        """Bring the tables up to date with `entries`, which are in the journal's table already; `heard`: those
+        of calls and contacts, with their particulars."""
+        self._remember(heard)
         await self.retell(connection, entries)
         self._let_go(entries)
         changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
@@ -106,9 +109,9 @@ class CentreProjection:
         for start in range(0, len(ids), _IDS_A_QUERY):
             await self._retell(connection, ids[start : start + _IDS_A_QUERY])
 
-    def _remember(self, entries: Sequence[Entry]) -> None:
+    def _remember(self, heard: Iterable[Heard]) -> None:
         """Keep the entries of calls from their beginning on."""
-        for entry in entries:
+        for entry, data in heard:
             if entry.call_id is None or entry.kind not in KINDS:
                 continue
             known = self._at_hand.get(entry.call_id)
@@ -116,7 +119,7 @@ class CentreProjection:
                 if entry.kind != "call-started":
                     continue
                 known = self._at_hand[entry.call_id] = _AtHand([])
-            known.entries.append(entry)
+            known.entries.append((entry, data))
             self._kept += 1
 
     def _let_go(self, entries: Sequence[Entry]) -> None:
@@ -138,13 +141,13 @@ class CentreProjection:
                 await asyncio.sleep(0)  # calls go on meanwhile
             known = self._at_hand.get(call_id)
             if known is None:
-                entries = stories.get(call_id, [])
+                heard = [(entry, entry.data()) for entry in stories.get(call_id, [])]
             else:
-                entries = known.entries
+                heard = known.entries
                 if known.told:
                     told.append(call_id)
                 known.told = True
-            story = tell(entries[:ENTRIES_MAX])
+            story = tell_heard(heard[:ENTRIES_MAX])
             for name, of_story in rows.items():
                 if told_now := getattr(story, name):
                     values = _VALUES[name]

@@ -91,15 +91,19 @@ class CallRecord:
         return {**asdict(self), "recording": self.recording}
 
 
-def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
+def apply(
+    record: CallRecord | None, entry: Entry, data: dict[str, Any] | None = None
+) -> CallRecord | None:
     """The record after `entry`, changed in place; a new one where there was none. An entry that says
-    nothing of a call, or of no kind known here, changes nothing."""
+    nothing of a call, or of no kind known here, changes nothing. `data`: its particulars, where they are read
+    already; they are not changed."""
     if entry.kind not in KINDS or entry.call_id is None:
         return record
     if record is None:
         # Not only at "call-started": a record must come of what a damaged journal still holds.
         record = CallRecord(clean(entry.call_id), entry.seq, entry.at_s)
-    data = entry.data()
+    if data is None:
+        data = entry.data()
     if entry.kind in _LEG_KINDS:
         _apply_leg(record, entry.kind, data, entry.at_s)
         return record
@@ -211,8 +215,8 @@ def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float)
             leg["q850"] = integer_of(data.get("cause", data.get("q850")))
             leg["by"] = text_of(data.get("by"))
         case "leg-quality":
-            data.pop("leg", None)
-            leg["quality"] = data if data.keys() <= _QUALITY else _plain_keys(data)
+            quality = {key: value for key, value in data.items() if key != "leg"}
+            leg["quality"] = quality if quality.keys() <= _QUALITY else _plain_keys(quality)
 
 
 def _plain_keys(data: dict[str, Any]) -> dict[str, Any]:

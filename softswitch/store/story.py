@@ -42,6 +42,8 @@ CALL_KINDS = frozenset(
 )
 KINDS = CALL_KINDS | acd.CONTACT_KINDS
 """The kinds a story is read from."""
+Heard = tuple[Entry, dict[str, Any]]
+"""An entry and its particulars, which are read once."""
 TELLING = acd.CONTACT_KINDS | {"call-ended"}
 """The kinds after which it is told anew: no call needs its segments in a table before its end."""
 
@@ -153,10 +155,14 @@ ROW_KINDS: dict[str, type[Any]] = {
 
 def tell(entries: Iterable[Entry]) -> Story:
     """The story that entries of one `call_id`, in order, tell."""
+    return tell_heard((entry, entry.data()) for entry in entries if entry.kind in KINDS)
+
+
+def tell_heard(heard: Iterable[Heard]) -> Story:
+    """The same of entries of `KINDS` whose particulars are read already."""
     teller = _Teller()
-    for entry in entries:
-        if entry.kind in KINDS:
-            teller.hear(entry)
+    for entry, data in heard:
+        teller.hear(entry, data)
     return teller.finish()
 
 
@@ -171,8 +177,7 @@ class _Teller:
         self._ended_at_s: float | None = None
         self._number_from = ""
 
-    def hear(self, entry: Entry) -> None:
-        data = entry.data()
+    def hear(self, entry: Entry, data: dict[str, Any]) -> None:
         if entry.kind in acd.CONTACT_KINDS:
             self._hear_contact(entry, data)
         else:
@@ -376,8 +381,9 @@ class _Teller:
             case "leg-ended":
                 ended_s = number_of(data.get("ended_at_s"))
                 for kind in ("ring", "talk", "hold"):
-                    outcome = text_of(data.get("status")) if kind == "ring" else ""
-                    self._close(kind, leg, at_s if ended_s is None else ended_s, outcome)
+                    if (kind, leg) in self._open:
+                        outcome = text_of(data.get("status")) if kind == "ring" else ""
+                        self._close(kind, leg, at_s if ended_s is None else ended_s, outcome)
             case "call-routed":
                 self._close("app", "", at_s)
                 kind = text_of(data.get("kind"))
@@ -399,7 +405,8 @@ class _Teller:
         return segment
 
     def _open_segment(self, entry: Entry, kind: str, leg: str, key: str = "") -> Segment:
-        self._close(key or kind, leg, entry.at_s)
+        if (key or kind, leg) in self._open:
+            self._close(key or kind, leg, entry.at_s)
         segment = self._begin(entry.seq, kind, entry.at_s)
         segment.leg, segment.endpoint = leg, self._endpoints.get(leg, ("", ""))[1]
         self._open[key or kind, leg] = segment
