@@ -451,24 +451,25 @@ class MediaClient:
         play_id: int,
         repeat: bool = False,
         mix: bool = False,
+        resume: bool = False,
     ) -> None:
-        """Send a tone, a file or a row of both to the peer, from now on.
+        """Send a tone, a file or a row of both to the peer, from now on; with `resume` from where it was left
+        off, if it is what was repeated last in this stream (music, after an announcement).
 
         Instead of what its bridge carries; with `mix` over it, and it is 12 dB softer meanwhile.
         Replaces what was played before. `PlayFinished` follows at the end, at `stop_play`, or when
         another source takes over.
         """
         stream = self._get(stream_id)
-        stream.play = StartPlay(stream_id, play_id, source, repeat, mix=mix)
-        stream.play_since_s = self._loop.time()
-        stream.play_stopped = False
-        self._send(stream.worker, stream.play)
+        play = StartPlay(stream_id, play_id, source, repeat, mix=mix)
+        play = stream.start_play(play, self._loop.time(), resume=resume)
+        self._send(stream.worker, play)
 
     def stop_play(self, stream_id: int) -> None:
         """Stop what is played; the bridge is heard again."""
         stream = self._streams.get(stream_id)
         if stream is not None and stream.play is not None:
-            stream.play_stopped = True
+            stream.stop_play(self._loop.time())
             self._send(stream.worker, StopPlay(stream_id))
 
     def hear_progress(self, stream_id: int, country: str | None, *, answered: bool = False) -> None:

@@ -20,6 +20,7 @@ from media.protocol import (
     PauseRecording,
     SendDigits,
     SetEcho,
+    Source,
     StartPlay,
     StartRecording,
     StopPlay,
@@ -63,8 +64,26 @@ class StreamState:
     play: StartPlay | None = None
     play_since_s: float = 0.0
     play_stopped: bool = False
+    left_off: tuple[Source, int] | None = None
+    """What was played over and over last, and how far it had come, in ms."""
     digits: str = ""
     digits_since_s: float = 0.0
+
+    def start_play(self, play: StartPlay, now_s: float, *, resume: bool = False) -> StartPlay:
+        """Remember what is played from now on; returns it, `resume`: from where it was left off."""
+        self.stop_play(now_s)
+        if resume and self.left_off is not None and self.left_off[0] == play.source:
+            play = msgspec.structs.replace(play, at_ms=self.left_off[1])
+        self.play, self.play_since_s, self.play_stopped = play, now_s, False
+        return play
+
+    def stop_play(self, now_s: float) -> None:
+        """What is played ends here."""
+        if self.play is not None and not self.play_stopped:
+            self.play_stopped = True
+            if self.play.repeat:
+                come_ms = self.play.at_ms + round(1000 * (now_s - self.play_since_s))
+                self.left_off = self.play.source, come_ms
 
     def send_digits(self, digits: str, now_s: float) -> None:
         """Remember what is to be sent, until it has been. Who is told by INFO needs no worker for it."""

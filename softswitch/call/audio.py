@@ -92,12 +92,16 @@ class CallAudio:
     ) -> asyncio.Future[None]:
         """Start a prompt, a file, ``tone:NAME`` or ``music:NAME`` towards `leg`, by default the caller.
 
-        With `mix` it is heard over the conversation, which is softer meanwhile, not instead of it."""
+        With `mix` it is heard over the conversation, which is softer meanwhile, not instead of it. Music goes
+        on where an announcement or the conversation has interrupted it."""
         stream = self._stream(call, leg)
         play_id = self._wiring.next_number()
         source = self._source(prompt, call.language)
         future = call.play_started(play_id)
-        self._wiring.plane.play(stream, source, play_id=play_id, repeat=repeat, mix=mix)
+        resume = repeat and prompt.startswith(MUSIC_PREFIX)
+        self._wiring.plane.play(
+            stream, source, play_id=play_id, repeat=repeat, mix=mix, resume=resume
+        )
         self._wiring.pump()
         return future
 
@@ -168,7 +172,8 @@ class CallAudio:
         self._wiring.plane.stop_play(self._stream(call, leg))
 
     def entertain(self, call: Call, holder: Leg) -> None:
-        """Music for the one that `holder` has put on hold, or silence again when he is back."""
+        """Music for the one that `holder` has put on hold, until he is back; where the office has taken the
+        music away packets of silence, for a telephone that gets none gives the call up."""
         other = call.partner if holder is call.caller else call.caller
         if other is None or other.stream is None or call.partner is None:
             return
@@ -176,11 +181,15 @@ class CallAudio:
             self._wiring.plane.stop_play(other.stream.stream_id)
             return
         try:
-            music = File(str(self._prompts.music(HOLD_MUSIC)))
+            source = self._source(f"{MUSIC_PREFIX}{HOLD_MUSIC}", call.language)
         except CallError:
-            return  # an office may take the music away; then it is silent
+            source = self._source(SILENCE, call.language)
         self._wiring.plane.play(
-            other.stream.stream_id, music, play_id=self._wiring.next_number(), repeat=True
+            other.stream.stream_id,
+            source,
+            play_id=self._wiring.next_number(),
+            repeat=True,
+            resume=True,
         )
 
     def echo(self, call: Call, on: bool) -> None:

@@ -63,6 +63,7 @@ class MediaPlane(Protocol):
         play_id: int,
         repeat: bool = False,
         mix: bool = False,
+        resume: bool = False,
     ) -> None: ...
 
     def stop_play(self, stream_id: int) -> None: ...

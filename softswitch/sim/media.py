@@ -66,6 +66,8 @@ class SimStream:
     room_sound: tuple[bool, bool, float] = (False, False, 1.0)
     """In its room: muted, deaf, how loud."""
     playing: tuple[int, Source, bool] | None = None
+    resumed: bool = False
+    """What is played was to go on where it was left off."""
     digits_sent: str = ""
     opened_at_s: float = 0.0
 
@@ -229,11 +231,13 @@ class SimMediaPlane:
         play_id: int,
         repeat: bool = False,
         mix: bool = False,
+        resume: bool = False,
     ) -> None:
         """Play; files that are not repeated take `file_s` each. Raises `UnknownStream`."""
         stream = self._stream(stream_id, "play")
         self._end_play(stream, "replaced")
         stream.playing = (play_id, source, repeat)
+        stream.resumed = resume
         parts = source.parts if isinstance(source, Prompts) else (source,)
         files = sum(isinstance(part, File) for part in parts)
         if not repeat and files:

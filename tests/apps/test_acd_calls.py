@@ -73,6 +73,8 @@ async def test_nobody_at_work_means_music_and_the_place_in_line():
         assert heard(world, first) == "you-are-next"
         await asyncio.sleep(3)
         assert heard(world, first) == "music:default"
+        (waiting,) = [s for s in world.media.streams.values() if s.playing is not None]
+        assert waiting.resumed, "not its beginning again after each announcement"
         second = await arrive(world, "01055550002")
         await asyncio.sleep(2)
         assert heard(world, second) == "your-position-is"

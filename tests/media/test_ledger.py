@@ -40,6 +40,22 @@ def test_an_announcement_goes_on_where_it_would_be_now():
     assert again == StartPlay(1, 7, Prompts((Tone("busy"),)), False, 2500, True, 5.5)
 
 
+def test_music_goes_on_where_it_was_left_off_and_nothing_else_does():
+    music, other = Tone("music"), Tone("other")
+    stream = state(1)
+    begun = stream.start_play(StartPlay(1, 1, music, repeat=True), 10.0, resume=True)
+    assert begun.at_ms == 0
+    stream.start_play(StartPlay(1, 2, Tone("announcement")), 13.0)
+    again = stream.start_play(StartPlay(1, 3, music, repeat=True), 18.0, resume=True)
+    assert again.at_ms == 3000
+    stream.stop_play(18.5)
+    stream.stop_play(60.0)  # said twice: nothing was heard meanwhile
+    stream.play = None
+    assert stream.start_play(StartPlay(1, 4, music, repeat=True), 70.0, resume=True).at_ms == 3500
+    assert stream.start_play(StartPlay(1, 5, music, repeat=True), 71.0).at_ms == 0
+    assert stream.start_play(StartPlay(1, 6, other, repeat=True), 72.0, resume=True).at_ms == 0
+
+
 def test_what_was_paused_stays_paused():
     command = StartRecording(4, 1, 2, "a.wav", ulaw=True)
     told = list(told_again([], [RecordingState(command, 0, 3.0, paused=True)], 5.5))
