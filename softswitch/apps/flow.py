@@ -16,6 +16,7 @@ from softswitch.apps.flow_machine import (
     Entered,
     Event,
     FlowMachine,
+    Hear,
     Mark,
     Over,
     Record,
@@ -174,6 +175,8 @@ class Flows:
                 return Over("" if score is None else str(score))
             case Record():
                 return Over(await self._record(call, effect))
+            case Hear():
+                return Over(await self._hear(call, effect))
             case _:
                 pass
         return Over("")
@@ -194,6 +197,24 @@ class Flows:
         name = f"{call.call_id}-flow-{next(self._numbers)}.wav"
         recorded = await call.record(name, max_s=record.max_s, silence_s=record.silence_s)
         return recorded.name
+
+    async def _hear(self, call: Call, hear: Hear) -> str:
+        """What the line says; what was played meanwhile is over, or cut off where something was heard."""
+        await call.answer()
+        playing = None
+        if hear.prompts:
+            try:
+                playing = await call.start_play_all(hear.prompts)
+            except CallError as error:
+                if call.ended:
+                    raise
+                _log.error("call %s: prompts %s: %s", call.call_id, hear.prompts, error)
+        said = await call.hear_line(*hear.what, timeout_s=hear.timeout_s)
+        if playing is not None and said:
+            await call.stop_play()
+        elif playing is not None:
+            await call.wait_for(playing)
+        return said
 
     def _note_left(self, call: Call, name: str, machine: FlowMachine, to: str, why: str) -> None:
         variables = {k: v for k, v in machine.variables.items() if k not in self._secrets()}

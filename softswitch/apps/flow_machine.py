@@ -43,6 +43,7 @@ VARIABLES_MAX = 64
 _TRAIL_MAX = 64
 _TIMEOUT_S = 6.0
 _LOOK_UP_S = 2.0
+_HEAR_S = 4.0
 _HANG_UP = Destination("hangup")
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
@@ -67,7 +68,7 @@ class Answered:
 @dataclass(frozen=True, slots=True)
 class Over:
     """What took time is over. `result`: of a conversation ``answered``, ``busy``, ``no-answer``...; of a
-    survey the score; of a recording its name; "" for nothing."""
+    survey the score; of a recording its name; of the line what it said; "" for nothing."""
 
     result: str
 
@@ -133,6 +134,15 @@ class Record:
     silence_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Listen to the caller's line for any of `what`, for `timeout_s` and as long as `prompts` are played."""
+
+    what: tuple[str, ...]
+    timeout_s: float
+    prompts: tuple[str, ...] = ()
+
+
 Effect: TypeAlias = (
     Play
     | Await
@@ -147,6 +157,7 @@ Effect: TypeAlias = (
     | TakeMessage
     | Survey
     | Record
+    | Hear
 )
 
 
@@ -275,6 +286,9 @@ class FlowMachine:
                 effects.append(Record(step.max_s, step.silence_s))
             case "survey":
                 effects.append(Survey(step.survey or ""))
+            case "hear":
+                prompts = tuple(self._script.played(prompt) for prompt in step.prompt)
+                effects.append(Hear(step.what, step.timeout_s or _HEAR_S, prompts))
             case "transfer":
                 return step.to[0]
             case "hang-up":
@@ -458,6 +472,10 @@ class FlowMachine:
                 if step.into is not None:
                     self._remember(step.into, result)
                 return self._next(step)
+            case "hear":
+                if step.into is not None:
+                    self._remember(step.into, result)
+                return self._place(step.heard) if result and step.heard else self._next(step)
             case "voicemail":
                 return self._next(step)
         return None

@@ -40,6 +40,7 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "voicemail": (frozenset({"box"}), frozenset()),
     "record": (frozenset(), frozenset({"into", "max_s", "silence_s"})),
     "survey": (frozenset({"survey"}), frozenset({"into"})),
+    "hear": (frozenset({"what"}), frozenset({"heard", "into", "prompt", "timeout_s"})),
     "transfer": (frozenset({"to"}), frozenset()),
     "hang-up": (frozenset(), frozenset({"prompt"})),
     "go": (frozenset({"next"}), frozenset()),
@@ -47,6 +48,7 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 _FINAL = frozenset({"transfer", "hang-up"})
 # What follows these comes only after somebody has pressed a key or talked.
 _ANSWERED = frozenset({"collect", "enqueue", "dial"})
+_LEADING = ("next", "failed", "closed", "busy", "heard")
 _END = Destination("hangup")
 
 
@@ -82,7 +84,7 @@ def check_flows(office: Office, known: Known) -> Iterator[Problem]:
 
 def targets_of(step: Step) -> list[tuple[str, Destination]]:
     """Where a step says that it leads, with the key that says so."""
-    found = [(key, getattr(step, key)) for key in ("next", "failed", "closed", "busy")]
+    found = [(key, getattr(step, key)) for key in _LEADING]
     found += [(f'options."{key}"', to) for key, to in step.options.items()]
     found += [(f"cases[{n}].go", case.go) for n, case in enumerate(step.cases)]
     if step.do == "transfer":
@@ -116,6 +118,8 @@ def ways_of(flow: Flow, number: int) -> list[tuple[str, int | Destination, bool]
     if step.do in ("collect", "enqueue", "dial", "look-up"):
         otherwise = _END if step.do == "collect" else after
         ways.append(("failed", otherwise if step.failed is None else place(step.failed), True))
+    if step.heard is not None:
+        ways.append(("heard", place(step.heard), True))
     if step.busy is not None:
         ways.append(("busy", place(step.busy), True))
     return ways

@@ -37,10 +37,27 @@ Doing = Literal[
     "voicemail",
     "record",
     "survey",
+    "hear",
     "transfer",
     "hang-up",
     "go",
 ]
+Sound = Literal[
+    "cng",
+    "ced",
+    "person",
+    "machine",
+    "unsure",
+    "beep",
+    "dial",
+    "ringback",
+    "busy",
+    "congestion",
+    "call-waiting",
+    "unobtainable",
+    "sit",
+]
+"""What a line may say (`Call.hear_line`)."""
 STEP = "step"
 """The kind of a `Destination` that is a step of the same flow."""
 
@@ -171,6 +188,10 @@ class Step(Section):
     survey: Name | None = None
     max_s: Seconds = 180.0
     silence_s: Seconds = 10.0
+    what: Annotated[
+        tuple[Sound, ...], BeforeValidator(_one_or_many), Field(min_length=1, max_length=16)
+    ] = ()
+    heard: Target | None = None
 
 
 class Flow(Section):

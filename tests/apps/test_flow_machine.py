@@ -19,6 +19,7 @@ from softswitch.apps.flow_machine import (
     Enqueue,
     Entered,
     FlowMachine,
+    Hear,
     Mark,
     Over,
     Record,
@@ -277,6 +278,20 @@ def test_conversations_and_what_follows_them():
     machine, _ = started(TALK)
     tell(machine, Over("full"))
     assert tell(machine, Over("answered")) == [Record(180, 10)]
+
+
+def test_what_the_line_says_decides_where_to():
+    hear = step("hear", 'what = ["cng", "ced"]\nheard = "extension:1001"\ninto = "line"') + step(
+        "hear", 'what = "machine"\ntimeout_s = 2.5\nprompt = "please-hold"\nnext = "hangup"'
+    )
+    machine, said = started(hear)
+    assert said == [Hear(("cng", "ced"), 4.0)]
+    assert tell(machine, DigitPressed("1")) == []
+    assert tell(machine, Over("cng"))[-1].to == Destination("extension", "1001")
+    assert machine.variables["line"] == "cng"
+    machine, _ = started(hear)
+    assert tell(machine, Over("")) == [Hear(("machine",), 2.5, ("please-hold",))]
+    assert tell(machine, Over("machine"))[-1].to == Destination("hangup"), "no `heard`: just on"
 
 
 def test_steps_are_limited():

@@ -312,3 +312,49 @@ async def test_who_never_presses_anything_goes_where_failed_says():
         call.hang_up()
         await call.ended()
         await world.settle()
+
+
+FAX = """
+[[inbound]]
+number = "+861065551010"
+to = "flow:fax"
+
+[[flow]]
+name = "fax"
+
+[[flow.step]]
+do = "hear"
+what = "cng"
+prompt = "please-hold"
+heard = "extension:1001"
+
+[[flow.step]]
+do = "hang-up"
+prompt = "goodbye"
+"""
+
+
+@simulated()
+async def test_a_fax_that_calls_the_menu_is_sent_to_the_machine():
+    async with World(3, office=centre_office(more=FAX)) as world:
+        machine = await world.phone("1001", behaviour=answer())
+        call = await arrive(world, "01055550001", "+861065551010")
+        await hears(world, call, "please-hold")
+        ((stream_id, stream),) = world.media.streams.items()
+        assert stream.progress == "cn"
+        world.media.hear(stream_id, "cng")
+        rung = await machine.incoming()
+        await asyncio.sleep(1)
+        assert talks_to(world, call, rung)
+        call.hang_up()
+        await world.settle()
+
+
+@simulated()
+async def test_a_person_who_calls_the_menu_goes_on_when_the_prompt_is_over():
+    async with World(3, office=centre_office(more=FAX)) as world:
+        call = await arrive(world, "01055550001", "+861065551010")
+        await hears(world, call, "please-hold")
+        await hears(world, call, "goodbye")
+        await call.ended()
+        await world.settle()
