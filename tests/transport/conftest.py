@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import waiting
 from tests.certificates import Authority
 from tests.transport import inbox as inboxes
 
@@ -19,7 +20,7 @@ def inbox() -> inboxes.Inbox:
 
 @pytest.fixture
 def until() -> Callable[..., Any]:
-    return inboxes.until
+    return waiting.until
 
 
 @pytest.fixture

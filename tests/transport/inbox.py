@@ -1,9 +1,6 @@
-"""What a transport reports, and waiting for a condition."""
+"""What a transport reports."""
 
 from __future__ import annotations
-
-import asyncio
-from collections.abc import Callable
 
 from softswitch.sip.flow import Flow
 
@@ -20,10 +17,3 @@ class Inbox:
 
     def unreachable(self, flow: Flow) -> None:
         self.gone.append(flow)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds, for eight seconds at most."""
-    async with asyncio.timeout(8):
-        for _ in iter(condition, True):
-            await asyncio.sleep(0.001)

@@ -18,7 +18,8 @@ from softswitch.transport.limits import (
 )
 from softswitch.transport.tcp import TcpTransport
 from tests.rows import Row
-from tests.transport.inbox import Inbox, until
+from tests.transport.inbox import Inbox
+from tests.waiting import until
 
 
 def message(number: int = 1, body: bytes = b"") -> bytes:

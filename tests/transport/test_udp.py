@@ -13,7 +13,8 @@ from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.transport.address import unmapped
 from softswitch.transport.udp import UdpTransport
-from tests.transport.inbox import Inbox, until
+from tests.transport.inbox import Inbox
+from tests.waiting import until
 
 Opener = Callable[..., tuple[UdpTransport, Inbox]]
 
