@@ -25,9 +25,9 @@ from softswitch.apps.agent_codes import AgentCodes
 from softswitch.apps.agent_offer import AgentOffer, told
 from softswitch.apps.queue_call import KEY, Departure, QueueCall, State
 from softswitch.apps.supervisor import Supervision
-from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.numbering import Numbering
+from softswitch.call.shown import Shown
 from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError, QueueUnavailable
 

@@ -17,9 +17,10 @@ from softswitch.errors import CallEnded, CallError
 if TYPE_CHECKING:
     from softswitch.apps.acd import CallCentre
     from softswitch.call.call import Call
-    from softswitch.call.dialling import Attempt, Shown
+    from softswitch.call.dialling import Attempt
     from softswitch.call.endpoint import Outcome
     from softswitch.call.leg import Leg
+    from softswitch.call.shown import Shown
     from softswitch.config import Agent
 
 _log = logging.getLogger("softswitch.acd")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from softswitch.apps.queue_call import State
 from softswitch.call.audio import HOLD_MUSIC, MUSIC_PREFIX, SILENCE
-from softswitch.call.dialling import Shown
 from softswitch.call.dialplan import Refused
 from softswitch.call.identity import PhoneIdentity
+from softswitch.call.shown import Shown
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from softswitch.call.dialling import Shown
 from softswitch.call.identity import PhoneIdentity
+from softswitch.call.shown import Shown
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:

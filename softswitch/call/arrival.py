@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softswitch.call.diversion import diversions_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import Leg
+from softswitch.call.shown import Shown
 from softswitch.call.trunk_identity import Caller, called_of, caller_of, wants_privacy
 from softswitch.errors import RemoteProtocolError
 
@@ -66,6 +67,8 @@ class Arrivals:
             call.trunks_taken.append(identity.trunk)
             call.diversions = diversions_of(event.request)
         leg = Leg.incoming(wiring, call, leg_id, event, label=_label(identity))
+        leg.who = Shown(call.caller_name, call.number_from)
+        leg.told = call.number_to
         call.caller = leg
         self._table.enter(call)
         self._table.adopt(call, leg)

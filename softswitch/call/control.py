@@ -202,6 +202,8 @@ class CallControl:
         if caller.stream.worker != partner.stream.worker:
             partner.rehome()
         caller.tune()
+        caller.tell(partner.who)
+        partner.tell(caller.who)
         self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
         wanted = call.to_be_recorded
         if wanted if wanted is not None else self._wiring.office.recording.calls == "all":
@@ -233,7 +235,7 @@ class CallControl:
         """Answer the caller where that is still due."""
         if call.caller.answered:
             return
-        if not call.caller.answer(codec):
+        if not call.caller.answer(codec, call.partner.who if call.partner is not None else None):
             self.end_call(call, by="switch", q850=65, status=488, outcome="failed")
             return
         now = self._wiring.wall_s()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from media.errors import MediaError
 from softswitch.call.dial import Dial
@@ -26,7 +26,9 @@ from softswitch.call.events import (
 )
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.leg import Leg, LegPlan
+from softswitch.call.shown import Shown
 from softswitch.call.trunk_calls import TrunkCalls
+from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.sip.reason import ReasonHeader
@@ -38,13 +40,6 @@ if TYPE_CHECKING:
     from softswitch.call.identity import Identity
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
-
-
-class Shown(NamedTuple):
-    """Who calls, as a telephone displays it."""
-
-    name: str
-    number: str
 
 
 class Attempt:
@@ -95,6 +90,7 @@ class Dialling:
         self._wiring = wiring
         self._trunks = trunks
         self._trunk_calls = TrunkCalls(wiring, trunks)
+        self._extensions = FromOffice(wiring, extensions_by_number)
         self._adopt = adopt
         self._drop = drop
         self._connected = connected
@@ -282,8 +278,14 @@ class Dialling:
             to=NameAddr(str(callee), None),
             headers=self._diversion(call),
             identity=PhoneIdentity(endpoint.extension),
+            who=Shown(self._name_of(endpoint.extension), endpoint.extension),
+            told=shown.number,
             route=endpoint.route,
         )
+
+    def _name_of(self, number: str) -> str:
+        extension = self._extensions().get(number)
+        return extension.name if extension is not None else ""
 
     def _diversion(self, call: Call) -> tuple[tuple[str, str], ...]:
         """Whose call this was before it was forwarded, for the display (RFC 5806)."""
@@ -292,6 +294,10 @@ class Dialling:
 
 
 def _caller_of(call: Call) -> Shown:
+    """Who is at the caller's end: after a transfer not who has begun the call."""
+    who = call.caller.who
+    if who is not None and who.number != call.number_from:
+        return who
     return Shown(call.caller_name, call.number_from)
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from softswitch.call import consultation as machine
 from softswitch.call.consultation import Consultation, Wish
-from softswitch.call.dialling import Shown
 from softswitch.call.dialplan import Refused
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.keys import CodeKeys
+from softswitch.call.shown import Shown
 from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import CallError
 

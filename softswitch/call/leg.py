@@ -10,6 +10,7 @@ from media.protocol import StreamParams
 from media.wire.sdes import SdesKeys
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.plane import LocalStream
+from softswitch.call.shown import Shown, connected_lines
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
@@ -42,7 +43,8 @@ _INVITE_TIMEOUT_S = 180.0
 @dataclass(frozen=True, slots=True)
 class LegPlan:
     """Everything needed to call one endpoint. `identity`: whom a telephone that comes from another address
-    in the middle of the call must prove to be; `route` leads there through proxies.
+    in the middle of the call must prove to be; `route` leads there through proxies; `who` is there, and `told`
+    the number that it is told of who calls.
     """
 
     label: str
@@ -56,6 +58,8 @@ class LegPlan:
     headers: tuple[tuple[str, str], ...] = ()
     identity: PhoneIdentity | None = None
     route: tuple[str, ...] = ()
+    who: Shown | None = None
+    told: str = ""
 
 
 class Leg:
@@ -63,7 +67,7 @@ class Leg:
 
     Attributes: `session`, the stack's number; `stream`, the local media stream once there is one;
     `answered`; `held`: the peer has put us on hold, that is, does not want to hear us; `referred`: it has
-    asked for a transfer before.
+    asked for a transfer before; `who` is at this end, and `told` the number that it has been told of the other.
     """
 
     __slots__ = (
@@ -90,6 +94,8 @@ class Leg:
         "referred",
         "session",
         "stream",
+        "told",
+        "who",
     )
 
     def __init__(
@@ -121,6 +127,8 @@ class Leg:
         self.answered = False
         self.rang = False
         self.held = False
+        self.who: Shown | None = None
+        self.told = ""
 
     @classmethod
     def nobody(cls, wiring: Wiring, call: Call) -> Leg:
@@ -209,8 +217,9 @@ class Leg:
         if self.session is not None and not self.answered and self._local is None:
             self._wiring.stack.progress(self.session, 181, now_s=self._wiring.now_s())
 
-    def answer(self, prefer: str | None = None) -> bool:
-        """200 with our answer, or with our offer when the INVITE had none; False: nothing in common."""
+    def answer(self, prefer: str | None = None, who: Shown | None = None) -> bool:
+        """200 with our answer, or with our offer when the INVITE had none; `who` has answered. False:
+        nothing in common."""
         assert self.session is not None
         if self._offer is None:
             self._make_offer((), self._flow.remote[0])
@@ -218,8 +227,23 @@ class Leg:
             return False
         assert self._local is not None
         self.answered = True
-        self._wiring.stack.answer(self.session, self._local.serialise(), self._wiring.now_s())
+        told = self._news(who)
+        self._wiring.stack.answer(self.session, self._local.serialise(), self._wiring.now_s(), told)
         return True
+
+    def tell(self, who: Shown | None) -> None:
+        """Let a telephone show to whom it is connected now (RFC 4916); carriers are told nothing."""
+        lines = self._news(who)
+        if lines and self.session is not None:
+            self._wiring.stack.tell(self.session, lines, self._wiring.now_s())
+
+    def _news(self, who: Shown | None) -> tuple[tuple[str, str], ...]:
+        """The header lines that say who is at the other end, where that is another than was said before."""
+        office = self._wiring.office
+        if who is None or who.number == self.told or not self.label.startswith("extension:"):
+            return ()
+        self.told = who.number
+        return connected_lines(who, office.office.domain) if office.sip.connected_identity else ()
 
     def _answer_offer(self, prefer: str | None) -> bool:
         if self._offer is None:
@@ -275,6 +299,7 @@ class Leg:
         Raises `MediaError` or `LocalProtocolError` when a limit is reached; nothing is left behind.
         """
         leg = cls(wiring, call, leg_id, plan.label, plan.flow)
+        leg.who, leg.told = plan.who, plan.told
         leg._make_offer(prefer, plan.flow.remote[0])
         assert leg._local is not None
         try:

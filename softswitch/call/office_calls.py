@@ -19,8 +19,9 @@ from softswitch.sip.reason import ReasonHeader
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.control import CallControl
-    from softswitch.call.dialling import Attempt, Dialling, Shown
+    from softswitch.call.dialling import Attempt, Dialling
     from softswitch.call.running import App
+    from softswitch.call.shown import Shown
     from softswitch.call.wiring import Wiring
 
 _EXTENSION = "extension:"

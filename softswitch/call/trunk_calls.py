@@ -11,6 +11,7 @@ from softswitch.call.events import DialEvent, LegAnswered, LegEnded, LegFailed, 
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import LegPlan
 from softswitch.call.numbering import Numbering
+from softswitch.call.shown import Shown
 from softswitch.call.trunk_health import CallFailed, CallSent, CallTaken
 from softswitch.call.trunk_identity import present
 from softswitch.config.derived import FromOffice, extensions_by_number
@@ -103,6 +104,7 @@ class TrunkCalls:
             permitted_hosts=record.hosts,
             follow_contact=True,
             headers=shown.headers,
+            who=Shown("", endpoint.number),
         )
 
     def _number_for(self, trunk: Trunk, number: str) -> str:

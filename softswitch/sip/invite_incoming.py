@@ -320,6 +320,7 @@ class IncomingInviteSession(InviteSession):
             return
         self._notify(Confirmed(self.session, sdp_of(request)))
         self._next_offer()
+        self._tell()
 
     def _on_cancel(self, event: CancelArrived) -> None:
         if self.state is State.INCOMING and event.transaction is self._transaction:

@@ -48,10 +48,12 @@ from softswitch.sip.session_effects import (
     SessionInput,
     SessionRestored,
     StartCall,
+    Tell,
 )
 
 if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest
+    from softswitch.sip.session_effects import HeaderLines
 
 
 class InviteSession(OfferingSession):
@@ -96,6 +98,9 @@ class InviteSession(OfferingSession):
                 self._reject_reoffer(event)
             case AckWith():
                 self._ack_with(event)
+            case Tell():
+                self._telling = event.headers
+                self._tell()
             case SendInDialog():
                 self._send_in_dialog(event)
             case ServerLost():
@@ -323,10 +328,23 @@ class InviteSession(OfferingSession):
         if not self.peer_takes_update:
             self._offer(Offering(self.local_sdp, refresh=True))
             return
+        self._update()
+
+    def _tell(self) -> None:
+        """What is to be told, as soon as the dialog stands and no UPDATE is on its way."""
+        if self._telling is None or self.state is not State.CONFIRMED or self._refreshing:
+            return
+        if self.peer_takes_update and not self._closed:
+            self._update(self._telling)
+        self._telling = None
+
+    def _update(self, headers: HeaderLines = ()) -> None:
+        """UPDATE without an offer (RFC 3311 5.1): it refreshes, whatever else it says."""
         dialog = self._the_dialog()
         request = dialog.request("UPDATE")
         self._add_capabilities(request)
         self._add_session_timer(request)
+        request.headers.extend(headers)
         self._refreshing = True
         self._send(request, dialog, Purpose.REFRESH)
 
@@ -335,6 +353,8 @@ class InviteSession(OfferingSession):
         if self.state is not State.CONFIRMED or self._retry_authorised(event):
             return
         self._refreshing = False
+        timer = self._session_timer
+        ours = timer is not None and timer.we_refresh
         if status < 300:
             self._the_dialog().refresh_target(event.response)
             self._start_session_timer(session_timer.agreed(event.response, self.config))
@@ -342,11 +362,14 @@ class InviteSession(OfferingSession):
             status == 422 and (wanted_s := session_timer.min_se_of(event.response)) > self._min_se_s
         ):
             self._min_se_s = wanted_s
-            self._set_timer("refresh", 1.0)
+            if ours:
+                self._set_timer("refresh", 1.0)
         elif status in (408, 481):
             self._lose_dialog(status)
         elif status in (405, 501):
             self.peer_takes_update = False
-            self._set_timer("refresh", 1.0)
+            if ours:
+                self._set_timer("refresh", 1.0)
         else:
             self._still_there()
+        self._tell()

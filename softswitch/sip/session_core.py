@@ -111,6 +111,7 @@ class SessionCore:
         "_min_se_s",
         "_refreshing",
         "_session_timer",
+        "_telling",
         "_unacked",
         "config",
         "dialog",
@@ -139,7 +140,8 @@ class SessionCore:
         self._credential_tries = 0
         self._session_timer: SessionTimer | None = None
         self._min_se_s = 0
-        self._refreshing = False  # an UPDATE for the timer waits for its answer
+        self._refreshing = False  # an UPDATE without an offer waits for its answer
+        self._telling: HeaderLines | None = None  # what the peer is to be told by the next
 
     @property
     def session_timer(self) -> SessionTimer | None:

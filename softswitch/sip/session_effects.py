@@ -148,6 +148,13 @@ class RejectReoffer:
 
 
 @dataclass(slots=True)
+class Tell:
+    """Tell the peer these header lines by an UPDATE without an offer, where it takes one."""
+
+    headers: HeaderLines
+
+
+@dataclass(slots=True)
 class SendInDialog:
     """Send a request inside the dialog; `handle` None: nobody waits for its response."""
 
@@ -177,6 +184,7 @@ SessionInput = (
     | Reoffer
     | AcceptReoffer
     | RejectReoffer
+    | Tell
     | SendInDialog
 )
 

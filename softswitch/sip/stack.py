@@ -32,6 +32,7 @@ from softswitch.sip.session_effects import (
     Reoffer,
     SendInDialog,
     SessionInput,
+    Tell,
 )
 from softswitch.sip.session_layer import SessionLayer, SessionUnit
 from softswitch.sip.stack_config import FURTHER_EXTENSIONS, StackConfig
@@ -298,6 +299,11 @@ class SipStack:
     def info(self, session: int, content_type: str, body: bytes, now_s: float) -> None:
         """Send INFO inside the dialog; its response is not reported."""
         self._command(session, SendInDialog("INFO", (), body, content_type, None), now_s)
+
+    def tell(self, session: int, headers: HeaderLines, now_s: float) -> None:
+        """Tell the peer something by UPDATE without an offer, now or when the dialog stands; peers that take no
+        UPDATE are not told."""
+        self._command(session, Tell(headers), now_s)
 
     def find_session(self, call_id: str, local_tag: str, remote_tag: str) -> int | None:
         """The session with this dialog id (for Replaces, RFC 3891), or None."""

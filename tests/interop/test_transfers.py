@@ -11,6 +11,7 @@ import pytest
 from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import free_port
+from tests.interop.peers.script import Script
 from tests.interop.peers.server import Record, Server, password_of
 from tests.interop.peers.sipp import Sipp, register
 
@@ -88,6 +89,28 @@ def test_a_target_who_is_busy_gives_the_call_back(
     server.wait_idle()
     (record,) = server.records(1)
     assert legs(record) == ["1001", "1002", "1003"]
+
+
+@pytest.mark.parametrize("scenario", ["blind-transfer.xml", "attended-transfer.xml"])
+def test_who_remain_are_told_with_whom_they_talk(
+    serve: Serve, sipp: Peer, transferor: Callable[..., Sipp], tmp_path: Path, scenario: str
+) -> None:
+    """Telephones that take UPDATE are told by it who is there now (RFC 4916), and go on."""
+    server = serve()
+    ports = {number: free_port() for number in ("1002", "1003")}
+    for number, port in ports.items():
+        account = {"number": number, "password": password_of(number), "port": port}
+        register(tmp_path, server=server.address, **account)  # type: ignore[arg-type]
+    who = {"P-Asserted-Identity": '"Phone 1003" <sip:1003@interop.example>'}
+    script = Script("stays").receive("INVITE").answer(200, "Allow: ACK, BYE, UPDATE", sdp=True)
+    script.receive("ACK").receive("UPDATE", check=who).confirm().is_left()
+    stays = sipp(script, port=ports["1002"])
+    leaves = sipp("leaver.xml", port=ports["1003"], calls=1, hold_ms=1500)
+    asked = transferor(server, scenario, hold_ms=300)
+    for peer in (asked, leaves, stays):
+        counts = peer.wait()
+        assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
+    server.wait_idle()
 
 
 @pytest.mark.parametrize("scenario", ["blind-transfer.xml", "attended-transfer.xml"])

@@ -37,6 +37,57 @@ def send(world, station, method, cseq, *, to_tag="", branch=None, sdp=b"", extra
     return [parse_message(data) for data, _ in world.raw[before:]]
 
 
+WHO = (("P-Asserted-Identity", "<sip:2001@x>"),)
+
+
+def test_what_is_told_waits_for_the_dialog_and_for_the_update_before_and_is_the_latest(world, sdp):
+    alice, bob = world.station("alice", "10.0.0.1"), world.station("bob", "10.0.0.2")
+    mine = alice.call(bob)
+    theirs = bob.last(InviteReceived).session
+    world.cut = lambda data, flow: data.startswith(b"ACK")
+    bob.do("answer", theirs, sdp[1])
+    bob.do("tell", theirs, WHO)
+    assert "bob> UPDATE" not in world.wire  # our 200 has no ACK yet
+    world.cut = lambda data, flow: False
+    world.run(1.0)
+    assert world.wire.count("bob> UPDATE") == 1
+    world.cut = lambda data, flow: data.startswith(b"UPDATE")
+    bob.do("tell", theirs, WHO)
+    for number in ("2002", "2003"):
+        bob.do("tell", theirs, (("P-Asserted-Identity", f"<sip:{number}@x>"),))
+    assert world.wire.count("bob> UPDATE") == 2
+    seen = []
+    world.cut = lambda data, flow: bool(data.startswith(b"UPDATE") and seen.append(data))
+    world.run(3.0)
+    assert [b"2003" in data for data in seen] == [False, True]
+    bob.do("hang_up", theirs)
+    bob.do("tell", theirs, WHO)
+    assert "Ended" in alice.names()
+    world.run()
+    world.assert_empty()
+    assert mine != 0
+
+
+def test_who_refuses_to_be_told_is_told_no_more_and_talks_on(world, sdp):
+    alice, bob = world.station("alice", "10.0.0.1"), world.station("bob", "10.0.0.2")
+    mine = alice.call(bob)
+    theirs = bob.last(InviteReceived).session
+    bob.do("answer", theirs, sdp[1])
+
+    def refuse(data):
+        return data.replace(b"SIP/2.0 200 OK", b"SIP/2.0 405 No") if b" UPDATE" in data else data
+
+    world.tamper = refuse
+    for _ in range(2):
+        bob.do("tell", theirs, WHO)
+    world.run(30.0)
+    assert world.wire.count("bob> UPDATE") == 1
+    assert world.wire.count("bob> INVITE") == 0
+    alice.do("hang_up", mine)
+    world.run()
+    world.assert_empty()
+
+
 @pytest.fixture
 def bob(world):
     return world.station("bob", "10.0.0.2")
