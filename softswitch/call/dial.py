@@ -72,6 +72,8 @@ class Dial:
     __slots__ = (
         "_alive",
         "_causes",
+        "_declined",
+        "_extensions",
         "_failures",
         "_generation",
         "_leg_ids",
@@ -92,6 +94,8 @@ class Dial:
         self._alive: list[int] = []
         self._trunk_legs: set[int] = set()
         self._others: dict[int, tuple[PhoneEndpoint, ...]] = {}
+        self._extensions: dict[int, str] = {}  # of the legs to telephones
+        self._declined: set[str] = set()
         self._failures: list[int] = []
         self._causes: dict[int, int] = {}
         self._rang = False
@@ -145,21 +149,27 @@ class Dial:
         if self._step >= len(self._steps):
             return self._give_up()
         step = self._steps[self._step]
-        if not step.endpoints:
+        wanted = [each for each in step.endpoints if not self._has_declined(each)]
+        if not wanted:
             return self._next_step()
         self._generation += 1
         effects: list[DialEffect] = []
-        effects.extend(self._start_leg(endpoint) for endpoint in step.endpoints)
+        effects.extend(self._start_leg(endpoint) for endpoint in wanted)
         effects.append(StartTimer("ring", self._generation, step.ring_s))
         return effects
+
+    def _has_declined(self, endpoint: Endpoint) -> bool:
+        return isinstance(endpoint, PhoneEndpoint) and endpoint.extension in self._declined
 
     def _start_leg(self, endpoint: Endpoint) -> StartLeg:
         leg = self._leg_ids()
         self._alive.append(leg)
         if isinstance(endpoint, TrunkEndpoint):
             self._trunk_legs.add(leg)
-        elif endpoint.others:
-            self._others[leg] = endpoint.others
+        else:
+            self._extensions[leg] = endpoint.extension
+            if endpoint.others:
+                self._others[leg] = endpoint.others
         return StartLeg(leg, endpoint, self._steps[self._step].silence_s)
 
     def _leg_rang(self, event: LegRang) -> list[DialEffect]:
@@ -196,16 +206,22 @@ class Dial:
             self._causes.setdefault(event.status, event.q850)
         if self.state is DialState.TALKING:
             return self._finish(outcome_of_status(event.status))
-        if event.status >= 600 and event.leg not in self._trunk_legs and len(self._steps) == 1:
-            # RFC 3261 16.7 (5): a 6xx speaks for every device of the user.
-            ends: list[DialEffect] = [EndLeg(leg) for leg in self._alive]
-            self._alive = []
-            return ends + self._give_up()
+        extension = self._extensions.get(event.leg)
+        if event.status >= 600 and extension is not None:
+            return self._decline(extension)
         if self._alive:
             return []
         if event.leg in self._trunk_legs and event.status not in _NEXT_TRUNK:
             return self._give_up()
         return self._next_step()
+
+    def _decline(self, extension: str) -> list[DialEffect]:
+        """A 6xx speaks for every device of the user (RFC 3261 16.7 (5)), and for nobody else who is rung."""
+        self._declined.add(extension)
+        own = [leg for leg in self._alive if self._extensions.get(leg) == extension]
+        self._alive = [leg for leg in self._alive if leg not in own]
+        ends: list[DialEffect] = [EndLeg(leg) for leg in own]
+        return ends if self._alive else ends + self._next_step()
 
     def _leg_ended(self, event: LegEnded) -> list[DialEffect]:
         if event.leg not in self._alive:
@@ -234,7 +250,11 @@ class Dial:
         return ends + self._next_step()
 
     def _give_up(self) -> list[DialEffect]:
-        outcome = outcome_of_status(best_status(self._failures))
+        failures = self._failures
+        if len(set(self._extensions.values())) > 1:
+            # One of several has declined; what became of the others says more.
+            failures = [status for status in failures if status < 600] or failures
+        outcome = outcome_of_status(best_status(failures))
         told = self._causes.get(outcome.status)
         if told is not None:
             # Carriers know more than a status says: a busy circuit (34) from no circuit at all (38).

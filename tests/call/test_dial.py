@@ -135,6 +135,31 @@ def test_decline_by_one_device_speaks_for_the_user():
     assert outcome(effects).result == "rejected"
 
 
+def test_decline_by_one_of_a_group_leaves_the_others_ringing():
+    """The rest of his own telephones stop, and are not rung again."""
+    group = Step((phone("1001"), phone("1001"), phone("1002")), 20.0)
+    dial = dial_of(group, Step((phone("1001"), phone("1003")), 20.0))
+    dial.start()
+    assert dial.handle(LegFailed(1, 603)) == [EndLeg(2)]
+    assert dial.handle(LegRang(3)) == [RingCaller(3, early_media=False)]
+    effects = dial.handle(TimerExpired("ring", 1))
+    assert of_kind(effects, StartLeg) == [StartLeg(4, phone("1003"))]
+    assert outcome(dial.handle(LegFailed(4, 486))).result == "busy"
+
+
+def test_a_group_of_which_everybody_declines_has_declined():
+    dial = dial_of(Step((phone("1001"), phone("1002")), 20.0))
+    dial.start()
+    assert dial.handle(LegFailed(1, 603)) == []
+    assert outcome(dial.handle(LegFailed(2, 603))).result == "rejected"
+
+
+def test_decline_of_a_telephone_ends_the_ringing_in_order_of_its_extension():
+    dial = dial_of(Step((phone("1001"),), 20.0), Step((phone("1001"),), 20.0))
+    dial.start()
+    assert outcome(dial.handle(LegFailed(1, 603))).result == "rejected"
+
+
 def test_best_status_never_passes_a_challenge_on():
     assert best_status([401, 503]) == 500
     assert best_status([480, 486]) == 486
