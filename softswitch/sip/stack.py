@@ -35,7 +35,7 @@ from softswitch.sip.session_effects import (
     Tell,
 )
 from softswitch.sip.session_layer import SessionLayer, SessionUnit
-from softswitch.sip.stack_config import FURTHER_EXTENSIONS, StackConfig
+from softswitch.sip.stack_config import StackConfig
 from softswitch.sip.subscription import (
     EndSubscription,
     EventId,
@@ -53,7 +53,6 @@ from softswitch.sip.subscription_layer import SubscriptionLayer
 from softswitch.sip.timers import TimerHeap
 from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
 from softswitch.sip.uri import NameAddr
-from softswitch.sip.validation import BODY_TYPES
 
 if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
@@ -458,23 +457,14 @@ class SipStack:
 
     def answer_options(self, handle: int, now_s: float) -> None:
         """Say what we can to a `RequestReceived` that asks (RFC 3261 11.2)."""
-        config = self._config
-        lines = [
-            ("Allow", config.allow_value),
-            ("Accept", ", ".join(BODY_TYPES)),
-            ("Accept-Encoding", "identity"),
-            ("Supported", ", ".join((config.supported_value, *FURTHER_EXTENSIONS))),
-        ]
-        if config.event_packages:
-            lines.append(("Allow-Events", ", ".join(config.event_packages)))
-        self.respond(handle, 200, headers=lines, now_s=now_s)
+        self.respond(handle, 200, headers=self._config.capabilities(), now_s=now_s)
 
     # -- subscriptions -------------------------------------------------------------------------------
 
     @property
     def allowed_events(self) -> HeaderLines:
         """The header that goes with a 489 (RFC 6665 8.4)."""
-        return (("Allow-Events", ", ".join(self._config.event_packages)),)
+        return self._config.allowed_events()
 
     def accept_subscription(
         self, handle: int, body: bytes, content_type: str | None, *, now_s: float

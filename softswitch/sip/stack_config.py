@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from softswitch.sip.validation import BODY_TYPES
+
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
 
@@ -73,6 +75,20 @@ class StackConfig:
     def supported_value(self) -> str:
         """The Supported header's value, but for what is said in INVITEs only."""
         return "timer, replaces" if self.session_timers else "replaces"
+
+    def allowed_events(self) -> tuple[tuple[str, str], ...]:
+        """The header that names the event packages, where there are any."""
+        return (("Allow-Events", ", ".join(self.event_packages)),) if self.event_packages else ()
+
+    def capabilities(self) -> tuple[tuple[str, str], ...]:
+        """What an answer to OPTIONS says (RFC 3261 11.2)."""
+        return (
+            ("Allow", self.allow_value),
+            ("Accept", ", ".join(BODY_TYPES)),
+            ("Accept-Encoding", "identity"),
+            ("Supported", ", ".join((self.supported_value, *FURTHER_EXTENSIONS))),
+            *self.allowed_events(),
+        )
 
     def written(self, flow: Flow) -> tuple[str, int]:
         """Host and port that peers are told to reach us at, for messages on `flow`."""
