@@ -11,7 +11,6 @@ from pathlib import Path
 
 from media.wire.srtp import choose_crypto
 from softswitch.apps.presence import read_presence
-from softswitch.apps.trunk_care import number_in
 from softswitch.call.dialplan import Dialplan, ToTrunks
 from softswitch.call.diversion import diversions_of
 from softswitch.call.identity import OfficeIdentity, PhoneIdentity, TrunkIdentity
@@ -28,6 +27,7 @@ from softswitch.sip.rank import kind_of
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.reliable import rack_of, rseq_of
 from softswitch.sip.sdp import SessionDescription, make_answer, make_offer, read_answer
+from softswitch.sip.seconds import seconds_in
 from softswitch.sip.session_timer import interval_of, min_se_of
 from softswitch.sip.subscription import EventId, read_state
 from softswitch.sip.terse import Terse
@@ -140,7 +140,7 @@ def take_fields(data: bytes) -> None:
         Replaces.parse(value)
     answer = SipResponse(503, "No", found.headers)
     rseq_of(answer)
-    number_in(answer, "Retry-After")
+    seconds_in(answer, "Retry-After")
     for read in (
         lambda: caller_of(found, _trunk()),
         lambda: called_of(found, _trunk()),
