@@ -101,7 +101,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.clock: Clock = SystemClock()
-        self._tokens = _token_source()
+        self.token = _token_source()
 
     def transports(self, office: Office) -> list[Transport]:
         return bind_listeners(office, self.clock)
@@ -140,9 +140,6 @@ class Machine:
 
     def lookup(self, office: Office) -> Lookup:
         return DnsLookup(tuple((host, port or 53) for host, port in office.sip.nameservers))
-
-    def token(self) -> str:
-        return self._tokens()
 
     def admin(self) -> bool:
         return True
@@ -193,7 +190,7 @@ def _token_source() -> Callable[[], str]:
         if not supply:
             drawn = secrets.token_hex(_TOKEN_OCTETS * _TOKENS_A_DRAW)
             digits = 2 * _TOKEN_OCTETS
-            supply.extend(drawn[at : at + digits] for at in range(0, len(drawn), digits))
+            supply.extend([drawn[at : at + digits] for at in range(0, len(drawn), digits)])
         return supply.pop()
 
     return token

@@ -255,9 +255,8 @@ class Presence:
     # -- changes ---------------------------------------------------------------------------------
 
     def leg_changed(self, leg: Leg) -> None:
-        """A leg began, rings, was answered or is over."""
-        if leg.label.startswith(_EXTENSION):
-            self.changed(leg.label.removeprefix(_EXTENSION))
+        """A telephone's leg began, rings, was answered or is over."""
+        self.changed(leg.label.removeprefix(_EXTENSION))
 
     def registration_changed(self, extension: str, _reachable: bool) -> None:
         """The registrar's news."""

@@ -49,7 +49,7 @@ class PhoneRequests:
             "PUBLISH": self.presence.publish,
             "MESSAGE": self.messages.message,
         }
-        wiring.records.watch_legs(self.presence.leg_changed)
+        wiring.records.watch_phones(self.presence.leg_changed)
         registrar.listen(self.presence.registration_changed)
         mailboxes.on_changed.append(lambda box, new, old: self.presence.mailbox_changed(box))
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from softswitch.call.leg import Leg
 
 
+_PHONE = "extension:"
+
+
 class JournalWriter(Protocol):
     """The append-only journal: `append` never blocks and never fails."""
 
@@ -43,19 +46,21 @@ class CallRecorder:
     def __init__(self, journal: JournalWriter) -> None:
         self._journal = journal
         self._watchers: list[CallWatcher] = []
-        self._leg_watchers: list[Callable[[Leg], None]] = []
+        self._phone_watchers: list[Callable[[Leg], None]] = []
 
     def watch(self, watcher: CallWatcher) -> None:
         """Tell `watcher` too, from now on."""
         self._watchers.append(watcher)
 
-    def watch_legs(self, watcher: Callable[[Leg], None]) -> None:
-        """Tell `watcher` of each leg that begins, rings, is answered or is over, in the middle of it."""
-        self._leg_watchers.append(watcher)
+    def watch_phones(self, watcher: Callable[[Leg], None]) -> None:
+        """Tell `watcher` of each telephone's leg that begins, rings, is answered or is over, in the middle
+        of it."""
+        self._phone_watchers.append(watcher)
 
     def _tell(self, leg: Leg) -> None:
-        for watcher in self._leg_watchers:
-            watcher(leg)
+        if leg.label.startswith(_PHONE):
+            for watcher in self._phone_watchers:
+                watcher(leg)
 
     def started(self, call: Call, at_s: float) -> None:
         direction, origin = _origin(call.identity)

@@ -164,6 +164,15 @@ class TargetHealth:
         """Whether a call goes elsewhere first."""
         return self.condition is Condition.DOWN or self._trying
 
+    def is_told(self, event: HealthEvent) -> bool:
+        """Whether a call says nothing new: it is sent to, or taken by, a target that nothing is wrong with.
+        `handle` has no effects then and changes nothing."""
+        if isinstance(event, CallSent):
+            return self.condition is not Condition.HALF_OPEN or self._trying
+        well = self.condition is Condition.UP and not (self._misses or self._failures)
+        well = well and not self._distrusted and self._wait_s == TRIAL_FIRST_S
+        return well and isinstance(event, CallTaken)
+
     def handle(self, event: HealthEvent, now_s: float) -> list[HealthEffect]:
         """One input, the effects it asks for."""
         match event:

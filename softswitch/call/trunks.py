@@ -259,8 +259,9 @@ class Trunks:
     def note(self, record: TrunkRecord, target: TrunkTarget, event: HealthEvent) -> None:
         """What became of a call to a target."""
         state = record.state_of(target)
-        if state is not None and self.on_health is not None:
-            self.on_health(record, state, event)
+        if state is None or self.on_health is None or state.health.is_told(event):
+            return  # as of nearly every call
+        self.on_health(record, state, event)
 
     def snapshot(self) -> list[dict[str, object]]:
         return [record.snapshot() for record in self._by_name.values()]

@@ -267,7 +267,9 @@ class Journal:
         while self._waiting and self._waiting[0].seq <= last:
             self._waiting.popleft()
         if not self._behind:
-            self._pending.extend(e for e in batch if e.seq > self._database_seq)
+            if batch[0].seq <= self._database_seq:
+                batch = [entry for entry in batch if entry.seq > self._database_seq]
+            self._pending.extend(batch)
             if len(self._pending) > PENDING_MAX:
                 self._pending.clear()
                 self._behind = True

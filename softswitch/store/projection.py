@@ -98,7 +98,7 @@ class Projection:
             known = self._open.get(call_id) or self._ended.get(call_id)
             record = apply(known, entry, data)
             assert record is not None
-            if record is not known or record.ended:
+            if record is not known or record.ended_at_s is not None:
                 self._keep(record)
             changed[call_id] = record
         if changed:

@@ -255,3 +255,52 @@ def test_it_never_stays_down_unwatched(events: list, every_s: float) -> None:
             announced = False
         assert announced == (health.condition in (Condition.DOWN, Condition.HALF_OPEN))
         assert timers or probe or not health.down
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                Watch(),
+                PROBE,
+                TRIAL,
+                ProbeAnswered(200),
+                ProbeAnswered(503),
+                ProbeFailed("silent"),
+                CallSent(),
+                CallTaken(),
+                CallFailed(503),
+                CallFailed(486),
+            ]
+        ),
+        max_size=30,
+    ),
+    st.sampled_from([0.0, 30.0]),
+)
+def test_what_a_call_need_not_tell_would_have_changed_nothing(
+    events: list[object], every_s: float
+) -> None:
+    health = TargetHealth(every_s)
+
+    def state() -> list[object]:
+        return [getattr(health, name) for name in TargetHealth.__slots__]
+
+    for now_s, event in enumerate(events):
+        for told in (CallSent(), CallTaken()):
+            if health.is_told(told):
+                before = state()
+                assert health.handle(told, now_s) == []
+                assert state() == before
+        health.handle(event, now_s)  # type: ignore[arg-type]
+
+
+def test_of_a_target_that_is_well_calls_tell_nothing_and_of_a_sick_one_they_do() -> None:
+    health = TargetHealth(30.0)
+    health.handle(Watch(), 0)
+    assert not health.is_told(CallTaken()), "it is not known to be up yet"
+    health.handle(ProbeAnswered(200), 0)
+    assert health.is_told(CallSent())
+    assert health.is_told(CallTaken())
+    health.handle(CallFailed(503), 0)
+    assert not health.is_told(CallTaken())
+    assert not opened().is_told(CallTaken())
