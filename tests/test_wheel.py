@@ -53,6 +53,16 @@ def test_data_comes_along(names, wanted):
     assert any(name.startswith(wanted) for name in names)
 
 
+def test_every_module_and_the_licence_come_along(names):
+    modules = {
+        file.relative_to(ROOT).as_posix()
+        for package in ("softswitch", "media", "routing")
+        for file in (ROOT / package).rglob("*.py")
+    }
+    assert modules - set(names) == set()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
 def test_nothing_else_comes_along(names):
     foreign = [n for n in names if "/tests/" in n or "/bench/" in n or n.endswith(".pyc")]
     assert foreign == []
