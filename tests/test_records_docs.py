@@ -24,13 +24,6 @@ def test_every_file_that_is_named_is_there() -> None:
     assert missing == []
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    texts = "".join(p.read_text() for p in (ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"`(test_[a-z_]+)`", DOCUMENT)
-    assert named
-    assert [name for name in named if f"def {name}(" not in texts] == []
-
-
 def test_every_route_that_is_named_is_there() -> None:
     routes = {name.partition(" ")[2].removeprefix(PREFIX) for name in ACCESS}
     named = set(re.findall(r"`(?:[A-Z]+ )?(/[a-z][a-z/{}_-]*)(?:\?[a-z]+=)?`", DOCUMENT))
