@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from media.plane.streams import NONE, Sizes, Streams, each_of
+from media.plane.streams import NONE, Sizes, Streams, each_of, together
 from media.plane.timelines import Timelines
 from media.plane.voices import Voices
 from media.wire.rtp import HEADER_OCTETS
@@ -40,7 +40,7 @@ class Backlog:
         # What a batch brings along is kept as it is: each copy into a place of its own would cost as
         # much as a packet's whole way.
         self._rows: list[NDArray[np.intp]] = []
-        self._lengths: list[NDArray[np.int32]] = []
+        self._sizes: list[Sizes] = []
         self._arrivals_s: list[float] = []
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class Backlog:
         kept = octets[:count, :widest] if places is None else octets[places, :widest]
         self._octets[start:end, :widest] = kept
         self._rows.append(rows)
-        self._lengths.append(each_of(sizes, count))
+        self._sizes.append(sizes)
         self._arrivals_s.append(now_s)
         self._count = end
 
@@ -78,9 +78,12 @@ class Backlog:
         count, self._count = self._count, 0
         if not count:
             return
-        rows, lengths = np.concatenate(self._rows), np.concatenate(self._lengths)
+        rows, lengths = (
+            np.concatenate(self._rows),
+            each_of(together(self._sizes, self._rows), count),
+        )
         arrival_s = np.repeat(self._arrivals_s, [len(part) for part in self._rows])
-        for waiting in (self._rows, self._lengths, self._arrivals_s):
+        for waiting in (self._rows, self._sizes, self._arrivals_s):
             waiting.clear()
         self._decode(self._octets, np.arange(count), lengths, rows, arrival_s)
 

@@ -49,6 +49,10 @@ _RATE_AT = 24
 """Where the header of a WAV file has its sampling rate."""
 
 
+def _pace(recordings: int) -> int:
+    return next((ticks for most, ticks in _PACES if recordings <= most), 1)
+
+
 def checked_path(directory: str, name: str) -> str:
     """Return `directory`/`name`; raises `BadName` unless `name` is a bare, harmless file name."""
     if not _NAME.fullmatch(name) or ".." in name:
@@ -229,16 +233,12 @@ class Recorder:
         self._recordings: dict[int, _Recording] = {}
         self._due: dict[int, list[int]] = {}
         self._started = 0
+        self.pace = _pace(0)
+        """How many ticks may gather if nobody but us waits for them; by it pieces are spread over the ticks."""
         self.finished: deque[RecordingStopped] = deque()
 
     def __len__(self) -> int:
         return len(self._recordings)
-
-    @property
-    def pace(self) -> int:
-        """How many ticks may gather if nobody but us waits for them; by it pieces are spread over the ticks."""
-        count = len(self._recordings)
-        return next((ticks for most, ticks in _PACES if count <= most), 1)
 
     def __contains__(self, recording_id: int) -> bool:
         return recording_id in self._recordings
@@ -259,6 +259,7 @@ class Recorder:
         )
         self._started = (self._started + 1) % _TURNS
         self._recordings[recording_id] = recording
+        self.pace = _pace(len(self._recordings))
         self._disk.submit(lambda: file.open(resumed_s))
         self._schedule(recording, self._timelines.now)
 
@@ -437,6 +438,7 @@ class Recorder:
 
     def _finish(self, recording: _Recording, reason: str) -> None:
         del self._recordings[recording.recording_id]
+        self.pace = _pace(len(self._recordings))
         file, finished = recording.file, self.finished
 
         def complete() -> None:

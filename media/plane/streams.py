@@ -58,6 +58,15 @@ def each_of(sizes: Sizes, count: int) -> NDArray[np.int32]:
     return np.full(count, sizes, np.int32) if isinstance(sizes, int) else sizes
 
 
+def together(sizes: list[Sizes], parts: list[NDArray[np.intp]]) -> Sizes:
+    """Return the sizes of the packets of batches one after the other, `parts` being the rows of each."""
+    alike = {size if isinstance(size, int) else -1 for size in sizes}
+    size = alike.pop()
+    if not alike and size >= 0:
+        return size
+    return np.concatenate([each_of(own, len(part)) for own, part in zip(sizes, parts, strict=True)])
+
+
 class Course(NamedTuple):
     """Where each of k packets goes: copies of what their rows say, for packets that may go another way."""
 
@@ -95,15 +104,11 @@ def _count(
     counters: NDArray[np.uint64], parts: list[NDArray[np.intp]], sizes: list[Sizes]
 ) -> NDArray[np.intp]:
     """Add the packets of batches, and the octets of their payloads; returns the rows of all of them."""
-    rows = np.concatenate(parts)
-    alike = {each if isinstance(each, int) else -1 for each in sizes}
-    size = alike.pop()
-    if not alike and size >= 0:
-        np.add.at(counters, rows, np.uint64(size - HEADER + PACKET))
+    rows, octets = np.concatenate(parts), together(sizes, parts)
+    if isinstance(octets, int):
+        np.add.at(counters, rows, np.uint64(octets + PACKET - HEADER))
     else:
-        octets = [each_of(size, len(part)) for part, size in zip(parts, sizes, strict=True)]
-        counted = np.concatenate(octets).astype(np.uint64) + np.uint64(PACKET - HEADER)
-        np.add.at(counters, rows, counted)
+        np.add.at(counters, rows, octets.astype(np.uint64) + np.uint64(PACKET - HEADER))
     return rows
 
 
