@@ -52,8 +52,9 @@ _CYCLES = (
     (1_000.0, 0.0015),
     (4_000.0, 0.003),
     (10_000.0, 0.0035),
-    (20_000.0, 0.0029),
-    (80_000.0, 0.002),
+    (20_000.0, 0.0031),
+    (80_000.0, 0.0025),
+    (120_000.0, 0.002),
 )
 """(packets a second, seconds from one fetch of datagrams to the next): with few streams each packet
 is served at once; with some a batch costs little more than a packet; with many the work itself takes
