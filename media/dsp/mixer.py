@@ -18,6 +18,8 @@ KNEE = 29204
 
 GAIN_MAX = 8.0
 _ROOM = 32767 - KNEE
+_FEW = 16
+"""Of samples that are bent one by one; more than one of so many: all are, and the others not taken."""
 _UNITY = 4096
 _SHIFT = 12
 
@@ -35,13 +37,23 @@ def soft_clip(sums: NDArray[np.int32], out: NDArray[np.int16] | None = None) -> 
     out[...] = sums
     if sums.size == 0 or (sums.max() <= KNEE and sums.min() >= -KNEE):
         return out
-    loud = np.flatnonzero(np.abs(sums) > KNEE)
-    part = sums.reshape(-1)[loud].astype(np.float32)
-    excess = np.abs(part) - KNEE
-    # Written with one division so that rounding cannot make it step back.
-    bent = KNEE + _ROOM - (_ROOM * _ROOM) / (excess + _ROOM)
-    out.flat[loud] = np.copysign(bent, part).astype(np.int16)
+    loud = np.abs(sums) > KNEE
+    if np.count_nonzero(loud) * _FEW < loud.size:
+        places = loud.nonzero()
+        out[places] = _bent(sums[places])
+    else:
+        out[...] = np.where(loud, _bent(sums), sums)
     return out
+
+
+def _bent(sums: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Return what becomes of sums above the knee."""
+    part = sums.astype(np.float32)
+    excess = np.abs(part)
+    excess += np.float32(_ROOM - KNEE)
+    # Written with one division so that rounding cannot make it step back.
+    bent = np.float32(KNEE + _ROOM) - np.float32(_ROOM * _ROOM) / np.maximum(excess, _ROOM)
+    return np.copysign(bent, part).astype(np.int16)
 
 
 def _gains(values: ArrayLike | None, parties: int) -> NDArray[np.float64]:

@@ -110,13 +110,13 @@ class Hush:
         if isinstance(sizes, int) and np.count_nonzero(codes == codes[0]) == len(rows):
             octets = octets[: len(rows)] if index is None else octets
             found = self._look_alike(octets, index, sizes, int(codes[0]))
-            if found is None and not self.on:
-                return None
-            hint, hit = found or (np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
         else:
-            hint, hit = self._look_apart(octets, index, sizes, codes)
-            if not self.on and not hint.any():
+            found = self._look_apart(octets, index, sizes, codes)
+        if found is None:
+            if not (self.on and np.count_nonzero(self._silenced.take(rows))):
                 return None
+            found = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+        hint, hit = found
         return hint, self._follow(rows, hit)
 
     def _look_apart(
@@ -125,7 +125,7 @@ class Hush:
         index: NDArray[np.intp] | None,
         sizes: Sizes,
         codes: NDArray[np.uint8],
-    ) -> tuple[Bools, Bools]:
+    ) -> tuple[Bools, Bools] | None:
         kinds = (np.asarray(sizes, np.int32) << 3) | codes
         hint, hit = np.zeros(len(kinds), np.bool_), np.zeros(len(kinds), np.bool_)
         for kind in np.unique(kinds[codes > 0]).tolist():
@@ -134,7 +134,7 @@ class Hush:
             found = self._look_alike(octets, places, kind >> 3, kind & 7)
             if found is not None:
                 hint[part], hit[part] = found
-        return hint, hit
+        return (hint, hit) if hint.any() or hit.any() else None
 
     def _look_alike(
         self, octets: NDArray[np.uint8], places: NDArray[np.intp] | None, length: int, code: int

@@ -231,7 +231,7 @@ class Ingress:
             return None
         hint, quiet = found
         sound = np.ones(len(rows), np.bool_) if course is None else course.slot != NOT_SOUND
-        suspected = np.unique(rows[hint & sound]).tolist()
+        suspected = set(rows[hint & sound].tolist())
         for row in suspected:
             stream = self._rows[row]
             if stream is not None:
