@@ -1,7 +1,7 @@
 """The other ends of many calls: RTP at 20 ms pace over few sockets, and what became of it.
 
 The generator shares few sockets among its legs as the worker does, sends each millisecond a twentieth
-of them, and writes the time into the payload, so that the delay it tells is from its send call to its
+of them, and writes the time into the payload where the delay is measured, which is then from its send call to its
 receive call.
 """
 
@@ -73,7 +73,8 @@ class Generator:
         noise = np.frombuffer(os.urandom(160), np.uint8) & 0x8F | 0x60
         self._sound = noise[None] if sound is None else sound
 
-    def send(self, slot: int, tick: int) -> None:
+    def send(self, slot: int, tick: int, stamped: bool) -> None:
+        """Send what is due; `stamped`: with the time in it, which is a loud click to whoever hears it."""
         rows = np.arange(slot, self.legs, SLOTS)
         if not len(rows):
             return
@@ -84,8 +85,8 @@ class Generator:
         words[:, 1] = (tick * 160) & 0xFFFFFFFF
         words[:, 2] = rows + 1000
         tx.octets[:count, 12:PACKET] = self._sound[(tick + 97 * rows) % len(self._sound)]
-        stamp = time.perf_counter_ns() // 1000
-        words[:, 4] = stamp & 0xFFFFFFFF
+        if stamped:
+            words[:, 4] = (time.perf_counter_ns() // 1000) & 0xFFFFFFFF
         octets = np.full(count, PACKET, np.int32)
         self.sent += self.io.send(tx, np.arange(count), octets, self.port_of[rows], rows)
 
@@ -115,7 +116,7 @@ class Generator:
                 if left <= 0:
                     break
                 time.sleep(min(left, 0.0003))
-            self.send(step % SLOTS, self._sequence + step // SLOTS)
+            self.send(step % SLOTS, self._sequence + step // SLOTS, measure)
         self._sequence += ticks
         end = time.perf_counter() + 0.1
         while time.perf_counter() < end:
