@@ -1,8 +1,8 @@
 """The other ends of many calls: RTP at 20 ms pace over few sockets, and what became of it.
 
 The generator shares few sockets among its legs as the worker does, sends each millisecond a twentieth
-of them, and writes the time into the payload where the delay is measured, which is then from its send call to its
-receive call.
+of them, and writes the time into the payload where the delay is measured, which is from its send call to
+its receive call.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def pair_share(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     that are near the strongest pair of a digit's frequencies.
 
     Of a digit 15 dB above noise, whatever Q.24 lets it be off, at least 0.94; of speech that `pair_power` takes
-    for a digit nearly always less than 0.7. Dear, and made for few.
+    for a digit nearly always less than 0.75. Dear, and made for few.
     """
     power = _power(blocks)
     pairs = power[:4].argmax(axis=0) * 4 + power[4:].argmax(axis=0)

@@ -43,10 +43,10 @@ _SHARE = 0.65
 """Of a block's energy that the two frequencies hold: in 8 minutes of speech some 40 blocks do."""
 _SHARE_HINT = (0.0, 0.5, 0.5, 0.5, 0.35)
 """The same, of what is worth a second look; by code, for at 16,000 a second the other half counts too."""
-_SHARE_EXPLAINED = 0.7
+_SHARE_EXPLAINED = 0.75
 """The second look: of that energy two sines near the pair hold so much in each 10 ms of what `DtmfLimits` lets
-be a digit (0.78), and of speech in one of six that came so far. A block that a tone fills but half is refused,
-too: the least that a digit is fills three."""
+be a digit (0.78), and of speech in one of twelve that came so far. A block that a tone fills but half is
+refused, too: the least that a digit is fills three."""
 _LIMITS = DtmfLimits()
 _TWIST_MOST = np.float32(10 ** ((_LIMITS.twist_db_max + 3) / 10))
 _TWIST_LEAST = np.float32(10 ** ((3 - _LIMITS.twist_db_min) / 10))
