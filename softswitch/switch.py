@@ -42,11 +42,12 @@ from softswitch.commands import AdminCommands
 from softswitch.config import Office, load_office
 from softswitch.copies import Copies
 from softswitch.environment import Environment, Machine, key_source, resolver_of
-from softswitch.errors import SoftswitchError, StoreError
+from softswitch.errors import SoftswitchError
 from softswitch.hep import HepExporter
 from softswitch.kept_key import kept_key
 from softswitch.office_book import OfficeBook, Reloaded
 from softswitch.overview import call_row, overview
+from softswitch.past import close_cut_calls, recall_lines
 from softswitch.prompts import Prompts
 from softswitch.recordings import Recordings
 from softswitch.sip import events as sip_events
@@ -143,7 +144,7 @@ class Switch:
         self.store = store
         if store is not None:
             undo.push_async_callback(store.close)
-            await self._close_cut_calls(store)
+            await close_cut_calls(store, environment.clock.wall_s())
         journal = self.tap = Tap(journal, environment.telemetry(office))
         undo.push_async_callback(self._stop_telemetry)
         self.book = OfficeBook(
@@ -222,7 +223,8 @@ class Switch:
             lambda data: journal.append(LINE_CHANGED, None, data, self._environment.clock.wall_s()),
             lambda text, extension: dialplan.onward(text, PhoneIdentity(extension)),
         )
-        await self._recall_lines()
+        if self.store is not None:
+            await recall_lines(self.store, self.lines)
         self.catalogue.add_codes(LineCodes(desk, self.lines).apps())
         self._wire_calls(desk)
 
@@ -347,16 +349,6 @@ class Switch:
             "OPTIONS": lambda event, now_s: self.stack.answer_options(event.handle, now_s),
         }
 
-    async def _recall_lines(self) -> None:
-        """Take up what extensions have set by feature codes before this start."""
-        if self.store is None:
-            return
-        try:
-            await self.store.journal.flush()
-            self.lines.recall(await self.store.lines.all())
-        except StoreError as error:
-            _log.error("what extensions have set by feature codes cannot be read: %s", error)
-
     async def _prepare(self, wanted: Office) -> None:
         """Before an office is used. Raises `InvalidOffice` where it cannot be."""
         await make_sounds(wanted, self.desk.prompts)
@@ -459,16 +451,6 @@ class Switch:
             lag.stop()
             collector.stop()
             await self.stop()
-
-    async def _close_cut_calls(self, store: Store) -> None:
-        cut = await store.close_open_calls("crashed", self._environment.clock.wall_s())
-        for record in cut:
-            _log.warning(
-                "call %s from %s to %s was cut when the exchange went down",
-                record.call_id,
-                record.number_from,
-                record.number_to,
-            )
 
     def _secret(self) -> bytes:
         """The key of nonces and stateless tags, kept so that a restart does not ask phones again."""
