@@ -98,7 +98,7 @@ class Gatekeeper:
         """Whether a message is looked at at all: while there is more than can be done nothing is spent on
         strangers, and never on who is banned. Trunks and phones that have proven a password are
         always heard here; what they may begin is `admit`'s business."""
-        if not self.overload.is_closed(SourceClass.STRANGER) and not self.guard.has_bans:
+        if not self.overload.closed[SourceClass.STRANGER] and not self.guard.banned:
             return True
         return self.rank(data, flow, now_s) is not None
 
@@ -113,7 +113,7 @@ class Gatekeeper:
             return _OF_PHONES[kind_of(data)]
         if self.guard.is_banned(where, now_s):
             return None
-        crowded = self.overload.is_closed(SourceClass.STRANGER)
+        crowded = self.overload.closed[SourceClass.STRANGER]
         if _WELL_MEANT.search(data, 0, HEAD_OCTETS_SEEN) is not None:
             if not crowded or self._takes_well_meant(now_s):
                 return Rank.WELL_MEANT

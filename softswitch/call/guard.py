@@ -80,7 +80,8 @@ class Guard:
         self._sources = _Buckets(self._policy)
         self._accounts = _Buckets(self._policy)
         self._unanswered = _Buckets(self._policy)
-        self._bans: OrderedDict[str, float] = OrderedDict()
+        self.banned: OrderedDict[str, float] = OrderedDict()
+        """Until when by host; some may be over."""
         self._refused: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._proven: OrderedDict[Source, float] = OrderedDict()
         self._events = self._policy.events_per_s
@@ -113,26 +114,21 @@ class Guard:
             self._refused.popitem(last=False)
         if self._sources.spend(host, now_s) and self._sources.level(host, now_s) >= 1.0:
             return
-        self._bans.pop(host, None)
-        self._bans[host] = now_s + self._policy.ban_s
-        if len(self._bans) > self._policy.entries_max:
-            self._bans.popitem(last=False)
+        self.banned.pop(host, None)
+        self.banned[host] = now_s + self._policy.ban_s
+        if len(self.banned) > self._policy.entries_max:
+            self.banned.popitem(last=False)
         self._tell("security-ban", {"source": host, "account": _inert(username)}, now_s)
 
     def is_banned(self, source: Source, now_s: float) -> bool:
         """Whether nothing is to be heard from there."""
-        until_s = self._bans.get(source[0])
+        until_s = self.banned.get(source[0])
         if until_s is None:
             return False
         if until_s <= now_s:
-            del self._bans[source[0]]
+            del self.banned[source[0]]
             return False
         return not self.is_proven(source, now_s)
-
-    @property
-    def has_bans(self) -> bool:
-        """Whether anybody may be banned now."""
-        return bool(self._bans)
 
     def may_guess(self, source: Source, username: str, now_s: float, *, answered: bool) -> bool:
         """Whether a password for this account is looked at at all when it comes from there."""
@@ -144,13 +140,13 @@ class Guard:
     def unban(self, host: str) -> bool:
         """Lift a ban by hand; False when there was none."""
         self._sources.forget(host)
-        return self._bans.pop(host, None) is not None
+        return self.banned.pop(host, None) is not None
 
     def bans(self, now_s: float) -> list[dict[str, Any]]:
         """Rows of (source, seconds left)."""
         return [
             {"source": host, "left_s": round(until_s - now_s)}
-            for host, until_s in self._bans.items()
+            for host, until_s in self.banned.items()
             if until_s > now_s
         ]
 
@@ -165,7 +161,7 @@ class Guard:
 
     def snapshot(self) -> dict[str, int]:
         return {
-            "banned": len(self._bans),
+            "banned": len(self.banned),
             "proven": len(self._proven),
             "suspects": len(self._sources),
             "slowed_accounts": len(self._accounts),

@@ -37,7 +37,8 @@ class Overload:
     def __init__(self, policy: OverloadPolicy | None = None) -> None:
         self._policy = policy or OverloadPolicy()
         self._limits_s = (self._policy.trunks_s, self._policy.proven_s, self._policy.strangers_s)
-        self._closed = [False, False, False]
+        self.closed = [False, False, False]
+        """By `SourceClass`: whether it is turned away now; to look counts nothing, see `admits`."""
         self._held = 0
         self.lag_s = 0.0
         self.turned_away = 0
@@ -52,7 +53,7 @@ class Overload:
                 self._close(source)
             elif lag_s < limit_s / 2 and (source != SourceClass.STRANGER or not self._held):
                 # As it is now: who waits for the average to fall has nothing to do meanwhile.
-                self._closed[source] = False
+                self.closed[source] = False
 
     def waited(self, wait_s: float) -> None:
         """So long has a message waited that is not looked at yet; told between measurements."""
@@ -62,22 +63,18 @@ class Overload:
     def _close(self, source: int) -> None:
         """A class is turned away only where turning away the one below it has not been enough."""
         if source == SourceClass.STRANGER:
-            if not self._closed[source]:
+            if not self.closed[source]:
                 self._held = self._policy.hold
-            self._closed[source] = True
-        elif self._closed[source + 1]:
-            self._closed[source] = True
+            self.closed[source] = True
+        elif self.closed[source + 1]:
+            self.closed[source] = True
 
     def admits(self, source: SourceClass) -> bool:
         """Whether something new from this class is begun now."""
-        if self._closed[source]:
+        if self.closed[source]:
             self.turned_away += 1
             return False
         return True
-
-    def is_closed(self, source: SourceClass) -> bool:
-        """Whether this class is turned away now, without counting it."""
-        return self._closed[source]
 
     def snapshot(self) -> dict[str, float]:
         return {"lag_ms": round(self.lag_s * 1000, 1), "turned_away": self.turned_away}

@@ -214,7 +214,7 @@ class TestOverload:
         closed = []
         for _ in range(4):
             overload.measured(10.0)
-            closed.append([overload.is_closed(each) for each in SourceClass])
+            closed.append([overload.closed[each] for each in SourceClass])
         assert closed[0] == [False, False, True]
         assert closed[1] == [False, True, True]
         assert closed[2] == [True, True, True]
@@ -222,13 +222,13 @@ class TestOverload:
     def test_one_message_that_has_waited_turns_strangers_away_for_a_second(self):
         overload = Overload()
         overload.waited(0.09)
-        assert not overload.is_closed(SourceClass.STRANGER)
+        assert not overload.closed[SourceClass.STRANGER]
         overload.waited(0.1)
         for _ in range(9):
             overload.measured(0.0)
-            assert overload.is_closed(SourceClass.STRANGER)
+            assert overload.closed[SourceClass.STRANGER]
         overload.measured(0.0)
-        assert not overload.is_closed(SourceClass.STRANGER)
+        assert not overload.closed[SourceClass.STRANGER]
 
     def test_what_each_hears(self, gate):
         attempt(gate, PHONE, "a-long-secret-1001", 10.0)
