@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.ready
 # Hundreds of processes start in the tests; one that may not keep what it has compiled takes half a second longer.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test lint style types unit realtime interop soak rows rows-soak office soak-system ratio bench docs lock format clean
+.PHONY: setup demo test lint style types unit realtime interop soak rows rows-soak rows-bench office soak-system ratio bench docs lock format clean
 
 setup: $(STAMP)
 
@@ -51,16 +51,26 @@ soak: setup
 	SOFTSWITCH_SCHEMA_EXAMPLES=150 $(BIN)/pytest -q tests/api/test_schema.py
 	SOFTSWITCH_DATABASES=both $(BIN)/pytest -q tests/api --ignore tests/api/test_schema.py -n 2
 
-# The reliability programme: each row prints its figure (docs/reliability.md); rows-soak at its full count.
+# The reliability programme: each row prints its figure (docs/reliability.md). `rows` takes some eight minutes;
+# rows-soak has the full counts; rows-bench the loads, which need a machine of their own for ten minutes.
 ROWS := tests/reliability tests/sip/test_torture_wire.py tests/sip/test_strangers.py tests/sip/test_linear_time.py \
-	tests/call/test_guard.py tests/call/test_trunk_scenarios.py tests/transport tests/store/test_fault_rows.py \
-	tests/api/test_rows.py tests/interop/test_vanishing.py tests/interop/test_sipvicious.py
+	tests/sip/test_registration.py tests/call/test_guard.py tests/call/test_trunk_scenarios.py
+ROWS_OF_SOCKETS := tests/transport/test_tcp.py tests/transport/test_tls.py tests/transport/test_resolver.py \
+	tests/transport/test_overload_model.py tests/store/test_fault_rows.py tests/api/test_rows.py \
+	tests/api/test_injection.py tests/interop/test_vanishing.py tests/interop/test_sipvicious.py \
+	tests/interop/test_session_expiry.py tests/interop/test_sipp.py tests/media/test_orphans.py
 
 rows: setup
-	$(BIN)/pytest -q -m "not soak" $(ROWS)
+	$(BIN)/pytest -q -m "not soak" -n 2 $(ROWS)
+	$(BIN)/pytest -q -m "not soak" $(ROWS_OF_SOCKETS)
 
 rows-soak: setup
-	$(BIN)/pytest -q -m soak $(ROWS) tests/soak/test_slow_connections.py
+	$(BIN)/pytest -q -m soak $(ROWS) $(ROWS_OF_SOCKETS) tests/soak/test_slow_connections.py tests/soak/test_rtp_bleed.py
+
+rows-bench: setup
+	$(BIN)/python bench/overload.py
+	$(BIN)/python bench/registrations.py --storms 5
+	$(BIN)/python bench/failover.py
 
 # Ten minutes of a call centre on real sockets: 100 agents, 500 callers.
 office: setup

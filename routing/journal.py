@@ -26,7 +26,7 @@ def event_record(event: events.Event) -> dict[str, Any]:
 def event_of(record: dict[str, Any]) -> events.Event:
     """The event a record was made from; RoutingError when there is none such."""
     fields = dict(record)
-    kind = _KINDS.get(fields.pop("kind", ""))
+    kind = _KINDS.get(str(fields.pop("kind", "")))
     if kind is None:
         raise RoutingError(f"no event {record.get('kind')!r}")
     try:

@@ -76,7 +76,7 @@ def read_event(data: Mapping[str, Any], epoch_s: float) -> tuple[events.Event, f
     """The event of an entry and its time on a clock that shows 0 at `epoch_s`; None for one that is
     not to be repeated."""
     fields = dict(data)
-    kind = _EVENTS.get(fields.pop("type", ""))
+    kind = _EVENTS.get(str(fields.pop("type", "")))
     unix_s = fields.pop("unix_s", None)
     if kind is None or not isinstance(unix_s, int | float):
         return None

@@ -297,7 +297,8 @@ async def test_ports_and_streams_return_to_the_baseline(bench):
 
 
 async def test_last_port_and_one_more(tmp_path):
-    bench = Bench(tmp_path, ports=(21_000, 21_009), one_port_per_stream=True)
+    first = free_port(count=10)
+    bench = Bench(tmp_path, ports=(first, first + 9), one_port_per_stream=True)
     await bench.client.start()
     streams = [bench.client.reserve(group=1, signalled_host=None) for _ in range(5)]
     with pytest.raises(NoCapacity):
@@ -317,7 +318,8 @@ async def test_worker_left_alone_finishes_its_recordings_and_ends(bench, tmp_pat
         "from media.client import MediaClient\n"
         "from media.protocol import StreamParams\n"
         "async def main():\n"
-        "    client = MediaClient(address='127.0.0.1', ports=(22000, 22099), workers=1,\n"
+        "    first = int(sys.argv[3])\n"
+        "    client = MediaClient(address='127.0.0.1', ports=(first, first + 99), workers=1,\n"
         "        recordings_dir=pathlib.Path(sys.argv[1]), on_event=lambda event: None, spare=False)\n"
         "    await client.start()\n"
         "    stream = client.reserve(group=1, signalled_host=None)\n"
@@ -330,6 +332,7 @@ async def test_worker_left_alone_finishes_its_recordings_and_ends(bench, tmp_pat
     directory = tmp_path / "left"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, str(directory), str(bench.phones[0].address[1]),
+        str(free_port(count=100)),
         stdout=asyncio.subprocess.PIPE, env=worker_environment(),
     )  # fmt: skip
     port, pid = (await process.stdout.readline()).split()
@@ -428,8 +431,9 @@ async def test_ipv6(tmp_path):
         pytest.skip("no ::1 here")
     phone.setblocking(False)
     bench = Bench(tmp_path, workers=1)
+    first = free_port("::1", count=100)
     bench.client = MediaClient(
-        address="::1", ports=(23_000, 23_099), workers=1, recordings_dir=tmp_path,
+        address="::1", ports=(first, first + 99), workers=1, recordings_dir=tmp_path,
         on_event=bench.events.append, spare=False,
     )  # fmt: skip
     await bench.client.start()

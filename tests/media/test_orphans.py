@@ -18,6 +18,7 @@ from media.orphans import Orphans
 from media.plane.orphan import Orphan
 from media.process import worker_environment
 from media.protocol import StreamParams
+from softswitch.ports import free_port
 
 CONTROL = """
 import asyncio, sys
@@ -112,9 +113,7 @@ def control(tmp_path):
     pids: list[int] = []
 
     def start(phones: list[Phone], *, orphan_s: float) -> tuple[subprocess.Popen[str], int, int]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1] // 20 * 20 % 20_000 + 22_000
+        first = free_port(count=20)
         arguments = [str(tmp_path), str(orphan_s), str(first), *(str(p.port) for p in phones)]
         process = subprocess.Popen(
             [sys.executable, "-c", CONTROL, *arguments],
@@ -150,9 +149,10 @@ def phones():
 
 
 def successor(folder: Path) -> MediaClient:
+    first = free_port(count=40)
     return MediaClient(
         address="127.0.0.1",
-        ports=(42_000, 42_039),
+        ports=(first, first + 39),
         workers=1,
         recordings_dir=folder / "recordings",
         on_event=lambda event: None,
@@ -164,7 +164,7 @@ def successor(folder: Path) -> MediaClient:
 
 @pytest.mark.realtime
 async def test_sound_goes_on_when_the_control_plane_is_killed_until_the_next_one_ends_it(
-    tmp_path, control, phones
+    tmp_path, control, phones, row
 ):
     process, worker, spare = control(phones, orphan_s=60.0)
     await talk(phones, 1.0)
@@ -174,7 +174,7 @@ async def test_sound_goes_on_when_the_control_plane_is_killed_until_the_next_one
     process.wait()
     await talk(phones, 1.0)
     gap_ms = 1000 * max(phone.longest_s for phone in phones)
-    print(f"row 44: control plane killed, longest silence {gap_ms:.0f} ms")
+    row(44, "control plane killed", longest_silence_ms=round(gap_ms))
     assert gap_ms < 500
     assert await gone(spare, 2.0), "who carries nothing ends at once"
     assert (tmp_path / f"media-{worker}.sock").stat().st_mode & 0o777 == 0o600

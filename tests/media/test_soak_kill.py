@@ -17,6 +17,7 @@ import pytest
 from media.client import MediaClient
 from media.dsp import wav
 from media.protocol import RecordingStopped, StreamParams, WorkerReplaced
+from softswitch.ports import free_port
 
 pytestmark = [pytest.mark.soak, pytest.mark.realtime]
 
@@ -86,8 +87,9 @@ async def started(client: MediaClient, legs: Legs):
 
 async def test_calls_and_recordings_outlive_their_worker(tmp_path, capsys):
     events: list[object] = []
+    first = free_port(count=2_000)
     client = MediaClient(
-        address="127.0.0.1", ports=(26_000, 27_999), workers=1, recordings_dir=tmp_path,
+        address="127.0.0.1", ports=(first, first + 1_999), workers=1, recordings_dir=tmp_path,
         on_event=events.append,
     )  # fmt: skip
     await client.start()
