@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.mixer import Edge, MixPlan
+from media.dsp.mixer import Edge, MixPlan, soft_clip
 from media.plane.framing import Framer, frame_samples
 from media.plane.player import Play
 from media.plane.stream import Stream
@@ -83,7 +83,9 @@ class _Images:
         summed = windows.astype(np.float32)
         if self.gains is not None:
             summed *= self.gains
-        return converter.convert(np.add.reduceat(summed, self.starts, axis=0))
+        sums = np.rint(np.add.reduceat(summed, self.starts, axis=0)).astype(np.int32)
+        # Bent like any sum, before the converter, which cuts off what is too loud.
+        return converter.convert(soft_clip(sums))
 
 
 class Lane:

@@ -275,3 +275,19 @@ def test_a_digit_that_is_heard_does_not_sound_on_in_the_mix(world, make_talker, 
     assert np.abs(heard[-3000 * scale :]).max() > 2500
     _, sides = recorded(world)
     assert np.abs(sides[0][4000:7200]).max() > 5000, "what was said is recorded"
+
+
+def test_loud_talkers_of_another_rate_bend_and_are_not_cut_off(world, make_talker):
+    """Their sum goes through a converter, which would cut its tops flat."""
+    loud = [
+        Party(world, make_talker, number, "PCMU").tone((hz, 16_000))
+        for number, hz in enumerate((310, 430, 570, 710), 1)
+    ]
+    listener = Party(world, make_talker, 5, "L16/16000")
+    for number in range(1, 6):
+        world.do(JoinRoom(7, number))
+    heard = listener.heard(talk(world, [*loud, listener], 60))[8_000:]
+    # A top that is cut off is a run of equal samples.
+    assert np.abs(heard).max() > 30_000
+    flat = (np.abs(heard[1:]) > 32_000) & (np.diff(heard) == 0)
+    assert flat.mean() < 0.01
