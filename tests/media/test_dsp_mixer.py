@@ -50,11 +50,19 @@ def test_gain_mute_deaf_and_edges_against_a_matrix(data) -> None:
         matrix[listener, talker] += weight
     said = voices(parties, peak=1000)
     heard = MixPlan(bridge, gain=gain, muted=muted, deaf=deaf, edges=edges).mix(said)
-    # Each weighted voice, and the sum of the edges, is rounded once.
-    assert np.abs(heard - matrix @ said).max() <= 0.5 * (parties + 1)
+    # Each weighted voice and each edge is rounded once.
+    assert np.abs(heard - matrix @ said).max() <= 0.5 * (parties + len(edges))
     # Two halves are a whole weight, but each was rounded.
     if not any(weight % 1 for weight in [*gain, *(weight for _, _, weight in edges)]):
         assert (heard == (matrix @ said).astype(int)).all()
+
+
+@pytest.mark.parametrize("talkers", [16, 17, 400])
+def test_a_supervisor_of_many_loud_talkers_hears_no_wrap(talkers) -> None:
+    said = np.full((talkers + 1, 160), 32_767, np.int16)
+    said[-1] = 0
+    plan = MixPlan([-1] * (talkers + 1), edges=[(talkers, each, 1.0) for each in range(talkers)])
+    assert plan.mix(said)[talkers].min() > 32_000
 
 
 def test_a_listen_matrix_hears_what_it_says() -> None:
