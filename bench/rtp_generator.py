@@ -69,9 +69,9 @@ class Generator:
         self.longest_gap_s = 0.0
         self.delays: list[np.ndarray] = []
         self._sequence = 0
-        # Soft noise: two hundred parties of it do not clip, as two hundred people do not.
-        noise = np.frombuffer(os.urandom(160), np.uint8) & 0x8F | 0x60
-        self._sound = noise[None] if sound is None else sound
+        # Soft noise, of each leg another: two hundred parties of it do not clip, as two hundred people do not.
+        noise = np.frombuffer(os.urandom(101 * 160), np.uint8) & 0x8F | 0x60
+        self._sound = noise.reshape(101, 160) if sound is None else sound
 
     def send(self, slot: int, tick: int, stamped: bool) -> None:
         """Send what is due; `stamped`: with the time in it, which is a loud click to whoever hears it."""

@@ -134,12 +134,12 @@ class Relay:
         """Return the RTP timestamp that this moment has in what we send to `target`."""
         streams, row = self._streams, target.row
         source = target if target.feeds is target else target.partner
-        at, sent_s = int(streams.next_timestamp[row]), float(streams.sent_s[row])
+        at, sent_s = streams.next_timestamp.item(row), streams.sent_s.item(row)
         if source is not None and source.feeds is target and not source.unsynced:
-            offset = int(streams.change[source.row, TIMESTAMP_OFFSET])
-            at = int(streams.timestamp[source.row]) + offset
-            sent_s = float(streams.heard_s[source.row])
-        return at + round((now_s - sent_s) * float(streams.clock_hz[row]))
+            offset = streams.change.item(source.row, TIMESTAMP_OFFSET)
+            at = streams.timestamp.item(source.row) + offset
+            sent_s = streams.heard_s.item(source.row)
+        return int(at + round((now_s - sent_s) * streams.clock_hz.item(row)))
 
     def passes_events(self, source: Stream) -> bool:
         """Tell whether telephone events of `source` reach another stream as they are."""

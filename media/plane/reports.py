@@ -90,19 +90,62 @@ class Reports:
 
     def send(self, streams: list[Stream], now_s: float) -> None:
         """Send the reports of these streams."""
-        octets: list[int] = []
-        for place, stream in enumerate(streams):
-            row = stream.row
-            # The interval varies from half to one and a half of itself (6.3.1): nothing in step.
-            self._next_s[row] = now_s + INTERVAL_S * self._rng.uniform(0.5, 1.5)
-            data = rtcp.build_report(self._report(stream, now_s), self._cname)
-            self._outlet.tx.octets[place, : len(data)] = np.frombuffer(data, np.uint8)
-            octets.append(len(data))
         rows = np.array([stream.row for stream in streams], np.intp)
+        # The interval varies from half to one and a half of itself (6.3.1): nothing in step.
+        self._next_s[rows] = [
+            now_s + INTERVAL_S * self._rng.uniform(0.5, 1.5) for _ in range(len(streams))
+        ]
+        octets = np.zeros(len(streams), np.int32)
+        sent = self._streams.sent[rows]
+        heard = np.array([stream.has_ssrc for stream in streams], np.bool_)
+        # Nearly all of them hear and speak: those are built together.
+        usual = heard & (sent != self._sent[rows])
+        together = usual.nonzero()[0]
+        if len(together):
+            some = [streams[place] for place in together.tolist()]
+            words = self._sender_reports(some, rows[together], sent[together], now_s)
+            self._outlet.tx.words[together, : words.shape[1]] = words
+            octets[together] = 4 * words.shape[1]
+        for place in (~usual).nonzero()[0].tolist():
+            data = rtcp.build_report(self._report(streams[place], now_s), self._cname)
+            self._outlet.tx.octets[place, : len(data)] = np.frombuffer(data, np.uint8)
+            octets[place] = len(data)
         own = [int(stream.params is None or not stream.params.rtcp_mux) for stream in streams]
         ports = self._streams.port_id[rows] + np.array(own, np.uint16)
         where = rows + self._streams.capacity
-        self._outlet.send(self._outlet.tx, None, np.array(octets, np.int32), ports, where)
+        self._outlet.send(self._outlet.tx, None, octets, ports, where)
+
+    def _sender_reports(
+        self,
+        talkers: list[Stream],
+        rows: NDArray[np.intp],
+        sent: NDArray[np.uint64],
+        now_s: float,
+    ) -> NDArray[np.uint32]:
+        """Return the words of the reports of streams that are heard, and have `sent` something."""
+        streams = self._streams
+        expected, missing = streams.expected_of(rows)
+        wanted, lost = expected - self._expected[rows], missing - self._missing[rows]
+        self._sent[rows], self._expected[rows], self._missing[rows] = sent, expected, missing
+        share = 256 * np.maximum(lost, 0) // np.maximum(wanted, 1)
+        last_sr = self._last_sr[rows]
+        delay = ((now_s - self._last_sr_s[rows]) * 65_536).astype(np.int64)
+        times = [self._relay.timestamp_of(stream, now_s) & 0xFFFFFFFF for stream in talkers]
+        reports = rtcp.SenderReports(
+            ntp=rtcp.ntp_of(now_s + self._unix_offset_s),
+            ssrc=self._relay.ssrc_out[rows],
+            rtp_timestamp=np.array(times, np.uint32),
+            packets=(sent >> np.uint64(40)).astype(np.uint32),
+            octets=sent.astype(np.uint32),
+            source=streams.expected_words[rows, SSRC],
+            fraction_lost=np.where(wanted > 0, np.minimum(share, 255), 0),
+            cumulative_lost=np.minimum(missing, 0x7FFFFF),
+            highest_sequence=streams.extended[rows].astype(np.uint32),
+            jitter=streams.jitter[rows].astype(np.uint32),
+            last_sr=last_sr,
+            delay_since_last_sr=np.where(last_sr > 0, np.clip(delay, 0, 0xFFFFFFFF), 0),
+        )
+        return rtcp.build_sender_reports(reports, self._cname)
 
     def goodbye(self, stream: Stream) -> None:
         """Say that a stream ends, to a source that we have locked to and sent media (6.6)."""
@@ -120,10 +163,10 @@ class Reports:
     def _report(self, stream: Stream, now_s: float) -> rtcp.SenderReport | rtcp.ReceiverReport:
         row = stream.row
         streams = self._streams
-        ssrc = int(self._relay.ssrc_out[row])
+        ssrc = self._relay.ssrc_out.item(row)
         blocks = (self._block(row, now_s),) if stream.has_ssrc else ()
-        sent = int(streams.sent[row])
-        if sent == int(self._sent[row]):
+        sent = streams.sent.item(row)
+        if sent == self._sent.item(row):
             return rtcp.ReceiverReport(ssrc, blocks)
         self._sent[row] = sent
         return rtcp.SenderReport(
@@ -138,19 +181,18 @@ class Reports:
     def _block(self, row: int, now_s: float) -> rtcp.ReportBlock:
         streams = self._streams
         expected, missing = streams.expected(row)
-        wanted = expected - int(self._expected[row])
-        lost = missing - int(self._missing[row])
+        wanted = expected - self._expected.item(row)
+        lost = missing - self._missing.item(row)
         self._expected[row], self._missing[row] = expected, missing
-        delay = 0
-        if self._last_sr[row]:
-            delay = int((now_s - float(self._last_sr_s[row])) * 65_536)
+        last_sr = self._last_sr.item(row)
+        delay = int((now_s - self._last_sr_s.item(row)) * 65_536) if last_sr else 0
         return rtcp.ReportBlock(
-            ssrc=int(streams.expected_words[row, SSRC]),
+            ssrc=streams.expected_words.item(row, SSRC),
             fraction_lost=min(255, 256 * lost // wanted) if wanted > 0 and lost > 0 else 0,
             cumulative_lost=missing,
-            highest_sequence=int(streams.extended[row]) & 0xFFFFFFFF,
-            jitter=int(streams.jitter[row]),
-            last_sr=int(self._last_sr[row]),
+            highest_sequence=streams.extended.item(row) & 0xFFFFFFFF,
+            jitter=int(streams.jitter.item(row)),
+            last_sr=last_sr,
             delay_since_last_sr=delay,
         )
 

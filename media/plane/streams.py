@@ -280,19 +280,24 @@ class Streams:
 
     def begin_sequence(self, row: int, sequence: int) -> None:
         """Count losses anew from `sequence` on: another source speaks (RFC 3550 A.1)."""
-        self.lost[row] += self._missing(row)
+        self.lost[row] += self.expected(row)[1]
         self.first[row] = sequence
         self.extended[row] = sequence - 1
         self.counted[row] = self.packets_in(row)
         self.transit[row] = np.nan
 
-    def _missing(self, row: int) -> int:
-        due = int(self.extended[row]) - int(self.first[row]) + 1
-        return max(0, due - (self.packets_in(row) - int(self.counted[row])))
-
     def expected(self, row: int) -> tuple[int, int]:
         """Return how many packets this source has sent, and how many of them never came."""
-        return int(self.extended[row]) - int(self.first[row]) + 1, self._missing(row)
+        self.add_up()
+        due = self._extended.item(row) - self.first.item(row) + 1
+        came = (self._received.item(row) >> 40) - self.counted.item(row)
+        return due, max(0, due - came)
+
+    def expected_of(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same of each of `rows` (k,)."""
+        due = self.extended[rows] - self.first[rows] + 1
+        came = (self._received[rows] >> np.uint64(40)).astype(np.int64) - self.counted[rows]
+        return due, np.maximum(due - came, 0)
 
     def stats(self, row: int) -> StreamStats:
         """Return the account of a row so far."""
@@ -306,7 +311,7 @@ class Streams:
             octets_in=received & _OCTETS,
             packets_out=sent >> 40,
             octets_out=sent & _OCTETS,
-            lost=int(self.lost[row]) + self._missing(row),
+            lost=int(self.lost[row]) + self.expected(row)[1],
             late=int(self.late[row]),
             jitter_ms=round(1000.0 * float(self.jitter[row] / self.clock_hz[row]), 3),
             dropped={reason: count for reason, count in drops if count},

@@ -12,6 +12,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 SR, RR, SDES, BYE = 200, 201, 202, 203
 PACKETS_MAX = 32
@@ -186,10 +190,46 @@ def build_report(report: SenderReport | ReceiverReport, cname: str) -> bytes:
     return first + _description(report.ssrc, cname)
 
 
+@lru_cache(maxsize=64)
 def _description(ssrc: int, cname: str) -> bytes:
     text = cname.encode("utf-8", "replace")[:_TEXT_MAX]
     item = struct.pack(">IBB", ssrc, _CNAME, len(text)) + text + b"\0"
     return _head(SDES, 1, item + b"\0" * (-len(item) % 4))
+
+
+@dataclass(frozen=True, slots=True)
+class SenderReports:
+    """Reports of many streams at one moment, `ntp`, each with one block: see `SenderReport` and `ReportBlock`.
+    All (k,) and of 32 bits, but 8 of `fraction_lost` and 23 of `cumulative_lost`; nothing is negative."""
+
+    ntp: int
+    ssrc: NDArray[np.integer]
+    rtp_timestamp: NDArray[np.integer]
+    packets: NDArray[np.integer]
+    octets: NDArray[np.integer]
+    source: NDArray[np.integer]
+    fraction_lost: NDArray[np.integer]
+    cumulative_lost: NDArray[np.integer]
+    highest_sequence: NDArray[np.integer]
+    jitter: NDArray[np.integer]
+    last_sr: NDArray[np.integer]
+    delay_since_last_sr: NDArray[np.integer]
+
+
+def build_sender_reports(reports: SenderReports, cname: str) -> NDArray[np.uint32]:
+    """Return (k, n) big-endian words: what `build_report` builds of each."""
+    name = np.frombuffer(_description(0, cname), ">u4")
+    words = np.empty((len(reports.ssrc), 13 + len(name)), ">u4")
+    words[:, 0] = 0x81 << 24 | SR << 16 | 12
+    words[:, 1] = words[:, 14] = reports.ssrc
+    words[:, 2], words[:, 3] = reports.ntp >> 32, reports.ntp & 0xFFFFFFFF
+    words[:, 4], words[:, 5], words[:, 6] = reports.rtp_timestamp, reports.packets, reports.octets
+    words[:, 7] = reports.source
+    words[:, 8] = reports.fraction_lost << 24 | reports.cumulative_lost
+    words[:, 9], words[:, 10] = reports.highest_sequence, reports.jitter
+    words[:, 11], words[:, 12] = reports.last_sr, reports.delay_since_last_sr
+    words[:, 13], words[:, 15:] = name[0], name[2:]
+    return words
 
 
 def build_bye(ssrcs: Sequence[int], cname: str, reason: str = "") -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,25 @@ def test_reports_survive_the_wire(report, cname) -> None:
     data = rtcp.build_report(report, cname)
     assert len(data) % 4 == 0
     assert rtcp.parse(data) == [report, SourceDescription(((report.ssrc, cname),))]
+
+
+@given(
+    st.lists(
+        st.tuples(U32, U32, U32, U32, U32, U8, st.integers(0, 2**23 - 1), U32, U32, U32, U32),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(0, 2**64 - 1),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
+)
+@settings(max_examples=100, deadline=None)
+def test_reports_built_together_are_those_built_one_by_one(rows, ntp, cname) -> None:
+    columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)]
+    words = rtcp.build_sender_reports(rtcp.SenderReports(ntp, *columns), cname)
+    for row, built in zip(rows, words, strict=True):
+        ssrc, timestamp, packets, octets, *block = row
+        report = SenderReport(ssrc, ntp, timestamp, packets, octets, (ReportBlock(*block),))
+        assert built.tobytes() == rtcp.build_report(report, cname)
 
 
 @given(st.lists(U32, min_size=1, max_size=31), st.text(st.characters(codec="ascii"), max_size=90))
