@@ -114,6 +114,29 @@ TONES: dict[str, dict[str, Tone]] = {
     "ES": _european(425.0, (1.5, 3.0), 0.2, 0.25),
     "RU": _european(425.0, (0.8, 3.2), 0.4, 0.2),
     "BR": _european(425.0, (1.0, 4.0), 0.25, 0.25),
+    "MX": _european(425.0, (1.0, 4.0), 0.25, 0.25),
+    "NO": _european(425.0, (1.0, 4.0), 0.5, 0.2),
+    "SE": _plan(
+        _tone("dial", hz=(425.0,)),
+        _tone("ringback", 1.0, 5.0, hz=(425.0,)),
+        _tone("busy", 0.25, 0.25, hz=(425.0,)),
+        _tone("congestion", 0.25, 0.75, hz=(425.0,)),
+        _tone("call-waiting", 0.2, 0.5, 0.2, 9.1, hz=(425.0,)),
+    ),
+    "MY": _plan(
+        _tone("dial", hz=(425.0,)),
+        _tone("ringback", 0.4, 0.2, 0.4, 2.0, hz=(425.0,)),
+        _tone("busy", 0.5, 0.5, hz=(425.0,)),
+        _tone("congestion", 0.5, 0.5, hz=(425.0,)),
+        _tone("call-waiting", 0.2, 0.2, 0.2, 9.0, hz=(425.0,)),
+    ),
+    "TW": _plan(
+        _tone("dial", hz=(350.0, 440.0)),
+        _tone("ringback", 1.0, 2.0, hz=(440.0, 480.0)),
+        _tone("busy", 0.5, 0.5, hz=(480.0, 620.0)),
+        _tone("congestion", 0.25, 0.25, hz=(480.0, 620.0)),
+        _tone("call-waiting", 0.25, 0.25, 0.25, 3.25, hz=(350.0, 440.0)),
+    ),
     "HK": _plan(
         _tone("dial", hz=(350.0, 440.0)),
         _tone("ringback", 0.4, 0.2, 0.4, 3.0, hz=(440.0, 480.0)),
@@ -134,7 +157,7 @@ TONES: dict[str, dict[str, Tone]] = {
 SILENCE = Tone("silence", (ToneStep((), 1.0),))
 """No tone at all, but packets: telephones that hear none for a minute believe the other side to be gone."""
 
-_ALIASES = {"UK": "GB", "CA": "US", "TW": "US", "MO": "HK"}
+_ALIASES = {"UK": "GB", "CA": "US", "MO": "HK"}
 
 
 def _plan_of(country: str) -> dict[str, Tone]:
