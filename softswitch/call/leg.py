@@ -458,9 +458,10 @@ class Leg:
         near = looped or peer in own
         for line in remote.media:
             host = remote.host_of(line) or ""
-            named = (line.port, rtcp_port(line, False, host))
-            if host in own and any(media.ports[0] <= port <= media.ports[1] for port in named):
-                return True
+            if host in own:
+                named = (line.port, rtcp_port(line, False, host))
+                if any(media.ports[0] <= port <= media.ports[1] for port in named):
+                    return True
             if reflects(host, () if near else own, allow_loopback=looped):
                 return True
         return False
