@@ -147,12 +147,12 @@ class IncomingInviteSession(InviteSession):
                 self._waiting.append(event)
             return
         response = invite.response(event.status, event.reason, to_tag=self._local_tag)
-        response.headers.add("Contact", self.terms.contact)
-        response.headers.extend(event.headers)
+        response.headers.extend((("Contact", self.terms.contact), *event.headers))
         attach_sdp(response, sdp)
         if sdp is not None:
             self.local_sdp = sdp
-        self._clear_timers("trying")
+        if self.config.trying_after_s > 0.0:
+            self._clear_timers("trying")
         self._set_timer("again", _REPEAT_PROVISIONAL_S)
         if reliable:
             self._number(response, carries_sdp=sdp is not None)
@@ -180,14 +180,14 @@ class IncomingInviteSession(InviteSession):
         self._stop_repeating()
         invite = self._the_invite()
         response = invite.response(200, to_tag=self._local_tag)
-        self._add_capabilities(response)
         timer, lines = session_timer.granted(invite, self.config)
-        response.headers.extend(lines)
-        response.headers.extend(event.headers)
+        response.headers.extend((*self._capabilities(), *lines, *event.headers))
         if not self._agreed:
             attach_sdp(response, event.sdp)
             self.local_sdp = event.sdp or self.local_sdp
-        self._clear_timers("trying", "again")
+        self._clear_timers("again")
+        if self.config.trying_after_s > 0.0:
+            self._clear_timers("trying")
         self.state = State.ANSWERED
         self._the_dialog().confirmed = True
         self._start_session_timer(timer)

@@ -169,9 +169,8 @@ class OfferingSession(SessionCore):
             return response
         (offered.dialog or self._the_dialog()).refresh_target(request)
         self._learn_peer(request)
-        self._add_capabilities(response)
         timer, lines = session_timer.granted(request, self.config, self._min_se_s)
-        response.headers.extend(lines)
+        response.headers.extend((*self._capabilities(), *lines))
         self._start_session_timer(timer)
         attach_sdp(response, sdp)
         return response
@@ -217,8 +216,7 @@ class OfferingSession(SessionCore):
         dialog = self._the_dialog()
         self._offering = offering
         request = dialog.request("INVITE")
-        self._add_capabilities(request)
-        self._add_session_timer(request)
+        request.headers.extend((*self._capabilities(), *self._offered_timer()))
         attach_sdp(request, offering.sdp)
         hop = next_hop(dialog, self.terms.follow_contact)
         offering.sent = SendRequest(request, hop, Purpose.REINVITE)

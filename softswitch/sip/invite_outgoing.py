@@ -118,14 +118,17 @@ class OutgoingInviteSession(InviteSession):
         for route in reversed(call.routes):
             headers.prepend("Route", route)
         # Without an offer in the INVITE a reliable response would bring one: none is asked for.
-        self._add_capabilities(request, reliable=call.sdp is not None)
-        self._add_session_timer(request)
-        headers.add("User-Agent", self.config.user_agent)
-        for name, value in call.headers:
-            if name == "Max-Forwards":
-                headers.set(name, value)
+        lines = [
+            *self._capabilities(reliable=call.sdp is not None),
+            *self._offered_timer(),
+            ("User-Agent", self.config.user_agent),
+        ]
+        for line in call.headers:
+            if line[0] == "Max-Forwards":
+                headers.set(*line)
             else:
-                headers.add(name, value)
+                lines.append(line)
+        headers.extend(lines)
         attach_sdp(request, call.sdp)
         return request
 
@@ -233,7 +236,7 @@ class OutgoingInviteSession(InviteSession):
         dialog.confirm(response)
         self.dialog = dialog
         self._keep_late()
-        self._clear_timers("answer", "silence")
+        self._clear_timers("answer")  # that of silence went with the first response
         self.state = State.CONFIRMED
         self._learn_peer(response)
         self._start_session_timer(session_timer.agreed(response, self.config))
@@ -387,7 +390,8 @@ class OutgoingInviteSession(InviteSession):
 
     def _keep_late(self) -> None:
         """The forks are over, but a 2xx of one may still come: its BYE counts on from its PRACKs."""
-        self._late.update((tag, fork.dialog) for tag, fork in self._forks.items())
+        for tag, fork in self._forks.items():
+            self._late[tag] = fork.dialog
         self._drop_forks()
 
     def _forget_late(self) -> None:

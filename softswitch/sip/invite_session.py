@@ -342,9 +342,7 @@ class InviteSession(OfferingSession):
         """UPDATE without an offer (RFC 3311 5.1): it refreshes, whatever else it says."""
         dialog = self._the_dialog()
         request = dialog.request("UPDATE")
-        self._add_capabilities(request)
-        self._add_session_timer(request)
-        request.headers.extend(headers)
+        request.headers.extend((*self._capabilities(), *self._offered_timer(), *headers))
         self._refreshing = True
         self._send(request, dialog, Purpose.REFRESH)
 

@@ -212,19 +212,18 @@ class SessionCore:
     def _send(self, request: SipRequest, dialog: Dialog, purpose: object) -> None:
         self._emit(SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose))
 
-    def _add_capabilities(self, message: SipMessage, *, reliable: bool = False) -> None:
+    def _capabilities(self, *, reliable: bool = False) -> HeaderLines:
+        """Where we are reached and what we can do."""
         supported = self.config.supported_value
-        lines = (
+        return (
             ("Contact", self.terms.contact),
             ("Allow", self.config.allow_value),
             ("Supported", f"{supported}, 100rel" if reliable else supported),
         )
-        message.headers.extend(lines)
 
-    def _add_session_timer(self, request: SipRequest) -> None:
-        request.headers.extend(
-            session_timer.offered(self.config, self._session_timer, self._min_se_s)
-        )
+    def _offered_timer(self) -> HeaderLines:
+        """Our offer of a session timer."""
+        return session_timer.offered(self.config, self._session_timer, self._min_se_s)
 
     # -- ACKs we send ------------------------------------------------------------------------------
 

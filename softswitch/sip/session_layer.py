@@ -160,15 +160,19 @@ class SessionLayer(Layer[InviteSession]):
     def perform(self, unit: SessionUnit, effects: list[SessionEffect], now_s: float) -> None:
         """Do what a session asked for, in order."""
         for effect in effects:
-            match effect:  # the most frequent first: a pattern that does not match costs as well
-                case ClearTimer():
-                    timer = unit.timers.pop(effect.name, None)
-                    if timer is not None:
-                        self._heap.cancel(timer)
-                case SetTimer():
-                    self._arm(unit, effect, now_s)
-                case Notify():
-                    self._notify(effect.event)
+            kind = type(effect)  # asked for the most frequent first
+            if kind is SetTimer:
+                self._arm(unit, effect, now_s)  # type: ignore[arg-type]
+                continue
+            if kind is ClearTimer:
+                timer = unit.timers.pop(effect.name, None)  # type: ignore[union-attr]
+                if timer is not None:
+                    self._heap.cancel(timer)
+                continue
+            if kind is Notify:
+                self._notify(effect.event)  # type: ignore[union-attr]
+                continue
+            match effect:
                 case Respond():
                     transaction = effect.transaction
                     assert isinstance(transaction, ServerTransaction)
@@ -205,7 +209,7 @@ class SessionLayer(Layer[InviteSession]):
 
     def _send_ack(self, effect: SendAck) -> None:
         request = effect.request
-        if "Via" not in request.headers:
+        if "Via" not in request.headers.first:
             self._transactions.add_via(request, effect.flow)
         self._transactions.outbox.append(Outgoing(request.serialise(), effect.flow))
 
@@ -216,6 +220,8 @@ class SessionLayer(Layer[InviteSession]):
             self._notify(RequestFailed(effect.handle, effect.status))
 
     def _clear_timers(self, unit: SessionUnit) -> None:
+        if not unit.timers:
+            return
         for timer in unit.timers.values():
             self._heap.cancel(timer)
         unit.timers.clear()

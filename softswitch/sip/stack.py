@@ -77,7 +77,8 @@ _REPLACED = frozenset({"Contact", "Max-Forwards", "User-Agent"})
 
 
 class SipStack:
-    """The whole SIP core behind four I/O methods and the call commands.
+    """The whole SIP core behind four I/O methods and the call commands. `events` are those not yet taken,
+    the oldest first: `next_event` takes one, and so may the driver.
 
     `token` returns a fresh random text of 64 bits or more, letters and digits only (tags, branches,
     Call-IDs are made of it); `gate` decides on every request from outside a dialog.
@@ -92,7 +93,7 @@ class SipStack:
         self._token = token
         self._uniform = between(token)
         self._heap = TimerHeap()
-        self._events: deque[SipEvent] = deque()
+        self.events: deque[SipEvent] = deque()
         self._late_commands = 0
         self._transactions = TransactionLayer(
             self._heap,
@@ -102,10 +103,10 @@ class SipStack:
             written=config.written,
         )
         self._sessions = SessionLayer(
-            self._transactions, self._heap, self._events.append, self._pass_up
+            self._transactions, self._heap, self.events.append, self._pass_up
         )
-        self._subscriptions = SubscriptionLayer(self._transactions, self._heap, self._events.append)
-        self._requests = RequestLayer(self._transactions, self._heap, self._events.append, token)
+        self._subscriptions = SubscriptionLayer(self._transactions, self._heap, self.events.append)
+        self._requests = RequestLayer(self._transactions, self._heap, self.events.append, token)
         self._reception = Reception(
             config,
             gate,
@@ -114,7 +115,7 @@ class SipStack:
             self._sessions,
             self._subscriptions,
             self._requests,
-            self._events,
+            self.events,
             self._terms_for,
         )
 
@@ -131,7 +132,7 @@ class SipStack:
 
     def next_event(self) -> SipEvent | None:
         """The oldest event not yet taken, or None."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def datagrams_to_send(self) -> list[Outgoing]:
         """Everything to be sent now, in order; the list is the caller's."""
@@ -169,7 +170,7 @@ class SipStack:
             "handles": len(self._requests),
             "subscriptions": len(self._subscriptions.units),
             "timers": len(self._heap),
-            "events_waiting": len(self._events),
+            "events_waiting": len(self.events),
             "late_commands": self._late_commands,
             **self._reception.counters,
         }
@@ -433,7 +434,7 @@ class SipStack:
         handle = self._requests.take_handle()
         command = SendInDialog(method, headers, body, content_type, handle)
         if not self._command(session, command, now_s):
-            self._events.append(RequestFailed(handle, 481))
+            self.events.append(RequestFailed(handle, 481))
         return handle
 
     def respond(
@@ -533,7 +534,7 @@ class SipStack:
         number = self._subscriptions.take_number()
         call_id, tag = self._token(), from_.tag or self._token()
         contact_value = self._contact(contact, from_, flow)
-        from_value = str(from_.with_param("tag", tag))
+        from_value = str(from_) if from_.tag else f"{from_};tag={tag}"
         request = SipRequest.fresh("SUBSCRIBE", target, from_value, str(to), call_id)
         lines = (
             ("Contact", contact_value),

@@ -67,14 +67,13 @@ class StackConfig:
     subscription_max_s: int = 3600
     allow_value: str = field(init=False, repr=False, compare=False)
     """The Allow header's value, which every call is told."""
+    supported_value: str = field(init=False, repr=False, compare=False)
+    """The Supported header's value, but for what is said in INVITEs only."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow_value", ", ".join(self.allow))
-
-    @property
-    def supported_value(self) -> str:
-        """The Supported header's value, but for what is said in INVITEs only."""
-        return "timer, replaces" if self.session_timers else "replaces"
+        supported = "timer, replaces" if self.session_timers else "replaces"
+        object.__setattr__(self, "supported_value", supported)
 
     def allowed_events(self) -> tuple[tuple[str, str], ...]:
         """The header that names the event packages, where there are any."""

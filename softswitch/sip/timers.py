@@ -17,11 +17,9 @@ class TimerOwner(Protocol):
 class Timer:
     """One armed timer. `owner` becomes None when it is cancelled or has fired."""
 
-    __slots__ = ("at_s", "name", "order", "owner")
+    __slots__ = ("name", "owner")
 
-    def __init__(self, at_s: float, order: int, owner: TimerOwner, name: str) -> None:
-        self.at_s = at_s
-        self.order = order
+    def __init__(self, owner: TimerOwner, name: str) -> None:
         self.owner: TimerOwner | None = owner
         self.name = name
 
@@ -47,7 +45,7 @@ class TimerHeap:
     def arm(self, at_s: float, owner: TimerOwner, name: str) -> Timer:
         """Arm a timer for `at_s` (monotonic seconds)."""
         order = self._order = self._order + 1
-        timer = Timer(at_s, order, owner, name)
+        timer = Timer(owner, name)
         heappush(self._heap, (at_s, order, timer))
         return timer
 
@@ -74,11 +72,12 @@ class TimerHeap:
 
     def pop_due(self, now_s: float) -> tuple[TimerOwner, str] | None:
         """Take the earliest timer due at `now_s`, or None."""
-        at_s = self.next_at()
-        if at_s is None or at_s > now_s:
-            return None
-        timer = heappop(self._heap)[2]
-        owner = timer.owner
-        assert owner is not None  # next_at has dropped the dead ones
-        timer.owner = None
-        return owner, timer.name
+        heap = self._heap
+        while heap and heap[0][0] <= now_s:
+            timer = heappop(heap)[2]
+            owner = timer.owner
+            if owner is not None:
+                timer.owner = None
+                return owner, timer.name
+            self._dead -= 1
+        return None

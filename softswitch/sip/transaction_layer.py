@@ -107,6 +107,8 @@ class _Transaction:
             self.layer.heap.cancel(timer)
 
     def clear_timers(self) -> None:
+        if not self.timers:
+            return
         heap = self.layer.heap
         for timer in self.timers.values():
             heap.cancel(timer)

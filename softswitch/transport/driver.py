@@ -313,10 +313,11 @@ class Driver:
             return
         self._pumping = True
         stack = self.stack
+        events = stack.events
         try:
             while True:
-                while (event := stack.next_event()) is not None:
-                    self._dispatch(event)
+                while events:
+                    self._dispatch(events.popleft())
                 outgoing = stack.datagrams_to_send()
                 if not outgoing:
                     break

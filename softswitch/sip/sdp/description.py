@@ -35,6 +35,10 @@ _RTPMAP: Final = re.compile(
 _FMTP: Final = re.compile(r"([0-9]{1,3})[ \t]++(.*+)")
 _CONNECTION: Final = re.compile(r"[ \t]*+[iI][nN][ \t]++([iI][pP][46])[ \t]++([^ \t]++)[ \t]*+")
 _PAYLOAD_TYPE: Final = re.compile(r"[0-9]{1,3}")
+_ORIGIN: Final = re.compile(
+    r"([!-~]++) ([!-~]++) ([0-9]{1,18}) IN IP[46] ([0-9A-Za-z.:_\-]{1,255})"
+)
+_USUAL_MS: Final = {str(ms): ms for ms in range(10, 201, 10)}
 
 _BEFORE_CONNECTION: Final = frozenset("iuep")
 _TIMES: Final = frozenset("trz")
@@ -145,13 +149,16 @@ class SessionDescription:
     def serialise(self) -> bytes:
         """The octets, in the order of RFC 8866 5, CRLF line ends."""
         lines = ["v=0", f"o={self.origin}", f"s={self.name}"]
-        other = [f"{kind}={value}" for kind, value in self.other]
-        first = len([kind for kind, _ in self.other if kind in _BEFORE_CONNECTION])
-        lines += other[:first]
-        if self.host is not None:
-            lines.append(f"c=IN {_address(self.host)}")
-        lines += other[first:]
-        lines += _attribute_lines(self.attributes)
+        connection = [] if self.host is None else [f"c=IN {_address(self.host)}"]
+        if self.other is _ALWAYS:  # as ours always are
+            lines += connection
+            lines.append("t=0 0")
+        else:
+            other = [f"{kind}={value}" for kind, value in self.other]
+            first = len([kind for kind, _ in self.other if kind in _BEFORE_CONNECTION])
+            lines += [*other[:first], *connection, *other[first:]]
+        if self.attributes:
+            lines += _attribute_lines(self.attributes)
         for media in self.media:
             lines += _media_lines(media)
         lines.append("")
@@ -185,7 +192,12 @@ def _direction(attributes: Attributes) -> str | None:
 
 def _milliseconds(text: str | None) -> int | None:
     # "20.5" and "20 " exist in the wild; whole milliseconds are all anybody means.
-    return None if text is None else parse_number(text.strip(" \t").partition(".")[0], 1000)
+    if text is None:
+        return None
+    usual = _USUAL_MS.get(text)
+    if usual is not None:
+        return usual
+    return parse_number(text.strip(" \t").partition(".")[0], 1000)
 
 
 def _attribute_lines(attributes: Attributes) -> list[str]:
@@ -348,6 +360,10 @@ def _connection(value: str) -> str:
 
 
 def _parse_origin(value: str) -> Origin:
+    usual = _ORIGIN.fullmatch(value)
+    if usual is not None:
+        username, session_id, version, host = usual.groups()
+        return Origin(session_id, int(version), host, username)
     # A user name with spaces is wrong and common: the last five fields are what counts.
     fields = [field for field in value.replace("\t", " ").split(" ") if field]
     if len(fields) < 5:

@@ -210,15 +210,11 @@ def _audio_attributes(
     crypto: Sequence[str] = (),
     ssrc: int | None = None,
 ) -> Attributes:
-    attributes = list(_format_attributes(formats, ptime_ms))
-    if crypto:
-        attributes[:0] = [("crypto", value) for value in crypto]
-    if rtcp_mux:
-        attributes.append(("rtcp-mux", None))
+    first = tuple([("crypto", value) for value in crypto]) if crypto else ()
+    last: Attributes = (("rtcp-mux", None),) if rtcp_mux else ()
     if ssrc is not None:
-        attributes.append(("ssrc", f"{ssrc} cname:softswitch"))
-    attributes.append((direction, None))
-    return tuple(attributes)
+        last += (("ssrc", f"{ssrc} cname:softswitch"),)
+    return (*first, *_format_attributes(formats, ptime_ms), *last, (direction, None))
 
 
 @lru_cache(REMEMBERED_MAX)
@@ -439,7 +435,10 @@ def rtcp_port(media: MediaDescription, mux: bool, host: str) -> int:
     """
     if mux:
         return media.port
-    port, *address = (media.attribute("rtcp") or "").split()[:4] or [""]
+    named = media.attribute("rtcp")
+    if named is None:
+        return media.port + 1 if media.port < 65_535 else 0
+    port, *address = named.split()[:4] or [""]
     here = not address or canonical_address(address[-1]) == canonical_address(host)
     if here and len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
         return int(port)
@@ -456,10 +455,11 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     first codec of the answer that we offered is taken. Raises SdpError (488) when the audio line
     was refused or nothing in it is ours, LocalProtocolError when `offer` offers no audio.
     """
-    index = next((i for i, m in enumerate(offer.media) if m.kind == "audio" and m.port), None)
-    if index is None:
+    for index, ours in enumerate(offer.media):  # noqa: B007 - used below
+        if ours.kind == "audio" and ours.port:
+            break
+    else:
         raise LocalProtocolError("our offer has no audio line")
-    ours = offer.media[index]
     if index >= len(answer.media) or answer.media[index].kind != "audio":
         raise SdpError("the answer has no audio line", 488)
     media = answer.media[index]
@@ -503,9 +503,10 @@ def _answered_keys(
     ours: MediaDescription, theirs: MediaDescription
 ) -> tuple[str | None, str | None]:
     """The keys that an answer settles on; a plain answer to a secure offer is a downgrade: 488."""
-    offered = {value.partition(" ")[0]: value for value in _cryptos(ours)}
-    if not offered:
+    keys = _cryptos(ours)
+    if not keys:
         return None, None
+    offered = {value.partition(" ")[0]: value for value in keys}
     answered = _cryptos(theirs)
     tag = answered[0].partition(" ")[0] if answered else ""
     if theirs.protocol.upper() not in _SECURE_PROTOCOLS or tag not in offered:
