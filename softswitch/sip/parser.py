@@ -78,7 +78,8 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
         raise refuse_head(head, limits, str(error), error.status_hint) from None
     try:
         _check_head(message, limits)
-        message.body = _cut_body(message.headers, data, end + 4, limits)
+        if message.headers.first.get("Content-Length") != "0":
+            message.body = _cut_body(message.headers, data, end + 4, limits)
     except RemoteProtocolError as error:
         if isinstance(message, SipResponse):
             raise ParseError(str(error), None) from None
@@ -187,8 +188,6 @@ def _cut_body(headers: Headers, data: bytes, start: int, limits: Limits) -> byte
     available = len(data) - start
     if text is None:
         length = available
-    elif text == "0":
-        return b""
     elif _LENGTH.fullmatch(text) is None:
         raise RemoteProtocolError("malformed Content-Length")
     else:

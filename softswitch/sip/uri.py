@@ -320,11 +320,8 @@ class Via:
 
     @classmethod
     def parse(cls, text: str) -> Via:
-        """Parse one element; raises RemoteProtocolError."""
-        return _via(text) if len(text) <= SHORT else cls._read(text)
-
-    @classmethod
-    def _read(cls, text: str) -> Via:
+        """Parse one element; raises RemoteProtocolError. Only its first part is remembered: a branch is new
+        in every request."""
         end = text.find(";")
         sent_by, params = (text, "") if end < 0 else (text[:end], text[end:].rstrip(LWS))
         read = _sent_by if len(sent_by) <= SHORT else _sent_by.__wrapped__
@@ -396,6 +393,5 @@ def _sent_by(text: str) -> tuple[str, str, int | None]:
 _sip_uri = lru_cache(REMEMBERED_MAX)(SipUri._read)
 short_name_addr = lru_cache(REMEMBERED_MAX)(NameAddr._read)
 """`NameAddr.parse` of a text no longer than `SHORT`."""
-_via = lru_cache(maxsize=256)(Via._read)
 short_cseq = lru_cache(maxsize=256)(CSeq._read)
 """`CSeq.parse` of a text no longer than `SHORT`."""

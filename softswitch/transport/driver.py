@@ -182,7 +182,7 @@ class Driver:
         if is_stun(data):
             self._keep_alive(data, flow)
             return
-        if self.intake:
+        if self.intake.waiting:
             self.defer(data, flow)
             return
         self._look_at(data, flow, self._clock.monotonic_s())

@@ -53,7 +53,7 @@ class RankCounters:
 
 
 class _Memory:
-    """Marks of messages for half a minute, in two generations, bounded."""
+    """Marks (hashes) of messages for half a minute, in two generations, bounded."""
 
     __slots__ = ("_most", "_old", "_since_s", "_young")
 
@@ -63,13 +63,12 @@ class _Memory:
         self._old: set[int] = set()
         self._since_s = float("-inf")
 
-    def add(self, key: _Key, now_s: float) -> None:
+    def add(self, mark: int, now_s: float) -> None:
         if now_s - self._since_s >= _GENERATION_S or len(self._young) >= self._most:
             self._old, self._young, self._since_s = self._young, set(), now_s
-        self._young.add(hash(key))
+        self._young.add(mark)
 
-    def __contains__(self, key: _Key) -> bool:
-        mark = hash(key)
+    def __contains__(self, mark: int) -> bool:
         return mark in self._young or mark in self._old
 
     def __len__(self) -> int:
@@ -125,7 +124,7 @@ class Intake:
     """The queues of all ranks.
 
     Higher ranks go first; of each rank's turns one in sixteen goes to the next below, so that nobody
-    starves. `refusal` writes the answer to who is turned away.
+    starves. `refusal` writes the answer to who is turned away. `waiting` is how many wait now.
     """
 
     def __init__(
@@ -143,12 +142,12 @@ class Intake:
         self._queues = [_Queue(rank, chosen) for rank in Rank]
         self._waiting_max, self._strangers_max = waiting_max, strangers_max
         self._octets_max = octets_max
-        self._size = 0
+        self.waiting = 0
         self._turned_away = _Memory(remembered_max)
         self._begun = _Memory(remembered_max)
 
     def __len__(self) -> int:
-        return self._size
+        return self.waiting
 
     def passes(self, data: bytes, flow: Flow, now_s: float) -> bytes | None:
         """A message is looked at without having waited; the answer instead where it is the repetition of
@@ -156,22 +155,24 @@ class Intake:
         if not data.startswith(b"INVITE "):
             return None
         key = (flow.remote, data)
-        if self._turned_away and key in self._turned_away:
+        mark = hash(key)
+        if mark in self._turned_away:
             return self._refuse(self._queues[Rank.TRUNK_CALL], key, flow, now_s)
-        self._begun.add(key, now_s)
+        self._begun.add(mark, now_s)
         return None
 
     def offer(self, rank: Rank, data: bytes, flow: Flow, now_s: float) -> bytes | None:
         """A message has come that is to wait; the answer where it is turned away instead."""
         key = (flow.remote, data)
         begins = rank.is_call and data.startswith(b"INVITE ")
-        if begins and key in self._begun:
+        mark = hash(key) if begins else 0
+        if begins and mark in self._begun:
             rank, begins = Rank.GOING, False  # its transaction knows what to say
         queue = self._queues[rank]
         if key in queue.entries:
             queue.counters.repeated += 1
             return None
-        if begins and (key in self._turned_away or queue.turns_away(now_s)):
+        if begins and (mark in self._turned_away or queue.turns_away(now_s)):
             answer = self._refuse(queue, key, flow, now_s)
             if answer is not None:
                 return answer
@@ -180,10 +181,10 @@ class Intake:
                 return self._no_room(queue, key, flow, now_s)
             queue.pop()
             queue.counters.dropped += 1
-            self._size -= 1
+            self.waiting -= 1
         queue.entries[key] = flow, now_s
         queue.octets += len(data)
-        self._size += 1
+        self.waiting += 1
         return None
 
     def take(self, now_s: float) -> Turn | None:
@@ -199,7 +200,7 @@ class Intake:
             return None
         key, flow, since_s = chosen.pop()
         chosen.took(now_s)
-        self._size -= 1
+        self.waiting -= 1
         answer = None
         if chosen.standing is not None and key[1].startswith(b"INVITE "):
             wait_s = now_s - since_s
@@ -207,7 +208,7 @@ class Intake:
             if chosen.standing.gives_up(wait_s):
                 answer = self._refuse(chosen, key, flow, now_s)
             if answer is None:
-                self._begun.add(key, now_s)
+                self._begun.add(hash(key), now_s)
         if answer is None:
             chosen.counters.waited += 1
         return Turn(key[1], flow, chosen.rank, answer)
@@ -250,5 +251,5 @@ class Intake:
         answer = self._refusal(key[1], flow)
         if answer is not None:
             queue.counters.refused += 1
-            self._turned_away.add(key, now_s)
+            self._turned_away.add(hash(key), now_s)
         return answer
