@@ -185,14 +185,17 @@ class Headers:
 
     def extend(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append lines, (name, value) each."""
+        names, values, first = self._names, self._values, self.first
         for name, value in lines:
             known = SPELLINGS.get(name)
             if known is None or "\r" in value or "\n" in value:
-                self._insert(len(self._names), name, value)  # which says what is wrong
+                self._insert(len(names), name, value)  # which says what is wrong
+                first = self.first
                 continue
-            self._names.append(known)
-            self._values.append(value)
-            self.first.setdefault(known, value)
+            names.append(known)
+            values.append(value)
+            if known not in first:
+                first[known] = value
         self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from softswitch.errors import LocalProtocolError
@@ -83,7 +82,7 @@ class IncomingInviteSession(InviteSession):
         self._reliability = Reliability.NONE
         self._rseq = 0
         self._unpracked: Unpracked | None = None
-        self._waiting: deque[Progress | Accept] = deque()
+        self._waiting: list[Progress | Accept] = []
         self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
 
     def _dispatch(self, event: SessionInput) -> None:
@@ -266,7 +265,7 @@ class IncomingInviteSession(InviteSession):
     def _go_on(self) -> None:
         """Say what had to wait for the PRACK, as far as it need not wait for the next."""
         while self._waiting and self._unpracked is None and self.state is State.INCOMING:
-            command = self._waiting.popleft()
+            command = self._waiting.pop(0)
             if isinstance(command, Accept):
                 self._accept(command)
             else:

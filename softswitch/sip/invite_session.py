@@ -321,6 +321,9 @@ class InviteSession(OfferingSession):
         timer = self._session_timer
         if timer is None or self.state is not State.CONFIRMED:
             return
+        if not self._expiring:
+            self._expiring = True
+            self._set_timer("expire", timer.expires_after_s - timer.refresh_after_s)
         # Should this one fail, there is time for another before the session expires.
         self._set_timer("refresh", max(timer.interval_s / 4, 1.0))
         if self._busy or self._retry is not None or self._refreshing:

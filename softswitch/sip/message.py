@@ -257,7 +257,6 @@ class SipRequest(SipMessage):
     ) -> SipRequest:
         """A request of ours outside any dialog with what each must have (RFC 3261 8.1.1) but the Via, which
         is put on when it leaves."""
-        request = cls(method, uri)
         lines = (
             ("Max-Forwards", "70"),
             ("From", from_value),
@@ -265,8 +264,7 @@ class SipRequest(SipMessage):
             ("Call-ID", call_id),
             ("CSeq", f"{cseq} {method}"),
         )
-        request.headers.extend(lines)
-        return request
+        return cls(method, uri, Headers(lines))
 
     @property
     def start_line(self) -> str:

@@ -108,6 +108,7 @@ class SessionCore:
         "_closed",
         "_credential_tries",
         "_effects",
+        "_expiring",
         "_min_se_s",
         "_refreshing",
         "_session_timer",
@@ -139,6 +140,7 @@ class SessionCore:
         self._bye_cause: ReasonHeader | None = None
         self._credential_tries = 0
         self._session_timer: SessionTimer | None = None
+        self._expiring = False  # the timer "expire" runs
         self._min_se_s = 0
         self._refreshing = False  # an UPDATE without an offer waits for its answer
         self._telling: HeaderLines | None = None  # what the peer is to be told by the next
@@ -289,14 +291,17 @@ class SessionCore:
 
     def _start_session_timer(self, timer: SessionTimer | None) -> None:
         self._session_timer = timer
-        if timer is None:
-            self._clear_timers("refresh", "expire")
-            return
-        if timer.we_refresh:
+        if timer is not None and timer.we_refresh:
+            # Until then nothing can expire, and few calls last that long: `_refresh` arms "expire".
             self._set_timer("refresh", timer.refresh_after_s)
-        else:
-            self._clear_timers("refresh")
-        self._set_timer("expire", timer.expires_after_s)
+            if self._expiring:
+                self._clear_timers("expire")
+                self._expiring = False
+            return
+        self._clear_timers("refresh", "expire")
+        self._expiring = timer is not None
+        if timer is not None:
+            self._set_timer("expire", timer.expires_after_s)
 
     def _still_there(self) -> None:
         """The peer has refused to refresh: one who knows no session timers is alive all the same."""

@@ -240,6 +240,9 @@ class NameAddr:
         usual = _USUAL_NAME_ADDR.fullmatch(text)
         if usual is not None:
             display_name, uri_text, params = usual.groups()
+            tag = params[5:] if params.startswith(";tag=") else ""
+            if tag.isalnum() and tag.isascii():  # From and To of a call, nearly always
+                return cls(uri_text, display_name, (("tag", tag),))
             return cls(uri_text, display_name, parse_params(params))
         text = text.strip(LWS)
         display: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -43,6 +43,7 @@ _USUAL_MS: Final = {str(ms): ms for ms in range(10, 201, 10)}
 _BEFORE_CONNECTION: Final = frozenset("iuep")
 _TIMES: Final = frozenset("trz")
 
+_DIRECTIONS: Final = frozenset(DIRECTIONS)
 _TELLING: Final = frozenset({"rtpmap", "fmtp"})
 _REMEMBERED_ATTRIBUTES_MAX: Final = 32
 REMEMBERED_MAX: Final = 512
@@ -87,13 +88,16 @@ class MediaDescription:
     attributes: Final[Attributes] = ()
     port_count: Final[int] = 1
     other: Final[Lines] = ()
+    _first: dict[str, str | None] | None = field(
+        init=False, repr=False, compare=False, default=None
+    )
 
     def attribute(self, name: str) -> str | None:
         """The first attribute called `name`; "" for a property, None where absent."""
-        for key, value in self.attributes:
-            if key == name:
-                return value or ""
-        return None
+        first = self._first
+        if first is None:
+            first = self._first = dict(self.attributes[::-1])
+        return (first[name] or "") if name in first else None
 
     @property
     def direction(self) -> str | None:
@@ -185,7 +189,7 @@ def _address(host: str) -> str:
 
 def _direction(attributes: Attributes) -> str | None:
     for name, _ in attributes:
-        if name in DIRECTIONS:
+        if name in _DIRECTIONS:
             return name
     return None
 

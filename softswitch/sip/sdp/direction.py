@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -32,6 +33,7 @@ def reverse(direction: str) -> str:
     return compose(send=receives(direction), receive=sends(direction))
 
 
+@lru_cache(64)
 def answer_direction(theirs: str, wanted: str = "sendrecv") -> str:
     """What we may answer to `theirs` when we would like `wanted`: neither more than the other."""
     return compose(
