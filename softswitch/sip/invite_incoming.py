@@ -86,17 +86,16 @@ class IncomingInviteSession(InviteSession):
         self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
 
     def _dispatch(self, event: SessionInput) -> None:
-        match event:
-            case InviteArrived() if self.state is State.IDLE:
-                self._arrive(event)
-            case Progress() if self.state is State.INCOMING:
-                self._progress(event)
-            case Accept() if self.state is State.INCOMING:
-                self._accept(event)
-            case Reject() if self.state is State.INCOMING:
-                self._reject(event)
-            case _:
-                super()._dispatch(event)
+        if self.state is State.IDLE and isinstance(event, InviteArrived):
+            self._arrive(event)
+        elif self.state is State.INCOMING and isinstance(event, Progress):
+            self._progress(event)
+        elif self.state is State.INCOMING and isinstance(event, Accept):
+            self._accept(event)
+        elif self.state is State.INCOMING and isinstance(event, Reject):
+            self._reject(event)
+        else:
+            super()._dispatch(event)
 
     def _arrive(self, event: InviteArrived) -> None:
         request = event.request

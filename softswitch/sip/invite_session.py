@@ -24,13 +24,13 @@ from softswitch.sip.session_core import (
     sdp_of,
 )
 from softswitch.sip.session_effects import (
+    CLEAR_ALL_TIMERS,
     Accept,
     AcceptReoffer,
     AckArrived,
     AckWith,
     AnswerArrived,
     CancelArrived,
-    ClearAllTimers,
     DialogRequestArrived,
     HandleDone,
     HangUp,
@@ -78,18 +78,18 @@ class InviteSession(OfferingSession):
         match event:
             case AnswerArrived():
                 self._on_answer(event)
-            case RequestLost():
-                self._on_lost(event)
             case DialogRequestArrived():
                 self._on_request(event)
             case AckArrived():
                 self._on_ack(event.request)
-            case CancelArrived():
-                self._on_cancel(event)
-            case TimerFired():
-                self._on_timer(event.name)
             case HangUp():
                 self._hang_up(event)
+            case TimerFired():
+                self._on_timer(event.name)
+            case RequestLost():
+                self._on_lost(event)
+            case CancelArrived():
+                self._on_cancel(event)
             case Reoffer():
                 self._reoffer(event)
             case AcceptReoffer():
@@ -251,7 +251,7 @@ class InviteSession(OfferingSession):
             self._lingering = True
             self.state = State.ENDING
             self._offered = self._unacked = None
-            self._emit(ClearAllTimers())
+            self._emit(CLEAR_ALL_TIMERS)
             self._set_timer("abandon", 64 * self.config.t1_s)
 
     def _offer_over(self) -> None:
@@ -274,7 +274,7 @@ class InviteSession(OfferingSession):
             self._ack(*wanted, None)
         self._refuse_offered(487)
         self._unacked = None
-        self._emit(ClearAllTimers())
+        self._emit(CLEAR_ALL_TIMERS)
         self.state = State.ENDING
         request = dialog.request("BYE")
         if cause is not None:

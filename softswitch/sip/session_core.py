@@ -14,9 +14,9 @@ from softswitch.sip.events import SipEvent
 from softswitch.sip.message import SipRequest
 from softswitch.sip.next_hop import next_hop
 from softswitch.sip.session_effects import (
+    FINISH,
     AnswerArrived,
     CloseDialog,
-    Finish,
     Notify,
     Respond,
     SendAck,
@@ -191,7 +191,7 @@ class SessionCore:
         self._unacked = None
         if self.dialog is not None:
             self._emit(CloseDialog(self.dialog.id))
-        self._emit(Finish())
+        self._emit(FINISH)
 
     def _respond(
         self,

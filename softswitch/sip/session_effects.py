@@ -265,6 +265,9 @@ class Finish:
     """Forget the session; its transactions may live on and call back."""
 
 
+FINISH = Finish()
+CLEAR_ALL_TIMERS = ClearAllTimers()
+
 SessionEffect = (
     SendRequest
     | SendAck

@@ -245,7 +245,15 @@ def _read(data: bytes) -> SessionDescription:
     session, *sections = f"\n{text}".split("\nm=")
     if len(sections) > MEDIA_MAX:
         raise SdpError("too many media lines")
-    origin, name, host, attributes, other = _read_session(session)
+    origin: Origin | None = None
+    if session.startswith("\nv=0\no="):
+        # The usual beginning. What follows it is the same in all descriptions of a telephone.
+        line, _, session = session[len("\nv=0\no=") :].partition("\n")
+        origin = _parse_origin(line)
+    short = len(session) <= _REMEMBERED_OCTETS_MAX
+    read = _read_session if short else _read_session.__wrapped__
+    later, name, host, attributes, other = read(session)
+    origin = later or origin
     media = tuple([_read_section(section) for section in sections])
     return SessionDescription(
         origin or Origin("0", 0, host or "0.0.0.0"), media, host, attributes, name, other
@@ -278,6 +286,7 @@ def _by_type(text: str) -> tuple[list[str], Attributes, list[tuple[str, str]]]:
     return hosts, tuple(attributes), other
 
 
+@lru_cache(REMEMBERED_MAX)
 def _read_session(text: str) -> tuple[Origin | None, str, str | None, Attributes, Lines]:
     """The lines before the first m=: origin, name, address, attributes, others."""
     origin: Origin | None = None

@@ -62,19 +62,16 @@ class InviteClientTransaction:
 
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
-        match self.state:
-            case State.IDLE:
-                return self._idle(event)
-            case State.CALLING:
-                return self._calling(event)
-            case State.PROCEEDING:
-                return self._proceeding(event)
-            case State.COMPLETED:
-                return self._completed(event)
-            case State.ACCEPTED:
-                return self._accepted(event)
-            case State.TERMINATED:
-                return []
+        state = self.state
+        if state is State.ACCEPTED:
+            return self._accepted(event)
+        if state is State.PROCEEDING:
+            return self._proceeding(event)
+        if state is State.CALLING:
+            return self._calling(event)
+        if state is State.IDLE:
+            return self._idle(event)
+        return self._completed(event) if state is State.COMPLETED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if not isinstance(event, Started):

@@ -50,19 +50,16 @@ class InviteServerTransaction:
 
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
-        match self.state:
-            case State.IDLE:
-                return self._idle(event)
-            case State.PROCEEDING:
-                return self._proceeding(event)
-            case State.COMPLETED:
-                return self._completed(event)
-            case State.CONFIRMED:
-                return self._confirmed(event)
-            case State.ACCEPTED:
-                return self._accepted(event)
-            case State.TERMINATED:
-                return []
+        state = self.state
+        if state is State.PROCEEDING:
+            return self._proceeding(event)
+        if state is State.ACCEPTED:
+            return self._accepted(event)
+        if state is State.IDLE:
+            return self._idle(event)
+        if state is State.COMPLETED:
+            return self._completed(event)
+        return self._confirmed(event) if state is State.CONFIRMED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, RequestArrived) and event.request.method == "INVITE":

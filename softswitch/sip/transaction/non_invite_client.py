@@ -59,15 +59,12 @@ class NonInviteClientTransaction:
 
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
-        match self.state:
-            case State.IDLE:
-                return self._idle(event)
-            case State.TRYING | State.PROCEEDING:
-                return self._waiting(event)
-            case State.COMPLETED:
-                return self._completed(event)
-            case State.TERMINATED:
-                return []
+        state = self.state
+        if state is State.TRYING or state is State.PROCEEDING:
+            return self._waiting(event)
+        if state is State.IDLE:
+            return self._idle(event)
+        return self._completed(event) if state is State.COMPLETED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if not isinstance(event, Started):
