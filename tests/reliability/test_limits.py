@@ -96,6 +96,20 @@ def test_session_descriptions_of_strangers_push_each_other_out() -> None:
     assert sections().hits == hits + 1
 
 
+@pytest.mark.limit("SDP sections remembered")
+def test_the_lines_before_the_media_of_strangers_push_each_other_out() -> None:
+    most, beginnings = description.REMEMBERED_MAX, description._read_session.cache_info
+    text = "v=0\r\no=- 1 1 IN IP4 h\r\ns={}\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+    for number in range(most + 1):
+        SessionDescription.parse(text.format(number).encode())
+        if number == most - 1:
+            assert beginnings().currsize == most
+    assert beginnings().currsize == most
+    hits, misses = beginnings().hits, beginnings().misses
+    SessionDescription.parse(text.format("long" * 300).encode())  # not remembered at all
+    assert (beginnings().hits, beginnings().misses) == (hits, misses)
+
+
 @pytest.mark.limit("parked calls")
 @simulated()
 async def test_as_many_calls_are_parked_as_may_and_the_next_goes_back(
