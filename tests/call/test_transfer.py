@@ -10,7 +10,7 @@ import pytest
 from softswitch.call.transfer import Replaces
 from softswitch.sim.behaviour import busy, ring
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World
+from softswitch.sim.world import World, small_office
 
 
 def bridged(world):
@@ -213,3 +213,38 @@ async def test_attended_transfer_while_the_target_still_rings():
 )
 def test_replaces_header(value, parsed):
     assert Replaces.parse(value) == parsed
+
+
+@simulated()
+@pytest.mark.parametrize("ends", ["who called in", "who was called"])
+async def test_attended_transfer_joins_two_carriers(ends):
+    """A customer who called in by one trunk is joined to somebody outside on the other: each trunk counts
+    its own call until that is over."""
+    async with World(11, office=small_office(trunks=2)) as world:
+        desk = await world.phone("1001")
+        first, second = await world.trunk("carrier-1"), await world.trunk("carrier-2")
+        customer = await first.call("+861000", from_user="13800000001")
+        await customer.answered()
+        there = await desk.incoming()
+        await there.hold()
+        world.switch.trunks.named("carrier-1").load.limit(1, 100.0)
+        consultation = await desk.call("9013800000002")
+        await consultation.answered()
+        outside = await second.incoming()
+        dialog = desk.stack.dialog_of(consultation.session)
+        value = f"{dialog['call_id']};to-tag={dialog['remote_tag']};from-tag={dialog['local_tag']}"
+        there.refer(f"<sip:x@office.example?Replaces={quote(value)}>")
+        await there.ended()
+        await consultation.ended()
+        await asyncio.sleep(1)
+        assert customer.state == outside.state == "up"
+        assert len(bridged(world)) == 2
+        loads = [world.switch.trunks.named(f"carrier-{n}").load.calls for n in (1, 2)]
+        assert loads == [1, 1]
+        assert not list(world.trace.requests("UPDATE")), "carriers are told nothing"
+        leaves, stays = (customer, outside) if ends == "who called in" else (outside, customer)
+        leaves.hang_up()
+        await stays.ended()
+        loads = [world.switch.trunks.named(f"carrier-{n}").load.calls for n in (1, 2)]
+        assert loads == [0, 0]
+        await world.settle()
