@@ -196,7 +196,9 @@ class Server:
     def run(self, *arguments: str) -> str:
         """Standard output of a `softswitch` command about this office; in this process, for an interpreter
         each time is half a second of work."""
-        done = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200"}).invoke(build(), arguments)
+        runner = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "200"})
+        with contextlib.chdir(self.directory):
+            done = runner.invoke(build(), arguments)
         assert done.exit_code == 0, f"softswitch {' '.join(arguments)}:\n{done.output}"
         return done.stdout
 
