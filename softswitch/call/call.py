@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from softswitch import saying
 from softswitch.call.endpoint import Outcome
 from softswitch.call.known import of_file
-from softswitch.errors import CallEnded, CallError, CallTransferred
+from softswitch.call.listening import Line, Listening
+from softswitch.errors import CallEnded, CallTransferred
 
 if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
@@ -54,8 +55,6 @@ class Call:
         "_dial_done",
         "_digit_waiter",
         "_digits",
-        "_line_heard",
-        "_partner_awaited",
         "_plays",
         "_waits",
         "answered_at_s",
@@ -78,6 +77,7 @@ class Call:
         "known",
         "language",
         "legs",
+        "listening",
         "media_group",
         "moves",
         "number",
@@ -140,8 +140,7 @@ class Call:
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
-        self._line_heard: dict[str, Callable[[str], None]] = {}
-        self._partner_awaited: Callable[[], None] | None = None
+        self.listening = Listening(self, control)
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -417,7 +416,7 @@ class Call:
         *wanted: str,
         timeout_s: float = 10.0,
         country: str | None = None,
-        line: Literal["caller", "partner"] = "caller",
+        line: Line = "caller",
     ) -> str:
         """What the caller's line says first of `wanted` (none: of all there is), "" after `timeout_s`.
 
@@ -431,38 +430,7 @@ class Call:
         other `line`.
         """
         self._check()
-        if line not in ("caller", "partner"):
-            raise CallError(f"line {line!r}; allowed: caller, partner")
-        audio = self._control.audio
-        heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def note(what: str) -> None:
-            if not heard.done() and (not wanted or not what or what in wanted):
-                heard.set_result(what)
-
-        listened: list[Leg] = []
-
-        def listen() -> None:
-            leg = self.caller if line == "caller" else self.partner
-            if leg is not None:
-                audio.hear_line(self, leg, country)
-                listened.append(leg)
-
-        timer = asyncio.get_running_loop().call_later(timeout_s, note, "")
-        self._line_heard[line] = note
-        if line == "caller" or self.partner is not None:
-            listen()
-        else:
-            self._partner_awaited = listen
-        try:
-            return await self._wait(heard)
-        finally:
-            timer.cancel()
-            self._line_heard.pop(line, None)
-            self._partner_awaited = None if line == "partner" else self._partner_awaited
-            for leg in listened:
-                if leg.leg_id in self.legs and not self.ended:
-                    audio.hear_line_no_more(leg)
+        return await self.listening.hear(wanted, timeout_s, country, line)
 
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
         """Start several prompts, one after the other and as one, and return at once."""
@@ -524,24 +492,6 @@ class Call:
         self._digits.append(digit)
         if self._digit_waiter is not None:
             self._digit_waiter()
-
-    def line_says(self, leg: Leg, what: str) -> None:
-        """A line was heard to say something."""
-        note = self._line_heard.get("caller" if leg is self.caller else "partner")
-        if note is not None:
-            note(what)
-
-    def partner_came(self) -> None:
-        """The caller talks with somebody now."""
-        listen, self._partner_awaited = self._partner_awaited, None
-        if listen is not None:
-            listen()
-
-    def partner_went(self) -> None:
-        """The caller talks with nobody any more: there is nothing to be heard of him."""
-        note = self._line_heard.get("partner")
-        if note is not None:
-            note("")
 
     def play_started(self, play_id: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

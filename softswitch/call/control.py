@@ -192,7 +192,7 @@ class CallControl:
         if not call.ended:
             self.transfers.reached(call)
             self.join(call)
-            call.partner_came()
+            call.listening.partner_came()
 
     def join(self, call: Call) -> None:
         """Let caller and partner hear each other, recorded where the office wants it."""

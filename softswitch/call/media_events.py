@@ -59,7 +59,7 @@ class MediaEvents:
             case protocol.ProgressHeard():
                 known = self._table.of_stream(event.stream_id)
                 if known is not None:
-                    known[0].line_says(known[1], event.what)
+                    known[0].listening.says(known[1], event.what)
             case protocol.RecordingStopped():
                 self._control.audio.recording_stopped(event)
             case protocol.StreamClosed():

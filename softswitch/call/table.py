@@ -100,7 +100,7 @@ class CallTable:
             self._audio.stop_recording(call)  # before its streams go, so that it ends as wanted
         if call.partner is leg:
             call.partner = None
-            call.partner_went()
+            call.listening.partner_went()
             if not call.ended and call.caller.leg_id in call.legs:
                 call.caller.tune()
         if leg.stream is not None:
