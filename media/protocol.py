@@ -42,7 +42,9 @@ class StreamParams(msgspec.Struct, frozen=True):
     `remote_ssrc`: what the peer's SDP says it will send with (RFC 5576); `dtmf_by_info`: digits for this
     peer are reported by `DigitsDue`, for signalling to tell it of them; `rtcp_port`: of the host of `remote`,
     where the peer wants RTCP (RFC 3605) if not on the next port; it means nothing with `rtcp_mux`;
-    `fmtp`: what the peer's SDP asks of our encoder (RFC 7587 section 6.1; of Opus alone anything is read).
+    `fmtp`: what the peer's SDP asks of our encoder (RFC 7587 section 6.1; of Opus alone anything is read);
+    `maxptime_ms`: the longest packet that the peer takes; to one who takes no packets as long as his partner
+    makes them nothing is relayed.
 
     A stream that has locked to a source stays with it until `remote`, `nat` or `signalled_host`
     change.
@@ -66,6 +68,7 @@ class StreamParams(msgspec.Struct, frozen=True):
     dtmf_by_info: bool = False
     rtcp_port: int | None = None
     fmtp: str | None = None
+    maxptime_ms: int | None = None
 
 
 class Tone(msgspec.Struct, frozen=True, tag="tone"):

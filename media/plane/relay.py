@@ -32,6 +32,9 @@ def relayable(source: Stream, target: Stream) -> bool:
     """Tell whether packets of `source` can become packets of `target` without decoding."""
     if source.params is None or target.params is None:
         return False
+    longest_ms = target.params.maxptime_ms
+    if longest_ms is not None and source.params.ptime_ms > longest_ms:
+        return False  # who wants long packets sends long ones
     codecs = source.params.codec, target.params.codec
     return codecs[0] == codecs[1] or codecs in _CONVERSIONS
 

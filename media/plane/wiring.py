@@ -288,7 +288,7 @@ class Wiring:
         partner = stream.partner
         if partner is None or stream.params is None or partner.params is None:
             return False
-        if relayable(stream, partner):
+        if relayable(stream, partner) and relayable(partner, stream):
             return False
         return self._decodable(stream) and self._decodable(partner)
 

@@ -520,6 +520,7 @@ class Leg:
                 srtp_out=audio.srtp_out,
                 remote_ssrc=audio.remote_ssrc,
                 fmtp=audio.fmtp,
+                maxptime_ms=audio.maxptime_ms,
                 receive_payload_type=audio.receive_payload_type,
                 receive_dtmf_payload_type=(
                     audio.receive_dtmf_payload_type

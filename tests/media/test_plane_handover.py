@@ -184,3 +184,21 @@ def test_nobody_waits_for_one_who_says_nothing(world, make_talker):
     scene.run(0.3)
     said = [packet for packet in scene.got[A][before:] if any(set(packet.payload) - {0xFF})]
     assert len(said) > 8
+
+
+@pytest.mark.parametrize(("longest_ms", "octets"), [(None, {480}), (60, {480}), (40, {160})])
+def test_nobody_is_sent_longer_packets_than_he_takes(world, make_talker, longest_ms, octets):
+    """One who wants packets of 60 ms sends such; his partner who takes only shorter ones gets shorter ones."""
+    scene = Scene(world, make_talker)
+    world.configure(1, A, ptime_ms=60)
+    world.configure(2, B, ptime_ms=20, maxptime_ms=longest_ms)
+    scene.voices[0].ptime_ms = 60
+    scene.run(1.0)
+    scene.got[B].clear()
+    scene.run(1.0)
+    assert {len(packet.payload) for packet in scene.got[B]} == octets
+    if longest_ms == 40:
+        assert {len(packet.payload) for packet in scene.got[A][20:]} == {480}
+    codes = np.frombuffer(b"".join(packet.payload for packet in scene.got[B]), np.uint8)
+    says = g711.decode_ulaw(scene.voices[0].codes)
+    assert g711.decode_ulaw(codes).tobytes() in says.tobytes()

@@ -171,6 +171,13 @@ class TestNumbers:
         assert read_answer(ours, theirs).fmtp == asks
         assert read_answer(ours, offer("m=audio 4000 RTP/AVP 8")).fmtp is None
 
+    def test_the_longest_packet_that_a_peer_takes_is_agreed(self) -> None:
+        theirs = offer("m=audio 4000 RTP/AVP 8", "a=maxptime:20")
+        assert make_answer(theirs, HERE, 1, ["PCMA"])[1].maxptime_ms == 20
+        ours = make_offer(HERE, 1, ["PCMA"])
+        assert read_answer(ours, theirs).maxptime_ms == 20
+        assert read_answer(ours, offer("m=audio 4000 RTP/AVP 8")).maxptime_ms is None
+
     def test_numbers_never_collide(self) -> None:
         wished = {"opus": 101, "telephone-event": 108}
         codecs = ["opus", "L16", "PCMU", "G722", "PCMA"]

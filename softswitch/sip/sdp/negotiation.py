@@ -54,7 +54,8 @@ class AudioNegotiated:
     packet time the peer wants. `direction` is ours. `on_hold` is True when the peer does not want
     our audio. `rejected` counts media lines refused; `media_index` is the audio line's place.
     `srtp_in` and `srtp_out` are the ``a=crypto`` values of the peer and ours, None without SRTP;
-    `remote_ssrc` is what the peer says it sends with (RFC 5576); `fmtp` what it says of the codec.
+    `remote_ssrc` is what the peer says it sends with (RFC 5576); `fmtp` what it says of the codec,
+    `maxptime_ms` the longest packet that it takes.
     """
 
     remote_host: Final[str]
@@ -75,6 +76,7 @@ class AudioNegotiated:
     srtp_out: Final[str | None] = None
     remote_ssrc: Final[int | None] = None
     fmtp: Final[str | None] = None
+    maxptime_ms: Final[int | None] = None
 
     @property
     def named_rtcp_port(self) -> int | None:
@@ -329,6 +331,7 @@ def make_answer(
         srtp_out=keys[1] if keys else None,
         remote_ssrc=_ssrc(media),
         fmtp=their_formats[number].fmtp,
+        maxptime_ms=media.maxptime_ms,
     )
 
 
@@ -496,6 +499,7 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         srtp_out=srtp_out,
         remote_ssrc=_ssrc(media),
         fmtp=their_formats[number].fmtp,
+        maxptime_ms=media.maxptime_ms,
     )
 
 
