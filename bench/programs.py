@@ -56,6 +56,7 @@ PROGRAMS = {
         Program("overload", "calls and strangers in a crowd", 600,
                 ("--only", "capacity", "--seconds", "8"),
                 quick=("--rates", "200", "--seconds", "8", "--runs", "1", "--sources", "1")),
+        Program("refusals", "a new call turned away", 120, quick=("--calls", "2000")),
         # A minute of registering and what a phone takes of memory need three minutes: by the program alone.
         Program("registrations", "ten thousand phones", 300, ("--only", "storm"),
                 ("--only", "storm", "--phones", "500"), other_figures=True),

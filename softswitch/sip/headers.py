@@ -92,16 +92,17 @@ class Headers:
     properties parse are cached in `parsed` and forgotten at any change.
 
     `first` is the value of each name's first line, to be read only: what `get` looks into, for those who
-    know the canonical name.
+    know the canonical name; `some_repeat` tells whether any name stands here twice.
     """
 
-    __slots__ = ("_names", "_values", "first", "parsed")
+    __slots__ = ("_names", "_values", "first", "parsed", "some_repeat")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self._names: list[str] = []
         self._values: list[str] = []
         self.first: dict[str, str] = {}
         self.parsed: dict[str, Any] = {}
+        self.some_repeat = False
         self.extend(lines)
 
     @classmethod
@@ -111,7 +112,8 @@ class Headers:
         headers._names = names
         headers._values = values
         headers.first = first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
-        if len(first) != len(names):
+        headers.some_repeat = len(first) != len(names)
+        if headers.some_repeat:
             headers.first = _first_of(names, values)
         headers.parsed = {}
         return headers
@@ -124,13 +126,9 @@ class Headers:
         found = self.get_all(name)
         return found[0] if found else default
 
-    @property
-    def some_repeat(self) -> bool:
-        """Whether any name stands here twice."""
-        return len(self.first) != len(self._names)
-
     def _changed(self) -> None:
         self.first = _first_of(self._names, self._values)
+        self.some_repeat = len(self.first) != len(self._names)
         self.parsed.clear()
 
     def get_all(self, name: str) -> list[str]:
@@ -140,7 +138,7 @@ class Headers:
             value = self.first.get(known)
             if value is None:
                 return []
-            if len(self.first) == len(self._names):  # no name stands here twice
+            if not self.some_repeat:
                 return [value]
             return [value for key, value in self.items() if key == known]
         lower = name.lower()
@@ -163,7 +161,7 @@ class Headers:
         line = self.first.get(name)
         if line is None:
             return False
-        if len(self.first) == len(self._names):
+        if not self.some_repeat:
             return tag in tokens_of(line)
         return any(tag in tokens_of(each) for each in self.get_all(name))
 
@@ -196,6 +194,7 @@ class Headers:
             values.append(value)
             if known not in first:
                 first[known] = value
+        self.some_repeat = len(first) != len(names)
         self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:
@@ -260,7 +259,7 @@ class Headers:
     def repeated(self) -> frozenset[str]:
         """The single-value headers that stand here more than once (each a reason for 400)."""
         names, first = self._names, self.first
-        if len(first) == len(names):
+        if not self.some_repeat:
             return frozenset()
         return frozenset(n for n in first if n in SINGLE_VALUE and names.count(n) > 1)
 

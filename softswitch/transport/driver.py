@@ -179,7 +179,7 @@ class Driver:
         others wait already."""
         if self._closed:
             return
-        if is_stun(data):
+        if data[:1] < b"A" and is_stun(data):  # SIP begins with a letter
             self._keep_alive(data, flow)
             return
         if self.intake.waiting:
@@ -205,7 +205,7 @@ class Driver:
         if self.sieve is not None and not self.sieve(data, flow, now_s):
             self.counters.sieved += 1
             return
-        if self._terse.is_acknowledged(data):
+        if data.startswith(b"ACK ") and self._terse.is_acknowledged(data):
             self.counters.acks_absorbed += 1
             return
         answer = self.intake.passes(data, flow, now_s)
@@ -224,7 +224,7 @@ class Driver:
             return
         now_s = self._clock.monotonic_s()
         self.counters.received += 1
-        if self._terse.is_acknowledged(data):
+        if data.startswith(b"ACK ") and self._terse.is_acknowledged(data):
             self.counters.acks_absorbed += 1
             return
         rank = self._sort(data, flow, now_s) if self._sort is not None else Rank.GOING
