@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
-from softswitch.sip.headers import COMPACT_FORMS, KNOWN_NAMES, Headers, canonical_name
+from softswitch.sip.headers import (
+    COMPACT_FORMS,
+    KNOWN_NAMES,
+    SINGLE_VALUE,
+    SPELLINGS,
+    Headers,
+    canonical_name,
+)
 
 
 def test_every_spelling_means_the_same() -> None:
@@ -89,3 +96,15 @@ def test_copies_are_independent() -> None:
 def test_repeated_single_values_are_named() -> None:
     headers = Headers([("To", "a"), ("Via", "1"), ("Via", "2"), ("t", "b"), ("Route", "x")])
     assert headers.repeated() == {"To"}
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN_NAMES if "-" in name])
+def test_no_known_name_has_been_cut_in_two(name: str) -> None:
+    assert not name.startswith("-")
+    assert not name.endswith("-")
+    assert SPELLINGS[name.lower()] == name
+
+
+def test_every_single_value_and_every_compact_form_is_a_known_name() -> None:
+    assert set(KNOWN_NAMES) >= SINGLE_VALUE
+    assert set(KNOWN_NAMES) >= set(COMPACT_FORMS.values())
