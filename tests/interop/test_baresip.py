@@ -18,6 +18,7 @@ from tests.interop.peers.baresip import (
     Baresip,
     assert_both_heard,
     settle,
+    talk_and_hear,
     talk_until_heard,
 )
 from tests.interop.peers.server import Server
@@ -89,12 +90,7 @@ def test_wideband_and_narrowband_phones_understand_each_other(
 ) -> None:
     callee = baresip(office, "1002", plays="callee", codecs=callee_codecs)
     caller = baresip(office, "1001", plays="caller", codecs=caller_codecs)
-    caller.dial("1002")
-    caller.wait_event("CALL_ESTABLISHED")
-    talk_until_heard(caller, callee, voices)
-    callee.hang_up()
-    caller.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices, least=least)
+    talk_and_hear(caller, callee, voices, least=least)
     office.wait_idle()
     assert_recorded(office, voices, least=least, rate_hz=16_000)
 
@@ -106,12 +102,7 @@ def test_an_srtp_phone_speaks_with_any_other(
     number = "1003" if both else "1002"
     callee = baresip(office, number, plays="callee", srtp=both)
     caller = baresip(office, "1001", plays="caller", srtp=True)
-    caller.dial(number)
-    caller.wait_event("CALL_ESTABLISHED")
-    talk_until_heard(caller, callee, voices)
-    callee.hang_up()
-    caller.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices)
+    talk_and_hear(caller, callee, voices)
     office.wait_idle()
     assert_recorded(office, voices)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.peers.audio import RATE_HZ, assert_heard
-from tests.interop.peers.baresip import Baresip, assert_both_heard, talk_until_heard
+from tests.interop.peers.baresip import Baresip, call_back, talk_and_hear
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server
@@ -36,30 +36,16 @@ def test_a_law_and_mu_law_phones_understand_each_other(
 ) -> None:
     callee = baresip(office, "1002", plays="callee", codecs="PCMA/8000/1")
     caller = baresip(office, "1001", plays="caller", codecs="PCMU/8000/1")
-    caller.dial("1002")
-    caller.wait_event("CALL_ESTABLISHED")
-    talk_until_heard(caller, callee, voices)
-    callee.hang_up()
-    caller.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices)
+    talk_and_hear(caller, callee, voices)
     office.wait_idle()
 
 
 def test_a_phone_on_tcp_and_a_phone_on_udp(office: Server, baresip: Phone, voices: dict) -> None:
     callee = baresip(office, "1002", plays="callee", transport="tcp")
     caller = baresip(office, "1001", plays="caller")
-    caller.dial("1002")
-    caller.wait_event("CALL_ESTABLISHED")
-    talk_until_heard(caller, callee, voices)
-    callee.hang_up()
-    caller.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices)
+    talk_and_hear(caller, callee, voices)
     office.wait_idle()
-    back = callee.mark()
-    callee.dial("1001")
-    callee.wait_event("CALL_ESTABLISHED", since=back)
-    callee.hang_up()
-    callee.wait_event("CALL_CLOSED", since=back)
+    call_back(callee, caller)
     office.wait_idle()
 
 
@@ -68,18 +54,9 @@ def test_a_phone_on_tls_and_a_phone_on_tcp(office: Server, baresip: Phone, voice
     caller = baresip(office, "1001", plays="caller", transport="tcp")
     transports = {row["extension"]: row["transport"] for row in office.status()["registrations"]}
     assert transports == {"1001": "tcp", "1002": "tls"}
-    caller.dial("1002")
-    caller.wait_event("CALL_ESTABLISHED")
-    talk_until_heard(caller, callee, voices)
-    caller.hang_up()
-    callee.wait_event("CALL_CLOSED")
-    assert_both_heard(caller, callee, voices)
+    talk_and_hear(caller, callee, voices)
     office.wait_idle()
-    back = callee.mark()
-    callee.dial("1001")
-    callee.wait_event("CALL_ESTABLISHED", since=back)
-    callee.hang_up()
-    callee.wait_event("CALL_CLOSED", since=back)
+    call_back(callee, caller)
     office.wait_idle()
 
 

@@ -314,3 +314,22 @@ def assert_both_heard(
     for voice, listener in (("caller", callee), ("callee", caller)):
         what = f"the {voice}'s voice at the other end"
         assert_heard(voices[voice].samples, listener.heard(), what, least=least)
+
+
+def talk_and_hear(caller: Baresip, callee: Baresip, voices: dict, *, least: float = 0.95) -> None:
+    """A call from one to the other, who takes it by himself; each has heard the other when it is over."""
+    caller.dial(callee.number)
+    caller.wait_event("CALL_ESTABLISHED")
+    talk_until_heard(caller, callee, voices)
+    callee.hang_up()
+    caller.wait_event("CALL_CLOSED")
+    assert_both_heard(caller, callee, voices, least=least)
+
+
+def call_back(caller: Baresip, callee: Baresip) -> None:
+    """A further call, the other way, that is answered and hung up."""
+    since = caller.mark()
+    caller.dial(callee.number)
+    caller.wait_event("CALL_ESTABLISHED", since=since)
+    caller.hang_up()
+    caller.wait_event("CALL_CLOSED", since=since)
