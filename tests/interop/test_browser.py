@@ -38,6 +38,7 @@ def browser(tmp_path: Path) -> Iterator[Callable[..., Browser]]:
         page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["ws", "wss"])
 def test_a_browser_registers_is_called_and_calls(
     serve: Serve, browser: Callable[..., Browser], baresip: Phone, transport: str

@@ -37,6 +37,7 @@ def dnsmasq(tmp_path: Path) -> Iterator[Callable[..., Dnsmasq]]:
         one.close()
 
 
+@pytest.mark.slow
 def test_carriers_are_found_by_name_whatever_befalls_the_dns(
     serve: Serve, baresip: Phone, sipp: Peer, dnsmasq: Callable[..., Dnsmasq]
 ) -> None:

@@ -25,6 +25,7 @@ HOST = "::1"
 TRANSIT = '[[inbound]]\nfrom = "carrier"\nnumber = "88*"\nto = "trunk:sink"\n'
 
 
+@pytest.mark.slow
 def test_calls_over_ipv6_and_the_capture_of_one(serve: Serve, sipp: Peer) -> None:
     ports = {name: free_port() for name in ("carrier", "sink")}
     trunks = [Trunk(name, f"[{HOST}]:{port}") for name, port in ports.items()]

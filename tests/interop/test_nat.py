@@ -44,6 +44,7 @@ def test_a_carrier_whose_sdp_names_an_address_that_is_not_its_own(
         assert match(voices["caller"].samples, heard).correlation < 0.3, "taken from nowhere else"
 
 
+@pytest.mark.slow
 def test_a_telephone_is_asked_and_found_silent(serve: Serve, baresip: Phone) -> None:
     server = serve(sip_more='qualify = "all"\nqualify_s = 5')
     phone = baresip(server, "1001", plays="caller")

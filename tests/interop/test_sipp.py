@@ -109,6 +109,7 @@ def port_of(trunk: Trunk) -> int:
     return int(trunk.address.rpartition(":")[2])
 
 
+@pytest.mark.slow
 def test_embedded_scenarios_through_two_trunks(serve: Serve, sipp: Peer) -> None:
     """SIPp's own uac calls in by one trunk; the call leaves by another to SIPp's own uas."""
     carrier, sink, transit = carrier_and_sink()

@@ -60,6 +60,7 @@ def test_svmap_sees_no_name_and_no_version(serve: Serve) -> None:
     assert "softswitch" not in said.lower(), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [1020, pytest.param(1999, marks=pytest.mark.soak)])
 def test_svwar_tells_no_extension_from_another(
     serve: Serve, tmp_path: Path, row: Row, last: int
@@ -75,6 +76,7 @@ def test_svwar_tells_no_extension_from_another(
     row(12, "svwar, 3 methods", extensions=last - 999, told_apart=told)
 
 
+@pytest.mark.slow
 def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path, row: Row) -> None:
     server, port = serve(), free_port()
     registers(server, tmp_path, port)

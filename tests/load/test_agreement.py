@@ -33,6 +33,7 @@ def plan(**options: object) -> Plan:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_kamailio
 async def test_counts_agree_with_kamailios() -> None:
     async with Kamailio(2) as proxy:
@@ -82,6 +83,7 @@ async def sipps(name: str, tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @needs_sipp
 async def test_sipps_branching_client_runs_here_against_sipps_branching_server(
     tmp_path: Path,
