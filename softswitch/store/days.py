@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.counting import counted, visit_query
+from softswitch.store.counting import counted, slot_of, visit_query
 from softswitch.store.periods import offset_at
 from softswitch.store.schema_centre import handlings, queue_visits
 from softswitch.store.schema_days import (
@@ -22,6 +22,7 @@ from softswitch.store.schema_days import (
     agent_handling_days,
     agent_visit_days,
     outcome_days,
+    outcome_halves,
     region_handling_days,
     region_outcome_days,
     rolled_days,
@@ -32,9 +33,15 @@ DAY_S = 86_400
 AGAIN_S = 7 * 86_400.0
 """Who calls again within it was not helped the first time, unless a report asks for another time."""
 CONTACTS, REGIONS = "contacts", "regions"
-OUTCOMES, REGION_OUTCOMES = "outcomes", "region-outcomes"
+OUTCOMES, OUTCOME_HALVES, REGION_OUTCOMES = "outcomes", "outcome-halves", "region-outcomes"
 """Kinds of days: what they hold, and from when on it is known. Each is made in a step of its own."""
-LATER_S = {CONTACTS: 0.0, REGIONS: 0.0, OUTCOMES: AGAIN_S, REGION_OUTCOMES: AGAIN_S}
+LATER_S = {
+    CONTACTS: 0.0,
+    REGIONS: 0.0,
+    OUTCOMES: AGAIN_S,
+    OUTCOME_HALVES: AGAIN_S,
+    REGION_OUTCOMES: AGAIN_S,
+}
 
 
 async def made_days(connection: AsyncConnection, kind: str, zone: ZoneInfo) -> frozenset[int]:
@@ -102,10 +109,10 @@ async def _make(
 ) -> None:
     end_s = start_s + DAY_S
     number: Any = sa.literal(day, sa.BigInteger)
+    low = int(start_s // SLOT_S)
+    high = low + DAY_S // SLOT_S
     queries: list[tuple[sa.Table, sa.Select[Any]]] = []
     if kind == CONTACTS:
-        low = int(start_s // SLOT_S)
-        high = low + DAY_S // SLOT_S
         queries = [(days, _of_halves(halves, number, low, high)) for halves, days in OF_HALVES]
         visits = queue_visits.c
         groups = [visits.agent_id, visits.queue_id, visits.media]
@@ -120,11 +127,17 @@ async def _make(
     elif kind == OUTCOMES:
         query = _outcomes(number, start_s, end_s, "agent_id", "queue_id")
         queries.append((outcome_days, query))
+    elif kind == OUTCOME_HALVES:
+        slot = slot_of(queue_visits.c.entered_at_s, connection.dialect.name)
+        query = _outcomes(slot, start_s, end_s, "queue_id", "region", numbered_too=True)
+        queries.append((outcome_halves, query))
+    elif day in await made_days(connection, OUTCOME_HALVES, zone):
+        queries.append((region_outcome_days, _of_halves(outcome_halves, number, low, high)))
     else:
         query = _outcomes(number, start_s, end_s, "queue_id", "region")
         queries.append((region_outcome_days, query))
     for target, query in queries:
-        await connection.execute(sa.delete(target).where(target.c.day == day))
+        await connection.execute(sa.delete(target).where(*_here(target, day, low, high)))
         names = [column.name for column in target.columns]
         await connection.execute(sa.insert(target).from_select(names, query))
     row = {"kind": kind, "zone": zone.key, "day": day, "start_s": start_s}
@@ -139,6 +152,13 @@ async def _note_regions(connection: AsyncConnection, start_s: float, end_s: floa
         .values(region=region_of(handlings))
         .where(table.at_s >= start_s, table.at_s < end_s, table.region.is_(None))
     )
+
+
+def _here(target: sa.Table, day: int, low: int, high: int) -> list[Any]:
+    """What a table has of a day."""
+    if "slot" in target.c:
+        return [target.c.slot >= low, target.c.slot < high]
+    return [target.c.day == day]
 
 
 def _of_halves(halves: sa.Table, number: Any, low: int, high: int) -> sa.Select[Any]:
@@ -169,9 +189,13 @@ def _handlings(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Sel
     )
 
 
-def _outcomes(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Select[Any]:
+def _outcomes(
+    number: Any, start_s: float, end_s: float, *asked: str, numbered_too: bool = False
+) -> sa.Select[Any]:
+    """`numbered_too`: `number` differs from contact to contact."""
     table = queue_visits.c
-    groups = [table[name] for name in asked]
+    groups: list[Any] = [table[name] for name in asked]
+    by_number: list[Any] = [sa.literal_column("1")] if numbered_too else []
     return (
         sa.select(
             number,
@@ -180,7 +204,7 @@ def _outcomes(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Sele
             counted(sa.not_(came_again(AGAIN_S))),
         )
         .where(table.entered_at_s >= start_s, table.entered_at_s < end_s, *was_first_contact())
-        .group_by(*groups)
+        .group_by(*by_number, *groups)
     )
 
 

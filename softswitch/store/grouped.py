@@ -54,11 +54,13 @@ class Summed:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What was added up of something. `kind` says when a day of it is known (`days`)."""
+    """What was added up of something. `kind` says when a day of it is known (`days`), `half_kind` when its
+    half-hours are: "" as soon as half-hours are added up at all."""
 
     halves: Summed | None = None
     days: Summed | None = None
     kind: str = CONTACTS
+    half_kind: str = ""
 
 
 NOTHING = Sums()
@@ -127,7 +129,15 @@ async def pieces(
     """The span in pieces of constant offset from UTC, and what tells each."""
     halves_to = 0
     days: frozenset[int] = frozenset()
-    if sums.halves is not None:
+    if sums.halves is not None and sums.half_kind:
+        if span.width_s < DAY_S:
+            made = await made_days(connection, sums.half_kind, span.zone)
+            return [
+                (part, "halves" if source == "days" else source)
+                for stretch in span.stretches()
+                for part, source in _days_of(stretch, made)
+            ]
+    elif sums.halves is not None:
         halves_to = await rolled_to(connection)
     if sums.days is not None and span.width_s == DAY_S:
         days = await made_days(connection, sums.kind, span.zone)

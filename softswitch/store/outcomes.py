@@ -13,6 +13,7 @@ from softswitch.store.counting import counted
 from softswitch.store.days import (
     AGAIN_S,
     CONTACTS,
+    OUTCOME_HALVES,
     OUTCOMES,
     REGION_OUTCOMES,
     REGIONS,
@@ -29,6 +30,7 @@ from softswitch.store.schema_centre import handlings, queue_visits, surveys
 from softswitch.store.schema_days import (
     agent_handling_days,
     outcome_days,
+    outcome_halves,
     region_handling_days,
     region_outcome_days,
 )
@@ -100,7 +102,7 @@ class Outcomes(Statistics):
     ) -> dict[Key, OutcomeCounts]:
         """By period and queue, agent or region."""
         found: dict[Key, OutcomeCounts] = {}
-        resolved = _sums(_RESOLVED, chosen, per, "known", "resolved")
+        resolved = _sums(_RESOLVED, chosen, per, "known", "resolved", halves=outcome_halves)
         moved = _sums(_MOVED, chosen, per, "handled", "transferred")
         for names, counts, sums in (
             (
@@ -211,22 +213,29 @@ def _sums(
     chosen: Chosen,
     per: OutcomePer,
     *names: str,
+    halves: sa.Table | None = None,
 ) -> Sums:
-    """Days that are added up and tell what is asked; none tell agents and regions both."""
+    """Days that are added up and tell what is asked; none tell agents and regions both. `halves` are the
+    half-hours of those by region."""
     of_regions = per == "region" or bool(chosen.regions)
     if of_regions and (per == "agent" or chosen.agents):
         return NOTHING
     table, kind = days[of_regions]
-    columns = table.c
     told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
-    clauses = among(columns.queue_id, chosen.queues)
-    clauses += (
-        among(columns.region, chosen.regions)
-        if of_regions
-        else among(columns.agent_id, chosen.agents)
-    )
-    counts = [sa.func.sum(columns[name]) for name in names]
-    return Sums(None, Summed(table, None if told is None else columns[told], counts, clauses), kind)
+
+    def summed(table: sa.Table) -> Summed:
+        columns = table.c
+        clauses = among(columns.queue_id, chosen.queues)
+        if "region" in columns:
+            clauses += among(columns.region, chosen.regions)
+        else:
+            clauses += among(columns.agent_id, chosen.agents)
+        counts = [sa.func.sum(columns[name]) for name in names]
+        return Summed(table, None if told is None else columns[told], counts, clauses)
+
+    if halves is None or per == "agent" or chosen.agents:
+        return Sums(None, summed(table), kind)
+    return Sums(summed(halves), summed(table), kind, OUTCOME_HALVES)
 
 
 _RATIOS = ("first_contact", "transfers", "satisfaction", "mean_score", "response")

@@ -88,6 +88,17 @@ outcome_days = _outcomes("outcome_days", "agent_id", "queue_id")
 region_outcome_days = _outcomes("region_outcome_days", "queue_id", "region")
 """Whether callers came again within a week, by agent and by region; known a week later."""
 
+outcome_halves = sa.Table(
+    "outcome_halves",
+    metadata,
+    sa.Column("slot", Sequence, primary_key=True, autoincrement=False),
+    *map(_key, ("queue_id", "region")),
+    *(sa.Column(each, sa.Integer, nullable=False) for each in ("known", "resolved")),
+    sqlite_with_rowid=False,
+)
+"""The half-hours of `region_outcome_days`, made a day at a time with them: whether each of a day's callers came
+again is a look somewhere else in the table of a year, a second of them where nothing is in memory."""
+
 OF_HALVES = (
     (visit_rolls, visit_days),
     (handling_rolls, handling_days),
@@ -102,4 +113,5 @@ DAYS = (
     outcome_days,
     region_handling_days,
     region_outcome_days,
+    outcome_halves,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -178,6 +180,19 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
                     for name, row in rows.items():
                         wanted = by_hand([c for c in some if told(c) == name], every)
                         assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
+            # By the half-hour and the hour they are what the month is made of.
+            for by, per in product(("half-hour", "hour"), ("region", "queue")):
+                fine = replace(MONTH, by=by)
+                came: dict[tuple[str, str], list[Contact]] = {}
+                for contact in every:
+                    key = (fine.label_at(contact.at_s), getattr(contact, per))
+                    came.setdefault(key, []).append(contact)
+                rows = [*(await outcome_report(outcomes, fine, Chosen(), per)).rows]  # type: ignore[arg-type]
+                assert len({row["period"] for row in rows}) > 50
+                for row in rows:
+                    wanted = by_hand(came.get((row["period"], row[per]), []), every)
+                    assert row["known"] == wanted["known"], (by, per, row)
+                    assert row["resolved"] == wanted["resolved"], (by, per, row)
             # How long the callers of a region were spoken with.
             for chosen in (Chosen(), Chosen(regions=("east",)), Chosen(agents=("han",))):
                 report = await queue_report(tools.store.statistics, MONTH, chosen, "region")
@@ -198,7 +213,7 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
             pass
         unknown = "SELECT count(*) FROM handlings WHERE region IS NULL"
         assert any_store.sql(tmp_path, unknown)[0][0] == 0
-        for table in ("region_outcome_days", "region_handling_days"):
+        for table in ("region_outcome_days", "region_handling_days", "outcome_halves"):
             assert any_store.sql(tmp_path, f"SELECT count(*) FROM {table}")[0][0] > 0
         await check()
         # A late entry counts at once, whatever was added up.
