@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale
 from softswitch.store.reading import reading
 from softswitch.store.schema import calls
+from softswitch.store.schema_centre import queue_visits
 from softswitch.store.schema_quality import (
     calibrations,
     evaluation_comments,
@@ -174,6 +175,9 @@ class Evaluations:
             if card.archived:
                 raise Conflict(f"scorecard {card.id} is no longer used")
             await require_call(change.connection, draft.call_id)
+            if not draft.queue_id:
+                queue_id = await _queue_of(change.connection, draft.call_id, draft.agent_id)
+                draft = replace(draft, queue_id=queue_id)
             evaluation_id = await insert_evaluation(change, card, draft, None)
             if draft.sample_id is not None:
                 here = samples.c.id == draft.sample_id
@@ -309,6 +313,15 @@ async def require_call(connection: AsyncConnection, call_id: str) -> None:
     query = sa.select(calls.c.call_id).where(calls.c.call_id == call_id)
     if (await connection.execute(query)).first() is None:
         raise Missing(f"there is no call {call_id}")
+
+
+async def _queue_of(connection: AsyncConnection, call_id: str, agent_id: str) -> str:
+    """The queue that a call came to an agent by, else the last it lay in; "" for none."""
+    table = queue_visits.c
+    his = sa.case((table.agent_id == agent_id, 1), else_=0)
+    query = sa.select(table.queue_id).where(table.call_id == call_id)
+    query = query.order_by(his.desc(), table.seq.desc()).limit(1)
+    return str((await connection.execute(query)).scalar() or "")
 
 
 async def insert_evaluation(

@@ -232,6 +232,7 @@ async def test_every_resource_has_a_tag_that_a_change_is_held_against(api: Any) 
             held += 1
     assert tagged >= 20
     assert held >= 20
+    assert (await admin.get("/evaluations/1"))["queue_id"] == "support", "the call's own"
     # And what was read lets the change pass.
     tag = (await admin.http.get(f"{PREFIX}/shifts/1")).headers["etag"]
     await admin.delete("/shifts/1", headers={"If-Match": tag})
