@@ -146,6 +146,7 @@ ACCESS: dict[str, Access] = {
         GET /callbacks supervisor
         POST /callbacks agent
         GET /callbacks/{callback_id} supervisor
+        PATCH /callbacks/{callback_id} supervisor
         DELETE /callbacks/{callback_id} supervisor
         """,
     ),

@@ -156,6 +156,15 @@ class Callbacks:
         views = (host.engine.view_contact(c, host.now_s()) for c in host.engine.contact_ids)
         return [v for v in views if v is not None and v.media is Media.CALLBACK]
 
+    def change(
+        self, contact_id: str, *, priority: float | None = None, name: str | None = None
+    ) -> None:
+        """Another priority, or another name of whom it is for."""
+        facts = None if name is None else {"name": name}
+        self._centre.host.do(
+            events.ContactUpdated(contact_id=contact_id, priority=priority, attributes=facts)
+        )
+
     def cancel(self, contact_id: str, by: str = "") -> None:
         """Nobody is to be called back."""
         self._centre.host.do(events.CallbackCancelled(contact_id, by))

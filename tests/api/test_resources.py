@@ -46,6 +46,14 @@ async def test_callbacks(api: Any) -> None:
     found = await boss.get(f"/callbacks/{later['id']}")
     assert found["not_before_s"] == pytest.approx(later_s, abs=1.0)
     assert (found["phase"], found["attempts"]) == ("dormant", 0)
+    for waiting in (made, later):
+        path = f"/callbacks/{waiting['id']}"
+        changed = await boss.patch(path, {"priority": 7, "name": "Wang Fang"})
+        assert (changed["priority"], changed["name"]) == (7.0, "Wang Fang")
+        assert (await boss.patch(path, {"name": "Wang Wei"}))["priority"] == 7.0
+        assert (await boss.get(path))["number"] in ("1002", "1003"), "what is not said stays"
+    await boss.patch(f"/callbacks/{later['id']}", {"priority": 1}, 412, headers={"If-Match": '"x"'})
+    await boss.patch("/callbacks/nobody", {"priority": 1}, 404)
     await boss.delete(f"/callbacks/{later['id']}")
     await boss.post("/callbacks", {**body, "queue": "nowhere"}, 409)
     await boss.post("/callbacks", {**body, "number": "901"}, 409)

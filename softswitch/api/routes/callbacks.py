@@ -13,7 +13,7 @@ from softswitch.api.models import Epoch, Input, Line, Output
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
-from softswitch.store.ledger import Missing
+from softswitch.store.ledger import Conflict, Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["callbacks"])
 
@@ -30,6 +30,7 @@ class CallbackShown(Output):
     number: str = Field(examples=["01055550001"])
     name: str
     phase: str = Field(examples=["waiting"])
+    priority: float
     position: int = Field(description="0: not in line yet, or not any more.")
     waited_s: float
     agent: str = Field(description='The agent who makes it, or whose own it is; "" for any.')
@@ -45,6 +46,13 @@ class NewCallback(Input):
     name: Line = ""
     agent: Line = Field(default="", description="This agent's own, for a while.")
     not_before_s: Epoch | None = None
+
+
+class CallbackChange(Input):
+    """What is to be different; what is left out stays."""
+
+    priority: float | None = Field(default=None, ge=-1_000, le=1_000, examples=[5])
+    name: Line | None = Field(default=None, examples=["Wang Wei"])
 
 
 class CallbackMade(Output):
@@ -94,6 +102,20 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMa
     return CallbackMade(id=contact_id)
 
 
+@router.patch("/callbacks/{callback_id}")
+async def change_callback(
+    callback_id: CallbackId, body: CallbackChange, me: Me, service: Served
+) -> CallbackShown:
+    """Make it sooner or later in the line, or name whom it is for; 409 once the customer is being called."""
+    view = _pending(service, callback_id)
+    if view.phase not in ("waiting", "offered", "dormant"):
+        raise Conflict(f"callback {callback_id} is being made")
+    service.switch.callbacks.change(callback_id, priority=body.priority, name=body.name)
+    told = body.model_dump(exclude_none=True)
+    service.noted(me, "callback-changed", f"callback:{callback_id}", **told)
+    return _shown(service, _pending(service, callback_id))
+
+
 @router.delete("/callbacks/{callback_id}", status_code=204)
 async def cancel_callback(callback_id: CallbackId, me: Me, service: Served) -> None:
     """Do not call back."""
@@ -117,6 +139,7 @@ def _shown(service: Service, view: ContactView) -> CallbackShown:
         number=str(view.attributes.get("number", "")),
         name=str(view.attributes.get("name", "")),
         phase=view.phase,
+        priority=view.priority,
         position=view.position,
         waited_s=view.waited_s,
         agent=view.agent_id,
