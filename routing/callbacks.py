@@ -83,7 +83,7 @@ class Callbacks:
         if event.agent_id in self._floor.agents:
             contact.assigned_to = event.agent_id
             contact.owner_due_s = not_before_s + rule.agent_wait_s
-        if self._asked_already(contact):
+        if self._asked_already(contact, event.number):
             self.waiting.close(contact, Outcome.CALLBACK_CANCELLED, "duplicate", now_s)
             return
         self.enlist(contact)
@@ -94,11 +94,50 @@ class Callbacks:
         else:
             self.waiting.put_back(contact, now_s)
 
-    def _asked_already(self, contact: Contact) -> bool:
+    def _asked_already(self, contact: Contact, number: str) -> bool:
         """One pending callback a number and queue: the earlier one keeps its place."""
-        number = contact.callback.number if contact.callback is not None else ""
         pending = self._floor.callbacks.get(number, {}).values()
-        return any(other.queue is contact.queue for other in pending)
+        return any(o.queue is contact.queue and o is not contact for o in pending)
+
+    def move(self, event: events.CallbackMoved, now_s: float) -> None:
+        """Another time, another number, or both."""
+        contact = self._floor.contacts.get(event.contact_id)
+        waits = contact is not None and contact.is_pending_callback
+        if contact is None or not waits or contact.phase is Phase.DIALING:
+            self._floor.ignore(event, "no callback that waits")
+            return
+        callback = contact.callback
+        assert callback is not None
+        if event.number and event.number != callback.number:
+            if self._asked_already(contact, event.number):
+                self._floor.ignore(event, "duplicate")
+                return
+            self._unlist(contact)
+            callback.number = event.number
+            self.enlist(contact)
+        if event.not_before_s is not None:
+            self._reschedule(contact, callback, max(now_s, event.not_before_s))
+        self._stand_as_due(contact, callback, event.not_before_s is not None, now_s)
+
+    @staticmethod
+    def _reschedule(contact: Contact, callback: Callback, not_before_s: float) -> None:
+        callback.not_before_s = not_before_s
+        if contact.assigned_to:
+            contact.owner_due_s = not_before_s + contact.queue.config.callback.agent_wait_s
+
+    def _stand_as_due(
+        self, contact: Contact, callback: Callback, timed: bool, now_s: float
+    ) -> None:
+        """In line, asleep until its time, or until the line of its number is free. Who sleeps for another
+        reason (until a retry, say) sleeps on, unless a time was named."""
+        awake = timed or callback.suspended or contact.phase is not Phase.DORMANT
+        if timed and callback.not_before_s > now_s:
+            callback.suspended = False
+            self.sleep(contact, callback.not_before_s, now_s)
+        elif awake and self._line_taken(callback.number):
+            self._suspend(contact, now_s)
+        elif awake and contact.phase is Phase.DORMANT:
+            self._resume(contact, now_s)
 
     # --- not now ---
 

@@ -112,6 +112,7 @@ class AcdEngine:
             events.CallbackAnswered: callbacks.answered,
             events.CallbackFailed: callbacks.failed,
             events.CallbackCancelled: callbacks.cancel,
+            events.CallbackMoved: callbacks.move,
             events.CallerSeen: callbacks.seen,
             events.CallerGone: callbacks.gone,
         }

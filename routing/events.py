@@ -337,6 +337,17 @@ class CallbackCancelled:
     by: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackMoved:
+    """A pending callback is to be made at another time (`not_before_s`, on the engine's clock; now or
+    earlier: at once), or to another number (a non-empty `number`). Its place in line stays; ignored once
+    the customer is being dialled."""
+
+    contact_id: str
+    number: str = ""
+    not_before_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CallerSeen:
     """This number is calling in now (in the IVR, say): no callback is dialled to it meanwhile."""
@@ -387,6 +398,7 @@ Event = (
     | CallbackAnswered
     | CallbackFailed
     | CallbackCancelled
+    | CallbackMoved
     | CallerSeen
     | CallerGone
 )

@@ -157,13 +157,51 @@ class Callbacks:
         return [v for v in views if v is not None and v.media is Media.CALLBACK]
 
     def change(
-        self, contact_id: str, *, priority: float | None = None, name: str | None = None
+        self,
+        contact_id: str,
+        *,
+        priority: float | None = None,
+        name: str | None = None,
+        number: str = "",
+        not_before_s: float | None = None,
     ) -> None:
-        """Another priority, or another name of whom it is for."""
-        facts = None if name is None else {"name": name}
+        """Another priority, another name of whom it is for, another number, or another time (Unix).
+
+        Raises `CallError` for a number that is not called back, or is to be already, and where the customer is
+        being called.
+        """
+        if number or not_before_s is not None:
+            self._move(contact_id, number, not_before_s)
+        facts = {} if name is None else {"name": name}
+        if number:
+            facts["number"] = number
+        if priority is None and not facts:
+            return
         self._centre.host.do(
-            events.ContactUpdated(contact_id=contact_id, priority=priority, attributes=facts)
+            events.ContactUpdated(
+                contact_id=contact_id, priority=priority, attributes=facts or None
+            )
         )
+
+    def _move(self, contact_id: str, number: str, not_before_s: float | None) -> None:
+        centre = self._centre
+        if number and (why := centre.control.office_calls.why_not(number)):
+            raise CallError(f"{number} is not called back: {why}")
+        decisions = centre.host.do(
+            events.CallbackMoved(
+                contact_id=contact_id,
+                number=centre.written(number) if number else "",
+                not_before_s=None if not_before_s is None else not_before_s - centre.host.epoch_s,
+            )
+        )
+        for decision in decisions:
+            if isinstance(decision, decided.Ignored):
+                why = decision.reason
+                raise CallError(
+                    f"{number} is to be called back by that queue already"
+                    if why == "duplicate"
+                    else f"callback {contact_id} is being made"
+                )
 
     def cancel(self, contact_id: str, by: str = "") -> None:
         """Nobody is to be called back."""

@@ -252,10 +252,10 @@ class Dialplan:
         if number in self._permissions:
             return Destination("extension", number)
         if self.numbering.e164(number) is None:
-            return Refused(404, "not called back: no telephone number")
+            return Refused(404, "no telephone number")
         needed = self.numbering.permission(number)
         if needed not in OFFICE_RIGHTS:
-            return Refused(403, f"not called back: {needed or 'emergency'}")
+            return Refused(403, f"no right to {needed or 'emergency'} calls")
         for rule in self._outbound:
             if rule.permission is not None and rule.permission not in OFFICE_RIGHTS:
                 continue

@@ -52,6 +52,16 @@ async def test_callbacks(api: Any) -> None:
         assert (changed["priority"], changed["name"]) == (7.0, "Wang Fang")
         assert (await boss.patch(path, {"name": "Wang Wei"}))["priority"] == 7.0
         assert (await boss.get(path))["number"] in ("1002", "1003"), "what is not said stays"
+    path = f"/callbacks/{later['id']}"
+    moved = await boss.patch(path, {"not_before_s": later_s + 600, "number": "1001"})
+    assert moved["not_before_s"] == pytest.approx(later_s + 600, abs=1.0)
+    assert (moved["number"], moved["phase"]) == ("1001", "dormant")
+    barred = await boss.patch(path, {"number": "901"}, 409)
+    assert barred["detail"] == "901 is not called back: no telephone number"
+    taken = await boss.patch(path, {"number": "1002"}, 409)
+    assert taken["detail"] == "1002 is to be called back by that queue already"
+    assert (await boss.get(path))["number"] == "1001", "nothing of a refused change stays"
+    assert (await boss.patch(path, {"not_before_s": 0}))["phase"] == "waiting"
     await boss.patch(f"/callbacks/{later['id']}", {"priority": 1}, 412, headers={"If-Match": '"x"'})
     await boss.patch("/callbacks/nobody", {"priority": 1}, 404)
     await boss.delete(f"/callbacks/{later['id']}")

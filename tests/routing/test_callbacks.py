@@ -12,6 +12,7 @@ from routing.events import (
     CallbackAnswered,
     CallbackCancelled,
     CallbackFailed,
+    CallbackMoved,
     CallbackRequested,
     CallerGone,
     CallerSeen,
@@ -214,6 +215,77 @@ def test_scheduled_within_hours(desk):
     assert office.offered("later") == ["a"]
 
 
+def test_one_that_waits_is_made_at_another_time_in_its_place(desk):
+    office = busy_office(desk)
+    office.arrive("c1", caller="+861")
+    office.arrive("c2", caller="+862")
+    ask(office, "c1")
+    office.tell(CallbackMoved(contact_id="c1", not_before_s=office.now_s + 600))
+    office.end("busy0")
+    assert office.offered("c1") == [], "not before its time"
+    office.accept("c2")
+    office.wait(600)
+    office.arrive("c3", caller="+863")
+    assert office.engine.view_contact("c1", office.now_s).position == 1, "the place is kept"
+    office.end("c2")
+    assert office.offered("c1") == ["a"]
+
+
+def test_an_agent_who_is_rung_for_one_that_is_put_off_is_free_again(desk):
+    office = busy_office(desk)
+    office.arrive("c1", caller="+861")
+    ask(office, "c1")
+    office.end("busy0")
+    assert office.offered("c1") == ["a"]
+    office.tell(CallbackMoved(contact_id="c1", not_before_s=office.now_s + 60))
+    assert office.engine.view_agent("a").state is AgentState.AVAILABLE
+    office.tell(CallbackMoved(contact_id="c1", not_before_s=0.0))
+    assert office.offered("c1") == ["a", "a"], "a time that is over: at once"
+
+
+def test_another_number_is_called_and_only_while_its_line_is_free(desk):
+    office = busy_office(desk)
+    office.arrive("c1", caller="+861")
+    ask(office, "c1")
+    office.tell(CallerSeen("+869"))
+    office.tell(CallbackMoved(contact_id="c1", number="+869"))
+    office.end("busy0")
+    assert office.offered("c1") == [], "he is calling in from there"
+    office.tell(CallerGone("+869"))
+    office.accept("c1")
+    (dial,) = office.all("DialCallback")
+    assert dial.number == "+869"
+    (ignored,) = office.tell(CallbackMoved(contact_id="c1", number="+861"))
+    assert ignored.reason == "no callback that waits", "he is being called"
+
+
+def test_the_number_of_another_callback_of_the_queue_is_refused(desk):
+    office = busy_office(desk)
+    for contact, number in (("c1", "+861"), ("c2", "+862")):
+        office.arrive(contact, caller=number)
+        ask(office, contact, number)
+    (ignored,) = office.tell(CallbackMoved(contact_id="c2", number="+861"))
+    assert ignored.reason == "duplicate"
+    office.tell(CallbackCancelled("c1"))
+    office.tell(CallbackMoved(contact_id="c2", number="+861"))
+    (again,) = [d for d in ask(office, "c3", "+861", queue_id="q") if d.contact_id == "c3"]
+    assert again.reason == "duplicate", "it is found by the number that it has now"
+
+
+def test_a_retry_is_not_hastened_by_another_number(desk):
+    office = busy_office(desk, callback=CallbackRule(retry_after_s=300.0))
+    office.arrive("c1", caller="+861")
+    ask(office, "c1")
+    office.end("busy0")
+    office.accept("c1")
+    office.tell(CallbackFailed("c1", "busy", 1))
+    office.tell(CallbackMoved(contact_id="c1", number="+869"))
+    office.wait(299)
+    assert office.offered("c1") == ["a"]
+    office.wait(1)
+    assert office.offered("c1") == ["a", "a"]
+
+
 def test_owned_by_one_agent_for_a_while(desk):
     rule = CallbackRule(agent_wait_s=600.0)
     office = busy_office(desk, ("a", "b"), callback=rule)
@@ -279,6 +351,7 @@ def test_what_does_not_fit_is_ignored(desk):
         CallbackAnswered("busy0"),
         CallbackFailed("nobody"),
         CallbackCancelled("busy0"),
+        CallbackMoved(contact_id="busy0", number="+862"),
         CallerGone("+861"),
     ):
         (ignored,) = office.tell(event)

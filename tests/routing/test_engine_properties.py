@@ -400,6 +400,17 @@ class Office(RuleBasedStateMachine):
     def cancel_callback(self, which: int) -> None:
         self.tell(ev.CallbackCancelled(self._some(which)))
 
+    @rule(
+        which=st.integers(0, 50),
+        number=st.sampled_from(["", *NUMBERS]),
+        later=st.none() | st.integers(-60, 600),
+    )
+    def move_callback(self, which: int, number: str, later: int | None) -> None:
+        not_before_s = None if later is None else self.now_s + later
+        self.tell(
+            ev.CallbackMoved(contact_id=self._some(which), number=number, not_before_s=not_before_s)
+        )
+
     @rule(number=st.sampled_from(NUMBERS), here=st.booleans())
     def calling_in(self, number: str, here: bool) -> None:
         self.tell(ev.CallerSeen(number) if here else ev.CallerGone(number))

@@ -53,6 +53,10 @@ class CallbackChange(Input):
 
     priority: float | None = Field(default=None, ge=-1_000, le=1_000, examples=[5])
     name: Line | None = Field(default=None, examples=["Wang Wei"])
+    number: str | None = Field(default=None, pattern=r"^[0-9+*#]{2,32}$", examples=["01055550002"])
+    not_before_s: Epoch | None = Field(
+        default=None, description="Another time; one that is over: as soon as it is its turn."
+    )
 
 
 class CallbackMade(Output):
@@ -106,11 +110,18 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMa
 async def change_callback(
     callback_id: CallbackId, body: CallbackChange, me: Me, service: Served
 ) -> CallbackShown:
-    """Make it sooner or later in the line, or name whom it is for; 409 once the customer is being called."""
+    """Put it forward in the line, have it made at another time or to another number, or name whom it is for;
+    409 once the customer is being called."""
     view = _pending(service, callback_id)
     if view.phase not in ("waiting", "offered", "dormant"):
         raise Conflict(f"callback {callback_id} is being made")
-    service.switch.callbacks.change(callback_id, priority=body.priority, name=body.name)
+    service.switch.callbacks.change(
+        callback_id,
+        priority=body.priority,
+        name=body.name,
+        number=body.number or "",
+        not_before_s=body.not_before_s,
+    )
     told = body.model_dump(exclude_none=True)
     service.noted(me, "callback-changed", f"callback:{callback_id}", **told)
     return _shown(service, _pending(service, callback_id))
