@@ -136,34 +136,29 @@ async def test_who_picks_up_and_who_is_picked_up_are_told():
         await world.settle()
 
 
+async def transfer_of_which_nobody_is_told(world):
+    call, there = await talking(world)
+    third = await world.phone("2001")
+    call.refer("<sip:2001@office.example>")
+    new = await third.incoming()
+    await call.ended()
+    await asyncio.sleep(1)
+    assert not list(world.trace.requests("UPDATE"))
+    there.hang_up()
+    await new.ended()
+    await world.settle()
+
+
 @simulated()
 async def test_a_telephone_that_takes_no_update_and_a_carrier_are_not_told():
     async with World(6, office=office()) as world:
         old = StackConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "NOTIFY"))
         await world.phone("1002", config=old)
-        call, there = await talking(world)
-        third = await world.phone("2001")
-        call.refer("<sip:2001@office.example>")
-        new = await third.incoming()
-        await call.ended()
-        await asyncio.sleep(1)
-        assert not list(world.trace.requests("UPDATE"))
-        there.hang_up()
-        await new.ended()
-        await world.settle()
+        await transfer_of_which_nobody_is_told(world)
 
 
 @simulated()
 async def test_it_can_be_switched_off():
     off = office().replace("[sip]\n", "[sip]\nconnected_identity = false\n")
     async with World(7, office=off) as world:
-        call, there = await talking(world)
-        third = await world.phone("2001")
-        call.refer("<sip:2001@office.example>")
-        new = await third.incoming()
-        await call.ended()
-        await asyncio.sleep(1)
-        assert not list(world.trace.requests("UPDATE"))
-        there.hang_up()
-        await new.ended()
-        await world.settle()
+        await transfer_of_which_nobody_is_told(world)
