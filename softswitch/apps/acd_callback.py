@@ -124,8 +124,7 @@ class Callbacks:
         centre = self._centre
         if queue not in centre.queues:
             raise QueueUnavailable(f"there is no queue {queue}")
-        if why := centre.control.office_calls.why_not(number):
-            raise CallError(f"{number} is not called back: {why}")
+        self._check(number)
         wall_s = centre.desk.clock.wall_s()
         contact_id = f"b{int(wall_s * 1000):x}-{centre.desk.token()[:6]}"
         facts = {"number": number, "name": name}
@@ -149,6 +148,11 @@ class Callbacks:
             if isinstance(decision, decided.ContactClosed) and decision.contact_id == contact_id:
                 raise CallError(f"{number} is to be called back by {queue} already")
         return contact_id
+
+    def _check(self, number: str) -> None:
+        """Raise `CallError` for a number that the office may not call."""
+        if why := self._centre.control.office_calls.why_not(number):
+            raise CallError(f"{number} is not called back: {why}")
 
     def pending(self) -> list[ContactView]:
         """The callbacks that are still to be made, in no particular order."""
@@ -185,8 +189,8 @@ class Callbacks:
 
     def _move(self, contact_id: str, number: str, not_before_s: float | None) -> None:
         centre = self._centre
-        if number and (why := centre.control.office_calls.why_not(number)):
-            raise CallError(f"{number} is not called back: {why}")
+        if number:
+            self._check(number)
         decisions = centre.host.do(
             events.CallbackMoved(
                 contact_id=contact_id,
