@@ -138,7 +138,7 @@ class Presence:
         body = self._state(watch)
         assert body is not None
         stack = self._wiring.stack
-        number = stack.accept_subscription(event.handle, body, _TYPES[package], now_s=now_s)
+        number = stack.subscriptions.accept(event.handle, body, _TYPES[package], now_s=now_s)
         if number is not None:
             self._watches[number] = watch
             self._watched.setdefault((package, target), set()).add(number)
@@ -191,7 +191,7 @@ class Presence:
         for number in sorted(self._watched.get(key, ())):
             if device and self._watches[number].device == device:
                 self.ended(SubscriptionEnded(number, "deactivated"))
-                self._wiring.stack.end_subscription(
+                self._wiring.stack.subscriptions.end(
                     number, "deactivated", now_s=self._wiring.now_s()
                 )
                 return True
@@ -287,7 +287,9 @@ class Presence:
                 watch = self._watches[number]
                 body = self._state(watch)
                 if body is not None:
-                    self._wiring.stack.notify(number, body, _TYPES[watch.package], now_s=now_s)
+                    self._wiring.stack.subscriptions.notify(
+                        number, body, _TYPES[watch.package], now_s=now_s
+                    )
         self._wiring.pump()
 
     def close(self) -> None:

@@ -281,7 +281,7 @@ class UserAgent:
         """Subscribe to an event package of `number`; returns the subscription's number. What comes is in
         `notified`; await `notification`."""
         target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
-        subscription = self.stack.subscribe(
+        subscription = self.stack.subscriptions.subscribe(
             event,
             target,
             self._flow(),
@@ -298,7 +298,7 @@ class UserAgent:
 
     def resubscribe(self, subscription: int, expires_s: int = 3600) -> None:
         """Refresh a subscription of ours; 0 seconds end it."""
-        self.stack.refresh_subscription(subscription, expires_s, now_s=self.now_s())
+        self.stack.subscriptions.refresh(subscription, expires_s, now_s=self.now_s())
         self.driver.pump()
 
     async def notification(self, subscription: int, after: int = 0) -> NotifyReceived:

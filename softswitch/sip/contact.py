@@ -10,6 +10,7 @@ from softswitch.sip.uri import write_host
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
     from softswitch.sip.stack_config import StackConfig
+    from softswitch.sip.uri import NameAddr
 
 
 def contact_at(config: StackConfig, user: str, flow: Flow) -> str:
@@ -23,6 +24,13 @@ def contact_at(config: StackConfig, user: str, flow: Flow) -> str:
 def contact_value(contact: str) -> str:
     """A URI in brackets; a header value as it is."""
     return contact if "<" in contact else f"<{contact}>"
+
+
+def contact_of(config: StackConfig, contact: str | None, from_: NameAddr, flow: Flow) -> str:
+    """What a request of ours on `flow` says: `contact`, or, where there is none, `from_`'s user here."""
+    if contact is not None:
+        return contact_value(contact)
+    return contact_at(config, user_of(from_.uri_text), flow)
 
 
 def user_of(uri: str) -> str:

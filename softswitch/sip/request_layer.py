@@ -191,25 +191,27 @@ class RequestLayer:
         self._close(taken)
         return taken.transaction, taken.identity, taken.to_tag
 
-    def tag_of(self, handle: int) -> str:
-        """The To-tag for every response of a handle whose request had none."""
-        return self._taken[handle].to_tag
-
     def answer(
         self,
         handle: int,
-        response: SipResponse,
+        status: int,
+        reason: str | None,
         headers: HeaderLines,
         body: bytes,
         content_type: str | None,
         now_s: float,
-    ) -> None:
-        """Add headers and body to a response of the handle's request and send it."""
+    ) -> bool:
+        """Answer the handle's request; False when it has been answered."""
+        taken = self._taken.get(handle)
+        if taken is None:
+            return False
+        response = taken.transaction.request.response(status, reason, to_tag=taken.to_tag)
         response.headers.extend(headers)
         if content_type is not None:
             response.headers.set("Content-Type", content_type)
         response.body = body
         self.respond(handle, response, now_s)
+        return True
 
     def respond(self, handle: int, response: SipResponse, now_s: float) -> None:
         """Send a response; a final one closes the handle."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softswitch.chance import between
 from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_state
-from softswitch.sip.contact import contact_at, contact_value, user_of
+from softswitch.sip.contact import contact_at, contact_of, user_of
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.effects import Clocking
 from softswitch.sip.events import RequestFailed, SipEvent
@@ -36,20 +36,8 @@ from softswitch.sip.session_effects import (
 )
 from softswitch.sip.session_layer import SessionLayer, SessionUnit
 from softswitch.sip.stack_config import StackConfig
-from softswitch.sip.subscription import (
-    EndSubscription,
-    EventId,
-    NotifierUsage,
-    RefreshSubscription,
-    StartSubscription,
-    StateChanged,
-    SubscriberUsage,
-    SubscriptionAccepted,
-    UsageInput,
-    UsageTerms,
-    granted,
-)
 from softswitch.sip.subscription_layer import SubscriptionLayer
+from softswitch.sip.subscriptions import Subscriptions
 from softswitch.sip.timers import TimerHeap
 from softswitch.sip.transaction_layer import ServerTransaction, TransactionLayer
 from softswitch.sip.uri import NameAddr
@@ -105,15 +93,16 @@ class SipStack:
         self._sessions = SessionLayer(
             self._transactions, self._heap, self.events.append, self._pass_up
         )
-        self._subscriptions = SubscriptionLayer(self._transactions, self._heap, self.events.append)
         self._requests = RequestLayer(self._transactions, self._heap, self.events.append, token)
+        layer = SubscriptionLayer(self._transactions, self._heap, self.events.append)
+        self.subscriptions = Subscriptions(config, token, layer, self._requests)
         self._reception = Reception(
             config,
             gate,
             token,
             self._transactions,
             self._sessions,
-            self._subscriptions,
+            layer,
             self._requests,
             self.events,
             self._terms_for,
@@ -168,10 +157,10 @@ class SipStack:
             "dialogs": len(self._sessions.by_dialog),
             "sessions": len(self._sessions.units),
             "handles": len(self._requests),
-            "subscriptions": len(self._subscriptions.units),
+            "subscriptions": len(self.subscriptions),
             "timers": len(self._heap),
             "events_waiting": len(self.events),
-            "late_commands": self._late_commands,
+            "late_commands": self._late_commands + self.subscriptions.late_commands,
             **self._reception.counters,
         }
 
@@ -213,7 +202,7 @@ class SipStack:
             session,
             self._config,
             flow,
-            self._contact(contact, from_, flow),
+            contact_of(self._config, contact, from_, flow),
             self._token,
             self._uniform,
             permitted_hosts,
@@ -340,7 +329,7 @@ class SipStack:
         RFC 3261 knows the remote target only, and behind a NAT that is no place anybody can reach; RFC 5626
         has the registration say what the flow is. Without this a BYE goes where nobody is any more.
         """
-        return self._sessions.moved(old, new) + self._subscriptions.moved(old, new)
+        return self._sessions.moved(old, new) + self.subscriptions.moved(old, new)
 
     def session_state(self, session: int) -> dict[str, Any] | None:
         """A confirmed session in JSON types, for the journal; None in any other state."""
@@ -408,7 +397,7 @@ class SipStack:
         request = SipRequest.fresh(method, target, from_value, str(to), call_id, cseq)
         lines = request.headers
         if contact != "" and method != "MESSAGE":
-            lines.add("Contact", self._contact(contact, from_, flow))
+            lines.add("Contact", contact_of(self._config, contact, from_, flow))
         lines.add("User-Agent", self._config.user_agent)
         for name, value in headers:
             if name in _REPLACED:
@@ -449,120 +438,17 @@ class SipStack:
         now_s: float,
     ) -> None:
         """Answer a `RequestReceived`."""
-        request = self._requests.open_request(handle)
-        if request is None:
+        if not self._requests.answer(handle, status, reason, headers, body, content_type, now_s):
             self._late_commands += 1
-            return
-        response = request.response(status, reason, to_tag=self._requests.tag_of(handle))
-        self._requests.answer(handle, response, headers, body, content_type, now_s)
 
     def answer_options(self, handle: int, now_s: float) -> None:
         """Say what we can to a `RequestReceived` that asks (RFC 3261 11.2)."""
         self.respond(handle, 200, headers=self._config.capabilities(), now_s=now_s)
 
-    # -- subscriptions -------------------------------------------------------------------------------
-
     @property
     def allowed_events(self) -> HeaderLines:
         """The header that goes with a 489 (RFC 6665 8.4)."""
         return self._config.allowed_events()
-
-    def accept_subscription(
-        self, handle: int, body: bytes, content_type: str | None, *, now_s: float
-    ) -> int | None:
-        """Answer a SUBSCRIBE (`RequestReceived`) with 200 and notify the state `body` at once and at
-        each refresh; returns the subscription's number, whose end is told by `SubscriptionEnded`.
-
-        None when it was refused: 423 too brief, 489 without Event, 503 too many, or answered already.
-        """
-        request = self._requests.open_request(handle)
-        if request is None:
-            self._late_commands += 1
-            return None
-        event, config = EventId.of(request), self._config
-        if event is None:
-            self.respond(handle, 489, headers=self.allowed_events, now_s=now_s)
-            return None
-        if 0 < (request.expires or 0) < config.subscription_min_s:
-            minimum = ("Min-Expires", str(config.subscription_min_s))
-            self.respond(handle, 423, headers=(minimum,), now_s=now_s)
-            return None
-        if len(self._subscriptions.units) >= config.max_subscriptions:
-            self.respond(handle, 503, headers=(("Retry-After", "60"),), now_s=now_s)
-            return None
-        transaction, identity, tag = self._requests.hand_over(handle)
-        flow = transaction.flow
-        number = self._subscriptions.take_number()
-        contact = contact_at(self._config, user_of(request.uri), flow)
-        terms = UsageTerms(number, config, flow, contact, self._token, identity)
-        accepted = SubscriptionAccepted(
-            request, transaction, tag, granted(request, config), body, content_type
-        )
-        self._subscriptions.accept(NotifierUsage(terms, event), accepted, now_s)
-        return number
-
-    def notify(
-        self, subscription: int, body: bytes, content_type: str | None, *, now_s: float
-    ) -> None:
-        """Tell a subscriber of us another state; late commands are ignored and counted."""
-        self._to_subscription(subscription, StateChanged(body, content_type), now_s)
-
-    def end_subscription(
-        self, subscription: int, reason: str = "noresource", *, now_s: float
-    ) -> None:
-        """Tell a subscriber of us that it is over (`reason` of RFC 6665 4.1.3)."""
-        self._to_subscription(subscription, EndSubscription(reason), now_s)
-
-    def subscribe(
-        self,
-        event: str,
-        target: str,
-        flow: Flow,
-        *,
-        from_: NameAddr,
-        to: NameAddr,
-        contact: str | None = None,
-        headers: HeaderLines = (),
-        expires_s: int = 3600,
-        credentials: Credentials | None = None,
-        now_s: float,
-    ) -> int:
-        """Subscribe to `event` at `target`; returns the subscription's number. `NotifyReceived`s and one
-        `SubscriptionEnded` follow. Raises `LocalProtocolError` at the limit."""
-        if len(self._subscriptions.units) >= self._config.max_subscriptions:
-            raise LocalProtocolError("too many subscriptions")
-        number = self._subscriptions.take_number()
-        call_id, tag = self._token(), from_.tag or self._token()
-        contact_value = self._contact(contact, from_, flow)
-        from_value = str(from_) if from_.tag else f"{from_};tag={tag}"
-        request = SipRequest.fresh("SUBSCRIBE", target, from_value, str(to), call_id)
-        lines = (
-            ("Contact", contact_value),
-            ("User-Agent", self._config.user_agent),
-            ("Event", event),
-            ("Expires", str(expires_s)),
-        )
-        request.headers.extend((*lines, *headers))
-        parsed = EventId.of(request)
-        if parsed is None:
-            raise LocalProtocolError(f"{event} is no event package")
-        terms = UsageTerms(
-            number, self._config, flow, contact_value, self._token, None, credentials
-        )
-        machine = SubscriberUsage(terms, parsed, call_id, tag)
-        self._subscriptions.start(machine, StartSubscription(request), now_s)
-        return number
-
-    def refresh_subscription(self, subscription: int, expires_s: int, *, now_s: float) -> None:
-        """Subscribe again, or with 0 end it; after the end ignored and counted."""
-        self._to_subscription(subscription, RefreshSubscription(expires_s), now_s)
-
-    def _to_subscription(self, subscription: int, command: UsageInput, now_s: float) -> None:
-        unit = self._subscriptions.units.get(subscription)
-        if unit is None:
-            self._late_commands += 1
-        else:
-            unit.feed(command, now_s)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -598,8 +484,3 @@ class SipStack:
 
     def _tagged(self, from_: NameAddr) -> str:
         return str(from_) if from_.tag else f"{from_};tag={self._token()}"
-
-    def _contact(self, contact: str | None, from_: NameAddr, flow: Flow) -> str:
-        if contact is not None:
-            return contact_value(contact)
-        return contact_at(self._config, user_of(from_.uri_text), flow)
