@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from softswitch.api.conditional import CHANGING, Readers, checks_itself, is_json, with_tag
+from softswitch.api.conditional import CHANGING, Readers, is_json, passing_of, with_tag
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER, once
 from softswitch.api.problem import Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
@@ -124,6 +124,7 @@ ACCESS: dict[str, Access] = {
         DELETE /calls/{call_id}/recordings/{number} admin
         GET /recordings supervisor
         GET /recording-holds supervisor
+        GET /calls/{call_id}/recording-hold supervisor
         PUT /calls/{call_id}/recording-hold supervisor
         DELETE /calls/{call_id}/recording-hold admin
         """,
@@ -370,6 +371,8 @@ def access_of(method: str, path: str) -> Access:
 
 
 READERS = Readers()
+TAGGED_FILES = frozenset({f"{PREFIX}/prompts/{{language}}/{{name}}"})
+"""Files that are changed under their names. To look at one for its tag leaves no trace."""
 
 
 class GuardedRoute(APIRoute):
@@ -381,22 +384,29 @@ class GuardedRoute(APIRoute):
         path = self.path_format
         rows = {method: access_of(method, path) for method in self.methods or ()}
         once_only = rows.get("POST", Access("public")).role != "public"
-        if "GET" in rows and is_json(self):
-            READERS.add(path, handle)
-        compares = bool(CHANGING & rows.keys()) and not checks_itself(self)
+        passing = passing_of(self)
+        if "GET" in rows and (is_json(self) or path in TAGGED_FILES):
+            READERS.add(self, handle)
+        compares = bool(CHANGING & rows.keys()) or once_only
+
+        async def change(request: Request) -> Response:
+            if_match = request.headers.get("If-Match") if compares else None
+            about = READERS.about(path, request.method) if if_match is not None else ""
+            if if_match is None or not about:
+                return await handle(request)
+            return await READERS.change(about, request, if_match, handle)
 
         async def guarded(request: Request) -> Response:
             admit(request, rows[request.method], request.method)
             key = request.headers.get(IDEMPOTENCY_HEADER) if once_only else None
             if key is not None:
-                return await once(request, key, handle)
-            if_match = request.headers.get("If-Match") if compares else None
-            if if_match is not None and READERS.knows(path):
-                await READERS.require(path, request, if_match)
+                return await once(request, key, change)
+            if "GET" not in rows:
+                return await change(request)
             response = await handle(request)
             if HEAD_ONLY in request.scope:
                 request.scope["method"] = "HEAD"  # a file is not read for its size
-            return with_tag(request, response) if "GET" in rows else response
+            return with_tag(request, response, passing)
 
         return guarded
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from softswitch import __version__
 from softswitch.api import problem
 from softswitch.api.access import HEAD_ONLY, PREFIX, READERS, access_of
-from softswitch.api.conditional import checks_itself, is_json
+from softswitch.api.conditional import checks_itself, is_json, passing_of
 from softswitch.api.document import Document
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
@@ -81,11 +81,12 @@ _IDEMPOTENCY = {
     "example": "5f0c9d0e-import-17",
 }
 _TAG = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"}
+_ELSE_REFUSED = "the change is refused (412) if it is no longer it."
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": False,
-    "description": "The `ETag` that was read; the change is refused (412) if it is no longer it.",
+    "description": f"The `ETag` that was read; {_ELSE_REFUSED}",
     "schema": _TAG,
 }
 _IF_NONE_MATCH = {
@@ -101,9 +102,9 @@ _DESCRIPTION = """Everything a call centre remembers and does.
 
 Log in with `POST /api/v1/session` (a cookie; requests that change something then carry `X-CSRF-Token`), or
 send a token as `Authorization: Bearer sst_...`. Errors are problems (RFC 9457). Lists are pages:
-follow `next`. What is shown has an `ETag`; send it back as `If-Match` with a change, as
-`If-None-Match` to be told that nothing has changed. What is posted takes an `Idempotency-Key`: the same key and
-body within a day get the first answer again. Times are seconds since
+follow `next`. What is shown has an `ETag`; send it back as `If-Match` with a change (also of what is done to
+it: a transfer takes the call's), as `If-None-Match` to be told that nothing has changed. What is posted takes
+an `Idempotency-Key`: the same key and body within a day get the first answer again. Times are seconds since
 1970, durations are seconds.
 """
 
@@ -193,16 +194,25 @@ def _describe(operation: dict[str, Any], method: str, route: APIRoute) -> None:
         cookie["csrf"] = []
     operation["security"] = [{"token": []}, cookie]
     parameters = operation.setdefault("parameters", [])
-    if method == "POST":
-        parameters.append(_IDEMPOTENCY)
-    elif method == "GET":
+    if method == "GET":
         if is_json(route):
-            parameters.append(_IF_NONE_MATCH)
-            operation["responses"]["304"] = _UNCHANGED
+            if not passing_of(route):
+                parameters.append(_IF_NONE_MATCH)
+                operation["responses"]["304"] = _UNCHANGED
             headers = operation["responses"]["200"].setdefault("headers", {})
             headers["ETag"] = {"schema": {"type": "string"}}
-    elif READERS.knows(route.path_format) and not checks_itself(route):
-        parameters.append(_IF_MATCH)
+        return
+    if method == "POST":
+        parameters.append(_IDEMPOTENCY)
+    about = READERS.about(route.path_format, method)
+    if about and not checks_itself(route):
+        same = about == route.path_format
+        parameters.append(_IF_MATCH if same else _if_match_of(about))
+
+
+def _if_match_of(about: str) -> dict[str, Any]:
+    told = f"The `ETag` that `GET {about.removeprefix(PREFIX)}` gave; {_ELSE_REFUSED}"
+    return {**_IF_MATCH, "description": told}
 
 
 def _is_problem(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
+from softswitch.api.conditional import whole_body
 from softswitch.api.problem import Refused
 from softswitch.errors import StoreError
 from softswitch.store.answers import BODY_MAX, KeptAnswer
@@ -42,7 +43,7 @@ async def once(
     actor = request.state.identity.actor
     key_hash = _hash(actor, key)
     asked = f"{request.method} {request.url.path}?{request.url.query}"
-    request_hash = _hash_of(asked, await request.body())
+    request_hash = _hash_of(asked, await whole_body(request))
     if key_hash in answers.under_way:
         raise Refused(409, "the first request with this key is being worked on", _SOON)
     answers.under_way.add(key_hash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Header, Path, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -48,6 +48,10 @@ class Output(BaseModel):
     """What we answer."""
 
     model_config = ConfigDict(from_attributes=True)
+
+    passing: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only say how long something has lasted, or count what happened today: they are no part of
+    its ETag, or nobody could change with `If-Match` what he has just read."""
 
 
 IfMatch = Annotated[

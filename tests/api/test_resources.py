@@ -63,6 +63,9 @@ async def test_callbacks(api: Any) -> None:
     assert (await boss.get(path))["number"] == "1001", "nothing of a refused change stays"
     assert (await boss.patch(path, {"not_before_s": 0}))["phase"] == "waiting"
     await boss.patch(f"/callbacks/{later['id']}", {"priority": 1}, 412, headers={"If-Match": '"x"'})
+    tag = {"If-Match": (await boss.http.get(f"/api/v1{path}")).headers["etag"]}
+    await boss.patch(path, {"priority": 1}, headers=tag)
+    await boss.patch(path, {"priority": 2}, 412, headers=tag)
     await boss.patch("/callbacks/nobody", {"priority": 1}, 404)
     await boss.delete(f"/callbacks/{later['id']}")
     await boss.post("/callbacks", {**body, "queue": "nowhere"}, 409)
@@ -171,7 +174,13 @@ async def test_prompts_are_converted_and_heard_by_the_next_call(api: Any, kind: 
         (p["name"], p["language"]): p["source"] for p in (await admin.get("/prompts"))["items"]
     }
     assert listed["goodbye", "en"] == "own"
-    assert (await admin.get(url)).content[:4] == b"RIFF"
+    read = await admin.get(url)
+    assert read.content[:4] == b"RIFF"
+    tag = {"If-Match": read.headers["etag"]}
+    await admin.ask("PUT", url, content=sound(1.5, kind=kind), headers=tag)
+    await admin.ask("PUT", url, 412, content=sound(2.0, kind=kind), headers=tag)
+    await admin.ask("PUT", "/prompts/en/new", 412, content=sound(), headers={"If-Match": "*"})
+    await admin.delete(url, 412, headers=tag)
     await admin.delete(url)
     assert prompts.find("goodbye", "en") == shipped
     await admin.delete(url, 404)

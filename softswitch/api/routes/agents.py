@@ -22,7 +22,10 @@ StateName = Literal["logged-out", "unavailable", "available", "offered", "on-con
 
 
 class AgentShown(Output):
-    """One agent: of the office file, and what he does now."""
+    """One agent: of the office file, and what he does now. His state, why, and the call at hand are in the
+    ETag; how long and how often is not."""
+
+    passing = frozenset({"for_s", "reachable", "calls", "occupancy", "handled", "average_handle_s"})
 
     id: str = Field(examples=["lilei"])
     name: str

@@ -25,6 +25,8 @@ CallbackId = Annotated[
 class CallbackShown(Output):
     """One callback that is still to be made."""
 
+    passing = frozenset({"position", "waited_s"})
+
     id: str = Field(examples=["b18c2f3a-41d9e0"])
     queue: str = Field(examples=["support"])
     number: str = Field(examples=["01055550001"])
@@ -59,12 +61,6 @@ class CallbackChange(Input):
     )
 
 
-class CallbackMade(Output):
-    """By which id it is known."""
-
-    id: str = Field(examples=["b18c2f3a-41d9e0"])
-
-
 @router.get("/callbacks")
 async def list_callbacks(
     service: Served,
@@ -90,7 +86,7 @@ async def show_callback(callback_id: CallbackId, service: Served) -> CallbackSho
 
 
 @router.post("/callbacks", status_code=201)
-async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMade:
+async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackShown:
     """Have somebody called back."""
     if body.agent and body.agent not in service.switch.centre.agents_by_id:
         raise Refused(422, f"there is no agent {body.agent}")
@@ -103,7 +99,7 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackMa
         known=await service.switch.callers.known(body.number),
     )
     service.noted(me, "callback-requested", f"callback:{contact_id}", queue=body.queue)
-    return CallbackMade(id=contact_id)
+    return _shown(service, _pending(service, contact_id))
 
 
 @router.patch("/callbacks/{callback_id}")

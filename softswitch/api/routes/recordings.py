@@ -202,6 +202,15 @@ async def list_holds(service: Served, limit: Limit = 50, cursor: Cursor = None) 
     return Page(items=items, next=write_cursor(items[-1].call_id) if len(found) > limit else None)
 
 
+@router.get("/calls/{call_id}/recording-hold")
+async def show_hold(call_id: CallId, service: Served) -> HoldShown:
+    """Why a call's recordings are kept; 404 where they go with their time."""
+    found = await service.store.recordings.held(call_id)
+    if found is None:
+        raise Missing(f"the recordings of call {call_id} are not held")
+    return HoldShown.model_validate(found)
+
+
 @router.put("/calls/{call_id}/recording-hold")
 async def hold_recordings(call_id: CallId, body: NewHold, me: Me, service: Served) -> HoldShown:
     """Keep a call's recordings until they are released."""
