@@ -102,7 +102,7 @@ class Messages:
         request, identity = event.request, event.identity
         assert isinstance(identity, PhoneIdentity)
         try:
-            target = request.request_uri.username or ""
+            target = request.called
             name = request.from_.display_name
         except RemoteProtocolError as error:
             return error.status_hint or 400

@@ -160,7 +160,7 @@ class Presence:
     def _wanted(self, event: RequestReceived) -> tuple[str, str]:
         found = EventId.of(event.request)
         assert found is not None
-        target = event.request.request_uri.username or ""
+        target = event.request.called
         if found.package == MESSAGES and isinstance(event.identity, PhoneIdentity):
             target = event.identity.extension  # phones name their own number, or the voicemail code
         return found.package, target
@@ -212,7 +212,7 @@ class Presence:
         if found is None or found.package != PRESENCE:
             return 489, (("Allow-Events", PRESENCE),)
         try:
-            target = request.request_uri.username
+            target = request.called
         except RemoteProtocolError as error:
             return error.status_hint or 400, ()
         if not isinstance(identity, PhoneIdentity) or target != identity.extension:

@@ -99,7 +99,7 @@ class Arrivals:
         name = request.from_.display_name or ""
         number = identity.extension if isinstance(identity, PhoneIdentity) else ""
         caller = Caller(number, name, wants_privacy(request))
-        return request.request_uri.username or "", caller
+        return request.called, caller
 
     def _take_trunk(self, name: str) -> bool:
         trunk = self._trunks.named(name)

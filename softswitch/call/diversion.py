@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from softswitch.errors import RemoteProtocolError
+from softswitch.sip.tel import TelUri, is_tel, number_of
 from softswitch.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ def _from_history(request: SipRequest) -> tuple[Diversion, ...]:
         try:
             address = NameAddr.parse(value)
             number, host = _number_of(address)
+            cause, headers = _cause_and_headers(address)
         except RemoteProtocolError:
             continue
-        cause = address.uri.param("cause") or ""
         reason = _REASONS.get(int(cause), "unknown") if _is_cause(cause) else ""
-        hidden = "privacy=" in (address.uri.headers or "").lower()
+        hidden = "privacy=" in headers.lower()
         entries.append((number, host, hidden, reason))
     return tuple(
         Diversion(number, reason, 1, host, hidden)
@@ -105,14 +106,20 @@ def _is_cause(text: str) -> bool:
 
 def _number_of(address: NameAddr) -> tuple[str, str]:
     """Number, as it was written, and host; raises `RemoteProtocolError` where there is no number."""
-    scheme, _, rest = address.uri_text.partition(":")
-    if scheme.lower() == "tel":
-        number, host = rest.partition(";")[0].replace("-", "").replace(".", ""), ""
+    if is_tel(address.uri_text):
+        number, host = number_of(address.uri_text), ""
     else:
         number, host = address.uri.user or "", address.uri.host
     if not number or len(number) > _NUMBER_MAX:
         raise RemoteProtocolError("a diversion of nobody")
     return number, host
+
+
+def _cause_and_headers(address: NameAddr) -> tuple[str, str]:
+    if is_tel(address.uri_text):
+        return TelUri.parse(address.uri_text).param("cause") or "", ""
+    uri = address.uri
+    return uri.param("cause") or "", uri.headers
 
 
 def diversion_lines(diversions: Sequence[Diversion], domain: str) -> Lines:

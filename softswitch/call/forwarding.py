@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.steps import RING_S_DEFAULT
 from softswitch.errors import RemoteProtocolError
+from softswitch.sip.tel import number_of
 
 if TYPE_CHECKING:
     from softswitch.call.endpoint import Outcome
@@ -26,7 +27,7 @@ def redirection_of(response: SipResponse | None) -> str | None:
         return None
     try:
         contacts = response.contacts
-        return (contacts[0].uri.username or None) if contacts else None
+        return (number_of(contacts[0].uri_text) or None) if contacts else None
     except RemoteProtocolError:
         return None
 

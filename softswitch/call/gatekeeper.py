@@ -14,6 +14,7 @@ from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Admitted, Drop, Refuse, Verdict
 from softswitch.sip.rank import HEAD_OCTETS_SEEN, Kind, Rank, kind_of
+from softswitch.sip.tel import number_of
 from softswitch.sip.terse import retry_after_s
 
 if TYPE_CHECKING:
@@ -201,8 +202,11 @@ class Gatekeeper:
     def _owner(self, request: SipRequest, username: str) -> Verdict:
         """The digest's user must be the one the request speaks for (RFC 3261 10.3 (4), 22.1)."""
         try:
-            claimed = request.to if request.method == "REGISTER" else request.from_
-            if claimed.uri.username != username:
+            if request.method == "REGISTER":
+                claimed = request.to.uri.username
+            else:
+                claimed = number_of(request.from_.uri_text)
+            if claimed != username:
                 return Refuse(403)
             # A preloaded route to elsewhere would make us a relay.
             if any(route.uri.host.lower() not in self._own_hosts for route in request.routes):

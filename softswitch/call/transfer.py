@@ -16,6 +16,7 @@ from softswitch.errors import RemoteProtocolError, SipError
 from softswitch.sip.events import RequestReceived
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.status import reason_of
+from softswitch.sip.tel import is_tel, number_of
 from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
@@ -85,12 +86,13 @@ class Transfers:
         if busy or call.partner is None or not leg.answered:
             return 491
         try:
-            uri = NameAddr.parse(targets[0]).uri
-        except RemoteProtocolError:
-            return 400
+            target = NameAddr.parse(targets[0])
+            number = number_of(target.uri_text)
+            replaces = None if is_tel(target.uri_text) else _replaces_of(target.uri.headers)
+        except RemoteProtocolError as error:
+            return error.status_hint or 400
         notify = (event.request.headers.get("Refer-Sub") or "").lower() != "false"
-        transfer = Transfer(leg, uri.username or "", notify, _event_of(event, leg))
-        replaces = _replaces_of(uri.headers)
+        transfer = Transfer(leg, number, notify, _event_of(event, leg))
         if replaces is not None:
             return self._attended(event, call, transfer, replaces, now_s)
         return self._blind(event, call, transfer, now_s)

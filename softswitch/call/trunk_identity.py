@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.diversion import Diversion, diversion_lines, history_lines
 from softswitch.errors import RemoteProtocolError
+from softswitch.sip.tel import is_tel, number_of
 from softswitch.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -42,13 +43,14 @@ def caller_of(request: SipRequest, trunk: Trunk) -> Caller:
     Raises `RemoteProtocolError` where From cannot be read.
     """
     from_ = request.from_
-    number, name = from_.uri.username or "", from_.display_name or ""
+    number, name = number_of(from_.uri_text), from_.display_name or ""
     hidden = wants_privacy(request)
     if trunk.asserted_identity:
         asserted = _asserted(request)
         if asserted is not None:
             number, name = asserted
-    if hidden or number == ANONYMOUS or from_.uri.host == _ANONYMOUS_HOST:
+    nowhere = not is_tel(from_.uri_text) and from_.uri.host == _ANONYMOUS_HOST
+    if hidden or number == ANONYMOUS or nowhere:
         return Caller(ANONYMOUS, "", True)
     return Caller(number, name)
 
@@ -58,14 +60,9 @@ def _asserted(request: SipRequest) -> tuple[str, str] | None:
     for value in request.headers.values("P-Asserted-Identity")[:_IDENTITIES_MAX]:
         try:
             identity = NameAddr.parse(value)
-            scheme, _, rest = identity.uri_text.partition(":")
-            if scheme.lower() == "tel":
-                number = rest.partition(";")[0]
-            else:
-                number = identity.uri.username or ""
+            number = number_of(identity.uri_text)
         except RemoteProtocolError:
             continue
-        number = number.replace("-", "").replace(".", "")
         if number:
             return number, identity.display_name or ""
     return None
@@ -77,13 +74,13 @@ def called_of(request: SipRequest, trunk: Trunk) -> str:
     The Request-URI's; but a carrier that we are registered at sends calls to our contact, and then the
     number stands in P-Called-Party-ID or To. Raises `RemoteProtocolError`.
     """
-    called = request.request_uri.username or ""
+    called = request.called
     if not trunk.registers or called != trunk.username:
         return called
     party = request.headers.get("P-Called-Party-ID")
     if party is not None:
-        return NameAddr.parse(party).uri.username or ""
-    return request.to.uri.username or called
+        return number_of(NameAddr.parse(party).uri_text)
+    return number_of(request.to.uri_text) or called
 
 
 @dataclass(frozen=True, slots=True)

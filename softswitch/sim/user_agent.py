@@ -34,6 +34,7 @@ from softswitch.transport.interface import Transport
 
 _log = logging.getLogger("softswitch.sim")
 _SILENT_PORT_FIRST = 40_000
+_WHOLE = ("sip:", "tel:")
 
 
 class UserAgent:
@@ -202,12 +203,12 @@ class UserAgent:
         headers: Sequence[tuple[str, str]] = (),
         timeout_s: float = 180.0,
     ) -> PhoneCall:
-        """Send an INVITE for `number` (a user part, or a whole SIP URI); returns at once.
+        """Send an INVITE for `number` (a user part, or a whole sip: or tel: URI); returns at once.
 
         `from_user` stands in From instead of our own user; with `sdp` False the callee makes the
         offer, with octets these are it. Await `call.answered()`.
         """
-        target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
+        target = number if number.startswith(_WHOLE) else f"sip:{number}@{self.domain}"
         call = PhoneCall(self, outgoing=True, number=number, audio=await self._open_audio())
         from_uri = f"sip:{from_user if from_user is not None else self.user}@{self.domain}"
         call.session = self.stack.invite(
@@ -280,7 +281,7 @@ class UserAgent:
     ) -> int:
         """Subscribe to an event package of `number`; returns the subscription's number. What comes is in
         `notified`; await `notification`."""
-        target = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
+        target = number if number.startswith(_WHOLE) else f"sip:{number}@{self.domain}"
         subscription = self.stack.subscriptions.subscribe(
             event,
             target,

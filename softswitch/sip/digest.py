@@ -19,6 +19,7 @@ from typing import Final
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.grammar import LWS, QUOTED, TOKEN, quote, unquote
+from softswitch.sip.tel import is_tel, number_of
 from softswitch.sip.uri import SipUri
 
 ALGORITHMS: Final = ("SHA-256", "MD5")
@@ -423,11 +424,16 @@ def _same_target(digest_uri: str, request_uri: str) -> bool:
     """Whether the digest was made for the Request-URI; what phones make of it is allowed.
 
     Parameters may differ: proxies and phones add them. Some phones (pyVoIP) always write the server
-    without a user. The nonce is good for one request either way.
+    without a user, which is all that a tel: of theirs can be held against. The nonce is good for one
+    request either way.
     """
     if digest_uri == request_uri:
         return True
     try:
+        if is_tel(
+            request_uri
+        ):  # a telephone that calls its server by name (above), or writes the same otherwise
+            return number_of(digest_uri) in ("", number_of(request_uri))
         theirs = SipUri.parse(digest_uri).without_params()
         ours = SipUri.parse(request_uri).without_params()
     except RemoteProtocolError:

@@ -8,6 +8,7 @@ from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
 from softswitch.sip.status import reason_of
+from softswitch.sip.tel import number_of
 from softswitch.sip.uri import SHORT, CSeq, NameAddr, SipUri, Via, short_cseq, short_name_addr
 
 _COMPULSORY = ("Via", "From", "To", "Call-ID", "CSeq")
@@ -273,8 +274,14 @@ class SipRequest(SipMessage):
 
     @property
     def request_uri(self) -> SipUri:
-        """The Request-URI parsed; RemoteProtocolError (416 for another scheme)."""
+        """The Request-URI parsed; RemoteProtocolError (416 for another scheme, tel: among them)."""
         return SipUri.parse(self.uri)
+
+    @property
+    def called(self) -> str:
+        """The number or name that the Request-URI is for, "" for nobody; RemoteProtocolError (416 for schemes
+        other than sip, sips and tel)."""
+        return number_of(self.uri)
 
     def response(
         self, status: int, reason: str | None = None, *, to_tag: str | None = None

@@ -14,6 +14,7 @@ from typing import Final
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip import multipart
 from softswitch.sip.message import SipMessage, SipRequest
+from softswitch.sip.tel import TelUri, is_tel
 
 METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE")
 BODY_TYPES: Final = ("application/sdp", *multipart.TYPES)
@@ -70,7 +71,9 @@ def _method(request: SipRequest, methods: Collection[str]) -> Refusal | None:
 
 
 def _target(request: SipRequest) -> Refusal | None:
-    if request.request_uri.headers:
+    if is_tel(request.uri) and request.method != "REGISTER":  # whose target is a domain (10.2)
+        TelUri.parse(request.uri)
+    elif request.request_uri.headers:
         return Refusal(400, "headers in the Request-URI")  # RFC 3261 19.1.5, RFC 4475 3.1.2.11
     return None
 

@@ -53,7 +53,9 @@ async def test_outside_only_with_the_rights_of_who_redirects():
 
 
 @simulated()
-@pytest.mark.parametrize("behaviour", [reject(302), moved("tel:123"), moved("sip:host.example")])
+@pytest.mark.parametrize(
+    "behaviour", [reject(302), moved("urn:service:sos"), moved("sip:host.example")]
+)
 async def test_a_redirection_to_nowhere_is_no_answer(behaviour):
     async with World(3) as world:
         caller = await world.phone("1001")

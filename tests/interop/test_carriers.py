@@ -189,6 +189,37 @@ def test_an_offer_beside_other_parts(carriers: Carriers) -> None:
     went_well(carriers.plays(calling, number="88100"))
 
 
+def test_a_carrier_that_writes_numbers_as_tel(carriers: Carriers) -> None:
+    """Who is called, who calls and who has forwarded, each as tel: (RFC 3966); told on as SIP URIs."""
+    message = "From:.*8613900000009@.*Diversion: <sip:.86105555"
+    called = Script("tel-told-on").receive("INVITE", message=message).answer(200, sdp=True)
+    called.receive("ACK").is_left()
+    calling = Script("tel", called="tel:+87-100;npdi;rn=+8710")
+    calling.invite(
+        "P-Asserted-Identity: <tel:+86-139-0000-0009;cpc=ordinary>",
+        "Diversion: <tel:+86(10)5555>;reason=no-answer",
+    )
+    calling.receive(100, optional=True).receive(181).receive(180, optional=True)
+    calling.receive(200, routes=True).within("ACK", 1).leaves(2)
+    there = carriers.plays(called, "plain")
+    here = carriers.plays(calling, "heavy", number="87100")
+    for peer in (here, there):
+        went_well(peer)
+
+
+def test_a_telephone_that_dials_tel(carriers: Carriers) -> None:
+    """Challenged like every other, and put through to the telephone that it means."""
+    script = Script("dials-tel", domain=OFFICE, called="tel:100-1;phone-context=interop.example")
+    script.invite().receive(401, auth=True).refused()
+    script.invite("[authentication]", cseq=2).receive(100, optional=True)
+    script.receive(180, optional=True).receive(200, routes=True).within("ACK", 2).leaves(3)
+    keys = {"caller": "1002"}
+    options = {"username": "1002", "password": password_of("1002"), "keys": keys}
+    peer = carriers.stage.sipp(script, server=carriers.server.address, number="1001", **options)
+    carriers.started.append(peer)
+    went_well(peer)
+
+
 # -- who forwarded -------------------------------------------------------------------------------------
 
 TOLD = {

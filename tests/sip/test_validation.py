@@ -50,7 +50,9 @@ def test_methods() -> None:
 @pytest.mark.parametrize(
     ("uri", "status"),
     [
-        ("tel:+1", 416),
+        ("tel:+1", None),
+        ("tel:x", 400),
+        ("urn:service:sos", 416),
         ("sip:", 400),
         ("sip:a@b?Route=x", 400),
         ("sip:a@b?", None),

@@ -59,12 +59,13 @@ class Script:
 
     A step that waits takes `header=regex` pairs in `check`, of which SIPp looks at the first line only, and in
     `message` a regex for the whole of it: what does not match fails the call. `domain`
-    stands in From: `OFFICE` for a telephone's calls.
+    stands in From: `OFFICE` for a telephone's calls; `called` is the URI of who is called.
     """
 
-    def __init__(self, name: str, *, domain: str = _AT) -> None:
+    def __init__(self, name: str, *, domain: str = _AT, called: str = _SERVICE) -> None:
         self.name = name
         self._domain = domain
+        self._called = called
         self._steps: list[str] = []
         self._tag = "[pid]s[call_number]"
         self._beside = ""
@@ -182,18 +183,20 @@ class Script:
         self, *headers: str, cseq: int = 1, direction: str = "sendrecv", beside: str = ""
     ) -> Script:
         """The first INVITE, as [caller] to [service]; with a part of the type `beside` before its SDP."""
-        to = f"<{_SERVICE}>"
+        to = f"<{self._called}>"
         self._beside = beside
-        return self._asks(_SERVICE, to, "INVITE", cseq, headers, sdp=True, direction=direction)
+        return self._asks(self._called, to, "INVITE", cseq, headers, sdp=True, direction=direction)
 
     def refused(self, cseq: int = 1) -> Script:
         """ACK a refusal of the first INVITE."""
-        to = f"<{_SERVICE}>[peer_tag_param]"
-        return self._asks(_SERVICE, to, "ACK", cseq, (), branch="INVITE")
+        to = f"<{self._called}>[peer_tag_param]"
+        return self._asks(self._called, to, "ACK", cseq, (), branch="INVITE")
 
     def cancels(self, *headers: str, cseq: int = 1) -> Script:
         """CANCEL the first INVITE."""
-        return self._asks(_SERVICE, f"<{_SERVICE}>", "CANCEL", cseq, headers, branch="INVITE")
+        return self._asks(
+            self._called, f"<{self._called}>", "CANCEL", cseq, headers, branch="INVITE"
+        )
 
     def within(
         self,
@@ -205,7 +208,7 @@ class Script:
         refused: bool = False,
     ) -> Script:
         """A request of who calls, inside the dialog; with `refused` the ACK of an INVITE that was."""
-        to, branch = f"<{_SERVICE}>[peer_tag_param]", "INVITE" if refused else method
+        to, branch = f"<{self._called}>[peer_tag_param]", "INVITE" if refused else method
         return self._asks(
             "[next_url]", to, method, cseq, headers, sdp=sdp, branch=branch, direction=direction
         )

@@ -30,6 +30,7 @@ from softswitch.sip.sdp import SessionDescription, make_answer, make_offer, read
 from softswitch.sip.seconds import seconds_in
 from softswitch.sip.session_timer import interval_of, min_se_of
 from softswitch.sip.subscription import EventId, read_state
+from softswitch.sip.tel import TelUri, number_of
 from softswitch.sip.terse import Terse
 from softswitch.sip.uri import CSeq, NameAddr, SipUri, Via
 from softswitch.sip.validation import validate_request
@@ -94,11 +95,11 @@ def take_at_first_sight(data: bytes) -> None:
 )
 def take_uri(data: bytes) -> None:
     text = text_of(data)
-    for read in (SipUri.parse, NameAddr.parse, Via.parse, CSeq.parse):
+    for read in (SipUri.parse, TelUri.parse, NameAddr.parse, Via.parse, CSeq.parse):
         try:
             found = read(text)
             if isinstance(found, NameAddr):
-                _ = found.uri, found.param("tag")
+                _ = number_of(found.uri_text), found.uri, found.param("tag")
             elif isinstance(found, Via):
                 _ = found.rport, found.received
         except RemoteProtocolError:
