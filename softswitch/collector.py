@@ -1,8 +1,8 @@
 """Python's cycle collector, kept out of the way of calls.
 
 A full collection walks every object there is: half a second and more with the transactions of 200
-calls a second, and for so long no message is answered. What a call leaves behind is freed without it
-(the machines let go of each other when they end), so collecting can wait for a quiet moment.
+calls a second, seven with those of 700, and for so long no message is answered. What a call leaves behind is
+freed without it (the machines let go of each other when they end), so collecting can wait for a quiet moment.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LOOK_EVERY_S = 15.0
-_AT_LATEST_S = 600.0
 _BUSY_TRANSACTIONS = 500
-_GROWN_OBJECTS = 2_000_000  # more than that since the last time is not what calls do
+_OBJECTS_OF_A_TRANSACTION = 40
+"""Those of its call included; 20 to 30 were counted, each of which lingers for half a minute."""
+_GROWN_OBJECTS = 2_000_000
+"""More than that since the last time, beside what lingers, is garbage."""
 
 
 @contextmanager
@@ -32,9 +34,16 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
+def is_due(new_objects: int, transactions: int, *, is_working: bool = False) -> bool:
+    """Whether to collect now: where it is quiet, or what has come since the last time is more than calls leave
+    for as long as their transactions linger. How long ago that was does not count: under load there
+    is nothing to be found, and a stop of seconds makes everybody ask again."""
+    quiet = transactions < _BUSY_TRANSACTIONS and not is_working
+    return quiet or new_objects > _GROWN_OBJECTS + _OBJECTS_OF_A_TRANSACTION * transactions
+
+
 class QuietCollector:
-    """Collects while fewer than 500 transactions live; after ten minutes or two million new objects in
-    any case.
+    """Collects while it is quiet (`is_due`), or where garbage grows nevertheless.
 
     Parameters: `transactions` tells how many there are; `is_working`, whether something long is under way (a
     report of a year has half a million objects, none of them garbage). What exists at `start` (modules,
@@ -50,7 +59,6 @@ class QuietCollector:
         self._loop = loop
         self._transactions = transactions
         self._is_working = is_working
-        self._collected_s = 0.0
         self._was_enabled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,7 +68,6 @@ class QuietCollector:
         gc.freeze()
         self._was_enabled = gc.isenabled()
         gc.disable()
-        self._collected_s = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
@@ -73,13 +80,9 @@ class QuietCollector:
                 gc.enable()
 
     def _look(self) -> None:
-        now_s = self._loop.time()
-        due = now_s - self._collected_s > _AT_LATEST_S or gc.get_count()[0] > _GROWN_OBJECTS
-        quiet = self._transactions() < _BUSY_TRANSACTIONS and not self._is_working()
-        if due or quiet:
+        if is_due(gc.get_count()[0], self._transactions(), is_working=self._is_working()):
             gc.collect()
             _give_back()
-            self._collected_s = now_s
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
 

@@ -140,7 +140,7 @@ class Call:
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
-        self.listening = Listening(self, control)
+        self.listening = Listening(control)
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -430,7 +430,7 @@ class Call:
         other `line`.
         """
         self._check()
-        return await self.listening.hear(wanted, timeout_s, country, line)
+        return await self.listening.hear(self, wanted, timeout_s, country, line)
 
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:
         """Start several prompts, one after the other and as one, and return at once."""

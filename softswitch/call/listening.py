@@ -17,23 +17,28 @@ Line = Literal["caller", "partner"]
 
 
 class Listening:
-    """Who listens to the caller's line or the partner's, of one call."""
+    """Who listens to the caller's line or the partner's, of one call. It does not know its call, which knows
+    it: what knows each other is freed by the collector alone."""
 
-    __slots__ = ("_call", "_control", "_notes", "_partner_awaited")
+    __slots__ = ("_control", "_notes", "_partner_awaited")
 
-    def __init__(self, call: Call, control: CallControl) -> None:
-        self._call = call
+    def __init__(self, control: CallControl) -> None:
         self._control = control
         self._notes: dict[str, Callable[[str], None]] = {}
         self._partner_awaited: Callable[[], None] | None = None
 
     async def hear(
-        self, wanted: tuple[str, ...], timeout_s: float, country: str | None, line: Line
+        self,
+        call: Call,
+        wanted: tuple[str, ...],
+        timeout_s: float,
+        country: str | None,
+        line: Line,
     ) -> str:
         """As `Call.hear_line`."""
         if line not in ("caller", "partner"):
             raise CallError(f"line {line!r}; allowed: caller, partner")
-        call, audio = self._call, self._control.audio
+        audio = self._control.audio
         heard: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def note(what: str) -> None:
@@ -64,9 +69,9 @@ class Listening:
                 if leg.leg_id in call.legs and not call.ended:
                     audio.hear_line_no_more(leg)
 
-    def says(self, leg: Leg, what: str) -> None:
+    def says(self, line: Line, what: str) -> None:
         """A line was heard to say something."""
-        note = self._notes.get("caller" if leg is self._call.caller else "partner")
+        note = self._notes.get(line)
         if note is not None:
             note(what)
 

@@ -59,7 +59,8 @@ class MediaEvents:
             case protocol.ProgressHeard():
                 known = self._table.of_stream(event.stream_id)
                 if known is not None:
-                    known[0].listening.says(known[1], event.what)
+                    call, leg = known
+                    call.listening.says("caller" if leg is call.caller else "partner", event.what)
             case protocol.RecordingStopped():
                 self._control.audio.recording_stopped(event)
             case protocol.StreamClosed():
