@@ -1,10 +1,12 @@
 """The store at size: reports over ten million contacts, a customer by number among a million.
 
     python bench/store.py [--contacts 10000000] [--customers 1000000] [--agents 300] [--directory DIR] [--save]
+    python bench/store.py --directory DIR --every day    # each report with each grouping, cold; or "year"
 
 Fills a database of this version by a seeded generator (a year of contacts, most of them in office hours,
 with what agents did), adds its half-hours up as a server would, and prints each figure with its bar. With
-`--directory` the database is kept, and taken as it is the next time.
+`--directory` the database is kept, and taken as it is the next time. What is called cold has nothing of the
+database in memory when it begins.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from figures import Figure, save, show
+from store_reports import SLOWEST, SPAN_S, forget, slowest
 
 from softswitch.store import Store
 from softswitch.store.customers import CustomerFilter
@@ -154,22 +157,32 @@ class Watch:
     """Times things and keeps the figures. The bars are for ten million contacts; with fewer a figure has a
     name of its own and no bar."""
 
-    def __init__(self, contacts: int, only: str = "") -> None:
+    def __init__(self, contacts: int, only: str = "", directory: Path = Path()) -> None:
         self.figures: list[Figure] = []
         self._contacts = contacts
-        self._only = only
+        self.directory = directory
+        self.only = only
 
     async def time(
-        self, what: str, bar_s: float | None, run: Callable[[], Awaitable[Any]], times: int = 1
+        self,
+        what: str,
+        bar_s: float | None,
+        run: Callable[[], Awaitable[Any]],
+        times: int = 1,
+        *,
+        is_cold: bool = False,
     ) -> Any:
         """Run something some times; the figure is the slowest, with the CPU that it took. Of what has a bar
         also for how long it held the loop up. A report is made to its last row, as JSON."""
-        if self._only not in what:
+        if self.only not in what:
             return None
         worst_s, cpu_s, found = 0.0, 0.0, None
         lag = Lag()
         watching = asyncio.create_task(lag.watch())
         for _ in range(times):
+            if is_cold:
+                await asyncio.to_thread(forget, self.directory)
+                lag.worst_ms = lag.work_ms = 0.0
             before_s, cpu_before_s = time.perf_counter(), time.process_time()
             found = await run()
             if isinstance(found, Report):
@@ -211,6 +224,19 @@ def plan(path: Path, agents: int) -> None:
         )
 
 
+def survey(path: Path) -> None:
+    """One of five callers who were served is asked how it was; two of three answer."""
+    with closing(sqlite3.connect(path)) as database, database:
+        if database.execute("SELECT 1 FROM surveys LIMIT 1").fetchone():
+            return
+        database.execute(
+            "INSERT INTO surveys (seq, call_id, survey, queue_id, agent_id, caller, customer, score, at_s)"
+            " SELECT seq + 6, call_id, 'how-was-it', queue_id, agent_id, caller, '',"
+            " CASE WHEN seq % 3 THEN 1 + seq / 40 % 5 END, left_at_s + 300 FROM queue_visits"
+            " WHERE agent_id != '' AND seq / 8 % 5 = 0"
+        )
+
+
 def file_tickets(path: Path, customers: int) -> None:
     """Three tickets for each of a third of the customers, one in five open; 5,000 for each of a hundred."""
     with closing(sqlite3.connect(path)) as database, database:
@@ -235,8 +261,13 @@ async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
     gc.disable()  # as the exchange has it: cycles are collected when nothing goes on
     await asyncio.to_thread(plan, directory / "softswitch.db", options.agents)
     await asyncio.to_thread(file_tickets, directory / "softswitch.db", options.customers)
-    watch = Watch(options.contacts, options.only)
+    watch = Watch(options.contacts, options.only, directory)
+    await asyncio.to_thread(survey, directory / "softswitch.db")
     await _add_up(store, watch)
+    if options.every:
+        await _every(store, watch, options.every)
+        await store.close()
+        return watch.figures
     await _days(store, watch)
     await _years(store, watch, options.contacts)
     await _customers(store, watch, options.customers)
@@ -258,6 +289,23 @@ async def _add_up(store: Store, watch: Watch) -> None:
         watch.add("a step of adding up, the longest", worst_s, "s", None, note)
 
 
+async def _every(store: Store, watch: Watch, length: str) -> None:
+    """Each report with each grouping of an old day by half-hour, or of the year by month."""
+    start_s, end_s, by = START_S, START_S + YEAR_S, "month"
+    if length == "day":
+        start_s, by = START_S + 100 * 86_400, "half-hour"
+        end_s = start_s + 86_400
+    span = Span(start_s, end_s, ZONE, by)  # type: ignore[arg-type]
+    found = await slowest(store, watch.directory, span, watch.only)
+    for asked in found[:SLOWEST]:
+        print(f"    {asked.took_s:8.3f} s  {asked.name}")
+    first, bar_s = found[0], SPAN_S[length]
+    late = sum(asked.took_s > bar_s for asked in found)
+    note = f"{first.name}; {late} of {len(found)} take longer than {bar_s:g} s"
+    words = "an old day by half-hour" if length == "day" else "the year by month"
+    watch.add(f"{words}: the slowest of every report, cold", first.took_s, "s", bar_s, note)
+
+
 async def _days(store: Store, watch: Watch) -> None:
     statistics, chosen = store.statistics, Chosen(default_s=20.0)
     for name, day in (("an old day", 100), ("a new day", 364)):
@@ -275,10 +323,20 @@ async def _days(store: Store, watch: Watch) -> None:
         async def regions(span: Span = span) -> Any:
             return await outcome_report(store.outcomes, span, chosen, "region")
 
+        async def by_agent(span: Span = span) -> Any:
+            return await outcome_report(store.outcomes, span, chosen, "agent")
+
         await watch.time(f"{name}: queues by half-hour, every formula", 1, queues, 3)
         await watch.time(f"{name}: agents by half-hour", 1, agents, 3)
         await watch.time(f"{name}: outcomes by half-hour", 1, outcomes, 3)
         await watch.time(f"{name}: outcomes of regions by half-hour", 1, regions, 3)
+        await watch.time(f"{name}: outcomes of agents by half-hour", 1, by_agent, 3)
+        for what, run in (
+            ("outcomes", outcomes),
+            ("outcomes of agents", by_agent),
+            ("agents", agents),
+        ):
+            await watch.time(f"{name}: {what} by half-hour, cold", 1, run, 3, is_cold=True)
     span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
     odd = Chosen(default_s=21.5)
     await watch.time(
@@ -397,7 +455,10 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--directory", type=Path)
-    parser.add_argument("--only", default="", help="reports whose name holds this; no --save then")
+    parser.add_argument("--only", default="", help="reports whose name holds this")
+    parser.add_argument(
+        "--every", choices=list(SPAN_S), help="each report with each grouping, cold"
+    )
     parser.add_argument("--save", action="store_true", help="keep the figures in RESULTS.md")
     options = parser.parse_args()
     if options.directory is not None:
@@ -406,7 +467,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(prefix="softswitch-store-") as directory:
             figures = asyncio.run(run(options, Path(directory)))
-    if options.save and not options.only:
+    if options.save:
         save("store", figures)
 
 

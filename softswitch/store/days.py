@@ -25,6 +25,7 @@ from softswitch.store.schema_days import (
     outcome_halves,
     region_handling_days,
     region_outcome_days,
+    repeat_visits,
     rolled_days,
 )
 from softswitch.store.schema_rolls import HANDLED_SUMS, SLOT_S, visit_rolls
@@ -33,15 +34,25 @@ DAY_S = 86_400
 AGAIN_S = 7 * 86_400.0
 """Who calls again within it was not helped the first time, unless a report asks for another time."""
 CONTACTS, REGIONS = "contacts", "regions"
+REPEATS = "repeats"
 OUTCOMES, OUTCOME_HALVES, REGION_OUTCOMES = "outcomes", "outcome-halves", "region-outcomes"
-"""Kinds of days: what they hold, and from when on it is known. Each is made in a step of its own."""
+"""Kinds of days: what they hold, and from when on it is known. Each is made in a step of its own, in this
+order: outcomes are counted from the repeats."""
 LATER_S = {
     CONTACTS: 0.0,
     REGIONS: 0.0,
+    REPEATS: AGAIN_S,
     OUTCOMES: AGAIN_S,
     OUTCOME_HALVES: AGAIN_S,
     REGION_OUTCOMES: AGAIN_S,
 }
+
+
+SO_FAR = "repeats-so-far"
+"""The one day of which a part is noted: until when, says the row's end."""
+CALLERS_A_STEP = 2_500
+"""Who came again is noted of so many contacts in a step: each caller is a look somewhere else in the index
+of a year, and the journal waits meanwhile."""
 
 
 async def made_days(connection: AsyncConnection, kind: str, zone: ZoneInfo) -> frozenset[int]:
@@ -108,6 +119,8 @@ async def _make(
     connection: AsyncConnection, kind: str, zone: ZoneInfo, day: int, start_s: float
 ) -> None:
     end_s = start_s + DAY_S
+    if kind == REPEATS and not await _note_repeats(connection, zone, day, start_s):
+        return
     number: Any = sa.literal(day, sa.BigInteger)
     low = int(start_s // SLOT_S)
     high = low + DAY_S // SLOT_S
@@ -125,23 +138,75 @@ async def _make(
         query = _handlings(number, start_s, end_s, "queue_id", "media", "region")
         queries.append((region_handling_days, query))
     elif kind == OUTCOMES:
-        query = _outcomes(number, start_s, end_s, "agent_id", "queue_id")
+        query = _outcomes(connection.dialect.name, number, start_s, end_s, "agent_id", "queue_id")
         queries.append((outcome_days, query))
     elif kind == OUTCOME_HALVES:
-        slot = slot_of(queue_visits.c.entered_at_s, connection.dialect.name)
-        query = _outcomes(slot, start_s, end_s, "queue_id", "region", numbered_too=True)
+        dialect = connection.dialect.name
+        slot = slot_of(queue_visits.c.entered_at_s, dialect)
+        query = _outcomes(dialect, slot, start_s, end_s, "queue_id", "region", numbered_too=True)
         queries.append((outcome_halves, query))
-    elif day in await made_days(connection, OUTCOME_HALVES, zone):
+    elif kind == REGION_OUTCOMES:
         queries.append((region_outcome_days, _of_halves(outcome_halves, number, low, high)))
-    else:
-        query = _outcomes(number, start_s, end_s, "queue_id", "region")
-        queries.append((region_outcome_days, query))
     for target, query in queries:
         await connection.execute(sa.delete(target).where(*_here(target, day, low, high)))
         names = [column.name for column in target.columns]
         await connection.execute(sa.insert(target).from_select(names, query))
     row = {"kind": kind, "zone": zone.key, "day": day, "start_s": start_s}
     await connection.execute(sa.insert(rolled_days).values({**row, "end_s": end_s + LATER_S[kind]}))
+
+
+async def _note_repeats(
+    connection: AsyncConnection, zone: ZoneInfo, day: int, start_s: float
+) -> bool:
+    """Note of some more of a day's half-hours when the callers came again; whether that is all of the day."""
+    table, visits = repeat_visits.c, queue_visits.c
+    here = sa.and_(
+        rolled_days.c.kind == SO_FAR, rolled_days.c.zone == zone.key, rolled_days.c.day == day
+    )
+    so_far = (await connection.execute(sa.select(rolled_days.c.end_s).where(here))).scalar()
+    begins_s = start_s if so_far is None else so_far - AGAIN_S
+    ends_s = await _until_enough(connection, begins_s, start_s + DAY_S)
+    slots = (int(begins_s // SLOT_S), int(ends_s // SLOT_S))
+    await connection.execute(
+        sa.delete(repeat_visits).where(table.slot >= slots[0], table.slot < slots[1])
+    )
+    slot = slot_of(visits.entered_at_s, connection.dialect.name)
+    # In the order of the index, of which the first is enough: some call a thousand times a week.
+    again_at_s = (
+        sa.select(_later.entered_at_s)
+        .where(*_again(AGAIN_S))
+        .order_by(_later.entered_at_s)
+        .limit(1)
+    )
+    looked = (
+        sa.select(slot.label("slot"), visits.seq, again_at_s.scalar_subquery().label("again_at_s"))
+        .where(visits.entered_at_s >= begins_s, visits.entered_at_s < ends_s, *was_first_contact())
+        .subquery()
+    )
+    found = sa.select(looked).where(looked.c.again_at_s.is_not(None))
+    await connection.execute(sa.insert(repeat_visits).from_select(list(looked.c.keys()), found))
+    await connection.execute(sa.delete(rolled_days).where(here))
+    if ends_s >= start_s + DAY_S:
+        return True
+    row = {"kind": SO_FAR, "zone": zone.key, "day": day, "start_s": start_s}
+    await connection.execute(sa.insert(rolled_days).values({**row, "end_s": ends_s + AGAIN_S}))
+    return False
+
+
+async def _until_enough(connection: AsyncConnection, begins_s: float, end_s: float) -> float:
+    """The end of as many half-hours as have `CALLERS_A_STEP` contacts, at least one."""
+    at_s = queue_visits.c.entered_at_s
+    query = (
+        sa.select(at_s)
+        .where(at_s >= begins_s, at_s < end_s)
+        .order_by(at_s)
+        .offset(CALLERS_A_STEP)
+        .limit(1)
+    )
+    beyond_s = (await connection.execute(query)).scalar()
+    if beyond_s is None:
+        return end_s
+    return max(float(beyond_s // SLOT_S * SLOT_S), begins_s + SLOT_S)
 
 
 async def _note_regions(connection: AsyncConnection, start_s: float, end_s: float) -> None:
@@ -190,19 +255,19 @@ def _handlings(number: Any, start_s: float, end_s: float, *asked: str) -> sa.Sel
 
 
 def _outcomes(
-    number: Any, start_s: float, end_s: float, *asked: str, numbered_too: bool = False
+    dialect: str,
+    number: Any,
+    start_s: float,
+    end_s: float,
+    *asked: str,
+    numbered_too: bool = False,
 ) -> sa.Select[Any]:
     """`numbered_too`: `number` differs from contact to contact."""
     table = queue_visits.c
     groups: list[Any] = [table[name] for name in asked]
     by_number: list[Any] = [sa.literal_column("1")] if numbered_too else []
     return (
-        sa.select(
-            number,
-            *groups,
-            sa.func.count(),
-            counted(sa.not_(came_again(AGAIN_S))),
-        )
+        sa.select(number, *groups, sa.func.count(), counted(sa.not_(is_repeat(dialect))))
         .where(table.entered_at_s >= start_s, table.entered_at_s < end_s, *was_first_contact())
         .group_by(*by_number, *groups)
     )
@@ -230,15 +295,33 @@ def was_first_contact() -> list[sa.ColumnElement[bool]]:
     return [queue_visits.c.outcome == "answered", queue_visits.c.caller != ""]
 
 
+_later = queue_visits.alias("later").c
+
+
 def came_again(again_s: float) -> sa.ColumnElement[bool]:
     """Of a row of `queue_visits`: whether its caller came again in time."""
-    table, later = queue_visits.c, queue_visits.alias("later").c
+    return sa.exists(sa.select(_later.seq).where(*_again(again_s)))
+
+
+def _again(again_s: float) -> list[sa.ColumnElement[bool]]:
+    """What a contact came after that is the same caller's, in time."""
+    table = queue_visits.c
+    return [
+        _later.caller == table.caller,
+        _later.entered_at_s > table.entered_at_s,
+        _later.entered_at_s <= table.entered_at_s + again_s,
+        # Passed on from queue to queue is one contact.
+        _later.call_id != table.call_id,
+    ]
+
+
+def is_repeat(dialect: str, again_s: float = AGAIN_S) -> sa.ColumnElement[bool]:
+    """As `came_again`, of a row of a day of which that is noted and for at most `AGAIN_S`."""
+    table, noted = queue_visits.c, repeat_visits.c
     return sa.exists(
-        sa.select(later.seq).where(
-            later.caller == table.caller,
-            later.entered_at_s > table.entered_at_s,
-            later.entered_at_s <= table.entered_at_s + again_s,
-            # Passed on from queue to queue is one contact.
-            later.call_id != table.call_id,
+        sa.select(noted.seq).where(
+            noted.slot == slot_of(table.entered_at_s, dialect),
+            noted.seq == table.seq,
+            noted.again_at_s <= table.entered_at_s + again_s,
         )
     )

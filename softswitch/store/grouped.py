@@ -1,5 +1,5 @@
 """Counting by period and name: of days or half-hours that were added up where that is so and tells enough, else
-of the contacts themselves. The three are always equal; a report is put together of all of them."""
+of the contacts themselves. All are always equal; a report is put together of all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from softswitch.turns import done
 
 Key = tuple[str, str]
 """Period and queue, agent or region; both "" where they are all taken together."""
-Source = Literal["contacts", "halves", "days"]
+Source = Literal["contacts", "noted", "halves", "days"]
 Take = Callable[[Key, tuple[Any, ...]], None]
 PAGE = 500
 """Rows that are read at a time: a large report has a hundred thousand."""
@@ -55,12 +55,15 @@ class Summed:
 @dataclass(frozen=True, slots=True)
 class Sums:
     """What was added up of something. `kind` says when a day of it is known (`days`), `half_kind` when its
-    half-hours are: "" as soon as half-hours are added up at all."""
+    half-hours are: "" as soon as half-hours are added up at all. `noted` are counts of the contacts of days of
+    which `noted_kind` is known: the same counts, sooner found."""
 
     halves: Summed | None = None
     days: Summed | None = None
     kind: str = CONTACTS
     half_kind: str = ""
+    noted: list[Any] | None = None
+    noted_kind: str = ""
 
 
 NOTHING = Sums()
@@ -74,6 +77,8 @@ async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, 
             summed = {"halves": sums.halves, "days": sums.days}.get(source)
             column = counted.column if summed is None else summed.column
             counts = counted.counts if summed is None else summed.counts
+            if source == "noted" and sums.noted is not None:
+                counts = sums.noted
             if summed is None:
                 at_s: Any = counted.at_s
                 clauses = [at_s >= piece.start_s, at_s < piece.end_s, *counted.clauses]
@@ -127,45 +132,56 @@ async def pieces(
     connection: AsyncConnection, span: Span, sums: Sums
 ) -> list[tuple[Stretch, Source]]:
     """The span in pieces of constant offset from UTC, and what tells each."""
-    halves_to = 0
-    days: frozenset[int] = frozenset()
-    if sums.halves is not None and sums.half_kind:
-        if span.width_s < DAY_S:
-            made = await made_days(connection, sums.half_kind, span.zone)
-            return [
-                (part, "halves" if source == "days" else source)
-                for stretch in span.stretches()
-                for part, source in _days_of(stretch, made)
-            ]
-    elif sums.halves is not None:
-        halves_to = await rolled_to(connection)
+    found: list[tuple[Stretch, Source]] = [(stretch, "contacts") for stretch in span.stretches()]
     if sums.days is not None and span.width_s == DAY_S:
-        days = await made_days(connection, sums.kind, span.zone)
+        made = await made_days(connection, sums.kind, span.zone)
+        found = _told_by(found, lambda stretch: _days_of(stretch, made, "days"))
+    if sums.halves is not None and sums.half_kind:
+        made_halves = await made_days(connection, sums.half_kind, span.zone)
+        found = _told_by(found, lambda stretch: _days_of(stretch, made_halves, "halves"))
+    elif sums.halves is not None:
+        to = await rolled_to(connection)
+        found = _told_by(found, lambda stretch: _halves_of(stretch, span, to))
+    if sums.noted is not None:
+        noted = await made_days(connection, sums.noted_kind, span.zone)
+        found = _told_by(found, lambda stretch: _days_of(stretch, noted, "noted", is_whole=False))
+    return found
+
+
+def _told_by(
+    found: list[tuple[Stretch, Source]],
+    split: Callable[[Stretch], Iterator[tuple[Stretch, Source]]],
+) -> list[tuple[Stretch, Source]]:
+    """Pieces of which those that only contacts tell so far are split once more."""
     return [
-        piece
-        for stretch in span.stretches()
-        for part, source in _days_of(stretch, days)
-        for piece in ([(part, source)] if source == "days" else _halves_of(part, span, halves_to))
+        part
+        for stretch, source in found
+        for part in (split(stretch) if source == "contacts" else [(stretch, source)])
     ]
 
 
-def _days_of(stretch: Stretch, days: frozenset[int]) -> Iterator[tuple[Stretch, Source]]:
-    """Runs of whole days that were added up, and what is between them."""
+def _days_of(
+    stretch: Stretch, days: frozenset[int], told: Source, *, is_whole: bool = True
+) -> Iterator[tuple[Stretch, Source]]:
+    """Runs of days that are told by more than contacts, and what is between them; `is_whole`: of whole days
+    only."""
     offset_s, at_s = stretch.offset_s, stretch.start_s
-    low = math.ceil((stretch.start_s + offset_s) / DAY_S)
-    high = math.floor((stretch.end_s + offset_s) / DAY_S)
+    first, last = (stretch.start_s + offset_s) / DAY_S, (stretch.end_s + offset_s) / DAY_S
+    low, high = (
+        (math.ceil(first), math.floor(last)) if is_whole else (math.floor(first), math.ceil(last))
+    )
     run = [day for day in range(low, high) if day in days] if days else []
     for index, day in enumerate(run):
         if index and run[index - 1] == day - 1:
             continue
-        last = index
-        while last + 1 < len(run) and run[last + 1] == run[last] + 1:
-            last += 1
-        start_s = day * float(DAY_S) - offset_s
-        end_s = (run[last] + 1) * float(DAY_S) - offset_s
+        end = index
+        while end + 1 < len(run) and run[end + 1] == run[end] + 1:
+            end += 1
+        start_s = max(day * float(DAY_S) - offset_s, stretch.start_s)
+        end_s = min((run[end] + 1) * float(DAY_S) - offset_s, stretch.end_s)
         if at_s < start_s:
             yield Stretch(at_s, start_s, offset_s), "contacts"
-        yield Stretch(start_s, end_s, offset_s), "days"
+        yield Stretch(start_s, end_s, offset_s), told
         at_s = end_s
     if at_s < stretch.end_s:
         yield Stretch(at_s, stretch.end_s, offset_s), "contacts"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -17,7 +17,9 @@ from softswitch.store.days import (
     OUTCOMES,
     REGION_OUTCOMES,
     REGIONS,
+    REPEATS,
     came_again,
+    is_repeat,
     region_of,
     was_first_contact,
     was_passed_on,
@@ -102,13 +104,19 @@ class Outcomes(Statistics):
     ) -> dict[Key, OutcomeCounts]:
         """By period and queue, agent or region."""
         found: dict[Key, OutcomeCounts] = {}
-        resolved = _sums(_RESOLVED, chosen, per, "known", "resolved", halves=outcome_halves)
+        resolved = NOTHING
+        if again_s == AGAIN_S:
+            resolved = _sums(_RESOLVED, chosen, per, "known", "resolved", halves=outcome_halves)
+        if again_s <= AGAIN_S:
+            is_resolved = sa.not_(is_repeat(self._database.dialect, again_s))
+            noted: list[Any] = [sa.func.count(), counted(is_resolved)]
+            resolved = replace(resolved, noted=noted, noted_kind=REPEATS)
         moved = _sums(_MOVED, chosen, per, "handled", "transferred")
         for names, counts, sums in (
             (
                 ("known", "resolved"),
                 self._first_contacts(chosen, per, again_s),
-                resolved if again_s == AGAIN_S else NOTHING,
+                resolved,
             ),
             (("handled", "transferred"), self._transfers(chosen, per), moved),
             (("asked", "rated", "good", "score"), self._scores(chosen, per), NOTHING),

@@ -99,6 +99,18 @@ outcome_halves = sa.Table(
 """The half-hours of `region_outcome_days`, made a day at a time with them: whether each of a day's callers came
 again is a look somewhere else in the table of a year, a second of them where nothing is in memory."""
 
+repeat_visits = sa.Table(
+    "repeat_visits",
+    metadata,
+    sa.Column("slot", Sequence, primary_key=True, autoincrement=False),
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=False),
+    sa.Column("again_at_s", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Answered contacts, by the half-hour they came in, whose callers came again within a week: one in five or so.
+What no sum tells (agents by half-hour, agents by region, three days instead of seven) is counted with them from
+a day's own rows, which lie together, without a look for each caller."""
+
 OF_HALVES = (
     (visit_rolls, visit_days),
     (handling_rolls, handling_days),
@@ -114,4 +126,5 @@ DAYS = (
     region_handling_days,
     region_outcome_days,
     outcome_halves,
+    repeat_visits,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from softswitch.store import days
 from softswitch.store.adherence import Done, Planned, adherence
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.outcomes import AGAIN_S, outcome_report, ticket_report
@@ -119,19 +119,21 @@ class Contact:
             done["outcome"] = "answered"
         append("acd-closed", self.name, done, self.at_s + 4_001)
 
-    def came_again(self, contacts: list[Contact]) -> bool:
+    def came_again(self, contacts: list[Contact], again_s: float) -> bool:
         return any(
-            o.caller == self.caller and self.at_s < o.at_s <= self.at_s + AGAIN_S for o in contacts
+            o.caller == self.caller and self.at_s < o.at_s <= self.at_s + again_s for o in contacts
         )
 
 
-def by_hand(contacts: list[Contact], every: list[Contact]) -> dict[str, float]:
+def by_hand(
+    contacts: list[Contact], every: list[Contact], again_s: float = AGAIN_S
+) -> dict[str, float]:
     answered = [c for c in contacts if c.agent]
     known = [c for c in answered if c.caller]
     rated = [c.score for c in answered if c.score is not None]
     return {
         "known": len(known),
-        "resolved": sum(not c.came_again(every) for c in known),
+        "resolved": sum(not c.came_again(every, again_s) for c in known),
         "handled": len(answered),
         "transferred": sum(c.outcome == "transferred" for c in answered),
         "asked": len(answered),
@@ -144,8 +146,9 @@ SKILLS = {"support": "lang.zh >= 1", "billing": "lang.zh >= 1", "sales": ""}
 
 
 async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
-    tmp_path: Path, any_store: Any
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(days, "CALLERS_A_STEP", 6)  # a day has 15 contacts
     rng = random.Random(6)
     every = [Contact(rng, number) for number in range(300)]
     async with any_store.opened(tmp_path) as tools:
@@ -173,18 +176,26 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
                 ):
                     skills = SKILLS if per == "skill" else None
                     given: Any = "queue" if per == "skill" else per
-                    report = await outcome_report(outcomes, MONTH, chosen, given, AGAIN_S, skills)
                     names = {told(c) for c in some if c.agent}
-                    rows = {row[per]: row for row in report.rows}
-                    assert rows.keys() == names
-                    for name, row in rows.items():
-                        wanted = by_hand([c for c in some if told(c) == name], every)
-                        assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
+                    for again_s in (AGAIN_S, 2 * DAY_S):
+                        report = await outcome_report(
+                            outcomes, MONTH, chosen, given, again_s, skills
+                        )
+                        rows = {row[per]: row for row in report.rows}
+                        assert rows.keys() == names
+                        for name, row in rows.items():
+                            wanted = by_hand([c for c in some if told(c) == name], every, again_s)
+                            assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
             # By the half-hour and the hour they are what the month is made of.
-            for by, per in product(("half-hour", "hour"), ("region", "queue")):
-                fine = replace(MONTH, by=by)
+            for by, per in product(("half-hour", "hour"), ("region", "queue", "agent")):
+                # Whole days, and parts of days at both ends.
+                start_s, end_s = MONTH.start_s, MONTH.end_s
+                if per == "agent":
+                    start_s, end_s = start_s + 5 * 3_600, start_s + 19.5 * DAY_S + 1_800
+                fine = Span(start_s, end_s, UTC, by)  # type: ignore[arg-type]
                 came: dict[tuple[str, str], list[Contact]] = {}
-                for contact in every:
+                within = [c for c in every if start_s <= c.at_s < end_s]
+                for contact in within:
                     key = (fine.label_at(contact.at_s), getattr(contact, per))
                     came.setdefault(key, []).append(contact)
                 rows = [*(await outcome_report(outcomes, fine, Chosen(), per)).rows]  # type: ignore[arg-type]
@@ -193,6 +204,8 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
                     wanted = by_hand(came.get((row["period"], row[per]), []), every)
                     assert row["known"] == wanted["known"], (by, per, row)
                     assert row["resolved"] == wanted["resolved"], (by, per, row)
+                known = sum(bool(c.agent and c.caller) for c in within)
+                assert sum(row["known"] for row in rows) == known
             # How long the callers of a region were spoken with.
             for chosen in (Chosen(), Chosen(regions=("east",)), Chosen(agents=("han",))):
                 report = await queue_report(tools.store.statistics, MONTH, chosen, "region")
@@ -213,7 +226,12 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
             pass
         unknown = "SELECT count(*) FROM handlings WHERE region IS NULL"
         assert any_store.sql(tmp_path, unknown)[0][0] == 0
-        for table in ("region_outcome_days", "region_handling_days", "outcome_halves"):
+        for table in (
+            "region_outcome_days",
+            "region_handling_days",
+            "outcome_halves",
+            "repeat_visits",
+        ):
             assert any_store.sql(tmp_path, f"SELECT count(*) FROM {table}")[0][0] > 0
         await check()
         # A late entry counts at once, whatever was added up.

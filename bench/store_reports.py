@@ -1,0 +1,125 @@
+"""Every report with every grouping and filter, each with nothing of the database in memory.
+
+For `bench/store.py --every`: what is measured there by name was chosen by those who wrote the sums, and what they
+did not think of is what is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from softswitch.store import Store
+from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, ticket_report
+from softswitch.store.periods import Span
+from softswitch.store.report import Report, adherence_report, agent_report, queue_report
+from softswitch.store.statistics import PER, Chosen
+from softswitch.turns import flowing
+
+CHOSEN = {
+    "all": Chosen(default_s=20.0),
+    "one queue": Chosen(queues=("queue1",), default_s=20.0),
+    "one agent": Chosen(agents=("agent007",), default_s=20.0),
+    "one region": Chosen(regions=("north",), default_s=20.0),
+    "two regions, three queues": Chosen(
+        regions=("north", "west"), queues=("queue1", "queue4", "queue7"), default_s=20.0
+    ),
+}
+ODD = Chosen(default_s=21.5)
+"""A T that no sum has."""
+SPAN_S = {"day": 1.0, "year": 10.0}
+"""What a report of one may take."""
+SLOWEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One report, and how long it took."""
+
+    name: str
+    make: Callable[[], Awaitable[Any]]
+    took_s: float = 0.0
+
+
+def every(store: Store, span: Span) -> list[Asked]:
+    """All reports of a span."""
+    statistics, outcomes = store.statistics, store.outcomes
+    found: list[Asked] = []
+
+    def ask(name: str, make: Callable[[], Awaitable[Any]]) -> None:
+        found.append(Asked(name, make))
+
+    for per, (word, some) in product(PER, CHOSEN.items()):
+        ask(
+            f"queues per {per}, {word}",
+            lambda per=per, some=some: queue_report(statistics, span, some, per, "all"),
+        )
+    for per in PER:
+        ask(
+            f"queues per {per}, T of 21.5 s",
+            lambda per=per: queue_report(statistics, span, ODD, per),
+        )
+    for word in ("all", "one agent", "one queue"):
+        ask(
+            f"agents, {word}",
+            lambda word=word: agent_report(statistics, span, CHOSEN[word], span.end_s),
+        )
+    for per, (word, some) in product(get_args(OutcomePer), CHOSEN.items()):
+        ask(
+            f"outcomes per {per}, {word}",
+            lambda per=per, some=some: outcome_report(outcomes, span, some, per),
+        )
+    for per in get_args(OutcomePer):
+        ask(
+            f"outcomes per {per}, again within 3 days",
+            lambda per=per: outcome_report(outcomes, span, CHOSEN["all"], per, 3 * 86_400.0),
+        )
+    for per in get_args(TicketPer):
+        ask(f"tickets per {per}", lambda per=per: ticket_report(outcomes, span, per))
+    for agents in ((), ("agent007",)):
+        ask(
+            f"plans kept, {'one agent' if agents else 'all'}",
+            lambda agents=agents: adherence_report(store.shifts, span, agents, span.end_s),
+        )
+    for word, some in CHOSEN.items():
+        for outcome in (None, "abandoned"):
+            ask(
+                f"contacts behind a figure, {word}, {outcome or 'any'}",
+                lambda some=some, outcome=outcome: statistics.list_visits(
+                    span, some, outcome=outcome, limit=50
+                ),
+            )
+    return found
+
+
+def forget(directory: Path) -> None:
+    """Have the system keep nothing of a database in memory: as after a night of other work."""
+    os.sync()
+    for path in directory.glob("softswitch.db*"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
+
+
+async def slowest(store: Store, directory: Path, span: Span, only: str = "") -> list[Asked]:
+    """Make each report once, cold, to its last row; the slowest first."""
+    took: list[Asked] = []
+    for asked in every(store, span):
+        if only not in asked.name:
+            continue
+        await asyncio.to_thread(forget, directory)
+        before_s = time.perf_counter()
+        found = await asked.make()
+        if isinstance(found, Report):
+            async for some in flowing(found.json()):
+                b"".join(some)
+        took.append(Asked(asked.name, asked.make, time.perf_counter() - before_s))
+    return sorted(took, key=lambda asked: -asked.took_s)
