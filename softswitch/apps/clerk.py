@@ -75,6 +75,7 @@ class Clerk:
             ("mails", PAUSE_S, self._mails),
             ("samples", 3_600.0, self._samples),
             ("rolls", PAUSE_S, self._rolls),
+            ("keys", PAUSE_S, self._keys),
             ("notices", _DAY_S, self._notices),
         )
 
@@ -259,10 +260,19 @@ class Clerk:
         return len(await self._store.samples.draw(ACTOR, now_s))
 
     async def _rolls(self, now_s: float) -> int:
-        """Add half-hours and days up, for a second at most: after an upgrade there may be years of them."""
+        """Add half-hours and days up."""
+        zone = self._office.office.zone
+        return await self._go_on(lambda: self._store.journal.roll_on(now_s, zone))
+
+    async def _keys(self, now_s: float) -> int:
+        """Note what customers are compared by."""
+        return await self._go_on(self._store.customers.note_keys)
+
+    async def _go_on(self, step: Callable[[], Awaitable[bool]]) -> int:
+        """Steps of a long work, for a second at most: after an upgrade there may be years of them."""
         steps = 0
         until_s = self._clock.monotonic_s() + _ROLL_S
-        while await self._store.journal.roll_on(now_s, self._office.office.zone):
+        while await step():
             steps += 1
             if self._clock.monotonic_s() > until_s:
                 break

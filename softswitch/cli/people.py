@@ -214,6 +214,31 @@ def _customers(app: typer.Typer) -> None:
         if found["bad"]:
             raise typer.Exit(1)
 
+    @app.command("duplicates")
+    def list_duplicates(
+        by: Annotated[
+            str, typer.Option(help="What they share: number, name or address (e-mail).")
+        ] = "number",
+        limit: Annotated[int, typer.Option(min=1, help="How many groups at most.")] = 100,
+        place: Place = HERE,
+        as_json: _AsJson = False,
+    ) -> None:
+        """Show who may be one customer written down twice."""
+        found = list(_remote(place).pages("/customers/duplicates", limit, by=by))
+        rows = [
+            {
+                **one,
+                "shared": one["value"],
+                "who": [f"{c['id']} {c['name']}".strip() for c in one["customers"]]
+                + (["..."] if one["count"] > len(one["customers"]) else []),
+            }
+            for one in found
+        ]
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            _print(rows, ("shared", "count", "who"), as_json)
+
     @app.command("export")
     def export_customers(
         file: Annotated[Path, typer.Argument(help="CSV to be written.")],

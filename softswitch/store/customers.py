@@ -12,13 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import words
 from softswitch.store.database import Database
+from softswitch.store.duplicates import (
+    Key,
+    SharedBy,
+    alike,
+    forget_keys,
+    keys_of,
+    note_keys,
+    put_keys,
+    shared,
+)
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.reading import fetched, holds, reading
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
 from softswitch.store.schema_tickets import OPEN_TICKET, tickets
 
 LIST_MAX = 1_000
-SHARING_MAX = 10_000
 PHONES_MAX = 32
 TAGS_MAX = 64
 _encode = msgspec.json.encode
@@ -100,9 +109,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """A number and those who have it."""
+    """A number, or the key of a name or address, how many have it, and the first of them."""
 
-    phone: str
+    value: str
+    count: int
     customers: list[CustomerRecord]
 
 
@@ -122,6 +132,7 @@ class Customers:
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
+        self._keyed = False  # whether it is known that all have their keys
         self._some: bool | None = None  # whether there are any; None: not looked yet
 
     # -- reading --------------------------------------------------------------------------------
@@ -210,15 +221,14 @@ class Customers:
     async def duplicates(
         self, customer_id: int, limit: int = 20, after: int = 0
     ) -> list[CustomerRecord]:
-        """Others who may be the same, by id after one: they share a number or the name. Raises `Missing`."""
+        """Others who may be the same, by id after one: they share a number, the name or an e-mail address.
+        Raises `Missing`."""
         async with reading(self._database) as connection:
             one = await _one(connection, customer_id)
             sharing = sa.select(customer_phones.c.customer_id).where(
                 customer_phones.c.phone.in_(one.profile.phones)
             )
-            same: Any = customers.c.id.in_(sharing)
-            if one.profile.name:
-                same = sa.or_(same, customers.c.name == one.profile.name)
+            same = sa.or_(customers.c.id.in_(sharing), alike(_keys(one.profile)))
             query = (
                 sa.select(customers)
                 .where(same, customers.c.id != customer_id, customers.c.merged_into.is_(None))
@@ -228,30 +238,29 @@ class Customers:
             )
             return [_record(row) for row in (await connection.execute(query)).all()]
 
-    async def sharing(self, limit: int = 50, after: str = "") -> list[Sharing]:
-        """Numbers that several customers have, in order, after one of the page before: each is perhaps one
-        customer who was written down twice."""
-        shared = (
-            sa.select(customer_phones.c.phone)
-            .where(customer_phones.c.phone > after)
-            .group_by(customer_phones.c.phone)
-            .having(sa.func.count() > 1)
-            .order_by(customer_phones.c.phone)
-            .limit(max(0, min(limit, LIST_MAX)))
-        )
+    async def sharing(
+        self, by: SharedBy = "number", limit: int = 50, after: str = ""
+    ) -> tuple[list[Sharing], str | None]:
+        """What several customers have, in order, after the last of the page before: each is perhaps one
+        customer who was written down twice. And after what the next page begins, None for the last; a page
+        may be empty and not the last (`duplicates.shared`)."""
         async with reading(self._database) as connection:
-            phones = [str(phone) for (phone,) in (await connection.execute(shared)).all()]
-            owners = (
-                sa.select(customer_phones.c.phone, customers)
-                .join(customers, customers.c.id == customer_phones.c.customer_id)
-                .where(customer_phones.c.phone.in_(phones), customers.c.merged_into.is_(None))
-                .order_by(customer_phones.c.phone, customers.c.id)
-                .limit(SHARING_MAX)
-            )
-            found: dict[str, list[CustomerRecord]] = {phone: [] for phone in phones}
-            for row in (await connection.execute(owners)).all():
-                found[row.phone].append(_record(row))
-        return [Sharing(phone, records) for phone, records in found.items()]
+            found, more = await shared(connection, by, max(0, min(limit, LIST_MAX)), after)
+            ids = sorted({customer_id for one in found for customer_id in one.customers})
+            query = sa.select(customers).where(customers.c.id.in_(ids))
+            known = {row.id: _record(row) for row in (await connection.execute(query)).all()}
+        told = (
+            Sharing(one.value, one.count, [known[i] for i in one.customers if i in known])
+            for one in found
+        )
+        return [one for one in told if len(one.customers) > 1], more
+
+    async def note_keys(self) -> bool:
+        """Note what some more customers of an older version are compared by; whether there may be more."""
+        if not self._keyed:
+            async with self._ledger.change("system") as change:
+                self._keyed = not await note_keys(change.connection)
+        return not self._keyed
 
     async def notes(
         self, customer_id: int, limit: int = 50, before: int | None = None
@@ -288,6 +297,7 @@ class Customers:
         ids = [int(row[0]) for row in (await change.connection.execute(query, rows)).all()]
         pairs = list(zip(ids, profiles, strict=True))
         await _put_phones(change.connection, pairs)
+        await put_keys(change.connection, [(i, _keys(p)) for i, p in pairs])
         await words.index(
             change.connection, words.CUSTOMERS, [(i, _words(p)) for i, p in pairs], new=True
         )
@@ -320,13 +330,17 @@ class Customers:
             mine = customer_phones.c.customer_id == before.id
             await change.connection.execute(sa.delete(customer_phones).where(mine))
             await _put_phones(change.connection, [(before.id, profile)])
+        keys, former = _keys(profile), _keys(before.profile)
+        await forget_keys(change.connection, before.id, former - keys)
+        await put_keys(change.connection, [(before.id, keys - former)])
         await words.index(change.connection, words.CUSTOMERS, [(before.id, _words(profile))])
         return await _one(change.connection, before.id)
 
     async def remove(self, actor: str, customer_id: int, version: int | None = None) -> None:
         """Delete a customer and all that was written about him. Raises `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
-            await _current(change, customer_id, version, merged=True)
+            gone = await _current(change, customer_id, version, merged=True)
+            await forget_keys(change.connection, customer_id, _keys(gone.profile))
             for table in (customer_phones, customer_notes):
                 mine = table.c.customer_id == customer_id
                 await change.connection.execute(sa.delete(table).where(mine))
@@ -396,6 +410,7 @@ class Customers:
             connection = change.connection
             theirs = customer_phones.c.customer_id == other_id
             await connection.execute(sa.delete(customer_phones).where(theirs))
+            await forget_keys(connection, other_id, _keys(his))
             await words.forget(connection, words.CUSTOMERS, [other_id])
             await connection.execute(
                 sa.update(customer_notes)
@@ -491,6 +506,10 @@ async def _put_phones(connection: AsyncConnection, pairs: Iterable[tuple[int, Pr
         await connection.execute(sa.insert(customer_phones), rows)
 
 
+def _keys(profile: Profile) -> frozenset[Key]:
+    return keys_of(profile.name, profile.addresses)
+
+
 def _words(profile: Profile) -> str:
     # A number is found by its end as well: people read out the last digits.
     ends = [phone[-4:] for phone in profile.phones]
@@ -514,7 +533,7 @@ def _together(what: str, first: list[str], second: list[str], most: int) -> list
 
 
 async def reindex_customers(connection: AsyncConnection) -> None:
-    """Make the words of all customers anew, in the caller's transaction."""
+    """Make the words and keys of all customers anew, in the caller's transaction."""
     after = 0
     while True:
         query = (
@@ -529,4 +548,5 @@ async def reindex_customers(connection: AsyncConnection) -> None:
         await words.index(
             connection, words.CUSTOMERS, [(record.id, _words(record.profile)) for record in found]
         )
+        await put_keys(connection, [(record.id, _keys(record.profile)) for record in found])
         after = found[-1].id

@@ -18,6 +18,7 @@ from softswitch.store.customers import reindex_customers
 from softswitch.store.projection_centre import STORY_TABLES
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import agent_states, facts
+from softswitch.store.schema_customers import customer_keys
 from softswitch.store.schema_days import DAYS
 from softswitch.store.schema_rolls import ROLLS
 from softswitch.store.tables import metadata
@@ -26,8 +27,10 @@ from softswitch.store.tickets import reindex_tickets
 _log = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 256
-_TOLD = frozenset({journal, calls, agent_states, facts, *STORY_TABLES, *ROLLS, *DAYS})
-"""Tables that follow from the journal, which is saved in its own way."""
+_TOLD = frozenset(
+    {journal, calls, agent_states, facts, customer_keys, *STORY_TABLES, *ROLLS, *DAYS}
+)
+"""Tables that follow from the journal, which is saved in its own way, or from others."""
 _ROWID = sa.literal_column("rowid", sa.Integer)
 
 KEPT = tuple(table for table in metadata.sorted_tables if table not in _TOLD)
@@ -92,6 +95,6 @@ async def put_rows(
 
 
 async def reindex(connection: AsyncConnection) -> None:
-    """Make the words of full-text search anew."""
+    """Make the words of full-text search anew, and what customers are compared by."""
     await reindex_customers(connection)
     await reindex_tickets(connection)

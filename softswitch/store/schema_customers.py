@@ -21,7 +21,6 @@ customers = sa.Table(
     sa.Column("created_at_s", sa.Double, nullable=False),
     sa.Column("changed_at_s", sa.Double, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
-    sa.Index("customers_name", "name"),
     sa.Index("customers_merged", "merged_into"),
     sqlite_autoincrement=True,  # a number that a link holds is never given to another
 )
@@ -36,6 +35,19 @@ customer_phones = sa.Table(
     sa.Index("customer_phones_customer", "customer_id"),
 )
 """The index of the numbers (E.164). A number may belong to several: a family, a company."""
+
+customer_keys = sa.Table(
+    "customer_keys",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("customer_id", Sequence, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""What customers are compared by beside their numbers (`duplicates`): `kind` is "name" or "address"."""
+
+KEYS_TOLD_TO = "customer-keys-told-to"
+"""Fact: customers after that id may have no keys yet; absent when all have."""
 
 customer_notes = sa.Table(
     "customer_notes",

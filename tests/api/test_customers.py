@@ -94,6 +94,17 @@ async def test_duplicates_are_suggested(api: Any) -> None:
         ("+8613800000001", 2)
     ]
     await agent.get("/customers/duplicates", 422, params={"cursor": "WzFd"})
+    await agent.post("/customers", {"name": "WEI, Wáng", "addresses": ["W@example.com"]})
+    await agent.post("/customers", {"name": "Wei", "addresses": ["w@EXAMPLE.com", "1 Main Street"]})
+    for by, value, names in (
+        ("name", "wang wei", ["Wang Wei", "WEI, Wáng"]),
+        ("address", "w@example.com", ["WEI, Wáng", "Wei"]),
+    ):
+        page = await agent.get("/customers/duplicates", params={"by": by})
+        (one,) = page["items"]
+        assert (one["by"], one["value"], one["count"], page["next"]) == (by, value, 2, None)
+        assert [customer["name"] for customer in one["customers"]] == names
+    await agent.get("/customers/duplicates", 422, params={"by": "sound"})
 
 
 async def test_the_timeline_has_calls_and_notes_by_page(api: Any) -> None:

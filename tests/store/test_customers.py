@@ -288,15 +288,17 @@ async def test_numbers_of_several_are_suggested_and_tickets_follow_a_merge(
             await customers.add("test", Profile(name=f"n{n}", phones=[f"+86138000000{n % 3:02}"]))
             for n in range(5)
         ]
-        found = await customers.sharing()
-        assert [(s.phone, [c.profile.name for c in s.customers]) for s in found] == [
-            ("+8613800000000", ["n0", "n3"]),
-            ("+8613800000001", ["n1", "n4"]),
+        found, more = await customers.sharing()
+        assert more is None
+        assert [(s.value, s.count, [c.profile.name for c in s.customers]) for s in found] == [
+            ("+8613800000000", 2, ["n0", "n3"]),
+            ("+8613800000001", 2, ["n1", "n4"]),
         ]
-        assert [s.phone for s in await customers.sharing(1, found[0].phone)] == [found[1].phone]
+        assert await customers.sharing("number", 1) == (found[:1], found[0].value)
+        assert await customers.sharing("number", 1, found[0].value) == (found[1:], None)
         ticket = await tickets.add("test", Matter(subject="x", customer_id=made[3].id))
         await customers.merge("test", made[0].id, made[3].id)
-        assert [s.phone for s in await customers.sharing()] == [found[1].phone]
+        assert await customers.sharing() == (found[1:], None)
         assert (await tickets.get(ticket.id)).matter.customer_id == made[0].id
         await customers.remove("test", made[0].id)
         assert (await tickets.get(ticket.id)).matter.customer_id is None

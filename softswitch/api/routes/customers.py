@@ -48,6 +48,7 @@ from softswitch.store.customers import (
     CustomerRecord,
     Profile,
 )
+from softswitch.store.duplicates import SharedBy
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["customers"])
 
@@ -190,28 +191,48 @@ async def add_customer(
     return shown(record)
 
 
-class SharedPhone(Output):
-    """A number that several customers have: perhaps one who was written down twice."""
+class SharedShown(Output):
+    """What several customers have: perhaps they are one who was written down twice. `value` is a number, or a
+    name or e-mail address as it is compared; `phone` is the number once more. `count` says how many have it, of
+    whom the first twenty are here."""
 
-    phone: str = Field(examples=["+8613800000001"])
+    by: SharedBy
+    value: str = Field(examples=["wang wei"])
+    phone: str = Field(default="", examples=["+8613800000001"])
+    count: int = Field(examples=[2])
     customers: list[CustomerShown]
 
 
 @router.get("/customers/duplicates")
-async def list_shared_phones(
-    service: Served, limit: Limit = 50, cursor: Cursor = None
-) -> Page[SharedPhone]:
-    """Suggestions for merging, over all customers: the numbers that several have."""
+async def list_shared(
+    service: Served,
+    by: Annotated[
+        SharedBy,
+        Query(
+            description='"name": without case, accents and order of words; "address": of e-mail, without case.'
+        ),
+    ] = "number",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[SharedShown]:
+    """Suggestions for merging, over all customers: the numbers, names or e-mail addresses that several have.
+    Where few are shared, a page may be empty and have a `next` all the same."""
     keys = read_cursor(cursor)
     if keys is not None and (len(keys) != 1 or not isinstance(keys[0], str)):
         raise Refused(422, "the cursor is none of ours")
     after = "" if keys is None else str(keys[0])
-    found = await service.store.customers.sharing(limit + 1, after)
+    found, more = await service.store.customers.sharing(by, limit, after)
     items = [
-        SharedPhone(phone=one.phone, customers=[shown(record) for record in one.customers])
-        for one in found[:limit]
+        SharedShown(
+            by=by,
+            value=one.value,
+            phone=one.value if by == "number" else "",
+            count=one.count,
+            customers=[shown(record) for record in one.customers],
+        )
+        for one in found
     ]
-    return Page(items=items, next=write_cursor(items[-1].phone) if len(found) > limit else None)
+    return Page(items=items, next=None if more is None else write_cursor(more))
 
 
 @router.get("/customers/lookup")
@@ -333,7 +354,7 @@ async def remove_customer(
 async def list_duplicates(
     customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[CustomerShown]:
-    """Others who may be the same: they share a number or the name."""
+    """Others who may be the same: they share a number, the name or an e-mail address."""
     after = int_cursor(cursor) or 0
     found = await service.store.customers.duplicates(customer_id, limit + 1, after)
     items = [shown(record) for record in found[:limit]]
