@@ -1,7 +1,7 @@
 """Every report with every grouping and filter, each with nothing of the database in memory.
 
-For `bench/store.py --every`: what is measured there by name was chosen by those who wrote the sums, and what they
-did not think of is what is slow.
+For `bench/store.py --every`: what is measured there by name was chosen by those who wrote the sums, and what
+they did not think of is what is slow.
 """
 
 from __future__ import annotations
