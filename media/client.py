@@ -34,7 +34,6 @@ from media.protocol import (
     LeaveRoom,
     MediaEvent,
     Monitor,
-    OpenStream,
     PauseRecording,
     PlayFinished,
     RecordingStopped,
@@ -219,9 +218,10 @@ class MediaClient:
             case StreamClosed(stream_id=stream_id):
                 self._rota.closing[worker].discard(stream_id)
                 self._doors.parted(stream_id)
-        self._on_event(event)
         if isinstance(event, StreamClosed):
-            self._renew_drained(worker)
+            self._closed(worker, event)
+        else:
+            self._on_event(event)
 
     def _on_worker_death(self, worker: int) -> None:
         recordings = [
@@ -264,9 +264,7 @@ class MediaClient:
             stream_id, worker, group, placement.port_id, ssrc, host, number
         )
         self._rota.add(group, worker, stream_id)
-        # Before it is configured a stream hears nothing: the worker need not be woken for it.
-        opened = OpenStream(stream_id, placement.port_id, host, None, ssrc)
-        self._send(worker, opened, patient=True)
+        # Before it is configured a stream hears nothing: its worker hears of it then.
         return LocalStream(stream_id, door.announced, placement.port, worker, ssrc)
 
     def drain(self, worker: int, *, on: bool = True) -> None:
@@ -310,7 +308,8 @@ class MediaClient:
             if expected is None and params.remote is not None:
                 expected = params.remote[0]
             self._doors[stream.door].allocator.expect(stream_id, expected, params.remote)
-        self._send(stream.worker, ConfigureStream(stream_id, params))
+        command = ConfigureStream(stream_id, params) if stream.opened else stream.open()
+        self._send(stream.worker, command)
 
     def release(self, stream_id: int) -> None:
         """Give a stream back; its bridges, plays and recordings end, `StreamClosed` follows.
@@ -326,12 +325,18 @@ class MediaClient:
         unused = self._doors[stream.door].release(stream_id)
         if unused is not None:
             self._send(worker, DropPort(unused), patient=True)
-        self._send(worker, ReleaseStream(stream_id), patient=True)
-        if self._supervisor.is_alive(worker):
+            # The port is free for others when the worker has let go of it: its account says so.
+            self._open(stream)
+        if stream.opened and self._supervisor.is_alive(worker):
+            self._send(worker, ReleaseStream(stream_id), patient=True)
             self._rota.closing[worker].add(stream_id)
         else:
             self._doors.parted(stream_id)
-            self._loop.call_soon(self._on_event, StreamClosed(stream_id, StreamStats()))
+            self._loop.call_soon(self._closed, worker, StreamClosed(stream_id, StreamStats()))
+
+    def _closed(self, worker: int, event: StreamClosed) -> None:
+        self._on_event(event)
+        self._renew_drained(worker)
 
     def _forget_recordings(self, stream_id: int) -> None:
         """A recording without streams ends with the last of them; the worker does the same."""
@@ -347,8 +352,18 @@ class MediaClient:
             raise UnknownStream(f"stream {stream_id}")
         return stream
 
+    def _opened(self, stream_id: int) -> StreamState:
+        """A stream that its worker has heard of."""
+        stream = self._get(stream_id)
+        self._open(stream)
+        return stream
+
+    def _open(self, stream: StreamState) -> None:
+        if not stream.opened:
+            self._send(stream.worker, stream.open())
+
     def _same_worker(self, a: int, b: int) -> int:
-        first, second = self._get(a), self._get(b)
+        first, second = self._opened(a), self._opened(b)
         if first.worker != second.worker:
             raise MediaError(f"streams {a} and {b} are on different workers: use one group")
         return first.worker
@@ -382,7 +397,7 @@ class MediaClient:
 
     def echo(self, stream_id: int, on: bool) -> None:
         """Send a stream its own audio back."""
-        stream = self._get(stream_id)
+        stream = self._opened(stream_id)
         stream.echo = on
         self._send(stream.worker, SetEcho(stream_id, on))
 
@@ -399,7 +414,7 @@ class MediaClient:
 
         All streams of a room must be of one worker: reserve them with the room's `group`.
         """
-        stream = self._get(stream_id)
+        stream = self._opened(stream_id)
         for other in self._streams.values():
             if other.room is not None and other.room.room == room:
                 if other.worker != stream.worker:
@@ -460,7 +475,7 @@ class MediaClient:
         Replaces what was played before. `PlayFinished` follows at the end, at `stop_play`, or when
         another source takes over.
         """
-        stream = self._get(stream_id)
+        stream = self._opened(stream_id)
         play = StartPlay(stream_id, play_id, source, repeat, mix=mix)
         play = stream.start_play(play, self._loop.time(), resume=resume)
         self._send(stream.worker, play)
@@ -478,14 +493,14 @@ class MediaClient:
         None: no longer. `answered`: the call is answered at this moment; whether a man or a machine
         speaks is reported once. A country that is not known has the tones of most of Europe.
         """
-        stream = self._get(stream_id)
+        stream = self._opened(stream_id)
         stream.progress = country
         self._send(stream.worker, HearProgress(stream_id, country, answered))
 
     def send_digits(self, stream_id: int, digits: str) -> None:
         """Send DTMF digits (0-9 * # A-D; ',' pauses) one after the other: as telephone events, or
         as sound where the peer has not agreed to them."""
-        stream = self._get(stream_id)
+        stream = self._opened(stream_id)
         stream.send_digits(digits, self._loop.time())
         self._send(stream.worker, SendDigits(stream_id, digits))
 
@@ -504,7 +519,7 @@ class MediaClient:
         `right` None records `left` alone (mono). `name`: a bare file name. `ulaw`: half the size of
         PCM16; `beep`: both hear each 15 s that they are recorded. Raises `BadName`.
         """
-        worker = self._get(left).worker if right is None else self._same_worker(left, right)
+        worker = self._opened(left).worker if right is None else self._same_worker(left, right)
         checked_path(str(self._recordings_dir), name)
         if recording_id in self._recordings:
             return

@@ -11,7 +11,6 @@ import msgspec
 from media.protocol import (
     Address,
     Command,
-    ConfigureStream,
     Connect,
     HearProgress,
     JoinRoom,
@@ -54,6 +53,8 @@ class StreamState:
     ssrc: int
     signalled_host: str | None
     door: int = 0
+    opened: bool = False
+    """Its worker has heard of it."""
     params: StreamParams | None = None
     latched: Address | None = None
     partner: int | None = None
@@ -68,6 +69,13 @@ class StreamState:
     """What was played over and over last, and how far it had come, in ms."""
     digits: str = ""
     digits_since_s: float = 0.0
+
+    def open(self) -> OpenStream:
+        """What its worker is to hear before anything else, once."""
+        self.opened = True
+        return OpenStream(
+            self.stream_id, self.port_id, self.signalled_host, self.latched, self.ssrc, self.params
+        )
 
     def start_play(self, play: StartPlay, now_s: float, *, resume: bool = False) -> StartPlay:
         """Remember what is played from now on; returns it, `resume`: from where it was left off."""
@@ -125,11 +133,7 @@ def told_again(
     """
     own = list(streams)
     for stream in own:
-        yield OpenStream(
-            stream.stream_id, stream.port_id, stream.signalled_host, stream.latched, stream.ssrc
-        )
-        if stream.params is not None:
-            yield ConfigureStream(stream.stream_id, stream.params)
+        yield stream.open()
     known = {stream.stream_id for stream in own}
     for stream in own:
         yield from _doings(stream, now_s)

@@ -28,7 +28,11 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 MONITOR_MODES = ("listen", "whisper", "barge")
 
 
-class StreamParams(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """What has its default is not said: a call's commands were four times as long."""
+
+
+class StreamParams(msgspec.Struct, frozen=True, omit_defaults=True):
     """What SDP has agreed for one stream, seen from our side.
 
     `remote`: where the peer wants its RTP, None while its SDP is not known; `payload_type` and
@@ -93,7 +97,7 @@ class Prompts(msgspec.Struct, frozen=True, tag="prompts"):
 Source = Tone | File | Prompts
 
 
-class StreamStats(msgspec.Struct, frozen=True):
+class StreamStats(msgspec.Struct, frozen=True, omit_defaults=True):
     """The account of one stream at its end (or so far).
 
     `lost` by sequence numbers (RFC 3550 A.3), `late` arrived after its place had been used;
@@ -121,7 +125,7 @@ class StreamStats(msgspec.Struct, frozen=True):
 # --- commands: control plane -> worker --------------------------------------------------------
 
 
-class Setup(msgspec.Struct, frozen=True, tag=True):
+class Setup(_Message, frozen=True):
     """First message to a worker: who it is and what bounds it.
 
     `orphan_s`: for so long it goes on relaying if the control plane dies, found at a socket in
@@ -137,7 +141,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
     orphan_dir: str = ""
 
 
-class AddPort(msgspec.Struct, frozen=True, tag=True):
+class AddPort(_Message, frozen=True):
     """A bound RTP socket and its RTCP twin; the two descriptors travel beside this message."""
 
     port_id: int
@@ -145,48 +149,50 @@ class AddPort(msgspec.Struct, frozen=True, tag=True):
     port: int
 
 
-class DropPort(msgspec.Struct, frozen=True, tag=True):
+class DropPort(_Message, frozen=True):
     """Close a port (and its RTCP twin) that no stream uses."""
 
     port_id: int
 
 
-class OpenStream(msgspec.Struct, frozen=True, tag=True):
-    """A stream exists from now on; `latched` restores the source an earlier worker locked to."""
+class OpenStream(_Message, frozen=True):
+    """A stream exists from now on; `latched` restores the source an earlier worker locked to. `params`:
+    `ConfigureStream` in one with it."""
 
     stream_id: int
     port_id: int
     signalled_host: str | None = None
     latched: Address | None = None
     ssrc: int | None = None
+    params: StreamParams | None = None
 
 
-class ConfigureStream(msgspec.Struct, frozen=True, tag=True):
+class ConfigureStream(_Message, frozen=True):
     stream_id: int
     params: StreamParams
     port_id: int | None = None
 
 
-class ReleaseStream(msgspec.Struct, frozen=True, tag=True):
+class ReleaseStream(_Message, frozen=True):
     stream_id: int
 
 
-class Connect(msgspec.Struct, frozen=True, tag=True):
+class Connect(_Message, frozen=True):
     a: int
     b: int
 
 
-class Disconnect(msgspec.Struct, frozen=True, tag=True):
+class Disconnect(_Message, frozen=True):
     a: int
     b: int
 
 
-class SetEcho(msgspec.Struct, frozen=True, tag=True):
+class SetEcho(_Message, frozen=True):
     stream_id: int
     on: bool
 
 
-class JoinRoom(msgspec.Struct, frozen=True, tag=True):
+class JoinRoom(_Message, frozen=True):
     room: int
     stream_id: int
     mute: bool = False
@@ -194,11 +200,11 @@ class JoinRoom(msgspec.Struct, frozen=True, tag=True):
     gain: float = 1.0
 
 
-class LeaveRoom(msgspec.Struct, frozen=True, tag=True):
+class LeaveRoom(_Message, frozen=True):
     stream_id: int
 
 
-class Monitor(msgspec.Struct, frozen=True, tag=True):
+class Monitor(_Message, frozen=True):
     """`stream_id` hears the call of `target`; `mode` says who hears `stream_id`."""
 
     stream_id: int
@@ -206,11 +212,11 @@ class Monitor(msgspec.Struct, frozen=True, tag=True):
     mode: str = "listen"
 
 
-class StopMonitor(msgspec.Struct, frozen=True, tag=True):
+class StopMonitor(_Message, frozen=True):
     stream_id: int
 
 
-class StartPlay(msgspec.Struct, frozen=True, tag=True):
+class StartPlay(_Message, frozen=True):
     """`at_ms`: begin there, because an earlier worker has played that much (`as_of_s`: when, on the
     monotonic clock of the machine); `mix`: over what the stream hears anyway."""
 
@@ -223,11 +229,11 @@ class StartPlay(msgspec.Struct, frozen=True, tag=True):
     as_of_s: float | None = None
 
 
-class StopPlay(msgspec.Struct, frozen=True, tag=True):
+class StopPlay(_Message, frozen=True):
     stream_id: int
 
 
-class HearProgress(msgspec.Struct, frozen=True, tag=True):
+class HearProgress(_Message, frozen=True):
     """Say what the line of a stream says; `country` None: no longer."""
 
     stream_id: int
@@ -235,12 +241,12 @@ class HearProgress(msgspec.Struct, frozen=True, tag=True):
     answered: bool = False
 
 
-class SendDigits(msgspec.Struct, frozen=True, tag=True):
+class SendDigits(_Message, frozen=True):
     stream_id: int
     digits: str
 
 
-class StartRecording(msgspec.Struct, frozen=True, tag=True):
+class StartRecording(_Message, frozen=True):
     """`elapsed_ms` > 0 continues a file that an earlier worker left behind, silence in between.
 
     The file has the sampling rate of the better of its two sides (16,000 if one speaks a wideband
@@ -260,21 +266,21 @@ class StartRecording(msgspec.Struct, frozen=True, tag=True):
     as_of_s: float | None = None
 
 
-class PauseRecording(msgspec.Struct, frozen=True, tag=True):
+class PauseRecording(_Message, frozen=True):
     """Write silence until `ResumeRecording`: the file keeps the time, but not what is said."""
 
     recording_id: int
 
 
-class ResumeRecording(msgspec.Struct, frozen=True, tag=True):
+class ResumeRecording(_Message, frozen=True):
     recording_id: int
 
 
-class StopRecording(msgspec.Struct, frozen=True, tag=True):
+class StopRecording(_Message, frozen=True):
     recording_id: int
 
 
-class Stop(msgspec.Struct, frozen=True, tag=True):
+class Stop(_Message, frozen=True):
     """Finish the recordings and exit."""
 
 
@@ -307,14 +313,14 @@ Command = (
 # --- events: worker -> control plane ----------------------------------------------------------
 
 
-class StreamLatched(msgspec.Struct, frozen=True, tag=True):
+class StreamLatched(_Message, frozen=True):
     """Four packets in sequence came from `remote` with one SSRC: media is locked to it."""
 
     stream_id: int
     remote: Address
 
 
-class DigitReceived(msgspec.Struct, frozen=True, tag=True):
+class DigitReceived(_Message, frozen=True):
     """One DTMF digit (0-9 * # A-D), reported once, however many packets carried it."""
 
     stream_id: int
@@ -322,14 +328,14 @@ class DigitReceived(msgspec.Struct, frozen=True, tag=True):
     duration_ms: int
 
 
-class DigitsDue(msgspec.Struct, frozen=True, tag=True):
+class DigitsDue(_Message, frozen=True):
     """Digits that are to be sent to the peer of a stream, which is told of them by INFO and not by media."""
 
     stream_id: int
     digits: str
 
 
-class ProgressHeard(msgspec.Struct, frozen=True, tag=True):
+class ProgressHeard(_Message, frozen=True):
     """`what` the peer's line says: `dial`, `ringback`, `busy`, `congestion`, `call-waiting`,
     `unobtainable`, `sit` (special information tone), `cng` (a fax calls), `ced` (a fax answers),
     `beep`; and once after an answer `person`, `machine` or `unsure`."""
@@ -338,13 +344,13 @@ class ProgressHeard(msgspec.Struct, frozen=True, tag=True):
     what: str
 
 
-class MediaTimedOut(msgspec.Struct, frozen=True, tag=True):
+class MediaTimedOut(_Message, frozen=True):
     """Nothing came for the configured time on a stream whose direction expects media."""
 
     stream_id: int
 
 
-class PlayFinished(msgspec.Struct, frozen=True, tag=True):
+class PlayFinished(_Message, frozen=True):
     """The source has been played to its end, was replaced or stopped (`reason` says which)."""
 
     stream_id: int
@@ -352,7 +358,7 @@ class PlayFinished(msgspec.Struct, frozen=True, tag=True):
     reason: str = "end"
 
 
-class RecordingStopped(msgspec.Struct, frozen=True, tag=True):
+class RecordingStopped(_Message, frozen=True):
     """`frames` at `rate_hz`; `reason`: "stopped", "released", "disk", "worker", "limit"."""
 
     recording_id: int
@@ -362,12 +368,12 @@ class RecordingStopped(msgspec.Struct, frozen=True, tag=True):
     rate_hz: int = 8000
 
 
-class StreamClosed(msgspec.Struct, frozen=True, tag=True):
+class StreamClosed(_Message, frozen=True):
     stream_id: int
     stats: StreamStats
 
 
-class WorkerDied(msgspec.Struct, frozen=True, tag=True):
+class WorkerDied(_Message, frozen=True):
     """The process is gone; its streams and recordings are silent until `WorkerReplaced`."""
 
     worker: int
@@ -375,13 +381,13 @@ class WorkerDied(msgspec.Struct, frozen=True, tag=True):
     recordings: list[int]
 
 
-class WorkerReplaced(msgspec.Struct, frozen=True, tag=True):
+class WorkerReplaced(_Message, frozen=True):
     """A new process has the same ports and all state."""
 
     worker: int
 
 
-class CommandRefused(msgspec.Struct, frozen=True, tag=True):
+class CommandRefused(_Message, frozen=True):
     """A command could not be carried out (unknown stream, unreadable file): a value, no crash."""
 
     command: str
@@ -389,7 +395,7 @@ class CommandRefused(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
-class WorkerLoad(msgspec.Struct, frozen=True, tag=True):
+class WorkerLoad(_Message, frozen=True):
     """Once a second: the share of a core and what is held; used for placement and for display.
 
     `gap_ms` is the longest time between two fetches of datagrams in that second, `gap_own_ms` what of it was

@@ -363,6 +363,11 @@ class Engine:
         self._roster.foresee(c.stream_id for c in commands if type(c) is ReleaseStream)
         for command in commands:
             self._handle(command, now_s)
+        for stream in self._roster.take_unwired():
+            try:
+                self._wiring.rewire(stream)
+            except Exception as error:
+                self._emit(CommandRefused("ConfigureStream", stream.stream_id, str(error)))
 
     def _handle(self, command: Command, now_s: float) -> None:
         try:
@@ -381,7 +386,7 @@ class Engine:
     def _carry_out(self, command: Command, now_s: float) -> None:
         match command:
             case OpenStream():
-                self._roster.open(command)
+                self._roster.open(command, now_s)
             case ConfigureStream():
                 self._roster.configure(command, now_s)
             case ReleaseStream():

@@ -113,9 +113,9 @@ class Lane:
         """(place in what is sent, stream, what is played instead of the call)."""
         self.announcing: list[tuple[int, Stream, Play]] = []
 
-    def forget(self, row: int) -> None:
-        """The stream of this row is gone."""
-        self._framer.reset(np.array([row]))
+    def reset(self, rows: NDArray[np.intp]) -> None:
+        """New streams will have these rows."""
+        self._framer.reset(rows)
 
     def rest(self, row: int) -> NDArray[np.int16]:
         """Take out (n,) int16 what waits to fill a packet of this row."""

@@ -43,14 +43,14 @@ class KeyTable:
         if key not in self._rows_of and len(self._rows_of) >= self._capacity:
             raise IndexError("key table is full")
         self._rows_of[key] = row
-        self._note(key)
+        self._changed[key] = None
+        if len(self._changed) >= _CHANGES_MAX:
+            self._sort_in()
 
     def remove(self, key: int) -> None:
         """Forget `key`; nothing happens if it is not there."""
-        if self._rows_of.pop(key, None) is not None:
-            self._note(key)
-
-    def _note(self, key: int) -> None:
+        if self._rows_of.pop(key, None) is None:
+            return
         self._changed[key] = None
         if len(self._changed) >= _CHANGES_MAX:
             self._sort_in()

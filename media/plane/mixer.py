@@ -58,6 +58,7 @@ class Mixer:
         self._waiting: set[Stream] = set()
         """Who will hear the mix when it has come to what he has not had by relay."""
         self._ticked_s = 0.0
+        streams.also_clean.append(self._reset)
 
     @property
     def busy(self) -> bool:
@@ -93,12 +94,15 @@ class Mixer:
     def forget(self, stream: Stream) -> None:
         """The stream is gone."""
         self.plays.pop(stream, None)
-        self._spelling.pop(stream, None)
+        if self._spelling.pop(stream, None) is not None:
+            self._digits.stop(stream.row)
         self._waiting.discard(stream)
-        self._digits.stop(stream.row)
-        for lane in self._lanes.values():
-            lane.forget(stream.row)
         self._stale = True
+
+    def _reset(self, rows: NDArray[np.intp]) -> None:
+        """New streams will have these rows."""
+        for lane in self._lanes.values():
+            lane.reset(rows)
 
     def finish(self, stream: Stream, tail: Tail) -> int | None:
         """Send `stream` at once what the mix still has for it, as it will be fed by relay; returns the offset

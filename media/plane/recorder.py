@@ -411,6 +411,8 @@ class Recorder:
 
     def leave(self, stream_id: int) -> list[int]:
         """A stream is gone: its side is silent; returns recordings that have no side left."""
+        if not self._recordings:
+            return []
         return [
             recording.recording_id
             for recording in self.part(stream_id)

@@ -102,8 +102,10 @@ class Relay:
         streams.expected_words[row, HEAD] = 0
 
     def _end(self, source: Stream) -> None:
+        if source.feeds is None:
+            return
         self.suspend(source)
-        self.feeds -= int(source.feeds is not None)
+        self.feeds -= 1
         source.feeds = None
         source.unsynced = False
         source.lead = None

@@ -84,6 +84,7 @@ class Roster:
         self._rng = rng
         self._by_id: dict[int, Stream] = {}
         self._leaving: frozenset[int] = frozenset()
+        self._unwired: list[Stream] = []
         streams.also_clean += [ingress.events.reset, reports.reset, self._draw]
 
     def _draw(self, rows: NDArray[np.intp]) -> None:
@@ -108,10 +109,14 @@ class Roster:
             raise KeyError(f"no stream {stream_id}")
         return stream
 
-    def open(self, command: OpenStream) -> None:
-        """Give a stream a row, unless it has one. Raises `MediaError` if all are taken."""
-        if command.stream_id in self._by_id:
-            return
+    def open(self, command: OpenStream, now_s: float) -> None:
+        """Give a stream a row, unless it has one, and let it be as SDP agrees where that is known. Raises
+        `MediaError` if all are taken, or for a key of no use."""
+        stream = self._by_id.get(command.stream_id) or self._opened(command)
+        if command.params is not None:
+            self._agree(stream, command.params, now_s)
+
+    def _opened(self, command: OpenStream) -> Stream:
         streams = self._streams
         row = streams.take()
         if row < 0:
@@ -124,12 +129,18 @@ class Roster:
         self._relay.ssrc_out[row] = own & 0xFFFFFFFF
         if command.latched is not None:
             stream.restored = command.latched
+        return stream
 
     def configure(self, command: ConfigureStream, now_s: float) -> None:
         """Let a stream be as SDP agrees on now. Raises `KeyError`, `MediaError` for a key of no use."""
         stream = self.get(command.stream_id)
-        before, params = stream.params, command.params
-        moved = command.port_id is not None and command.port_id != stream.port_id
+        self._agree(stream, command.params, now_s, command.port_id)
+
+    def _agree(
+        self, stream: Stream, params: StreamParams, now_s: float, port_id: int | None = None
+    ) -> None:
+        before = stream.params
+        moved = port_id is not None and port_id != stream.port_id
         host = params.signalled_host or stream.signalled_host
         # First of all: if a key is not usable, nothing may flow in the clear instead.
         self._seals.set(stream.row, before, params, resumed=stream.restored is not None)
@@ -141,10 +152,10 @@ class Roster:
             or (before.remote != params.remote and params.remote != stream.locked)
             or (before.rtcp_mux, before.rtcp_port) != (params.rtcp_mux, params.rtcp_port)
         )
-        if moved and command.port_id is not None:
+        if moved and port_id is not None:
             self._latch.forget(stream)
-            stream.port_id = command.port_id
-            self._streams.port_id[stream.row] = command.port_id
+            stream.port_id = port_id
+            self._streams.port_id[stream.row] = port_id
         stream.signalled_host = host
         stream.params = params
         if learn:
@@ -182,7 +193,10 @@ class Roster:
             self._recorder.part(stream.stream_id)
             self._wiring.change_rate(stream, rate_hz)
             self._prompter.change_rate(stream)
-        self._wiring.rewire(stream)
+        if before is None and stream.partner is None:
+            self._unwired.append(stream)  # until it is known what the next command makes of it
+        else:
+            self._wiring.rewire(stream)
         if changed:
             self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
 
@@ -208,6 +222,17 @@ class Roster:
         self._rows[stream.row] = None
         self._streams.give_back(stream.row)
         self._emit(StreamClosed(stream_id, stats))
+
+    def take_unwired(self) -> list[Stream]:
+        """Return those that commands in hand have agreed on, as far as none of these has wired them up."""
+        if not self._unwired:
+            return []
+        agreed, self._unwired = self._unwired, []
+        return [
+            stream
+            for stream in agreed
+            if not stream.wired and self._by_id.get(stream.stream_id) is stream
+        ]
 
     def foresee(self, leaving: Iterable[int]) -> None:
         """Streams that will be released with the commands in hand; forgotten by the next of these."""

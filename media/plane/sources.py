@@ -39,12 +39,16 @@ class Sources:
 
     def claim(self, key: int, row: int) -> None:
         """Let the exact source `key` speak for `row`."""
-        rows = self._claims.setdefault(key, [])
+        rows = self._claims.get(key)
+        if rows is None:
+            self._claims[key] = [row]
+            self._exact.put(key, row)
+            return
         if row in rows:
             return
         rows.append(row)
-        self._exact.put(key, row if len(rows) == 1 else _SHARED)
-        self._any_shared = self._any_shared or len(rows) > 1
+        self._exact.put(key, _SHARED)
+        self._any_shared = True
         if len(rows) == 2:
             for other in rows:
                 self._add_ssrc(key, other)

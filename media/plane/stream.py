@@ -35,6 +35,8 @@ class Stream:
     runs: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     timed_out: bool = False
     policed: bool = False
+    wired: bool = False
+    """It has been decided what feeds it, by the command that agreed on it or by one that came with that."""
     # Wiring: who is on the other side, who is fed by relay, what is played or noted down.
     partner: Stream | None = None
     echo: bool = False

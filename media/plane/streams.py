@@ -251,7 +251,8 @@ class Streams:
             clean(rows)
 
     def _clear(self, rows: NDArray[np.intp]) -> None:
-        self._disconnect(rows)
+        self.expected_words[rows] = self.change[rows] = self.head_out[rows] = 0
+        self.target[rows] = self.slot[rows] = NONE
         self.received[rows] = self.sent[rows] = self.limit[rows] = 0
         self.extended[rows] = self.counted[rows] = self.lost[rows] = self.late[rows] = 0
         self.first[rows] = 1
@@ -265,14 +266,11 @@ class Streams:
         self.expecting[rows] = False
 
     def give_back(self, row: int) -> None:
-        """End the life of a row; nothing must lead to it any more."""
-        self._disconnect(row)
+        """End the life of a row; nothing must lead to it any more, and from it nothing does."""
+        self.expected_words[row, HEAD] = 0
+        self.target[row] = self.slot[row] = NONE
         self.expecting[row] = False
         self._free.append(row)
-
-    def _disconnect(self, row: int | NDArray[np.intp]) -> None:
-        self.expected_words[row] = self.change[row] = self.head_out[row] = 0
-        self.target[row] = self.slot[row] = NONE
 
     def packets_in(self, row: int) -> int:
         """Return how many packets this row has taken."""
@@ -301,11 +299,12 @@ class Streams:
 
     def stats(self, row: int) -> StreamStats:
         """Return the account of a row so far."""
-        received, sent = int(self.received[row]), int(self.sent[row])
-        drops = zip(DROP_REASONS, self.drops[row].tolist(), strict=True)
-        if not received and not sent:
+        received, sent = self.received.item(row), self._sent.item(row)
+        counts = self.drops[row].tolist()
+        if not received and not sent and not any(counts):
             # Nothing has come or gone: of a call that did not come about, or of one on hold.
-            return StreamStats(dropped={reason: count for reason, count in drops if count})
+            return StreamStats()
+        drops = zip(DROP_REASONS, counts, strict=True)
         return StreamStats(
             packets_in=received >> 40,
             octets_in=received & _OCTETS,

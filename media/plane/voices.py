@@ -26,9 +26,12 @@ _MILLISECONDS_MAX = 240
 """Of one packet that are decoded; an Opus packet may hold 120."""
 
 
+_RATE_OF = dict(zip(KINDS, _RATE_HZ, strict=True))
+
+
 def rate_of(name: str) -> int:
     """Return the sampling rate at which streams of a codec are heard and spoken to, in hertz."""
-    return _RATE_HZ[KINDS.index(name)] if name in KINDS else RATE_HZ
+    return _RATE_OF.get(name, RATE_HZ)
 
 
 _SCALES = tuple(
@@ -63,7 +66,7 @@ class Voices:
 
     def ask(self, row: int, fmtp: str | None) -> None:
         """The peer of `row` asks this of our encoder (RFC 7587 section 6.1)."""
-        if self.kind[row] == OPUS and opus.available():
+        if self.kind.item(row) == OPUS and opus.available():
             codec = self._codec(OPUS)
             assert isinstance(codec, OpusCodec)
             codec.configure(row, opus.OpusParameters.from_fmtp(fmtp or ""))
@@ -90,7 +93,9 @@ class Voices:
 
     def reset(self, row: int) -> None:
         """Another party speaks on `row`: its codec starts anew."""
-        kind = int(self.kind[row])
+        kind = self.kind.item(row)
+        if kind <= PCMA:
+            return  # keeps nothing
         self._spoken[row] = False
         if kind in self._codecs:
             self._codecs[kind].reset(row)

@@ -164,6 +164,7 @@ class Wiring:
     def rewire(self, stream: Stream) -> None:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
         partner = stream.partner
+        stream.wired = True
         tails = {} if partner is None else self._tails(stream, partner)
         self._listen(stream)
         if partner is None and not stream.echo:
@@ -173,13 +174,14 @@ class Wiring:
             self._mixer.changed()
             return
         if partner is not None:
+            partner.wired = True
             self._listen(partner)
         # First end what must end, then begin: a target has one feed at a time.
         pairs = [(stream, self._target(stream))]
         if partner is not None:
             pairs.append((partner, self._target(partner)))
         for source, target in pairs:
-            if source.feeds is not target:
+            if source.feeds is not target and source.feeds is not None:
                 self._handover.leave_relay(source)
                 self._relay.feed(source, None)
         for source, target in pairs:

@@ -35,6 +35,7 @@ from media.protocol import (
     MediaEvent,
     Setup,
     Stop,
+    StreamClosed,
     WorkerLoad,
     encode,
     pack,
@@ -63,12 +64,15 @@ its time, and what waits must not wait for that as well."""
 _NO_PAUSE_S = 0.0002
 """Sleeping for less is not worth its price; a fetch that takes longer has had to wait for something to come."""
 
+_PATIENCE_S = 0.04
+"""Of events that nobody waits for, where calls end all the time."""
+
 _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
 _MANY_COMMANDS = 100.0
 _COMMANDED_CYCLE_S = 0.0035
 """From a fetch that brought commands to the next, where there are more than 100 commands a second: a call has
-seven. No longer than the cycle of a hundred calls; `_TICK_CYCLE_S` where not a packet is passed on. What a peer
+five. No longer than the cycle of a hundred calls; `_TICK_CYCLE_S` where not a packet is passed on. What a peer
 sends once he knows where to is fetched after the commands, however long both have waited."""
 
 
@@ -95,6 +99,8 @@ class ControlSocket:
         self.closed = False
         self._packet = memoryview(bytearray(MESSAGE_OCTETS_MAX))
         self._waiting: deque[bytes] = deque()
+        self._pressing = False
+        self._due_s: float | None = None
 
     def replace(self, sock: socket.socket) -> None:
         """Speak to another control plane, to which nothing of before means anything."""
@@ -124,6 +130,17 @@ class ControlSocket:
         """Queue an event; what nobody fetches is bounded."""
         if len(self._waiting) < _EVENTS_WAITING_MAX and not self.closed:
             self._waiting.append(encode(event))
+            self._pressing |= type(event) is not StreamClosed
+
+    def flush_some(self, now_s: float) -> None:
+        """The same as `flush`, but accounts of streams that are closed, which are only written down, wait for
+        up to `_PATIENCE_S` for others: each packet wakes the control plane."""
+        if self._waiting and not self._pressing:
+            if self._due_s is None:
+                self._due_s = now_s + _PATIENCE_S
+            if now_s < self._due_s:
+                return
+        self.flush()
 
     def flush(self) -> None:
         """Send what the other end takes now."""
@@ -138,6 +155,7 @@ class ControlSocket:
                 return
             for _ in range(count):
                 self._waiting.popleft()
+        self._pressing, self._due_s = False, None
 
 
 class Worker:
@@ -204,7 +222,10 @@ class Worker:
             if commanded:
                 self._take_commands(fetched_s)
             self._poll(fetched_s)
-            control.flush()
+            if self._many_commands:
+                control.flush_some(fetched_s)
+            else:
+                control.flush()
             now_s = clock()
             if now_s >= next_load_s:
                 elapsed = now_s - next_load_s + _LOAD_EVERY_S

@@ -20,11 +20,13 @@ from media.dsp import g711, wav
 from media.errors import BadName, MediaError, NoCapacity, NotSupported, UnknownStream
 from media.process import worker_environment
 from media.protocol import (
+    CommandRefused,
     PlayFinished,
     RecordingStopped,
     StreamClosed,
     StreamLatched,
     StreamParams,
+    StreamStats,
     Tone,
     WorkerDied,
     WorkerReplaced,
@@ -278,6 +280,27 @@ async def test_what_cannot_be_is_refused(bench):
     client.stop_play(99)
     client.stop_recording(99)
     client.leave_room(99)
+
+
+async def test_a_stream_is_told_of_with_what_sdp_agrees_or_with_what_it_is_to_do_before(bench):
+    kept = [bench.client.reserve(group=1, signalled_host=None).stream_id for _ in range(2)]
+    bench.client.play(kept[1], Tone("busy"), play_id=3)  # before SDP: nothing is sent, none refused
+    given_back = bench.client.reserve(group=1, signalled_host=None).stream_id
+    bench.client.release(given_back)
+    closed = await bench.until(StreamClosed)
+    assert (closed.stream_id, closed.stats) == (given_back, StreamStats())
+    for stream_id, phone in zip(kept, bench.phones, strict=True):
+        bench.client.configure(stream_id, StreamParams(phone.address))
+    bench.client.echo(kept[0], True)
+    deadline = time.monotonic() + 10.0
+    while not bench.phones[1].listen():  # the tone goes on, now that there is somewhere to send it
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    for stream_id in kept:
+        bench.client.release(stream_id)
+    await bench.settled()
+    assert {e.stream_id for e in bench.events if isinstance(e, StreamClosed)} == {*kept, given_back}
+    assert not [event for event in bench.events if isinstance(event, CommandRefused)]
 
 
 async def test_ports_and_streams_return_to_the_baseline(bench):

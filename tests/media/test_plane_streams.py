@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from media.plane.streams import Arrived, Streams
-from media.protocol import Connect, OpenStream, ReleaseStream, StreamClosed, StreamStats
+from media.protocol import (
+    CommandRefused,
+    ConfigureStream,
+    Connect,
+    OpenStream,
+    ReleaseStream,
+    SetEcho,
+    StreamClosed,
+    StreamParams,
+    StreamStats,
+)
 
 
 def batch(rows, sizes, *, sequence=0, timestamp=0, now_s=0.0):
@@ -114,6 +124,58 @@ def test_both_streams_of_a_call_go_together_while_another_takes_their_row(world,
     assert world.engine.stats(3) == world.engine.stats(4) == StreamStats()
     world.hear(talkers[0], port_id=2)
     assert world.engine.stats(3).packets_in == 0
+
+
+def agreed(number, **params):
+    return StreamParams((f"10.0.0.{number}", 4000), **params)
+
+
+def opened(number, **params):
+    return OpenStream(number, 2 * number, None, None, 7 * number, agreed(number, **params))
+
+
+def test_commands_that_come_together_do_what_they_do_one_by_one(make_world, make_talker):
+    """A packet of a call that begins, and the same with each command alone."""
+    said = []
+    for together in (True, False):
+        world = make_world()
+        commands = [opened(1), opened(2), Connect(1, 2), opened(3), SetEcho(3, True), opened(4)]
+        commands += [opened(5, inband_dtmf=True)]
+        if together:
+            world.engine.handle_all(commands, world.now_s)
+        else:
+            for command in commands:
+                world.do(command)
+        for number in range(1, 6):
+            talker = make_talker((f"10.0.0.{number}", 4000), ssrc=number)
+            for _ in range(6):
+                world.hear(talker, port_id=2 * number)
+        snapshot = world.engine.snapshot()
+        assert snapshot["feeds"] == 3
+        sent = [(packet.port_id, packet.remote) for packet in world.io.take_sent()]
+        said.append((snapshot, sorted(sent)))
+    assert said[0] == said[1]
+
+
+def test_opening_again_with_what_is_agreed_now_changes_a_stream(world):
+    world.do(OpenStream(1, 2, None, None, 7))
+    world.do(opened(1))
+    world.do(opened(1, codec="PCMA", payload_type=8))
+    assert world.engine._roster.get(1).params == agreed(1, codec="PCMA", payload_type=8)
+    assert world.engine.snapshot()["claims"] == 2
+    world.do(ConfigureStream(1, agreed(1)))
+    assert world.engine._roster.get(1).params == agreed(1)
+
+
+def test_a_stream_whose_bridge_cannot_be_is_wired_all_the_same(world):
+    world.engine.handle_all((opened(1, inband_dtmf=True), Connect(1, 9)), world.now_s)
+    (refused,) = world.events_of(CommandRefused)
+    assert refused.command == "Connect"
+    stream = world.engine._roster.get(1)
+    assert stream.wired
+    assert world.engine._hush.watching == 1
+    world.engine.handle_all((opened(2), ReleaseStream(2)), world.now_s)
+    assert world.engine.snapshot()["rows"] == 1
 
 
 def test_little_waits_while_packets_flow(world, make_talker):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 
-from media.plane.worker import cycle_s
+from media.plane.worker import ControlSocket, cycle_s
+from media.protocol import DigitReceived, StreamClosed, StreamStats, unpack_events
 
 
 def test_with_few_packets_each_is_fetched_at_once():
@@ -31,3 +34,55 @@ def test_it_changes_without_a_jump_and_never_makes_half_a_cycle_more_than_two_mi
     # What comes at any moment waits half a cycle on the average: the bar of the delay is 2 ms.
     assert cycles.max() / 2 < 0.002
     assert cycles.max() == pytest.approx(0.0035)
+
+
+@pytest.fixture
+def control():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    yield ControlSocket(theirs), ours
+    ours.close()
+    theirs.close()
+
+
+def heard(sock):
+    found = []
+    while True:
+        try:
+            found.append([event.stream_id for event in unpack_events(sock.recv(65_536))])
+        except BlockingIOError:
+            return found
+
+
+def test_where_calls_end_all_the_time_their_accounts_come_together(control):
+    worker, ours = control
+    for number, now_s in enumerate((5.0, 5.01, 5.02, 5.03, 5.04)):
+        worker.emit(StreamClosed(number, StreamStats()))
+        worker.flush_some(now_s)
+        assert heard(ours) == ([[0, 1, 2, 3, 4]] if now_s == 5.04 else [])
+    worker.emit(StreamClosed(5, StreamStats()))
+    worker.flush_some(9.0)  # the time of the first that waits counts, not that of those before it
+    assert heard(ours) == []
+    worker.emit(DigitReceived(9, "1", 80))  # takes with it what has come before it
+    worker.flush_some(9.01)
+    assert heard(ours) == [[5, 9]]
+    worker.emit(StreamClosed(6, StreamStats()))
+    worker.flush()
+    assert heard(ours) == [[6]]
+
+
+def test_what_the_other_end_does_not_take_now_goes_as_soon_as_it_does(control):
+    worker, ours = control
+    sent = 0
+    while worker._waiting or not sent:
+        for _ in range(64):
+            worker.emit(DigitReceived(sent, "1", 80))
+            sent += 1
+        worker.flush_some(1.0)
+        if worker._waiting:
+            break
+    had = [number for packet in heard(ours) for number in packet]
+    worker.flush_some(1.001)
+    had += [number for packet in heard(ours) for number in packet]
+    assert had == list(range(sent))
