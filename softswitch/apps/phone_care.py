@@ -185,5 +185,4 @@ class PhoneCare:
 def _behind_nat(binding: Binding) -> bool:
     """Over UDP, a telephone whose Contact is not where its packets come from: only what we send keeps its
     way in open. Over a connection telephones do that themselves (RFC 5626 4.4.1)."""
-    uri, flow = binding.uri, binding.flow
-    return flow.transport == "udp" and (uri is None or (uri.host, uri.port or 5060) != flow.remote)
+    return binding.flow.transport == "udp" and binding.address != binding.flow.remote

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from softswitch.call.guard import Guard
+from softswitch.call.guard import Guard, Source
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.overload import Overload, SourceClass
 from softswitch.call.trunks import Trunks, plain_host
@@ -105,8 +105,7 @@ class Gatekeeper:
 
     def rank(self, data: bytes, flow: Flow, now_s: float) -> Rank | None:
         """Who goes first among those that wait; None for who is not heard (`hears`)."""
-        host, port = flow.remote
-        where = plain_host(host), port
+        where = _place_of(flow)
         if self._trunks.of_flow(flow) is not None or self._trunks.reach(where):
             begins = kind_of(data) is Kind.BEGINNING
             return Rank.TRUNK_CALL if begins else Rank.GOING
@@ -143,8 +142,8 @@ class Gatekeeper:
                     return self._busy(request)
                 identity = TrunkIdentity(trunk.config.name)
                 return Admitted(identity, trunk.hosts, follow_contact=True)
-        source = plain_host(flow.remote[0])
-        where = source, flow.remote[1]
+        where = _place_of(flow)
+        source = where[0]
         turned_away = self._turned_away(request, flow, where, now_s)
         if turned_away is not None:
             return turned_away
@@ -217,3 +216,10 @@ class Gatekeeper:
 
     def snapshot(self) -> dict[str, int]:
         return {"refused": self.refused, "wrong_password": self.wrong, **self.guard.snapshot()}
+
+
+def _place_of(flow: Flow) -> Source:
+    """Where a request is from, its host in canonical form: what the flow says, in most cases."""
+    host, port = flow.remote
+    plain = plain_host(host)
+    return flow.remote if plain == host else (plain, port)

@@ -31,7 +31,10 @@ def plain_host(host: str) -> str:
         return host
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(address)
+    text = str(address)
+    return (
+        host if text == host else text
+    )  # tables of ten thousand sources share it with their flows
 
 
 class TrunkLoad:

@@ -30,6 +30,7 @@ _NC: Final = re.compile(r"[0-9a-fA-F]{8}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{32,64}")
 _PARAMS_MAX: Final = 32
 _NONCE: Final = re.compile(r"([0-9a-f]{12})([0-9a-f]{8})([0-9a-f]{32})")
+_STAMP_DIGITS: Final = 20
 
 
 def _parse_digest(value: str) -> dict[str, str] | None:
@@ -242,7 +243,7 @@ class NonceBox:
     def __init__(self, secret: bytes, *, lifetime_s: float = 60.0, used_max: int = 65_536) -> None:
         self._secret = secret
         self._lifetime_ms = int(lifetime_s * 1000)
-        self._used: dict[str, int] = {}
+        self._used: dict[int, int] = {}  # by time and serial number
         self._used_max = used_max
         self._serial = 0
         self._floor_ms = -1
@@ -262,7 +263,7 @@ class NonceBox:
         match = _NONCE.fullmatch(nonce)
         if match is None:
             return NonceState.BAD
-        stamp, mac = nonce[:20], match.group(3)
+        stamp, mac = nonce[:_STAMP_DIGITS], match.group(3)
         if not hmac.compare_digest(mac, self._mac(stamp, source)):
             return NonceState.BAD
         issued_ms = int(match.group(1), 16)
@@ -277,11 +278,12 @@ class NonceBox:
         False when `nc` is not above the last one; None (no qop) may be used once.
         """
         count = 1 if nc is None else nc
-        last = self._used.get(nonce)
+        stamp = int(nonce[:_STAMP_DIGITS], 16)
+        last = self._used.get(stamp)
         if count < 1 or (last is not None and (nc is None or count <= last)):
             return False
         self._forget(now_s)
-        self._used[nonce] = count if nc is not None else 0xFFFFFFFF
+        self._used[stamp] = count if nc is not None else 0xFFFFFFFF
         return True
 
     def check(self, nonce: str, nc: int | None, now_s: float, source: str) -> NonceState:
@@ -294,13 +296,13 @@ class NonceBox:
     def _forget(self, now_s: float) -> None:
         oldest_ms = int(now_s * 1000) - self._lifetime_ms
         while self._used:
-            nonce = next(iter(self._used))
-            issued_ms = int(nonce[:12], 16)
+            stamp = next(iter(self._used))
+            issued_ms = stamp >> 32
             if issued_ms >= oldest_ms and len(self._used) < self._used_max:
                 return
             if issued_ms >= oldest_ms:
                 self._floor_ms = max(self._floor_ms, issued_ms)
-            del self._used[nonce]
+            del self._used[stamp]
 
     def snapshot(self) -> dict[str, int]:
         """How many nonces are remembered."""

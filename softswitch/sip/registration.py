@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest
 
 _CONTACT_MAX = 512
+_TEXTS_MAX = 256
 PATH_MAX = 8
 PATH_OCTETS_MAX = 1024
 
@@ -52,8 +53,8 @@ DEFAULT_POLICY = RegistrationPolicy()
 class Binding:
     """One place where an address of record can be reached.
 
-    `contact` is the URI for the Request-URI, `flow` the path it was registered by and is called on,
-    `path` the routes of RFC 3327; `expires_at_s` on the scale of `now_s`.
+    `contact` is the URI for the Request-URI, `address` the (host, port) in it, `flow` the path it was
+    registered by and is called on, `path` the routes of RFC 3327; `expires_at_s` on the scale of `now_s`.
     """
 
     contact: str
@@ -65,7 +66,7 @@ class Binding:
     path: tuple[str, ...] = ()
     instance: str = ""
     user_agent: str = ""
-    uri: SipUri | None = None
+    address: tuple[str, int] = ("", 0)
 
     @property
     def device(self) -> str:
@@ -144,7 +145,7 @@ class _Refused(Exception):
 class Bindings:
     """Address of record -> bindings. `handle` takes the inputs above, also the timer `expiry`."""
 
-    __slots__ = ("_by_aor", "_by_flow", "_count", "_due", "_policy", "_timer_at_s")
+    __slots__ = ("_by_aor", "_by_flow", "_count", "_due", "_policy", "_texts", "_timer_at_s")
 
     def __init__(self, policy: RegistrationPolicy | None = None) -> None:
         self._policy = policy or DEFAULT_POLICY
@@ -152,6 +153,7 @@ class Bindings:
         self._by_flow: dict[Flow, set[str]] = {}
         self._count = 0
         self._due: list[tuple[float, str]] = []
+        self._texts: dict[str, str] = {}
         self._timer_at_s = float("inf")
 
     def handle(self, event: RegistrationInput, now_s: float) -> list[RegistrationEffect]:
@@ -239,12 +241,13 @@ class Bindings:
         """The binding this contact asks for, and the one it replaces."""
         request, policy = event.request, self._policy
         uri = self._checked_uri(contact, event.flow)
+        address = uri.host, uri.port or 5060
         expires_s = self._expires_s(contact, request)
         if 0 < expires_s < policy.min_expires_s:
             minimum = [("Min-Expires", str(policy.min_expires_s))]
             raise _Refused(423, "Interval Too Brief", minimum)
         instance = _instance_of(contact)
-        old = self._same(event.aor, uri, instance)
+        old = self._same(event.aor, contact.uri_text, uri, instance)
         if old is not None:
             self._check_order(old, request)
         return old, Binding(
@@ -256,9 +259,15 @@ class Bindings:
             _q_of(contact),
             _path_of(request),
             instance,
-            (request.headers.get("User-Agent") or "")[:128],
-            uri,
+            self._shared((request.headers.get("User-Agent") or "")[:128]),
+            event.flow.remote if address == event.flow.remote else address,
         )
+
+    def _shared(self, text: str) -> str:
+        """The same text once for all: a hundred telephones of a kind call themselves alike."""
+        if len(self._texts) >= _TEXTS_MAX:
+            self._texts.clear()
+        return self._texts.setdefault(text, text)
 
     def _expires_s(self, contact: NameAddr, request: SipRequest) -> int:
         text = contact.param("expires")
@@ -283,12 +292,12 @@ class Bindings:
             raise _Refused(403, "Contact address not allowed")
         return uri
 
-    def _same(self, aor: str, uri: SipUri, instance: str) -> Binding | None:
+    def _same(self, aor: str, text: str, uri: SipUri, instance: str) -> Binding | None:
         """The binding of the same URI (19.1.4), or of the same phone that has moved."""
         for binding in self._by_aor.get(aor, ()):
             if instance and binding.instance == instance:
                 return binding
-            if binding.uri is not None and binding.uri.equivalent(uri):
+            if binding.contact == text or SipUri.parse(binding.contact).equivalent(uri):
                 return binding
         return None
 

@@ -232,9 +232,16 @@ class UdpTransport:
         """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
         if len(self._flows) >= _PEERS_MAX:
             self._flows.clear()
-        flow = Flow("udp", self._local, (unmapped(address[0]), address[1]))
+        flow = self._flow(address)
         self._flows[address] = flow
         return flow
+
+    def _flow(self, address: SocketAddress) -> Flow:
+        host = unmapped(address[0])
+        plain = (
+            len(address) == 2 and host is address[0]
+        )  # then the tuple of every datagram is shared
+        return Flow("udp", self._local, address if plain else (host, address[1]))
 
     def _read_icmp(self) -> None:
         """Empty the socket's error queue (Linux); until then the selector reports it for ever."""
@@ -245,7 +252,7 @@ class UdpTransport:
                 return
             self.counters.icmp_errors += 1
             if address and self._unreachable is not None and peer_is_gone(ancillary):
-                flow = Flow("udp", self._local, (unmapped(address[0]), address[1]))
+                flow = self._flow(address)
                 self._loop.call_soon(self._unreachable, flow)
 
     # -- sending -----------------------------------------------------------------------------
@@ -302,7 +309,7 @@ class UdpTransport:
         if not self._six:
             if address.version == 6:
                 return None
-            destination = (host, port)
+            destination = remote
         elif address.version == 4:
             destination = (f"::ffff:{host}", port, 0, 0)
         else:

@@ -198,7 +198,8 @@ async def test_subscriptions_are_bounded(
 ) -> None:
     async with World(1) as world:
         stack, phone = world.switch.driver.stack, await world.phone("1001")
-        monkeypatch.setattr(stack, "_config", replace(stack._config, max_subscriptions=limit))
+        config = replace(stack.subscriptions._config, max_subscriptions=limit)
+        monkeypatch.setattr(stack.subscriptions, "_config", config)
         for number in ("1001", "1002"):
             phone.subscribe("dialog", number)
         await asyncio.sleep(1.0)

@@ -112,6 +112,9 @@ def _trunk() -> Trunk:
     return parse_office(OFFICE).trunks[0].model_copy(update={"asserted_identity": True})
 
 
+_HEAD = message(1, body=b"", length=b"0").removesuffix(b"\r\n\r\n")
+
+
 def _headers(*names: str) -> bytes:
     return b"".join(b"%s: %s\r\n" % (name.encode(), HEADERS[name]) for name in names)
 
@@ -127,9 +130,8 @@ def _headers(*names: str) -> bytes:
     ],
 )
 def take_fields(data: bytes) -> None:
-    whole = message(1, body=b"", length=b"0").replace(b"\r\n\r\n", b"\r\n" + data + b"\r\n\r\n", 1)
     try:
-        found = parse_message(whole)
+        found = parse_message(b"%b\r\n%b\r\n\r\n" % (_HEAD, data))
     except ParseError:
         return
     assert isinstance(found, SipRequest)
