@@ -121,16 +121,29 @@ class OfficeBook:
         own = sum(entry.section == section for entry in self._entries)
         return len(getattr(self.file, SECTIONS[section][0])), own
 
-    def listed(self, section: str, start: int, end: int) -> list[Listed]:
-        """Some tables of a section: the file's in their order, then the others in theirs."""
-        tables = getattr(self.file, SECTIONS[section][0])
-        found = [
-            Listed(section, name, plain(table))
-            for name, table in zip(self._names(section)[start:end], tables[start:end], strict=False)
+    def listed(
+        self, section: str, start: int, end: int, *, text: str = "", source: str = ""
+    ) -> list[Listed]:
+        """Some tables of a section: the file's in their order, then the others in theirs. `text`: those with it
+        in their name or number; `source`: of the "file", or made through the "api"."""
+        words = text.casefold()
+        tables = getattr(self.file, SECTIONS[section][0]) if source != "api" else ()
+        own = self._entries if source != "file" else ()
+        found: list[tuple[str, Any, OfficeEntry | None]] = [
+            (name, table, None)
+            for name, table in zip(self._names(section), tables, strict=False)
+            if words in f"{name} {getattr(table, 'name', '')}".casefold()
         ]
-        own = [entry for entry in self._entries if entry.section == section]
-        own = own[max(0, start - len(tables)) : max(0, end - len(tables))]
-        return found + [Listed(section, entry.name, entry.values, entry) for entry in own]
+        found += [
+            (entry.name, entry.values, entry)
+            for entry in own
+            if entry.section == section
+            and words in f"{entry.name} {entry.values.get('name', '')}".casefold()
+        ]
+        return [
+            Listed(section, name, plain(table) if entry is None else table, entry)
+            for name, table, entry in found[start:end]
+        ]
 
     def find(self, section: str, name: str) -> Listed:
         """Raises `Missing`."""

@@ -90,8 +90,8 @@ ACCESS: dict[str, Access] = {
     **_table(
         "calls",
         """
-        GET /calls supervisor
-        GET /calls/{call_id} supervisor
+        GET /calls agent
+        GET /calls/{call_id} agent
         GET /calls/{call_id}/journal supervisor
         GET /calls/live agent
         POST /calls/live agent

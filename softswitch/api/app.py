@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
@@ -24,6 +25,7 @@ from softswitch.api.idempotency import IDEMPOTENCY_HEADER
 from softswitch.api.problem import Problem, Refused
 from softswitch.api.service import Service
 from softswitch.api.sessions import COOKIE, CSRF_HEADER
+from softswitch.api.shapes import SHAPES, refer
 
 ROUTES = (
     "health",
@@ -162,8 +164,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
+    shapes: tuple[type[BaseModel], ...] = (Problem, *SHAPES)
     _, own = models_json_schema(
-        [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
+        [(each, "serialization") for each in shapes],
+        ref_template="#/components/schemas/{model}",
     )
     schemas.update(own["$defs"])
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -178,6 +182,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             for method in route.methods or ():
                 operation = schema["paths"][route.path_format][method.lower()]
                 _describe(operation, method, route)
+    refer(schema)
     app.openapi_schema = schema
     return schema
 

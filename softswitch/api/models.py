@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Header, Path, Response
@@ -62,6 +63,11 @@ IfMatch = Annotated[
         description="The `ETag` that was read; the change is refused (412) if it is no longer it.",
     ),
 ]
+
+
+def among(words: Iterable[str]) -> dict[str, Any]:
+    """For ``json_schema_extra``: which words there are. What another version has kept is shown all the same."""
+    return {"enum": list(words)}
 
 
 def version_of(if_match: str | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +38,20 @@ Source = Callable[
 
 
 async def timeline(
-    service: Service, customer_id: int, limit: int, before: tuple[float, str] | None
+    service: Service,
+    customer_id: int,
+    limit: int,
+    before: tuple[float, str] | None,
+    kinds: Collection[str] = (),
 ) -> list[Happening]:
-    """What happened before (time, thing) of the page before, newest first. Raises `Missing`."""
+    """What happened before (time, thing) of the page before, newest first, of some kinds or all. Raises
+    `Missing`."""
     customer = await service.store.customers.get(customer_id)
     if customer.merged_into is not None:
         customer = await service.store.customers.get(customer.merged_into)
     until_s = None if before is None else before[0]
     found: list[list[Happening]] = []
-    for source in SOURCES:
+    for source in (SOURCES[kind] for kind in SOURCES if not kinds or kind in kinds):
         # Several things may have the time of the cursor: they are read again and left out below.
         found.append(await source(service, customer, min(limit + 64, _READ_MAX), until_s))
     merged = heapq.merge(*(sorted(f, key=_order) for f in found), key=_order)
@@ -152,7 +157,13 @@ async def _voicemails(
     return sorted(found, key=_order)[:limit]
 
 
-SOURCES: list[Source] = [_calls, _notes, _tickets, _surveys, _voicemails]
+SOURCES: dict[str, Source] = {
+    "call": _calls,
+    "note": _notes,
+    "ticket": _tickets,
+    "survey": _surveys,
+    "voicemail": _voicemails,
+}
 
 
 def spellings(phone: str) -> list[str]:

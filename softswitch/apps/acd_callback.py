@@ -130,6 +130,8 @@ class Callbacks:
         facts = {"number": number, "name": name}
         if known is not None:
             facts["customer_name"] = known.name
+        if agent_id:
+            facts["agent"] = agent_id
         due_s = None if not_before_s is None else not_before_s - centre.host.epoch_s
         decisions = centre.host.do(
             events.CallbackRequested(

@@ -23,7 +23,8 @@ LIST_MAX = 1_000
 class CallFilter:
     """Which calls are asked for; None and empty mean any. `number`: either end's, as it was dialled;
     `queue` and `agent`: calls that waited there or were answered by him; `customer`: of him, and of those
-    who turned out to be him."""
+    who turned out to be him; `own`: of this extension, which it began or which were for it, or answered from a
+    queue by this agent."""
 
     number: tuple[str, ...] = ()
     status: str | None = None
@@ -34,6 +35,8 @@ class CallFilter:
     until_s: float | None = None
     recorded: bool = False
     customer: int | None = None
+    own: tuple[str, str] | None = None
+    call_id: str | None = None
 
     def clauses(self) -> builtins.list[Any]:
         """As conditions of a query of `calls`."""
@@ -42,7 +45,11 @@ class CallFilter:
             found.append(
                 sa.or_(table.number_from.in_(self.number), table.number_to.in_(self.number))
             )
-        for column, value in ((table.status, self.status), (table.direction, self.direction)):
+        for column, value in (
+            (table.status, self.status),
+            (table.direction, self.direction),
+            (table.call_id, self.call_id),
+        ):
             if value is not None:
                 found.append(column == value)
         for visited, value in (
@@ -55,6 +62,11 @@ class CallFilter:
         if self.customer is not None:
             same = sa.or_(customers.c.id == self.customer, customers.c.merged_into == self.customer)
             found.append(table.customer_id.in_(sa.select(customers.c.id).where(same)))
+        if self.own is not None:
+            extension, agent = self.own
+            answered = sa.select(queue_visits.c.call_id).where(queue_visits.c.agent_id == agent)
+            numbers = (table.number_from == extension, table.number_to == extension)
+            found.append(sa.or_(*numbers, table.call_id.in_(answered)))
         if self.since_s is not None:
             found.append(table.started_at_s >= self.since_s)
         if self.until_s is not None:

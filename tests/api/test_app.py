@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from inspect import getsource
 from typing import Any
 
@@ -190,6 +192,35 @@ def test_every_operation_has_examples() -> None:
             if not all(has_example(schema, found["components"]["schemas"]) for schema in schemas):
                 without.append(f"{method} {path}")
     assert without == []
+
+
+FREE = {
+    ("AuditShown", "details"),
+    ("ConfigEntry", "values"),
+    ("EntryChange", "values"),
+    ("JournalEntry", "data"),
+    ("Moment", "details"),
+    ("NewEntry", "values"),
+    ("ReportShown", "rows"),
+}
+"""Of another shape with each action, section, kind or report."""
+
+
+def test_a_program_can_be_made_from_the_document() -> None:
+    """Models have names that a person would give, objects say what is in them, references lead somewhere."""
+    found = document(build_app(None))
+    known = found["components"]["schemas"]
+    assert [name for name in known if "__" in name] == []
+    free = {
+        (name, field)
+        for name, schema in known.items()
+        for field, value in schema.get("properties", {}).items()
+        if True in (part.get("additionalProperties") for part in (value, value.get("items", {})))
+    }
+    assert free == FREE
+    text = json.dumps(found)
+    assert "x-shape" not in text
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= known.keys()
 
 
 def has_example(schema: dict[str, Any], known: dict[str, Any], seen: tuple[str, ...] = ()) -> bool:

@@ -74,6 +74,34 @@ async def test_records_by_page_and_by_what_is_asked(api: Any) -> None:
         assert len((await supervisor.get("/calls", params=params))["items"]) == count, params
 
 
+async def test_an_agent_sees_his_own_calls(api: Any) -> None:
+    await write_call(api, "queued", 1_000.0)
+    append = api.store.journal.append
+    for call_id, number_from, number_to in (
+        ("begun", "1001", "1002"),
+        ("missed", "+861065551000", "1001"),
+        ("of-others", "1002", "1003"),
+    ):
+        numbers = {"number_from": number_from, "number_to": number_to}
+        append("call-started", call_id, numbers, 2_000.0)
+        append("call-ended", call_id, {"outcome": "no-answer"}, 2_010.0)
+    assert await api.store.journal.flush()
+    agent = api.client()
+    await agent.log_in("lilei", "console-secret-lilei")
+    found = (await agent.get("/calls"))["items"]
+    assert [call["call_id"] for call in found] == ["missed", "begun", "queued"]
+    missed = (await agent.get("/calls", params={"status": "no-answer", "number": "1002"}))["items"]
+    assert [call["call_id"] for call in missed] == ["begun"]
+    story = await agent.get("/calls/queued")
+    assert story["visits"][0]["agent_id"] == "lilei"
+    assert {leg["endpoint"] for leg in story["legs"]} == {"trunk:carrier"}
+    await agent.get("/calls/of-others", 404)
+    await agent.get("/calls/begun/journal", 403)
+    program = await api.as_role("agent")
+    assert "supervisors" in (await program.get("/calls", 403))["detail"]
+    assert "supervisors" in (await program.get("/calls/queued", 403))["detail"]
+
+
 async def test_one_call_and_its_journal(api: Any) -> None:
     supervisor = await api.as_role("supervisor")
     await write_call(api, "c1", 1_000.0)

@@ -17,7 +17,15 @@ async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:
         url = f"/calls/live/{call['call_id']}"
         assert call["call_id"] == made["call_id"]
         assert call["agents"] == ["lilei"]
-        await boss.ask("PUT", f"{url}/hold", 204, json={"on": True})
+        busy = (await boss.get("/extensions", params={"busy": True, "registered": True}))["items"]
+        assert {e["number"]: e["calls"] for e in busy} == {
+            "1001": [call["call_id"]],
+            "1002": [call["call_id"]],
+        }
+        read = {"If-Match": (await boss.http.get(f"/api/v1{url}")).headers["etag"]}
+        await boss.ask("PUT", f"{url}/hold", 204, json={"on": True}, headers=read)
+        late = await boss.post(f"{url}/transfer", {"to": "extension:1003"}, 412, headers=read)
+        assert late["detail"] == "it was changed meanwhile: read it again"
         assert (await boss.get(url))["state"] == "held"
         await boss.ask("PUT", f"{url}/hold", 409, json={"on": True})
         await boss.ask("PUT", f"{url}/hold", 204, json={"on": False})

@@ -147,13 +147,66 @@ async def test_lists_of_what_goes_on_are_pages(api: Any) -> None:
             cursor = found["next"]
         assert [each[key] for each in paged] == [each[key] for each in whole][: len(paged)]
         await boss.get(f"{path}{joint}cursor={write_cursor(1.5, 'x', 3, 4)}", 422)
-    for query, ids in (
-        ("queue=billing", ["lilei"]),
-        ("state=logged-out", ["lilei", "mary"]),
-        ("state=available", []),
-        ("skill=nothing", []),
-    ):
-        assert [a["id"] for a in (await boss.get(f"/agents?{query}"))["items"]] == ids
+
+
+async def test_lists_are_filtered(tmp_path: Any, running_api: Any) -> None:
+    more = 'skills = { billing = 3 }\n[[hours]]\nname = "never"\n[hours.open]\nmon = []\n'
+    async with running_api(tmp_path, more) as api:
+        boss = await api.as_role("admin")
+        hook = {"url": "https://crm.example/hook", "topics": ["calls"]}
+        await boss.post("/webhooks", {"name": "CRM", **hook})
+        user = {"password": "a long enough one", "role": "agent"}
+        await boss.post("/users", {"name": "zhao", "full_name": "Zhao Min", **user})
+        await boss.post("/callbacks", {"number": "1002", "queue": "support", "agent": "lilei"})
+        values = {"number": "1009", "name": "Zhao Min", "password": "a-long-secret-1009"}
+        await boss.post("/config/extension", {"values": values})
+        for path, key, found in (
+            ("/agents?queue=billing", "id", ["lilei"]),
+            ("/agents?state=logged-out", "id", ["lilei", "mary"]),
+            ("/agents?state=available", "id", []),
+            ("/agents?skill=nothing", "id", []),
+            ("/agents?text=SMITH", "id", ["mary"]),
+            ("/queues?agent=mary", "name", ["support"]),
+            ("/queues?agent=nobody", "name", []),
+            ("/queues?open=true", "name", ["billing", "support"]),
+            ("/queues?open=false", "name", []),
+            ("/skills?agent=mary", "name", ["billing"]),
+            ("/skills?agent=lilei", "name", []),
+            ("/hours?open=true", "name", []),
+            ("/hours?open=false", "name", ["never"]),
+            ("/regions?agent=lilei", "name", []),
+            ("/trunks?state=up", "name", []),
+            ("/voicemails?new=false", "box", ["1001"]),
+            ("/voicemails?new=true", "box", []),
+            ("/extensions?registered=true", "number", []),
+            ("/extensions?busy=false&text=li", "number", ["1001"]),
+            ("/callbacks?agent=lilei", "number", ["1002"]),
+            ("/callbacks?agent=mary", "number", []),
+            ("/webhooks?active=true&topic=calls", "name", ["CRM"]),
+            ("/webhooks?topic=tickets", "name", []),
+            ("/users?text=min&active=true", "name", ["zhao"]),
+            ("/users?active=false", "name", []),
+            ("/config/extension?text=zhao", "name", ["1009"]),
+            ("/config/extension?text=zhao&source=file", "name", []),
+            ("/config/extension?source=file&limit=2", "name", ["1001", "1002"]),
+            ("/queues/support/waiting?media=callback", "media", ["callback"]),
+            ("/queues/support/waiting?media=call", "media", []),
+        ):
+            items = (await boss.get(path))["items"]
+            assert [each[key] for each in items] == found, path
+        first = await boss.get("/config/extension?limit=2&text=100")
+        rest = await boss.get(f"/config/extension?limit=2&text=100&cursor={first['next']}")
+        assert [each["name"] for each in rest["items"]] == ["1003", "1009"]
+        assert rest["next"] is None
+
+
+async def test_one_extension_says_all_of_it(api: Any) -> None:
+    """What a screen of extensions shows is in one answer."""
+    boss = await api.as_role("supervisor")
+    await boss.ask("PUT", "/extensions/1001/line", json={"forward_busy": "voicemail"})
+    (row,) = (await boss.get("/extensions", params={"text": "1001"}))["items"]
+    assert row == await boss.get("/extensions/1001")
+    assert (row["forward_busy"], row["agent"], row["calls"]) == ("voicemail:1001", "lilei", [])
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])

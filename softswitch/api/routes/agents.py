@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
-from softswitch.api.models import Input, Line, NamePath, Output
+from softswitch.api.models import Input, Line, NamePath, Output, among
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
@@ -30,13 +30,11 @@ class AgentShown(Output):
     id: str = Field(examples=["lilei"])
     name: str
     extension: str
-    role: str
+    role: str = Field(json_schema_extra=among(("agent", "supervisor")))
     queues: list[str]
     skills: dict[str, int]
     regions: list[str]
-    state: str = Field(
-        description="logged-out, unavailable, available, offered, on-contact or wrap-up."
-    )
+    state: str = Field(json_schema_extra=among(get_args(StateName)))
     reason: str
     for_s: float = Field(description="How long he has been in it.")
     call: str = Field(description='The call at hand; "" for none.')
@@ -65,14 +63,18 @@ class SkillShown(Output):
 
 @router.get("/skills")
 async def list_skills(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    agent: Annotated[str, Query(max_length=64, description="Those that he has.")] = "",
 ) -> Page[SkillShown]:
     """All skills by name, and who has them."""
     found: dict[str, dict[str, int]] = {}
-    for agent in service.office.agents:
-        for name, level in agent.skills.items():
-            found.setdefault(name, {})[agent.id] = level
-    page, more = page_of(found, str, limit, cursor)
+    for each in service.office.agents:
+        for name, level in each.skills.items():
+            found.setdefault(name, {})[each.id] = level
+    asked = [name for name, levels in found.items() if not agent or agent in levels]
+    page, more = page_of(asked, str, limit, cursor)
     return Page(items=[SkillShown(name=name, agents=found[name]) for name in page], next=more)
 
 
@@ -84,15 +86,18 @@ async def list_agents(
     queue: Annotated[str, Query(max_length=64, description="Who serves it.")] = "",
     skill: Annotated[str, Query(max_length=64, description="Who has it.")] = "",
     state: StateName | None = None,
+    text: Annotated[str, Query(max_length=64, description="A part of the id or the name.")] = "",
 ) -> Page[AgentShown]:
     """All agents, by id."""
     agents = service.switch.centre.agents
+    words = text.casefold()
     found = [
         agent.id
         for agent in service.office.agents
         if (not queue or queue in agent.queues)
         and (not skill or skill in agent.skills)
         and (state is None or agents.doing(agent.id) == state)
+        and words in f"{agent.id} {agent.name}".casefold()
     ]
     page, more = page_of(found, str, limit, cursor)
     return Page(items=[_shown(service, agents.state(each)) for each in page], next=more)

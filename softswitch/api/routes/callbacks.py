@@ -9,9 +9,10 @@ from pydantic import Field
 
 from routing.views import ContactView
 from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Epoch, Input, Line, Output
+from softswitch.api.models import Epoch, Input, Line, Output, among
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
+from softswitch.api.routes.queues import PHASES
 from softswitch.api.service import Served, Service
 from softswitch.store.ledger import Conflict, Missing
 
@@ -31,11 +32,11 @@ class CallbackShown(Output):
     queue: str = Field(examples=["support"])
     number: str = Field(examples=["01055550001"])
     name: str
-    phase: str = Field(examples=["waiting"])
+    phase: str = Field(examples=["waiting"], json_schema_extra=among(PHASES))
     priority: float
     position: int = Field(description="0: not in line yet, or not any more.")
     waited_s: float
-    agent: str = Field(description='The agent who makes it, or whose own it is; "" for any.')
+    agent: str = Field(description='Who makes it; until then whose own it is to be, "" for any.')
     not_before_s: float = Field(description="It is not made sooner.")
     attempts: int = Field(description="How often the customer was called for it.")
 
@@ -68,12 +69,17 @@ async def list_callbacks(
     cursor: Cursor = None,
     queue: Annotated[str, Query(max_length=64)] = "",
     number: Annotated[str, Query(max_length=64)] = "",
+    agent: Annotated[
+        str, Query(max_length=64, description="Who makes it, or whose own it is.")
+    ] = "",
 ) -> Page[CallbackShown]:
     """Callbacks that are still to be made, by id: those that were asked for first come first."""
     found = [
         view
         for view in service.switch.callbacks.pending()
-        if queue in ("", view.queue_id) and number in ("", view.attributes.get("number"))
+        if queue in ("", view.queue_id)
+        and number in ("", view.attributes.get("number"))
+        and agent in ("", _agent_of(view))
     ]
     page, more = page_of(found, lambda view: view.contact_id, limit, cursor)
     return Page(items=[_shown(service, view) for view in page], next=more)
@@ -138,6 +144,10 @@ def _pending(service: Service, callback_id: str) -> ContactView:
     raise Missing(f"there is no callback {callback_id}")
 
 
+def _agent_of(view: ContactView) -> str:
+    return view.agent_id or str(view.attributes.get("agent", ""))
+
+
 def _shown(service: Service, view: ContactView) -> CallbackShown:
     epoch_s = service.switch.centre.host.epoch_s
     return CallbackShown(
@@ -149,7 +159,7 @@ def _shown(service: Service, view: ContactView) -> CallbackShown:
         priority=view.priority,
         position=view.position,
         waited_s=view.waited_s,
-        agent=view.agent_id,
+        agent=_agent_of(view),
         not_before_s=(view.due_s or 0.0) + epoch_s,
         attempts=view.attempts,
     )

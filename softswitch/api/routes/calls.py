@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from softswitch.api.access import PREFIX, GuardedRoute
-from softswitch.api.models import ID_MAX, Epoch, Output
+from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api.models import ID_MAX, Epoch, Output, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
+from softswitch.api.shapes import Legs
 from softswitch.store.calls import CallFilter
 from softswitch.store.ledger import Missing
-from softswitch.store.story import tell
+from softswitch.store.record import STATUSES
+from softswitch.store.story import AgentOffer, Handling, Segment, Visit, tell
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["calls"])
 
@@ -39,7 +41,9 @@ class CallShown(Output):
     number_from: str = Field(examples=["+8613800000001"])
     number_to: str = Field(examples=["5000"])
     caller_name: str
-    direction: str = Field(examples=["inbound"])
+    direction: str = Field(
+        examples=["inbound"], json_schema_extra=among(("inbound", "internal", "outbound", ""))
+    )
     origin: str = Field(examples=["trunk:carrier"])
     destination: str = Field(examples=["queue:support"])
     started_at_s: float
@@ -47,7 +51,7 @@ class CallShown(Output):
     answered_at_s: float | None
     ended_at_s: float | None
     duration_s: float = Field(description="Of the conversation.")
-    status: str = Field(examples=["answered"])
+    status: str = Field(examples=["answered"], json_schema_extra=among(STATUSES))
     cause: str
     q850: int | None
     sip_status: int | None
@@ -55,19 +59,19 @@ class CallShown(Output):
     customer_id: int | None = Field(description="Who was calling, as it was known then.")
     customer_name: str
     recordings: list[RecordingShown]
-    legs: list[dict[str, Any]] = Field(description="Each leg with its times and quality.")
+    legs: Legs = Field(description="Each leg with its times and quality.")
 
 
 class CallStory(CallShown):
     """A call with all that happened in it."""
 
-    segments: list[dict[str, Any]] = Field(description="Ringing, talking, holding, waiting, menus.")
-    visits: list[dict[str, Any]] = Field(description="Each stay in a queue.")
-    offers: list[dict[str, Any]] = Field(description="Each time an agent was rung.")
-    handlings: list[dict[str, Any]] = Field(description="Talk, hold and wrap-up of each agent.")
+    segments: list[Segment] = Field(description="Ringing, talking, holding, waiting, menus.")
+    visits: list[Visit] = Field(description="Each stay in a queue.")
+    offers: list[AgentOffer] = Field(description="Each time an agent was rung.")
+    handlings: list[Handling] = Field(description="Talk, hold and wrap-up of each agent.")
 
 
-class EntryShown(Output):
+class JournalEntry(Output):
     """One entry of the journal."""
 
     seq: int
@@ -78,6 +82,7 @@ class EntryShown(Output):
 
 @router.get("/calls")
 async def list_calls(
+    me: Me,
     service: Served,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -93,7 +98,8 @@ async def list_calls(
         int | None, Query(ge=1, le=ID_MAX, description="Calls in which he was known.")
     ] = None,
 ) -> Page[CallShown]:
-    """Records of calls, newest first. `number` is either end's, as it was dialled or in E.164."""
+    """Records of calls, newest first. `number` is either end's, as it was dialled or in E.164. An agent gets
+    his own: those that his telephone began, that were for its number, or that he took from a queue."""
     which = CallFilter(
         number=service.spellings(number) if number is not None else (),
         status=status,
@@ -104,6 +110,7 @@ async def list_calls(
         until_s=until_s,
         recorded=recorded,
         customer=customer_id,
+        own=None if me.at_least("supervisor") else own_of(service, me),
     )
     found = await service.store.calls.list(limit + 1, int_cursor(cursor), which)
     items = [CallShown.model_validate(record) for record in found[:limit]]
@@ -111,16 +118,33 @@ async def list_calls(
     return Page(items=items, next=more)
 
 
+def own_of(service: Service, me: Identity) -> tuple[str, str]:
+    """Extension and id of an agent. Raises `Refused` for a program that is none."""
+    agent = service.switch.centre.agents_by_id.get(me.agent_id)
+    if agent is None:
+        raise Refused(403, "the calls of others are for supervisors to see")
+    return agent.extension, agent.id
+
+
 @router.get("/calls/{call_id}")
-async def show_call(call_id: CallId, service: Served) -> CallStory:
-    """One call with its segments, waits, offers and handling."""
+async def show_call(call_id: CallId, me: Me, service: Served) -> CallStory:
+    """One call with its segments, waits, offers and handling; of an agent's own ones for him."""
     await _written(service, call_id)
     record = await service.store.calls.get(call_id)
+    if record is not None and not me.at_least("supervisor"):
+        which = CallFilter(own=own_of(service, me), call_id=call_id)
+        record = next(iter(await service.store.calls.list(1, None, which)), None)
     if record is None:
         raise Missing(f"there is no call {call_id}")
     story = tell(await service.store.entries.of_call(call_id))
     shown = CallShown.model_validate(record).model_dump()
-    return CallStory(**shown, **asdict(story))
+    return CallStory(
+        **shown,
+        segments=story.segments,
+        visits=story.visits,
+        offers=story.offers,
+        handlings=story.handlings,
+    )
 
 
 @router.get("/calls/{call_id}/journal")
@@ -134,7 +158,7 @@ async def show_journal(
     ] = [],  # noqa: B006
     limit: Limit = 200,
     cursor: Cursor = None,
-) -> Page[EntryShown]:
+) -> Page[JournalEntry]:
     """All that was journaled of a call, in order: the truth that records are read from."""
     await _written(service, call_id)
     if by_end:
@@ -146,7 +170,7 @@ async def show_journal(
     page, more = page_of(wanted, lambda entry: (entry.seq,), limit, cursor)
     return Page(
         items=[
-            EntryShown(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
+            JournalEntry(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
             for entry in page
         ],
         next=more,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
@@ -37,7 +37,7 @@ EntryName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.+:@*#-]{1,128}$", example
 _QUEUE = {"name": "sales", "number": "5010", "route": ["skill", "longest-idle"], "ring_s": 20.0}
 
 
-class EntryShown(Output):
+class ConfigEntry(Output):
     """One table. Passwords and PINs are left out of `values` and named in `secrets`."""
 
     section: str = Field(examples=["queue"])
@@ -121,19 +121,27 @@ async def reload_config(me: Me, service: Served) -> ReloadResult:
 
 @router.get("/config/{section}")
 async def list_entries(
-    section: InPath, service: Served, limit: Limit = 50, cursor: Cursor = None
-) -> Page[EntryShown]:
+    section: InPath,
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    text: Annotated[
+        str, Query(max_length=64, description="A part of the name or the number.")
+    ] = "",
+    source: Literal["file", "api"] | None = None,
+) -> Page[ConfigEntry]:
     """Tables of one section: those of the file first."""
     start = int_cursor(cursor) or 0
-    book, end = service.switch.book, start + limit
-    items = [_shown(each) for each in book.listed(section, start, end)]
-    return Page(items=items, next=write_cursor(end) if end < sum(book.counts(section)) else None)
+    end = start + limit
+    found = service.switch.book.listed(section, start, end + 1, text=text, source=source or "")
+    items = [_shown(each) for each in found[:limit]]
+    return Page(items=items, next=write_cursor(end) if len(found) > limit else None)
 
 
 @router.post("/config/{section}", status_code=201)
 async def add_entry(
     section: InPath, body: NewEntry, response: Response, me: Me, service: Served
-) -> EntryShown:
+) -> ConfigEntry:
     """Add a table; it is used from now on."""
     listed = await service.switch.book.add(me.actor, section, body.values)
     return _answer(response, listed)
@@ -149,7 +157,7 @@ async def check_entry(section: InPath, body: NewEntry, service: Served) -> None:
 @router.get("/config/{section}/{name}")
 async def show_entry(
     section: InPath, name: EntryName, response: Response, service: Served
-) -> EntryShown:
+) -> ConfigEntry:
     """One table."""
     return _answer(response, service.switch.book.find(section, name))
 
@@ -163,7 +171,7 @@ async def change_entry(
     me: Me,
     service: Served,
     if_match: IfMatch = None,
-) -> EntryShown:
+) -> ConfigEntry:
     """Change a table that was made here; calls that go on are not disturbed. 409 for one of the file."""
     listed = await service.switch.book.change(
         me.actor, section, name, body.values, version_of(if_match)
@@ -179,16 +187,16 @@ async def remove_entry(
     await service.switch.book.remove(me.actor, section, name, version_of(if_match))
 
 
-def _answer(response: Response, listed: Listed) -> EntryShown:
+def _answer(response: Response, listed: Listed) -> ConfigEntry:
     shown = _shown(listed)
     tag(response, shown.version)
     return shown
 
 
-def _shown(listed: Listed) -> EntryShown:
+def _shown(listed: Listed) -> ConfigEntry:
     values, secrets = without_secrets(listed.values)
     entry = listed.entry
-    return EntryShown(
+    return ConfigEntry(
         section=listed.section,
         name=listed.name,
         source="file" if entry is None else "api",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
@@ -22,6 +22,7 @@ from softswitch.api.models import (
     Output,
     Tag,
     Text,
+    among,
     given,
     tag,
     version_of,
@@ -130,11 +131,17 @@ class Merge(Input):
     other: int = Field(ge=1, le=ID_MAX, examples=[8])
 
 
+MomentKind = Literal["call", "note", "ticket", "survey", "voicemail"]
+
+
 class Moment(Output):
     """One thing that happened with a customer. `thing` is what it is kept as."""
 
     at_s: float
-    kind: str = Field(examples=["call"])
+    kind: str = Field(
+        examples=["call"],
+        json_schema_extra=among(get_args(MomentKind)),
+    )
     thing: str = Field(examples=["call:c-0f3a"])
     summary: str = Field(examples=["inbound to 5000: answered"])
     details: dict[str, Any]
@@ -415,7 +422,11 @@ async def remove_note(
 
 @router.get("/customers/{customer_id}/timeline")
 async def show_timeline(
-    customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+    customer_id: Id,
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    kind: Annotated[list[MomentKind], Query(max_length=5, description="Only of these kinds.")] = [],  # noqa: B006
 ) -> Page[Moment]:
     """Everything that happened with a customer, newest first: calls with their recordings, tickets,
     voicemails, surveys, notes. Of one who was merged: with whom he turned out to be."""
@@ -425,7 +436,7 @@ async def show_timeline(
     ):
         raise Refused(422, "the cursor is none of ours")
     before = None if keys is None else (float(keys[0]), str(keys[1]))
-    found = await timeline(service, customer_id, limit + 1, before)
+    found = await timeline(service, customer_id, limit + 1, before, kind)
     items = [Moment.model_validate(moment) for moment in found[:limit]]
     last = items[-1] if items else None
     more = write_cursor(last.at_s, last.thing) if last and len(found) > limit else None

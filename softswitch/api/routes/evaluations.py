@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -16,6 +16,7 @@ from softswitch.api.models import (
     Input,
     Line,
     Output,
+    among,
     tag,
     version_of,
 )
@@ -61,7 +62,7 @@ class EvaluationShown(Output):
     agent_id: str = Field(examples=["lilei"])
     queue_id: str
     evaluator: str = Field(examples=["user:alice"])
-    status: str = Field(examples=["published"])
+    status: str = Field(examples=["published"], json_schema_extra=among(get_args(Status)))
     answers: list[AnswerModel]
     summary: str
     score: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -18,6 +18,7 @@ from softswitch.api.models import (
     NamePath,
     Output,
     Tag,
+    among,
     given,
     tag,
     version_of,
@@ -78,7 +79,7 @@ class RuleShown(Output):
 
     id: int = Field(examples=[4])
     name: str
-    kind: str
+    kind: str = Field(json_schema_extra=among(get_args(Kind)))
     enabled: bool
     scorecard_id: int | None
     queues: list[str]
@@ -98,7 +99,9 @@ class SampleShown(Output):
     queue_id: str
     reason: str = Field(examples=["the customer gave 1"])
     week: str = Field(examples=["2026-11-23"])
-    status: str = Field(examples=["waiting"])
+    status: str = Field(
+        examples=["waiting"], json_schema_extra=among(("waiting", "done", "dismissed"))
+    )
     at_s: float
     evaluation_id: int | None
 

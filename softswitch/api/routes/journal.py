@@ -10,7 +10,7 @@ from pydantic import Field
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Epoch, Output
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
-from softswitch.api.routes.calls import EntryShown
+from softswitch.api.routes.calls import JournalEntry
 from softswitch.api.service import Served
 from softswitch.store.entries import SurveyFilter
 
@@ -37,13 +37,13 @@ async def list_journal(
     kind: Annotated[str | None, Query(max_length=64, examples=["call-ended"])] = None,
     since_s: Epoch | None = None,
     until_s: Epoch | None = None,
-) -> Page[EntryShown]:
+) -> Page[JournalEntry]:
     """The journal, newest first: everything that records and reports are read from."""
     found = await service.store.entries.page(
         limit + 1, int_cursor(cursor), kind=kind, since_s=since_s, until_s=until_s
     )
     items = [
-        EntryShown(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
+        JournalEntry(seq=entry.seq, at_s=entry.at_s, kind=entry.kind, data=entry.data())
         for entry in found[:limit]
     ]
     return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -47,6 +47,15 @@ class CustomerCalling(Output):
     tickets: list[int] = Field(examples=[[17]])
 
 
+class LiveLeg(Output):
+    """One party of a call that goes on."""
+
+    leg: int = Field(examples=[1])
+    endpoint: str = Field(examples=["extension:1001"])
+    state: Literal["started", "ringing", "answered", "held"]
+    codec: str | None = Field(examples=["PCMA"], description="Null until it is agreed.")
+
+
 class LiveCall(Output):
     """A call that goes on."""
 
@@ -54,7 +63,7 @@ class LiveCall(Output):
     number_from: str = Field(examples=["+8613800000001"])
     number_to: str = Field(examples=["5000"])
     caller_name: str
-    state: str = Field(description='"ringing", "answered", "talking" or "held".')
+    state: State
     started_at_s: float
     answered_at_s: float | None
     recording: str | None = Field(description="The file that is being written now.")
@@ -63,7 +72,7 @@ class LiveCall(Output):
     customer: CustomerCalling | None = Field(description="Null where nobody is known.")
     queues: list[str] = Field(examples=[["support"]], description="That it has met so far.")
     agents: list[str] = Field(examples=[["lilei"]])
-    legs: list[dict[str, Any]]
+    legs: list[LiveLeg]
 
 
 class Origination(Input):
@@ -377,5 +386,5 @@ def _live(service: Service, call: Call) -> LiveCall:
         customer=CustomerCalling(**call.known.told()) if call.known is not None else None,
         queues=sorted(queues),
         agents=sorted(agents),
-        legs=[leg.snapshot() for leg in call.legs.values()],
+        legs=[LiveLeg.model_validate(leg.snapshot()) for leg in call.legs.values()],
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
-from softswitch.api.models import Input, NamePath, Output, given
+from softswitch.api.models import Input, NamePath, Output, among, given
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.service import Served, Service
+from softswitch.call.trunk_health import Condition
 from softswitch.config import Extension
+from softswitch.sip.outgoing_registration import RegistrationState
 from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["office"])
@@ -33,17 +36,6 @@ class PhoneShown(Output):
     round_trip_ms: float | None = Field(description="Of its last answer.")
 
 
-class ExtensionShown(Output):
-    """A number with an account that phones register for."""
-
-    number: str = Field(examples=["1001"])
-    name: str
-    permissions: list[str] = Field(examples=[["internal", "local"]])
-    voicemail: bool
-    registered: list[str] = Field(description="Contacts of the phones that are there now.")
-    phones: list[PhoneShown]
-
-
 class LineShown(Output):
     """One extension, and how calls to it are treated now: what the office says, changed by feature codes
     and here. A forwarding "" is off."""
@@ -57,6 +49,21 @@ class LineShown(Output):
     forward_no_answer: str = Field(examples=["voicemail:1001"])
     forward_unreachable: str
     after_s: float = Field(description="How long it rings before `forward_no_answer`.")
+
+
+class ExtensionShown(LineShown):
+    """A number with an account that phones register for: its line, its phones, and what they do now. The line
+    is in the ETag, what goes on is not."""
+
+    passing = frozenset({"registered", "phones", "calls", "new_messages"})
+
+    permissions: list[str] = Field(examples=[["internal", "local"]])
+    voicemail: bool
+    new_messages: int = Field(description="In its mailbox, not heard yet.")
+    agent: str = Field(examples=["lilei"], description='Whose telephone it is; "" for nobody\'s.')
+    calls: list[str] = Field(examples=[["c-0f3a"]], description="That go on at it: it is busy.")
+    registered: list[str] = Field(description="Contacts of the phones that are there now.")
+    phones: list[PhoneShown]
 
 
 _Forward = Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_:.+*#-]{0,128}$")]
@@ -73,6 +80,15 @@ class LineChange(Input):
     forward_unreachable: _Forward = None
 
 
+class TargetShown(Output):
+    """One address of a trunk."""
+
+    address: str = Field(examples=["203.0.113.20:5060"])
+    transport: str = Field(examples=["udp"])
+    state: str = Field(examples=["up"], json_schema_extra=among(each.value for each in Condition))
+    why: str
+
+
 class TrunkShown(Output):
     """A carrier or another exchange."""
 
@@ -83,14 +99,71 @@ class TrunkShown(Output):
     max_calls: int
     calls: int = Field(description="Calls over it now.")
     refused: int = Field(description="Calls that its limits kept out, since the start.")
-    state: str = Field(examples=["up"], description="What its last calls and OPTIONS say of it.")
+    state: str = Field(
+        examples=["up"],
+        description="What its last calls and OPTIONS say of it.",
+        json_schema_extra=among(each.value for each in Condition),
+    )
     why: str = Field(description='Why it is not well; "" where it is.')
-    registration: str = Field(examples=["registered"], description='"" where it does not register.')
-    targets: list[dict[str, Any]] = Field(description="Each address it is reached at, in order.")
+    registration: str = Field(
+        examples=["registered"],
+        description="off: it does not register.",
+        json_schema_extra=among(each.value for each in RegistrationState),
+    )
+    targets: list[TargetShown] = Field(description="Each address it is reached at, in order.")
+
+
+class HoursOf(Output):
+    """Opening hours by weekday, from Monday: spans of minutes since midnight."""
+
+    name: str = Field(examples=["office"])
+    open: list[list[tuple[int, int]]] = Field(examples=[[[[540, 1080]], [], [], [], [], [], []]])
+
+
+class RegionOfOffice(Output):
+    """Where numbers with these beginnings are from."""
+
+    name: str = Field(examples=["north"])
+    prefixes: list[str] = Field(examples=[["+8610"]])
+
+
+class MenuOf(Output):
+    """A menu that can be called."""
+
+    name: str = Field(examples=["main"])
+    number: str | None = Field(examples=["7000"])
+
+
+class InboundOf(Output):
+    """Where calls from outside to a number go."""
+
+    number: str = Field(examples=["+861065551000"])
+    from_: str | None = Field(
+        serialization_alias="from",
+        examples=["carrier"],
+        description="Of this trunk only; null: of any.",
+    )
+    to: str = Field(examples=["ivr:main"])
+
+
+class OutboundOf(Output):
+    """Which trunks take what is dialled."""
+
+    prefix: str = Field(examples=["9"])
+    permission: str | None = Field(examples=["national"])
+    trunks: list[str] = Field(examples=[["carrier"]])
+
+
+class GroupOf(Output):
+    """Extensions that ring together."""
+
+    number: str = Field(examples=["1100"])
+    members: list[str] = Field(examples=[["1001", "1002"]])
+    ring: str = Field(examples=["all"])
 
 
 class OfficeShown(Output):
-    """Who this is, and the rest of the file that has no list of its own."""
+    """Who this is, and its tables in short; `/config/{section}` has them whole, with those made here."""
 
     name: str
     domain: str
@@ -98,12 +171,12 @@ class OfficeShown(Output):
     timezone: str
     country: str
     file_is_read_only: bool = True
-    hours: list[dict[str, Any]]
-    regions: list[dict[str, Any]]
-    menus: list[dict[str, Any]]
-    inbound: list[dict[str, Any]]
-    outbound: list[dict[str, Any]]
-    ring_groups: list[dict[str, Any]]
+    hours: list[HoursOf]
+    regions: list[RegionOfOffice]
+    menus: list[MenuOf]
+    inbound: list[InboundOf]
+    outbound: list[OutboundOf]
+    ring_groups: list[GroupOf]
 
 
 @router.get("/office")
@@ -117,19 +190,19 @@ async def show_office(service: Served) -> OfficeShown:
         timezone=office.office.timezone,
         country=office.office.country,
         hours=[
-            {"name": h.name, "open": [list(map(list, day)) for day in h.open]} for h in office.hours
+            HoursOf(name=each.name, open=[list(day) for day in each.open]) for each in office.hours
         ],
-        regions=[{"name": r.name, "prefixes": list(r.prefixes)} for r in office.regions],
-        menus=[{"name": i.name, "number": i.number} for i in office.ivrs],
+        regions=[RegionOfOffice(name=r.name, prefixes=list(r.prefixes)) for r in office.regions],
+        menus=[MenuOf(name=each.name, number=each.number) for each in office.ivrs],
         inbound=[
-            {"number": r.number, "from": r.from_trunk, "to": str(r.to)} for r in office.inbound
+            InboundOf(number=r.number, from_=r.from_trunk, to=str(r.to)) for r in office.inbound
         ],
         outbound=[
-            {"prefix": r.prefix, "permission": r.permission, "trunks": list(r.trunks)}
+            OutboundOf(prefix=r.prefix, permission=r.permission, trunks=list(r.trunks))
             for r in office.outbound
         ],
         ring_groups=[
-            {"number": g.number, "members": list(g.members), "ring": g.ring}
+            GroupOf(number=g.number, members=list(g.members), ring=g.ring)
             for g in office.ring_groups
         ],
     )
@@ -143,34 +216,29 @@ async def list_extensions(
     text: Annotated[
         str, Query(max_length=64, description="A part of the number or the name.")
     ] = "",
+    registered: Annotated[
+        bool | None, Query(description="Only those with a phone, or without.")
+    ] = None,
+    busy: Annotated[bool | None, Query(description="Only those in a call, or not.")] = None,
 ) -> Page[ExtensionShown]:
     """Extensions, by number."""
     words = text.casefold()
-    now_s = service.clock.monotonic_s()
-    phones: dict[str, list[PhoneShown]] = {}
-    for row in service.switch.registrar.rows(now_s):
-        shown = PhoneShown(**{key: row[key] for key in PhoneShown.model_fields})
-        phones.setdefault(str(row["extension"]), []).append(shown)
-    asked = [e for e in service.office.extensions if words in f"{e.number} {e.name}".casefold()]
-    found, more = page_of(asked, lambda each: each.number, limit, cursor)
-    items = [
-        ExtensionShown(
-            number=extension.number,
-            name=extension.name,
-            permissions=list(extension.permissions),
-            voicemail=extension.voicemail is not None,
-            registered=[phone.contact for phone in phones.get(extension.number, [])],
-            phones=phones.get(extension.number, []),
-        )
-        for extension in found
+    doing = _Doing.of(service)
+    asked = [
+        each
+        for each in service.office.extensions
+        if words in f"{each.number} {each.name}".casefold()
+        and registered in (None, each.number in doing.phones)
+        and busy in (None, each.number in doing.calls)
     ]
-    return Page(items=items, next=more)
+    page, more = page_of(asked, lambda each: each.number, limit, cursor)
+    return Page(items=[_extension(service, each, doing) for each in page], next=more)
 
 
 @router.get("/extensions/{number}")
-async def show_extension(number: ExtensionNumber, me: Me, service: Served) -> LineShown:
-    """One extension and how calls to it are treated now."""
-    return _line(service, _own_extension(service, me, number))
+async def show_extension(number: ExtensionNumber, me: Me, service: Served) -> ExtensionShown:
+    """One extension, how calls to it are treated now, and what it does."""
+    return _extension(service, _own_extension(service, me, number), _Doing.of(service))
 
 
 @router.put("/extensions/{number}/line")
@@ -203,12 +271,56 @@ def _line(service: Service, extension: Extension) -> LineShown:
     return LineShown(number=extension.number, name=extension.name, **settings)
 
 
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """What goes on at extensions, by number."""
+
+    phones: dict[str, list[PhoneShown]]
+    calls: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, service: Service) -> _Doing:
+        found = cls({}, {})
+        for row in service.switch.registrar.rows(service.clock.monotonic_s()):
+            shown = PhoneShown(**{key: row[key] for key in PhoneShown.model_fields})
+            found.phones.setdefault(str(row["extension"]), []).append(shown)
+        for call in service.switch.control.calls:
+            for label in {leg.label for leg in call.legs.values()}:
+                kind, _, number = label.partition(":")
+                if kind == "extension":
+                    found.calls.setdefault(number, []).append(call.call_id)
+        return found
+
+
+def _extension(service: Service, extension: Extension, doing: _Doing) -> ExtensionShown:
+    number = extension.number
+    phones = doing.phones.get(number, [])
+    agent = service.switch.agents.of_extension(number)
+    new = 0
+    if extension.voicemail is not None:
+        new, _ = service.switch.catalogue.mailboxes.counts(number)
+    return ExtensionShown(
+        **_line(service, extension).model_dump(),
+        permissions=list(extension.permissions),
+        voicemail=extension.voicemail is not None,
+        new_messages=new,
+        agent=agent.id if agent is not None else "",
+        calls=doing.calls.get(number, []),
+        registered=[phone.contact for phone in phones],
+        phones=phones,
+    )
+
+
 @router.get("/trunks")
 async def list_trunks(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    state: Annotated[Literal["unknown", "up", "half-open", "down"] | None, Query()] = None,
 ) -> Page[TrunkShown]:
     """Trunks, by name."""
-    page, more = page_of(_trunks(service), lambda trunk: trunk.name, limit, cursor)
+    found = [trunk for trunk in _trunks(service) if state in (None, trunk.state)]
+    page, more = page_of(found, lambda trunk: trunk.name, limit, cursor)
     return Page(items=page, next=more)
 
 

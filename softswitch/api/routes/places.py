@@ -47,14 +47,21 @@ class RegionOf(Output):
 
 @router.get("/hours")
 async def list_hours(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    open: Annotated[bool | None, Query(description="Now.")] = None,  # noqa: A002
 ) -> Page[HoursShown]:
     """All opening hours, by name."""
     now_s = service.clock.wall_s()
     shown = []
-    page, more = page_of(service.office.hours, lambda hours: hours.name, limit, cursor)
+    calendars = {each.name: calendar_of(each, service.office) for each in service.office.hours}
+    found = [
+        each for each in service.office.hours if open in (None, calendars[each.name].is_open(now_s))
+    ]
+    page, more = page_of(found, lambda hours: hours.name, limit, cursor)
     for hours in page:
-        calendar = calendar_of(hours, service.office)
+        calendar = calendars[hours.name]
         week = [[_span(*span) for span in day] for day in hours.open]
         shown.append(
             HoursShown(
@@ -70,14 +77,18 @@ async def list_hours(
 
 @router.get("/regions")
 async def list_regions(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    agent: Annotated[str, Query(max_length=64, description="Those that he serves.")] = "",
 ) -> Page[RegionShown]:
     """All regions, by name."""
-    page, more = page_of(service.office.regions, lambda region: region.name, limit, cursor)
     serving: dict[str, list[str]] = {}
-    for agent in service.office.agents:
-        for region in agent.regions:
-            serving.setdefault(region, []).append(agent.id)
+    for each in service.office.agents:
+        for region in each.regions:
+            serving.setdefault(region, []).append(each.id)
+    found = [r for r in service.office.regions if not agent or agent in serving.get(r.name, ())]
+    page, more = page_of(found, lambda region: region.name, limit, cursor)
     return Page(
         items=[
             RegionShown(name=r.name, prefixes=list(r.prefixes), agents=serving.get(r.name, []))

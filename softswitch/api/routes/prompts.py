@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Output
+from softswitch.api.models import Output, among
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
@@ -51,8 +51,11 @@ class PromptShown(Output):
     """One prompt."""
 
     name: str = Field(examples=["main-menu"])
-    language: str = Field(examples=["en"])
-    source: str = Field(description='"own": of this office; "shipped": comes with the program.')
+    language: str = Field(examples=["en"], json_schema_extra=among(get_args(Languages)))
+    source: str = Field(
+        description='"own": of this office; "shipped": comes with the program.',
+        json_schema_extra=among(("own", "shipped")),
+    )
 
 
 @router.get("/prompts")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
+from routing.contact import Phase
+from routing.model import Media
 from softswitch.api.access import PREFIX, GuardedRoute
-from softswitch.api.models import Output
+from softswitch.api.models import Output, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
 from softswitch.apps.acd_agents import QueueStatus
@@ -17,6 +19,10 @@ from softswitch.store.ledger import Missing
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["agents"])
 
 QueueName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$", examples=["support"])]
+
+
+PHASES = tuple(phase.name.lower() for phase in Phase)
+"""Of whoever is in a queue."""
 
 
 class QueueShown(Output):
@@ -52,9 +58,10 @@ class WaitingShown(Output):
     contact: str = Field(
         examples=["c-0f3a"], description="Of a call: its `call_id`, unless it came back."
     )
-    media: str = Field(examples=["call"])
+    media: str = Field(examples=["call"], json_schema_extra=among(Media))
     phase: str = Field(
         examples=["waiting"],
+        json_schema_extra=among(PHASES),
         description="waiting; offered: an agent is rung; dialing, dormant: a callback, or not yet due.",
     )
     position: int = Field(description="1 is next; 0: not in the line now.")
@@ -67,11 +74,22 @@ class WaitingShown(Output):
 
 @router.get("/queues")
 async def list_queues(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    agent: Annotated[str, Query(max_length=64, description="Those that he serves.")] = "",
+    open: Annotated[bool | None, Query(description="Now.")] = None,  # noqa: A002
 ) -> Page[QueueShown]:
     """All queues, by name."""
-    page, more = page_of(service.switch.centre.queues, str, limit, cursor)
-    states = service.switch.centre.queue_desk.some(page)
+    centre = service.switch.centre
+    found = list(centre.queues)
+    if agent:
+        serving = centre.agents_by_id.get(agent)
+        found = [name for name in found if serving is not None and name in serving.queues]
+    if open is not None:
+        found = [state.queue for state in centre.queue_desk.some(found) if state.open is open]
+    page, more = page_of(found, str, limit, cursor)
+    states = centre.queue_desk.some(page)
     return Page(items=[_shown(state) for state in states], next=more)
 
 
@@ -85,14 +103,19 @@ async def show_queue(queue: QueueName, service: Served) -> QueueShown:
 
 @router.get("/queues/{queue}/waiting")
 async def list_waiting(
-    queue: QueueName, service: Served, limit: Limit = 50, cursor: Cursor = None
+    queue: QueueName,
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    media: Media | None = None,
 ) -> Page[WaitingShown]:
     """Who waits in a queue: those that are being offered or dialled, then the line."""
     if queue not in service.switch.centre.queues:
         raise Missing(f"there is no queue {queue}")
     start = int_cursor(cursor) or 0
     end = start + limit
-    found = service.switch.centre.queue_desk.waiting(queue)
+    waiting = service.switch.centre.queue_desk.waiting(queue)
+    found = [view for view in waiting if media in (None, view.media)]
     items = [
         WaitingShown(
             contact=view.contact_id,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
+from routing.model import Media
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.files import (
     CSV,
@@ -20,7 +21,7 @@ from softswitch.api.files import (
     workbook,
 )
 from softswitch.api.live_report import LiveBy, LivePer, live_report
-from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag
+from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.problem import Refused
 from softswitch.api.report_slots import SlotStream
@@ -32,6 +33,7 @@ from softswitch.store.periods import By, Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
 from softswitch.store.sheet import csv_lines
 from softswitch.store.statistics import Chosen, Per
+from softswitch.store.story import VISIT_OUTCOMES
 from softswitch.turns import flowing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["reports"])
@@ -66,7 +68,7 @@ class VisitShown(Output):
     call_id: str
     contact_id: str
     queue_id: str
-    media: str
+    media: str = Field(json_schema_extra=among(Media))
     caller: str
     customer_id: str
     region: str
@@ -75,7 +77,7 @@ class VisitShown(Output):
     answered_at_s: float | None
     left_at_s: float | None
     waited_s: float
-    outcome: str = Field(examples=["answered"])
+    outcome: str = Field(examples=["answered"], json_schema_extra=among(VISIT_OUTCOMES))
     reason: str
     agent_id: str
     offers: int

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import Field
 
 from softswitch.api import problem
-from softswitch.api.access import PREFIX, RANK, GuardedRoute, Identity, Me
+from softswitch.api.access import PREFIX, RANK, GuardedRoute, Identity, Me, Role
 from softswitch.api.accounts import PASSWORD_MAX
-from softswitch.api.models import Input, Output, Text
+from softswitch.api.models import Input, Output, Text, among
 from softswitch.api.oidc import STATE_COOKIE, STATE_LASTS_S, Issuer
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
@@ -43,8 +43,11 @@ class SessionState(Output):
     """Who is logged in. Requests that change something must carry `csrf_token` as `X-CSRF-Token`."""
 
     name: str = Field(examples=["mary"])
-    role: str = Field(examples=["supervisor"])
-    kind: str = Field(description='"agent" of the office file, "user" or "token".')
+    role: str = Field(examples=["supervisor"], json_schema_extra=among(get_args(Role)))
+    kind: str = Field(
+        description='"agent": of the office file; "local": a command.',
+        json_schema_extra=among(("user", "agent", "token", "local")),
+    )
     agent_id: str = Field(default="", description="Set where he serves queues.")
     must_change: bool = Field(default=False, description="Another password is to be chosen first.")
     scopes: list[str] | None = Field(default=None, description="Of a token; null is everything.")

@@ -18,6 +18,7 @@ from softswitch.api.models import (
     Line,
     Output,
     Tag,
+    among,
     tag,
     version_of,
 )
@@ -86,13 +87,16 @@ class MacroBody(Input):
 
 
 class NoticeShown(Output):
-    """Something one was told about a ticket. `kind`: added, changed, commented, escalated, reminder."""
+    """Something one was told about a ticket."""
 
     id: int = Field(examples=[1])
     reader: str
     at_s: float
     ticket_id: int
-    kind: str = Field(examples=["escalated"])
+    kind: str = Field(
+        examples=["escalated"],
+        json_schema_extra=among(("added", "changed", "commented", "escalated", "reminder")),
+    )
     text: str
     read_at_s: float | None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -18,6 +18,7 @@ from softswitch.api.models import (
     Output,
     Tag,
     Text,
+    among,
     given,
     tag,
     version_of,
@@ -50,12 +51,12 @@ class TicketShown(Output):
     kind: str
     subject: str = Field(examples=["No dial tone"])
     description: str
-    priority: str = Field(examples=["normal"])
-    status: str = Field(examples=["open"])
+    priority: str = Field(examples=["normal"], json_schema_extra=among(get_args(Priority)))
+    status: str = Field(examples=["open"], json_schema_extra=among(get_args(Status)))
     assignee: str
     department: str
     customer_id: int | None
-    source: str
+    source: str = Field(json_schema_extra=among(get_args(Source)))
     tags: list[str]
     fields: dict[str, str]
     watchers: list[str]
@@ -138,7 +139,10 @@ class NewComment(Input):
     )
 
 
-LinkedThing = Annotated[str, Field(examples=["call:c-0f3a"])]
+class LinkedThings(Page[str]):
+    """What a ticket is about."""
+
+    items: list[str] = Field(examples=[["call:c-0f3a"]])
 
 
 class Links(Output):
@@ -261,11 +265,11 @@ async def add_comment(ticket_id: Id, body: NewComment, me: Me, service: Served) 
 @router.get("/tickets/{ticket_id}/links")
 async def list_links(
     ticket_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
-) -> Page[LinkedThing]:
+) -> LinkedThings:
     """What a ticket is about."""
     await service.store.tickets.get(ticket_id)
     page, more = page_of(await service.store.tickets.links(ticket_id), str, limit, cursor)
-    return Page(items=page, next=more)
+    return LinkedThings(items=page, next=more)
 
 
 @router.post("/tickets/{ticket_id}/links", status_code=201)

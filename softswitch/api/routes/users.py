@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, Field
@@ -17,6 +17,7 @@ from softswitch.api.models import (
     Line,
     Output,
     Text,
+    among,
     given,
     tag,
     version_of,
@@ -49,7 +50,7 @@ class UserShown(Output):
     id: int = Field(examples=[1])
     name: str = Field(examples=["zhao"])
     full_name: str = Field(examples=["Zhao Min"])
-    role: str = Field(examples=["supervisor"])
+    role: str = Field(examples=["supervisor"], json_schema_extra=among(get_args(Role)))
     must_change: bool
     active: bool
     created_at_s: float
@@ -78,12 +79,25 @@ class UserChange(Input):
 
 @router.get("/users", tags=["users"])
 async def list_users(
-    service: Served, limit: Limit = 50, cursor: Cursor = None, role: Role | None = None
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    role: Role | None = None,
+    active: bool | None = None,
+    text: Annotated[str, Query(max_length=64, description="A part of one of the names.")] = "",
 ) -> Page[UserShown]:
     """All users, by id. Agents of the office file are not among them: see `/agents`."""
     after = int_cursor(cursor) or 0
     users = service.accounts.users()
-    found = [user for user in users if user.id > after and role in (None, user.role)]
+    words = text.casefold()
+    found = [
+        user
+        for user in users
+        if user.id > after
+        and role in (None, user.role)
+        and active in (None, user.active)
+        and words in f"{user.name} {user.full_name}".casefold()
+    ]
     items = [UserShown.model_validate(user) for user in found[:limit]]
     more = write_cursor(items[-1].id) if len(found) > limit else None
     return Page(items=items, next=more)
@@ -148,7 +162,7 @@ class TokenShown(Output):
 
     id: str = Field(examples=["0f3a1b2c4d5e"])
     name: str = Field(examples=["CRM"])
-    role: str = Field(examples=["agent"])
+    role: str = Field(examples=["agent"], json_schema_extra=among(get_args(Role)))
     scopes: list[str] = Field(examples=[["customers:read", "calls:read"]])
     created_by: str
     created_at_s: float

@@ -53,20 +53,26 @@ class MessageChange(Input):
 
 @router.get("/voicemails")
 async def list_boxes(
-    me: Me, service: Served, limit: Limit = 200, cursor: Cursor = None
+    me: Me,
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    new: Annotated[bool | None, Query(description="Only those with new messages, or none.")] = None,
 ) -> Page[BoxShown]:
     """The mailboxes of the office, by number; an agent's own for him."""
+    counts = service.switch.catalogue.mailboxes.counts
     boxes = [
         each
         for each in service.office.extensions
-        if each.voicemail is not None and _may_hear(service, me, each.number)
+        if each.voicemail is not None
+        and _may_hear(service, me, each.number)
+        and new in (None, counts(each.number)[0] > 0)
     ]
     page, more = page_of(boxes, lambda each: each.number, limit, cursor)
-    counts = service.switch.catalogue.mailboxes.counts
     items = [
-        BoxShown(box=each.number, name=each.name, new=new, heard=heard)
+        BoxShown(box=each.number, name=each.name, new=fresh, heard=heard)
         for each in page
-        for new, heard in [counts(each.number)]
+        for fresh, heard in [counts(each.number)]
     ]
     return Page(items=items, next=more)
 

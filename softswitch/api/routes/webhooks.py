@@ -9,7 +9,18 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Id, IfMatch, Input, Line, Output, Text, given, tag, version_of
+from softswitch.api.models import (
+    Id,
+    IfMatch,
+    Input,
+    Line,
+    Output,
+    Text,
+    among,
+    given,
+    tag,
+    version_of,
+)
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
 from softswitch.store.webhooks import Webhook
@@ -102,17 +113,28 @@ class DeliveryShown(Output):
     kind: str = Field(examples=["call-ended"])
     at_s: float
     attempts: int
-    status: str = Field(examples=["delivered"], description='"delivered", "failed" or "dropped".')
+    status: str = Field(
+        examples=["delivered"], json_schema_extra=among(("delivered", "failed", "dropped"))
+    )
     detail: str
     took_ms: float
 
 
 @router.get("/webhooks")
 async def list_webhooks(
-    service: Served, limit: Limit = 200, cursor: Cursor = None
+    service: Served,
+    limit: Limit = 200,
+    cursor: Cursor = None,
+    active: bool | None = None,
+    topic: Topic | None = None,
 ) -> Page[WebhookShown]:
     """All webhooks, by id."""
-    page, more = page_of(service.webhooks.all(), lambda webhook: (webhook.id,), limit, cursor)
+    found = [
+        webhook
+        for webhook in service.webhooks.all()
+        if active in (None, webhook.active) and topic in (None, *webhook.topics)
+    ]
+    page, more = page_of(found, lambda webhook: (webhook.id,), limit, cursor)
     return Page(items=[_shown(service, webhook) for webhook in page], next=more)
 
 
