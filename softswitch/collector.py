@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LOOK_EVERY_S = 15.0
+_AT_LATEST_S = 600.0
 _BUSY_TRANSACTIONS = 500
+_CROWDED_TRANSACTIONS = 5_000
+"""Of some forty calls a second: to walk what they leave takes a quarter of a second."""
 _OBJECTS_OF_A_TRANSACTION = 40
 """Those of its call included; 20 to 30 were counted, each of which lingers for half a minute."""
 _GROWN_OBJECTS = 2_000_000
@@ -34,12 +37,17 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def is_due(new_objects: int, transactions: int, *, is_working: bool = False) -> bool:
-    """Whether to collect now: where it is quiet, or what has come since the last time is more than calls leave
-    for as long as their transactions linger. How long ago that was does not count: under load there
-    is nothing to be found, and a stop of seconds makes everybody ask again."""
-    quiet = transactions < _BUSY_TRANSACTIONS and not is_working
-    return quiet or new_objects > _GROWN_OBJECTS + _OBJECTS_OF_A_TRANSACTION * transactions
+def is_due(
+    new_objects: int, transactions: int, since_s: float, *, is_working: bool = False
+) -> bool:
+    """Whether to collect now, so long after the last time: where it is quiet, after ten minutes where it is
+    not, and where more has come than calls leave for as long as their transactions linger. Where there are
+    many, time alone is no reason: nothing would be found, and a stop of seconds makes everybody ask again."""
+    if transactions < _BUSY_TRANSACTIONS and not is_working:
+        return True
+    if transactions < _CROWDED_TRANSACTIONS and since_s > _AT_LATEST_S:
+        return True
+    return new_objects > _GROWN_OBJECTS + _OBJECTS_OF_A_TRANSACTION * transactions
 
 
 class QuietCollector:
@@ -59,6 +67,7 @@ class QuietCollector:
         self._loop = loop
         self._transactions = transactions
         self._is_working = is_working
+        self._collected_s = 0.0
         self._was_enabled = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +77,7 @@ class QuietCollector:
         gc.freeze()
         self._was_enabled = gc.isenabled()
         gc.disable()
+        self._collected_s = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     def stop(self) -> None:
@@ -80,9 +90,12 @@ class QuietCollector:
                 gc.enable()
 
     def _look(self) -> None:
-        if is_due(gc.get_count()[0], self._transactions(), is_working=self._is_working()):
+        now_s = self._loop.time()
+        new_objects, since_s = gc.get_count()[0], now_s - self._collected_s
+        if is_due(new_objects, self._transactions(), since_s, is_working=self._is_working()):
             gc.collect()
             _give_back()
+            self._collected_s = now_s
         self._timer = self._loop.call_later(_LOOK_EVERY_S, self._look)
 
 

@@ -7,18 +7,17 @@ parser: `Terse.refusal` is None then.
 
 from __future__ import annotations
 
-import re
 from zlib import crc32
 
 from softswitch.sip.flow import Flow
 
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 2, 10
 
-_COPIED = re.compile(
-    rb"^(?:(?P<via>Via|v)|(?P<to>To|t)|(?P<id>Call-ID|i)|From|f|CSeq)[ \t]*+:([^\r\n]*+)\r\n",
-    re.IGNORECASE | re.MULTILINE,
-)
-_FOLDED = re.compile(rb"\r\n[ \t]")
+_COPIED = {
+    b"via": b"via", b"v": b"via", b"to": b"to", b"t": b"to", b"call-id": b"id", b"i": b"id",
+    b"from": b"", b"f": b"", b"cseq": b"",
+}  # fmt: skip
+_AS_WRITTEN = {b"Via": b"via", b"From": b"", b"To": b"to", b"Call-ID": b"id", b"CSeq": b""}
 _HEAD_OCTETS_MAX = 4096
 _LINES_AT_LEAST = 5
 
@@ -46,32 +45,42 @@ class Terse:
         """The 503 to a request that begins something, with a To-tag and Retry-After (RFC 3261 8.2.6,
         21.5.4); None where the octets do not tell enough."""
         end = data.find(b"\r\n\r\n", 0, _HEAD_OCTETS_MAX)
-        if end < 0 or _FOLDED.search(data, 0, end) is not None:
+        if end < 0:
             return None
+        head = data[:end]
+        told = head.split(b"\r\n")
+        if head.count(b"\n") >= len(told) or head.count(b"\r") >= len(told):
+            return None  # a line break that is none
         lines: list[bytes] = []
         call_id = b""
         stamped = False
-        for found in _COPIED.finditer(data, 0, end + 2):
-            line = found[0]
-            if found["via"] is not None:
+        for line in told[1:]:
+            name, colon, value = line.partition(b":")
+            kind = _AS_WRITTEN.get(name)
+            if kind is None or not colon:
+                if not colon or name[:1] in (b" ", b"\t"):
+                    return None  # a line that goes on
+                kind = _COPIED.get(name.rstrip(b" \t").lower())
+                if kind is None:
+                    continue
+            if kind == b"via":
                 if not stamped:
                     stamped_line = _stamped(line, flow)
                     if stamped_line is None:
                         return None
                     line, stamped = stamped_line, True
-            elif found["id"] is not None:
-                call_id = found[4].strip(b" \t")
-            elif found["to"] is not None:
+            elif kind == b"id":
+                call_id = value.strip(b" \t")
+            elif kind == b"to":
                 if b";tag=" in line.replace(b" ", b"").lower():
                     return None  # of a dialog after all
-                tag = b"%s%08x" % (self._mark, crc32(data[:end]))
-                line = line.rstrip(b" \t\r\n") + b";tag=" + tag + b"\r\n"
+                line = b"%s;tag=%s%08x" % (line.rstrip(b" \t"), self._mark, crc32(head))
             lines.append(line)
         if len(lines) < _LINES_AT_LEAST or not stamped or not call_id:
             return None
         return (
-            b"SIP/2.0 503 Service Unavailable\r\n%sRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
-            % (b"".join(lines), retry_after_s(call_id))
+            b"SIP/2.0 503 Service Unavailable\r\n%s\r\nRetry-After: %d\r\nContent-Length: 0\r\n\r\n"
+            % (b"\r\n".join(lines), retry_after_s(call_id))
         )
 
 
@@ -80,10 +89,10 @@ def _stamped(line: bytes, flow: Flow) -> bytes | None:
     if b"," in line or b"received" in line:
         return None
     host, port = flow.remote
-    line = line.rstrip(b" \t\r\n")
+    line = line.rstrip(b" \t")
     before, asked, after = line.partition(b";rport")
     if asked:
         if after[:1] not in (b"", b";"):
             return None  # it has a value already
         line = b"%s;rport=%d%s" % (before, port, after)
-    return b"%s;received=%s\r\n" % (line, host.encode())
+    return b"%s;received=%s" % (line, host.encode())

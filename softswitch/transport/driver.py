@@ -210,7 +210,7 @@ class Driver:
             return
         answer = self.intake.passes(data, flow, now_s)
         if answer is not None:
-            self._send(answer, flow)
+            self._answer(answer, flow)
             return
         self._process(data, flow, now_s)
 
@@ -234,31 +234,34 @@ class Driver:
         self.counters.deferred += 1
         answer = self.intake.offer(rank, data, flow, now_s)
         if answer is not None:
-            self._send(answer, flow)
+            self._answer(answer, flow)
         if self.intake and not self._serving:
             self._serving = True
             self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         """A turn's worth of what waits; then the loop's other readers and timers have theirs."""
+        self.gather(self._serve_some)
+        if self.on_waited is not None:
+            self.on_waited(self.intake.longest_wait_s(self._clock.monotonic_s()))
+        self._serving = bool(self.intake) and not self._closed
+        if self._serving:
+            self._loop.call_soon(self._serve)
+
+    def _serve_some(self) -> None:
         began_s = now_s = self._clock.monotonic_s()
         for count in range(_TURN_MESSAGES_MAX):
             turn = self.intake.take(now_s)
             if turn is None or self._closed:
                 break
             if turn.answer is not None:
-                self._send(turn.answer, turn.flow)
+                self._answer(turn.answer, turn.flow)
             else:
                 self._process(turn.data, turn.flow, now_s)
             if count % _LOOKED_AT_EVERY == 0:
                 now_s = self._clock.monotonic_s()
                 if now_s - began_s >= _TURN_S:
                     break
-        if self.on_waited is not None:
-            self.on_waited(self.intake.longest_wait_s(self._clock.monotonic_s()))
-        self._serving = bool(self.intake) and not self._closed
-        if self._serving:
-            self._loop.call_soon(self._serve)
 
     def gather(self, read: Callable[[], None]) -> None:
         """Let a transport read some messages; what they bring to send leaves together afterwards, and the media
@@ -271,6 +274,14 @@ class Driver:
             self._held = None
             if held and not self._closed:
                 self._send_all(held)
+
+    def _answer(self, data: bytes, flow: Flow) -> None:
+        """Send what was written from the octets, together with what else leaves (`gather`): to wake who is
+        asleep at the other end costs as much as all the rest of a refusal."""
+        if self._held is not None:
+            self._held.append(Outgoing(data, flow))
+        else:
+            self._send(data, flow)
 
     def _send_all(self, outgoing: list[Outgoing]) -> None:
         if self._before_sending is not None:
