@@ -133,7 +133,7 @@ class AdminCommands:
             return []
         await self._switch.store.journal.flush()
         ahead_s = self._switch.wall_of(0.0)
-        entries = await self._switch.store.entries.of_call(call_id)
+        entries = await self._switch.store.entries.of_story(call_id)
         told = ((entry.at_s - ahead_s, decision(entry.kind, entry.data())) for entry in entries)
         return [{"at_s": at_s, "decided": words} for at_s, words in told if words is not None]
 

@@ -298,6 +298,7 @@ ACCESS: dict[str, Access] = {
         POST /evaluations supervisor
         GET /evaluations/{evaluation_id} agent
         PATCH /evaluations/{evaluation_id} supervisor
+        DELETE /evaluations/{evaluation_id} supervisor
         POST /evaluations/{evaluation_id}/publish supervisor
         POST /evaluations/{evaluation_id}/acknowledge agent
         POST /evaluations/{evaluation_id}/appeal agent

@@ -30,6 +30,7 @@ from softswitch.call.numbering import Numbering
 from softswitch.call.shown import Shown
 from softswitch.config.derived import FromOffice
 from softswitch.errors import CallError, QueueUnavailable
+from softswitch.store.acd import story_of
 
 if TYPE_CHECKING:
     from softswitch.apps.catalogue import Catalogue, Desk
@@ -528,8 +529,3 @@ class CallCentre:
 
 def _regions_of(office: Office) -> frozenset[str]:
     return frozenset(region.name for region in office.regions)
-
-
-def story_of(contact_id: str) -> str:
-    """The call that a contact's entries belong to."""
-    return contact_id.partition("/")[0]

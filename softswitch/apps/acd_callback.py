@@ -19,6 +19,7 @@ from softswitch.apps.agent_offer import told
 from softswitch.apps.queue_call import QueueCall
 from softswitch.config import Destination
 from softswitch.errors import CallEnded, CallError, QueueUnavailable
+from softswitch.store.acd import CALLBACK_DIALLED
 
 if TYPE_CHECKING:
     from routing.views import ContactView
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from softswitch.call.leg import Leg
 
 _log = logging.getLogger("softswitch.acd")
-DIALLED = "acd-callback-dialled"
 _RINGBACK = "tone:ringback"
 _WELCOME = "callback-calling"
 
@@ -260,7 +260,7 @@ class Callbacks:
         self._dialled[decision.contact_id] = dialled
         desk = self._centre.desk
         desk.journal.append(
-            DIALLED,
+            CALLBACK_DIALLED,
             call.call_id,
             {
                 "contact": decision.contact_id,

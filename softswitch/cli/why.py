@@ -44,7 +44,7 @@ def _found(place: Path, call: str) -> list[tuple[float, str, dict[str, Any]]]:
 
         return asyncio.run(_entries(place, call))
     path = f"/calls/{quote(call, safe='')}/journal"
-    entries = remote.pages(path, ENTRIES_MAX, by_end="true")
+    entries = remote.pages(path, ENTRIES_MAX, by_end="true", story="true")
     return [(e["at_s"], e["kind"], e["data"]) for e in entries]
 
 
@@ -55,7 +55,7 @@ async def _entries(place: Path, call: str) -> list[tuple[float, str, dict[str, A
     directory, database = storage_at(place)
     store = await Store.open(directory, database=database, read_only=True)
     try:
-        found = await store.entries.of_call(await store.entries.call_named(call))
+        found = await store.entries.of_story(await store.entries.call_named(call))
         return [(entry.at_s, entry.kind, entry.data()) for entry in found]
     finally:
         await store.close()

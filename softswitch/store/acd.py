@@ -15,6 +15,7 @@ that nobody has dialled yet), so that a contact's whole story is one look-up.
 | ``acd-handled`` | contact, agent, queue, media, ring_s, talk_s, hold_s, wrap_up_s, outcome |
 | ``acd-closed`` | contact, queue, outcome, reason, agent, waited_s |
 | ``acd-agent-state`` | agent, old, new, reason, contact, lasted_s |
+| ``acd-callback-dialled`` | contact, queue, agent, number, attempt; of the call that calls him |
 """
 
 from __future__ import annotations
@@ -43,10 +44,16 @@ OVERFLOWED = "acd-overflowed"
 HANDLED = "acd-handled"
 CLOSED = "acd-closed"
 AGENT_STATE = "acd-agent-state"
+CALLBACK_DIALLED = "acd-callback-dialled"
 
 CONTACT_KINDS = frozenset(
     {QUEUED, OFFERED, OFFER_ENDED, CONNECTED, MOVED, OVERFLOWED, HANDLED, CLOSED}
 )
+
+
+def story_of(contact_id: str) -> str:
+    """The call id under which a contact's entries stand: a call's later contacts are numbered after a slash."""
+    return contact_id.partition("/")[0]
 
 
 def entry_of(decision: Decision) -> tuple[str, dict[str, Any]] | None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.errors import StoreError
+from softswitch.store import acd
 from softswitch.store.database import Database, reason_of
 from softswitch.store.entry import Entry
 from softswitch.store.ledger import Conflict, Missing
@@ -46,6 +47,22 @@ class JournalEntries:
         """The entries of one call, oldest first."""
         query = sa.select(*_COLUMNS).where(journal.c.call_id == call_id).order_by(journal.c.seq)
         return [Entry(*row) for row in await self._rows(query.limit(ENTRIES_MAX))]
+
+    async def of_story(self, call_id: str) -> list[Entry]:
+        """As `of_call`; of a call in which somebody was called back also what became of his place in line,
+        which stands under the call in which he asked for it, or under the request."""
+        own = await self.of_call(call_id)
+        dialled = (entry.data() for entry in own if entry.kind == acd.CALLBACK_DIALLED)
+        contacts = {str(data.get("contact")) for data in dialled}
+        begun = {acd.story_of(contact) for contact in contacts} - {call_id}
+        if not begun:
+            return own
+        kinds = {*acd.CONTACT_KINDS, acd.AGENT_STATE}
+        query = sa.select(*_COLUMNS).where(journal.c.call_id.in_(begun), journal.c.kind.in_(kinds))
+        query = query.order_by(journal.c.seq).limit(ENTRIES_MAX)
+        others = [Entry(*row) for row in await self._rows(query)]
+        about = (entry for entry in others if entry.data().get("contact") in contacts)
+        return sorted([*own, *about], key=lambda entry: entry.seq)
 
     async def call_ids(self, ending: str, limit: int = 2) -> list[str]:
         """The calls whose id ends with (or is) `ending`, newest first: people copy half of it."""

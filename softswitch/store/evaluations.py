@@ -210,6 +210,26 @@ class Evaluations:
             change.note("evaluation-changed", f"evaluation:{evaluation_id}")
             return await one_evaluation(change.connection, evaluation_id)
 
+    async def discard(self, actor: str, evaluation_id: int, version: int | None = None) -> None:
+        """Throw one's own draft away; what it was chosen by waits again. Raises `Missing`, `Stale`,
+        `Conflict`."""
+        async with self._ledger.change(actor) as change:
+            before = await _current(change, evaluation_id, version)
+            if before.life.status != "draft":
+                raise Conflict("what was published stays")
+            if before.evaluator != actor:
+                raise Conflict("a draft is its evaluator's")
+            waits = {"status": "waiting", "evaluation_id": None}
+            await change.connection.execute(
+                sa.update(samples).where(samples.c.evaluation_id == evaluation_id).values(waits)
+            )
+            for table, column in (
+                (evaluation_comments, evaluation_comments.c.evaluation_id),
+                (evaluations, evaluations.c.id),
+            ):
+                await change.connection.execute(sa.delete(table).where(column == evaluation_id))
+            change.note("evaluation-discarded", f"evaluation:{evaluation_id}", call=before.call_id)
+
     async def publish(self, actor: str, evaluation_id: int) -> Evaluation:
         """Show it to the agent (of a calibration: hand it in). Raises `Missing`, `Conflict`."""
         async with self._ledger.change(actor) as change:
@@ -316,12 +336,18 @@ async def require_call(connection: AsyncConnection, call_id: str) -> None:
 
 
 async def _queue_of(connection: AsyncConnection, call_id: str, agent_id: str) -> str:
-    """The queue that a call came to an agent by, else the last it lay in; "" for none."""
+    """The queue that a call came to an agent by, else the last it lay in, else the one that called back; "" for
+    none."""
     table = queue_visits.c
     his = sa.case((table.agent_id == agent_id, 1), else_=0)
     query = sa.select(table.queue_id).where(table.call_id == call_id)
     query = query.order_by(his.desc(), table.seq.desc()).limit(1)
-    return str((await connection.execute(query)).scalar() or "")
+    found = (await connection.execute(query)).scalar()
+    if not found:
+        asked = sa.select(calls.c.origin).where(calls.c.call_id == call_id)
+        kind, _, name = str((await connection.execute(asked)).scalar()).partition(":")
+        found = name if kind == "queue" else ""
+    return str(found)
 
 
 async def insert_evaluation(

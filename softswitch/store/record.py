@@ -50,8 +50,9 @@ class CallRecord:
     each: leg (id), role, endpoint, started_at_s, ringing_at_s, answered_at_s, ended_at_s, status, q850, by,
     quality; name, started_at_s, stopped_at_s, frames (at 8,000 a
     second), reason, deleted_at_s. `customer_id` and `customer_name`: who was calling, as it was known
-    then; None and "" for nobody known. `origin` is "extension:1001" or
-    "trunk:carrier", `destination` where it was routed to first. `seq` orders calls by their start.
+    then; None and "" for nobody known. `origin` is "extension:1001",
+    "trunk:carrier" or, of who is called back, "queue:support", `destination` where it was routed to first.
+    `seq` orders calls by their start.
     """
 
     call_id: str
@@ -144,7 +145,7 @@ def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
     record.number_to = text_of(data.get("number_to"))
     record.caller_name = text_of(data.get("caller_name"))
     record.direction = text_of(data.get("direction"))
-    for key in ("extension", "trunk"):
+    for key in ("extension", "trunk", "queue"):
         if data.get(key):
             record.origin = f"{key}:{text_of(data[key])}"
 

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import words
+from softswitch.store.acd import CALLBACK_DIALLED
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Ledger, Missing, Stale
 from softswitch.store.reading import reading
 from softswitch.store.sampling import Candidate, Kind, Rule, pick
+from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import handlings, surveys
 from softswitch.store.schema_quality import samples, sampling_rules
 from softswitch.store.schema_tickets import ticket_links
@@ -234,6 +236,8 @@ async def _candidates(
             table.call_id,
             table.agent_id,
             table.queue_id,
+            table.media,
+            sa.func.max(table.contact_id),
             sa.func.max(table.at_s),
             sa.func.sum(table.talk_s),
             sa.func.sum(table.hold_s),
@@ -244,12 +248,15 @@ async def _candidates(
             table.outcome != "failed",
             table.media.in_(("call", "callback")),
         )
-        .group_by(table.call_id, table.agent_id, table.queue_id)
+        .group_by(table.call_id, table.agent_id, table.queue_id, table.media)
         .limit(CANDIDATES_MAX)
     )
     if sampler.queues:
         query = query.where(table.queue_id.in_(sampler.queues))
     rows = (await connection.execute(query)).all()
+    back = {}
+    if any(row.media == "callback" for row in rows):
+        back = await _called_back(connection, start_s)
     scores: dict[str, int] = {}
     if sampler.kind == "low-survey":
         asked = sa.select(surveys.c.call_id, surveys.c.score).where(
@@ -273,8 +280,27 @@ async def _candidates(
             survey=scores.get(call),
             matches=f"call:{call}" in worded,
         )
-        for call, agent, queue, at_s, talk_s, hold_s in rows
+        for asked, agent, queue, media, contact, at_s, talk_s, hold_s in rows
+        if (call := back.get(contact, "") if media == "callback" else asked)
     ]
+
+
+async def _called_back(connection: AsyncConnection, start_s: float) -> dict[str, str]:
+    """The call in which each customer was called back, by contact, the last one where there were several: what
+    was said is there, not in the call in which he asked for it."""
+    query = (
+        sa.select(journal.c.call_id, journal.c.data)
+        .join(calls, calls.c.call_id == journal.c.call_id)
+        .where(
+            # A talk that is in this week's list may have begun in the week before.
+            calls.c.started_at_s >= start_s - 86_400,
+            calls.c.direction == "outbound",
+            journal.c.kind == CALLBACK_DIALLED,
+        )
+        .order_by(journal.c.seq)
+    )
+    found = (await connection.execute(query)).all()
+    return {msgspec.json.decode(row.data)["contact"]: str(row.call_id) for row in found}
 
 
 async def _require(change: Change, sampler: Sampler) -> None:

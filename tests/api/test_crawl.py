@@ -86,7 +86,9 @@ async def fill(api: Any, admin: Any) -> dict[str, str]:
     append = api.store.journal.append
     for call in ("c1", "c2"):
         append("call-started", call, {"number_from": "+861065551000"}, 1_000.0)
-        append("acd-queued", call, {"contact": call, "queue": "support"}, 1_001.0)
+        about = {"contact": call, "queue": "support", "agent": "lilei"}
+        append("acd-queued", call, about, 1_001.0)
+        append("acd-connected", call, about, 1_002.0)
         append("call-ended", call, {}, 1_060.0)
         append("survey", call, {"survey": "after", "score": 4}, 1_061.0)
     await api.store.journal.flush()

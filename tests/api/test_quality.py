@@ -20,16 +20,23 @@ CARD = {
 }
 
 
-async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
+def conversation(api: Any, call: str, extension: str) -> None:
+    """A recorded minute with somebody at an extension."""
     append = api.store.journal.append
-    append("call-started", "c1", {"number_from": "+861065551000"}, 1_000.0)
-    append("recording-started", "c1", {"name": "c1.wav"}, 1_001.0)
-    append("call-ended", "c1", {}, 1_060.0)
+    append("call-started", call, {"number_from": "+861065551000"}, 1_000.0)
+    append("leg-started", call, {"leg": 2, "endpoint": f"extension:{extension}"}, 1_000.0)
+    append("recording-started", call, {"name": f"{call}.wav"}, 1_001.0)
+    append("recording-stopped", call, {"name": f"{call}.wav"}, 1_060.0)
+    append("call-ended", call, {}, 1_060.0)
+    write_wav(api.directory / "recordings" / f"{call}.wav")
+
+
+async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
+    conversation(api, "c1", "1001")
     await api.store.journal.flush()
     boss, mary, lilei = await api.as_role("supervisor"), api.client(), api.client()
     await mary.log_in("mary", "console-secret-mary")
     await lilei.log_in("lilei", "console-secret-lilei")
-    write_wav(api.directory / "recordings" / "c1.wav")
     heard = "/calls/c1/recordings/0"
     await lilei.get(heard, 404)
     card = await boss.post("/scorecards", CARD)
@@ -48,6 +55,8 @@ async def test_from_a_scorecard_to_a_decided_appeal(api: Any) -> None:
     assert (judged["score"], judged["raw_score"], judged["failed"]) == (0.0, 50.0, ["identity"])
     await mary.patch(path, {"summary": "x"}, 412, headers={"If-Match": '"1"'})
     await mary.post(f"{path}/comments", {"text": "Here", "second": 42.5})
+    await mary.post(f"{path}/comments", {"text": "After its end", "second": 61.0}, 409)
+    await mary.post(f"{path}/comments", {"text": "Elsewhere", "second": 1.0, "recording": 1}, 409)
     await mary.post(f"{path}/publish", expect=200)
     await mary.patch(path, {"summary": "late"}, 409)
     await mary.post("/evaluations", body | {"agent_id": "mary"}, 409)
@@ -105,7 +114,8 @@ async def test_calibration_and_sampling(api: Any) -> None:
     found = await first.get("/quality/agreement", params=params)
     assert found["overall"] == closed["comparison"]["overall"]
     rule = await first.post("/sampling-rules", {"name": "any", "scorecard_id": card["id"]})
-    await first.post("/sampling-rules", {"name": "x", "kind": "ticket-keyword"}, 409)
+    for kind in ("ticket-keyword", "low-survey", "long-hold"):
+        await first.post("/sampling-rules", {"name": "x", "kind": kind}, 409)
     await first.post("/sampling-rules", {"name": "x", "scorecard_id": 999}, 404)
     drawn = (await first.post("/samples", expect=200))["items"]
     assert [(s["call_id"], s["agent_id"]) for s in drawn] == [("c1", "lilei")]
@@ -118,12 +128,8 @@ async def test_calibration_and_sampling(api: Any) -> None:
 
 async def test_nobody_sees_or_judges_what_is_not_his(api: Any) -> None:
     """An agent's own view has his own and nobody else's; who inspects others is an agent like them there."""
-    append = api.store.journal.append
-    for call in ("c1", "c2"):
-        append("call-started", call, {}, 1_000.0)
-        append("recording-started", call, {"name": f"{call}.wav"}, 1_001.0)
-        append("call-ended", call, {}, 1_060.0)
-        write_wav(api.directory / "recordings" / f"{call}.wav")
+    conversation(api, "c1", "1001")
+    conversation(api, "c2", "1003")
     await api.store.journal.flush()
     boss, lilei, mary = await api.as_role("supervisor"), api.client(), api.client()
     await lilei.log_in("lilei", "console-secret-lilei")
@@ -167,3 +173,53 @@ async def test_a_range_in_the_middle_is_noted_too(api: Any) -> None:
         await boss.get("/calls/c1/recordings/0", 206, headers=headers)
     lines = await api.store.ledger.lines(thing="call:c1")
     assert [line.action for line in lines] == ["recording-played"]
+
+
+async def test_only_who_spoke_is_judged_and_a_draft_may_be_thrown_away(api: Any) -> None:
+    now_s = api.service.clock.wall_s()
+    conversation(api, "c1", "1001")
+    append = api.store.journal.append
+    # Called back: what was decided stands under the request, what was said in a call of its own.
+    append("call-started", "c2", {"direction": "outbound", "queue": "support"}, now_s - 60)
+    about = {"contact": "b1", "queue": "support", "agent": "mary", "media": "callback"}
+    append("acd-queued", "b1", about, now_s - 90)
+    append("acd-callback-dialled", "c2", about, now_s - 60)
+    append("acd-connected", "b1", {**about, "waited_s": 20.0}, now_s - 50)
+    append("call-ended", "c2", {}, now_s - 2)
+    append("acd-handled", "b1", {**about, "talk_s": 48.0, "outcome": "answered"}, now_s - 1)
+    await api.store.journal.flush()
+    boss = await api.as_role("supervisor")
+    card = await boss.post("/scorecards", CARD)
+    body = {"scorecard_id": card["id"], "call_id": "c1", "agent_id": "mary"}
+    refused = await boss.post("/evaluations", body, 409)
+    assert refused["detail"] == "mary did not speak in call c1; lilei did"
+    await boss.post("/calibrations", body, 409)
+    await boss.post("/calibrations", body | {"call_id": "nothing"}, 404)
+
+    await boss.post("/sampling-rules", {"name": "any"})
+    drawn = (await boss.post("/samples", expect=200))["items"]
+    assert [(one["call_id"], one["agent_id"]) for one in drawn] == [("c2", "mary")]
+    assert (await boss.post("/samples", expect=200))["items"] == []
+    story = await boss.get("/calls/c2")
+    assert [one["agent_id"] for one in story["handlings"]] == ["mary"]
+    kinds = [e["kind"] for e in (await boss.get("/calls/c2/journal?story=true"))["items"]]
+    assert kinds[:3] == ["call-started", "acd-queued", "acd-callback-dialled"]
+
+    body |= {"call_id": "c2", "sample_id": drawn[0]["id"]}
+    draft = await boss.post("/evaluations", body)
+    assert draft["queue_id"] == "support"
+    path = f"/evaluations/{draft['id']}"
+    await boss.post(f"{path}/comments", {"text": "Hm"})
+    mary = api.client()
+    await mary.log_in("mary", "console-secret-mary")
+    await mary.delete(path, 409)
+    await boss.delete(path, 412, headers={"If-Match": '"7"'})
+    await boss.delete(path)
+    await boss.get(path, 404)
+    sample = await boss.get(f"/samples/{drawn[0]['id']}")
+    assert (sample["status"], sample["evaluation_id"]) == ("waiting", None)
+    again = await boss.post("/evaluations", body)
+    answers = [{"key": "greeting", "points": 2}, {"key": "identity", "points": 1}]
+    await boss.patch(f"/evaluations/{again['id']}", {"answers": answers})
+    await boss.post(f"/evaluations/{again['id']}/publish", expect=200)
+    await boss.delete(f"/evaluations/{again['id']}", 409)

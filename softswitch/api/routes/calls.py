@@ -136,7 +136,7 @@ async def show_call(call_id: CallId, me: Me, service: Served) -> CallStory:
         record = next(iter(await service.store.calls.list(1, None, which)), None)
     if record is None:
         raise Missing(f"there is no call {call_id}")
-    story = tell(await service.store.entries.of_call(call_id))
+    story = tell(await service.store.entries.of_story(call_id))
     shown = CallShown.model_validate(record).model_dump()
     return CallStory(
         **shown,
@@ -156,6 +156,10 @@ async def show_journal(
         list[Annotated[str, Field(max_length=64, examples=["acd-offered"])]],
         Query(max_length=50, description="Only of these kinds."),
     ] = [],  # noqa: B006
+    story: Annotated[
+        bool,
+        Query(description="Of somebody who is called back: also how he had waited, and for whom."),
+    ] = False,
     limit: Limit = 200,
     cursor: Cursor = None,
 ) -> Page[JournalEntry]:
@@ -163,7 +167,8 @@ async def show_journal(
     await _written(service, call_id)
     if by_end:
         call_id = await service.store.entries.call_named(call_id)
-    entries = await service.store.entries.of_call(call_id)
+    read = service.store.entries.of_story if story else service.store.entries.of_call
+    entries = await read(call_id)
     if not entries:
         raise Missing(f"there is no call {call_id}")
     wanted = [entry for entry in entries if not kind or entry.kind in kind]

@@ -24,6 +24,7 @@ from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, writ
 from softswitch.api.problem import Refused
 from softswitch.api.routes.scorecards import Key
 from softswitch.api.service import Served, Service
+from softswitch.api.spoke import require_recorded, require_spoke
 from softswitch.store.evaluation_rules import VISIBLE
 from softswitch.store.evaluations import Draft, Evaluation, EvaluationFilter, Remark
 from softswitch.store.ledger import Missing
@@ -170,6 +171,7 @@ async def add_evaluation(
     body: NewEvaluation, response: Response, me: Me, service: Served
 ) -> EvaluationShown:
     """Begin to judge a conversation: a draft, which only its evaluator changes."""
+    await require_spoke(service, body.call_id, body.agent_id)
     values = body.model_dump(exclude={"answers"})
     draft = Draft(answers=answers_of(body.answers), **values)
     return _told(response, await service.store.evaluations.add(me.actor, draft))
@@ -201,6 +203,14 @@ async def change_evaluation(
         version=version_of(if_match),
     )
     return _told(response, found)
+
+
+@router.delete("/evaluations/{evaluation_id}", status_code=204)
+async def discard_evaluation(
+    evaluation_id: Id, me: Me, service: Served, if_match: IfMatch = None
+) -> None:
+    """Throw one's own draft away; the sample that it was about waits again."""
+    await service.store.evaluations.discard(me.actor, evaluation_id, version_of(if_match))
 
 
 @router.post("/evaluations/{evaluation_id}/publish")
@@ -264,7 +274,8 @@ def _place_of(remark: Remark) -> tuple[float, int]:
 @router.post("/evaluations/{evaluation_id}/comments", status_code=201)
 async def add_remark(evaluation_id: Id, body: NewRemark, me: Me, service: Served) -> RemarkShown:
     """Write something beside an evaluation one can see."""
-    await seen(service, me, evaluation_id)
+    call_id = (await seen(service, me, evaluation_id)).call_id
+    await require_recorded(service, call_id, body.recording, body.second)
     found = await service.store.evaluations.remark(
         me.actor, evaluation_id, body.text, body.second, body.recording
     )

@@ -33,6 +33,7 @@ from softswitch.api.routes.evaluations import (
     shown,
 )
 from softswitch.api.service import Served
+from softswitch.api.spoke import require_spoke
 from softswitch.store.agreement import Agreement
 from softswitch.store.calibrations import Comparison
 from softswitch.store.ledger import Conflict, Missing
@@ -141,7 +142,7 @@ async def show_rule(rule_id: Id, response: Response, service: Served) -> RuleSho
 @router.post("/sampling-rules", status_code=201)
 async def add_rule(body: NewRule, response: Response, me: Me, service: Served) -> RuleShown:
     """Make a rule."""
-    _require_keyword(body.kind, body.keyword)
+    _require_usable(body.kind, body.keyword, body.threshold)
     sampler = Sampler(**{**body.model_dump(), "queues": tuple(body.queues)})
     found = await service.store.samples.add_rule(me.actor, sampler)
     tag(response, found.version)
@@ -163,7 +164,8 @@ async def change_rule(
     if "queues" in values:
         values["queues"] = tuple(values["queues"])
     old = (await service.store.samples.rule(rule_id)).sampler
-    _require_keyword(values.get("kind", old.kind), values.get("keyword", old.keyword))
+    kind, keyword = values.get("kind", old.kind), values.get("keyword", old.keyword)
+    _require_usable(kind, keyword, values.get("threshold", old.threshold))
     found = await service.store.samples.change_rule(me.actor, rule_id, values, version_of(if_match))
     tag(response, found.version)
     return _rule(found)
@@ -210,9 +212,14 @@ async def dismiss_sample(sample_id: Id, me: Me, service: Served) -> None:
     await service.store.samples.dismiss(me.actor, sample_id)
 
 
-def _require_keyword(kind: str, keyword: str) -> None:
+def _require_usable(kind: str, keyword: str, threshold: float) -> None:
+    """Raises `Conflict` for a rule that would choose nothing, or everything."""
     if kind == "ticket-keyword" and not keyword.strip():
         raise Conflict("the rule needs a keyword")
+    if kind == "low-survey" and threshold < 1:
+        raise Conflict("the rule needs a threshold: the best score that is low, 1 or more")
+    if kind == "long-hold" and threshold <= 0:
+        raise Conflict("the rule needs a threshold: the seconds of hold that are long")
 
 
 def _rule(found: SamplingRule) -> RuleShown:
@@ -294,6 +301,7 @@ async def list_calibrations(
 @router.post("/calibrations", status_code=201)
 async def add_calibration(body: NewCalibration, me: Me, service: Served) -> CalibrationShown:
     """Put a conversation up to be judged."""
+    await require_spoke(service, body.call_id, body.agent_id)
     found = await service.store.calibrations.add(me.actor, **body.model_dump())
     return CalibrationShown.model_validate(found)
 
