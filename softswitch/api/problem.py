@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -66,13 +66,20 @@ class Refused(HTTPException):
     """Ends a request with a problem."""
 
     def __init__(
-        self, status: int, detail: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        detail: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        faults: Sequence[Fault] = (),
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
+        self.faults = faults
 
     def answer(self) -> JSONResponse:
         """The problem itself, where nobody catches."""
-        return problem(self.status_code, self.detail, headers=self.headers)
+        errors = [fault.model_dump() for fault in self.faults[:_ERRORS_MAX]]
+        return problem(self.status_code, self.detail, errors=errors, headers=self.headers)
 
 
 def problem(
@@ -161,6 +168,8 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
+    if isinstance(error, Refused):
+        return error.answer()
     if error.status_code == 405:  # the route that was found first knows its own methods only
         allowed = {
             method

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from softswitch.switch import Switch
 
 _log = logging.getLogger(__name__)
+_BETWEEN_DIGITS = {ord(character): None for character in " ().-"}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,6 +99,12 @@ class Service:
         self.events.stop()
         await self.webhooks.stop()
         await self.finish_notes()
+
+    def number_of(self, written: str) -> str | None:
+        """A number in E.164, as people write it: with spaces, brackets, hyphens, from here or abroad; None for
+        what is none. A space at its beginning was a plus that nobody encoded."""
+        plus = "+" if written[:1] == " " else ""
+        return self.numbering.e164(plus + written.translate(_BETWEEN_DIGITS))
 
     def spellings(self, number: str) -> tuple[str, ...]:
         """A number as it was written and as the world writes it."""

@@ -118,12 +118,14 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class CustomerFilter:
-    """Which customers are asked for; "" means any. `text` is searched in all that is known of them."""
+    """Which customers are asked for; "" means any. `text` is searched in all that is known of them, and of
+    those who turned out to be them; `or_phone` is the number (E.164) that it is, if it is one."""
 
     text: str = ""
     phone: str = ""
     region: str = ""
     tag: str = ""
+    or_phone: str = ""
 
 
 class Customers:
@@ -176,12 +178,14 @@ class Customers:
         query = sa.select(customers).where(customers.c.merged_into.is_(None))
         if which.text:
             matching = words.matching(words.CUSTOMERS, which.text, self._database.dialect)
-            query = query.where(sa.false() if matching is None else customers.c.id.in_(matching))
+            found: Any = sa.false()
+            if matching is not None:
+                found = customers.c.id.in_(_led_to(matching))
+            if which.or_phone:
+                found = sa.or_(found, customers.c.id.in_(_owners(which.or_phone)))
+            query = query.where(found)
         if which.phone:
-            owners = sa.select(customer_phones.c.customer_id)
-            query = query.where(
-                customers.c.id.in_(owners.where(customer_phones.c.phone == which.phone))
-            )
+            query = query.where(customers.c.id.in_(_owners(which.phone)))
         if which.region:
             query = query.where(customers.c.region == which.region)
         if which.tag:
@@ -337,18 +341,22 @@ class Customers:
         return await _one(change.connection, before.id)
 
     async def remove(self, actor: str, customer_id: int, version: int | None = None) -> None:
-        """Delete a customer and all that was written about him. Raises `Missing`, `Stale`."""
+        """Delete a customer, those who turned out to be him, and all that was written about them. Raises
+        `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
             gone = await _current(change, customer_id, version, merged=True)
             await forget_keys(change.connection, customer_id, _keys(gone.profile))
+            query = sa.select(customers.c.id).where(customers.c.merged_into == customer_id)
+            ids = [customer_id, *(await change.connection.execute(query)).scalars()]
             for table in (customer_phones, customer_notes):
-                mine = table.c.customer_id == customer_id
-                await change.connection.execute(sa.delete(table).where(mine))
-            await words.forget(change.connection, words.CUSTOMERS, [customer_id])
-            his = tickets.c.customer_id == customer_id
-            await change.connection.execute(sa.update(tickets).where(his).values(customer_id=None))
-            here = customers.c.id == customer_id
-            await change.connection.execute(sa.delete(customers).where(here))
+                his = table.c.customer_id.in_(ids)
+                await change.connection.execute(sa.delete(table).where(his))
+            await words.forget(change.connection, words.CUSTOMERS, ids)
+            about = tickets.c.customer_id.in_(ids)
+            await change.connection.execute(
+                sa.update(tickets).where(about).values(customer_id=None)
+            )
+            await change.connection.execute(sa.delete(customers).where(customers.c.id.in_(ids)))
             change.note("customer-removed", f"customer:{customer_id}")
 
     async def add_note(self, actor: str, customer_id: int, text: str) -> Note:
@@ -390,8 +398,9 @@ class Customers:
 
     async def merge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
         """`other_id` turned out to be `customer_id`: his numbers, addresses, tags, fields and notes come
-        over, what both say stays as it was. Raises `Missing`, `Conflict`; also where the two together have
-        more than one may: nothing is lost without a word."""
+        over. Where both say something it stays as it was, and a note says what the other one said; by his
+        name he is found still. Raises `Missing`, `Conflict`, also where the two have more than one may:
+        nothing is lost without a word."""
         if customer_id == other_id:
             raise Conflict("a customer is himself already")
         async with self._ledger.change(actor) as change:
@@ -411,7 +420,10 @@ class Customers:
             theirs = customer_phones.c.customer_id == other_id
             await connection.execute(sa.delete(customer_phones).where(theirs))
             await forget_keys(connection, other_id, _keys(his))
-            await words.forget(connection, words.CUSTOMERS, [other_id])
+            if left := _left_behind(mine, his):
+                note = {"customer_id": customer_id, "at_s": change.at_s, "author": actor}
+                note["text"] = f"Was customer {other_id} as well: {left}"
+                await connection.execute(sa.insert(customer_notes).values(note))
             await connection.execute(
                 sa.update(customer_notes)
                 .where(customer_notes.c.customer_id == other_id)
@@ -525,6 +537,24 @@ def _words(profile: Profile) -> str:
     )
 
 
+def _left_behind(mine: Profile, his: Profile) -> str:
+    """What one said of himself and another says otherwise."""
+    said = {"name": (mine.name, his.name), "region": (mine.region, his.region)}
+    said |= {name: (mine.fields.get(name, value), value) for name, value in his.fields.items()}
+    return "; ".join(f"{what} {his}" for what, (kept, his) in said.items() if his not in ("", kept))
+
+
+def _owners(phone: str) -> sa.Select[tuple[int]]:
+    """The ids of those who have a number."""
+    return sa.select(customer_phones.c.customer_id).where(customer_phones.c.phone == phone)
+
+
+def _led_to(ids: sa.Select[tuple[int]]) -> sa.Select[tuple[int]]:
+    """Of customers those who they turned out to be, themselves where they did not."""
+    other = customers.alias("other").c
+    return sa.select(sa.func.coalesce(other.merged_into, other.id)).where(other.id.in_(ids))
+
+
 def _together(what: str, first: list[str], second: list[str], most: int) -> list[str]:
     both = list(dict.fromkeys([*first, *second]))
     if len(both) > most:
@@ -538,7 +568,7 @@ async def reindex_customers(connection: AsyncConnection) -> None:
     while True:
         query = (
             sa.select(customers)
-            .where(customers.c.id > after, customers.c.merged_into.is_(None))
+            .where(customers.c.id > after)
             .order_by(customers.c.id)
             .limit(LIST_MAX)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -28,12 +29,17 @@ async def test_from_birth_to_removal(api: Any) -> None:
     etag = answer.headers["etag"]
     await agent.patch(path, {"region": "north"}, headers={"If-Match": etag})
     await agent.patch(path, {"region": "east"}, 412, headers={"If-Match": etag})
-    for number in ("13800000001", "+8613800000001"):
-        found = await agent.get("/customers/lookup", params={"number": number})
-        assert [customer["id"] for customer in found["items"]] == [made["id"]]
+    for number in ("13800000001", "+8613800000001", "(0086) 138-0000-0001", " 8613800000001"):
+        for asked in ("/customers/lookup?number=", "/customers?phone=", "/customers?text="):
+            found = await agent.get(asked + quote(number))
+            assert [customer["id"] for customer in found["items"]] == [made["id"]], asked + number
     found = await agent.get("/customers", params={"text": "wang", "phone": "13800000001"})
     assert len(found["items"]) == 1
-    await agent.post("/customers", {"phones": ["1"]}, 422)
+    refused = await agent.post("/customers", {"phones": ["(010) 6555 1000", "1001"]}, 422)
+    (fault,) = refused["errors"]
+    assert fault["pointer"] == "/phones/1"
+    assert fault["detail"].startswith("1001 is no telephone number: write it with +")
+    await agent.post("/customers", {"name": " ", "tags": ["vip"]}, 422)
     note = await agent.post(f"{path}/notes", {"text": "likes tea"})
     assert (await agent.get(f"{path}/notes"))["items"] == [note]
     await agent.delete(path, 403)
@@ -69,6 +75,7 @@ async def test_merging(api: Any) -> None:
     await supervisor.post(f"{path}/merge", {"other": 999}, 404)
     gone = await supervisor.get(f"/customers/{other['id']}")
     assert gone["merged_into"] == one["id"]
+    assert (await supervisor.get(f"{path}/notes"))["items"] == []  # he said nothing else
     note = await supervisor.post(f"{path}/notes", {"text": "was two"})
     for of in (one["id"], other["id"]):
         moments = (await supervisor.get(f"/customers/{of}/timeline"))["items"]

@@ -145,6 +145,18 @@ async def test_merging(tmp_path: Path, any_store: Any) -> None:
                 await wrong
         await customers.merge("test", third.id, one.id)
         assert (await customers.get(other.id)).merged_into == third.id  # links do not form chains
+        (_, said) = [n.text for n in await customers.notes(third.id)][::-1]
+        assert said == f"Was customer {one.id} as well: name {WANG.name}; region north"
+        for name in ("third", WANG.name):  # under what he was called before as well
+            found = await customers.page(CustomerFilter(text=name))
+            assert [one.id for one in found] == [third.id], name
+        number = CustomerFilter(text="010 6555 1000", or_phone="+861065551000")
+        assert [one.id for one in await customers.page(number)] == [third.id]
+        await customers.remove("test", third.id)
+        for gone_too in (third, one, other):
+            with pytest.raises(Missing):
+                await customers.get(gone_too.id)
+        assert await customers.page(CustomerFilter(text=WANG.name)) == []
 
 
 def fill(directory: Path, count: int) -> None:

@@ -36,7 +36,7 @@ from softswitch.api.paging import (
     read_cursor,
     write_cursor,
 )
-from softswitch.api.problem import Refused
+from softswitch.api.problem import Fault, Refused
 from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
 from softswitch.api.timeline import timeline
@@ -54,7 +54,7 @@ from softswitch.store.duplicates import SharedBy
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["customers"])
 
 _EXPORT_PAGE = 500
-Phone = Annotated[str, Field(pattern=r"^[+0-9][0-9 ().-]{1,40}$")]
+Phone = Annotated[str, Field(pattern=r"^[+0-9(][0-9 ().-]{1,40}$")]
 _CSV: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
@@ -172,15 +172,22 @@ async def list_customers(
     service: Served,
     limit: Limit = 50,
     cursor: Cursor = None,
-    text: Annotated[str, Query(max_length=200, description="In all that is known.")] = "",
+    text: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="In all that is known; a number is found however it is written.",
+        ),
+    ] = "",
     phone: Annotated[str, Query(max_length=64)] = "",
     region: Annotated[str, Query(max_length=64)] = "",
     tag: Annotated[str, Query(max_length=64)] = "",
 ) -> Page[CustomerShown]:
     """Customers by id."""
     if phone:
-        phone = service.numbering.e164(phone) or phone
-    which = CustomerFilter(text=text, phone=phone, region=region, tag=tag)
+        phone = service.number_of(phone) or phone
+    number = service.number_of(text) or ""
+    which = CustomerFilter(text=text, phone=phone, region=region, tag=tag, or_phone=number)
     found = await service.store.customers.page(which, limit + 1, int_cursor(cursor) or 0)
     items = [shown(record) for record in found[:limit]]
     return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
@@ -193,6 +200,8 @@ async def add_customer(
     """Add a customer."""
     values = body.model_dump()
     values["phones"] = _e164(service, body.phones)
+    if not (body.name.strip() or body.phones or body.addresses):
+        raise Refused(422, "a customer needs a name, a number or an address")
     record = await service.store.customers.add(me.actor, Profile(**values))
     tag(response, record.version)
     return shown(record)
@@ -251,7 +260,7 @@ async def look_up(
 ) -> Page[CustomerShown]:
     """Whose number this is, the most important first; for a screen that pops up. Also who is only in the
     office file."""
-    e164 = service.numbering.e164(number) or number
+    e164 = service.number_of(number) or number
     found = await service.store.customers.find_by_phone(e164)
     listed = None if found else service.switch.control.customer_of(e164)
     if listed is not None:
@@ -353,7 +362,7 @@ async def change_customer(
 async def remove_customer(
     customer_id: Id, me: Me, service: Served, if_match: IfMatch = None
 ) -> None:
-    """Delete a customer and the notes about him."""
+    """Delete a customer, the notes about him, and those who turned out to be him."""
     await service.store.customers.remove(me.actor, customer_id, version_of(if_match))
 
 
@@ -476,11 +485,17 @@ def _listed(customer: Customer) -> CustomerShown:
 
 def _e164(service: Service, phones: list[str]) -> list[str]:
     """Numbers in E.164. Raises `Refused` for what is no number."""
-    found: dict[str, None] = {}
-    for phone in phones:
-        digits = phone.translate({ord(c): None for c in " ().-"})
-        number = service.numbering.e164(digits)
-        if number is None:
-            raise Refused(422, f"{phone} is no telephone number")
-        found[number] = None
-    return list(found)
+    found = [service.number_of(phone) for phone in phones]
+    country = service.office.office.country
+    faults = [
+        Fault(
+            pointer=f"/phones/{place}",
+            detail=f"{phone} is no telephone number: write it with + and its country, "
+            f"or as it is dialled in {country}",
+        )
+        for place, (phone, number) in enumerate(zip(phones, found, strict=True))
+        if number is None
+    ]
+    if faults:
+        raise Refused(422, faults[0].detail, faults=faults)
+    return list(dict.fromkeys(number for number in found if number is not None))
