@@ -90,6 +90,11 @@ class Accounts:
             await self.change_user("switch:first start", known.id, {**values, "active": True})
         return password
 
+    def has(self, name: str) -> bool:
+        """Whether somebody of this name may log in."""
+        user = self._users.get(name)
+        return name in self._agents() or (user is not None and user.active)
+
     # -- who is it ------------------------------------------------------------------------------
 
     def of_cookie(self, cookie: str) -> Identity | None:

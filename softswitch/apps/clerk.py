@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from softswitch.apps.inbox import Fetched, Inbox
 from softswitch.apps.ticket_desk import TicketDesk, open_hours_of, rule_tickets
 from softswitch.apps.ticket_mail import TicketMail, own_addresses
+from softswitch.call.numbering import Numbering
+from softswitch.config.derived import FromOffice
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict
 from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
@@ -52,7 +54,8 @@ class Clerk:
         mailboxes: Mailboxes | None = None,
         send: SendMail | None = None,
     ) -> None:
-        self._office = office
+        self.office = office
+        self._numbering = FromOffice(self, lambda office: Numbering(office.office.country))
         self._store = store
         self._clock = clock
         self._mailboxes = mailboxes
@@ -81,15 +84,15 @@ class Clerk:
 
     def give_tickets_to(self, contacts: Contacts) -> None:
         """Have the routing engine assign tickets; before `start`."""
-        self.desk = TicketDesk(self._office, self._store, self._clock, contacts)
+        self.desk = TicketDesk(self.office, self._store, self._clock, contacts)
 
     def use_office(self, office: Office) -> None:
         """Go on with another office."""
-        if open_hours_of(office) != open_hours_of(self._office):
+        if open_hours_of(office) != open_hours_of(self.office):
             self._recount = True
             self._next_s["tickets"] = 0.0
         rule_tickets(self._store, office)
-        self._office = office
+        self.office = office
         if self._mail is not None:
             self._mail.office = office
         if self.desk is not None:
@@ -146,14 +149,14 @@ class Clerk:
         if self._recount:
             await self._store.ticket_time.recount()
             self._recount = False
-        close_after_s = self._office.tickets.close_after_d * _DAY_S
+        close_after_s = self.office.tickets.close_after_d * _DAY_S
         return len(await self._store.ticket_time.let_pass(now_s, close_after_s))
 
     async def _voicemails(self, _: float) -> int:
         opened = 0
         if self._mailboxes is None:
             return 0
-        for box in self._office.tickets.voicemail:
+        for box in self.office.tickets.voicemail:
             for message in self._mailboxes.messages(box):
                 if message.message_id not in self._ticketed:
                     opened += await self._ticket_of(message)
@@ -176,7 +179,9 @@ class Clerk:
             source="voicemail",
         )
         links = [f"voicemail:{message.message_id}", f"call:{message.call_id}"]
-        numbers = [message.number_from] if message.number_from else []
+        number = message.number_from
+        e164 = self._numbering().e164(number) if number else None
+        numbers = [each for each in (e164, number) if each]
         ticket = await self._store.intake.open(actor, matter, links=links, numbers=numbers)
         return ticket.id
 
@@ -185,7 +190,7 @@ class Clerk:
             self._mail.opened(ticket, letter)
 
     async def _letters(self, _: float) -> int:
-        if not self._office.tickets.mail_drop:
+        if not self.office.tickets.mail_drop:
             return 0
         taken = 0
         await asyncio.to_thread(_make_folders, self._drop)
@@ -208,14 +213,14 @@ class Clerk:
     async def _take_letter(self, data: bytes) -> None:
         """Raises `ValueError`, `Conflict` for what is refused."""
         letter = await asyncio.to_thread(read_letter, data)
-        if letter.sender in own_addresses(self._office):
+        if letter.sender in own_addresses(self.office):
             raise Conflict("the letter is from an address of ours")
         await self._store.intake.take_letter(ACTOR, letter)
 
     async def _imap(self, now_s: float) -> int:
         """Fetch letters. Raises `MailError` where the server does not answer."""
-        imap = self._office.imap
-        trusted = self._office.tls.trusted
+        imap = self.office.imap
+        trusted = self.office.tls.trusted
         if self._inbox is not None and self._inbox.settings != (imap, trusted):
             await self._inbox.close()
             self._inbox = None
@@ -248,7 +253,7 @@ class Clerk:
 
     async def _mails(self, now_s: float) -> int:
         """Mail public comments, those that are written from the time on when that is asked for."""
-        if self._mail is None or not self._office.tickets.mail_out:
+        if self._mail is None or not self.office.tickets.mail_out:
             self._mail_out = False
             return 0
         if not self._mail_out:
@@ -261,7 +266,7 @@ class Clerk:
 
     async def _rolls(self, now_s: float) -> int:
         """Add half-hours and days up."""
-        zone = self._office.office.zone
+        zone = self.office.office.zone
         return await self._go_on(lambda: self._store.journal.roll_on(now_s, zone))
 
     async def _keys(self, now_s: float) -> int:

@@ -156,7 +156,9 @@ def check(kind: str, size: int) -> None:
     if size > SIZE_MAX:
         raise Conflict(f"a file has at most {SIZE_MAX} octets")
     if kind not in TYPES:
-        raise Conflict(f"files of the type {kind[:100] or 'unknown'} are not taken")
+        raise Conflict(
+            f"files of the type {kind[:100] or 'unknown'} are not taken; those are {', '.join(sorted(TYPES))}"
+        )
 
 
 def _shown(name: str) -> str:

@@ -87,11 +87,15 @@ class Intake:
         return await self._store.tickets.add(actor, matter, priority=urgency, links=links)
 
     async def take_letter(self, actor: str, letter: Letter) -> Taken:
-        """Put a letter where it belongs: beside the ticket it answers, else into a new one. Raises
-        `Conflict` for one that is there already or that a machine has sent unasked."""
+        """Put a letter where it belongs: beside the ticket it answers, else into a new one, linked to that
+        which it answers where that is closed. Raises `Conflict` for one that is there already or that a
+        machine has sent unasked."""
         if letter.message_id and await self._ticket_of([letter.message_id]) is not None:
             raise Conflict("this letter was taken already")
         old = await self._answered(letter)
+        closed: Ticket | None = None
+        if old is not None and old.life.status == "closed" and not letter.automatic:
+            old, closed = None, old
         if old is None and letter.automatic:
             raise Conflict("the letter was sent by a machine and answers nothing of ours")
         if old is not None:
@@ -101,6 +105,8 @@ class Intake:
             if old.life.status in ("pending", "solved") and not letter.automatic:
                 await self._store.tickets.change(author, old.id, {"status": "open"})
             ticket = await self._store.tickets.get(old.id)
+        elif closed is not None:
+            ticket = await self._follow_up(actor, letter, closed)
         else:
             matter = Matter(
                 subject=letter.subject or "(no subject)",
@@ -117,6 +123,23 @@ class Intake:
         if old is None:
             self.on_letter(ticket, letter)
         return Taken(ticket, old is not None, tuple(left_out))
+
+    async def _follow_up(self, actor: str, letter: Letter, closed: Ticket) -> Ticket:
+        """A ticket of its own for what answers one that is closed for good: there nobody would read it."""
+        before = closed.matter
+        matter = Matter(
+            subject=letter.subject or before.subject,
+            description=letter.text,
+            source="email",
+            kind=before.kind,
+            department=before.department,
+            customer_id=before.customer_id,
+            queue=before.queue,
+            skill=before.skill,
+            reply_to=letter.sender,
+        )
+        links = [f"ticket:{closed.id}"]
+        return await self.open(actor, matter, links=links, address=letter.sender)
 
     async def last_agent(
         self, ticket: Ticket, numbers: Sequence[str], now_s: float, history_s: float = HISTORY_S
@@ -153,6 +176,11 @@ class Intake:
                 found += [(at_s, agent) for at_s, agent in (await connection.execute(visits)).all()]
         return max(found, default=(0.0, ""))[1]
 
+    async def customer_of(self, numbers: Sequence[str]) -> int | None:
+        """Whose one of some numbers is."""
+        found = await self._customer(None, numbers, "")
+        return None if found is None else found.id
+
     # -- inside ---------------------------------------------------------------------------------
 
     async def _customer(
@@ -166,10 +194,12 @@ class Intake:
             if owners:
                 return owners[0]
         if address:
-            page = await customers.page(CustomerFilter(text=address), _CANDIDATES)
-            for record in page:
-                if address.lower() in (known.lower() for known in record.profile.addresses):
-                    return record
+            which, after = CustomerFilter(text=address), 0
+            while page := await customers.page(which, _CANDIDATES, after):
+                for record in page:
+                    if address.lower() in (known.lower() for known in record.profile.addresses):
+                        return record
+                after = page[-1].id
         return None
 
     async def _answered(self, letter: Letter) -> Ticket | None:

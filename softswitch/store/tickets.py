@@ -32,6 +32,7 @@ LIST_MAX = 1_000
 COMMENTS_MAX = 10_000
 LINKS_MAX = 256
 WATCHERS_MAX = 64
+TAGS_MAX = 64
 _COMMENTS_INDEXED = 200
 _encode = msgspec.json.encode
 _PLAIN = (
@@ -326,8 +327,9 @@ class Tickets:
             change.note("ticket-unlinked", f"ticket:{ticket_id}", thing=thing)
 
     async def merge(self, actor: str, ticket_id: int, other_id: int) -> Ticket:
-        """`other_id` is about the same: its comments, links and watchers come over, it is closed and
-        leads here. Raises `Missing`, `Conflict`."""
+        """`other_id` is about the same: its comments, links, tags and watchers come over, what it said becomes
+        a comment, it is closed and leads here. Its customer and the address to be answered count where there
+        was none. Raises `Missing`, `Conflict`."""
         if ticket_id == other_id:
             raise Conflict("a ticket is itself already")
         async with self._ledger.change(actor) as change:
@@ -354,9 +356,10 @@ class Tickets:
                 change, gone, gone.matter, rules.merged(gone.life, change.at_s, self.office)
             )
             await words.forget(connection, words.TICKETS, [other_id])
-            watchers = list(dict.fromkeys([*kept.matter.watchers, *gone.matter.watchers]))
-            matter = replaced(kept.matter, {"watchers": watchers[:WATCHERS_MAX]})
-            await self.put(change, kept, matter, kept.life)
+            said = f"#{other_id}: {gone.matter.subject}\n\n{gone.matter.description}".strip()
+            values = {"ticket_id": ticket_id, "at_s": change.at_s, "author": actor, "text": said}
+            await connection.execute(sa.insert(ticket_comments).values(values | {"public": False}))
+            await self.put(change, kept, _together(kept.matter, gone.matter), kept.life)
             for table in (ticket_attachments, ticket_mails):
                 await connection.execute(
                     sa.update(table)
@@ -530,6 +533,18 @@ async def one_ticket(connection: AsyncConnection, ticket_id: int) -> Ticket:
     if row is None:
         raise Missing(f"there is no ticket {ticket_id}")
     return ticket_of(row)
+
+
+def _together(kept: Matter, gone: Matter) -> Matter:
+    """What is left of two matters that are the same."""
+    both = {
+        "watchers": list(dict.fromkeys([*kept.watchers, *gone.watchers]))[:WATCHERS_MAX],
+        "tags": list(dict.fromkeys([*kept.tags, *gone.tags]))[:TAGS_MAX],
+        "fields": {**gone.fields, **kept.fields},
+        "customer_id": kept.customer_id if kept.customer_id is not None else gone.customer_id,
+        "reply_to": kept.reply_to or gone.reply_to,
+    }
+    return replaced(kept, both)
 
 
 def replaced(matter: Matter, values: dict[str, Any]) -> Matter:

@@ -91,6 +91,7 @@ async def test_out_of_calls_voicemails_letters_and_templates(api: Any) -> None:
     ticket = await agent.post("/tickets/from-call", body)
     assert ticket["customer_id"] == customer["id"]
     assert ticket["subject"] == "Dead line, 13800000001"
+    assert ticket["description"] == "Wang Wei", "whose number it is"
     assert (ticket["priority"], ticket["source"], ticket["tags"]) == ("urgent", "call", ["line"])
     path = f"/tickets/{ticket['id']}"
     assert (await agent.get(f"{path}/links"))["items"] == ["call:c1"]
@@ -108,6 +109,18 @@ async def test_out_of_calls_voicemails_letters_and_templates(api: Any) -> None:
     assert (taken["ticket"]["subject"], taken["answered"]) == ("没有声音", False)
     await agent.ask("POST", "/tickets/from-email", 409, content=letter.as_bytes(), headers=headers)
     await agent.ask("POST", "/tickets/from-email", 422, content=b"nothing", headers=headers)
+    for status in ("solved", "closed"):
+        await agent.patch(f"/tickets/{taken['ticket']['id']}", {"status": status})
+    letter.replace_header("Message-ID", "<2@example.com>")
+    letter["In-Reply-To"] = "<1@example.com>"
+    late = await agent.ask(
+        "POST", "/tickets/from-email", 201, content=letter.as_bytes(), headers=headers
+    )
+    assert (late["ticket"]["status"], late["answered"]) == ("new", False), (
+        "nobody reads the old one"
+    )
+    links = (await agent.get(f"/tickets/{late['ticket']['id']}/links"))["items"]
+    assert links == [f"ticket:{taken['ticket']['id']}"]
     await agent.post("/tickets/from-voicemail", {"box": "1001", "message_id": "m1"}, 404)
     macro = {
         "name": "Ask",
@@ -196,13 +209,49 @@ async def test_the_routing_engine_gives_tickets_to_agents(api: Any) -> None:
     await desk.settled()
     assert contacts.state(f"ticket-{first['id']}") is None, "his place is free"
     second = await boss.post(
-        "/tickets", {"subject": "Another", "queue": "billing", "assignee": "x"}
+        "/tickets", {"subject": "Another", "queue": "billing", "assignee": "mary"}
     )
     await desk.settled()
     assert contacts.state(f"ticket-{second['id']}") is None, "somebody has it already"
-    third = await boss.post("/tickets", {"subject": "Third", "queue": "nowhere"})
-    await desk.settled()
-    assert contacts.state(f"ticket-{third['id']}") is None
+
+
+NOBODY = {"assignee": "ghost"}, "/assignee", "there is no agent and no user ghost"
+UNKNOWN = (
+    NOBODY,
+    ({"queue": "nowhere"}, "/queue", "there is no queue nowhere; there are: support, billing"),
+    ({"skill": "billing >>"}, "/skill", "skill expression 'billing >>', at 9: "),
+)
+WATCHED = {"watchers": ["lilei", "role:supervisor", "ghost"]}, "/watchers/2", NOBODY[2]
+NO_PLACE = (
+    {"comment": "{{customer.shoes}}"},
+    "/comment",
+    "{{customer.shoes}} is no place to fill in",
+)
+
+
+async def test_a_slip_does_not_leave_a_ticket_with_nobody(api: Any) -> None:
+    boss = await api.as_role("supervisor")
+    ticket = await boss.post("/tickets", {"subject": "x", "watchers": ["mary", "role:supervisor"]})
+    path = f"/tickets/{ticket['id']}"
+    macro = await boss.post("/ticket-macros", {"name": "m", "comment": "{{ ticket.id }} {{x"})
+
+    async def refused(method: str, url: str, body: Any, pointer: str, detail: str) -> None:
+        answer = await boss.ask(method, url, 422, json=body)
+        (fault,) = answer["errors"]
+        assert fault["pointer"] == pointer
+        assert fault["detail"].startswith(detail), fault
+
+    for values, pointer, detail in (*UNKNOWN, WATCHED):
+        await refused("POST", "/tickets", {"subject": "x", **values}, pointer, detail)
+        await refused("PATCH", path, values, pointer, detail)
+    for values, pointer, detail in UNKNOWN:
+        await refused("POST", "/ticket-triggers", {"name": "x", **values}, pointer, detail)
+    for values, pointer, detail in (NOBODY, UNKNOWN[1], NO_PLACE):
+        await refused("POST", "/ticket-macros", {"name": "x", **values}, pointer, detail)
+        at = f"/ticket-macros/{macro['id']}"
+        await refused("PUT", at, {"name": "x", **values}, pointer, detail)
+    assert (await boss.get(path))["version"] == 1
+    await boss.patch(path, {"description": "{{this}} is what he wrote"})
 
 
 def _login(agent: str) -> Any:
@@ -220,11 +269,13 @@ mail_drop = true
     async with running_api(tmp_path, more) as api:
         office, store = api.switch.office, api.store
         await api.switch.clerk.stop()  # this one works when it is told
+        boss = await api.as_role("supervisor")
+        customer = await boss.post("/customers", {"phones": ["+8613800000001"]})
         message = Message(
             message_id="m1",
             box="1001",
             call_id="c1",
-            number_from="+8613800000001",
+            number_from="13800000001",
             caller_name="",
             at_s=1.0,
         )
@@ -243,11 +294,13 @@ mail_drop = true
         assert clerk.snapshot()["voicemails"] == 1
         again = Clerk(office, store, api.service.clock, Boxes())  # type: ignore[arg-type]
         assert (await again.work(1_000.0))["voicemails"] == 0, "also after a restart"
-        boss = await api.as_role("supervisor")
         found = (await boss.get("/tickets"))["items"]
-        assert {(t["source"], t["subject"]) for t in found} == {
-            ("voicemail", "Voicemail from +8613800000001"),
-            ("email", "Hello"),
+        assert {(t["source"], t["subject"], t["customer_id"]) for t in found} == {
+            ("voicemail", "Voicemail from 13800000001", customer["id"]),
+            ("email", "Hello", None),
         }
+        body = {"box": "1001", "message_id": "m1"}
+        twice = await boss.post("/tickets/from-voicemail", body, 409)
+        assert twice["detail"].startswith("message m1 is ticket ")
         left = sorted(str(p.relative_to(drop)) for p in drop.rglob("*") if p.is_file())
         assert left == ["3.part", "refused/2.eml", "taken/1.eml"]

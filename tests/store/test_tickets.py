@@ -144,16 +144,29 @@ async def test_merging(tmp_path: Path, any_store: Any, clock: Clock) -> None:
         tickets = tools.store.tickets
         one = await tickets.add("test", Matter(subject="one", watchers=["a"]), links=["call:1"])
         two = await tickets.add(
-            "test", Matter(subject="two", watchers=["a", "b"]), links=["call:1", "call:2"]
+            "test",
+            Matter(
+                subject="two",
+                description="singular",
+                watchers=["a", "b"],
+                tags=["t"],
+                fields={"f": "g"},
+                reply_to="w@example.com",
+            ),
+            links=["call:1", "call:2"],
         )
         await tickets.comment("test", two.id, "peculiar", public=True)
         merged = await tickets.merge("test", one.id, two.id)
         assert merged.matter.watchers == ["a", "b"]
         assert await tickets.links(one.id) == ["call:1", "call:2"]
-        assert [c.text for c in await tickets.comments(one.id)] == ["peculiar"]
+        said = [(c.text, c.public) for c in await tickets.comments(one.id)]
+        assert said == [("peculiar", True), (f"#{two.id}: two\n\nsingular", False)]
+        kept = merged.matter
+        assert (kept.tags, kept.fields, kept.reply_to) == (["t"], {"f": "g"}, "w@example.com")
         gone = await tickets.get(two.id)
         assert (gone.merged_into, gone.life.status, gone.solve_due_s) == (one.id, "closed", None)
-        assert [t.id for t in await tickets.page(TicketFilter(text="peculiar"))] == [one.id]
+        for text in ("peculiar", "singular", "two"):
+            assert [t.id for t in await tickets.page(TicketFilter(text=text))] == [one.id], text
         for wrong in (
             tickets.merge("test", one.id, one.id),
             tickets.merge("test", one.id, two.id),

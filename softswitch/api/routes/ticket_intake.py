@@ -15,7 +15,7 @@ from softswitch.api.service import Served, Service
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import read_letter
 from softswitch.store.ticket_settings import Macro, Template, filled
-from softswitch.store.tickets import Matter, Ticket
+from softswitch.store.tickets import Matter, Ticket, TicketFilter
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["tickets"])
 
@@ -70,11 +70,15 @@ async def open_from_call(
     if record is None:
         raise Missing(f"there is no call {body.call_id}")
     number = record.number_to if record.direction == "outbound" else record.number_from
+    numbers = service.spellings(number)[::-1] if number else ()
     known = {"call.number": number, "agent.name": me.name}
     matter = Matter(source="call")
     priority: str = body.priority or ""
     if body.template is not None:
         template = (await service.store.ticket_settings.get(Template, body.template)).value
+        customer_id = await service.store.intake.customer_of(numbers)
+        if customer_id is not None:
+            known |= await _customer(service, customer_id)
         matter = _of_template(template, known)
         priority = body.priority or template.priority
     matter.source = "call"
@@ -86,7 +90,7 @@ async def open_from_call(
         matter,
         priority=priority,
         links=[f"call:{record.call_id}"],
-        numbers=service.spellings(number)[::-1] if number else (),
+        numbers=numbers,
     )
     return _told(response, ticket)
 
@@ -96,6 +100,9 @@ async def open_from_voicemail(
     body: FromVoicemail, response: Response, me: Me, service: Served
 ) -> TicketShown:
     """Open a ticket about a voicemail message."""
+    thing = TicketFilter(thing=f"voicemail:{body.message_id}")
+    if known := await service.store.tickets.page(thing, 1):
+        raise Conflict(f"message {body.message_id} is ticket {known[0].id} already")
     clerk = service.switch.clerk
     messages = service.switch.catalogue.mailboxes.messages(body.box)
     found = next((one for one in messages if one.message_id == body.message_id), None)

@@ -24,7 +24,8 @@ from softswitch.api.models import (
 )
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.routes.tickets import Fields, Priority, Source, Status, Tags
-from softswitch.api.service import Served
+from softswitch.api.service import Served, Service
+from softswitch.api.ticket_checks import require_known, require_places
 from softswitch.store.ticket_settings import Kept, Macro, Template
 from softswitch.store.ticket_triage import Trigger
 
@@ -140,7 +141,8 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
         return show(await service.store.ticket_settings.get(value, setting_id), response)
 
     async def add(body: BaseModel, response: Response, me: Me, service: Served) -> Any:
-        found = await service.store.ticket_settings.add(me.actor, _setting_of(value, body))
+        setting = _usable(service, value, body)
+        found = await service.store.ticket_settings.add(me.actor, setting)
         return show(found, response)
 
     async def replace(
@@ -151,8 +153,9 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
         service: Served,
         if_match: IfMatch = None,
     ) -> Any:
+        setting = _usable(service, value, body)
         found = await service.store.ticket_settings.replace(
-            me.actor, setting_id, _setting_of(value, body), version_of(if_match)
+            me.actor, setting_id, setting, version_of(if_match)
         )
         return show(found, response)
 
@@ -177,11 +180,14 @@ def _offer(one: str, value: Any, body: type[Input], about: str) -> None:
     router.delete(item, name=f"remove_{one}", description=words, status_code=204)(remove)
 
 
-def _setting_of(value: Callable[..., Any], body: BaseModel) -> Any:
-    """As the store has it: tuples, and "" for what is not said."""
+def _usable(service: Service, value: Callable[..., Any], body: BaseModel) -> Any:
+    """As the store has it: tuples, and "" for what is not said. Raises `Refused` for what can do nothing."""
+    said = body.model_dump()
+    require_known(service, said)
+    require_places(said)
     values = {
         name: tuple(each) if isinstance(each, list) else "" if each is None else each
-        for name, each in body.model_dump().items()
+        for name, each in said.items()
     }
     return value(**values)
 

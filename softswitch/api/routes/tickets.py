@@ -25,6 +25,7 @@ from softswitch.api.models import (
 )
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
 from softswitch.api.service import Served
+from softswitch.api.ticket_checks import require_known
 from softswitch.store.ticket_files import FILES_MAX
 from softswitch.store.tickets import WATCHERS_MAX, Matter, Ticket, TicketFilter
 
@@ -209,6 +210,7 @@ async def list_tickets(
 async def add_ticket(body: NewTicket, response: Response, me: Me, service: Served) -> TicketShown:
     """Open a ticket."""
     values = body.model_dump(exclude={"priority", "links"})
+    require_known(service, values)
     ticket = await service.store.intake.open(
         me.actor, Matter(**values), priority=body.priority or "", links=body.links
     )
@@ -236,6 +238,7 @@ async def change_ticket(
     """Change a ticket; 409 for a status that cannot follow."""
     values = given(body)
     values = {k: v for k, v in values.items() if v is not None or k == "customer_id"}
+    require_known(service, values)
     ticket = await service.store.tickets.change(me.actor, ticket_id, values, version_of(if_match))
     tag(response, ticket.version)
     return shown(ticket)
