@@ -79,6 +79,7 @@ class ContactQueued:
     caller: str = ""
     customer_id: str = ""
     region: str = ""
+    media: Media = Media.CALL
 
 
 @dataclass(frozen=True, slots=True)

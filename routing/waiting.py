@@ -151,6 +151,7 @@ class Waiting:
                 contact.caller,
                 contact.customer_id,
                 contact.region,
+                contact.media,
             )
         )
         self.arm(contact)

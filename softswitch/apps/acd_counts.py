@@ -1,5 +1,6 @@
 """What queues, regions and agents have done since midnight of the office, by half-hours too: for screens, in
-memory, up to the last second. The figures are those of a report of today, which reads the journal."""
+memory, up to the last second. The figures are those of a report of today, which reads the journal: of talks,
+not of tickets, which have a report of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from routing.decisions import (
     Decision,
     Overflow,
 )
-from routing.model import AgentState
+from routing.model import AgentState, Media
 from routing.stats import (
     AgentTimes,
     Ratio,
@@ -184,7 +185,7 @@ class DayCounts:
 
     def _handled(self, decision: ContactHandled, unix_s: float) -> None:
         times = handle_times([decision])
-        if not times.handled:
+        if not times.handled or decision.media is Media.TICKET:
             return
         add_times(self._agent(decision.agent_id).times, times)
         region = self._region(self.visits.region_of(decision.contact_id))

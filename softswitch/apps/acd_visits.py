@@ -28,7 +28,8 @@ Told = ContactQueued | Connect | ContactMoved | Overflow | ContactClosed | Conta
 @dataclass(slots=True)
 class Visit:
     """One contact's stay in one queue. `outcome` is "waiting", or how it left the line; `serving` counts the
-    agents who are not done with it; `gone`: it has left the engine, and is remembered for them."""
+    agents who are not done with it; `gone`: it has left the engine, and is remembered for them; `talk`:
+    somebody waits for an answer, which nobody does for that of a ticket."""
 
     queue_id: str
     region: str
@@ -38,6 +39,7 @@ class Visit:
     waited_s: float = 0.0
     serving: int = 0
     gone: bool = False
+    talk: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Change:
 
 
 class Visits:
-    """The visits that are not over. As many as the engine has contacts, and agents wrapping up."""
+    """The visits that are not over. As many as the engine has contacts, and agents wrapping up. Changes are
+    told of talks only: tickets lie in a queue for days, and have figures of their own."""
 
     def __init__(self) -> None:
         self._open: dict[str, Visit] = {}
@@ -68,6 +71,9 @@ class Visits:
 
     def note(self, decision: Told, unix_s: float) -> Iterator[Change]:
         """What a decision changes. To be gone through to the end."""
+        return (change for change in self._changes(decision, unix_s) if change.visit.talk)
+
+    def _changes(self, decision: Told, unix_s: float) -> Iterator[Change]:
         match decision:
             case ContactQueued():
                 known = self._open.get(decision.contact_id)
@@ -111,7 +117,7 @@ class Visits:
                     outcome, found.agent_id = found.outcome, ""
                     if not found.gone and outcome != WAITING:
                         found.outcome = WAITING
-                        self.waiting[found.region] += 1
+                        self._count(found, 1)
                         yield Change(found, outcome, -1)
                 self._forget(decision.contact_id, found)
 
@@ -130,17 +136,25 @@ class Visits:
         visit = Visit(queue_id, region, at_s)
         if former is not None:
             visit.region = region or former.region
-            visit.serving = former.serving
+            visit.serving, visit.talk = former.serving, former.talk
+        if isinstance(decision, ContactQueued | Connect):
+            visit.talk = decision.media is not Media.TICKET
         self._open[decision.contact_id] = visit
-        self.waiting[visit.region] += 1
+        self._count(visit, 1)
         return Change(visit, WAITING)
 
     def _leave(self, visit: Visit, outcome: str, waited_s: float) -> Change:
         visit.outcome, visit.waited_s = outcome, max(0.0, waited_s)
-        self.waiting[visit.region] -= 1
+        self._count(visit, -1)
+        return Change(visit, outcome)
+
+    def _count(self, visit: Visit, sign: int) -> None:
+        """One more of a region waits, or one less."""
+        if not visit.talk:
+            return
+        self.waiting[visit.region] += sign
         if not self.waiting[visit.region]:
             del self.waiting[visit.region]
-        return Change(visit, outcome)
 
     def _forget(self, contact_id: str, visit: Visit) -> None:
         if visit.gone and not visit.serving:
@@ -154,7 +168,7 @@ class Visits:
         for contact, *values in rows:
             visit = self._open[str(contact)] = Visit(*values)
             if visit.outcome == WAITING:
-                self.waiting[visit.region] += 1
+                self._count(visit, 1)
 
 
 def _counted_as(outcome: str) -> str:

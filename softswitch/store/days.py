@@ -33,6 +33,8 @@ from softswitch.store.schema_rolls import HANDLED_SUMS, SLOT_S, visit_rolls
 DAY_S = 86_400
 AGAIN_S = 7 * 86_400.0
 """Who calls again within it was not helped the first time, unless a report asks for another time."""
+TICKET = "ticket"
+"""The medium of what lies in queues without anybody waiting for an answer."""
 CONTACTS, REGIONS = "contacts", "regions"
 REPEATS = "repeats"
 OUTCOMES, OUTCOME_HALVES, REGION_OUTCOMES = "outcomes", "outcome-halves", "region-outcomes"
@@ -291,8 +293,9 @@ def was_passed_on() -> sa.ColumnElement[bool]:
 
 
 def was_first_contact() -> list[sa.ColumnElement[bool]]:
-    """Which visits may have solved something: answered, of a caller who can be known again."""
-    return [queue_visits.c.outcome == "answered", queue_visits.c.caller != ""]
+    """Which visits may have solved something: answered, of a caller who can be known again, and no ticket."""
+    table = queue_visits.c
+    return [table.outcome == "answered", table.caller != "", table.media != TICKET]
 
 
 _later = queue_visits.alias("later").c
@@ -310,8 +313,9 @@ def _again(again_s: float) -> list[sa.ColumnElement[bool]]:
         _later.caller == table.caller,
         _later.entered_at_s > table.entered_at_s,
         _later.entered_at_s <= table.entered_at_s + again_s,
-        # Passed on from queue to queue is one contact.
+        # Passed on from queue to queue is one contact, and what was written down about him is none.
         _later.call_id != table.call_id,
+        _later.media != TICKET,
     ]
 
 

@@ -29,6 +29,7 @@ from softswitch.store.periods import Span
 from softswitch.store.reading import reading
 from softswitch.store.report import Report, Row, by_skill, in_order
 from softswitch.store.schema_centre import handlings, queue_visits, surveys
+from softswitch.store.schema_customers import customers
 from softswitch.store.schema_days import (
     agent_handling_days,
     outcome_days,
@@ -43,7 +44,9 @@ _PAGE_MAX = 1_000
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
 OutcomePer = Literal["all", "queue", "agent", "region"]
-TicketPer = Literal["all", "department", "assignee", "priority", "kind", "source", "queue"]
+TicketPer = Literal[
+    "all", "department", "assignee", "priority", "kind", "source", "queue", "region", "skill"
+]
 
 
 @dataclass(slots=True)
@@ -166,11 +169,36 @@ class Outcomes(Statistics):
         ]
         return Counted(surveys.c.at_s, column, counts, clauses)
 
-    async def of_tickets(self, span: Span, per: TicketPer) -> dict[Key, TicketCounts]:
-        """Tickets opened and solved by period, without those that were merged into others."""
+    async def of_tickets(
+        self,
+        span: Span,
+        per: TicketPer,
+        chosen: Chosen | None = None,
+        skills: Mapping[str, str] | None = None,
+    ) -> dict[Key, TicketCounts]:
+        """Tickets opened and solved by period, without those that were merged into others. An agent's are those
+        of which he is the assignee, a region's those of its customers; `skills` (queue -> what it asks of
+        agents) are for those that ask for none of their own."""
         table = tickets.c
-        column = None if per == "all" else table[per]
-        here: list[Any] = [table.merged_into.is_(None)]
+        chosen = chosen or Chosen()
+        region = sa.func.coalesce(
+            sa.select(customers.c.region)
+            .where(customers.c.id == table.customer_id)
+            .scalar_subquery(),
+            "",
+        )
+        asked: Any = sa.case(dict(skills), value=table.queue, else_="") if skills else ""
+        told: dict[str, Any] = {
+            "region": region,
+            "skill": sa.case((table.skill != "", table.skill), else_=asked),
+        }
+        column = None if per == "all" else told.get(per, table.get(per))
+        here: list[Any] = [
+            table.merged_into.is_(None),
+            *among(table.queue, chosen.queues),
+            *among(table.assignee, chosen.agents),
+            *among(region, chosen.regions),
+        ]
         took_s = table.solved_at_s - table.created_at_s
         late = table.solve_spent_s > table.solve_target_s
         opened = Counted(table.created_at_s, column, [sa.func.count()], here)
@@ -204,6 +232,7 @@ def _told(
     """What tells the rows of a table apart, and which of them are asked for."""
     columns = {"queue": table.c.queue_id, "agent": table.c.agent_id, "region": region}
     clauses = [
+        *(among(table.c.media, chosen.media) if "media" in table.c else []),
         *among(table.c.queue_id, chosen.queues),
         *among(table.c.agent_id, chosen.agents),
         *among(region, chosen.regions),
@@ -234,6 +263,8 @@ def _sums(
     def summed(table: sa.Table) -> Summed:
         columns = table.c
         clauses = among(columns.queue_id, chosen.queues)
+        if "media" in columns:
+            clauses += among(columns.media, chosen.media)
         if "region" in columns:
             clauses += among(columns.region, chosen.regions)
         else:
@@ -277,9 +308,15 @@ async def outcome_report(
     return Report("outcomes", columns, frozenset(_RATIOS), rows())
 
 
-async def ticket_report(outcomes: Outcomes, span: Span, per: TicketPer) -> Report:
-    """Tickets opened and solved, and how long that took, by period."""
-    found = await outcomes.of_tickets(span, per)
+async def ticket_report(
+    outcomes: Outcomes,
+    span: Span,
+    per: TicketPer,
+    chosen: Chosen | None = None,
+    skills: Mapping[str, str] | None = None,
+) -> Report:
+    """Tickets opened and solved, and how long that took, by period; as `Outcomes.of_tickets`."""
+    found = await outcomes.of_tickets(span, per, chosen, skills)
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:

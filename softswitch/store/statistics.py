@@ -62,6 +62,9 @@ from softswitch.turns import done
 
 Per = Literal["all", "queue", "agent", "region"]
 PER: tuple[Per, ...] = ("all", "queue", "agent", "region")
+TALKS = ("call", "callback", "chat")
+"""Media of which somebody waits for an answer: what reports count where nothing else is asked. A ticket in
+hand for days is no handle time of anybody's."""
 WITHIN_S = 20.0
 _PAGE_MAX = 1_000
 _WORKING = ("available", "offered", "on-contact", "wrap-up", "unavailable")

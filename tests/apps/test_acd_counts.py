@@ -41,6 +41,17 @@ def handled(talk_s: float, outcome: str = "ended", contact: str = "c") -> Contac
     return ContactHandled(contact, "lilei", "support", Media.CALL, 5.0, talk_s, 10.0, 20.0, outcome)
 
 
+def write_down(counts: DayCounts, contact: str) -> None:
+    """A ticket: it waits for a day, is in hand for a week and is no talk."""
+    lies = replace(queued(contact, "south"), media=Media.TICKET)
+    counts.note(lies, NOON_S)
+    assert "south" not in counts.visits.waiting
+    counts.note(connect(DAY_S, contact, Media.TICKET), NOON_S)
+    done = replace(handled(7 * DAY_S, contact=contact), media=Media.TICKET)
+    counts.note(closed(Outcome.ANSWERED, DAY_S, contact), NOON_S)
+    counts.note(done, NOON_S)
+
+
 def a_day() -> DayCounts:
     counts = DayCounts({"support": 20.0}, UTC)
     for decision in (
@@ -59,6 +70,7 @@ def a_day() -> DayCounts:
         handled(7.0, "failed", "c9"),
     ):
         counts.note(decision, NOON_S)
+    write_down(counts, "ticket-1")
     return counts
 
 

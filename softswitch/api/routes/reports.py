@@ -32,7 +32,7 @@ from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, tic
 from softswitch.store.periods import By, Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
 from softswitch.store.sheet import csv_lines
-from softswitch.store.statistics import Chosen, Per
+from softswitch.store.statistics import TALKS, Chosen, Per
 from softswitch.store.story import VISIT_OUTCOMES
 from softswitch.turns import flowing
 
@@ -106,12 +106,12 @@ def chosen_of(
     region: list[str],
     within_s: float | None,
 ) -> Chosen:
-    """What is counted; T is each queue's own unless one is given for all."""
+    """What is counted: talks, unless media are named; T is each queue's own unless one is given for all."""
     own = {q.name: q.service_level.within_s for q in service.office.queues}
     return Chosen(
         queues=tuple(queue),
         agents=tuple(agent),
-        media=tuple(media),
+        media=tuple(media) or TALKS,
         regions=tuple(region),
         within_s=own if within_s is None else {},
         default_s=20.0 if within_s is None else within_s,
@@ -210,7 +210,7 @@ async def report_agents(
         return await agent_report(
             service.store.statistics,
             span,
-            Chosen(agents=tuple(agent)),
+            Chosen(agents=tuple(agent), media=TALKS),
             min(service.clock.wall_s(), span.end_s),
             paid_reason,
         )
@@ -237,7 +237,7 @@ async def report_outcomes(
     """Whether it helped: resolution at the first contact, transfers, satisfaction (the share of scores of 4
     and 5) and its mean. The newest days look too good: who will call again has not yet."""
     span = span_of(service, start_s, end_s, by)
-    chosen = Chosen(queues=tuple(queue), agents=tuple(agent), regions=tuple(region))
+    chosen = Chosen(tuple(queue), tuple(agent), TALKS, tuple(region))
 
     async def make() -> Report:
         return await outcome_report(
@@ -260,14 +260,21 @@ async def report_tickets(
     end_s: Epoch | None = None,
     by: By = "all",
     per: TicketPer = "all",
+    queue: Names = [],  # noqa: B006
+    agent: Annotated[
+        list[Annotated[str, Field(max_length=256)]],
+        Query(max_length=100, description="Whose they are: the assignee."),
+    ] = [],  # noqa: B006
+    region: Names = [],  # noqa: B006
     format: Format = "json",  # noqa: A002
 ) -> Any:
     """Tickets opened and solved, the time to solve them by the calendar and in the office's open hours, and
     how many were solved in time."""
     span = span_of(service, start_s, end_s, by)
+    chosen = Chosen(tuple(queue), tuple(agent), regions=tuple(region))
 
     async def make() -> Report:
-        return await ticket_report(service.store.outcomes, span, per)
+        return await ticket_report(service.store.outcomes, span, per, chosen, _skills(service))
 
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
