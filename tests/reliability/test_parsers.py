@@ -144,6 +144,7 @@ OURS = {
     "softswitch/store/log.py:EntryLog.read_after": "opens the file; `read_line` reads",
     "softswitch/store/office_entries.py:Seal.open": "what our own key has sealed",
     "softswitch/store/projection.py:record_of": _ROWS,
+    "softswitch/store/samples.py:_called_back": _ROWS,
     "softswitch/store/samples.py:_sampling_rule": _ROWS,
     "softswitch/store/scorecards.py:_scorecard": _ROWS,
     "softswitch/store/ticket_settings.py:_kept": _ROWS,
