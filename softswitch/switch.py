@@ -439,7 +439,12 @@ class Switch:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
-        collector = QuietCollector(loop, lambda: self.stack.snapshot()["transactions"], is_working)
+        collector = QuietCollector(
+            loop,
+            lambda: self.stack.snapshot()["transactions"],
+            is_working,
+            lambda: self.control.snapshot()["calls"],
+        )
         collector.start()
         lag = LagSensor(loop, self.gatekeeper.overload.measured)
         lag.start()

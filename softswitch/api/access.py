@@ -497,7 +497,7 @@ def same_origin(origin: str, host: str) -> bool:
         return False
 
 
-def _me(request: Request) -> Identity:
+async def _me(request: Request) -> Identity:
     identity: Identity = request.state.identity
     return identity
 

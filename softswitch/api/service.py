@@ -150,7 +150,8 @@ def _numbering_of(office: Office) -> Numbering:
     return Numbering(office.office.country)
 
 
-def _service(request: Request) -> Any:
+async def _service(request: Request) -> Any:
+    # A coroutine, as every dependency: FastAPI gives others to a thread, and waits for it, in each request.
     return request.app.state.service
 
 
