@@ -101,6 +101,14 @@ MISTAKES = [
     ('number = "8000"', 'number = "1001"', "conference[0].number", "extension[0].number"),
     ('number = "7000"', 'number = "5000"', "queue[0].number", "same number as ivr[0].number"),
     ('uri = "sip:127.0.0.1:5091"', 'uri = "127.0.0.1"', "trunk[1].uri", "next hop"),
+    ("[codes]", "[parking]\nslots = 100\n\n[codes]", "parking.slots", "out of bounds"),
+    ("[codes]", "[parking]\npatience_s = 4\n\n[codes]", "parking.patience_s", "out of bounds"),
+    (
+        "[codes]",
+        '[parking]\nback_to = "ring_group:1109"\n\n[codes]',
+        "parking.back_to",
+        'no ring group "1109"',
+    ),
     (
         "[codes]",
         '[[hours]]\nname = "office-hours"\nopen = {}\n\n[codes]',

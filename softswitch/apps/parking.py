@@ -1,7 +1,8 @@
 """Park and retrieve: ``*68`` parks (by transfer, blind or attended), ``*68`` and the slot takes the call back.
 
 Who dials the code himself is told the slot that his transfer will use, and may hang up or transfer then;
-a call that nobody fetches goes back to whoever parked it.
+a call that nobody fetches goes back to whoever parked it. ``[parking]`` says after how long, and where it goes
+when he does not take it either.
 """
 
 from __future__ import annotations
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("softswitch.apps")
 
-SLOTS_MAX = 20
-"""Calls that may be parked at once."""
-
-PATIENCE_S = 120.0
 _RESERVED_S = 60.0
+_BACK_RING_S = 30.0
 _EXTENSION = "extension:"
 _MUSIC = "music:default"
 
@@ -84,7 +82,7 @@ class Parking:
         for number, slot in self._slots.items():
             if slot.owner == owner and slot.call is None:
                 return number
-        for number in range(1, SLOTS_MAX + 1):
+        for number in range(1, self._desk.office.parking.slots + 1):
             if number not in self._slots:
                 self._slots[number] = _Slot(owner)
                 return number
@@ -111,9 +109,14 @@ class Parking:
         with contextlib.suppress(CallError):  # an office may take the music away; then it is silent
             await call.play(_MUSIC, repeat=True)
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + PATIENCE_S
+        until_s = loop.time() + self._desk.office.parking.patience_s
         while loop.time() < until_s and not call.has_partner:
             await call.sleep(min(1.0, until_s - loop.time()))
 
     async def _back(self, call: Call, by: str) -> None:
-        await call.transfer(f"{_EXTENSION}{by}")
+        back = f"{_EXTENSION}{by}"
+        beyond = self._desk.office.parking.back_to
+        if beyond is None:
+            await call.transfer(back)  # as every call to him: forwarded, or to his mailbox
+        elif not (await call.dial(back, ring_s=_BACK_RING_S)).answered:
+            await call.transfer(str(beyond))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from softswitch.call.identity import Identity, OfficeIdentity, PhoneIdentity, TrunkIdentity
 from softswitch.call.numbering import Numbering
 from softswitch.config import IN_CALL_CODES, Destination
+from softswitch.config.office import PARKED_MAX
 
 if TYPE_CHECKING:
     from softswitch.config import Customer, Inbound, Office, Outbound
@@ -23,7 +24,7 @@ _DIALLABLE = re.compile(r"[0-9A-Da-d*#+]{1,64}|[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
 # What may follow the code for parking: the slot to take a call from.
-_SLOTS = frozenset(str(number) for number in range(1, 100))
+_SLOTS = frozenset(str(number) for number in range(1, PARKED_MAX + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from softswitch.errors import RemoteProtocolError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
 from softswitch.sip.reason import ReasonHeader
+from softswitch.sip.reliable import Reliability, reliability_of
 from softswitch.sip.sdp import (
     AddressKind,
     AudioNegotiated,
@@ -73,6 +74,7 @@ class Leg:
     __slots__ = (
         "_audio",
         "_call",
+        "_calls",
         "_flow",
         "_judged",
         "_keys",
@@ -80,6 +82,7 @@ class Leg:
         "_local",
         "_offer",
         "_offered",
+        "_offers_early",
         "_policy",
         "_unreadable",
         "_warning",
@@ -109,7 +112,8 @@ class Leg:
         self._wiring = wiring
         self._call: Call | None = call
         self._flow = flow
-        self._unreadable = self._listening = self.referred = False
+        self._calls = self._unreadable = self._offers_early = False
+        self._listening = self.referred = False
         self._warning = ""
         self._policy = wiring.media_policy(label)
         self._keys: SdesKeys | None = None
@@ -156,8 +160,10 @@ class Leg:
     ) -> Leg:
         """The caller's leg. An unreadable offer is kept for `offer_problem` to tell."""
         leg = cls(wiring, call, leg_id, label, event.flow)
-        leg.session = event.session
-        if event.sdp is not None:
+        leg.session, leg._calls = event.session, True
+        if event.sdp is None:
+            leg._offers_early = reliability_of(event.request) is Reliability.REQUIRED
+        else:
             try:
                 leg._offer = SessionDescription.parse(event.sdp)
             except RemoteProtocolError:
@@ -203,6 +209,8 @@ class Leg:
         """180, or with `early_codec` 183 with our SDP so that the caller hears what comes; says
         whether he will."""
         assert self.session is not None
+        if self._offers_early:
+            return self._ring_with_offer()
         if early_codec is not None and self._answer_offer(early_codec):
             sdp = self._local.serialise() if self._local is not None else None
             self._wiring.stack.progress(self.session, 183, sdp, now_s=self._wiring.now_s())
@@ -211,6 +219,18 @@ class Leg:
             self.rang = True
             self._wiring.stack.progress(self.session, 180, now_s=self._wiring.now_s())
         return False
+
+    def _ring_with_offer(self) -> bool:
+        """A caller who insists on reliable responses and made no offer: the first has to bring ours, and its
+        PRACK the answer (RFC 3262 5)."""
+        assert self.session is not None
+        if not self.rang:
+            self.rang = True
+            self._make_offer((), self._flow.remote[0])
+            assert self._local is not None
+            offer = self._local.serialise()
+            self._wiring.stack.progress(self.session, 180, offer, now_s=self._wiring.now_s())
+        return self._audio is not None
 
     def forwarded(self) -> None:
         """181: the call goes on to somebody else (RFC 5359 2.7)."""
@@ -222,7 +242,8 @@ class Leg:
         nothing in common."""
         assert self.session is not None
         if self._offer is None:
-            self._make_offer((), self._flow.remote[0])
+            if self._local is None:
+                self._make_offer((), self._flow.remote[0])
         elif not self._answer_offer(prefer):
             return False
         assert self._local is not None
@@ -431,8 +452,7 @@ class Leg:
         if self.session is None:
             return
         wiring = self._wiring
-        calling = self._offer is not None or self._unreadable
-        if not self.answered and status >= 300 and calling:
+        if not self.answered and status >= 300 and self._calls:
             headers = [("Reason", str(cause))]
             warning = self._warning
             if status in (488, 606) and not warning:

@@ -62,12 +62,13 @@ class LegEvents:
             case sip_events.Ended():
                 self._ended(call, leg, event)
             case sip_events.Confirmed():
-                if event.sdp is not None and not leg.take_answer(event.sdp):
-                    self._control.end_call(call, by="switch", q850=65, status=488, outcome="failed")
+                self._answer_of_caller(call, leg, event.sdp)
             case sip_events.ReofferReceived():
                 self._reoffered(call, leg, event)
             case sip_events.ReofferAnswered():
-                if event.sdp is not None:
+                if not leg.answered:  # in a PRACK, while it rings
+                    self._answer_of_caller(call, leg, event.sdp)
+                elif event.sdp is not None:
                     leg.take_answer(event.sdp)
             case sip_events.InfoReceived():
                 digit = digit_of_info(event.content_type, event.body)
@@ -76,6 +77,11 @@ class LegEvents:
                     self._in_calls.pass_on(call, leg, digit)
             case _:
                 pass
+
+    def _answer_of_caller(self, call: Call, leg: Leg, sdp: bytes | None) -> None:
+        """His answer to the offer that we made him, where he made none."""
+        if sdp is not None and not leg.take_answer(sdp):
+            self._control.end_call(call, by="switch", q850=65, status=488, outcome="failed")
 
     def digit(self, call: Call, leg: Leg, digit: str) -> bool:
         """A key was pressed, told by whatever means; True when nobody else is to know."""

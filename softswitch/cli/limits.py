@@ -113,7 +113,13 @@ _LIMITS = (
         "but this machine's own",
         "closed",
     ),
-    ("parked calls", "softswitch.apps.parking", "SLOTS_MAX", "", "the call goes back"),
+    (
+        "parked calls",
+        "softswitch.config.office",
+        "PARKED_MAX",
+        "(20 unless [parking] slots says otherwise)",
+        "the call goes back",
+    ),
     (
         "stream connections to us",
         "softswitch.transport.limits",

@@ -45,6 +45,7 @@ def check_office(office: Office) -> Iterator[Problem]:
     yield from _extensions(office, known)
     yield from _trunks(office)
     yield from _routes(office, known)
+    yield from known.destination("parking.back_to", "", office.parking.back_to)
     yield from _menus(office, known)
     yield from check_flows(office, known)
     yield from _conferences(office)

@@ -24,6 +24,7 @@ from softswitch.config.office import (
     Media,
     OfficeInfo,
     Oidc,
+    Parking,
     Recording,
     Routing,
     Sip,
@@ -48,6 +49,7 @@ class Office(Section):
     oidc: Oidc | None = None
     storage: Storage = Storage()
     recording: Recording = Recording()
+    parking: Parking = Parking()
     tickets: Tickets = Tickets()
     extensions: Many[Extension] = Field(default=(), alias="extension", max_length=100_000)
     ring_groups: Many[RingGroup] = Field(default=(), alias="ring_group", max_length=10_000)

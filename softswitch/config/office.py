@@ -23,11 +23,15 @@ from softswitch.config.values import (
     Qualify,
     Section,
     SourceAddress,
+    To,
     one_text,
     parse_collector,
     plain_ip,
     text_like,
 )
+
+PARKED_MAX = 99
+"""Calls that an office may have parked at most: a slot is dialled with two digits."""
 
 
 def _check_zone(name: str) -> str:
@@ -243,6 +247,14 @@ class Imap(Section):
     password: str = Field(min_length=1, max_length=1_024, repr=False)
     folder: str = Field(default="INBOX", min_length=1, max_length=250, pattern=r"^[ -~]+$")
     every_s: float = Field(default=60.0, ge=10, le=86_400)
+
+
+class Parking(Section):
+    """``[parking]``: calls left to be taken up at another phone."""
+
+    slots: int = Field(default=20, ge=1, le=PARKED_MAX)
+    patience_s: float = Field(default=120.0, ge=5, le=86_400)
+    back_to: To | None = None
 
 
 class Trace(Section):

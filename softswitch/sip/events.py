@@ -101,7 +101,8 @@ class ReofferReceived:
 @dataclass(slots=True, unsafe_hash=True)
 class ReofferAnswered:
     """Our re-INVITE was accepted (`sdp`: the answer, or the offer if ours carried none), or the
-    ACK brought the answer to the offer in our `answer_reoffer`."""
+    ACK brought the answer to the offer in our `answer_reoffer`, or a PRACK brought the one to
+    our `progress`."""
 
     session: Final[int]
     sdp: Final[bytes | None]

@@ -13,6 +13,7 @@ from softswitch.sip.events import (
     Confirmed,
     Ended,
     InviteReceived,
+    ReofferAnswered,
     ReofferReceived,
 )
 from softswitch.sip.invite_offers import Offered, Offering
@@ -58,7 +59,8 @@ class IncomingInviteSession(InviteSession):
     """Answers one INVITE; `local_tag` is the To-tag of every response but 100.
 
     Provisional responses that carry SDP are sent reliably to callers who can (RFC 3262), all of them
-    to callers who insist; one at a time, and a 2xx waits for the PRACK of an answer in a 183.
+    to callers who insist; one at a time, and a 2xx waits for the PRACK of an answer in a 183. To a caller who
+    insists and makes no offer the first of them has to bring ours (RFC 3262 5), and its PRACK the answer.
     """
 
     __slots__ = (
@@ -135,11 +137,11 @@ class IncomingInviteSession(InviteSession):
         sdp = None if self._agreed else event.sdp
         required = self._reliability is Reliability.REQUIRED
         reliable = required or (self._reliability is Reliability.SUPPORTED and sdp is not None)
-        if reliable and sdp_of(invite) is None:
-            # The first reliable response would have to bring our offer (RFC 3262 5).
-            if required:
-                return
-            reliable = False
+        if reliable and not self._agreed and sdp_of(invite) is None:
+            if not required:
+                reliable = False
+            elif sdp is None and self._unpracked is None:
+                return  # it would have to bring our offer, and there is none
         if reliable and self._unpracked is not None:
             if len(self._waiting) < _WAITING_MAX:
                 self._waiting.append(event)
@@ -189,7 +191,8 @@ class IncomingInviteSession(InviteSession):
         self.state = State.ANSWERED
         self._the_dialog().confirmed = True
         self._start_session_timer(timer)
-        self._send_2xx(self._transaction, response, offer=sdp_of(invite) is None)
+        offer = not self._agreed and sdp_of(invite) is None
+        self._send_2xx(self._transaction, response, offer=offer)
 
     def _reject(self, event: Reject) -> None:
         if not 300 <= event.status < 700:
@@ -242,15 +245,28 @@ class IncomingInviteSession(InviteSession):
         if unpracked is None or rack != (unpracked.rseq, self._the_cseq(), "INVITE"):
             self._respond(request, event.transaction, 481)
             return
+        sdp = sdp_of(request)
+        if unpracked.carries_sdp and sdp_of(self._the_invite()) is None:
+            self._on_answer_in_prack(event, sdp)
+            return
         self._stop_repeating()
         self._agreed = self._agreed or unpracked.carries_sdp
-        sdp = sdp_of(request)
         if sdp is not None and self._agreed and self.state is State.INCOMING:
             # Offer and answer are done: this is the next offer (RFC 3262 5).
             self._offered = Offered(request, event.transaction)
             self._notify(ReofferReceived(self.session, sdp, request))
             return
         self._respond(request, event.transaction, 200)
+        self._go_on()
+
+    def _on_answer_in_prack(self, event: DialogRequestArrived, answer: bytes | None) -> None:
+        if answer is None:
+            self._respond(event.request, event.transaction, 400)  # it owes us one (RFC 3262 5)
+            return
+        self._stop_repeating()
+        self._agreed = True
+        self._respond(event.request, event.transaction, 200)
+        self._notify(ReofferAnswered(self.session, answer))
         self._go_on()
 
     def _the_cseq(self) -> int:

@@ -239,7 +239,11 @@ class SipStack:
         *,
         now_s: float,
     ) -> None:
-        """Send a provisional response 101..199 to an incoming call."""
+        """Send a provisional response 101..199 to an incoming call.
+
+        `sdp` is an answer, or, to a caller who made no offer, ours: then `ReofferAnswered` follows. A caller
+        who insists on reliable responses and made none hears nothing without it (RFC 3262 5).
+        """
         self._command(session, Progress(status, reason, sdp, headers), now_s)
 
     def answer(

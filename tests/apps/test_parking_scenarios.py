@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+import pytest
+
+from softswitch.sim.behaviour import ring
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import World
+from softswitch.sim.world import World, small_office
 
 
 async def talking(world):
@@ -75,6 +78,38 @@ async def test_a_call_that_nobody_fetches_goes_back():
         assert back.state == call.state == "up"
         assert len(bridged(world)) == 2
         back.hang_up()
+        await call.ended()
+        await world.settle()
+
+
+BACK = """
+[parking]
+patience_s = 15
+back_to = "extension:1003"
+"""
+
+
+@simulated()
+@pytest.mark.parametrize("takes_it", [True, False])
+async def test_the_office_says_how_long_a_call_waits_and_who_has_it_then(takes_it):
+    async with World(5, office=small_office(more=BACK)) as world:
+        _, call, callee, there = await talking(world)
+        third = await world.phone("1003")
+        parked_at_s = there.times["up"]
+        callee.behaviour = ring() if not takes_it else callee.behaviour
+        there.refer("<sip:*68@office.example>")
+        back = await callee.incoming()
+        assert 14 < back.times["ringing"] - parked_at_s < 17
+        if takes_it:
+            await asyncio.sleep(1)
+            assert back.state == "up"
+            back.hang_up()
+        else:
+            taken = await third.incoming()
+            assert 29 < taken.times["ringing"] - back.times["ringing"] < 32
+            await asyncio.sleep(1)
+            assert len(bridged(world)) == 2
+            taken.hang_up()
         await call.ended()
         await world.settle()
 

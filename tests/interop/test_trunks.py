@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.interop.peers.audio import RATE_HZ, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import HOST, free_port
+from tests.interop.peers.script import Script
 from tests.interop.peers.server import Server, Trunk
 from tests.interop.peers.sipp import Sipp
 
@@ -48,6 +49,34 @@ def test_what_a_carrier_lets_hear_before_the_answer_is_heard(
     caller.wait_event("CALL_ESTABLISHED")
     caller.hang_up()
     assert carrier.wait().successful == 1
+    server.wait_idle()
+
+
+def test_who_insists_on_reliable_ringing_and_makes_no_offer_hears_it(
+    serve: Serve, baresip: Phone, sipp: Peer, voices: dict
+) -> None:
+    """A SIPp as the carrier takes the offer in our 180, answers it in its PRACK, and echoes what it hears."""
+    port = free_port()
+    server = serve(trunks=[Trunk("carrier", f"{HOST}:{port}")], more=ROUTES)
+    phone = baresip(server, "1001", plays="caller", answer="manual")
+    script = Script("late-reliable").invite("Require: 100rel", sdp=False)
+    script.receive(100, optional=True)
+    script.receive(
+        180, body="m=audio", check={"Require": "100rel"}, keep={"RSeq": "rseq"}, routes=True
+    )
+    script.within("PRACK", 2, "RAck: [$rseq] 1 INVITE", sdp=True).receive(200)
+    script.receive(200, check={"Content-Length": "^ *0"}).within("ACK", 1)
+    script.receive("BYE").confirm()
+    options = {"server": server.address, "port": port, "keys": {"caller": CALLER}}
+    calling = sipp(script, number="89100", rtp_echo=True, **options)
+    phone.wait_event("CALL_INCOMING")
+    settle([phone], 0.3)  # the answer comes in the PRACK of the ringing
+    phone.accept()
+    phone.wait_heard_bytes(2 * (len(voices["caller"].samples) + RATE_HZ))
+    assert_heard(voices["caller"].samples, phone.heard(), "its own voice from a caller who echoes")
+    phone.hang_up()
+    counts = calling.wait()
+    assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
     server.wait_idle()
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from softswitch.apps import messages, parking
+from softswitch.apps import messages
 from softswitch.apps.messages import OCTETS_MAX, PENDING_MAX
 from softswitch.call.call import DIGITS_MAX
 from softswitch.cli.limits import limit_rows
 from softswitch.sim.loop import simulated
-from softswitch.sim.world import EXCHANGE, World
+from softswitch.sim.world import EXCHANGE, World, small_office
 from softswitch.sip import uri
 from softswitch.sip.parser import DEFAULT_LIMITS
 from softswitch.sip.sdp import SessionDescription, description
@@ -112,11 +112,8 @@ def test_the_lines_before_the_media_of_strangers_push_each_other_out() -> None:
 
 @pytest.mark.limit("parked calls")
 @simulated()
-async def test_as_many_calls_are_parked_as_may_and_the_next_goes_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(parking, "SLOTS_MAX", 2)
-    async with World(1) as world:
+async def test_as_many_calls_are_parked_as_may_and_the_next_goes_back() -> None:
+    async with World(1, office=small_office(more="[parking]\nslots = 2\n")) as world:
         caller, callee = await world.phone("1001"), await world.phone("1002")
         calls = []
         for number in range(1, 4):

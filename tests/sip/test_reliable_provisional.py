@@ -10,6 +10,7 @@ from softswitch.sip.events import (
     Failed,
     InviteReceived,
     Progressed,
+    ReofferAnswered,
     ReofferReceived,
 )
 from softswitch.sip.message import SipRequest
@@ -176,6 +177,34 @@ class TestCalled:
         assert ringing == []
         bob.do("answer", session, sdp[0])
         assert (peer.heard()[-1].status, peer.heard()[-1].body) == (200, sdp[0])
+
+    def test_ringing_brings_our_offer_to_who_insists_and_makes_none(self, world, bob, peer, sdp):
+        peer.send("INVITE", 1, extra=["Require: 100rel"])
+        session, (ringing,) = ring(bob, peer, sdp[0], 180)
+        assert (ringing.headers.get("Require"), ringing.body) == ("100rel", sdp[0])
+        assert ring(bob, peer, None, 183)[1] == [], "one at a time"
+        bob.do("answer", session, sdp[0])
+        assert peer.heard()[-1].status == 180, "not before the answer to our offer"
+        assert peer.prack(ringing, 2)[0].status == 400, "a PRACK that owes us the answer"
+        accepted, again = peer.prack(ringing, 3, sdp=sdp[1], copy="b")
+        assert (accepted.status, accepted.cseq.method) == (200, "PRACK")
+        assert bob.last(ReofferAnswered).sdp == sdp[1]
+        assert (again.status, again.body) == (183, b"")
+        peer.prack(again, 4)
+        final = peer.heard()[-1]
+        assert (final.status, final.body) == (200, b""), "the offer is made and answered"
+        peer.send("ACK", 1)
+        assert peer.send("UPDATE", 5, sdp=sdp[0]) == []
+        bob.do("answer_reoffer", session, sdp[1])
+        assert peer.send("BYE", 6)[-1].status == 200
+        world.run()
+        world.assert_empty()
+
+    def test_our_offer_that_nobody_answers_ends_the_call(self, world, bob, peer, sdp):
+        peer.send("INVITE", 1, extra=["Require: 100rel"])
+        ring(bob, peer, sdp[0], 180)
+        world.run(33)
+        assert (peer.heard()[-1].status, bob.names()[-1]) == (504, "Ended")
 
     def test_a_final_refusal_ends_the_repeating(self, world, bob, peer, sdp):
         peer.send("INVITE", 1, sdp=sdp[0], extra=["Supported: 100rel"])

@@ -93,6 +93,7 @@ class Script:
         what: str | int,
         *,
         check: dict[str, str] | None = None,
+        keep: dict[str, str] | None = None,
         body: str = "",
         message: str = "",
         optional: bool = False,
@@ -100,9 +101,14 @@ class Script:
         timeout_ms: int = 0,
         auth: bool = False,
     ) -> Script:
-        """Wait for a request or a status. `body` is a regex for its content."""
+        """Wait for a request or a status. `body` is a regex for its content; `keep` names what whole header
+        fields are remembered as."""
         kind = "response" if isinstance(what, int) else "request"
         actions = [_match(value, f"{name}:") for name, value in (check or {}).items()]
+        actions += [
+            f'<ereg regexp="[^ ].*" search_in="hdr" header="{name}:" check_it="true" assign_to="{kept}"/>'
+            for name, kept in (keep or {}).items()
+        ]
         if body:
             actions.append(
                 f'<ereg regexp="{_xml(body)}" search_in="body" check_it="true" assign_to="all"/>'
@@ -180,12 +186,17 @@ class Script:
     # -- who calls ----------------------------------------------------------------------------------
 
     def invite(
-        self, *headers: str, cseq: int = 1, direction: str = "sendrecv", beside: str = ""
+        self,
+        *headers: str,
+        cseq: int = 1,
+        direction: str = "sendrecv",
+        beside: str = "",
+        sdp: bool = True,
     ) -> Script:
         """The first INVITE, as [caller] to [service]; with a part of the type `beside` before its SDP."""
         to = f"<{self._called}>"
         self._beside = beside
-        return self._asks(self._called, to, "INVITE", cseq, headers, sdp=True, direction=direction)
+        return self._asks(self._called, to, "INVITE", cseq, headers, sdp=sdp, direction=direction)
 
     def refused(self, cseq: int = 1) -> Script:
         """ACK a refusal of the first INVITE."""
