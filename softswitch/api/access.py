@@ -215,6 +215,7 @@ ACCESS: dict[str, Access] = {
         """
         GET /config admin
         POST /config/reload admin
+        GET /config-schemas/{section} admin
         GET /config/{section} admin
         POST /config/{section} admin
         POST /config/{section}/check admin

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from softswitch import __version__
 from softswitch.apps.acd_figures import (
     Group,
     largest,
@@ -29,6 +30,20 @@ AGENT_STATES = (
     "on-contact",
     "wrap-up",
 )
+STORE: dict[str, tuple[str, bool]] = {
+    "seq": ("Entries of the journal.", False),
+    "database_seq": ("Of them, in the database.", False),
+    "waiting": ("Entries that are not in the log yet.", False),
+    "pending": ("Entries in the log that are not in the database yet.", False),
+    "behind": ("1: the database may miss entries that the log has.", False),
+    "calls_open": ("Calls whose records have no end yet.", False),
+    "commits": ("Groups written to the database.", True),
+    "lost": ("Entries that could not be kept.", True),
+    "refused": ("Entries too large or malformed to be kept.", True),
+    "damaged_lines": ("Lines of the log that could not be read.", True),
+}
+"""What the journal says of itself: in words, and whether it only grows."""
+
 LABELS_MAX = 50
 """Regions and skills that have series of their own, those with most contacts; the others are one."""
 
@@ -119,6 +134,7 @@ class _Exchange:
 
     def collect(self) -> Iterator[Metric]:
         snapshot = self._service.switch.snapshot(people=False)
+        yield _gauge("build_info", "Which version this is: always 1.", "version", {__version__: 1})
         yield from self._calls(snapshot)
         yield from self._queues(snapshot)
         yield from self._network(snapshot)
@@ -217,7 +233,9 @@ class _Exchange:
         alarms = dict.fromkeys(snapshot["alarms"], 1.0)
         yield _gauge("alarm", "Alarms that are raised.", "alarm", alarms)
         for name, value in self._service.store.snapshot().items():
-            yield _gauge(f"store_{name}", "Of the journal: see docs/operations.md.", value=value)
+            text, grows = STORE.get(name, ("Of the journal.", False))
+            made = _counter if grows else _gauge
+            yield made(f"store_{name}", text, value=value)
         yield _gauge("event_readers", "Event connections.", value=len(self._service.events.readers))
         yield _requests(self._service.counted.requests)
         yield _spread("http_request_seconds", "Time to answer.", self._service.counted.request_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
         worker: Annotated[int, typer.Argument(help="Number of the worker, as `status` shows it.")],
         place: Place = HERE,
         undo: Annotated[bool, typer.Option("--undo", help="Let it take calls again.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Give a media worker no new calls; when its last call is over a fresh process takes its place."""
         from softswitch.api.admin import ask
@@ -23,7 +25,7 @@ def register(app: typer.Typer) -> None:
         for answer in ask(storage_directory(place), "drain", worker=worker, on=not undo):
             for row in answer["workers"]:
                 if row["worker"] == worker:
-                    typer.echo(told(row, on=not undo))
+                    typer.echo(json.dumps(row) if as_json else told(row, on=not undo))
 
 
 def told(row: dict[str, object], *, on: bool) -> str:

@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--live", help="Queues today up to this second, from memory.")
         ] = False,
     ) -> None:
-        """Report on queues, agents, outcomes, tickets or plans: today, or between --since and --until."""
+        """Report on queues, agents, outcomes, tickets or adherence: today, or between --since and --until."""
         from softswitch.cli.place import word_or_place
         from softswitch.cli.remote import Remote
         from softswitch.cli.tables import show

@@ -80,7 +80,13 @@ def text_like(pattern: str, what: str) -> BeforeValidator:
             raise refusal("is not understood", what)
         return value
 
-    return BeforeValidator(check)
+    return BeforeValidator(_told(check, {"pattern": f"^(?:{pattern})$", "description": what}))
+
+
+def _told(check: T, schema: dict[str, Any]) -> T:
+    """A validator with what a JSON schema says of what it takes: `table_schema` reads it."""
+    check.json_schema = schema  # type: ignore[attr-defined]
+    return check
 
 
 def _check_password(value: Any) -> Any:
@@ -118,7 +124,7 @@ def one_text(what: str, parse: Callable[[str], T]) -> PlainValidator:
             return value  # type: ignore[no-any-return]  # an Office built in Python
         raise refusal("is not a text", what)
 
-    return PlainValidator(validate)
+    return PlainValidator(_told(validate, {"type": "string", "description": what}))
 
 
 # -- addresses --------------------------------------------------------------------------------------
@@ -417,5 +423,16 @@ def _parse_date(value: Any) -> date:
     raise refusal("is not a date", 'year-month-day, as in "2026-10-01"')
 
 
-OpenHours = Annotated[Week, PlainValidator(_parse_week)]
-Day = Annotated[date, PlainValidator(_parse_date)]
+_WEEK_SCHEMA = {
+    "type": "object",
+    "description": 'Periods by day or days, as in { mon-fri = ["09:00-12:00", "13:00-18:00"] }.',
+    "propertyNames": {"pattern": f"^({'|'.join(DAYS)})(-({'|'.join(DAYS)}))?$"},
+    "additionalProperties": {
+        "type": "array",
+        "maxItems": 48,
+        "items": {"type": "string", "pattern": f"^{_PERIOD.pattern}$"},
+    },
+}
+_DATE_SCHEMA = {"type": "string", "format": "date"}
+OpenHours = Annotated[Week, PlainValidator(_told(_parse_week, _WEEK_SCHEMA))]
+Day = Annotated[date, PlainValidator(_told(_parse_date, _DATE_SCHEMA))]

@@ -202,6 +202,7 @@ FREE = {
     ("Moment", "details"),
     ("NewEntry", "values"),
     ("ReportShown", "rows"),
+    ("TableSchema", "schema"),
 }
 """Of another shape with each action, section, kind or report."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
+
 from softswitch.config import load_office
 from softswitch.config.overlay import (
+    SECRETS,
     SECTIONS,
     merged,
     model_of,
@@ -75,6 +78,35 @@ def require_no_secret(directory: Path) -> None:
             data = path.read_bytes()
             assert not any(s.encode() in data for s in ("a-long-secret-1009", "console-secret-wu"))
     assert (directory / KEY_NAME).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_form_is_made_from_the_schema_of_a_section(api: Any) -> None:
+    admin = await api.as_role("admin")
+    office = load_office(Path(__file__).parents[2] / "examples/office.toml")
+    for section, (attribute, _) in SECTIONS.items():
+        schema = (await admin.get(f"/config-schemas/{section}"))["schema"]
+        form = jsonschema_rs.validator_for(schema)
+        tables = [plain(table) for table in getattr(office, attribute)]
+        for values in (*tables, EXAMPLES[section]):
+            assert [str(error) for error in form.iter_errors(values)] == [], section
+        assert not form.is_valid({**EXAMPLES[section], "no-such-key": 1})
+        for name, value in schema["properties"].items():
+            assert value.keys() & {"type", "enum", "$ref", "anyOf"}, (
+                f"{section}.{name} says nothing"
+            )
+            if "default" in value:
+                alone = {**schema, "properties": {name: value}, "required": []}
+                assert jsonschema_rs.is_valid(alone, {name: value["default"]}), (section, name)
+            assert (name in SECRETS) is bool(value.get("writeOnly"))
+    for section, values in (
+        ("extension", {**EXAMPLES["extension"], "number": "ten"}),
+        ("hours", {"name": "x", "open": {"monday": ["08:00-17:00"]}}),
+        ("queue", {**EXAMPLES["queue"], "ring_s": -1}),
+    ):
+        schema = (await admin.get(f"/config-schemas/{section}"))["schema"]
+        assert not jsonschema_rs.is_valid(schema, values)
+        await admin.post(f"/config/{section}/check", {"values": values}, 422)
+    await (await api.as_role("supervisor")).get("/config-schemas/queue", 403)
 
 
 async def test_what_is_made_here_is_live_and_outlives_a_restart(

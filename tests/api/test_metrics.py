@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -44,6 +45,32 @@ async def test_everything_that_is_promised_is_there(api: Any) -> None:
     found = await scraped(api)
     assert found["softswitch_http_requests_total"]["GET", "/metrics", "200"] == 1
     assert found["softswitch_http_requests_total"]["GET", "none", "404"] == 1
+
+
+ABBREVIATED = re.compile(
+    r"_(s|ms|us|min|h|kb|mb|b|pct|percent|milliseconds|minutes|hours)(_total)?$"
+)
+
+
+async def test_names_are_as_prometheus_wants_them(api: Any) -> None:
+    """What `promtool check metrics` finds fault with."""
+    program = await api.as_role("agent", "metrics:read")
+    text = (await program.http.get("/metrics")).text
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families) > 50
+    for family in families:
+        name = family.name
+        assert family.documentation, f"{name} says nothing of itself"
+        assert re.fullmatch(r"(softswitch|process)_[a-z0-9_]+", name), name
+        assert not ABBREVIATED.search(name), f"{name}: units are seconds, bytes and ratios, in full"
+        assert not re.search(r"_(gauge|counter|histogram|total|count|sum|bucket)(_|$)", name), name
+        for sample in family.samples:
+            assert (family.type == "counter") is sample.name.endswith("_total"), sample.name
+            assert all(re.fullmatch(r"[a-z_]+", label) for label in sample.labels)
+            assert ("le" in sample.labels) is sample.name.endswith("_bucket")
+    assert {family.type for family in families} == {"gauge", "counter", "histogram"}
+    known = {name.removeprefix("softswitch_store_") for name in (f.name for f in families)}
+    assert known >= metrics.STORE.keys() >= api.store.snapshot().keys()
 
 
 async def test_regions_and_skills_have_a_bounded_number_of_series(

@@ -14,6 +14,7 @@ from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
 from softswitch.api.service import Served
 from softswitch.config.overlay import SECTIONS, without_secrets
 from softswitch.config.restart import AT_START
+from softswitch.config.table_schema import table_schema
 from softswitch.office_book import ALARM, Listed
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["configuration"])
@@ -63,6 +64,19 @@ class EntryChange(Input):
     """What is to be different (RFC 7396): null takes a key away, what is left out stays."""
 
     values: dict[str, Any] = Field(examples=[{"ring_s": 25.0}])
+
+
+class TableSchema(Output):
+    """What a table may hold."""
+
+    section: SectionName
+    schema_: dict[str, Any] = Field(
+        serialization_alias="schema",
+        description="JSON Schema, 2020-12.",
+        examples=[
+            {"type": "object", "properties": {"ring_s": {"type": "number", "default": 20.0}}}
+        ],
+    )
 
 
 class SectionCount(Output):
@@ -117,6 +131,13 @@ async def reload_config(me: Me, service: Served) -> ReloadResult:
     done = await service.switch.reload()
     service.noted(me, "office-reloaded", "office:file", changed=done.changed)
     return ReloadResult(changed=done.changed, restart=done.restart)
+
+
+@router.get("/config-schemas/{section}")
+async def show_schema(section: InPath) -> TableSchema:
+    """What a table of a section may hold, with defaults, as JSON Schema: for a form. What goes together with
+    what `/config/{section}/check` says."""
+    return TableSchema(section=section, schema_=table_schema(section))
 
 
 @router.get("/config/{section}")
