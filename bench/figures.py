@@ -22,6 +22,9 @@ _SOURCES = ("softswitch", "media", "routing", "bench/*.py")
 SHOWN = "SOFTSWITCH_BENCH_SHOWN"
 """The variable that names a file in which `show` leaves its figures for `python -m bench`."""
 
+INTERPRETER = "SOFTSWITCH_BENCH_PYTHON"
+"""The variable that names another Python for the exchange under test: that of an environment in which this
+project is installed (`PYTHON=/usr/bin/python3 scripts/setup .venv-system` makes one)."""
 
 LACKING = 77
 """The exit status of a program that lacks something to measure with, as automake's tests have it."""
@@ -127,6 +130,33 @@ def _about(run: dict[str, Any]) -> list[str]:
     ]
 
 
+_ASKED = """
+import platform, sys, sysconfig
+arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+if "--enable-optimizations" in arguments:
+    built = "with profile" + (" and link-time optimisation" if "--with-lto" in arguments else "")
+elif sys.base_prefix == "/usr":
+    built = "by the distribution"
+else:
+    built = "without profile"
+print(f"Python {platform.python_version()}, built {built}")
+"""
+
+
+def interpreter() -> str:
+    """The Python of the exchange under test: the bench's own where no other is chosen."""
+    # Not resolved: the path of a link in an environment says which environment it is.
+    return os.path.abspath(os.environ.get(INTERPRETER) or sys.executable)
+
+
+@functools.cache
+def about_interpreter(path: str) -> str:
+    """Version and how it was built, for one built by a profile is quicker. Debian builds its own by profile and
+    with link-time optimisation (debian/rules), which its configuration does not tell."""
+    done = subprocess.run([path, "-c", _ASKED], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or f"{path}, which does not run"
+
+
 def machine() -> str:
     """Processor, system and Python."""
     model = "unknown processor"
@@ -136,7 +166,7 @@ def machine() -> str:
             break
     return (
         f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}"
+        f"{about_interpreter(interpreter())}"
     )
 
 

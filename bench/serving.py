@@ -154,7 +154,7 @@ def serving(folder: Path, office: str, core: int, **values: object) -> Iterator[
     text = (HEAD + office).format(**named)
     (folder / "office.toml").write_text(text)
     log_path = folder / "serve.log"
-    command = [str(Path(sys.executable).parent / "softswitch"), "serve", "office.toml"]
+    command = [str(Path(figures.interpreter()).with_name("softswitch")), "serve", "office.toml"]
     with log_path.open("wb") as log:
         child = subprocess.Popen(
             [need("taskset", "util-linux"), "-c", str(core), *command],

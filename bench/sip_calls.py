@@ -1,12 +1,16 @@
 """CPU, set-up time and memory of calls through the whole exchange, driven by SIPp on another core.
 
     python bench/sip_calls.py [--rates 200,450] [--calls 4000] [--up 400] [--save]
+    python bench/sip_calls.py --only setup --with .venv-system/bin/python --rounds 3
 
 The first rate is a third of what the exchange can take, the second two thirds: a waking costs as much as
 some of the work, and at a higher rate one waking serves more messages. CPU is that of the event loop, of
 the journal's threads and of the media worker, from /proc over the whole run; no media flows. Kamailio as a
 stateful relay with Record-Route, where it is installed, is measured in the same run as the floor that a
 program in C has for half the work.
+
+What comes in bursts costs more than what is done in one go, by the machine alone (`bursts.py`): how much
+is told with it. `--with` measures the exchange on another Python in turn with the bench's own.
 """
 
 from __future__ import annotations
@@ -14,12 +18,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import itertools
+import os
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
+import bursts
 import figures
 import sipp
 from figures import Figure
@@ -32,8 +41,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.peers import HOST, Kamailio, missing
 
 
-def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
-    folder.mkdir()
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU of a call in milliseconds, by part, and what SIPp has counted."""
+
+    each_ms: dict[str, float]
+    found: sipp.Outcome
+
+
+def cost(folder: Path, rate: float, calls: int, core: int) -> Cost:
+    folder.mkdir(parents=True)
     with sipp.between(folder / "switch", TRUNKS, core) as (switch, there):
         where = (folder / "warm", *there)
         sipp.call(*where, calls=200, rate=50)
@@ -41,7 +58,13 @@ def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
         found = sipp.call(*where, calls=calls, rate=rate)
         time.sleep(1.0)  # what the database has still to hear
         used = spent(before, switch.cpu_s())
-    each = {name: 1e3 * seconds / max(1, found.successful) for name, seconds in used.items()}
+    done = max(1, found.successful)
+    return Cost({name: 1e3 * seconds / done for name, seconds in used.items()}, found)
+
+
+def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
+    measured = cost(folder, rate, calls, core)
+    each, found = measured.each_ms, measured.found
     parts = ", ".join(f"{name} {each[name]:.2f}" for name in ("loop", "threads", "media"))
     note = f"{found.successful} calls at {rate:g}/s: {parts}; {found.failed} failed, {found.resent} resent"
     at = f"{rate:g} a second"
@@ -51,6 +74,28 @@ def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
         Figure(f"INVITE to 200, median, {at}", found.p50, "ms", note=clock),
         Figure(f"INVITE to 200, p99, {at}", found.percentile(0.99), "ms"),
     ]
+
+
+def in_turn(folder: Path, rates: list[float], chosen: argparse.Namespace) -> list[Figure]:
+    """The same exchange on several Pythons, one after the other, `rounds` times: medians."""
+    pythons = [figures.interpreter(), *map(os.path.abspath, chosen.others)]
+    shown = []
+    for rate in rates:
+        costs: dict[str, list[Cost]] = {path: [] for path in pythons}
+        for number, path in itertools.product(range(chosen.rounds), pythons):
+            os.environ[figures.INTERPRETER] = path
+            where = folder / f"{rate:g}-{number}-{pythons.index(path)}"
+            measured = cost(where, rate, chosen.calls, chosen.core)
+            costs[path].append(measured)
+            parts = ", ".join(f"{name} {ms:.3f}" for name, ms in measured.each_ms.items())
+            print(f"  {rate:g} a second, {path}: {parts}", flush=True)
+        for path, found in costs.items():
+            totals = [each.each_ms["total"] for each in found]
+            loops = [each.each_ms["loop"] for each in found]
+            title = f"CPU of a call, {rate:g} a second, {figures.about_interpreter(path)}"
+            note = f"of {', '.join(f'{total:.2f}' for total in totals)}; loop {median(loops):.2f}"
+            shown.append(Figure(title, median(totals), "ms", 1.2, note=note))
+    return shown
 
 
 def memory(folder: Path, count: int, core: int) -> list[Figure]:
@@ -112,16 +157,26 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=4000)
     parser.add_argument("--up", type=int, default=400)
     parser.add_argument("--core", type=int, default=0)
-    parser.add_argument("--only", choices=("setup", "memory", "kamailio"))
+    parser.add_argument("--only", choices=("bursts", "setup", "memory", "kamailio"))
+    parser.add_argument(
+        "--with", dest="others", action="append", default=[], metavar="PYTHON",
+        help="compare with the exchange on this Python, that of an environment with the project in it",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=1, help="of --with")
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     rates = [float(rate) for rate in chosen.rates.split(",")]
     parts = {
-        "setup": lambda folder: [
-            figure
-            for rate in rates
-            for figure in set_up(folder / f"{rate:g}", rate, chosen.calls, chosen.core)
-        ],
+        "bursts": lambda folder: bursts.measure(4.0, chosen.core),
+        "setup": lambda folder: (
+            in_turn(folder, rates, chosen)
+            if chosen.others
+            else [
+                figure
+                for rate in rates
+                for figure in set_up(folder / f"{rate:g}", rate, chosen.calls, chosen.core)
+            ]
+        ),
         "memory": lambda folder: memory(folder, chosen.up, chosen.core),
         "kamailio": lambda folder: kamailio(folder, rates[0], chosen.calls, chosen.core),
     }
