@@ -334,8 +334,8 @@ class Driver:
                     break
                 if self._held is not None:
                     self._held += outgoing
-                else:
-                    self._send_all(outgoing)
+                    break
+                self._send_all(outgoing)
         finally:
             self._pumping = False
         self._arm_timer()
