@@ -111,11 +111,13 @@ class Headers:
         headers = cls.__new__(cls)
         headers._names = names
         headers._values = values
-        headers.first = first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
-        headers.some_repeat = len(first) != len(names)
-        if headers.some_repeat:
-            headers.first = _first_of(names, values)
         headers.parsed = {}
+        headers.first = first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
+        if len(first) == len(names):
+            headers.some_repeat = False
+        else:
+            headers.some_repeat = True
+            headers.first = _first_of(names, values)
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:
@@ -179,7 +181,18 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
-        self.extend(((name, value),))
+        known = SPELLINGS.get(name)
+        if known is None:
+            self._insert(len(self._names), name, value)
+            return
+        _check_value(value)
+        self._names.append(known)
+        self._values.append(value)
+        if known in self.first:
+            self.some_repeat = True
+        else:
+            self.first[known] = value
+        self.parsed.clear()
 
     def extend(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append lines, (name, value) each."""

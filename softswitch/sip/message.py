@@ -299,11 +299,17 @@ class SipRequest(SipMessage):
             also = "Timestamp"
         headers = self.headers
         first = headers.first
-        if headers.some_repeat or also in first or not all(map(first.get, _COMPULSORY)):
+        values: list[str]
+        try:
+            # The usual request: one line of each, and nothing to copy beside them.
+            values = [*_THE_COMPULSORY(first)]
+        except KeyError:
+            values = [""]
+        if headers.some_repeat or also in first or "" in values:
             lines = [line for line in headers.items() if line[0] in _COPIED or line[0] == also]
             names, values = [name for name, _ in lines], [value for _, value in lines]
-        else:  # the usual request: one line of each, and nothing to copy beside them
-            names, values = list(_COMPULSORY), list(_THE_COMPULSORY(first))
+        else:
+            names = [*_COMPULSORY]
         if to_tag is not None and "To" in first:
             values[names.index("To")] = self.tagged_to(to_tag)
         return SipResponse(status, reason, Headers.of_canonical(names, values))

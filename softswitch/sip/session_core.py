@@ -290,7 +290,7 @@ class SessionCore:
     # -- session timer -----------------------------------------------------------------------------
 
     def _start_session_timer(self, timer: SessionTimer | None) -> None:
-        self._session_timer = timer
+        before, self._session_timer = self._session_timer, timer
         if timer is not None and timer.we_refresh:
             # Until then nothing can expire, and few calls last that long: `_refresh` arms "expire".
             self._set_timer("refresh", timer.refresh_after_s)
@@ -298,7 +298,8 @@ class SessionCore:
                 self._clear_timers("expire")
                 self._expiring = False
             return
-        self._clear_timers("refresh", "expire")
+        if before is not None:
+            self._clear_timers("refresh", "expire")
         self._expiring = timer is not None
         if timer is not None:
             self._set_timer("expire", timer.expires_after_s)

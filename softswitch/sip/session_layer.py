@@ -161,51 +161,44 @@ class SessionLayer(Layer[InviteSession]):
         """Do what a session asked for, in order."""
         for effect in effects:
             kind = type(effect)  # asked for the most frequent first
-            if kind is SetTimer:
-                self._arm(unit, effect, now_s)  # type: ignore[arg-type]
-                continue
-            if kind is ClearTimer:
-                timer = unit.timers.pop(effect.name, None)  # type: ignore[union-attr]
-                if timer is not None:
-                    self._heap.cancel(timer)
-                continue
             if kind is Notify:
                 self._notify(effect.event)  # type: ignore[union-attr]
-                continue
-            match effect:
-                case Respond():
-                    transaction = effect.transaction
-                    assert isinstance(transaction, ServerTransaction)
-                    self._transactions.respond(transaction, effect.response, now_s)
-                case SendRequest():
-                    self._send(unit, effect, now_s)
-                case SendAck():
-                    self._send_ack(effect)
-                case OpenDialog():
-                    self.by_dialog.setdefault(effect.dialog_id, unit)
-                case CloseDialog():
-                    if self.by_dialog.get(effect.dialog_id) is unit:
-                        del self.by_dialog[effect.dialog_id]
-                case ClearAllTimers():
-                    self._clear_timers(unit)
-                case PassUp():
-                    transaction = effect.transaction
-                    assert isinstance(transaction, ServerTransaction)
-                    self._pass_up(unit, effect.request, transaction, now_s)
-                case HandleDone():
-                    self._report(effect)
-                case AbandonInvite():
-                    client = self._transactions.client_of(effect.request)
-                    if client is not None:
-                        self._transactions.forget_client(client)
-                case Finish():
-                    self._forget(unit)
+            elif kind is SetTimer:
+                at_s = now_s + effect.after_s  # type: ignore[union-attr]
+                self._heap.set(unit.timers, effect.name, at_s, unit)  # type: ignore[union-attr]
+            elif kind is ClearTimer:
+                self._heap.clear(unit.timers, effect.name)  # type: ignore[union-attr]
+            elif kind is Respond:
+                self._transactions.respond(effect.transaction, effect.response, now_s)  # type: ignore[union-attr, arg-type]
+            else:
+                self._perform_rarer(unit, effect, now_s)
 
-    def _arm(self, unit: SessionUnit, effect: SetTimer, now_s: float) -> None:
-        old = unit.timers.get(effect.name)
-        if old is not None:
-            self._heap.cancel(old)
-        unit.timers[effect.name] = self._heap.arm(now_s + effect.after_s, unit, effect.name)
+    def _perform_rarer(self, unit: SessionUnit, effect: SessionEffect, now_s: float) -> None:
+        """What a session asks for once or twice in its life."""
+        match effect:
+            case SendRequest():
+                self._send(unit, effect, now_s)
+            case OpenDialog():
+                self.by_dialog.setdefault(effect.dialog_id, unit)
+            case Finish():
+                self._forget(unit)
+            case CloseDialog():
+                if self.by_dialog.get(effect.dialog_id) is unit:
+                    del self.by_dialog[effect.dialog_id]
+            case ClearAllTimers():
+                self._heap.clear_all(unit.timers)
+            case SendAck():
+                self._send_ack(effect)
+            case PassUp():
+                transaction = effect.transaction
+                assert isinstance(transaction, ServerTransaction)
+                self._pass_up(unit, effect.request, transaction, now_s)
+            case HandleDone():
+                self._report(effect)
+            case AbandonInvite():
+                client = self._transactions.client_of(effect.request)
+                if client is not None:
+                    self._transactions.forget_client(client)
 
     def _send_ack(self, effect: SendAck) -> None:
         request = effect.request
@@ -219,15 +212,8 @@ class SessionLayer(Layer[InviteSession]):
         else:
             self._notify(RequestFailed(effect.handle, effect.status))
 
-    def _clear_timers(self, unit: SessionUnit) -> None:
-        if not unit.timers:
-            return
-        for timer in unit.timers.values():
-            self._heap.cancel(timer)
-        unit.timers.clear()
-
     def _forget(self, unit: SessionUnit) -> None:
-        self._clear_timers(unit)
+        self._heap.clear_all(unit.timers)
         self.units.pop(unit.machine.session, None)
         dialog = unit.machine.dialog
         if dialog is not None and self.by_dialog.get(dialog.id) is unit:

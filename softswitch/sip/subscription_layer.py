@@ -102,11 +102,9 @@ class SubscriptionLayer(Layer[Usage]):
                 case Notify():
                     self._notify(effect.event)
                 case SetTimer():
-                    self._clear(unit, effect.name)
-                    due_s = now_s + effect.after_s
-                    unit.timers[effect.name] = self._heap.arm(due_s, unit, effect.name)
+                    self._heap.set(unit.timers, effect.name, now_s + effect.after_s, unit)
                 case ClearTimer():
-                    self._clear(unit, effect.name)
+                    self._heap.clear(unit.timers, effect.name)
                 case SendRequest():
                     self._send(unit, effect, now_s)
                 case OpenDialog():
@@ -119,14 +117,8 @@ class SubscriptionLayer(Layer[Usage]):
                 case _:
                     raise LocalProtocolError(f"{type(effect).__name__} of a subscription")
 
-    def _clear(self, unit: SubscriptionUnit, name: str) -> None:
-        timer = unit.timers.pop(name, None)
-        if timer is not None:
-            self._heap.cancel(timer)
-
     def _forget(self, unit: SubscriptionUnit) -> None:
-        for name in list(unit.timers):
-            self._clear(unit, name)
+        self._heap.clear_all(unit.timers)
         machine = unit.machine
         self.units.pop(machine.terms.number, None)
         if isinstance(machine, SubscriberUsage):

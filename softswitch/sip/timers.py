@@ -54,11 +54,33 @@ class TimerHeap:
         if timer.owner is None:
             return
         timer.owner = None
-        self._dead += 1
-        if self._dead > _COMPACT_AT and self._dead * 2 > len(self._heap):
+        dead = self._dead = self._dead + 1
+        if dead > _COMPACT_AT and dead * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].owner is not None]
             heapify(self._heap)
             self._dead = 0
+
+    def set(self, timers: dict[str, Timer], name: str, at_s: float, owner: TimerOwner) -> None:
+        """Arm the timer `name` of an owner who keeps his in `timers`, in the place of one of the same name."""
+        old = timers.get(name)
+        if old is not None:
+            self.cancel(old)
+        order = self._order = self._order + 1
+        timers[name] = timer = Timer(owner, name)
+        heappush(self._heap, (at_s, order, timer))
+
+    def clear(self, timers: dict[str, Timer], name: str) -> None:
+        """Disarm the timer `name` of `timers`, if it is armed."""
+        timer = timers.pop(name, None)
+        if timer is not None:
+            self.cancel(timer)
+
+    def clear_all(self, timers: dict[str, Timer]) -> None:
+        """Disarm every timer of `timers`."""
+        if timers:
+            for timer in timers.values():
+                self.cancel(timer)
+            timers.clear()
 
     def next_at(self) -> float | None:
         """When the earliest armed timer is due, or None."""

@@ -94,26 +94,6 @@ class _Transaction:
     def feed(self, event: TransactionInput, now_s: float) -> None:
         raise NotImplementedError
 
-    def _arm(self, effect: SetTimer, now_s: float) -> None:
-        heap = self.layer.heap
-        old = self.timers.get(effect.name)
-        if old is not None:
-            heap.cancel(old)
-        self.timers[effect.name] = heap.arm(now_s + effect.after_s, self, effect.name)
-
-    def _clear(self, name: str) -> None:
-        timer = self.timers.pop(name, None)
-        if timer is not None:
-            self.layer.heap.cancel(timer)
-
-    def clear_timers(self) -> None:
-        if not self.timers:
-            return
-        heap = self.layer.heap
-        for timer in self.timers.values():
-            heap.cancel(timer)
-        self.timers.clear()
-
 
 class ClientTransaction(_Transaction):
     """One request of ours. `purpose` is the user's note of what it was for; `fallback` the flow to take
@@ -145,13 +125,14 @@ class ClientTransaction(_Transaction):
 
     def wait_for_stream(self, now_s: float) -> None:
         """A firewall may swallow connections without a word: then UDP has its turn soon."""
-        self._arm(SetTimer(_STREAM_TIMER, 2 * self.layer.clocking.t1_s), now_s)
+        layer = self.layer
+        layer.heap.set(self.timers, _STREAM_TIMER, now_s + 2 * layer.clocking.t1_s, self)
 
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer
         if self.fallback is not None and type(event) is ResponseArrived:
             self.fallback = None  # the stream works
-            self._clear(_STREAM_TIMER)
+            layer.heap.clear(self.timers, _STREAM_TIMER)
         if self.fallback is not None and _stream_is_dead(event):
             layer.fall_back(self, now_s)
             return
@@ -161,9 +142,10 @@ class ClientTransaction(_Transaction):
             if kind is Send:
                 layer.outbox.append(Outgoing(effect.data, self.flow))  # type: ignore[union-attr]
             elif kind is SetTimer:
-                self._arm(effect, now_s)  # type: ignore[arg-type]
+                at_s = now_s + effect.after_s  # type: ignore[union-attr]
+                layer.heap.set(self.timers, effect.name, at_s, self)  # type: ignore[union-attr]
             elif kind is ClearTimer:
-                self._clear(effect.name)  # type: ignore[union-attr]
+                layer.heap.clear(self.timers, effect.name)  # type: ignore[union-attr]
             elif kind is PassResponse:
                 try:
                     self.user.on_response(self, effect.response, now_s)  # type: ignore[union-attr]
@@ -211,9 +193,10 @@ class ServerTransaction(_Transaction):
             if kind is Send:
                 layer.outbox.append(Outgoing(effect.data, self.flow))  # type: ignore[union-attr]
             elif kind is SetTimer:
-                self._arm(effect, now_s)  # type: ignore[arg-type]
+                at_s = now_s + effect.after_s  # type: ignore[union-attr]
+                layer.heap.set(self.timers, effect.name, at_s, self)  # type: ignore[union-attr]
             elif kind is ClearTimer:
-                self._clear(effect.name)  # type: ignore[union-attr]
+                layer.heap.clear(self.timers, effect.name)  # type: ignore[union-attr]
             elif kind is PassRequest:
                 if self.user is not None:  # an ACK: the first request was not fed here
                     self.user.on_ack(self, effect.request, now_s)  # type: ignore[union-attr]
@@ -332,7 +315,7 @@ class TransactionLayer:
         assert flow is not None
         request = transaction.request
         request.headers.replace_first("Via", self._via(flow, transaction.key[0]))
-        transaction.clear_timers()
+        self.heap.clear_all(transaction.timers)
         transaction.fallback = None
         transaction.flow = flow
         transaction.machine = self._machine(request, flow)
@@ -354,7 +337,7 @@ class TransactionLayer:
 
     def forget_client(self, transaction: ClientTransaction) -> None:
         """Drop a client transaction and its timers, whatever its state."""
-        transaction.clear_timers()
+        self.heap.clear_all(transaction.timers)
         if self.clients.get(transaction.key) is transaction:
             del self.clients[transaction.key]
 
@@ -396,7 +379,7 @@ class TransactionLayer:
 
     def forget_server(self, transaction: ServerTransaction) -> None:
         """Drop a server transaction and its timers, whatever its state."""
-        transaction.clear_timers()
+        self.heap.clear_all(transaction.timers)
         transaction.user = None  # it holds this transaction too: without the cycle both go at once
         if self.servers.get(transaction.key) is transaction:
             del self.servers[transaction.key]

@@ -47,6 +47,9 @@ _VIA: Final = re.compile(
     r"[sS][iI][pP][ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+"
     rf"([{TOKEN_CHARS}]++)[ \t]++({_HOST})(?:[ \t]*+:[ \t]*+([0-9]{{1,5}}))?+[ \t]*+"
 )
+# What nearly every Via is: one match says it all. It cannot backtrack: a token holds neither ";" nor "=".
+_USUAL_VIA: Final = re.compile(rf"([^;,]++)(;rport)?+;branch=([{TOKEN_CHARS}]++)")
+_RPORT: Final = (("rport", None),)
 _CSEQ: Final = re.compile(rf"0*+([0-9]{{0,10}})[ \t]++([{TOKEN_CHARS}]++)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 REMEMBERED_MAX: Final = 1024
@@ -224,11 +227,18 @@ class NameAddr:
     tag: Final[str | None] = field(init=False, repr=False, compare=False)
     """The tag parameter, which every message is asked for."""
 
-    def __init__(self, uri_text: str, display_name: str | None = None, params: Params = ()) -> None:
+    def __init__(
+        self,
+        uri_text: str,
+        display_name: str | None = None,
+        params: Params = (),
+        tag: str | None = None,
+    ) -> None:
+        """`tag` saves looking for it in `params`."""
         self.uri_text = uri_text
         self.display_name = display_name
         self.params = params
-        self.tag = find_param(params, "tag") if params else None  # type: ignore[misc]
+        self.tag = tag or (find_param(params, "tag") if params else None)  # type: ignore[misc]
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
@@ -242,7 +252,7 @@ class NameAddr:
             display_name, uri_text, params = usual.groups()
             tag = params[5:] if params.startswith(";tag=") else ""
             if tag.isalnum() and tag.isascii():  # From and To of a call, nearly always
-                return cls(uri_text, display_name, (("tag", tag),))
+                return cls(uri_text, display_name, (("tag", tag),), tag)
             return cls(uri_text, display_name, parse_params(params))
         text = text.strip(LWS)
         display: str | None = None
@@ -313,22 +323,37 @@ class Via:
     """The branch parameter, by which every message finds its transaction."""
 
     def __init__(
-        self, transport: str, host: str, port: int | None = None, params: Params = ()
+        self,
+        transport: str,
+        host: str,
+        port: int | None = None,
+        params: Params = (),
+        branch: str | None = None,
     ) -> None:
+        """`branch` saves looking for it in `params`."""
         self.transport = transport
         self.host = host
         self.port = port
         self.params = params
-        self.branch = find_param(params, "branch")  # type: ignore[misc]
+        self.branch = branch or find_param(params, "branch")  # type: ignore[misc]
 
     @classmethod
     def parse(cls, text: str) -> Via:
         """Parse one element; raises RemoteProtocolError. Only its first part is remembered: a branch is new
         in every request."""
-        end = text.find(";")
-        sent_by, params = (text, "") if end < 0 else (text[:end], text[end:].rstrip(LWS))
+        usual = _USUAL_VIA.fullmatch(text)
+        params: Params
+        if usual is not None:
+            sent_by, rport, branch = usual.groups()
+            params = (("branch", branch),) if rport is None else (*_RPORT, ("branch", branch))
+        else:
+            end = text.find(";")
+            sent_by, rest = (text, "") if end < 0 else (text[:end], text[end:].rstrip(LWS))
+            params = parse_params(rest)
+            branch = find_param(params, "branch")
         read = _sent_by if len(sent_by) <= SHORT else _sent_by.__wrapped__
-        return cls(*read(sent_by), parse_params(params))
+        transport, host, port = read(sent_by)
+        return cls(transport, host, port, params, branch)
 
     @property
     def received(self) -> str | None:

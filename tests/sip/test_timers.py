@@ -44,6 +44,21 @@ def test_cancelled_timers_neither_fire_nor_count():
     assert len(heap) == 0
 
 
+def test_of_timers_of_one_name_only_the_last_fires():
+    heap, owner, timers = TimerHeap(), Owner(), {}
+    heap.set(timers, "again", 1.0, owner)
+    heap.set(timers, "other", 1.5, owner)
+    heap.set(timers, "again", 2.0, owner)
+    heap.clear(timers, "never armed")
+    assert (len(heap), heap.next_at(), sorted(timers)) == (2, 1.5, ["again", "other"])
+    heap.clear(timers, "other")
+    assert drain(heap, 5.0) == ["again"]
+    heap.set(timers, "a", 6.0, owner)
+    heap.set(timers, "b", 7.0, owner)
+    heap.clear_all(timers)
+    assert (len(heap), timers, drain(heap, 9.0)) == (0, {}, [])
+
+
 def test_rubbish_is_bounded():
     heap, owner = TimerHeap(), Owner()
     keep = [heap.arm(1e6 + n, owner, "keep") for n in range(100)]
