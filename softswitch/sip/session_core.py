@@ -188,7 +188,7 @@ class SessionCore:
 
     def _finish(self) -> None:
         self.state = State.ENDED
-        self._unacked = None
+        self._unacked = self.local_sdp = None
         if self.dialog is not None:
             self._emit(CloseDialog(self.dialog.id))
         self._emit(FINISH)

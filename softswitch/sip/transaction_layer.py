@@ -372,10 +372,11 @@ class TransactionLayer:
         """Answer by the transaction's flow: the packet's source, never what Via claims."""
         status = response.status
         transaction.feed(ResponseGiven(status, response.serialise()), now_s)
-        if status >= 200 and type(transaction.machine) is NonInviteServerTransaction:
+        if status >= 200:
             # For 32 s it will only repeat those octets: let go of everything else.
             transaction.request = _ANSWERED
-            transaction.user = None
+            if type(transaction.machine) is NonInviteServerTransaction:
+                transaction.user = None
 
     def forget_server(self, transaction: ServerTransaction) -> None:
         """Drop a server transaction and its timers, whatever its state."""

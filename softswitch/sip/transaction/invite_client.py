@@ -115,6 +115,9 @@ class InviteClientTransaction:
         return []
 
     def _first_answer(self, response: SipResponse) -> list[TransactionEffect]:
+        self._data = (
+            b""  # it will not be sent again, and this stays for as long as it rings and 32 s more
+        )
         if response.status < 200:
             self.state = State.PROCEEDING
             return [PassResponse(response)]

@@ -69,12 +69,13 @@ class InviteServerTransaction:
 
     def _proceeding(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseGiven):
+            if 200 <= event.status < 300:
+                self.state = State.ACCEPTED
+                self._last = b""  # the user repeats his 2xx
+                return [Send(event.data), self._clocking.timer_l]
             self._last = event.data
             if event.status < 200:
                 return [Send(event.data)]
-            if event.status < 300:
-                self.state = State.ACCEPTED
-                return [Send(event.data), self._clocking.timer_l]
             self.state = State.COMPLETED
             effects: list[TransactionEffect] = [Send(event.data)]
             if not self.reliable:

@@ -100,6 +100,7 @@ class NonInviteClientTransaction:
         if response.status < 200:
             self.state = State.PROCEEDING
             return [PassResponse(response)]
+        self._data = b""  # it will not be sent again
         if self.reliable:
             self.state = State.TERMINATED
             return [PassResponse(response), TERMINATE]
