@@ -30,6 +30,8 @@ class LineProjection:
             if entry.kind == LINE_CHANGED:
                 data = entry.data()
                 key = (text_of(data.get("extension")), text_of(data.get("setting")))
+                if not all(key):
+                    continue  # who has set it: that is the audit log's, under the same name
                 newest[key] = {
                     "extension": key[0],
                     "setting": key[1],

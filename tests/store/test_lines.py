@@ -28,6 +28,8 @@ async def test_the_last_word_counts_and_is_kept(tmp_path: Path, store_tools: Any
         await tools.store.journal.flush()
         changed(tools, "1001", "do_not_disturb", False)
         changed(tools, "1002", "call_waiting", None)
+        told = {"object": "extension:1002", "by": "user:a", "changed": ["call_waiting"]}
+        tools.store.journal.append(line.LINE_CHANGED, None, told, 1_001.0)  # the audit log's
         await tools.store.journal.flush()
         kept = sorted(await tools.store.lines.all())
         assert kept == [
