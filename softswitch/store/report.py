@@ -223,27 +223,42 @@ def _formulas(formula: str) -> tuple[str, ...]:
 
 async def by_skill(found: Mapping[Key, Counts], skills: Mapping[str, str]) -> dict[Key, Counts]:
     """Counts of queues, added up by what the queues ask of agents."""
+    return await by_group(found, {queue: (skill,) for queue, skill in skills.items()})
+
+
+async def by_group(
+    found: Mapping[Key, Counts], groups: Mapping[str, Sequence[str]]
+) -> dict[Key, Counts]:
+    """Counts by name, added up by the groups that each belongs to: "" for none."""
     together: dict[Key, Counts] = {}
 
     def add_up() -> Iterator[None]:
-        for (period, queue), counts in found.items():
-            key = (period, skills.get(queue, ""))
-            if key in together:
-                _add(together[key], counts)
-            else:
-                together[key] = replace(counts)
-            yield
+        for (period, name), counts in found.items():
+            for group in groups.get(name) or ("",):
+                key = (period, group)
+                so_far = together.get(key)
+                together[key] = replace(counts) if so_far is None else _sum(so_far, counts)
+                yield
 
     await done(add_up())
     return together
 
 
-def _add(into: Any, counts: Any) -> None:
-    if isinstance(into, VisitCounts):
-        into.add(counts)
-        return
-    for part in fields(into):
-        setattr(into, part.name, getattr(into, part.name) + getattr(counts, part.name))
+def _sum(one: Counts, other: Counts) -> Counts:
+    if isinstance(one, VisitCounts):
+        total = replace(one)
+        total.add(other)  # type: ignore[arg-type]
+        return total
+    values = {
+        part.name: _plus(getattr(one, part.name), getattr(other, part.name)) for part in fields(one)
+    }
+    return replace(one, **values)
+
+
+def _plus(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
+    return one + other
 
 
 def _level(key: str, formula: str) -> str:
@@ -251,8 +266,6 @@ def _level(key: str, formula: str) -> str:
 
 
 _AGENT_COLUMNS = (
-    "period",
-    "agent",
     "offered",
     "accepted",
     "missed",
@@ -277,13 +290,19 @@ async def agent_report(
     chosen: Chosen,
     now_s: float,
     paid_reasons: Iterable[str] = (),
+    per: str = "agent",
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
     """What agents did, by period. `paid_reasons`: reasons of "unavailable" that count as work in the
-    utilisation's denominator (training, meetings)."""
+    utilisation's denominator (training, meetings). With `groups` (agent -> the names of what he belongs to)
+    agents are taken together by them; `per` is then the second column's name."""
     paid = frozenset(paid_reasons)
     offers = await statistics.offers(span, chosen, "agent")
     handled = await statistics.handled(span, chosen, "agent")
     states = await statistics.states(span, chosen.agents, now_s)
+    if groups is not None:
+        offers, handled = await by_group(offers, groups), await by_group(handled, groups)
+        states = await by_group(states, groups)
     keys = await in_order(offers, handled, states)
 
     def rows() -> Iterator[Row]:
@@ -296,7 +315,7 @@ async def agent_report(
             times.paid_aux_s = sum(s for reason, s in spent.reasons.items() if reason in paid)
             yield {
                 "period": key[0],
-                "agent": key[1],
+                per: key[1],
                 "offered": rung.offered,
                 "accepted": rung.accepted,
                 "missed": rung.missed,
@@ -315,15 +334,23 @@ async def agent_report(
             }
 
     ratios = frozenset({"average_handle_s", "occupancy", "utilisation"})
-    return Report("agents", _AGENT_COLUMNS, ratios, rows())
+    return Report("agents", ("period", per, *_AGENT_COLUMNS), ratios, rows())
 
 
 async def adherence_report(
-    shifts: Shifts, span: Span, agents: Sequence[str], now_s: float
+    shifts: Shifts,
+    span: Span,
+    agents: Sequence[str],
+    now_s: float,
+    per: str = "agent",
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
-    """How agents kept to their plans, by period. Raises `Conflict` for too many stretches of plans."""
+    """How agents kept to their plans, by period; `per` and `groups` as in `agent_report`. Raises `Conflict` for
+    too many stretches of plans."""
     columns = ("planned_s", "planned_work_s", "adherent_s", "worked_s", "adherence", "conformance")
     found = await shifts.adherence(span, agents, now_s)
+    if groups is not None:
+        found = await by_group(found, groups)
     keys = await in_order(found)
 
     def rows() -> Iterator[Row]:
@@ -331,10 +358,10 @@ async def adherence_report(
             key = keys.popleft()
             one = found.pop(key)
             told = {name: getattr(one, name) for name in columns}
-            yield {"period": key[0], "agent": key[1], **told}
+            yield {"period": key[0], per: key[1], **told}
 
     ratios = frozenset({"adherence", "conformance"})
-    return Report("adherence", ("period", "agent", *columns), ratios, rows())
+    return Report("adherence", ("period", per, *columns), ratios, rows())
 
 
 def _words(seconds: Mapping[str, float]) -> str:

@@ -25,6 +25,9 @@ from softswitch.api.app import document
 from softswitch.api.routes import reports
 
 
+TEAMS = ("agent", "all", "queue", "region", "skill")
+
+
 async def test_every_report_in_every_format(api: Any) -> None:
     now_s = api.service.clock.wall_s()
     append = api.store.journal.append
@@ -38,10 +41,10 @@ async def test_every_report_in_every_format(api: Any) -> None:
     span = {"start_s": now_s - 3_600, "end_s": now_s + 3_600}
     for path, params in (
         *(("queues", {"per": per}) for per in ("all", "queue", "agent", "region", "skill")),
-        ("agents", {}),
+        *(("agents", {"per": per}) for per in TEAMS),
         *(("outcomes", {"per": per}) for per in ("all", "queue", "agent", "region", "skill")),
-        *(("tickets", {"per": per}) for per in ("all", "department", "assignee", "source")),
-        ("adherence", {}),
+        *(("tickets", {"per": per}) for per in ("all", "assignee", "source", "region", "skill")),
+        *(("adherence", {"per": per}) for per in TEAMS),
     ):
         await agent.get(f"/reports/{path}", 403)
         for by in ("all", "half-hour", "day"):
@@ -184,6 +187,31 @@ async def test_what_nobody_waits_for_any_more_is_let_go_of_bit_by_bit(api: Any) 
     assert made == 200_000
 
 
+async def test_a_ticket_is_no_talk(api: Any) -> None:
+    """It lies in a queue and in hand for days, which is nobody's wait and nobody's handle time."""
+    boss, now_s = await api.as_role("supervisor"), api.service.clock.wall_s()
+    append = api.store.journal.append
+    for contact, media, talk_s in (("c1", "call", 30.0), ("ticket-1", "ticket", 200_000.0)):
+        about = {"contact": contact, "queue": "support", "media": media, "caller": "+861065551000"}
+        append("acd-queued", contact, about, now_s - 60)
+        append("acd-connected", contact, {**about, "agent": "lilei"}, now_s - 55)
+        append("acd-handled", contact, {**about, "agent": "lilei", "talk_s": talk_s}, now_s - 20)
+    await api.store.journal.flush()
+    span = {"start_s": now_s - 3_600, "end_s": now_s + 3_600}
+    for report in ("queues", "agents", "outcomes"):
+        (row,) = (await boss.get(f"/reports/{report}", params=span))["rows"]
+        assert row["handled"] == 1, report
+        assert row.get("talk_s", 30.0) == 30.0
+        assert row.get("entered", 1) == row.get("known", 1) == row.get("resolved", 1) == 1
+    assert [v["media"] for v in (await boss.get("/reports/visits", params=span))["items"]] == [
+        "call"
+    ]
+    asked = {**span, "media": "ticket"}
+    (row,) = (await boss.get("/reports/queues", params=asked))["rows"]
+    assert (row["entered"], row["talk_s"]) == (1, 200_000.0)
+    assert len((await boss.get("/reports/visits", params=asked))["items"]) == 1
+
+
 async def test_plans(api: Any) -> None:
     boss = await api.as_role("supervisor")
     now_s = api.service.clock.wall_s()
@@ -198,6 +226,8 @@ async def test_plans(api: Any) -> None:
         "numerator": 0.0,
         "denominator": found["rows"][0]["planned_s"],
     }
+    by_queue = (await boss.get("/reports/adherence", params={**span, "per": "queue"}))["rows"]
+    assert [row["queue"] for row in by_queue] == ["billing", "support"], "he is in both"
     assert len((await boss.get("/shifts", params=span))["items"]) == 1
     await boss.delete(f"/shifts/{made['id']}")
     await boss.delete(f"/shifts/{made['id']}", 404)

@@ -461,7 +461,32 @@ async def test_the_report_of_agents(tmp_path: Path, any_store: Any) -> None:
         assert row["utilisation"]["value"] == pytest.approx(2 / 3)
         assert row["average_handle_s"]["value"] == 3_600
         assert row["unavailable_reasons"] == "training 3600 s"
-        by_hour = await agent_report(statistics, whole_day("hour"), Chosen(), 0.0)
+        other = {**done, "contact": "c2", "agent": "mary", "talk_s": 600.0, "wrap_up_s": 0.0}
+        append("acd-handled", "c2", other, DAY_S + 10 * 3_600)
+        append("acd-agent-state", None, {"agent": "mary", "new": "available"}, DAY_S + 8 * 3_600)
+        append("acd-agent-state", None, {"agent": "mary", "new": "logged-out"}, DAY_S + 9 * 3_600)
+        await tools.journal.flush()
+        queues = {"lilei": ("support", "billing"), "mary": ("support",)}
+        together = await agent_report(
+            statistics, whole_day(), Chosen(), 0.0, ["training"], "queue", queues
+        )
+        rows = {row["queue"]: row for row in together.plain()}
+        billing, support = rows["billing"], rows["support"]
+        assert {name: billing[name] for name in list(billing)[2:]} == {
+            name: row[name] for name in list(row)[2:]
+        }, "nobody but him"
+        assert (support["handled"], support["online_s"]) == (2, 4 * 3_600)
+        assert support["occupancy"] == {
+            "value": 4_200 / 11_400,
+            "numerator": 4_200,
+            "denominator": 11_400,
+        }
+        assert support["unavailable_reasons"] == "training 3600 s"
+        (every,) = (
+            await agent_report(statistics, whole_day(), Chosen(), 0.0, ["training"], "all", {})
+        ).plain()
+        assert (every["all"], every["handled"], every["occupancy"]) == ("", 2, support["occupancy"])
+        by_hour = await agent_report(statistics, whole_day("hour"), Chosen(agents=("lilei",)), 0.0)
         assert [(r["period"], r["online_s"]) for r in by_hour.rows] == [
             (moment(DAY_S + hour * 3_600, ZONE), online)
             for hour, online in ((8, 3_600), (9, 3_600), (10, 3_600))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -47,6 +47,7 @@ Formula = Literal[
     "all",
 ]
 Names = Annotated[list[Annotated[str, Field(max_length=64)]], Query(max_length=100)]
+TeamPer = Literal["agent", "all", "queue", "region", "skill"]
 _FILES = file_answers("The report, in the format asked for.")
 
 
@@ -116,6 +117,21 @@ def chosen_of(
         within_s=own if within_s is None else {},
         default_s=20.0 if within_s is None else within_s,
     )
+
+
+def _teams(service: Service, per: TeamPer) -> dict[str, Sequence[str]] | None:
+    """What each agent belongs to; None for agents themselves. By `all` everybody is in one, ""."""
+    agents = service.office.agents
+    match per:
+        case "agent":
+            return None
+        case "queue":
+            return {agent.id: agent.queues for agent in agents}
+        case "region":
+            return {agent.id: agent.regions for agent in agents}
+        case "skill":
+            return {agent.id: sorted(agent.skills) for agent in agents}
+    return {}
 
 
 def _skills(service: Service) -> dict[str, str]:
@@ -198,12 +214,14 @@ async def report_agents(
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
     by: By = "all",
+    per: TeamPer = "agent",
     agent: Names = [],  # noqa: B006
     paid_reason: Names = [],  # noqa: B006
     format: Format = "json",  # noqa: A002
 ) -> Any:
-    """What agents did: contacts, times in each state, occupancy. `paid_reason`: breaks that count as
-    work in the utilisation (training)."""
+    """What agents did: contacts, times in each state, occupancy. By queue, region and skill those are taken
+    together who have it now; who has two counts for both. `paid_reason`: breaks that count as work in the
+    utilisation (training)."""
     span = span_of(service, start_s, end_s, by)
 
     async def make() -> Report:
@@ -213,6 +231,8 @@ async def report_agents(
             Chosen(agents=tuple(agent), media=TALKS),
             min(service.clock.wall_s(), span.end_s),
             paid_reason,
+            per,
+            _teams(service, per),
         )
 
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
@@ -286,16 +306,18 @@ async def report_adherence(
     start_s: Epoch | None = None,
     end_s: Epoch | None = None,
     by: By = "all",
+    per: TeamPer = "agent",
     agent: Names = [],  # noqa: B006
     format: Format = "json",  # noqa: A002
 ) -> Any:
     """How agents kept to their plans (`/shifts`): adherence, the right state at the right time; conformance,
-    the time worked. A plan may be changed afterwards."""
+    the time worked. A plan may be changed afterwards. By queue, region and skill as `/reports/agents`."""
     span = span_of(service, start_s, end_s, by)
     now_s = service.clock.wall_s()
 
     async def make() -> Report:
-        return await adherence_report(service.store.shifts, span, agent, now_s)
+        teams = _teams(service, per)
+        return await adherence_report(service.store.shifts, span, agent, now_s, per, teams)
 
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
