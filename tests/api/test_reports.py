@@ -24,7 +24,6 @@ from softswitch.api import files
 from softswitch.api.app import document
 from softswitch.api.routes import reports
 
-
 TEAMS = ("agent", "all", "queue", "region", "skill")
 
 
