@@ -262,6 +262,15 @@ async def test_over_a_real_socket(served: Any) -> None:
             found[event["kind"]] = event["data"]
         assert (found["region-state"]["name"], found["region-state"]["entered"]) == ("north", 1)
         assert found["skill-state"]["per"] == "skill"
+        # A screen that was filled by lists goes on with events: they are the same rows.
+        reader = api.client(token)
+        agent = await reader.get("/agents/lilei")
+        assert agent.keys() == found["agent-state"].keys() - {"agent"}
+        assert agent["id"] == found["agent-state"]["id"] == "lilei"
+        queue = await reader.get("/queues/support")
+        assert queue.keys() <= found["queue-state"].keys()
+        assert queue.keys() <= snapshot["queues"][0].keys()
+        assert agent.keys() <= snapshot["agents"][0].keys()
         position = event["position"]
     api.store.journal.append("call-started", "c1", {"number_from": "1"}, 1.0)
     async with listening(served, token) as socket:

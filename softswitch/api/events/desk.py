@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.hub import Event, Filter, Hub
 from softswitch.api.metrics import COUNTED
+from softswitch.api.rows import agent_row, live_row, queue_row
 from softswitch.apps.acd_agents import row_of
 from softswitch.apps.acd_figures import region_groups, skill_groups, status_of
 from softswitch.call.known import KnownCustomer
@@ -105,9 +106,10 @@ class EventDesk:
         queues = {name for what, name in dirty if what == "queue"} & centre.queues.keys()
         queues |= {queue for name in agents for queue in centre.agents_by_id[name].queues}
         for name in sorted(agents):
-            self.hub.note("agent-state", None, row_of(centre.agents.state(name)), now_s)
+            row = agent_row(self._service, centre.agents.state(name))
+            self.hub.note("agent-state", None, row, now_s)
         for state in centre.queue_desk.some(sorted(queues & centre.queues.keys())):
-            self.hub.note("queue-state", None, row_of(state), now_s)
+            self.hub.note("queue-state", None, queue_row(state), now_s)
         for group in region_groups(centre, centre.host.counts.take_touched()):
             self.hub.note("region-state", None, row_of(status_of("region", group)), now_s)
         skills = {centre.queues[name].skill for name in queues}
@@ -121,24 +123,27 @@ class EventDesk:
         centre = switch.centre
         if "queues" in wanted.topics:
             names = [name for name in centre.queues if wanted.queue in ("", name)]
-            found["queues"] = [row_of(row) for row in centre.queue_desk.some(names)]
+            found["queues"] = [queue_row(state) for state in centre.queue_desk.some(names)]
             if not wanted.queue:
                 for per, groups in (("region", region_groups), ("skill", skill_groups)):
                     rows = [row_of(status_of(per, group)) for group in groups(centre)]
                     found[f"{per}s"] = rows
         if "agents" in wanted.topics:
             found["agents"] = [
-                row_of(centre.agents.state(agent.id))
+                agent_row(self._service, centre.agents.state(agent.id))
                 for agent in centre.desk.office.agents
                 if wanted.agent in ("", agent.id) and wanted.queue in ("", *agent.queues)
             ]
         if "calls" in wanted.topics:
-            found["calls"] = [row for row in switch.call_rows() if self._call_fits(row, wanted)]
+            found["calls"] = [
+                live_row(self._service, call)
+                for call in switch.control.calls
+                if self._call_fits(call.call_id, wanted)
+            ]
         if "alarms" in wanted.topics:
             found["alarms"] = [{"alarm": k, "reason": v} for k, v in switch.alarms.items()]
         return found
 
-    def _call_fits(self, row: dict[str, Any], wanted: Filter) -> bool:
-        call_id = str(row["call_id"])
+    def _call_fits(self, call_id: str, wanted: Filter) -> bool:
         queues, agents = self.hub.met(call_id)
         return wanted.fits(Event(0, 0.0, "calls", "", call_id, queues, agents, {}))

@@ -11,6 +11,7 @@ from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import Input, Line, NamePath, Output, among
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
+from softswitch.api.rows import agent_row
 from softswitch.api.service import Served, Service
 from softswitch.apps.acd_agents import AgentStatus
 from softswitch.store.ledger import Missing
@@ -144,22 +145,4 @@ def _require_known(service: Service, agent_id: str) -> None:
 
 
 def _shown(service: Service, status: AgentStatus) -> AgentShown:
-    agent = service.switch.centre.agents_by_id[status.agent]
-    return AgentShown(
-        id=status.agent,
-        name=status.name,
-        extension=status.extension,
-        role=status.role,
-        queues=list(status.queues),
-        skills=dict(agent.skills),
-        regions=list(agent.regions),
-        state=status.state,
-        reason=status.reason,
-        for_s=status.for_s,
-        call=status.call,
-        reachable=status.reachable,
-        calls=status.calls,
-        occupancy=status.occupancy,
-        handled=status.handled,
-        average_handle_s=status.average_handle_s,
-    )
+    return AgentShown(**agent_row(service, status))

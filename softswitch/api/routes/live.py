@@ -14,6 +14,7 @@ from softswitch.api.models import Input, Line, Output, Text
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.routes.calls import CallId
+from softswitch.api.rows import live_row, live_state
 from softswitch.api.service import Served, Service
 from softswitch.call.call import Call
 from softswitch.prompts import text_of
@@ -168,7 +169,7 @@ async def list_live(
     def wanted(call: Call) -> bool:
         if number and number not in (call.number_from, call.number_to):
             return False
-        if state is not None and _state(call) != state:
+        if state is not None and live_state(call) != state:
             return False
         if queue or agent:
             queues, agents = service.events.hub.met(call.call_id)
@@ -362,29 +363,5 @@ def _require_prompt(service: Service, call: Call, prompt: str) -> None:
         raise Refused(422, f"there is no prompt {prompt}: GET /prompts lists them")
 
 
-def _state(call: Call) -> State:
-    if call.answered_at_s is None:
-        return "ringing"
-    if call.held_by is not None or any(leg.held for leg in call.legs.values()):
-        return "held"
-    return "talking" if call.partner is not None else "answered"
-
-
 def _live(service: Service, call: Call) -> LiveCall:
-    queues, agents = service.events.hub.met(call.call_id)
-    return LiveCall(
-        call_id=call.call_id,
-        number_from=call.number_from,
-        number_to=call.number_to,
-        caller_name=call.caller_name,
-        state=_state(call),
-        started_at_s=call.started_at_s,
-        answered_at_s=call.answered_at_s,
-        recording=call.recording_name if call.recording is not None else None,
-        recording_paused=service.switch.control.audio.is_paused(call),
-        parked=service.switch.catalogue.parking.slot_of(call),
-        customer=CustomerCalling(**call.known.told()) if call.known is not None else None,
-        queues=sorted(queues),
-        agents=sorted(agents),
-        legs=[LiveLeg.model_validate(leg.snapshot()) for leg in call.legs.values()],
-    )
+    return LiveCall(**live_row(service, call))

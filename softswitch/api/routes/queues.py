@@ -12,6 +12,7 @@ from routing.model import Media
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Output, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.rows import queue_row
 from softswitch.api.service import Served
 from softswitch.apps.acd_agents import QueueStatus
 from softswitch.store.ledger import Missing
@@ -136,5 +137,4 @@ async def list_waiting(
 
 
 def _shown(state: QueueStatus) -> QueueShown:
-    same = QueueShown.model_fields.keys() - {"name"}
-    return QueueShown(name=state.queue, **{field: getattr(state, field) for field in same})
+    return QueueShown(**queue_row(state))
