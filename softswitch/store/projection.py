@@ -11,14 +11,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import astuple
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.entry import Entry
-from softswitch.store.lines import LineProjection
+from softswitch.store.entry import Entry, read_all
+from softswitch.store.lines import LINE_CHANGED, LineProjection
 from softswitch.store.projection_centre import CentreProjection
 from softswitch.store.record import KINDS, CallRecord, apply
-from softswitch.store.rows import Rows
+from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 from softswitch.store.story import KINDS as STORY_KINDS
@@ -47,8 +48,9 @@ def _upsert(dialect: str) -> Any:
 
 def row_of(record: CallRecord) -> tuple[Any, ...]:
     """The values of a record, in the order of `_COLUMNS`."""
-    texts = (_encoder.encode(record.legs).decode(), _encoder.encode(record.recordings).decode())
-    return (*_plain_values(record), *texts)
+    legs = _encoder.encode(record.legs).decode()
+    recordings = _encoder.encode(record.recordings).decode() if record.recordings else "[]"
+    return (*_plain_values(record), legs, recordings)
 
 
 def record_of(row: Any) -> CallRecord:
@@ -74,22 +76,24 @@ class Projection:
     async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
         """Add entries and bring their calls' records up to date. To be called in a transaction; after
         a failure, `forget`."""
-        rows = [(e.seq, e.at_s, e.kind, e.call_id, e.text) for e in entries]
-        await self._insert_entries.write(connection, rows)
-        await self._tell(connection, entries)
+        writes = Writes(connection)
+        writes.put(self._insert_entries, [astuple(entry) for entry in entries])
+        await self._tell(writes, entries)
 
-    async def _tell(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def _tell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Write what follows from entries that are in the journal's table."""
-        heard: list[Heard] = [
-            (e, e.data()) for e in entries if e.call_id is not None and e.kind in _HEARD
-        ]
-        await self._write_records(connection, heard)
-        await self._centre.write(connection, entries, heard)
-        await self._lines.write(connection, entries)
+        telling = [e for e in entries if e.call_id is not None and e.kind in _HEARD]
+        heard: list[Heard] = list(zip(telling, read_all(telling), strict=True))
+        kinds = {entry.kind for entry in entries}
+        await self._write_records(writes, heard)
+        await self._centre.write(writes, entries, heard, kinds)
+        if LINE_CHANGED in kinds:
+            await self._lines.write(writes, entries)
+        await writes.send()
 
-    async def _write_records(self, connection: AsyncConnection, heard: Sequence[Heard]) -> None:
+    async def _write_records(self, writes: Writes, heard: Sequence[Heard]) -> None:
         telling = [each for each in heard if each[0].kind in KINDS]
-        await self._load(connection, [entry for entry, _ in telling])
+        await self._load(writes, telling)
         changed: dict[str, CallRecord] = {}
         for number, (entry, data) in enumerate(telling, 1):
             if number % _ENTRIES_A_TURN == 0:
@@ -98,12 +102,10 @@ class Projection:
             known = self._open.get(call_id) or self._ended.get(call_id)
             record = apply(known, entry, data)
             assert record is not None
-            if record is not known or record.ended_at_s is not None:
+            if record is not known or (record.ended_at_s is not None and call_id in self._open):
                 self._keep(record)
             changed[call_id] = record
-        if changed:
-            rows = [row_of(record) for record in changed.values()]
-            await self._upsert.write(connection, rows)
+        writes.put(self._upsert, [row_of(record) for record in changed.values()])
 
     def _keep(self, record: CallRecord) -> None:
         if not record.ended:
@@ -115,19 +117,16 @@ class Projection:
         if len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
 
-    async def _load(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def _load(self, writes: Writes, telling: Sequence[Heard]) -> None:
         """Read the records that these entries change and that are not in memory."""
-        new = {e.call_id for e in entries if e.kind == "call-started"}
-        wanted = {
-            e.call_id or ""
-            for e in entries
-            if e.call_id not in self._open and e.call_id not in self._ended and e.call_id not in new
-        }
+        wanted = {e.call_id or "" for e, _ in telling} - self._open.keys() - self._ended.keys()
+        if wanted:
+            wanted -= {e.call_id or "" for e, _ in telling if e.kind == "call-started"}
         ids = sorted(wanted)
         for start in range(0, len(ids), _IDS_A_QUERY):
             some = ids[start : start + _IDS_A_QUERY]
             query = sa.select(calls).where(calls.c.call_id.in_(some))
-            for row in await connection.execute(query):
+            for row in await writes.execute(query):
                 self._keep(record_of(row))
 
     def forget(self) -> None:
@@ -143,7 +142,7 @@ class Projection:
         await self._centre.clear(connection)
         seq = 0
         while entries := await _entries_after(connection, seq, _REBUILD_ROWS):
-            await self._tell(connection, entries)
+            await self._tell(Writes(connection), entries)
             seq = entries[-1].seq
         await connection.execute(sa.delete(facts).where(facts.c.name == STORIES_TOLD_TO))
         counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))
@@ -163,7 +162,9 @@ class Projection:
         if not entries:
             await connection.execute(sa.delete(facts).where(here))
             return None
-        await self._centre.retell(connection, entries)
+        writes = Writes(connection)
+        await self._centre.retell(writes, entries)
+        await writes.send()
         seq = entries[-1].seq
         await connection.execute(sa.update(facts).where(here).values(value=str(seq)))
         return seq

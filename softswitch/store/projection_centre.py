@@ -8,7 +8,7 @@ that began while we watched are at hand; those of others are read from the journ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import attrgetter
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import acd
 from softswitch.store.entry import Entry, integer_of, text_of
 from softswitch.store.rolls import roll_again, roll_from, roll_on, rolled_to, unroll
-from softswitch.store.rows import Rows
+from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
     agent_offers,
@@ -85,29 +85,37 @@ class CentreProjection:
         self._kept = 0
 
     async def write(
-        self, connection: AsyncConnection, entries: Sequence[Entry], heard: Iterable[Heard]
+        self,
+        writes: Writes,
+        entries: Sequence[Entry],
+        heard: Sequence[Heard],
+        kinds: Collection[str],
     ) -> None:
-        """Bring the tables up to date with `entries`, which are in the journal's table already; `heard`: those
-        of calls and contacts, with their particulars."""
+        """Bring the tables up to date with `entries`, of `kinds`, which are in the journal's table already;
+        `heard`: those of calls and contacts, with their particulars."""
         self._remember(heard)
-        await self.retell(connection, entries)
-        self._let_go(entries)
-        changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
-        if changes:
-            await self._write_states(connection, changes)
+        if SURVEY in kinds:
+            await self._write_surveys(writes, entries)
+        await self._tell(writes, [entry for entry, _ in heard])
+        self._let_go(heard)
+        if acd.AGENT_STATE in kinds:
+            changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
+            await self._write_states(writes, changes)
 
     # -- stories --------------------------------------------------------------------------------
 
-    async def retell(self, connection: AsyncConnection, entries: Iterable[Entry]) -> None:
+    async def retell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Tell the stories that `entries` change; may be repeated at will."""
-        entries = list(entries)
-        await self._write_surveys(connection, entries)
+        await self._write_surveys(writes, entries)
+        await self._tell(writes, entries)
+
+    async def _tell(self, writes: Writes, entries: Iterable[Entry]) -> None:
         changed = dict.fromkeys(
             entry.call_id for entry in entries if entry.call_id and entry.kind in TELLING
         )
         ids = sorted(changed)
         for start in range(0, len(ids), _IDS_A_QUERY):
-            await self._retell(connection, ids[start : start + _IDS_A_QUERY])
+            await self._retell(writes, ids[start : start + _IDS_A_QUERY])
 
     def _remember(self, heard: Iterable[Heard]) -> None:
         """Keep the entries of calls from their beginning on."""
@@ -122,17 +130,17 @@ class CentreProjection:
             known.entries.append((entry, data))
             self._kept += 1
 
-    def _let_go(self, entries: Sequence[Entry]) -> None:
+    def _let_go(self, heard: Iterable[Heard]) -> None:
         """Of the entries of calls that are over, and of the oldest where there are too many."""
-        for entry in entries:
+        for entry, _ in heard:
             if entry.kind == "call-ended" and entry.call_id in self._at_hand:
                 self._kept -= len(self._at_hand.pop(entry.call_id).entries)
         while self._kept > AT_HAND_MAX:
             self._kept -= len(self._at_hand.pop(next(iter(self._at_hand))).entries)
 
-    async def _retell(self, connection: AsyncConnection, ids: list[str]) -> None:
+    async def _retell(self, writes: Writes, ids: list[str]) -> None:
         unknown = [call_id for call_id in ids if call_id not in self._at_hand]
-        stories = await self._read(connection, unknown) if unknown else {}
+        stories = await self._read(writes, unknown) if unknown else {}
         told = unknown
         rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TABLES}
         now: set[float] = set()
@@ -154,19 +162,20 @@ class CentreProjection:
                     of_story += [(call_id, *values(row)) for row in told_now]
                     if name in _TIMES:
                         now.update(getattr(row, _TIMES[name]) for row in told_now)
-        before = await self._times_of(connection, told)
+        before = await self._times_of(writes, told)
         for name, table in _TABLES.items():
             if told:
-                await connection.execute(sa.delete(table).where(table.c.call_id.in_(told)))
-            if rows[name]:
-                await self._inserts[name].write(connection, rows[name])
-        if self._rolled_to:
-            await roll_again(connection, before | now, self._rolled_to)
+                await writes.execute(sa.delete(table).where(table.c.call_id.in_(told)))
+            writes.put(self._inserts[name], rows[name])
+        if self._rolled_to and (now or before):
+            await writes.send()
+            await roll_again(writes.connection, before | now, self._rolled_to)
 
-    async def _times_of(self, connection: AsyncConnection, ids: list[str]) -> set[float]:
+    async def _times_of(self, writes: Writes, ids: list[str]) -> set[float]:
         """When what is known of some calls was counted, where their half-hours were added up already."""
         if self._rolled_to is None:
-            self._rolled_to = await rolled_to(connection)
+            await writes.send()
+            self._rolled_to = await rolled_to(writes.connection)
         if not self._rolled_to or not ids:
             return set()
         end_s = self._rolled_to * float(SLOT_S)
@@ -175,7 +184,7 @@ class CentreProjection:
             table = _TABLES[name]
             at_s = table.c[column]
             query = sa.select(at_s).where(table.c.call_id.in_(ids), at_s < end_s)
-            found |= {float(row[0]) for row in (await connection.execute(query)).all()}
+            found |= {float(row[0]) for row in (await writes.execute(query)).all()}
         return found
 
     async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
@@ -183,7 +192,7 @@ class CentreProjection:
         self._rolled_to = None
         return await roll_on(connection, now_s, zone)
 
-    async def _read(self, connection: AsyncConnection, ids: list[str]) -> dict[str, list[Entry]]:
+    async def _read(self, writes: Writes, ids: list[str]) -> dict[str, list[Entry]]:
         """The entries of these calls from the journal's table."""
         query = (
             sa.select(
@@ -192,11 +201,11 @@ class CentreProjection:
             .where(journal.c.call_id.in_(ids), journal.c.kind.in_(_KINDS))
             .order_by(journal.c.call_id, journal.c.seq)
         )
-        found = (Entry(*row) for row in (await connection.execute(query)).all())
+        found = [Entry(*row) for row in (await writes.execute(query)).all()]
         grouped = groupby(found, key=lambda entry: entry.call_id or "")
         return {call_id: list(entries) for call_id, entries in grouped}
 
-    async def _write_surveys(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def _write_surveys(self, writes: Writes, entries: Sequence[Entry]) -> None:
         rows = []
         for entry in entries:
             if entry.kind != SURVEY:
@@ -209,13 +218,13 @@ class CentreProjection:
             rows.append({**row, **texts, "score": integer_of(data.get("score"))})
         if rows:
             numbers = [row["seq"] for row in rows]
-            await connection.execute(sa.delete(surveys).where(surveys.c.seq.in_(numbers)))
-            await connection.execute(sa.insert(surveys), rows)
+            await writes.execute(sa.delete(surveys).where(surveys.c.seq.in_(numbers)))
+            await writes.execute(sa.insert(surveys), rows)
 
     # -- agents ---------------------------------------------------------------------------------
 
-    async def _write_states(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
-        states = await self._known_states(connection)
+    async def _write_states(self, writes: Writes, entries: Sequence[Entry]) -> None:
+        states = await self._known_states(writes)
         new: dict[int, dict[str, Any]] = {}
         ended: list[dict[str, Any]] = []
         for entry in entries:
@@ -237,24 +246,24 @@ class CentreProjection:
             }
             states[agent] = entry.seq
         if ended:
-            await connection.execute(
+            await writes.execute(
                 sa.update(agent_states)
                 .where(agent_states.c.seq == sa.bindparam("of_seq"))
                 .values(ended_at_s=sa.bindparam("at_s")),
                 ended,
             )
-        await connection.execute(sa.insert(agent_states), list(new.values()))
-        await self._times_of(connection, [])
+        await writes.execute(sa.insert(agent_states), list(new.values()))
+        await self._times_of(writes, [])
         first = int(min(entry.at_s for entry in entries) // SLOT_S)
         if self._rolled_to and first < self._rolled_to:
-            self._rolled_to = await roll_from(connection, first, self._rolled_to)
+            self._rolled_to = await roll_from(writes.connection, first, self._rolled_to)
 
-    async def _known_states(self, connection: AsyncConnection) -> dict[str, int]:
+    async def _known_states(self, writes: Writes) -> dict[str, int]:
         if self._states is None:
             query = sa.select(agent_states.c.agent_id, agent_states.c.seq).where(
                 agent_states.c.ended_at_s.is_(None)
             )
-            found = (await connection.execute(query.order_by(agent_states.c.seq))).all()
+            found = (await writes.execute(query.order_by(agent_states.c.seq))).all()
             self._states = {row.agent_id: row.seq for row in found}
         return self._states
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,19 +26,6 @@ _QUALITY = frozenset(
     }
 )
 """What call control says of a leg's quality."""
-_LEG_KINDS = frozenset({"leg-started", "leg-ringing", "leg-answered", "leg-ended", "leg-quality"})
-KINDS = _LEG_KINDS | {
-    "call-started",
-    "call-customer",
-    "call-routed",
-    "call-answered",
-    "call-ended",
-    "recording-started",
-    "recording-stopped",
-    "recording-archived",
-    "recording-deleted",
-}
-"""The kinds that change a record; all others are only journaled."""
 
 
 @dataclass(slots=True)
@@ -103,40 +91,24 @@ def apply(
     if record is None:
         # Not only at "call-started": a record must come of what a damaged journal still holds.
         record = CallRecord(clean(entry.call_id), entry.seq, entry.at_s)
-    if data is None:
-        data = entry.data()
-    if entry.kind in _LEG_KINDS:
-        _apply_leg(record, entry.kind, data, entry.at_s)
-        return record
-    match entry.kind:
-        case "call-started":
-            _start(record, data, entry.at_s)
-        case "call-customer":
-            record.customer_id = integer_of(data.get("id"))
-            record.customer_name = text_of(data.get("name"))
-        case "call-routed":
-            if not record.destination:
-                kind, name = text_of(data.get("kind")), text_of(data.get("name"))
-                record.destination = f"{kind}:{name}" if name else kind
-        case "call-answered":
-            if record.answered_at_s is None:
-                record.answered_at_s = entry.at_s
-        case "call-ended":
-            if not record.ended:
-                _end(record, data, entry.at_s)
-        case "recording-started":
-            _recording_started(record, data, entry.at_s)
-        case "recording-stopped":
-            _recording_stopped(record, data, entry.at_s)
-        case "recording-archived":
-            for recording in record.recordings:
-                if recording["name"] == text_of(data.get("name")):
-                    recording["name"] = text_of(data.get("stored"))
-        case "recording-deleted":
-            for recording in record.recordings:
-                if recording["name"] == text_of(data.get("name")):
-                    recording["deleted_at_s"] = entry.at_s
+    _CHANGES[entry.kind](record, entry.data() if data is None else data, entry.at_s)
     return record
+
+
+def _known(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    record.customer_id = integer_of(data.get("id"))
+    record.customer_name = text_of(data.get("name"))
+
+
+def _routed(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    if not record.destination:
+        kind, name = text_of(data.get("kind")), text_of(data.get("name"))
+        record.destination = f"{kind}:{name}" if name else kind
+
+
+def _answered(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    if record.answered_at_s is None:
+        record.answered_at_s = at_s
 
 
 def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
@@ -151,6 +123,8 @@ def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
 
 
 def _end(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    if record.ended:
+        return
     ended_at_s = number_of(data.get("ended_at_s"))
     record.ended_at_s = at_s if ended_at_s is None else ended_at_s
     record.q850 = integer_of(data.get("q850"))
@@ -185,39 +159,56 @@ def _status(record: CallRecord, outcome: str) -> str:
     return "failed"
 
 
-def _apply_leg(record: CallRecord, kind: str, data: dict[str, Any], at_s: float) -> None:
+def _leg(record: CallRecord, data: dict[str, Any], at_s: float) -> dict[str, Any] | None:
+    """The leg that an entry is about, which may be the first to say so; None where there are too many."""
     number = data.get("leg")
     for leg in record.legs:
         if leg["leg"] == number:
-            break
-    else:
-        if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
-            return
-        leg = {
-            "leg": number if isinstance(number, int) else text_of(number),
-            "role": text_of(data.get("role")),
-            "endpoint": text_of(data.get("endpoint")),
-            "started_at_s": at_s,
-        }
-        record.legs.append(leg)
-    match kind:
-        case "leg-ringing":
-            leg.setdefault("ringing_at_s", at_s)
-            if record.ringing_at_s is None:
-                record.ringing_at_s = at_s
-        case "leg-answered":
-            leg.setdefault("answered_at_s", at_s)
-            if data.get("codec"):
-                leg["codec"] = text_of(data["codec"])
-        case "leg-ended":
-            ended_at_s = number_of(data.get("ended_at_s"))
-            leg.setdefault("ended_at_s", at_s if ended_at_s is None else ended_at_s)
-            leg["status"] = integer_of(data.get("status"))
-            leg["q850"] = integer_of(data.get("cause", data.get("q850")))
-            leg["by"] = text_of(data.get("by"))
-        case "leg-quality":
-            quality = {key: value for key, value in data.items() if key != "leg"}
-            leg["quality"] = quality if quality.keys() <= _QUALITY else _plain_keys(quality)
+            return leg
+    if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
+        return None
+    leg = {
+        "leg": number if isinstance(number, int) else text_of(number),
+        "role": text_of(data.get("role")),
+        "endpoint": text_of(data.get("endpoint")),
+        "started_at_s": at_s,
+    }
+    record.legs.append(leg)
+    return leg
+
+
+def _leg_rang(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    leg = _leg(record, data, at_s)
+    if leg is not None:
+        leg.setdefault("ringing_at_s", at_s)
+        if record.ringing_at_s is None:
+            record.ringing_at_s = at_s
+
+
+def _leg_answered(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    leg = _leg(record, data, at_s)
+    if leg is not None:
+        leg.setdefault("answered_at_s", at_s)
+        if data.get("codec"):
+            leg["codec"] = text_of(data["codec"])
+
+
+def _leg_ended(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    leg = _leg(record, data, at_s)
+    if leg is not None:
+        ended_at_s = number_of(data.get("ended_at_s"))
+        leg.setdefault("ended_at_s", at_s if ended_at_s is None else ended_at_s)
+        leg["status"] = integer_of(data.get("status"))
+        leg["q850"] = integer_of(data.get("cause", data.get("q850")))
+        leg["by"] = text_of(data.get("by"))
+
+
+def _leg_measured(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    leg = _leg(record, data, at_s)
+    if leg is not None:
+        quality = dict(data)
+        quality.pop("leg", None)
+        leg["quality"] = quality if quality.keys() <= _QUALITY else _plain_keys(quality)
 
 
 def _plain_keys(data: dict[str, Any]) -> dict[str, Any]:
@@ -239,3 +230,36 @@ def _recording_stopped(record: CallRecord, data: dict[str, Any], at_s: float) ->
         recording["stopped_at_s"] = at_s
         recording["frames"] = integer_of(data.get("frames"))
         recording["reason"] = text_of(data.get("reason"))
+
+
+def _recording_archived(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    for recording in record.recordings:
+        if recording["name"] == text_of(data.get("name")):
+            recording["name"] = text_of(data.get("stored"))
+
+
+def _recording_deleted(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+    for recording in record.recordings:
+        if recording["name"] == text_of(data.get("name")):
+            recording["deleted_at_s"] = at_s
+
+
+_CHANGES: dict[str, Callable[[CallRecord, dict[str, Any], float], object]] = {
+    "leg-started": _leg,
+    "leg-ringing": _leg_rang,
+    "leg-answered": _leg_answered,
+    "leg-ended": _leg_ended,
+    "leg-quality": _leg_measured,
+    "call-started": _start,
+    "call-customer": _known,
+    "call-routed": _routed,
+    "call-answered": _answered,
+    "call-ended": _end,
+    "recording-started": _recording_started,
+    "recording-stopped": _recording_stopped,
+    "recording-archived": _recording_archived,
+    "recording-deleted": _recording_deleted,
+}
+
+KINDS = frozenset(_CHANGES)
+"""The kinds that change a record; all others are only journaled."""

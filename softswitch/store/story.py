@@ -3,7 +3,7 @@ who served, and the segments of the call. Pure: the same entries give the same r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,26 +27,12 @@ SEGMENT_KINDS = ("ring", "talk", "hold", "queue", "ivr", "voicemail", "app", "wr
 ROWS_MAX = 500
 """Of each sort in one story: somebody who holds and resumes for hours must not fill the database."""
 
-CALL_KINDS = frozenset(
-    {
-        "call-started",
-        "leg-started",
-        "leg-answered",
-        "leg-ended",
-        "call-routed",
-        "call-held",
-        "call-resumed",
-        "call-ended",
-        "menu-left",
-    }
-)
-KINDS = CALL_KINDS | acd.CONTACT_KINDS
-"""The kinds a story is read from."""
 Heard = tuple[Entry, dict[str, Any]]
 """An entry and its particulars, which are read once."""
 TELLING = acd.CONTACT_KINDS | {"call-ended"}
 """The kinds after which it is told anew: no call needs its segments in a table before its end."""
 
+_NOWHERE = ("", "")
 _APPS = {
     "ivr": "ivr",
     "flow": "ivr",
@@ -178,10 +164,11 @@ class _Teller:
         self._number_from = ""
 
     def hear(self, entry: Entry, data: dict[str, Any]) -> None:
-        if entry.kind in acd.CONTACT_KINDS:
-            self._hear_contact(entry, data)
+        of_call = _OF_CALLS.get(entry.kind)
+        if of_call is not None:
+            of_call(self, entry, data)
         else:
-            self._hear_call(entry, data)
+            self._hear_contact(entry, data)
 
     def finish(self) -> Story:
         if self._ended_at_s is not None:
@@ -198,7 +185,8 @@ class _Teller:
         for handling in story.handlings:
             same = (v.region for v in story.visits if v.contact_id == handling.contact_id)
             handling.region = max(same, default="")
-        story.segments.sort(key=lambda segment: (segment.started_at_s, segment.seq))
+        if len(story.segments) > 1:
+            story.segments.sort(key=lambda segment: (segment.started_at_s, segment.seq))
         return story
 
     # -- contacts -------------------------------------------------------------------------------
@@ -360,43 +348,49 @@ class _Teller:
 
     # -- the call -------------------------------------------------------------------------------
 
-    def _hear_call(self, entry: Entry, data: dict[str, Any]) -> None:
-        leg, at_s = text_of(data.get("leg")), entry.at_s
-        match entry.kind:
-            case "call-started":
-                self._number_from = text_of(data.get("number_from"))
-            case "leg-started":
-                role, endpoint = text_of(data.get("role")), text_of(data.get("endpoint"))
-                self._endpoints[leg] = (role, endpoint)
-                if role == "callee":
-                    self._open_segment(entry, "ring", leg)
-            case "leg-answered":
-                self._close("ring", leg, at_s, "answered")
-                if self._endpoints.get(leg, ("", ""))[0] == "callee":
-                    self._open_segment(entry, "talk", leg)
-            case "call-held":
-                self._open_segment(entry, "hold", leg)
-            case "call-resumed":
-                self._close("hold", leg, at_s)
-            case "leg-ended":
-                ended_s = number_of(data.get("ended_at_s"))
-                for kind in ("ring", "talk", "hold"):
-                    if (kind, leg) in self._open:
-                        outcome = text_of(data.get("status")) if kind == "ring" else ""
-                        self._close(kind, leg, at_s if ended_s is None else ended_s, outcome)
-            case "call-routed":
-                self._close("app", "", at_s)
-                kind = text_of(data.get("kind"))
-                kind = _APPS.get(kind, "app" if kind not in ("trunk", "number") else "")
-                if kind:
-                    segment = self._open_segment(entry, kind, "", key="app")
-                    segment.name = text_of(data.get("name"))
-            case "menu-left":
-                self._close("app", "", at_s, text_of(data.get("why")))
-            case "call-ended":
-                if self._ended_at_s is None:
-                    ended_s = number_of(data.get("ended_at_s"))
-                    self._ended_at_s = at_s if ended_s is None else ended_s
+    def _call_started(self, entry: Entry, data: dict[str, Any]) -> None:
+        self._number_from = text_of(data.get("number_from"))
+
+    def _leg_started(self, entry: Entry, data: dict[str, Any]) -> None:
+        leg, role = text_of(data.get("leg")), text_of(data.get("role"))
+        self._endpoints[leg] = (role, text_of(data.get("endpoint")))
+        if role == "callee":
+            self._open_segment(entry, "ring", leg)
+
+    def _leg_answered(self, entry: Entry, data: dict[str, Any]) -> None:
+        leg = text_of(data.get("leg"))
+        self._close("ring", leg, entry.at_s, "answered")
+        if self._endpoints.get(leg, _NOWHERE)[0] == "callee":
+            self._open_segment(entry, "talk", leg)
+
+    def _held(self, entry: Entry, data: dict[str, Any]) -> None:
+        self._open_segment(entry, "hold", text_of(data.get("leg")))
+
+    def _resumed(self, entry: Entry, data: dict[str, Any]) -> None:
+        self._close("hold", text_of(data.get("leg")), entry.at_s)
+
+    def _leg_ended(self, entry: Entry, data: dict[str, Any]) -> None:
+        leg, ended_s = text_of(data.get("leg")), number_of(data.get("ended_at_s"))
+        for kind in ("ring", "talk", "hold"):
+            if (kind, leg) in self._open:
+                outcome = text_of(data.get("status")) if kind == "ring" else ""
+                self._close(kind, leg, entry.at_s if ended_s is None else ended_s, outcome)
+
+    def _routed(self, entry: Entry, data: dict[str, Any]) -> None:
+        self._close("app", "", entry.at_s)
+        kind = text_of(data.get("kind"))
+        kind = _APPS.get(kind, "app" if kind not in ("trunk", "number") else "")
+        if kind:
+            segment = self._open_segment(entry, kind, "", key="app")
+            segment.name = text_of(data.get("name"))
+
+    def _menu_left(self, entry: Entry, data: dict[str, Any]) -> None:
+        self._close("app", "", entry.at_s, text_of(data.get("why")))
+
+    def _call_ended(self, entry: Entry, data: dict[str, Any]) -> None:
+        if self._ended_at_s is None:
+            ended_s = number_of(data.get("ended_at_s"))
+            self._ended_at_s = entry.at_s if ended_s is None else ended_s
 
     def _begin(self, seq: int, kind: str, started_s: float) -> Segment:
         segment = Segment(seq, kind, started_s)
@@ -408,7 +402,7 @@ class _Teller:
         if (key or kind, leg) in self._open:
             self._close(key or kind, leg, entry.at_s)
         segment = self._begin(entry.seq, kind, entry.at_s)
-        segment.leg, segment.endpoint = leg, self._endpoints.get(leg, ("", ""))[1]
+        segment.leg, segment.endpoint = leg, self._endpoints.get(leg, _NOWHERE)[1]
         self._open[key or kind, leg] = segment
         return segment
 
@@ -426,3 +420,19 @@ class _Teller:
         segment = self._begin(visit.seq, "queue", visit.entered_at_s)
         segment.ended_at_s, segment.outcome = visit.left_at_s, visit.outcome
         segment.queue_id, segment.agent_id = visit.queue_id, visit.agent_id
+
+
+_OF_CALLS: dict[str, Callable[[_Teller, Entry, dict[str, Any]], None]] = {
+    "call-started": _Teller._call_started,
+    "leg-started": _Teller._leg_started,
+    "leg-answered": _Teller._leg_answered,
+    "leg-ended": _Teller._leg_ended,
+    "call-routed": _Teller._routed,
+    "call-held": _Teller._held,
+    "call-resumed": _Teller._resumed,
+    "call-ended": _Teller._call_ended,
+    "menu-left": _Teller._menu_left,
+}
+CALL_KINDS = frozenset(_OF_CALLS)
+KINDS = CALL_KINDS | acd.CONTACT_KINDS
+"""The kinds a story is read from."""

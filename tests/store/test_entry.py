@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.store.entry import ENTRY_BYTES_MAX, make_entry, read_line
+from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, make_entry, read_all, read_line
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -102,3 +102,20 @@ def test_an_entry_is_bounded() -> None:
     over = make_entry(1, 0.0, "k" * 1_000, "c" * 1_000, {"x": "a" * (room + 1)})
     assert over.data() == {"truncated_bytes": ENTRY_BYTES_MAX + 1}
     assert len(over.line()) < 1_000
+
+
+@given(st.lists(st.dictionaries(_any_text, _json | _any_text, max_size=4), max_size=6))
+def test_many_are_read_together_as_each_alone(datas: list[dict[str, Any]]) -> None:
+    entries = [make_entry(seq, 1.0, "digit", "c1", data) for seq, data in enumerate(datas, 1)]
+    assert read_all(entries) == [entry.data() for entry in entries]
+
+
+@pytest.mark.parametrize("odd", ["[]", "7", '{"a":1},{"b":2}', "null"])
+def test_what_is_no_object_among_many_is_read_as_alone(odd: str) -> None:
+    good = make_entry(1, 1.0, "digit", "c1", {"digit": "5"})
+    strange = Entry(2, 1.0, "digit", "c1", odd)
+    if "," in odd:
+        with pytest.raises(ValueError, match="trailing"):
+            read_all([good, strange])
+    else:
+        assert read_all([good, strange, good]) == [good.data(), {}, good.data()]
