@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -56,7 +56,8 @@ class Summed:
 class Sums:
     """What was added up of something. `kind` says when a day of it is known (`days`), `half_kind` when its
     half-hours are: "" as soon as half-hours are added up at all. `noted` are counts of the contacts of days of
-    which `noted_kind` is known: the same counts, sooner found."""
+    which `noted_kind` is known: the same counts, sooner found. `beside` is what the sums lack, counted of the
+    contacts: as many counts, to be added."""
 
     halves: Summed | None = None
     days: Summed | None = None
@@ -64,6 +65,7 @@ class Sums:
     half_kind: str = ""
     noted: list[Any] | None = None
     noted_kind: str = ""
+    beside: Counted | None = None
 
 
 NOTHING = Sums()
@@ -75,31 +77,44 @@ async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, 
     async with reading(database) as connection:
         for piece, source in await pieces(connection, span, sums):
             summed = {"halves": sums.halves, "days": sums.days}.get(source)
-            column = counted.column if summed is None else summed.column
-            counts = counted.counts if summed is None else summed.counts
-            if source == "noted" and sums.noted is not None:
-                counts = sums.noted
-            if summed is None:
-                at_s: Any = counted.at_s
-                clauses = [at_s >= piece.start_s, at_s < piece.end_s, *counted.clauses]
+            if summed is not None:
+                await _tell(connection, span, (piece, source), summed, take)
+                if sums.beside is not None:
+                    await _tell(connection, span, (piece, "contacts"), sums.beside, take)
+            elif source == "noted" and sums.noted is not None:
+                await _tell(
+                    connection, span, (piece, source), replace(counted, counts=sums.noted), take
+                )
             else:
-                at_s = summed.number * float(SLOT_S)
-                clauses = [*within(summed.number, piece, source), *summed.clauses]
-            period = period_of(span, piece, source, summed, at_s, database.dialect)
-            groups = [g for g in (period, column) if g is not None]
-            # By their place: PostgreSQL takes an expression with parameters for another each time.
-            places: list[Any] = [
-                sa.literal_column(str(len(counts) + place)) for place in range(1, len(groups) + 1)
-            ]
-            query = sa.select(*counts, *groups).where(*clauses).group_by(*places)
-            told = _Told(
-                len(counts),
-                None if period is None else Labels(span, piece.offset_s),
-                column is not None,
-                take,
-            )
-            async for some in paged(connection, query):
-                await done(told.each(some))
+                await _tell(connection, span, (piece, source), counted, take)
+
+
+async def _tell(
+    connection: AsyncConnection,
+    span: Span,
+    told_by: tuple[Stretch, Source],
+    what: Counted | Summed,
+    take: Take,
+) -> None:
+    piece, source = told_by
+    if isinstance(what, Summed):
+        summed: Summed | None = what
+        at_s: Any = what.number * float(SLOT_S)
+        clauses = [*within(what.number, piece, source), *what.clauses]
+    else:
+        summed, at_s = None, what.at_s
+        clauses = [at_s >= piece.start_s, at_s < piece.end_s, *what.clauses]
+    period = period_of(span, piece, source, summed, at_s, connection.dialect.name)
+    groups = [group for group in (period, what.column) if group is not None]
+    # By their place: PostgreSQL takes an expression with parameters for another each time.
+    places: list[Any] = [
+        sa.literal_column(str(len(what.counts) + place)) for place in range(1, len(groups) + 1)
+    ]
+    query = sa.select(*what.counts, *groups).where(*clauses).group_by(*places)
+    labels = None if period is None else Labels(span, piece.offset_s)
+    told = _Told(len(what.counts), labels, what.column is not None, take)
+    async for some in paged(connection, query):
+        await done(told.each(some))
 
 
 @dataclass(frozen=True, slots=True)

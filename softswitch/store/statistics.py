@@ -134,7 +134,7 @@ class Statistics:
             if so_far is not counts:
                 so_far.add(counts)
 
-        await grouped(self._database, span, raw, _visit_sums(chosen, per), take)
+        await grouped(self._database, span, raw, _visit_sums(chosen, per, raw), take)
         return found
 
     async def list_visits(
@@ -319,10 +319,9 @@ _STATES = Sums(
 )
 
 
-def _visit_sums(chosen: Chosen, per: Per) -> Sums:
-    """What was added up of contacts and can tell what is asked; those of agents by the day only."""
-    if not _is_counted(chosen):
-        return NOTHING
+def _visit_sums(chosen: Chosen, per: Per, raw: Counted) -> Sums:
+    """What was added up of contacts and can tell what is asked; those of agents by the day only. For a T that
+    was not foreseen the sums of the one below it, and beside them the contacts whose wait lies between."""
     of_agents = per == "agent" or bool(chosen.agents)
     if of_agents and (chosen.regions or per == "region"):
         return NOTHING
@@ -340,9 +339,40 @@ def _visit_sums(chosen: Chosen, per: Per) -> Sums:
             [clause for name in asked for clause in among(columns[name], names[name])],
         )
 
+    beside = None if _is_counted(chosen) else _between(chosen, raw)
     if of_agents:
-        return Sums(None, of(agent_visit_days))
-    return Sums(of(visit_rolls), of(visit_days))
+        return Sums(None, of(agent_visit_days), beside=beside)
+    return Sums(of(visit_rolls), of(visit_days), beside=beside)
+
+
+def _between(chosen: Chosen, raw: Counted) -> Counted:
+    """The contacts in time of which the sums do not know: waits from the T below on up to the one asked for."""
+    table = queue_visits.c
+    limit = _by_queue(chosen, lambda t: t)
+    above = _by_queue(chosen, lambda t: float(_below(t) or -1))
+    nothing: Any = sa.literal_column("0")
+    columns: dict[str, Any] = {
+        f"{outcome}_in_time": counted(table.outcome == outcome)
+        for outcome in ("answered", "abandoned")
+    }
+    counts = [columns.get(part.name, nothing) for part in fields(VisitCounts)]
+    clauses = [table.waited_s > above, table.waited_s <= limit]
+    clauses.append(table.outcome.in_(("answered", "abandoned")))
+    return Counted(raw.at_s, raw.column, counts, [*raw.clauses, *clauses])
+
+
+def _below(within_s: float) -> int | None:
+    """The T that is counted beforehand next below another, or equal to it."""
+    return max((bound for bound in BOUNDS_S if bound <= within_s), default=None)
+
+
+def _by_queue(chosen: Chosen, value: Callable[[float], float]) -> Any:
+    """Something of the T of each queue."""
+    general = value(chosen.default_s)
+    if not chosen.within_s:
+        return general
+    own = {queue: value(within_s) for queue, within_s in chosen.within_s.items()}
+    return sa.case(own, value=queue_visits.c.queue_id, else_=general)
 
 
 def _handling_sums(chosen: Chosen, per: Per) -> Sums:
@@ -392,9 +422,7 @@ def _is_counted(chosen: Chosen) -> bool:
 
 def _visit_columns(chosen: Chosen) -> list[Any]:
     table = queue_visits.c
-    limit: Any = chosen.default_s
-    if chosen.within_s:
-        limit = sa.case(dict(chosen.within_s), value=table.queue_id, else_=chosen.default_s)
+    limit = _by_queue(chosen, lambda t: t)
     columns = visit_columns()
     in_time = table.waited_s <= limit
     columns["answered_in_time"] = counted(sa.and_(table.outcome == "answered", in_time))
@@ -406,9 +434,12 @@ def _summed_visit_columns(chosen: Chosen, rolls: sa.Table) -> list[Any]:
     table = rolls.c
 
     def in_time(outcome: str) -> Any:
-        bound = {t: table[f"{outcome}_{t}"] for t in BOUNDS_S}
-        own = {queue: bound[int(t)] for queue, t in chosen.within_s.items()}
-        general = bound[int(chosen.default_s)]
+        def bound(within_s: float) -> Any:
+            below = _below(within_s)
+            return sa.literal_column("0") if below is None else table[f"{outcome}_{below}"]
+
+        own = {queue: bound(t) for queue, t in chosen.within_s.items()}
+        general = bound(chosen.default_s)
         return sa.case(own, value=table.queue_id, else_=general) if own else general
 
     columns: dict[str, Any] = {

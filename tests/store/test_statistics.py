@@ -331,6 +331,7 @@ async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
         for chosen in (
             Chosen(default_s=20.0),
             Chosen(default_s=21.5),
+            Chosen(default_s=3.0, within_s={"support": 700.0, "billing": 27.5, "sales": 30.0}),
             Chosen(queues=("support",)),
             Chosen(agents=("agent1",)),
         ):
