@@ -9,6 +9,10 @@ metadata = sa.MetaData()
 # SQLite numbers its rows itself where the key is exactly INTEGER; anything else is a second tree.
 Sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
+MERGED = "merged_into IS NOT NULL"
+"""Indexes of what was merged into something else hold nothing but that: a database would take such an index for
+the few rows that have no such value, which are nearly all."""
+
 journal = sa.Table(
     "journal",
     metadata,

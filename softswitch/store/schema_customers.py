@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from softswitch.store.schema import Sequence, metadata
+from softswitch.store.schema import MERGED, Sequence, metadata
 
 customers = sa.Table(
     "customers",
@@ -21,7 +21,12 @@ customers = sa.Table(
     sa.Column("created_at_s", sa.Double, nullable=False),
     sa.Column("changed_at_s", sa.Double, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
-    sa.Index("customers_merged", "merged_into"),
+    sa.Index(
+        "customers_merged",
+        "merged_into",
+        sqlite_where=sa.text(MERGED),
+        postgresql_where=sa.text(MERGED),
+    ),
     sqlite_autoincrement=True,  # a number that a link holds is never given to another
 )
 """`phones`, `tags` and `addresses` are JSON arrays of texts, `fields` is a JSON object. One that was merged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from softswitch.store.schema import Sequence, metadata
+from softswitch.store.schema import MERGED, Sequence, metadata
 
 OPEN_TICKET = "status <> 'solved' AND status <> 'closed' AND merged_into IS NULL"
 """Who calls is told how many he has, beside his call: a large customer has thousands that are closed."""
@@ -61,7 +61,12 @@ tickets = sa.Table(
         postgresql_where=sa.text(OPEN_TICKET),
     ),
     sa.Index("tickets_due", "solve_due_s"),
-    sa.Index("tickets_merged", "merged_into"),
+    sa.Index(
+        "tickets_merged",
+        "merged_into",
+        sqlite_where=sa.text(MERGED),
+        postgresql_where=sa.text(MERGED),
+    ),
     sqlite_autoincrement=True,
 )
 """`solve_spent_s`, `solve_since_s` and `solve_target_s` are the clock of the solution (`sla.SlaClock`);
