@@ -247,11 +247,19 @@ def file_tickets(path: Path, customers: int) -> None:
         random.Random(SEED).shuffle(owners)
         database.executemany(
             "INSERT INTO tickets (kind, subject, description, priority, status, assignee, department,"
-            " customer_id, source, tags, fields, watchers, created_by, created_at_s, changed_at_s,"
+            " customer_id, source, tags, fields, watchers, created_by, created_at_s, changed_at_s, solved_at_s,"
             " answer_target_s, solve_target_s, solve_spent_s, version) VALUES ('fault', 'No dial tone', '',"
-            " 'normal', ?, '', '', ?, 'api', '[]', '{}', '[]', 'user:a', 0, 0, 0, 0, 0, 1)",
-            (("closed" if number % 5 else "open", owner) for number, owner in enumerate(owners)),
+            " 'normal', ?, '', '', ?, 'api', '[]', '{}', '[]', 'user:a', ?, 0, ?, 0, 0, 0, 1)",
+            (_ticket(number, owner, len(owners)) for number, owner in enumerate(owners)),
         )
+
+
+def _ticket(number: int, owner: int, of: int) -> tuple[Any, ...]:
+    """Spread over the year; four of five are closed after a day."""
+    opened_s = START_S + YEAR_S * number / of
+    if number % 5:
+        return "closed", owner, opened_s, opened_s + 86_400
+    return "open", owner, opened_s, None
 
 
 async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
