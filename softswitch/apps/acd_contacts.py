@@ -53,7 +53,8 @@ class ContactState:
 @dataclass(frozen=True, slots=True)
 class TextContact:
     """A ticket or a chat that comes into a queue. `contact` is an id of its maker's choice, such as
-    ``ticket-17``; `priority` None: the customer's; `last_agent`: who has served it before."""
+    ``ticket-17``; `customer` what the engine remembers him by, as for calls ("customer:12"); `priority` None:
+    the customer's; `region` "": that of the caller's number; `last_agent`: who has served it before."""
 
     contact: str
     queue: str
@@ -63,6 +64,7 @@ class TextContact:
     priority: float | None = None
     skill: str = ""
     last_agent: str = ""
+    region: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -109,6 +111,7 @@ class Contacts:
                 priority=new.priority,
                 skill=new.skill,
                 last_agent_id=new.last_agent,
+                region=new.region,
                 attributes=dict(new.attributes),
             )
         )

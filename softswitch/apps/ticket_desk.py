@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from softswitch.apps import acd_contacts as news
 from softswitch.apps.acd_contacts import ContactNews, TextContact
 from softswitch.errors import CallError, QueueUnavailable, SoftswitchError
+from softswitch.store.customers import Profile
 from softswitch.store.sla import TARGETS, OpenTime, Targets, always
 from softswitch.store.ticket_steps import DEFAULT_STEPS, Step
 from softswitch.store.tickets import Ticket, TicketFilter
@@ -86,6 +87,7 @@ class TicketDesk:
         self._office = office
         self._queues = frozenset(queue.name for queue in office.queues)
         self._agents = frozenset(agent.id for agent in office.agents)
+        self._regions = frozenset(region.name for region in office.regions)
 
     async def start(self) -> None:
         """From now on tickets are given out; those that wait since the last run first."""
@@ -168,11 +170,10 @@ class TicketDesk:
             self._contacts.withdraw(contact, "withdrawn", by=ACTOR)
 
     async def _stand_in_line(self, ticket: Ticket, contact: str, queue: str) -> None:
-        phones: list[str] = []
-        name = ""
-        if ticket.matter.customer_id is not None:
-            customer = await self._store.customers.get(ticket.matter.customer_id)
-            phones, name = customer.profile.phones, customer.profile.name
+        customer_id, profile = ticket.matter.customer_id, Profile()
+        if customer_id is not None:
+            profile = (await self._store.customers.get(customer_id)).profile
+        phones = profile.phones
         history_s = self._office.tickets.last_agent_h * 3_600
         last = await self._store.intake.last_agent(ticket, phones, self._clock.wall_s(), history_s)
         try:
@@ -181,10 +182,12 @@ class TicketDesk:
                     contact,
                     queue,
                     caller=phones[0] if phones else "",
-                    customer=name,
+                    customer="" if customer_id is None else f"customer:{customer_id}",
                     priority=_PRIORITY[ticket.life.priority],
                     skill=ticket.matter.skill,
                     last_agent=last if last in self._agents else "",
+                    region=profile.region if profile.region in self._regions else "",
+                    attributes={"customer_name": profile.name} if profile.name else {},
                 )
             )
         except QueueUnavailable as error:

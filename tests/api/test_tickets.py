@@ -192,9 +192,19 @@ async def test_the_routing_engine_gives_tickets_to_agents(api: Any) -> None:
     await boss.post(
         "/ticket-triggers", {"name": "bills", "keywords": ["invoice"], "queue": "billing"}
     )
-    first = await boss.post("/tickets", {"subject": "The invoice is wrong"})
+    wang = {"name": "Wang Wei", "phones": ["+8613800000001"], "region": "north"}
+    customer = await boss.post("/customers", wang)
+    about = {"subject": "The invoice is wrong", "customer_id": customer["id"]}
+    first = await boss.post("/tickets", about)
     assert first["queue"] == "billing"
     await desk.settled()
+    (view,) = api.switch.centre.queue_desk.waiting("billing")
+    # As when he calls: his record says where he is from, and two of one name are two.
+    assert view.attributes["customer_name"] == "Wang Wei"
+    await api.store.journal.flush()
+    (entry,) = await api.store.entries.page(10, kind="acd-queued")
+    queued = entry.data()
+    assert (queued["customer"], queued["region"]) == (f"customer:{customer['id']}", "north")
     assert contacts.state(f"ticket-{first['id']}").phase == "waiting"
     api.switch.centre.host.do(_login("lilei"))
 
