@@ -229,12 +229,14 @@ class Callbacks:
         )
 
     def offer_over(self, offer: AgentOffer) -> None:
-        """An agent did not take it: the call that was made to ring him ends."""
+        """An agent did not take it: the call that was made to ring him ends. The customer was not called."""
         if offer.call.caller.session is None:
-            self._end(offer.call)
+            self._end(offer.call, 16, 487, "cancelled")
 
-    def _end(self, call: Call) -> None:
-        self._centre.control.end_call(call, by="switch", q850=19, status=480, outcome="no-answer")
+    def _end(
+        self, call: Call, q850: int = 19, status: int = 480, outcome: str = "no-answer"
+    ) -> None:
+        self._centre.control.end_call(call, by="switch", q850=q850, status=status, outcome=outcome)
 
     # -- the customer is called --------------------------------------------------------------------
 
@@ -312,7 +314,8 @@ class Callbacks:
 
         def finished(outcome: Outcome) -> None:
             if dialled.state is State.DIALLING:
-                self._fail(dialled, outcome.result)
+                dialled.failure = outcome.result
+                self._end(dialled.call, outcome.q850, outcome.status, outcome.result)
 
         attempt = self._centre.control.office_calls.ring(
             dialled.call, dialled.number, dial_s, connected=answered, finished=finished

@@ -125,7 +125,8 @@ def report_table(answer: dict[str, Any]) -> Any:
         heads = [c for c in columns if c in _SHOWN]
         table.add_column("")
         for row in rows:
-            table.add_column(" ".join(_shown(row.get(c)) for c in heads) or "all", justify="right")
+            names = (_shown(row.get(c)) or (c != "period" and "(none)") for c in heads)
+            table.add_column(" ".join(filter(None, names)) or "all", justify="right")
         for column in (c for c in columns if c not in _SHOWN):
             table.add_row(column.replace("_", " "), *(_shown(row.get(column)) for row in rows))
         return table

@@ -42,7 +42,7 @@ def weighted_kappa(pairs: Sequence[Pair]) -> float | None:
     )
     if chance <= 1e-12:
         return None
-    return 1.0 - seen / chance
+    return round(1.0 - seen / chance, 9) + 0.0  # what floats leave of nothing is nothing
 
 
 def agreement(pairs: Sequence[Pair]) -> Agreement:

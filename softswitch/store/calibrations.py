@@ -18,6 +18,7 @@ from softswitch.store.evaluations import (
     Evaluations,
     insert_evaluation,
     one_evaluation,
+    queue_of,
     require_call,
 )
 from softswitch.store.ledger import Conflict, Ledger, Missing
@@ -121,7 +122,8 @@ class Calibrations:
             if len(judged) >= INSPECTORS_MAX:
                 raise Conflict(f"a calibration has at most {INSPECTORS_MAX} inspectors")
             card = await one_scorecard(change.connection, found.scorecard_id, found.number)
-            draft = Draft(found.scorecard_id, found.call_id, found.agent_id)
+            queue_id = await queue_of(change.connection, found.call_id, found.agent_id)
+            draft = Draft(found.scorecard_id, found.call_id, found.agent_id, queue_id)
             number = await insert_evaluation(change, card, draft, calibration_id)
             return await one_evaluation(change.connection, number)
 

@@ -176,7 +176,7 @@ class Evaluations:
                 raise Conflict(f"scorecard {card.id} is no longer used")
             await require_call(change.connection, draft.call_id)
             if not draft.queue_id:
-                queue_id = await _queue_of(change.connection, draft.call_id, draft.agent_id)
+                queue_id = await queue_of(change.connection, draft.call_id, draft.agent_id)
                 draft = replace(draft, queue_id=queue_id)
             evaluation_id = await insert_evaluation(change, card, draft, None)
             if draft.sample_id is not None:
@@ -335,7 +335,7 @@ async def require_call(connection: AsyncConnection, call_id: str) -> None:
         raise Missing(f"there is no call {call_id}")
 
 
-async def _queue_of(connection: AsyncConnection, call_id: str, agent_id: str) -> str:
+async def queue_of(connection: AsyncConnection, call_id: str, agent_id: str) -> str:
     """The queue that a call came to an agent by, else the last it lay in, else the one that called back; "" for
     none."""
     table = queue_visits.c

@@ -26,6 +26,8 @@ from softswitch.store.scorecards import one_scorecard
 LIST_MAX = 1_000
 RULES_MAX = 100
 CANDIDATES_MAX = 50_000
+_BEGAN_S = 86_400.0
+"""A talk that is in this week's list may have begun so long before the week."""
 _encode = msgspec.json.encode
 
 
@@ -257,6 +259,7 @@ async def _candidates(
     back = {}
     if any(row.media == "callback" for row in rows):
         back = await _called_back(connection, start_s)
+    gone = await _without_sound(connection, start_s)
     scores: dict[str, int] = {}
     if sampler.kind == "low-survey":
         asked = sa.select(surveys.c.call_id, surveys.c.score).where(
@@ -281,8 +284,17 @@ async def _candidates(
             matches=f"call:{call}" in worded,
         )
         for asked, agent, queue, media, contact, at_s, talk_s, hold_s in rows
-        if (call := back.get(contact, "") if media == "callback" else asked)
+        if (call := back.get(contact, "") if media == "callback" else asked) and call not in gone
     ]
+
+
+async def _without_sound(connection: AsyncConnection, start_s: float) -> set[str]:
+    """Calls with a recording that was deleted: there is nothing left to listen to."""
+    query = sa.select(calls.c.call_id).where(
+        calls.c.started_at_s >= start_s - _BEGAN_S,
+        calls.c.recordings.like('%"deleted_at_s"%'),
+    )
+    return {str(call) for (call,) in (await connection.execute(query)).all()}
 
 
 async def _called_back(connection: AsyncConnection, start_s: float) -> dict[str, str]:
@@ -292,8 +304,7 @@ async def _called_back(connection: AsyncConnection, start_s: float) -> dict[str,
         sa.select(journal.c.call_id, journal.c.data)
         .join(calls, calls.c.call_id == journal.c.call_id)
         .where(
-            # A talk that is in this week's list may have begun in the week before.
-            calls.c.started_at_s >= start_s - 86_400,
+            calls.c.started_at_s >= start_s - _BEGAN_S,
             calls.c.direction == "outbound",
             journal.c.kind == CALLBACK_DIALLED,
         )

@@ -196,6 +196,13 @@ async def test_only_who_spoke_is_judged_and_a_draft_may_be_thrown_away(api: Any)
     await boss.post("/calibrations", body, 409)
     await boss.post("/calibrations", body | {"call_id": "nothing"}, 404)
 
+    # And one whose sound is gone: nobody can listen to it.
+    append("call-started", "c3", {}, now_s - 60)
+    append("recording-started", "c3", {"name": "c3.wav"}, now_s - 60)
+    append("acd-handled", "c3", {**about, "contact": "c3", "media": "call"}, now_s - 30)
+    append("call-ended", "c3", {}, now_s - 30)
+    append("recording-deleted", "c3", {"name": "c3.wav"}, now_s - 20)
+    await api.store.journal.flush()
     await boss.post("/sampling-rules", {"name": "any"})
     drawn = (await boss.post("/samples", expect=200))["items"]
     assert [(one["call_id"], one["agent_id"]) for one in drawn] == [("c2", "mary")]
@@ -208,6 +215,10 @@ async def test_only_who_spoke_is_judged_and_a_draft_may_be_thrown_away(api: Any)
     body |= {"call_id": "c2", "sample_id": drawn[0]["id"]}
     draft = await boss.post("/evaluations", body)
     assert draft["queue_id"] == "support"
+    put_up = {name: body[name] for name in ("scorecard_id", "call_id")} | {"agent_id": "mary"}
+    calibration = await boss.post("/calibrations", put_up)
+    mine = await boss.post(f"/calibrations/{calibration['id']}/evaluation", expect=200)
+    assert mine["queue_id"] == "support"
     path = f"/evaluations/{draft['id']}"
     await boss.post(f"{path}/comments", {"text": "Hm"})
     mary = api.client()

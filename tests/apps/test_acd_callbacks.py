@@ -39,6 +39,11 @@ def closed(world):
     return [(e.data["outcome"], e.data["reason"]) for e in world.journal.of_kind("acd-closed")]
 
 
+def ended(world, call_id):
+    (entry,) = (e for e in world.journal.of_kind("call-ended") if e.call_id == call_id)
+    return entry.data["outcome"]
+
+
 def dialled(world):
     return world.journal.of_kind("acd-callback-dialled")
 
@@ -152,6 +157,20 @@ async def test_attempts_and_retry_after_s():
         assert closed(world) == [("callback-failed", "busy")]
         assert phone.calls == {}
         await world.settle()
+        assert [ended(world, e.call_id) for e in attempts] == ["busy", "busy"]
+
+
+@simulated()
+async def test_where_no_agent_answers_the_customer_was_not_called():
+    async with World(15, office=office("offer_after_s = 10")) as world:
+        await ask_for_callback(world)
+        await world.phone("1001", behaviour=ring())
+        world.switch.agents.log_in("lilei")
+        await asyncio.sleep(60)
+        await world.settle()
+        assert dialled(world) == []
+        made = [e for e in world.journal.of_kind("call-started") if e.data.get("queue")]
+        assert [ended(world, e.call_id) for e in made] == ["cancelled"]
 
 
 @simulated()

@@ -20,6 +20,7 @@ from softswitch.api.admin import ask
 from softswitch.backup import BadBackup, check_database, make_backup, restore, verify
 from softswitch.cli.main import build
 from softswitch.cli.remote import Remote
+from softswitch.cli.report import report_table
 from softswitch.errors import SoftswitchError
 from softswitch.store import Store
 from softswitch.store.database import FILE_NAME
@@ -236,6 +237,14 @@ def test_reports(running: Running, tmp_path: Path) -> None:
     assert "Report: queues" in shown
     assert "support" in shown
     some = ("report", "queues", str(running.file), "--since", "1970-01-01", "--until", "1970-01-03")
+    two = {
+        "rows": [{"region": "", "entered": 1}, {"region": "north", "entered": 2}],
+        "name": "queues",
+    }
+    heads = [
+        column.header for column in report_table({**two, "columns": ["region", "entered"]}).columns
+    ]
+    assert heads == ["", "(none)", "north"], "not that nobody is told apart"
     (row,) = json.loads(run(*some, "--within", "8", "--queue", "support", "--json"))["rows"]
     assert (row["abandoned"], row["abandoned_in_time"]) == (1, 0)
     assert "nothing happened" in run(*some, "--queue", "billing")

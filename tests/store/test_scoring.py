@@ -129,6 +129,7 @@ def test_kappa_knows_agreement_from_chance() -> None:
     assert weighted_kappa(opposite) == pytest.approx(-1.0)
     independent = [(a, b) for a in (0.0, 0.5, 1.0) for b in (0.0, 0.5, 1.0)]
     assert weighted_kappa(independent) == pytest.approx(0.0)
+    assert weighted_kappa([(1.0, 0.6)]) == 0.0, "and not what floats make of it"
     near, far = [*same, (0.0, 0.5)], [*same, (0.0, 1.0)]
     assert (weighted_kappa(near) or 0) > (weighted_kappa(far) or 0)
     assert agreement([]).kappa is None
