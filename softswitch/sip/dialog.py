@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from softswitch.sip.message import SipMessage, SipResponse
 
 DialogId = tuple[str, str, str]
-_NAMES = ["Max-Forwards", "From", "To", "Call-ID", "CSeq"]
 
 
 class Dialog:
@@ -136,17 +135,22 @@ class Dialog:
             cseq = self.local_cseq
         uri = self.target
         # Values that were parsed or written before: no need to check them line by line again.
-        names = _NAMES.copy()
-        values = ["70", self.local, self.remote, self.call_id, f"{cseq} {method}"]
+        lines = {
+            "Max-Forwards": "70",
+            "From": self.local,
+            "To": self.remote,
+            "Call-ID": self.call_id,
+            "CSeq": f"{cseq} {method}",
+        }
         if self.routes:
             routes = [str(route) for route in self.routes]
             if not _is_loose(self.routes[0]):
                 # A strict router of RFC 2543 wants itself as Request-URI, the target as last route.
                 uri = self.routes[0].uri_text
                 routes = [*routes[1:], f"<{self.target}>"]
-            names[:0] = ["Route"] * len(routes)
-            values[:0] = routes
-        return SipRequest(method, uri, Headers.of_canonical(names, values))
+            names = ["Route"] * len(routes) + list(lines)
+            return SipRequest(method, uri, Headers.of_canonical(names, [*routes, *lines.values()]))
+        return SipRequest(method, uri, Headers.of_different(lines))
 
 
 def move_dialogs(dialogs: Iterable[Dialog | None], old: Flow, new: Flow) -> int:

@@ -92,14 +92,14 @@ class Headers:
     properties parse are cached in `parsed` and forgotten at any change.
 
     `first` is the value of each name's first line, to be read only: what `get` looks into, for those who
-    know the canonical name; `some_repeat` tells whether any name stands here twice.
+    know the canonical name; `some_repeat` tells whether any name stands here twice. As long as none does
+    `first` is all there is, in the order of the lines; from then on `_lines` has them.
     """
 
-    __slots__ = ("_names", "_values", "first", "parsed", "some_repeat")
+    __slots__ = ("_lines", "first", "parsed", "some_repeat")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
-        self._names: list[str] = []
-        self._values: list[str] = []
+        self._lines = _NO_LINES
         self.first: dict[str, str] = {}
         self.parsed: dict[str, Any] = {}
         self.some_repeat = False
@@ -107,18 +107,30 @@ class Headers:
 
     @classmethod
     def of_canonical(cls, names: list[str], values: list[str]) -> Headers:
-        """Take over two parallel lists the parser has already checked."""
-        headers = cls.__new__(cls)
-        headers._names = names
-        headers._values = values
-        headers.parsed = {}
-        headers.first = first = dict(zip(names, values))  # noqa: B905 - they are as long as each other
-        if len(first) == len(names):
-            headers.some_repeat = False
-        else:
-            headers.some_repeat = True
-            headers.first = _first_of(names, values)
+        """Lines of two parallel lists that the parser has already checked."""
+        headers = cls.of_different(dict(zip(names, values, strict=True)))
+        if len(headers.first) != len(names):
+            headers._adopt(list(zip(names, values, strict=True)))
         return headers
+
+    @classmethod
+    def of_different(cls, lines: dict[str, str]) -> Headers:
+        """Take over checked lines with canonical names of which none stands there twice."""
+        headers = cls.__new__(cls)
+        headers._lines = _NO_LINES
+        headers.first = lines
+        headers.parsed = {}
+        headers.some_repeat = False
+        return headers
+
+    def _adopt(self, lines: list[tuple[str, str]]) -> None:
+        self.first = dict(lines)
+        self.some_repeat = len(self.first) != len(lines)
+        self._lines = _NO_LINES
+        if self.some_repeat:
+            self.first = dict(reversed(lines))
+            self._lines = lines
+        self.parsed.clear()
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of the first line called `name`."""
@@ -127,11 +139,6 @@ class Headers:
             return self.first.get(known, default)
         found = self.get_all(name)
         return found[0] if found else default
-
-    def _changed(self) -> None:
-        self.first = _first_of(self._names, self._values)
-        self.some_repeat = len(self.first) != len(self._names)
-        self.parsed.clear()
 
     def get_all(self, name: str) -> list[str]:
         """The value of every line called `name`, in order, commas left alone."""
@@ -142,7 +149,7 @@ class Headers:
                 return []
             if not self.some_repeat:
                 return [value]
-            return [value for key, value in self.items() if key == known]
+            return [value for key, value in self._lines if key == known]
         lower = name.lower()
         return [value for key, value in self.items() if key.lower() == lower]
 
@@ -174,21 +181,21 @@ class Headers:
             self.add(name, value)
             return
         _check_value(value)
-        self._values[positions[0]] = value
+        lines = list(self.items())
+        lines[positions[0]] = lines[positions[0]][0], value
         for position in reversed(positions[1:]):
-            del self._names[position], self._values[position]
-        self._changed()
+            del lines[position]
+        self._adopt(lines)
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
-        known = SPELLINGS.get(name)
-        if known is None:
-            self._insert(len(self._names), name, value)
-            return
+        known = SPELLINGS.get(name) or _checked_name(name)
         _check_value(value)
-        self._names.append(known)
-        self._values.append(value)
-        if known in self.first:
+        if self.some_repeat:
+            self._lines.append((known, value))
+            self.first.setdefault(known, value)
+        elif known in self.first:
+            self._lines = [*self.first.items(), (known, value)]
             self.some_repeat = True
         else:
             self.first[known] = value
@@ -196,29 +203,28 @@ class Headers:
 
     def extend(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append lines, (name, value) each."""
-        names, values, first = self._names, self._values, self.first
+        first = self.first
         for name, value in lines:
             known = SPELLINGS.get(name)
-            if known is None or "\r" in value or "\n" in value:
-                self._insert(len(names), name, value)  # which says what is wrong
-                first = self.first
-                continue
-            names.append(known)
-            values.append(value)
-            if known not in first:
+            if (
+                known is None
+                or known in first
+                or self.some_repeat
+                or "\r" in value
+                or "\n" in value
+            ):
+                self.add(name, value)  # which says what is wrong
+            else:
                 first[known] = value
-        self.some_repeat = len(first) != len(names)
         self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:
         """Put a line before all others."""
-        if name in self.first or SPELLINGS.get(name) != name:
+        if self.some_repeat or name in self.first or SPELLINGS.get(name) != name:
             self._insert(0, name, value)
             return
         _check_value(value)
-        self._names.insert(0, name)
-        self._values.insert(0, value)
-        self.first[name] = value
+        self.first = {name: value, **self.first}
 
     def insert_first(self, name: str, value: str) -> None:
         """Put a line before the first of the same name (or before all others)."""
@@ -230,40 +236,40 @@ class Headers:
         known = SPELLINGS.get(name, name)
         if known not in self.first:
             raise LocalProtocolError(f"no {name} to replace")
-        _check_value(value)
-        self._values[self._names.index(known)] = self.first[known] = value
+        self._replace(known, value)
         self.parsed.clear()
 
     def replace_top_via(self, value: str) -> None:
         """Change the first Via's text but for sent-by and branch, so that what has been parsed still holds."""
-        _check_value(value)
-        self._values[self._names.index("Via")] = self.first["Via"] = value
+        self._replace("Via", value)
         self.parsed.pop("vias", None)
 
-    def _insert(self, position: int, name: str, value: str) -> None:
-        known = SPELLINGS.get(name)
-        if known is None:
-            try:
-                known = canonical_name(name)
-            except RemoteProtocolError:
-                raise LocalProtocolError(f"not a header name: {name!r}") from None
+    def _replace(self, known: str, value: str) -> None:
         _check_value(value)
-        self._names.insert(position, known)
-        self._values.insert(position, value)
-        self._changed()
+        if self.some_repeat:
+            self._lines[self._positions(known)[0]] = known, value
+        self.first[known] = value
+
+    def _insert(self, position: int, name: str, value: str) -> None:
+        known = SPELLINGS.get(name) or _checked_name(name)
+        _check_value(value)
+        lines = list(self.items())
+        lines.insert(position, (known, value))
+        self._adopt(lines)
 
     def remove(self, name: str) -> None:
         """Drop every line called `name`; silent where there is none."""
+        lines = list(self.items())
         for position in reversed(self._positions(name)):
-            del self._names[position], self._values[position]
-        self._changed()
+            del lines[position]
+        self._adopt(lines)
 
     def _positions(self, name: str) -> list[int]:
         known = SPELLINGS.get(name) or SPELLINGS.get(name.lower())
         if known is not None:
-            return [i for i, key in enumerate(self._names) if key == known]
+            return [i for i, (key, _) in enumerate(self.items()) if key == known]
         lower = name.lower()
-        return [i for i, key in enumerate(self._names) if key.lower() == lower]
+        return [i for i, (key, _) in enumerate(self.items()) if key.lower() == lower]
 
     def count(self, name: str) -> int:
         """How many lines are called `name`."""
@@ -271,10 +277,10 @@ class Headers:
 
     def repeated(self) -> frozenset[str]:
         """The single-value headers that stand here more than once (each a reason for 400)."""
-        names, first = self._names, self.first
         if not self.some_repeat:
             return frozenset()
-        return frozenset(n for n in first if n in SINGLE_VALUE and names.count(n) > 1)
+        names = [name for name, _ in self._lines]
+        return frozenset(n for n in self.first if n in SINGLE_VALUE and names.count(n) > 1)
 
     def __contains__(self, name: str) -> bool:
         known = SPELLINGS.get(name)
@@ -283,32 +289,51 @@ class Headers:
         return known in self.first
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._lines) if self.some_repeat else len(self.first)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._names == other._names and self._values == other._values
+        return list(self.items()) == list(other.items())
 
     __hash__ = None  # type: ignore[assignment]
 
     def items(self) -> Iterator[tuple[str, str]]:
         """The lines in order as (name, value)."""
-        return zip(self._names, self._values, strict=True)
+        return iter(self._lines if self.some_repeat else self.first.items())
 
     def text(self) -> str:
         """The lines as they are sent, each with its line break."""
-        if not self._names:
-            return ""
-        pairs = zip(self._names, self._values)  # noqa: B905 - they are as long as each other
-        return "\r\n".join(map(": ".join, pairs)) + "\r\n"
+        if self.some_repeat:
+            return "".join([f"{name}: {value}\r\n" for name, value in self._lines])
+        first = self.first
+        pieces = _LINE * len(first)
+        pieces[::4] = first
+        pieces[2::4] = first.values()
+        return "".join(pieces)
 
     def copy(self) -> Headers:
         """An independent copy."""
-        return Headers.of_canonical(self._names.copy(), self._values.copy())
+        headers = Headers.of_different(self.first.copy())
+        if self.some_repeat:
+            headers._lines = self._lines.copy()
+            headers.some_repeat = True
+        return headers
 
     def __repr__(self) -> str:
         return f"Headers({list(self.items())!r})"
+
+
+_NO_LINES: Final[list[tuple[str, str]]] = []
+"""Of headers without a repetition: never written to."""
+_LINE: Final = ["", ": ", "", "\r\n"]
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return canonical_name(name)
+    except RemoteProtocolError:
+        raise LocalProtocolError(f"not a header name: {name!r}") from None
 
 
 def tokens_of(line: str) -> frozenset[str]:
@@ -319,10 +344,6 @@ def tokens_of(line: str) -> frozenset[str]:
 @lru_cache(256)
 def _tokens(line: str) -> frozenset[str]:
     return frozenset([part.strip(LWS).lower() for part in line.split(",")])
-
-
-def _first_of(names: list[str], values: list[str]) -> dict[str, str]:
-    return dict(zip(names[::-1], values[::-1]))  # noqa: B905 - they are as long as each other
 
 
 def _check_value(value: str) -> None:

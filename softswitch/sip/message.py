@@ -299,20 +299,21 @@ class SipRequest(SipMessage):
             also = "Timestamp"
         headers = self.headers
         first = headers.first
-        values: list[str]
         try:
             # The usual request: one line of each, and nothing to copy beside them.
-            values = [*_THE_COMPULSORY(first)]
+            via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
         except KeyError:
-            values = [""]
-        if headers.some_repeat or also in first or "" in values:
-            lines = [line for line in headers.items() if line[0] in _COPIED or line[0] == also]
-            names, values = [name for name, _ in lines], [value for _, value in lines]
-        else:
-            names = [*_COMPULSORY]
-        if to_tag is not None and "To" in first:
-            values[names.index("To")] = self.tagged_to(to_tag)
-        return SipResponse(status, reason, Headers.of_canonical(names, values))
+            via = to = ""
+        if headers.some_repeat or also in first or not (via and from_ and to and call_id and cseq):
+            copied = [line for line in headers.items() if line[0] in _COPIED or line[0] == also]
+            answer = Headers.of_canonical([n for n, _ in copied], [v for _, v in copied])
+            if to_tag is not None and "To" in first:
+                answer.replace_first("To", self.tagged_to(to_tag))
+            return SipResponse(status, reason, answer)
+        if to_tag is not None:
+            to = self.tagged_to(to_tag)
+        lines = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": cseq}
+        return SipResponse(status, reason, Headers.of_different(lines))
 
     def tagged_to(self, tag: str) -> str:
         """The To of our answers: with `tag`, unless it has one already or nobody can read it."""

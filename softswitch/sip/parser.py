@@ -139,8 +139,7 @@ def _unfolded(text: str) -> list[str]:
 
 def _parse_headers(lines: list[str], text: str) -> Headers:
     """The header lines; `text` is the whole head, looked into only where a line is unusual."""
-    names: list[str] = []
-    values: list[str] = []
+    first: dict[str, str] = {}
     spelling = SPELLINGS.get
     for line in lines:
         name, colon, value = line.partition(":")
@@ -152,7 +151,19 @@ def _parse_headers(lines: list[str], text: str) -> Headers:
             known = known or canonical_name(name.rstrip(" \t"))
             if not colon:
                 raise RemoteProtocolError("header line without colon")
-        names.append(known)
+        first[known] = value.strip(" \t")
+    if len(first) == len(lines):
+        return Headers.of_different(first)
+    return _repeating(lines)
+
+
+def _repeating(lines: list[str]) -> Headers:
+    """The same where a name stands there twice; each line has been found to be in order."""
+    names: list[str] = []
+    values: list[str] = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        names.append(SPELLINGS.get(name) or canonical_name(name.rstrip(" \t")))
         values.append(value.strip(" \t"))
     return Headers.of_canonical(names, values)
 
