@@ -1,19 +1,36 @@
 """How often a password may be tried: a pure machine, bounded in memory.
 
 Two budgets at once: of the source (a guesser with one address) and of the account (one with many). A
-source that has logged in to the account before is not held up by what others try there.
+source that has logged in to the account before is not held up by what others try there. A browser that has,
+and proves it with the cookie that it was given then, has a budget of its own, wherever it is: neither those
+who guess at its account nor those behind the same address can lock its owner out.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+
+from softswitch.config.values import plain_ip
 
 SOURCE_TRIES = 10
 SOURCE_EVERY_S = 6.0
 ACCOUNT_TRIES = 10
 ACCOUNT_EVERY_S = 30.0
 KEPT_MAX = 10_000
+
+
+def asker(peer: str, said: Iterable[str], proxies: Collection[str]) -> str:
+    """Who asks: the peer of a connection or, where that is a proxy of ours, the last of those it names
+    (``X-Forwarded-For``) who is none. What stands before him he may have made up himself."""
+    named = [each.strip() for line in said for each in line.split(",")]
+    while named and plain_ip(peer) in proxies:
+        before = plain_ip(named.pop())
+        if before is None:
+            break
+        peer = before
+    return peer
 
 
 @dataclass(slots=True)
@@ -66,25 +83,32 @@ class Attempts:
     def __init__(self, *, kept_max: int = KEPT_MAX) -> None:
         self._sources = _Budgets(SOURCE_TRIES, SOURCE_EVERY_S, kept_max)
         self._accounts = _Budgets(ACCOUNT_TRIES, ACCOUNT_EVERY_S, kept_max)
+        self._devices = _Budgets(ACCOUNT_TRIES, ACCOUNT_EVERY_S, kept_max)
         self._friends: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._kept_max = kept_max
 
-    def wait_s(self, source: str, account: str, now_s: float) -> float:
+    def wait_s(self, source: str, account: str, now_s: float, device: str = "") -> float:
         """Seconds until `source` may try a password of `account`; 0 for now. To be asked before any
-        work is done."""
+        work is done. `device`: a browser that has proven to know the account."""
+        if device:
+            return self._devices.wait_s(device, now_s)
         wait_s = self._sources.wait_s(source, now_s)
         if (source, account) not in self._friends:
             wait_s = max(wait_s, self._accounts.wait_s(account, now_s))
         return wait_s
 
-    def begin(self, source: str, account: str, now_s: float) -> None:
+    def begin(self, source: str, account: str, now_s: float, device: str = "") -> None:
         """A try is made: it counts until it turns out to be good."""
+        if device:
+            self._devices.take(device, now_s)
+            return
         self._sources.take(source, now_s)
         if (source, account) not in self._friends:
             self._accounts.take(account, now_s)
 
-    def succeeded(self, source: str, account: str) -> None:
+    def succeeded(self, source: str, account: str, device: str = "") -> None:
         """The password was right."""
+        self._devices.forget(device)
         self._sources.forget(source)
         self._friends[source, account] = None
         self._friends.move_to_end((source, account))
@@ -95,5 +119,6 @@ class Attempts:
         return {
             "sources": len(self._sources),
             "accounts": len(self._accounts),
+            "devices": len(self._devices),
             "friends": len(self._friends),
         }

@@ -63,6 +63,13 @@ def _check_other_address(value: Any) -> Any:
     return value if value == "" else _check_media_address("" if value == "auto" else value)
 
 
+def _check_proxy(value: Any) -> str:
+    host = plain_ip(value) if isinstance(value, str) else None
+    if host is None:
+        raise refusal("is not an address", 'one IP address, as in "127.0.0.1"')
+    return host
+
+
 def _check_workers(value: Any) -> Any:
     if value == "auto" or (type(value) is int and 1 <= value <= 256):
         return value
@@ -160,11 +167,15 @@ class Media(Section):
     )
 
 
+_Proxy = Annotated[str, BeforeValidator(_check_proxy)]
+
+
 class Http(Section):
     """``[http]``: API and web console."""
 
     listen: HttpAddress = HostPort("127.0.0.1", 8080)
     origins: Annotated[Many[_Origin], Field(max_length=256)] = ()
+    proxies: Annotated[Many[_Proxy], Field(max_length=64)] = ()
 
 
 class Oidc(Section):

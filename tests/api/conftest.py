@@ -159,6 +159,7 @@ class Api:
     def client(self, token: str = "", **options: Any) -> Client:
         """A new one; with `token`, a program."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= options.pop("headers", {})
         http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app, raise_app_exceptions=True, **options),
             base_url="http://pbx.example",

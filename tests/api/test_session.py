@@ -12,7 +12,9 @@ from softswitch.api.attempts import (
     SOURCE_EVERY_S,
     SOURCE_TRIES,
     Attempts,
+    asker,
 )
+from softswitch.api.routes.session import DEVICE_COOKIE
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, KEY_NAME, Sessions
 from softswitch.kept_key import OCTETS, kept_key
 
@@ -85,6 +87,77 @@ async def test_guesses_are_slowed_down_and_the_one_who_knows_is_not(api: Any) ->
     await mary.log_in(*MARY)
     stranger = api.client(client=("10.9.9.8", 1))
     await stranger.log_in(*MARY, expect=429)  # this account has been guessed at enough
+
+
+async def test_nobody_locks_out_a_browser_that_is_known(api: Any) -> None:
+    """From elsewhere, too: at home, in the street, behind the address of one who guesses."""
+    office = api.client(client=("10.0.0.1", 1))
+    await office.log_in(*MARY)
+    device = office.http.cookies[DEVICE_COOKIE]
+    guesser = api.client(client=("10.9.9.9", 1))
+    for _ in range(SOURCE_TRIES):
+        body = {"name": "mary", "password": "guess"}
+        await guesser.http.post("/api/v1/session", json=body)
+        await guesser.http.post("/api/v1/session", json={**body, "name": "made-up"})
+    beside = api.client(client=("10.9.9.9", 2))
+    await beside.log_in(*MARY, expect=429)
+    beside.http.cookies.set(DEVICE_COOKIE, device, path="/api/v1/session")
+    await beside.log_in("lilei", "console-secret-lilei", expect=429)  # it is Mary's
+    await beside.log_in(*MARY)
+    assert beside.http.cookies.get(DEVICE_COOKIE) != device, "each has its own from its log-in on"
+    # Whoever has taken the cookie has as many tries as anybody, and does not use up hers.
+    thief = api.client(client=("10.9.9.9", 3))
+    for left in range(ACCOUNT_TRIES + 1):
+        thief.http.cookies.set(DEVICE_COOKIE, device, path="/api/v1/session")
+        await thief.post("/session", body, 401 if left < ACCOUNT_TRIES else 429)
+    forged = device[:-2] + ("AA" if device[-2:] != "AA" else "BB")
+    thief.http.cookies.set(DEVICE_COOKIE, forged, path="/api/v1/session")
+    await thief.log_in(*MARY, expect=429)
+    again = api.client(client=("10.9.9.9", 4))
+    again.http.cookies.set(
+        DEVICE_COOKIE, beside.http.cookies[DEVICE_COOKIE], path="/api/v1/session"
+    )
+    await again.log_in(*MARY)
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "found"),
+    [
+        ("127.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("127.0.0.1", ["6.6.6.6, 203.0.113.8"], "203.0.113.8"),
+        ("127.0.0.1", ["6.6.6.6", "203.0.113.9, 10.0.0.9"], "203.0.113.9"),
+        ("198.51.100.1", ["203.0.113.10"], "198.51.100.1"),
+        ("127.0.0.1", ["nonsense"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.7, nonsense"], "127.0.0.1"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("::ffff:127.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+        ("127.0.0.1", ["10.0.0.9"], "10.0.0.9"),
+        ("", ["203.0.113.7"], ""),
+    ],
+)
+def test_a_proxy_of_ours_says_who_asks_and_nobody_else_does(
+    peer: str, said: list[str], found: str
+) -> None:
+    assert asker(peer, said, ("127.0.0.1", "10.0.0.9")) == found
+
+
+async def test_who_guesses_behind_a_proxy_uses_up_his_own_tries(
+    tmp_path: Any, running_api: Any
+) -> None:
+    async with running_api(tmp_path, '[http]\nproxies = ["127.0.0.1"]\n') as api:
+        guesser, mary = (
+            api.client(client=("127.0.0.1", 1), headers={"X-Forwarded-For": source})
+            for source in ("203.0.113.7", "203.0.113.8")
+        )
+        for number in range(SOURCE_TRIES + 1):
+            body = {"name": f"made-up-{number}", "password": "guess"}
+            await guesser.post("/session", body, 401 if number < SOURCE_TRIES else 429)
+        await mary.log_in(*MARY)
+        await api.service.finish_notes()
+        (line,) = (
+            await (await api.as_role("admin")).get("/audit", params={"action": "logged-in"})
+        )["items"]
+        assert line["details"]["source"] == "203.0.113.8"
 
 
 def test_attempts_come_back_with_time_and_memory_is_bounded() -> None:

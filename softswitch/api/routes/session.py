@@ -11,6 +11,7 @@ from pydantic import Field
 from softswitch.api import problem
 from softswitch.api.access import PREFIX, RANK, GuardedRoute, Identity, Me, Role
 from softswitch.api.accounts import PASSWORD_MAX
+from softswitch.api.attempts import asker
 from softswitch.api.models import Input, Output, Text, among
 from softswitch.api.oidc import STATE_COOKIE, STATE_LASTS_S, Issuer
 from softswitch.api.problem import Refused
@@ -22,6 +23,9 @@ from softswitch.transport.limits import source_of
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["session"])
 
 
+DEVICE_COOKIE = "softswitch_device"
+"""Goes along with a try to log in: who has logged in with this browser before is not held up by others."""
+_DEVICE_LASTS_S = 180 * 86_400
 _CALLBACK = f"{PREFIX}/session/oidc/callback"
 
 
@@ -72,11 +76,23 @@ async def log_in(
     credentials: Credentials, request: Request, response: Response, service: Served
 ) -> SessionState:
     """Log in; the answer sets a cookie."""
-    source = _source(request)
-    identity, cookie = await service.accounts.log_in(source, credentials.name, credentials.password)
+    source = _source(request, service)
+    known = request.cookies.get(DEVICE_COOKIE, "")
+    identity, cookie = await service.accounts.log_in(
+        source, credentials.name, credentials.password, known
+    )
     # TLS ends at a proxy before us: the page's own address tells, and it has been compared with the host.
     secure = request.headers.get("origin", "").lower().startswith("https:")
     _set_session(service, response, cookie, secure=secure)
+    response.set_cookie(
+        DEVICE_COOKIE,
+        service.accounts.device_cookie(credentials.name),
+        max_age=_DEVICE_LASTS_S,
+        path=f"{PREFIX}/session",
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+    )
     service.noted(identity, "logged-in", f"session:{identity.name}", source=source)
     return _state(service, identity)
 
@@ -120,7 +136,7 @@ async def finish_oidc(
     issuer = _issuer(service)
     if error or not code:
         raise Refused(400, f"the issuer did not let him in: {error or 'no code'}"[:200])
-    source = _source(request)
+    source = _source(request, service)
     held = request.cookies.get(STATE_COOKIE, "")
     service.accounts.require_tries(source)
     person = await service.in_thread(
@@ -144,9 +160,11 @@ async def finish_oidc(
     return response
 
 
-def _source(request: Request) -> str:
+def _source(request: Request, service: Service) -> str:
     """Whose tries are counted together: of IPv6 one subscriber has a whole /64."""
-    return source_of(request.client.host) if request.client is not None else ""
+    peer = request.client.host if request.client is not None else ""
+    said = request.headers.getlist("x-forwarded-for")
+    return source_of(asker(peer, said, service.office.http.proxies))
 
 
 def _oidc(service: Service) -> Oidc:
