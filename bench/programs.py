@@ -54,7 +54,7 @@ PROGRAMS = {
         Program("media_plane", "the media worker, alone", 420, ("--seconds", "2", "--without", "delay"),
                 ("--only", "relay", "--seconds", "2"), other_figures=True),
         Program("overload", "calls and strangers in a crowd", 600,
-                ("--only", "capacity", "--seconds", "8"),
+                ("--only", "capacity"),
                 quick=("--rates", "200", "--seconds", "8", "--runs", "1", "--sources", "1")),
         Program("refusals", "a new call turned away", 120, quick=("--calls", "2000")),
         # A minute of registering and what a phone takes of memory need three minutes: by the program alone.

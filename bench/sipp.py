@@ -8,7 +8,7 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,9 @@ from serving import CALLED, CALLER, Serving, need, other_core, serving
 
 from softswitch.ports import free_port
 
+BUFFER_OCTETS = 4 * 1024 * 1024
+"""Of its socket, as far as the system allows: by itself it has 64 KiB, a hundred messages, 15 ms of a rush."""
+SETTLE_S = 3
 SCENARIOS = Path(__file__).parent / "sipp"
 
 
@@ -24,7 +27,8 @@ SCENARIOS = Path(__file__).parent / "sipp"
 class Outcome:
     """One run of a calling SIPp. `took_s` is its whole run, `setup_ms` the sorted times from INVITE to
     200 of the calls that came about, `refused` those that got a 503, `steady_per_s` the calls completed a
-    second from the third second until the last call was begun, `each_s` those of each of these seconds."""
+    second after the first seconds and until the last call was begun, `each_s` those of each of these
+    seconds, `begun_per_s` the calls begun a second in them."""
 
     calls: int
     successful: int
@@ -35,6 +39,7 @@ class Outcome:
     setup_ms: list[float]
     steady_per_s: float
     each_s: list[int]
+    begun_per_s: float
 
     def percentile(self, part: float) -> float:
         """A percentile of the set-up times, milliseconds; 0 without calls."""
@@ -52,7 +57,7 @@ def called(folder: Path, host: str, port: int, core: int) -> Iterator[None]:
     """A SIPp that answers every call."""
     command = [*_pinned(core), "-sn", "uas", "-i", host, "-p", str(port), "-nostdin"]
     command += _ports(host)
-    command += ["-recv_timeout", "60000"]
+    command += ["-recv_timeout", "60000", "-buff_size", str(BUFFER_OCTETS)]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -93,8 +98,10 @@ def call(
     hold_ms: int = 0,
     number: str = "9123",
     patience_s: float = 300.0,
+    settle_s: int = SETTLE_S,
 ) -> Outcome:
-    """Make `calls` calls at `rate` a second and wait until all are over."""
+    """Make `calls` calls at `rate` a second and wait until all are over; what is steady begins after
+    `settle_s` seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.csv"):
         old.unlink()
@@ -103,7 +110,7 @@ def call(
     command += ["-d", str(hold_ms), "-l", "100000", "-nostdin", "-trace_stat", "-fd", "1"]
     command += ["-stf", "statistics.csv", "-trace_rtt", "-rtt_freq", "1"]
     command += _ports(host)
-    command += ["-recv_timeout", "40000"]
+    command += ["-recv_timeout", "40000", "-buff_size", str(BUFFER_OCTETS)]
     began_s = time.monotonic()
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -120,6 +127,7 @@ def call(
     rows = _rows(folder / "statistics.csv")
     row = rows[-1]
     refused = int(row.get("GenericCounter1(C)") or 0)
+    steady = _begun(rows, calls)[settle_s:]
     times = [float(r["response_time_ms"]) for f in folder.glob("*_rtt.csv") for r in _rows(f)]
     return Outcome(
         calls=int(row["TotalCallCreated"]),
@@ -129,27 +137,27 @@ def call(
         resent=int(row["Retransmissions(C)"]),
         took_s=took_s,
         setup_ms=sorted(times),
-        steady_per_s=_steady(rows, calls),
-        each_s=[after - before for before, after in pairwise(map(_completed, _begun(rows, calls)))],
+        steady_per_s=_per_s(steady, _completed),
+        begun_per_s=_per_s(steady, lambda row: int(row["TotalCallCreated"])),
+        each_s=[after - before for before, after in pairwise(map(_completed, steady))],
     )
 
 
 def _begun(rows: list[dict[str, str]], calls: int) -> list[dict[str, str]]:
-    """The rows, one a second, while calls were being begun, without those of the first seconds."""
-    return [row for row in rows if int(row["TotalCallCreated"]) < calls][3:]
+    """The rows, one a second, while calls were being begun."""
+    return [row for row in rows if int(row["TotalCallCreated"]) < calls]
 
 
 def _completed(row: dict[str, str]) -> int:
     return int(row["SuccessfulCall(C)"]) - int(row.get("GenericCounter1(C)") or 0)
 
 
-def _steady(rows: list[dict[str, str]], calls: int) -> float:
-    """Completed calls a second while calls were being begun."""
-    begun = _begun(rows, calls)
-    if len(begun) < 2:
+def _per_s(rows: list[dict[str, str]], count: Callable[[dict[str, str]], int]) -> float:
+    """By how much something grew a second from the first row to the last."""
+    if len(rows) < 2:
         return 0.0
-    first, last = begun[0], begun[-1]
-    return (_completed(last) - _completed(first)) / max(0.001, _time_s(last) - _time_s(first))
+    first, last = rows[0], rows[-1]
+    return (count(last) - count(first)) / max(0.001, _time_s(last) - _time_s(first))
 
 
 def _time_s(row: dict[str, str]) -> float:

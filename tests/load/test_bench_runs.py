@@ -8,12 +8,15 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import comparison, peak, programs, runs, scenarios
 from bench.__main__ import Session
+from bench.beside import Beside
 from bench.figures import Figure, entry
 from bench.runs import BETTER, GONE, NEW, SAME, WORSE, Run, compare
 from softswitch.load.measure import Meter
@@ -254,3 +257,33 @@ def test_a_server_that_carries_whatever_is_offered_ends_the_search() -> None:
     while (rate := peak.next_rate(tried)) is not None:
         tried.append((rate, rate))
     assert len(tried) == peak.STEPS_MAX
+
+
+QUIET = Beside(
+    loop=0.86, threads=0.03, media=0.1, idle=0.0, stolen=0.0, generator=0.2, generator_idle=0.75,
+    dropped=0, generator_dropped=0, begun_per_s=2000.0, offered_per_s=2000.0,
+)  # fmt: skip
+
+
+def test_a_run_in_which_only_the_switch_was_short_of_time_is_not_doubted() -> None:
+    assert QUIET.doubts == ""
+    assert "other programs 1, stolen 0; generator 20 of the other, 75 idle" in QUIET.words
+    assert replace(QUIET, dropped=7, begun_per_s=1941.0).doubts == "", "7 messages too many for us"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"begun_per_s": 1939.0}, "1939 of 2000 calls a second begun"),
+        ({"generator_dropped": 3}, "3 datagrams dropped at the generator's sockets"),
+        ({"generator_idle": 0.02}, "the generator's core full, 20 % of it by itself"),
+        ({"loop": 0.7}, "17 % of the switch's core taken by others"),
+        ({"loop": 0.7, "stolen": 0.17}, "17 % of the switch's core taken by others"),
+    ],
+)
+def test_a_run_that_says_little_about_the_switch_says_so(
+    changed: dict[str, Any], told: str
+) -> None:
+    doubted = replace(QUIET, **changed)
+    assert doubted.doubts == told
+    assert doubted.words.endswith(f"; NOT THE SWITCH ALONE: {told}")

@@ -20,6 +20,8 @@ from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import NameAddr
 from softswitch.transport.driver import Driver
+from softswitch.transport.intake import Intake
+from softswitch.transport.standing import StandingPolicy
 
 A = ("10.0.0.1", 5060)
 B = ("10.0.0.2", 5060)
@@ -355,6 +357,37 @@ class _Copy:
 
     def snapshot(self) -> dict[str, int]:
         return {}
+
+
+@simulated()
+async def test_what_is_served_in_one_turn_leaves_together_refusals_too() -> None:
+    network = SimNetwork(default=PERFECT)
+    b = Node(network, B)
+    course: list[str] = []
+    b.driver.use_ranks(_by_method)
+    b.driver.tap = lambda direction, data, flow, now_s: course.append(direction)
+    b.driver.intake = Intake(
+        lambda data, flow: b"503",
+        StandingPolicy(target_s=0.0, interval_s=0.0),
+    )
+    flow = Flow("udp", B, A)
+
+    def read() -> None:
+        for number, method in enumerate(("OPTIONS", "OPTIONS")):
+            b.driver.defer(_request(method, number), flow)
+        b.driver.defer(_request("INVITE", 9), flow)
+        course.append("read")
+
+    def answer(event: SipEvent, now_s: float) -> None:
+        assert isinstance(event, RequestReceived)
+        b.stack.respond(event.handle, 200, now_s=now_s)
+
+    b.react = answer
+    b.driver.gather(read)
+    assert course == ["read", "out"]
+    await asyncio.sleep(0.1)
+    assert course[2:] == ["in", "in", "out", "out"]
+    b.driver.close()
 
 
 @simulated()
