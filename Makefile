@@ -56,7 +56,7 @@ soak: setup
 ROWS := tests/reliability tests/sip/test_torture_wire.py tests/sip/test_strangers.py tests/sip/test_linear_time.py \
 	tests/sip/test_registration.py tests/call/test_guard.py tests/call/test_trunk_scenarios.py
 ROWS_OF_SOCKETS := tests/transport/test_tcp.py tests/transport/test_tls.py tests/transport/test_resolver.py \
-	tests/transport/test_overload_model.py tests/store/test_fault_rows.py tests/api/test_rows.py \
+	tests/transport/test_overload_model.py tests/store/test_*_rows.py tests/api/test_rows.py \
 	tests/api/test_injection.py tests/interop/test_vanishing.py tests/interop/test_sipvicious.py \
 	tests/interop/test_session_expiry.py tests/interop/test_sipp.py tests/media/test_orphans.py
 

@@ -1,4 +1,4 @@
-"""Rows 19, 48 to 51 and 56 of the reliability programme, with their figures.
+"""Rows 48 to 50 of the reliability programme for the store, with their figures.
 
 What must hold is asserted: no record lost, none twice, whatever the disk does. How long things took is
 printed. `FAULT_S=60 pytest -s tests/store/test_fault_rows.py` lets the faults last as long as the programme
@@ -8,137 +8,34 @@ asks; `FAULT_SEEDS=60` has more of them one after the other.
 from __future__ import annotations
 
 import asyncio
-import csv
 import errno
-import io
-import json
-import logging
 import os
 import random
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-import sqlalchemy as sa
 
 from softswitch.errors import StoreError
 from softswitch.store import Store
 from softswitch.store import log as log_module
-from softswitch.store.customer_files import read_customers, write_customers
 from softswitch.store.customers import Profile
-from softswitch.store.migrate import HEAD, migrate
-from softswitch.store.periods import Span
 from softswitch.store.projection_centre import STORY_TABLES
-from softswitch.store.rolls import roll_from
 from softswitch.store.schema import calls as calls_table
-from softswitch.store.schema_centre import agent_states
-from softswitch.store.schema_rolls import SLOT_S
-from softswitch.store.sheet import Sheet, to_csv, to_xlsx
 from softswitch.store.tickets import Matter
-from tests.cores import waited_s
 from tests.disks import small_disk
-from tests.injection import STRINGS
+from tests.store.faults import FAULT_S, SHORT, account, alarm, calls_for, lag, rows_of
 
-FAULT_S = float(os.environ.get("FAULT_S", "1"))
 FAULT_SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
-RATE = 50  # calls a second while something fails
-SHORT = {"lock_wait_s": 0.2}
-ROWS_OF_A_CALL = {
-    "calls": 1,
-    "queue_visits": 1,
-    "agent_offers": 1,
-    "handlings": 1,
-    "surveys": 1,
-    "segments": 4,
-}
-"""That `Calls.queued` writes: it waits, rings, somebody talks and wraps up."""
 REGION = {"name": "north", "prefixes": ["+8610"]}
 
 
-class Lag:
-    """How late the event loop was at the worst, in milliseconds; `held_ms` is that without the time in which
-    other programs had the core."""
-
-    worst_ms = held_ms = 0.0
-
-    async def watch(self) -> None:
-        while True:
-            before_s, waited_before_s = time.perf_counter(), waited_s()
-            await asyncio.sleep(0.005)
-            late_s = time.perf_counter() - before_s - 0.005
-            self.worst_ms = max(self.worst_ms, late_s * 1_000)
-            self.held_ms = max(self.held_ms, (late_s - waited_s() + waited_before_s) * 1_000)
-
-    def figures(self) -> dict[str, float]:
-        return {
-            "loop_lag_ms": round(self.held_ms, 1),
-            "with_other_programs_ms": round(self.worst_ms, 1),
-        }
-
-
-@asynccontextmanager
-async def lag() -> AsyncIterator[Lag]:
-    found = Lag()
-    task = asyncio.create_task(found.watch())
-    try:
-        yield found
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def calls_for(tools: Any, seconds: float, first: int = 0) -> int:
-    """Write whole calls at `RATE` for some time; how many there are then."""
-    number = first
-    until_s = time.perf_counter() + seconds
-    while time.perf_counter() < until_s:
-        tools.calls.queued(f"c{number}")
-        number += 1
-        await asyncio.sleep(1 / RATE)
-    return number
-
-
-async def account(tools: Any, builders: Any, directory: Path, calls: int) -> dict[str, int]:
-    """What is missing and what is there twice, of entries and of everything that follows from them; asserted to
-    be nothing."""
-    await tools.flush_until_good()
-    for table, each in ROWS_OF_A_CALL.items():
-        found = builders.sql(directory, f"SELECT call_id, count(*) FROM {table} GROUP BY 1")
-        assert {call: n for call, n in found if n != each} == {}, table
-        assert len(found) == calls, table
-    states = "SELECT count(*), count(DISTINCT seq) FROM agent_states"
-    assert builders.sql(directory, states) == [(2 * calls, 2 * calls)]
-    assert builders.sql(directory, f"{states} WHERE ended_at_s IS NULL") == [(1, 1)]
-    ids = [row[0] for row in builders.sql(directory, "SELECT call_id FROM calls")]
-    count, distinct, last = builders.sql(
-        directory, "SELECT count(*), count(DISTINCT seq), max(seq) FROM journal"
-    )[0]
-    wanted = {f"c{number}" for number in range(calls)}
-    ended = builders.sql(directory, "SELECT count(*) FROM calls WHERE ended_at_s IS NULL")[0][0]
-    found = {"lost": len(wanted - set(ids)), "doubled": len(ids) - len(set(ids))}
-    assert found == {"lost": 0, "doubled": 0}
-    assert (count, distinct, last) == (tools.calls.entries,) * 3
-    assert ended == 0
-    assert tools.journal.snapshot()["lost"] == 0
-    return found
-
-
-async def alarm(tools: Any) -> float:
-    """Seconds until something was said."""
-    since_s = time.perf_counter()
-    async with asyncio.timeout(20):
-        while not tools.journal.alarms:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return round(time.perf_counter() - since_s, 2)
-
-
-# -- row 48 ---------------------------------------------------------------------------------------------
+# -- row 48 -----------------------------------------------------------------------------------------------
 
 
 async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) -> None:
@@ -176,7 +73,7 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
         )
 
 
-# -- row 49 ---------------------------------------------------------------------------------------------
+# -- row 49 -----------------------------------------------------------------------------------------------
 
 
 async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
@@ -384,14 +281,14 @@ async def test_rows_48_to_50_one_after_the_other_and_two_at_once(
         tools.calls.entries = entries
         found = await account(tools, store_tools, tmp_path, calls)
         tables = [calls_table, *STORY_TABLES]
-        before = await _rows(tools, tables)
+        before = await rows_of(tools, tables)
         await tools.store.rebuild()
-        assert await _rows(tools, tables) == before
+        assert await rows_of(tools, tables) == before
     assert store_tools.sql(tmp_path, "PRAGMA integrity_check") == [("ok",)]
     row(49, f"seed {seed}: {', '.join(met)}", calls=calls, **found)
 
 
-# -- row 50 ---------------------------------------------------------------------------------------------
+# -- row 50 -----------------------------------------------------------------------------------------------
 
 
 async def test_row_50_a_slow_disk(
@@ -457,215 +354,3 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         **found,
         **late.figures(),
     )
-
-
-# -- row 51 ---------------------------------------------------------------------------------------------
-
-
-async def test_row_51_sums_and_states_when_the_clock_is_set_back(
-    tmp_path: Path, any_store: Any, row: Any
-) -> None:
-    """Half-hours were added up anew for all the time between, ten years of them in one transaction."""
-    zone, day_s = ZoneInfo("UTC"), 86_400.0
-    now_s = 1_790_000_000.0 - 1_790_000_000.0 % day_s
-    span = Span(now_s - 20 * day_s, now_s, zone, "day")
-
-    async with any_store.opened(tmp_path) as tools:
-
-        def change(state: str, at_s: float) -> None:
-            data = {"agent": "li", "old": "", "new": state}
-            tools.journal.append("acd-agent-state", None, data, at_s)
-
-        async def told() -> Any:
-            states = await tools.store.statistics.states(span, (), now_s)
-            return {key: times.seconds for key, times in states.items()}
-
-        async def add_up() -> None:
-            while await tools.journal.roll_on(now_s, zone):
-                pass
-
-        for number in range(40):
-            state = ("available", "on-contact")[number % 2]
-            change(state, now_s - 7 * day_s + number * 1_000.0)
-        change("logged-out", now_s - 6 * day_s)
-        assert await tools.journal.flush()
-        await add_up()
-        lags = {}
-        for name, back_s in (("9 s", 9.0), ("4 days", 4 * day_s), ("10 years", 3_650 * day_s)):
-            since_s = time.perf_counter()
-            change("available", now_s - 6 * day_s - back_s)
-            change("logged-out", now_s - 6 * day_s - back_s + 60.0)
-            assert await tools.journal.flush()
-            lags[name] = f"{time.perf_counter() - since_s:.2f} s"
-            change("logged-out", now_s - 6 * day_s)  # it is set right again
-            assert await tools.journal.flush()
-            counted = await told()
-            if name == "10 years":
-                # They are made in the background; here only those that are asked for.
-                async with tools.journal.exclusive, tools.store._database.transaction() as writer:
-                    await roll_from(writer, int(span.start_s // SLOT_S), 1 << 40)
-                tools.journal._projection.forget()
-            await add_up()
-            assert await told() == counted
-    row(51, f"the clock is set back ({any_store.dialect})", **lags)
-
-
-# -- row 56 ---------------------------------------------------------------------------------------------
-
-RELEASED = "0006"
-"""The schema of the version before; its databases are upgraded, and this version's taken back to it."""
-
-
-async def test_row_56_upgrade_and_downgrade(tmp_path: Path, any_store: Any, row: Any) -> None:
-    async with any_store.opened(tmp_path) as tools:
-        calls = await calls_for(tools, 0.3)
-        tools.calls.start("open")  # up while the version is changed
-        await tools.store.customers.add("user:a", Profile(name="Wang", phones=["+8613800000001"]))
-        await tools.store.tickets.add("user:a", Matter(subject="No dial tone"))
-        assert await tools.journal.flush()
-        await move(tools, RELEASED)
-    before = any_store.sql(tmp_path, "SELECT count(*), max(seq) FROM journal")
-    since_s = time.perf_counter()
-    async with any_store.opened(tmp_path) as again:
-        gap_s = round(time.perf_counter() - since_s, 2)
-        again.calls.entries = tools.calls.entries
-        again.calls.answer("open")
-        again.calls.end("open")
-        assert await again.journal.flush()
-        await asyncio.wait_for(again.journal.told_all.wait(), 20)
-        entries = tools.calls.entries + 2  # the customer's and the ticket's
-        assert before == [(entries, entries)]
-        record = await again.store.calls.get("open")
-        assert record.status == "answered"
-        ids = {r[0] for r in any_store.sql(tmp_path, "SELECT call_id FROM calls")}
-        lost = len({f"c{n}" for n in range(calls)} - ids)
-        assert lost == 0
-        found = await again.store.customers.find_by_phone("+8613800000001")
-        assert [one.profile.name for one in found] == ["Wang"]
-        (ticket,) = await again.store.tickets.page(_any())
-        assert (ticket.matter.subject, ticket.steps_taken) == ("No dial tone", ())
-    row(
-        56,
-        f"downgrade to {RELEASED} and upgrade to {HEAD} with a call up ({any_store.dialect})",
-        calls=calls,
-        lost=lost,
-        gap_s=gap_s,
-    )
-
-
-def _any() -> Any:
-    from softswitch.store.tickets import TicketFilter
-
-    return TicketFilter()
-
-
-async def move(tools: Any, revision: str) -> None:
-    """Bring an open store's database to a revision."""
-    writer = tools.store._database.writer
-    async with tools.journal.exclusive, writer.begin():
-        await writer.run_sync(lambda connection: migrate(connection, revision))
-
-
-# -- row 19 ---------------------------------------------------------------------------------------------
-
-
-async def test_row_19_what_is_injected_stays_text(
-    tmp_path: Path, any_store: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert len(STRINGS) == 23
-    caplog.set_level(logging.INFO)
-    async with any_store.opened(tmp_path) as tools:
-        store, append = tools.store, tools.journal.append
-        for number, text in enumerate(STRINGS):
-            call = f"c{number}"
-            told = {"number_from": text, "caller_name": text, "number_to": "1002"}
-            append("call-started", call, told, 1_000.0 + number)
-            append("call-ended", call, {"user_agent": text, "sip_call_id": text}, 1_060.0)
-            customer = await store.customers.add(text, Profile(name=text, fields={"F": text}))
-            ticket = await store.tickets.add(text, Matter(subject=text, tags=[text[:60]]))
-            await store.tickets.comment(text, ticket.id, text, public=False)
-            kept = await store.attachments.add(text, ticket.id, text, "text/plain", b"x")
-            assert "/" not in kept.name
-            assert "\\" not in kept.name
-            assert kept.name.isprintable()
-            assert (await store.customers.get(customer.id)).profile.name == text
-            assert (await store.tickets.get(ticket.id)).matter.subject == text
-            assert (await store.tickets.comments(ticket.id))[0].text == text
-            await store.customers.page(_asking(text))
-        assert await tools.journal.flush()
-        for number, text in enumerate(STRINGS):
-            record = await store.calls.get(f"c{number}")
-            assert (record.number_from, record.caller_name) == (text, text)
-        customers = await store.customers.page(_asking(""), 100)
-        assert len(customers) == len(STRINGS)
-        data = write_customers(customers)
-        cells = [c for line in csv.reader(io.StringIO(data.decode("utf-8-sig"))) for c in line]
-        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-        back = read_customers(data, lambda number: number)
-        assert {p.name.strip() for _, p in back.profiles} == {t.strip() for t in STRINGS}
-        sheet = Sheet("all", ["text"], [[text] for text in STRINGS])
-        assert b"<f>" not in await asyncio.to_thread(_xml_of, to_xlsx([sheet]))
-        assert to_csv(sheet).count(b"\r\n") >= len(STRINGS)
-        lines = await store.ledger.lines(limit=1_000)
-        assert all(json.dumps(line.details) for line in lines)
-    assert await asyncio.to_thread(_outside, tmp_path) == []
-    assert not [m for m in caplog.messages if "forged" in m and "\n" in m]
-
-
-def _outside(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.resolve().is_relative_to(folder)]
-
-
-def _asking(text: str) -> Any:
-    from softswitch.store.customers import CustomerFilter
-
-    return CustomerFilter(text=text)
-
-
-def _xml_of(book: bytes) -> bytes:
-    import zipfile
-
-    with zipfile.ZipFile(io.BytesIO(book)) as parts:
-        return b"".join(parts.read(name) for name in parts.namelist())
-
-
-# -- rebuilt --------------------------------------------------------------------------------------------
-
-
-async def test_what_is_rebuilt_is_what_was_live(tmp_path: Path, any_store: Any) -> None:
-    """Every table that follows from the journal, row by row."""
-    async with any_store.opened(tmp_path) as tools:
-        append = tools.journal.append
-        for number in range(12):
-            call, at_s = f"q{number}", 1_000.0 + 50 * number
-            about = {"contact": call, "queue": "support", "agent": "li", "offer": call}
-            tools.calls.start(call, at_s)
-            for kind, data in (
-                ("acd-queued", {"caller": "+8610"}),
-                ("acd-offered", {}),
-                ("acd-agent-state", {"new": "offered", "old": "available"}),
-                ("acd-connected", {"waited_s": 3.0}),
-                ("acd-handled", {"talk_s": 9.0, "wrap_up_s": 2.0, "outcome": "ended"}),
-                ("survey", {"survey": "s", "score": number % 6 or None}),
-                ("acd-closed", {"outcome": "answered", "waited_s": 3.0}),
-            ):
-                append(kind, call, {**about, **data}, at_s + 10)
-            if number % 3:
-                tools.calls.end(call, at_s + 30)
-            if number % 4 == 0:
-                await tools.journal.flush()  # in many groups, and in few
-        await tools.journal.flush()
-        tables = [calls_table, agent_states, *STORY_TABLES]
-        before = await _rows(tools, tables)
-        assert all(before.values())
-        await tools.store.rebuild()
-        assert await _rows(tools, tables) == before
-
-
-async def _rows(tools: Any, tables: list[sa.Table]) -> dict[str, list[Any]]:
-    found = {}
-    async with tools.store._database.connect() as connection:
-        for table in tables:
-            rows = (await connection.execute(sa.select(table))).all()
-            found[table.name] = sorted(tuple(row) for row in rows)
-    return found
