@@ -14,6 +14,7 @@ from softswitch.sip.uri import REMEMBERED_MAX, SHORT, SipUri, unescape
 
 _SUBSCRIBER: Final = re.compile(r"(\+?+)([0-9A-Fa-f*#().\-]++)((?:;.*+)?+)")
 _SEPARATORS: Final = str.maketrans("", "", "().-")
+_WITH_PARAMS: Final = re.compile(r"([0-9]++)(?:;[A-Za-z0-9\-]++(?:=[^;\s]*+)?+)++")
 _PLAIN: Final = re.compile(r"[0-9A-Za-z*#_]*+|\+[0-9]++")
 """What says all by itself, as nearly every user part does."""
 
@@ -68,8 +69,8 @@ def number_of(uri_text: str) -> str:
     if user[0] == "+" or (uri.param("user") or "").lower() == "phone":
         return _subscriber(user) or user
     # Carriers put parameters behind the number (;cpc=, ;rn=) and forget to say that it is one.
-    head, semicolon, _ = user.partition(";")
-    return head if semicolon and head.isdecimal() else user
+    carriers = _WITH_PARAMS.fullmatch(user)
+    return carriers[1] if carriers else user
 
 
 def _subscriber(text: str) -> str | None:

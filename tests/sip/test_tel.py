@@ -27,6 +27,10 @@ from softswitch.sip.uri import SHORT
         ("sip:(030)12-34@carrier;user=PHONE", "0301234"),
         ("sip:+8613900000009;cpc=ordinary@carrier", "+8613900000009"),
         ("sips:13900000009;rn=1@carrier", "13900000009"),
+        (
+            "sip:1;%20SELECT%20pg_sleep(9)@carrier",
+            "1; SELECT pg_sleep(9)",
+        ),  # a name, and no parameter
         ("sip:10-02@office.example", "10-02"),  # a name, as long as nobody says it is a number
         ("sip:a;b@office.example", "a;b"),
         ("sip:+a@office.example", "+a"),
