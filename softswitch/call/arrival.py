@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from softswitch.call.call import MAX_FORWARDS
 from softswitch.call.diversion import diversions_of
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.leg import Leg
@@ -63,6 +64,9 @@ class Arrivals:
             return
         call = self._control.new_call(identity, caller.number, number_to, caller.name)
         call.hidden = caller.hidden
+        hops = event.request.max_forwards
+        if hops is not None:  # 0 has been refused
+            call.max_forwards = min(hops - 1, MAX_FORWARDS)
         if isinstance(identity, TrunkIdentity):
             call.trunks_taken.append(identity.trunk)
             call.diversions = diversions_of(event.request)

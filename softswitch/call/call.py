@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from softswitch.call.transfer import Transfer
     from softswitch.call.trunk_calls import TrunkLeg
 
+MAX_FORWARDS = 70
+"""Hops that an INVITE of ours may take at most, ours included (RFC 3261 8.1.1.6)."""
 DIGITS_MAX = 256
 _SILENCE_EVERY_S = 1.0
 _T = TypeVar("_T")
@@ -78,6 +80,7 @@ class Call:
         "language",
         "legs",
         "listening",
+        "max_forwards",
         "media_group",
         "moves",
         "number",
@@ -157,6 +160,7 @@ class Call:
         self.trunk_legs: dict[int, TrunkLeg] = {}
         self.hidden = False  # the caller does not want his number shown outside
         self.referral: Transfer | None = None
+        self.max_forwards = MAX_FORWARDS  # of what is sent on behalf of the caller (RFC 7332 4)
         self.forwards = 0
         self.forwarded_by: str | None = None
         self.diversions: tuple[Diversion, ...] = ()

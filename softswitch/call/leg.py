@@ -330,7 +330,7 @@ class Leg:
                 from_=plan.from_,
                 to=plan.to,
                 sdp=leg._local.serialise(),
-                headers=plan.headers,
+                headers=(("Max-Forwards", str(call.max_forwards)), *plan.headers),
                 credentials=plan.credentials,
                 identity=plan.identity,
                 timeout_s=_INVITE_TIMEOUT_S,

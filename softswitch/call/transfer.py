@@ -1,7 +1,8 @@
 """Transfers by REFER: blind (RFC 3515, RFC 5589 6) and attended (Replaces, RFC 3891, RFC 5589 7).
 
 We are a B2BUA: a REFER is ours to carry out, it is never passed to the other party. The transferor's
-rights decide where the call may go; he keeps the call when the transfer fails.
+rights decide where the call may go; he keeps the call when the transfer fails, and is called back when he has
+hung up meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 
 from softswitch.call.dialplan import Dialplan, Refused, Route
 from softswitch.call.identity import PhoneIdentity
+from softswitch.config import Destination
 from softswitch.errors import RemoteProtocolError, SipError
 from softswitch.sip.events import RequestReceived
 from softswitch.sip.reason import ReasonHeader
@@ -143,20 +145,32 @@ class Transfers:
         self._release(call, transfer.transferor)
 
     def failed(self, call: Call, outcome: Outcome) -> bool:
-        """The target was not reached; True when the transferor has the call back."""
+        """The target was not reached; True when the transferor has the call back, or is being called."""
         transfer, call.referral = call.referral, None
         if transfer is None:
             return False
         self._notify(transfer, outcome.status)
         transferor = transfer.transferor
         if transferor.leg_id not in call.legs:
-            return False
+            return outcome.result != "cancelled" and self._recall(call, transferor)
         self._control.audio.stop_play(call)
         self._control.audio.stop_play(call, transferor)
         call.partner = transferor
         self._control.join(call)
         if not transfer.notify:  # nothing else tells him
             self._control.audio.play(call, "unavailable", leg=transferor, mix=True)
+        return True
+
+    def _recall(self, call: Call, transferor: Leg) -> bool:
+        """Send who is left to him whose transfer failed after he had hung up; once: `referral` is over."""
+        kind, _, number = transferor.label.partition(":")
+        if kind != "extension" or not self._wiring.office.sip.transfer_recall:
+            return False
+        self._wiring.records.transferred(
+            call, self._wiring.wall_s(), "recall", transferor.label, number
+        )
+        self._control.audio.stop_play(call)
+        self._control.route(call, Destination("extension", number))
         return True
 
     # -- attended ------------------------------------------------------------------------------------

@@ -136,6 +136,7 @@ class Sip(Section):
     qualify_s: float = Field(default=25.0, ge=5, le=3600)
     nameservers: Annotated[Many[SourceAddress], Field(max_length=8)] = ()
     connected_identity: bool = True
+    transfer_recall: bool = True
 
 
 class Tls(Section):

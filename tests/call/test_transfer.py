@@ -129,9 +129,12 @@ async def test_transferor_who_leaves_at_once_does_not_end_the_call():
         await world.settle()
 
 
+NO_RECALL = small_office().replace("[sip]\n", "[sip]\ntransfer_recall = false\n")
+
+
 @simulated()
-async def test_transfer_to_nobody_after_leaving_ends_the_call():
-    async with World(4) as world:
+async def test_transfer_to_nobody_after_leaving_ends_the_call_where_the_office_says_so():
+    async with World(4, office=NO_RECALL) as world:
         _, _, call, other = await talking(world)
         third = await world.phone("1003", behaviour=ring())
         call.refer("<sip:1003@office.example>")
@@ -140,6 +143,51 @@ async def test_transfer_to_nobody_after_leaving_ends_the_call():
         new.reject(603)
         await other.ended()
         await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("takes_it", [True, False])
+@pytest.mark.parametrize("by_keys", [False, True])
+async def test_who_has_left_is_called_back_when_nobody_takes_his_transfer(takes_it, by_keys):
+    async with World(14) as world:
+        caller, _, call, other = await talking(world)
+        third = await world.phone("1003", behaviour=ring())
+        if by_keys:
+            for digit in "##1003#":
+                call.send_info("application/dtmf-relay", f"Signal={digit}\r\n".encode())
+                await asyncio.sleep(0.3)
+        else:
+            call.refer("<sip:1003@office.example>")
+        new = await third.incoming()
+        call.hang_up()
+        if not takes_it:
+            caller.behaviour = busy()
+        await asyncio.sleep(1)
+        new.reject(486)
+        back = await caller.incoming()
+        assert back.invite.request.from_.uri.user == "1002"
+        if takes_it:
+            await asyncio.sleep(1)
+            assert len(bridged(world)) == 2
+            assert [e.data["how"] for e in world.journal.of_kind("transfer")] == ["blind", "recall"]
+            back.hang_up()
+        await other.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_nobody_is_called_back_for_who_hangs_up_himself():
+    async with World(15) as world:
+        _, _, call, other = await talking(world)
+        third = await world.phone("1003", behaviour=ring())
+        call.refer("<sip:1003@office.example>")
+        new = await third.incoming()
+        call.hang_up()
+        await asyncio.sleep(1)
+        other.hang_up()
+        await new.ended()
+        await world.settle()
+        assert len(world.journal.of_kind("transfer")) == 1
 
 
 @simulated()

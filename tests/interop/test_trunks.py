@@ -80,6 +80,30 @@ def test_who_insists_on_reliable_ringing_and_makes_no_offer_hears_it(
     server.wait_idle()
 
 
+def test_two_exchanges_that_send_a_call_to_and_fro_stop(serve: Serve, baresip: Phone) -> None:
+    """Each has one hop less left (RFC 7332), and neither mistakes the refusal for a carrier that is ill."""
+    ports = [free_port(), free_port()]
+    round_trip = '[[outbound]]\nprefix = "7"\npermission = "internal"\ntrunks = ["other"]\n'
+    round_trip += '[[inbound]]\nnumber = "7*"\nfrom = "other"\nto = "trunk:other"\n'
+    here, there = (
+        serve(
+            trunks=[Trunk("other", f"{HOST}:{other}")],
+            sip_port=port,
+            more=round_trip,
+            rtp_ports=400,
+        )
+        for port, other in (ports, ports[::-1])
+    )
+    caller = baresip(here, "1001", plays="caller")
+    caller.dial("7123")
+    assert str(caller.wait_event("CALL_CLOSED")["param"]).startswith("483")
+    for server in (here, there):
+        server.wait_idle()
+        (trunk,) = server.status()["trunks"]
+        assert trunk["state"] == "up", trunk
+        assert len(server.records(35)) == 35
+
+
 def test_reliable_ringing_update_session_timers_and_late_offers(
     serve: Serve, baresip: Phone, sipp: Peer
 ) -> None:
