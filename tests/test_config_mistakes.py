@@ -101,6 +101,12 @@ MISTAKES = [
     ('number = "8000"', 'number = "1001"', "conference[0].number", "extension[0].number"),
     ('number = "7000"', 'number = "5000"', "queue[0].number", "same number as ivr[0].number"),
     ('uri = "sip:127.0.0.1:5091"', 'uri = "127.0.0.1"', "trunk[1].uri", "next hop"),
+    (
+        '"1002", "1003"]',
+        '"1002", "1003"]\notherwise = "ring_group:1100"',
+        "ring_group[0].otherwise",
+        "leads to itself",
+    ),
     ("[codes]", "[parking]\nslots = 100\n\n[codes]", "parking.slots", "out of bounds"),
     ("[codes]", "[parking]\npatience_s = 4\n\n[codes]", "parking.patience_s", "out of bounds"),
     (

@@ -98,6 +98,7 @@ class Call:
         "ringback_heard",
         "ringback_wanted",
         "ringing_extension",
+        "ringing_group",
         "skill",
         "started_at_s",
         "timers",
@@ -165,6 +166,7 @@ class Call:
         self.forwarded_by: str | None = None
         self.diversions: tuple[Diversion, ...] = ()
         self.ringing_extension: str | None = None
+        self.ringing_group: str | None = None
         self.timers: set[asyncio.TimerHandle] = set()
         self.trio: Trio | None = None  # a third is being called by keys
         self.code_keys: dict[int, CodeKeys] = {}  # by leg

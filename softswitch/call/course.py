@@ -19,6 +19,8 @@ from softswitch.call.steps import (
     steps_to_trunks,
 )
 from softswitch.call.toll_caps import TollCaps
+from softswitch.call.turns import Turns
+from softswitch.chance import chance
 from softswitch.config import Destination
 from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import CallError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from softswitch.call.line import Line, Lines
     from softswitch.call.table import CallTable
     from softswitch.call.wiring import Wiring
+    from softswitch.config import Office, RingGroup
 
 # What a caller hears of who does not want to be disturbed, or talks and wants no second call.
 _BUSY = Outcome("busy", 486, 17, by="switch")
@@ -61,9 +64,12 @@ class Courses:
         self._table = table
         self._caps = TollCaps()
         self._extensions = FromOffice(wiring, extensions_by_number)
+        self._groups = FromOffice(wiring, _groups_by_number)
+        self._turns = Turns(chance(wiring.token))
 
     def route(self, call: Call, route: Route) -> None:
-        """Send a fresh call where the dialplan says."""
+        """Send a fresh call where the dialplan says, or one that goes on after a conversation."""
+        call.ringing_extension = call.ringing_group = None  # who was rung before has no say in it
         match route:
             case Refused():
                 self.refuse(call, route.status, route.why)
@@ -80,7 +86,8 @@ class Courses:
                 self._ring_extension(call, route.name)
             case Destination("ring_group"):
                 self._record(call, route.kind, route.name)
-                self._dialling.start(call, self._steps(route, RING_S_DEFAULT))
+                call.ringing_group = route.name
+                self._dialling.start(call, self._steps(call, route, RING_S_DEFAULT))
             case Destination("hangup") if call.caller.answered:
                 self._control.end_call(call, by="switch", q850=16)
             case Destination("hangup"):
@@ -133,7 +140,7 @@ class Courses:
         for target in targets:
             kind, colon, name = target.partition(":")
             if colon and kind in ("extension", "ring_group"):
-                steps.extend(self._steps(Destination(kind, name), ring_s))
+                steps.extend(self._steps(call, Destination(kind, name), ring_s))
                 continue
             route = self._dialplan.route(target, call.identity)
             if isinstance(route, ToTrunks):
@@ -143,7 +150,7 @@ class Courses:
                 self._control.running.goes_out(call, route.number)
                 steps.extend(steps_to_trunks(route))
             elif isinstance(route, Destination) and route.kind in ("extension", "ring_group"):
-                steps.extend(self._steps(route, ring_s))
+                steps.extend(self._steps(call, route, ring_s))
             else:
                 raise CallError(f"{target} is not something that can be rung")
         together = tuple(e for step in steps for e in step.endpoints)
@@ -161,11 +168,11 @@ class Courses:
                     capped = self._capped(call, rights.extension, route.number)
                     return () if capped is not None else steps_to_trunks(route)
                 case Destination("ring_group"):
-                    return self._steps(route, ring_s)
+                    return self._steps(call, route, ring_s)
                 case Destination("extension"):
                     onward = self._lines.of(route.name).forward_always
                     if onward is None:
-                        return self._steps(route, ring_s)
+                        return self._steps(call, route, ring_s)
                     if onward.kind not in ("number", "extension", "ring_group"):
                         return ()
                     number, rights = onward.name, PhoneIdentity(route.name)
@@ -178,8 +185,11 @@ class Courses:
         if call.dial_finished(outcome) or call.ended:
             return
         rung, call.ringing_extension = call.ringing_extension, None
+        group, call.ringing_group = call.ringing_group, None
         redirected, call.redirected_to = call.redirected_to, None
         if rung is not None and self._goes_on(call, rung, outcome, redirected):
+            return
+        if group is not None and self._goes_beyond(call, group, outcome):
             return
         if not outcome.answered and self._control.transfers.failed(call, outcome):
             return
@@ -233,6 +243,14 @@ class Courses:
             onward, reason = Destination("number", redirected), "deflection"
         return onward is not None and self._forward(call, rung, onward, reason)
 
+    def _goes_beyond(self, call: Call, number: str, outcome: Outcome) -> bool:
+        """Whether a call that nobody of a ring group has taken goes elsewhere."""
+        group = self._groups().get(number)
+        if outcome.result in ("answered", "cancelled") or group is None or group.otherwise is None:
+            return False
+        reason = {"busy": "user-busy", "no-answer": "no-answer"}.get(outcome.result, "unavailable")
+        return self._forward(call, number, group.otherwise, reason)
+
     def _forward(self, call: Call, by: str, to: Destination, reason: str) -> bool:
         """Send the call on with the rights of the extension that forwards; False: too many times, here
         or on its way to us."""
@@ -242,7 +260,7 @@ class Courses:
         call.forwards += 1
         call.diversions = (Diversion(by, reason), *call.diversions)
         call.forwarded_by = by
-        call.ringing_extension = None
+        call.ringing_extension = call.ringing_group = None
         self._wiring.records.forwarded(call, self._wiring.wall_s(), by, str(to))
         call.caller.forwarded()
         self.route(call, to)
@@ -261,10 +279,18 @@ class Courses:
         self._control.transfers.reached(call)
         self._control.running.start(call, route)
 
-    def _steps(self, destination: Destination, ring_s: float) -> tuple[Step, ...]:
+    def _steps(self, call: Call, destination: Destination, ring_s: float) -> tuple[Step, ...]:
         if destination.kind == "ring_group":
-            return steps_to_ring_group(self._wiring.office, self.registered, destination.name)
+            group = self._groups().get(destination.name)
+            if group is None:
+                return ()  # it was removed
+            caller = call.identity.extension if isinstance(call.identity, PhoneIdentity) else ""
+            return steps_to_ring_group(group, self._turns.members(group, caller), self.registered)
         return steps_to_extension(self.registered, destination.name, ring_s)
 
     def _record(self, call: Call, kind: str, name: str) -> None:
         self._wiring.records.routed(call, self._wiring.wall_s(), kind, name)
+
+
+def _groups_by_number(office: Office) -> dict[str, RingGroup]:
+    return {group.number: group for group in office.ring_groups}

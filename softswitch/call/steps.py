@@ -9,7 +9,7 @@ from softswitch.call.dialplan import ToTrunks
 from softswitch.call.endpoint import PhoneEndpoint, Step, TrunkEndpoint
 
 if TYPE_CHECKING:
-    from softswitch.config import Office
+    from softswitch.config import RingGroup
 
 RING_S_DEFAULT = 60.0
 TRUNK_SILENCE_S = 1.8  # with the network's own delay, the next trunk is asked within two seconds
@@ -43,14 +43,15 @@ def steps_to_extension(
     )
 
 
-def steps_to_ring_group(office: Office, registered: Registered, number: str) -> tuple[Step, ...]:
-    """The members together (``all``) or one after the other (``in-order``), `ring_s` each."""
-    group = next(group for group in office.ring_groups if group.number == number)
-    if group.ring == "in-order":
+def steps_to_ring_group(
+    group: RingGroup, members: tuple[str, ...], registered: Registered
+) -> tuple[Step, ...]:
+    """The `members` together (``all``), or one after the other, `ring_s` each."""
+    if group.ring != "all":
         return tuple(
             step
-            for member in group.members
+            for member in members
             for step in steps_to_extension(registered, member, float(group.ring_s))
         )
-    endpoints = tuple(e for member in group.members for e in registered(member))
+    endpoints = tuple(e for member in members for e in registered(member))
     return (Step(endpoints, float(group.ring_s)),) if endpoints else ()

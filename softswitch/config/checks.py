@@ -207,6 +207,13 @@ def _extensions(office: Office, known: Known) -> Iterator[Problem]:
             if to is not None and to.kind in ("extension", "number") and to.name == entry:
                 yield Problem(f"{path}.forward.{key}", "leads to itself", "elsewhere", entry)
     for index, group in enumerate(office.ring_groups):
+        yield from known.destination(
+            f"ring_group[{index}].otherwise", group.number, group.otherwise
+        )
+        if group.otherwise == Destination("ring_group", group.number):
+            yield Problem(
+                f"ring_group[{index}].otherwise", "leads to itself", "elsewhere", group.number
+            )
         members = [(m, f"ring_group[{index}].members[{i}]") for i, m in enumerate(group.members)]
         for member, path in members:
             yield from known.check(path, group.number, "extension", member)

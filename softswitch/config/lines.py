@@ -98,8 +98,9 @@ class RingGroup(Section):
 
     number: Number
     members: Annotated[Many[Number], Field(min_length=1, max_length=256)]
-    ring: Literal["all", "in-order"] = "all"
+    ring: Literal["all", "in-order", "in-turn", "random"] = "all"
     ring_s: Seconds = 20.0
+    otherwise: To | None = None
 
 
 _OpenPin = Annotated[str, text_like(r"(?:[0-9]{1,12})?", 'digits in quotes, "" for none')]
