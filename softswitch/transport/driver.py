@@ -32,6 +32,11 @@ _TRANSPORTS_MAX = 64
 _TURN_S = 0.008
 _TURN_MESSAGES_MAX = 256
 _LOOKED_AT_EVERY = 4
+_BUSY_READINGS = 10
+_BUSY_WINDOW_S = 0.1
+_SLACK_S = 0.04
+"""How late a timer may be while messages come all the time, each of which looks whether one is due: less than a
+tenth of the shortest (T1), and on average as long as until the next message."""
 
 
 @dataclass(slots=True)
@@ -101,6 +106,10 @@ class Driver:
         self._transports: dict[tuple[str, tuple[str, int]], Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
+        self._due_s = float("inf")
+        self._busy = False
+        self._readings = 0
+        self._readings_since_s = float("-inf")
         self._pumping = False
         self._held: list[Outgoing] | None = None
         self._closed = False
@@ -265,15 +274,27 @@ class Driver:
 
     def gather(self, read: Callable[[], None]) -> None:
         """Let a transport read some messages; what they bring to send leaves together afterwards, and the media
-        plane hears of it once."""
+        plane hears of it once. Timers that are due have their turn with them: at some hundred calls a second
+        they would wake the loop as often as messages do."""
         held: list[Outgoing] = []
         self._held = held
         try:
             read()
+            now_s = self._clock.monotonic_s()
+            self._count_reading(now_s)
+            if self._due_s <= now_s and not self._closed:
+                self._handle_timers(now_s)
         finally:
             self._held = None
             if held and not self._closed:
                 self._send_all(held)
+
+    def _count_reading(self, now_s: float) -> None:
+        if now_s - self._readings_since_s >= _BUSY_WINDOW_S:
+            self._busy = self._readings >= _BUSY_READINGS
+            self._readings = 0
+            self._readings_since_s = now_s
+        self._readings += 1
 
     def _answer(self, data: bytes, flow: Flow) -> None:
         """Send what was written from the octets, together with what else leaves (`gather`): to wake who is
@@ -390,10 +411,14 @@ class Driver:
         due_s = self.stack.get_timer()
         timer = self._timer
         if due_s is None:
+            self._due_s = float("inf")
             if timer is not None:
                 timer.cancel()
                 self._timer = None
             return
+        self._due_s = due_s
+        if self._busy:
+            due_s += _SLACK_S  # a message will come before that, and look
         if timer is not None:
             # A timer that is too early only wakes us to look again, cheaper than to re-arm it
             # for each message, most of which move the earliest timer to a later time.
@@ -406,8 +431,14 @@ class Driver:
 
     def _fire_timer(self) -> None:
         self._timer = None
+        now_s = self._clock.monotonic_s()
+        if now_s - self._readings_since_s >= 2 * _BUSY_WINDOW_S:
+            self._busy = False  # nothing has been read for a while
+        self._handle_timers(now_s)
+
+    def _handle_timers(self, now_s: float) -> None:
         try:
-            self.stack.handle_timer(self._clock.monotonic_s())
+            self.stack.handle_timer(now_s)
         except Exception:
             self.counters.stack_exceptions += 1
             self._log_exception("the SIP stack failed on a timer")

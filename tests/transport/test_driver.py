@@ -114,6 +114,40 @@ async def test_the_timer_drives_retransmissions_at_their_times() -> None:
 
 
 @simulated()
+async def test_while_many_messages_come_timers_have_their_turn_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = SimNetwork(default=PERFECT)
+    a, loop = Node(network, A), virtual_loop()
+    sent: list[float] = []
+    woken: list[float] = []
+    network.tap = lambda data, source, destination, now_s: sent.append(now_s)
+    fire = a.driver._fire_timer
+    monkeypatch.setattr(a.driver, "_fire_timer", lambda: (woken.append(loop.time()), fire()))
+    flow = Flow("udp", A, B)
+
+    async def read_for(seconds: float) -> None:
+        until_s = loop.time() + seconds
+        while loop.time() < until_s:
+            a.driver.gather(lambda: a.driver.feed(b"\r\n\r\n", flow))
+            await asyncio.sleep(0.003)
+
+    await read_for(0.3)
+    began_s = loop.time()
+    a.options(B)
+    await read_for(2.0)
+    # RFC 3261 17.1.2.2: with the next message after their time, and not one waking of their own more.
+    assert [at - began_s for at in sent] == pytest.approx([0, 0.5, 1.5], abs=0.0031)
+    assert all(at >= began_s + due for at, due in zip(sent, (0, 0.5, 1.5), strict=True))
+    assert len(woken) <= 2
+    await asyncio.sleep(10)
+    # Nobody comes any more: the first is a little late, those after it are not.
+    apart_s = [later - earlier for earlier, later in itertools.pairwise(sent[2:])]
+    assert apart_s == pytest.approx([2.04, 4.0, 4.0])
+    a.driver.close()
+
+
+@simulated()
 async def test_many_transactions_share_one_timer() -> None:
     network = SimNetwork(default=PERFECT)
     a = Node(network, A)
