@@ -112,12 +112,13 @@ class Callbacks:
         not_before_s: float | None = None,
         agent_id: str = "",
         name: str = "",
+        note: str = "",
         known: KnownCustomer | None = None,
     ) -> str:
         """A callback that nobody waits for yet (from a web page, or by an agent); its contact id.
 
-        `not_before_s` is Unix time; `agent_id`: this agent's own, for a while; `known`: whose number that
-        is. Raises
+        `not_before_s` is Unix time; `agent_id`: this agent's own, for a while; `note`: what it is about;
+        `known`: whose number that is. Raises
         `QueueUnavailable` for an unknown queue, `CallError` for a number that is not called back, or is to be
         already.
         """
@@ -128,6 +129,8 @@ class Callbacks:
         wall_s = centre.desk.clock.wall_s()
         contact_id = f"b{int(wall_s * 1000):x}-{centre.desk.token()[:6]}"
         facts = {"number": number, "name": name}
+        if note:
+            facts["note"] = note
         if known is not None:
             facts["customer_name"] = known.name
         if agent_id:
@@ -168,17 +171,20 @@ class Callbacks:
         *,
         priority: float | None = None,
         name: str | None = None,
+        note: str | None = None,
         number: str = "",
         not_before_s: float | None = None,
     ) -> None:
-        """Another priority, another name of whom it is for, another number, or another time (Unix).
+        """Another priority, another name of whom it is for, another note, another number, or another time
+        (Unix).
 
         Raises `CallError` for a number that is not called back, or is to be already, and where the customer is
         being called.
         """
         if number or not_before_s is not None:
             self._move(contact_id, number, not_before_s)
-        facts = {} if name is None else {"name": name}
+        given = {"name": name, "note": note}
+        facts = {key: value for key, value in given.items() if value is not None}
         if number:
             facts["number"] = number
         if priority is None and not facts:

@@ -42,10 +42,15 @@ async def test_callbacks(api: Any) -> None:
     later_s = api.service.clock.wall_s() + 3_600
     again = await boss.post("/callbacks", {**body, "not_before_s": later_s}, 409)
     assert again["detail"] == "1002 is to be called back by support already"
-    later = await boss.post("/callbacks", {**body, "number": "1003", "not_before_s": later_s})
+    noted = {"number": "1003", "not_before_s": later_s, "note": "the second invoice"}
+    later = await boss.post("/callbacks", {**body, **noted})
     found = await boss.get(f"/callbacks/{later['id']}")
     assert found["not_before_s"] == pytest.approx(later_s, abs=1.0)
-    assert (found["phase"], found["attempts"]) == ("dormant", 0)
+    assert (found["phase"], found["attempts"], found["note"]) == (
+        "dormant",
+        0,
+        "the second invoice",
+    )
     for waiting in (made, later):
         path = f"/callbacks/{waiting['id']}"
         changed = await boss.patch(path, {"priority": 7, "name": "Wang Fang"})
@@ -56,6 +61,10 @@ async def test_callbacks(api: Any) -> None:
     moved = await boss.patch(path, {"not_before_s": later_s + 600, "number": "1001"})
     assert moved["not_before_s"] == pytest.approx(later_s + 600, abs=1.0)
     assert (moved["number"], moved["phase"]) == ("1001", "dormant")
+    assert (moved["note"], made["note"]) == ("the second invoice", "")
+    assert (await boss.patch(path, {"note": "the third"}))["note"] == "the third"
+    assert (await boss.patch(path, {"note": ""}))["note"] == ""
+    await boss.patch(path, {"note": "x" * 1_001}, 422)
     barred = await boss.patch(path, {"number": "901"}, 409)
     assert barred["detail"] == "901 is not called back: no telephone number"
     taken = await boss.patch(path, {"number": "1002"}, 409)

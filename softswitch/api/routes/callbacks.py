@@ -9,7 +9,7 @@ from pydantic import Field
 
 from routing.views import ContactView
 from softswitch.api.access import PREFIX, GuardedRoute, Me
-from softswitch.api.models import Epoch, Input, Line, Output, among
+from softswitch.api.models import Epoch, Input, Line, Output, Text, among
 from softswitch.api.paging import Cursor, Limit, Page, page_of
 from softswitch.api.problem import Refused
 from softswitch.api.routes.queues import PHASES
@@ -18,6 +18,7 @@ from softswitch.store.ledger import Conflict, Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["callbacks"])
 
+NOTE_MAX = 1_000
 CallbackId = Annotated[
     str, Path(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$", examples=["b18c2f3a-41d9e0"])
 ]
@@ -32,6 +33,7 @@ class CallbackShown(Output):
     queue: str = Field(examples=["support"])
     number: str = Field(examples=["01055550001"])
     name: str
+    note: str = Field(description="What it is about.", examples=["Asks for the second invoice."])
     phase: str = Field(examples=["waiting"], json_schema_extra=among(PHASES))
     priority: float
     position: int = Field(description="0: not in line yet, or not any more.")
@@ -47,6 +49,7 @@ class NewCallback(Input):
     number: str = Field(pattern=r"^[0-9+*#]{2,32}$", examples=["01055550001"])
     queue: Line = Field(min_length=1, examples=["support"])
     name: Line = ""
+    note: Text = Field(default="", max_length=NOTE_MAX, description="What it is about.")
     agent: Line = Field(default="", description="This agent's own, for a while.")
     not_before_s: Epoch | None = None
 
@@ -56,6 +59,9 @@ class CallbackChange(Input):
 
     priority: float | None = Field(default=None, ge=-1_000, le=1_000, examples=[5])
     name: Line | None = Field(default=None, examples=["Wang Wei"])
+    note: Text | None = Field(
+        default=None, max_length=NOTE_MAX, examples=["Asks for the second invoice."]
+    )
     number: str | None = Field(default=None, pattern=r"^[0-9+*#]{2,32}$", examples=["01055550002"])
     not_before_s: Epoch | None = Field(
         default=None, description="Another time; one that is over: as soon as it is its turn."
@@ -102,6 +108,7 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackSh
         not_before_s=body.not_before_s,
         agent_id=body.agent,
         name=body.name,
+        note=body.note,
         known=await service.switch.callers.known(body.number),
     )
     service.noted(me, "callback-requested", f"callback:{contact_id}", queue=body.queue)
@@ -112,8 +119,8 @@ async def add_callback(body: NewCallback, me: Me, service: Served) -> CallbackSh
 async def change_callback(
     callback_id: CallbackId, body: CallbackChange, me: Me, service: Served
 ) -> CallbackShown:
-    """Put it forward in the line, have it made at another time or to another number, or name whom it is for;
-    409 once the customer is being called."""
+    """Put it forward in the line, have it made at another time or to another number, name whom it is for or say
+    what it is about; 409 once the customer is being called."""
     view = _pending(service, callback_id)
     if view.phase not in ("waiting", "offered", "dormant"):
         raise Conflict(f"callback {callback_id} is being made")
@@ -121,6 +128,7 @@ async def change_callback(
         callback_id,
         priority=body.priority,
         name=body.name,
+        note=body.note,
         number=body.number or "",
         not_before_s=body.not_before_s,
     )
@@ -155,6 +163,7 @@ def _shown(service: Service, view: ContactView) -> CallbackShown:
         queue=view.queue_id,
         number=str(view.attributes.get("number", "")),
         name=str(view.attributes.get("name", "")),
+        note=str(view.attributes.get("note", "")),
         phase=view.phase,
         priority=view.priority,
         position=view.position,
