@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
+
+import pytest
 
 from softswitch.sim.behaviour import answer
 from softswitch.sim.world import EXCHANGE, World, small_office
@@ -21,6 +24,16 @@ PROBE = (
     "From: <sip:probe@office.example>;tag=p{n}\r\nTo: <sip:office.example>\r\n"
     "Call-ID: probe-{n}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 )
+
+
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """Hundreds of thousands of warnings that something is not understood are kept by nobody: pytest keeps them,
+    and memory is measured."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(before)
 
 
 class Attacked:

@@ -9,7 +9,6 @@ failure shows the input.
 from __future__ import annotations
 
 import ast
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -44,13 +43,7 @@ than ten million."""
 NAMES = [name for name in PARSERS if name != "SIP messages"]  # they are row 6
 
 
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Hundreds of thousands of warnings that something is not understood are kept by nobody."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(before)
+pytestmark = pytest.mark.usefixtures("unlogged")
 
 
 def fuzz(name: str, seed: int, count: int) -> int:

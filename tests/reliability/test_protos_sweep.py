@@ -128,6 +128,7 @@ class Stream:
 
 
 @pytest.mark.parametrize("source", ["stranger", "carrier"])
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize(("every", "rounds"), [(8, 1), pytest.param(1, 3, marks=pytest.mark.soak)])
 async def test_one_anomaly_at_a_time_by_tcp(
     source: str, every: int, rounds: int, tmp_path: Path, row: Row

@@ -50,7 +50,7 @@ from softswitch.load.start import parse_limits
 from softswitch.load.threshold import Threshold
 from softswitch.saying import Kind, phrase
 from softswitch.store.customer_files import read_customers
-from softswitch.store.entry import make_entry, read_line
+from softswitch.store.entry import make_entry, read_all, read_line
 from softswitch.store.letters import read_letter
 from softswitch.store.tokens import split_token
 from tests.reliability.parsers.register import parser
@@ -396,7 +396,7 @@ def take_line(data: bytes) -> None:
     for line in (data, b"%08x %b" % (zlib.crc32(data[9:]), data[9:])):
         entry = read_line(line)
         if entry is not None:
-            entry.data()
+            assert read_all([entry]) == [entry.data()]
 
 
 EVENTS = [
