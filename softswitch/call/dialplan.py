@@ -51,14 +51,6 @@ def canonical_number(number: str) -> str:
     return number[1:] if number.startswith("+") else number
 
 
-def number_matches(pattern: str, number: str) -> bool:
-    """`pattern` of `[[inbound]]`: a number, or a prefix that ends in ``*``."""
-    wanted, given = canonical_number(pattern), canonical_number(number)
-    if wanted.endswith("*"):
-        return given.startswith(wanted[:-1])
-    return wanted == given
-
-
 def weighted_order(
     names: tuple[str, ...], weights: tuple[int, ...], uniform: Callable[[], float]
 ) -> tuple[str, ...]:
@@ -99,8 +91,7 @@ class Dialplan:
         """Route by this office from now on; calls that have been routed go on."""
         self.numbering = Numbering(office.office.country)
         self._inbound: list[tuple[Inbound, tuple[str, ...]]] = [
-            (rule, (rule.number,) if rule.number.endswith("*") else self._forms(rule.number))
-            for rule in office.inbound
+            (rule, self._wanted(rule.number)) for rule in office.inbound
         ]
         self._outbound: tuple[Outbound, ...] = tuple(office.outbound)
         self._permissions = {e.number: frozenset(e.permissions) for e in office.extensions}
@@ -183,6 +174,10 @@ class Dialplan:
         whole = self.numbering.e164(number)
         given = canonical_number(number)
         return (given,) if whole is None or whole[1:] == given else (given, whole[1:])
+
+    def _wanted(self, pattern: str) -> tuple[str, ...]:
+        """What an `[[inbound]]` number is in such forms; one that ends in ``*`` is the beginning of some."""
+        return (canonical_number(pattern),) if pattern.endswith("*") else self._forms(pattern)
 
     def forward_rights(self, number: str, extension: str) -> Route:
         """A forward or transfer uses the rights of the extension that set it."""
@@ -271,12 +266,20 @@ class Dialplan:
         for rule, wanted in self._inbound:
             if rule.from_trunk is not None and rule.from_trunk != trunk:
                 continue
-            if not any(number_matches(pattern, form) for pattern in wanted for form in given):
+            if not _fits(wanted, given):
                 continue
             if rule.to.kind == "trunk":
                 return ToTrunks((rule.to.name,), number)
             return Destination(rule.to.kind, rule.to.name)
         return Refused(404, "no inbound route")
+
+
+def _fits(wanted: tuple[str, ...], given: tuple[str, ...]) -> bool:
+    """Whether a number, in its forms, is one that an `[[inbound]]` is for, in its."""
+    if wanted[0].endswith("*"):
+        beginning = wanted[0][:-1]
+        return given[0].startswith(beginning) or given[-1].startswith(beginning)
+    return given[0] in wanted or given[-1] in wanted
 
 
 def _local_numbers(office: Office) -> dict[str, Destination]:

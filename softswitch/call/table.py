@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from media.protocol import StreamStats
+
 if TYPE_CHECKING:
     from media.protocol import StreamClosed
     from softswitch.call.audio import CallAudio
@@ -143,21 +145,29 @@ class CallTable:
         if owner is None:
             return
         call_id, leg_id = owner
-        stats = event.stats
-        quality = {
-            "packets_in": stats.packets_in,
-            "packets_out": stats.packets_out,
-            "lost": stats.lost,
-            "late": stats.late,
-            "jitter_ms": round(stats.jitter_ms, 2),
-            "round_trip_ms": _rounded(stats.round_trip_ms),
-            "mos": _rounded(stats.mos),
-            "remote_lost": stats.remote_lost,
-            "remote_jitter_ms": round(stats.remote_jitter_ms, 2),
-            "remote_mos": _rounded(stats.remote_mos),
-        }
+        quality = _UNHEARD if event.stats == _NOTHING else _quality(event.stats)
         self._wiring.records.quality(call_id, self._wiring.wall_s(), leg_id, quality)
+
+
+def _quality(stats: StreamStats) -> dict[str, float | None]:
+    return {
+        "packets_in": stats.packets_in,
+        "packets_out": stats.packets_out,
+        "lost": stats.lost,
+        "late": stats.late,
+        "jitter_ms": round(stats.jitter_ms, 2),
+        "round_trip_ms": _rounded(stats.round_trip_ms),
+        "mos": _rounded(stats.mos),
+        "remote_lost": stats.remote_lost,
+        "remote_jitter_ms": round(stats.remote_jitter_ms, 2),
+        "remote_mos": _rounded(stats.remote_mos),
+    }
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
+
+
+_NOTHING = StreamStats()
+_UNHEARD = _quality(_NOTHING)
+"""Of a leg that no packet has come to or gone from."""

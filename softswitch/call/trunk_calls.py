@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
 
 
+_SENT, _TAKEN = CallSent(), CallTaken()
+
+
 @dataclass(slots=True)
 class TrunkLeg:
     """A leg over a trunk: `heard` once there was any sign of life."""
@@ -66,7 +69,7 @@ class TrunkCalls:
             raise SoftswitchError(f"trunk {endpoint.trunk} is full")
         call.trunks_taken.append(endpoint.trunk)
         call.trunk_legs[leg_id] = TrunkLeg(record, target, flow)
-        self._trunks.note(record, target, CallSent())
+        self._trunks.note(record, target, _SENT)
         return self._plan(call, endpoint, record, flow, behalf)
 
     def _plan(
@@ -153,7 +156,7 @@ class TrunkCalls:
             case LegRang() | LegAnswered():
                 if not leg.heard:
                     leg.heard = True
-                    self._trunks.note(leg.record, leg.target, CallTaken())
+                    self._trunks.note(leg.record, leg.target, _TAKEN)
             case LegFailed():
                 if not leg.heard:
                     why = self._wiring.why_unreachable(leg.flow) if event.status == 503 else ""

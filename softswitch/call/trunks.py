@@ -140,6 +140,8 @@ class TrunkRecord:
 
     def in_order(self) -> list[TrunkTarget]:
         """The addresses in the order to try them for one call."""
+        if len(self.targets) == 1:
+            return [self.targets[0].target]  # as most have one
         known = {state.target for state in self.targets}
         return [target for target in self.order() if target in known]
 

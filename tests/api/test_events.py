@@ -106,6 +106,32 @@ def test_what_is_plain_of_calls_is_told_as_if_it_had_been_looked_at(kind: str) -
     assert [e.queues for e in told] == [frozenset(), {"support"}, {"support"}]
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "agents"),
+    [
+        ("leg-started", {"endpoint": "trunk:carrier"}, []),
+        ("leg-started", {"endpoint": "extension:1001"}, ["li"]),
+        ("leg-started", {}, []),
+        ("call-started", {"trunk": "carrier"}, []),
+        ("call-started", {"extension": "1001"}, []),
+        ("call-started", {"queue": "support"}, []),
+    ],
+)
+def test_whom_a_call_meets_is_told_whatever_its_other_end_is(
+    kind: str, data: dict[str, Any], agents: list[str]
+) -> None:
+    hub = Hub("r", {"1001": "li"}.get)
+    hub.note(kind, "c1", data, 1.0)
+    hub.note("call-answered", "c1", {}, 2.0)
+    queues = [data["queue"]] if "queue" in data else []
+    for event in hub.since("r.0"):
+        assert (event.topic, sorted(event.queues), sorted(event.agents)) == (
+            "calls",
+            queues,
+            agents,
+        )
+
+
 @given(
     st.lists(st.sampled_from(["call-started", "acd-queued", "acd-agent-state"]), max_size=30),
     st.integers(0, 30),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from softswitch.call.dialplan import Dialplan, Refused, ToTrunks, number_matches
+from softswitch.call.dialplan import Dialplan, Refused, ToTrunks
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.config import Destination, parse_office
 
@@ -98,7 +98,13 @@ def test_a_trunk_does_not_reach_local_numbers_or_other_trunks_unless_written_dow
     assert isinstance(PLAN.route("8812345", BACKUP), Refused), "transit only from the trunk named"
 
 
-def test_prefix_patterns():
-    assert number_matches("88*", "+8861")
-    assert number_matches("*", "anything")
-    assert not number_matches("88", "881")
+@pytest.mark.parametrize("pattern", ["88*", "+88*", "88", "+88", "*"])
+@pytest.mark.parametrize("number", ["88", "+88", "881", "+8861", "8", "+8", "98"])
+def test_an_inbound_number_is_one_or_the_beginning_of_some_with_or_without_plus(pattern, number):
+    rule = f'[[inbound]]\nnumber = "{pattern}"\nto = "extension:1001"\n'
+    phone = '[[extension]]\nnumber = "1001"\npassword = "a-long-secret-1001"\n'
+    plan = Dialplan(parse_office(phone + rule, source="test"))
+    wanted, given = pattern.removeprefix("+"), number.removeprefix("+")
+    fits = given.startswith(wanted[:-1]) if wanted.endswith("*") else given == wanted
+    found = plan.route(number, CARRIER)
+    assert found == (Destination("extension", "1001") if fits else Refused(404, "no inbound route"))

@@ -32,7 +32,11 @@ PLAIN = frozenset(
 )
 """Entries of a call that name no queue, agent, telephone or other thing."""
 
+_PLAIN_OUTSIDE = frozenset({"call-started", "leg-started"})
+"""Of these, those that are about trunks alone."""
+
 _EXTENSION = "extension:"
+_TRUNK = "trunk:"
 _CALL = "call:"
 _AGENT = "agent:"
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -117,7 +121,8 @@ class Hub:
     def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         """An entry of the journal."""
         # As nearly all that happens to calls that have nothing to do with a queue or an agent.
-        if kind in PLAIN and call_id is not None and call_id not in self._met:
+        plain = kind in PLAIN or (kind in _PLAIN_OUTSIDE and _names_nobody(data))
+        if plain and call_id is not None and call_id not in self._met:
             topic, met = "calls", _NOBODY
         else:
             thing = str(data["object"]) if "object" in data else ""
@@ -221,6 +226,11 @@ class Hub:
             "calls": len(self._met),
             "listeners": len(self._listeners),
         }
+
+
+def _names_nobody(data: dict[str, Any]) -> bool:
+    endpoint = data.get("endpoint")
+    return "trunk" in data or (isinstance(endpoint, str) and endpoint.startswith(_TRUNK))
 
 
 def _plus(names: frozenset[str], name: object) -> frozenset[str]:
