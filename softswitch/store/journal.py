@@ -16,7 +16,7 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ class Journal:
         self._writer_doubtful = False
         self._told_to: int | None = None  # where the stories of an older version's entries end
         self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
+        self._writing: tuple[Future[tuple[bool, float]], list[Entry]] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._ask_timer: asyncio.TimerHandle | None = None
         self._database_timer: asyncio.TimerHandle | None = None
         self._rest_until_s = 0.0
         self._catching_up = False
@@ -223,7 +225,7 @@ class Journal:
         self._closed = True
         await self.flush()
         self._stopping = True
-        for timer in (self._timer, self._database_timer):
+        for timer in (self._timer, self._ask_timer, self._database_timer):
             if timer is not None:
                 timer.cancel()
         self._log_wake.set()
@@ -242,24 +244,54 @@ class Journal:
                 self._timer = None
             await self._write_log()
             self._wake_database()
+        await self._written()
 
     async def _write_log(self) -> None:
+        if not await self._written():
+            return
         batch = list(self._waiting)
         if not batch:
             return
+        self._writing = self._executor.submit(self._keep, batch), batch
+        if self._flushes or self._stopping or self._loop.time() >= self._rest_until_s:
+            await self._written()
+        else:
+            # Nobody needs it before the database has rested: it is seen with the next group, or then. To be
+            # woken costs the loop as much as some entries.
+            self._ask_timer = self._loop.call_later(_ON_DISK_S, self._log_wake.set)
+
+    def _keep(self, batch: list[Entry]) -> tuple[bool, float]:
+        """In the log's thread: whether a new file was begun, and how long the disk took."""
         began_s = self._loop.time()
+        grew = self._entry_log.write(batch)
+        return grew, self._loop.time() - began_s
+
+    async def _written(self) -> bool:
+        """Wait until the log's thread is done with what it was given; as `_see_written`."""
+        if self._ask_timer is not None:
+            self._ask_timer.cancel()
+            self._ask_timer = None
+        if self._writing is not None and not self._writing[0].done():
+            await asyncio.wait({asyncio.wrap_future(self._writing[0])})
+        return self._see_written()
+
+    def _see_written(self) -> bool:
+        """Take note of what the log's thread has done, if it is done; False if that has failed."""
+        if self._writing is None or not self._writing[0].done():
+            return True
+        (done, batch), self._writing = self._writing, None
         try:
-            grew = await self._in_thread(self._entry_log.write, batch)
+            grew, disk_s = done.result()
         except Exception as error:
-            # Whatever it is, this task must go on: everything appended comes through it.
+            # Whatever it is, the task must go on: everything appended comes through it.
             if not isinstance(error, OSError):
                 _log.exception("the journal's log task failed")
             reason = getattr(error, "strerror", None) or type(error).__name__
             self._alarm("log", f"the journal's log cannot be written: {reason}")
             if self._timer is None:
                 self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
-            return
-        self._disk_s = max(self._loop.time() - began_s, _FORGETS * self._disk_s)
+            return False
+        self._disk_s = max(disk_s, _FORGETS * self._disk_s)
         self._clear_alarm("log")
         self._clear_alarm("memory")
         self._segments_grew |= grew
@@ -273,8 +305,7 @@ class Journal:
             if len(self._pending) > PENDING_MAX:
                 self._pending.clear()
                 self._behind = True
-        if self._waiting and self._timer is None:
-            self._timer = self._loop.call_later(gather_s(self._disk_s), self._log_wake.set)
+        return True
 
     # -- to the database ------------------------------------------------------------------------
 
@@ -323,6 +354,7 @@ class Journal:
         async with self._write_lock:
             try:
                 await self._ready_database()
+                self._see_written()
                 if self._behind:
                     await self._catch_up_from_log()
                 newest = self._seq

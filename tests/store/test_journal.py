@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.errors import StoreError
 from softswitch.store import MemoryStore, Store, StoreAlarm
+from softswitch.store import journal as journal_module
 from softswitch.store.database import Database
 from softswitch.store.journal import PENDING_MAX, REST_S, Journal, gather_s
 from softswitch.store.log import EntryLog
@@ -115,6 +116,32 @@ async def test_what_comes_during_a_commit_waits_for_the_rest_after_it(
         assert tools.journal.snapshot()["commits"] <= 2 + (loop.time() - began_s) / REST_S
         await until(lambda: asyncio.sleep(0, tools.journal.snapshot()["database_seq"] == 100))
     assert last_number(store_tools, tmp_path) == (100, 100)
+
+
+async def test_the_loop_is_not_woken_for_a_group_in_the_log_while_the_database_rests(
+    tmp_path: Path, store_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REST_S", "REST_MAX_S"):
+        monkeypatch.setattr(journal_module, name, 60.0)
+    loop, woken = asyncio.get_running_loop(), []
+    wake = loop.call_soon_threadsafe
+    async with store_tools.opened(tmp_path) as tools:
+        tools.calls.whole("c1")
+        assert await tools.journal.flush()
+        loop.call_soon_threadsafe = lambda *call, **how: (woken.append(call), wake(*call, **how))
+        try:
+            for _ in range(10):
+                tools.journal.append("digit", "c1", {}, 1.0)
+                await asyncio.sleep(0.03)
+            assert not woken
+        finally:
+            del loop.call_soon_threadsafe
+        await until(lambda: asyncio.sleep(0, not tools.journal.snapshot()["waiting"]))
+        lines = b"".join(path.read_bytes() for path in (tmp_path / "journal").glob("*.log"))
+        assert lines.count(b'"digit"') == 10
+        assert tools.journal.snapshot()["pending"] == 10
+        assert await tools.journal.flush()  # whoever asks does not wait for the end of the rest
+        assert tools.journal.snapshot()["database_seq"] == tools.journal.last_seq
 
 
 async def test_many_may_wait_for_the_same_commit(tmp_path: Path, any_store: Any) -> None:
