@@ -122,7 +122,9 @@ def own_of(service: Service, me: Identity) -> tuple[str, str]:
     """Extension and id of an agent. Raises `Refused` for a program that is none."""
     agent = service.switch.centre.agents_by_id.get(me.agent_id)
     if agent is None:
-        raise Refused(403, "the calls of others are for supervisors to see")
+        raise Refused(
+            403, "this takes the role supervisor, or the token of an agent for his own calls"
+        )
     return agent.extension, agent.id
 
 
