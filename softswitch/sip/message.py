@@ -209,16 +209,16 @@ class SipMessage:
         start = self.start_line
         if "\n" in start or "\r" in start:
             raise LocalProtocolError("line break in a start line")
-        headers = self.headers
+        headers, body = self.headers, self.body
         if "Content-Length" in headers.first:
             headers = headers.copy()
-            headers.set("Content-Length", str(len(self.body)))
-            length = ""
+            headers.set("Content-Length", str(len(body)))
+            head = f"{start}\r\n{headers.text()}\r\n"
         else:
-            length = f"Content-Length: {len(self.body)}\r\n"
-        head = f"{start}\r\n{headers.text()}{length}\r\n"
+            head = f"{start}\r\n{headers.text()}Content-Length: {len(body)}\r\n\r\n"
         try:
-            return head.encode("utf-8", "surrogateescape") + self.body
+            octets = head.encode() if head.isascii() else head.encode("utf-8", "surrogateescape")
+            return octets + body if body else octets
         except UnicodeEncodeError:
             raise LocalProtocolError("a header holds half a character") from None
 

@@ -217,10 +217,11 @@ class Driver:
         if data.startswith(b"ACK ") and self._terse.is_acknowledged(data):
             self.counters.acks_absorbed += 1
             return
-        answer = self.intake.passes(data, flow, now_s)
-        if answer is not None:
-            self._answer(answer, flow)
-            return
+        if data.startswith(b"INVITE "):
+            answer = self.intake.passes(data, flow, now_s)
+            if answer is not None:
+                self._answer(answer, flow)
+                return
         self._process(data, flow, now_s)
 
     def defer(self, data: bytes, flow: Flow) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softswitch.sip.effects import (
     TERMINATE,
@@ -38,6 +38,15 @@ class State(Enum):
     TERMINATED = auto()
 
 
+# Asked for several times a message: a member of an Enum is looked up in its class each time.
+_IDLE: Final = State.IDLE
+_CALLING: Final = State.CALLING
+_PROCEEDING: Final = State.PROCEEDING
+_COMPLETED: Final = State.COMPLETED
+_ACCEPTED: Final = State.ACCEPTED
+_TERMINATED: Final = State.TERMINATED
+
+
 class InviteClientTransaction:
     """Sends one INVITE and acknowledges its refusals; 2xx belong to the user (RFC 6026 7.2).
 
@@ -49,7 +58,7 @@ class InviteClientTransaction:
     def __init__(self, request: SipRequest, reliable: bool, clocking: Clocking) -> None:
         self.request = request
         self.reliable = reliable
-        self.state = State.IDLE
+        self.state = _IDLE
         self._clocking = clocking
         self._data = request.serialise()
         self._interval_s = clocking.t1_s
@@ -63,20 +72,20 @@ class InviteClientTransaction:
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
         state = self.state
-        if state is State.ACCEPTED:
+        if state is _ACCEPTED:
             return self._accepted(event)
-        if state is State.PROCEEDING:
+        if state is _PROCEEDING:
             return self._proceeding(event)
-        if state is State.CALLING:
+        if state is _CALLING:
             return self._calling(event)
-        if state is State.IDLE:
+        if state is _IDLE:
             return self._idle(event)
-        return self._completed(event) if state is State.COMPLETED else []
+        return self._completed(event) if state is _COMPLETED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if not isinstance(event, Started):
             return []
-        self.state = State.CALLING
+        self.state = _CALLING
         clocking = self._clocking
         return [Send(self._data), clocking.timer_b if self.reliable else clocking.timer_a]
 
@@ -119,17 +128,17 @@ class InviteClientTransaction:
             b""  # it will not be sent again, and this stays for as long as it rings and 32 s more
         )
         if response.status < 200:
-            self.state = State.PROCEEDING
+            self.state = _PROCEEDING
             return [PassResponse(response)]
         if response.status < 300:
-            self.state = State.ACCEPTED
+            self.state = _ACCEPTED
             return [self._clocking.timer_m, PassResponse(response)]
         self._ack = acknowledgement(self.request, response).serialise()
         if self.reliable:
             # Timer D is zero: nothing will be retransmitted to us.
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [Send(self._ack), PassResponse(response), TERMINATE]
-        self.state = State.COMPLETED
+        self.state = _COMPLETED
         # Timer D: "at least 32 seconds"; 64*T1 tracks the peer's timer H.
         return [
             Send(self._ack),
@@ -141,11 +150,11 @@ class InviteClientTransaction:
         if isinstance(event, ResponseArrived):
             return [Send(self._ack)] if event.response.status >= 300 else []
         if isinstance(event, TimerFired) and event.name == "D":
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         if isinstance(event, TransportFailed):
             # Only our ACK was lost with it; the user has its final response already.
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         return []
 
@@ -153,12 +162,12 @@ class InviteClientTransaction:
         if isinstance(event, ResponseArrived):
             return [PassResponse(event.response)] if 200 <= event.response.status < 300 else []
         if isinstance(event, TimerFired) and event.name == "M":
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:
-        self.state = State.TERMINATED
+        self.state = _TERMINATED
         return [Fail(status), TERMINATE]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 from softswitch.sip.effects import (
     TERMINATE,
@@ -33,6 +34,15 @@ class State(Enum):
     TERMINATED = auto()
 
 
+# Asked for several times a message: a member of an Enum is looked up in its class each time.
+_IDLE: Final = State.IDLE
+_PROCEEDING: Final = State.PROCEEDING
+_COMPLETED: Final = State.COMPLETED
+_CONFIRMED: Final = State.CONFIRMED
+_ACCEPTED: Final = State.ACCEPTED
+_TERMINATED: Final = State.TERMINATED
+
+
 class InviteServerTransaction:
     """Answers one INVITE, repeats what was said, and waits for the ACK of a refusal.
 
@@ -43,7 +53,7 @@ class InviteServerTransaction:
 
     def __init__(self, reliable: bool, clocking: Clocking) -> None:
         self.reliable = reliable
-        self.state = State.IDLE
+        self.state = _IDLE
         self._clocking = clocking
         self._last = b""
         self._interval_s = clocking.t1_s
@@ -51,32 +61,32 @@ class InviteServerTransaction:
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
         state = self.state
-        if state is State.PROCEEDING:
+        if state is _PROCEEDING:
             return self._proceeding(event)
-        if state is State.ACCEPTED:
+        if state is _ACCEPTED:
             return self._accepted(event)
-        if state is State.IDLE:
+        if state is _IDLE:
             return self._idle(event)
-        if state is State.COMPLETED:
+        if state is _COMPLETED:
             return self._completed(event)
-        return self._confirmed(event) if state is State.CONFIRMED else []
+        return self._confirmed(event) if state is _CONFIRMED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, RequestArrived) and event.request.method == "INVITE":
-            self.state = State.PROCEEDING
+            self.state = _PROCEEDING
             return [PassRequest(event.request)]
         return []
 
     def _proceeding(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseGiven):
             if 200 <= event.status < 300:
-                self.state = State.ACCEPTED
+                self.state = _ACCEPTED
                 self._last = b""  # the user repeats his 2xx
                 return [Send(event.data), self._clocking.timer_l]
             self._last = event.data
             if event.status < 200:
                 return [Send(event.data)]
-            self.state = State.COMPLETED
+            self.state = _COMPLETED
             effects: list[TransactionEffect] = [Send(event.data)]
             if not self.reliable:
                 effects.append(self._clocking.timer_g)
@@ -105,14 +115,14 @@ class InviteServerTransaction:
 
     def _acknowledged(self) -> list[TransactionEffect]:
         if self.reliable:
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
-        self.state = State.CONFIRMED
+        self.state = _CONFIRMED
         return [_CLEAR_G, _CLEAR_H, self._clocking.timer_i]
 
     def _confirmed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, TimerFired) and event.name == "I":
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         return []
 
@@ -123,10 +133,10 @@ class InviteServerTransaction:
         if isinstance(event, ResponseGiven):
             return [Send(event.data)] if 200 <= event.status < 300 else []
         if isinstance(event, TimerFired) and event.name == "L":
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:
-        self.state = State.TERMINATED
+        self.state = _TERMINATED
         return [Fail(status), TERMINATE]

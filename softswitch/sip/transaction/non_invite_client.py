@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softswitch.sip.effects import (
     TERMINATE,
@@ -36,6 +36,14 @@ class State(Enum):
     TERMINATED = auto()
 
 
+# Asked for several times a message: a member of an Enum is looked up in its class each time.
+_IDLE: Final = State.IDLE
+_TRYING: Final = State.TRYING
+_PROCEEDING: Final = State.PROCEEDING
+_COMPLETED: Final = State.COMPLETED
+_TERMINATED: Final = State.TERMINATED
+
+
 class NonInviteClientTransaction:
     """Sends one request until a final response comes or timer F ends the waiting."""
 
@@ -46,7 +54,7 @@ class NonInviteClientTransaction:
     def __init__(self, request: SipRequest, reliable: bool, clocking: Clocking) -> None:
         self.request = request
         self.reliable = reliable
-        self.state = State.IDLE
+        self.state = _IDLE
         self._clocking = clocking
         self._data = request.serialise()
         self._interval_s = clocking.t1_s
@@ -60,16 +68,16 @@ class NonInviteClientTransaction:
     def handle(self, event: TransactionInput, now_s: float) -> list[TransactionEffect]:
         """One input, the effects it asks for; inputs that mean nothing now are absorbed."""
         state = self.state
-        if state is State.TRYING or state is State.PROCEEDING:
+        if state is _TRYING or state is _PROCEEDING:
             return self._waiting(event)
-        if state is State.IDLE:
+        if state is _IDLE:
             return self._idle(event)
-        return self._completed(event) if state is State.COMPLETED else []
+        return self._completed(event) if state is _COMPLETED else []
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if not isinstance(event, Started):
             return []
-        self.state = State.TRYING
+        self.state = _TRYING
         clocking = self._clocking
         return [Send(self._data), clocking.timer_f if self.reliable else clocking.timer_e]
 
@@ -79,7 +87,7 @@ class NonInviteClientTransaction:
         if isinstance(event, TimerFired):
             if event.name == "E":
                 # Once the peer has shown life only T2 counts (17.1.2.2).
-                trying = self.state is State.TRYING
+                trying = self.state is _TRYING
                 longer_s = 2 * self._interval_s if trying else self._clocking.t2_s
                 self._interval_s = min(longer_s, self._clocking.t2_s)
                 again: list[TransactionEffect] = [
@@ -98,13 +106,13 @@ class NonInviteClientTransaction:
 
     def _answered(self, response: SipResponse) -> list[TransactionEffect]:
         if response.status < 200:
-            self.state = State.PROCEEDING
+            self.state = _PROCEEDING
             return [PassResponse(response)]
         self._data = b""  # it will not be sent again
         if self.reliable:
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [PassResponse(response), TERMINATE]
-        self.state = State.COMPLETED
+        self.state = _COMPLETED
         done: list[TransactionEffect] = [
             _CLEAR_E,
             self._clocking.timer_k,
@@ -116,10 +124,10 @@ class NonInviteClientTransaction:
 
     def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, TimerFired) and event.name == "K":
-            self.state = State.TERMINATED
+            self.state = _TERMINATED
             return [TERMINATE]
         return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:
-        self.state = State.TERMINATED
+        self.state = _TERMINATED
         return [Fail(status), TERMINATE]
