@@ -24,7 +24,9 @@ SHOWN = "SOFTSWITCH_BENCH_SHOWN"
 
 INTERPRETER = "SOFTSWITCH_BENCH_PYTHON"
 """The variable that names another Python for the exchange under test: that of an environment in which this
-project is installed (`PYTHON=/usr/bin/python3 scripts/setup .venv-system` makes one)."""
+project is installed."""
+SYSTEM = ROOT / ".venv-system" / "bin" / "python"
+"""The system's own Python, where `make system-python` has made an environment of it."""
 
 LACKING = 77
 """The exit status of a program that lacks something to measure with, as automake's tests have it."""

@@ -10,7 +10,8 @@ stateful relay with Record-Route, where it is installed, is measured in the same
 program in C has for half the work.
 
 What comes in bursts costs more than what is done in one go, by the machine alone (`bursts.py`): how much
-is told with it. `--with` measures the exchange on another Python in turn with the bench's own.
+is told with it. `--with` measures the exchange on another Python in turn with the bench's own. What users
+of Debian have is measured beside it where there is an environment of it (`make system-python`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -73,6 +74,26 @@ def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
         Figure(f"CPU of a call set up and torn down, {at}", each["total"], "ms", 1.2, note=note),
         Figure(f"INVITE to 200, median, {at}", found.p50, "ms", note=clock),
         Figure(f"INVITE to 200, p99, {at}", found.percentile(0.99), "ms"),
+    ]
+
+
+def on_system(folder: Path, rates: list[float], calls: int, core: int) -> list[Figure]:
+    """CPU of a call on the system's own Python."""
+    if not figures.SYSTEM.exists():
+        print(
+            "bench: not measured on the system's Python: `make system-python` makes an environment"
+        )
+        return []
+    before = figures.interpreter()
+    os.environ[figures.INTERPRETER] = str(figures.SYSTEM)
+    about = figures.about_interpreter(figures.interpreter())
+    try:
+        found = [set_up(folder / f"system-{rate:g}", rate, calls, core)[0] for rate in rates]
+    finally:
+        os.environ[figures.INTERPRETER] = before
+    return [
+        replace(each, name=f"{each.name}, system's Python", note=f"{about}; {each.note}")
+        for each in found
     ]
 
 
@@ -157,7 +178,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=4000)
     parser.add_argument("--up", type=int, default=400)
     parser.add_argument("--core", type=int, default=0)
-    parser.add_argument("--only", choices=("bursts", "setup", "memory", "kamailio"))
+    parser.add_argument("--only", choices=("bursts", "setup", "system", "memory", "kamailio"))
     parser.add_argument(
         "--with", dest="others", action="append", default=[], metavar="PYTHON",
         help="compare with the exchange on this Python, that of an environment with the project in it",
@@ -177,6 +198,7 @@ def main() -> None:
                 for figure in set_up(folder / f"{rate:g}", rate, chosen.calls, chosen.core)
             ]
         ),
+        "system": lambda folder: on_system(folder, rates, chosen.calls, chosen.core),
         "memory": lambda folder: memory(folder, chosen.up, chosen.core),
         "kamailio": lambda folder: kamailio(folder, rates[0], chosen.calls, chosen.core),
     }
