@@ -29,6 +29,8 @@ from softswitch.transport.tls_session import TlsSession
 
 _log = logging.getLogger("softswitch.transport")
 
+_READ_OCTETS = 262_144
+"""More than the largest message: one that is refused has been read, and its sender hears so."""
 _ACCEPTS_PER_WAKE = 256
 _WELCOMES_PER_WAKE = 16
 _DISPLACED_PER_WAKE = 16
@@ -65,6 +67,7 @@ class StreamTransport:
         self.counters = StreamCounters()
         self.limits = limits
         self.loop = loop
+        self.buffer = bytearray(_READ_OCTETS)
         self._sock = sock
         self._family = sock.family
         address = sock.getsockname()
