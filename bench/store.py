@@ -33,7 +33,7 @@ from softswitch.store.customers import CustomerFilter
 from softswitch.store.outcomes import outcome_report
 from softswitch.store.periods import Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
-from softswitch.store.statistics import Chosen
+from softswitch.store.statistics import TALKS, Chosen
 from softswitch.turns import flowing
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -315,7 +315,7 @@ async def _every(store: Store, watch: Watch, length: str) -> None:
 
 
 async def _days(store: Store, watch: Watch) -> None:
-    statistics, chosen = store.statistics, Chosen(default_s=20.0)
+    statistics, chosen = store.statistics, Chosen(media=TALKS, default_s=20.0)
     for name, day in (("an old day", 100), ("a new day", 364)):
         span = Span(START_S + day * 86_400, START_S + (day + 1) * 86_400, ZONE, "half-hour")
 
@@ -346,7 +346,7 @@ async def _days(store: Store, watch: Watch) -> None:
         ):
             await watch.time(f"{name}: {what} by half-hour, cold", 1, run, 3, is_cold=True)
     span = Span(START_S + 50 * 86_400, START_S + 51 * 86_400, ZONE, "hour")
-    odd = Chosen(default_s=21.5)
+    odd = Chosen(media=TALKS, default_s=21.5)
     await watch.time(
         "a day: a T that nobody foresaw", 1, lambda: queue_report(statistics, span, odd, "queue"), 3
     )
@@ -360,10 +360,13 @@ async def _days(store: Store, watch: Watch) -> None:
 
 async def _years(store: Store, watch: Watch, contacts: int) -> None:
     statistics, outcomes = store.statistics, store.outcomes
-    chosen, some = Chosen(default_s=20.0), Chosen(queues=("queue1",), default_s=20.0)
-    odd = Chosen(default_s=21.5)
-    north = Chosen(regions=("north",), default_s=20.0)
-    one = Chosen(agents=("agent007",), default_s=20.0)
+    chosen, some = (
+        Chosen(media=TALKS, default_s=20.0),
+        Chosen(queues=("queue1",), media=TALKS, default_s=20.0),
+    )
+    odd = Chosen(media=TALKS, default_s=21.5)
+    north = Chosen(regions=("north",), media=TALKS, default_s=20.0)
+    one = Chosen(agents=("agent007",), media=TALKS, default_s=20.0)
 
     def year(by: str) -> Span:
         return Span(START_S, START_S + YEAR_S, ZONE, by)  # type: ignore[arg-type]

@@ -19,19 +19,22 @@ from softswitch.store import Store
 from softswitch.store.outcomes import OutcomePer, TicketPer, outcome_report, ticket_report
 from softswitch.store.periods import Span
 from softswitch.store.report import Report, adherence_report, agent_report, queue_report
-from softswitch.store.statistics import PER, Chosen
+from softswitch.store.statistics import PER, TALKS, Chosen
 from softswitch.turns import flowing
 
 CHOSEN = {
-    "all": Chosen(default_s=20.0),
-    "one queue": Chosen(queues=("queue1",), default_s=20.0),
-    "one agent": Chosen(agents=("agent007",), default_s=20.0),
-    "one region": Chosen(regions=("north",), default_s=20.0),
+    "all": Chosen(media=TALKS, default_s=20.0),
+    "one queue": Chosen(queues=("queue1",), media=TALKS, default_s=20.0),
+    "one agent": Chosen(agents=("agent007",), media=TALKS, default_s=20.0),
+    "one region": Chosen(regions=("north",), media=TALKS, default_s=20.0),
     "two regions, three queues": Chosen(
-        regions=("north", "west"), queues=("queue1", "queue4", "queue7"), default_s=20.0
+        queues=("queue1", "queue4", "queue7"),
+        media=TALKS,
+        regions=("north", "west"),
+        default_s=20.0,
     ),
 }
-ODD = Chosen(default_s=21.5)
+ODD = Chosen(media=TALKS, default_s=21.5)
 """A T that no sum has."""
 SPAN_S = {"day": 1.0, "year": 10.0}
 """What a report of one may take."""

@@ -77,6 +77,10 @@ def decision(kind: str, data: Mapping[str, Any]) -> str | None:
             return f"forwarded by {data.get('by')} to {data.get('to')}"
         case "transfer":
             return f"transfer ({data.get('how')}) by {data.get('by')} to {data.get('to')}"
+        case "consult-started":
+            return f"leg {data.get('leg')} consults {data.get('number')}"
+        case "consult-ended":
+            return f"leg {data.get('leg')} has consulted: {data.get('outcome')}"
         case "call-answered":
             return "the caller is answered"
         case "call-held":

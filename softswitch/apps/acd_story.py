@@ -63,6 +63,11 @@ def _lines(kind: str, data: dict[str, Any]) -> list[str]:
             return [f"In the flow {data.get('flow')} he came by {steps}: {to}."]
         case "transfer":
             return [f"{data.get('by')} transferred it to {data.get('to')} ({data.get('how')})."]
+        case "consult-started":
+            return [f"A third is consulted: {data.get('number')}."]
+        case "consult-ended":
+            whom = f" with {data['number']}" if data.get("number") else ""
+            return [f"The consultation{whom} is over: {data.get('outcome')}."]
         case "call-ended":
             return [f"The call ended: {data.get('outcome')}, by {data.get('by')}."]
         case "survey":

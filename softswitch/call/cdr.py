@@ -95,6 +95,21 @@ class CallRecorder:
     def transferred(self, call: Call, at_s: float, how: str, by: str, to: str) -> None:
         self._journal.append("transfer", call.call_id, {"how": how, "by": by, "to": to}, at_s)
 
+    def consulting(self, call: Call, leg: Leg, at_s: float, number: str) -> None:
+        """Who is at a leg calls a third, and the other waits."""
+        data = {"leg": leg.leg_id, "number": number}
+        self._journal.append("consult-started", call.call_id, data, at_s)
+
+    def consulted(
+        self, call: Call, leg: Leg, at_s: float, outcome: str, beside: Call | None = None
+    ) -> None:
+        """He is done with the third, with whom he has spoken in this call or in one `beside` it."""
+        data: dict[str, Any] = {"leg": leg.leg_id, "outcome": outcome}
+        if beside is not None:
+            data |= {"number": beside.number_to, "call": beside.call_id}
+            data["started_at_s"] = beside.started_at_s
+        self._journal.append("consult-ended", call.call_id, data, at_s)
+
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
         self._journal.append(

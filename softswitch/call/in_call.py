@@ -41,7 +41,17 @@ _ROOMS_FROM = 1 << 33
 class Trio:
     """One consultation on a call: who takes part, and what is under way for it."""
 
-    __slots__ = ("attempt", "host", "machine", "other", "paused", "room", "third", "timer")
+    __slots__ = (
+        "attempt",
+        "calls_third",
+        "host",
+        "machine",
+        "other",
+        "paused",
+        "room",
+        "third",
+        "timer",
+    )
 
     def __init__(self, wish: Wish, host: Leg, other: Leg, room: int) -> None:
         self.machine = Consultation(wish)
@@ -52,6 +62,7 @@ class Trio:
         self.attempt: Attempt | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.paused = False  # the recording, by us
+        self.calls_third = False
 
 
 class InCalls:
@@ -168,6 +179,7 @@ class InCalls:
         if trio.machine.state is machine.State.OVER:
             self.forget(call)
         for effect in effects:
+            self._record(call, trio, effect)
             match effect:
                 case machine.AskNumber():
                     self._ask(call, trio)
@@ -191,6 +203,28 @@ class InCalls:
                     self._control.end_call(call, by="callee", q850=q850)
                 case _:
                     assert_never(effect)
+
+    def _record(self, call: Call, trio: Trio, effect: machine.Effect) -> None:
+        """From when to when somebody consulted a third, and what came of it."""
+        records, now_s = self._wiring.records, self._wiring.wall_s()
+        if isinstance(effect, machine.CallThird):
+            trio.calls_third = True
+            records.consulting(call, trio.host, now_s, effect.number)
+            return
+        match effect:
+            case machine.Join(machine.Joined.HOST_AND_OTHER, sorry):
+                outcome = "unreached" if sorry else "back"
+            case machine.Join(machine.Joined.ALL):
+                outcome = "conference"
+            case machine.HandOver():
+                outcome = "transferred"
+            case machine.GoOnWithThird() | machine.EndCall():
+                outcome = "other-left"
+            case _:
+                return
+        if trio.calls_third:
+            trio.calls_third = False
+            records.consulted(call, trio.host, now_s, outcome)
 
     def _ask(self, call: Call, trio: Trio) -> None:
         audio = self._control.audio

@@ -205,9 +205,9 @@ class Transfers:
         assert stays is not None
         self._control.audio.stop_recording(call)
         self._disconnect(call)
-        self._wiring.records.transferred(
-            call, self._wiring.wall_s(), "attended", transferor.label, consultation.number_to
-        )
+        records, at_s = self._wiring.records, self._wiring.wall_s()
+        records.consulted(call, transferor, at_s, "transferred", consultation)
+        records.transferred(call, at_s, "attended", transferor.label, consultation.number_to)
         self._control.move_leg(target, consultation, call)
         call.caller, call.partner, call.dial_machine = stays, target, None
         call.leave_conversation()

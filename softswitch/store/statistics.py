@@ -9,7 +9,7 @@ the time of the call: any formula can be chosen later.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from routing.stats import AgentTimes, VisitCounts
 from softswitch.store.counting import counted, visit_columns
 from softswitch.store.database import Database
-from softswitch.store.days import REGIONS, region_of
+from softswitch.store.days import REGIONS, TICKET, region_of
 from softswitch.store.grouped import (
     NOTHING,
     Counted,
@@ -197,8 +197,19 @@ class Statistics:
             times.wrap_up_s += row[2]
             times.handled += row[3]
 
-        await grouped(self._database, span, raw, _handling_sums(chosen, per), take)
+        sums = _handling_sums(chosen, per)
+        if per == "agent" and chosen.media == TALKS and not await self._has_tickets():
+            sums = _handling_sums(
+                replace(chosen, media=()), per
+            )  # half-hours of agents tell no media
+        await grouped(self._database, span, raw, sums, take)
         return found
+
+    async def _has_tickets(self) -> bool:
+        """Whether tickets are in what was added up."""
+        query = sa.select(handling_rolls.c.slot).where(handling_rolls.c.media == TICKET).limit(1)
+        async with reading(self._database) as connection:
+            return (await connection.execute(query)).first() is not None
 
     async def offers(self, span: Span, chosen: Chosen, per: Per) -> dict[Key, OfferCounts]:
         """Offers by the period they were made in."""

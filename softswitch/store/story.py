@@ -23,7 +23,7 @@ VISIT_OUTCOMES = (
     "callback-cancelled",
     "lost",
 )
-SEGMENT_KINDS = ("ring", "talk", "hold", "queue", "ivr", "voicemail", "app", "wrap-up")
+SEGMENT_KINDS = ("ring", "talk", "hold", "consult", "queue", "ivr", "voicemail", "app", "wrap-up")
 ROWS_MAX = 500
 """Of each sort in one story: somebody who holds and resumes for hours must not fill the database."""
 
@@ -45,8 +45,9 @@ _APPS = {
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of a call. `seq` is the entry that began it. Kind "hold" lies within a "talk"; `name` is
-    the menu, mailbox or application; `ended_at_s` None until it is over."""
+    """A stretch of a call. `seq` is the entry that began it. Kind "hold" lies within a "talk", "consult" is
+    when the one at `leg` called and spoke to a third; `name` is the menu, mailbox or application, or whom he
+    called; `ended_at_s` None until it is over."""
 
     seq: int
     kind: str
@@ -369,6 +370,18 @@ class _Teller:
     def _resumed(self, entry: Entry, data: dict[str, Any]) -> None:
         self._close("hold", text_of(data.get("leg")), entry.at_s)
 
+    def _consulting(self, entry: Entry, data: dict[str, Any]) -> None:
+        segment = self._open_segment(entry, "consult", text_of(data.get("leg")))
+        segment.name = text_of(data.get("number"))
+
+    def _consulted(self, entry: Entry, data: dict[str, Any]) -> None:
+        leg, outcome = text_of(data.get("leg")), text_of(data.get("outcome"))
+        started_s = number_of(data.get("started_at_s"))
+        if started_s is not None:  # in a call of its own, which became this one's
+            self._consulting(entry, data)
+            self._open["consult", leg].started_at_s = min(started_s, entry.at_s)
+        self._close("consult", leg, entry.at_s, outcome)
+
     def _leg_ended(self, entry: Entry, data: dict[str, Any]) -> None:
         leg, ended_s = text_of(data.get("leg")), number_of(data.get("ended_at_s"))
         for kind in ("ring", "talk", "hold"):
@@ -430,6 +443,8 @@ _OF_CALLS: dict[str, Callable[[_Teller, Entry, dict[str, Any]], None]] = {
     "call-routed": _Teller._routed,
     "call-held": _Teller._held,
     "call-resumed": _Teller._resumed,
+    "consult-started": _Teller._consulting,
+    "consult-ended": _Teller._consulted,
     "call-ended": _Teller._call_ended,
     "menu-left": _Teller._menu_left,
 }

@@ -14,6 +14,7 @@ from softswitch.call.keys import BETWEEN_S, CodeKeys
 from softswitch.sim.behaviour import busy, ring
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
+from tests.call.segments import consultations
 
 CODES = {"##": "transfer", "*2": "attended_transfer", "*3": "conference", "*77": "record_pause"}
 
@@ -239,6 +240,9 @@ async def test_attended_transfer_by_keys(host):
         await world.settle()
         (entry,) = world.journal.of_kind("transfer")
         assert entry.data["how"] == "attended"
+        (one,) = consultations(world, entry.call_id)
+        assert (one.name, one.outcome) == ("1003", "transferred")
+        assert one.started_at_s < one.ended_at_s == entry.at_s
 
 
 @simulated()
@@ -262,6 +266,8 @@ async def test_back_from_a_consultation(host):
         await other.ended()
         await world.settle()
         assert world.journal.of_kind("transfer") == []
+        (first, _) = world.journal.of_kind("consult-started")
+        assert [one.outcome for one in consultations(world, first.call_id)] == ["back", "back"]
 
 
 @simulated()

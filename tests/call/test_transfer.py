@@ -11,6 +11,7 @@ from softswitch.call.transfer import Replaces
 from softswitch.sim.behaviour import busy, ring
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
+from tests.call.segments import consultations
 
 
 def bridged(world):
@@ -227,6 +228,11 @@ async def test_attended_transfer_joins_the_two_others():
         new.hang_up()
         await other.ended()
         await world.settle()
+        (entry,) = world.journal.of_kind("consult-ended")
+        (one,) = consultations(world, entry.call_id)
+        assert (one.name, one.outcome) == ("1003", "transferred")
+        beside = world.journal.of_call(entry.data["call"])
+        assert (one.started_at_s, one.ended_at_s) == (beside[0].at_s, entry.at_s)
 
 
 @simulated()
