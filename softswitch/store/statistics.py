@@ -197,12 +197,10 @@ class Statistics:
             times.wrap_up_s += row[2]
             times.handled += row[3]
 
-        sums = _handling_sums(chosen, per)
+        told = chosen
         if per == "agent" and chosen.media == TALKS and not await self._has_tickets():
-            sums = _handling_sums(
-                replace(chosen, media=()), per
-            )  # half-hours of agents tell no media
-        await grouped(self._database, span, raw, sums, take)
+            told = replace(chosen, media=())  # half-hours of agents tell no media
+        await grouped(self._database, span, raw, _handling_sums(told, per), take)
         return found
 
     async def _has_tickets(self) -> bool:
