@@ -15,6 +15,8 @@ from softswitch.load import Plan
 from softswitch.load.result import Result
 from softswitch.load.run import run
 from softswitch.ports import free_port
+from tests.interop.peers.ports import listening
+from tests.waiting import until
 
 pytestmark = [pytest.mark.interop]
 needs_sipp = pytest.mark.skipif(not shutil.which("sipp"), reason="apt-get install sip-tester")
@@ -93,7 +95,7 @@ async def test_sipps_branching_client_runs_here_against_sipps_branching_server(
         "sipp", "-sn", "branchs", "-i", "127.0.0.1", "-p", str(port), "-nostdin", "-m", "12",
         cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    await asyncio.sleep(1.0)
+    await until(lambda: listening(port))
     file = await sipps("branchc", tmp_path)
     target = ("127.0.0.1", port)
     result = await run(plan(scenario=str(file), target=target, processes=1, calls=12, rate=12.0))
@@ -109,7 +111,7 @@ async def test_sipps_own_scenarios_run_here_and_agree_with_sipp(tmp_path: Path) 
     file = await sipps("uas", tmp_path)
     port = free_port()
     ours = asyncio.create_task(our_uas(file, port))
-    await asyncio.sleep(2.0)
+    await until(lambda: listening(port))
     sipp = await asyncio.create_subprocess_exec(
         "sipp", "-sn", "uac", f"127.0.0.1:{port}", "-i", "127.0.0.1", "-p", str(free_port()),
         "-m", "20", "-r", "20", "-nostdin", "-timeout", "25",

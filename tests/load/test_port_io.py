@@ -34,12 +34,17 @@ def io(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Itera
     made.close()
 
 
-def sender_to(io: PortIo, *ports: int) -> tuple[socket.socket, list[tuple[str, int]]]:
-    """Ports of the lab, and somebody who sends to them."""
-    names = [io.bind(port, "127.0.0.1") for port in ports]
-    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sender.bind(("127.0.0.1", 0))
-    return sender, names
+@pytest.fixture
+def sender() -> Iterator[socket.socket]:
+    """Somebody who sends to ports of the lab."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.0.0.1", 0))
+        yield sender
+
+
+def ports_of(io: PortIo, *ports: int) -> list[tuple[str, int]]:
+    """Open some; the addresses that they have."""
+    return [io.bind(port, "127.0.0.1") for port in ports]
 
 
 def packets(batches: list[Received]) -> list[tuple[int, bytes]]:
@@ -69,9 +74,11 @@ def test_a_thousand_streams_send_to_each_other(io: PortIo, host: str) -> None:
     assert io.receive(streams) == []
 
 
-def test_more_than_one_look_takes_comes_in_order_and_nothing_twice(io: PortIo) -> None:
+def test_more_than_one_look_takes_comes_in_order_and_nothing_twice(
+    io: PortIo, sender: socket.socket
+) -> None:
     """What has gathered is fetched to the last, whatever the window."""
-    sender, (one, other) = sender_to(io, 5, 9)
+    (one, other) = ports_of(io, 5, 9)
     for number in range(11):
         sender.sendto(bytes([number]) * 30, one)
     sender.sendto(b"alone", other)
@@ -79,11 +86,12 @@ def test_more_than_one_look_takes_comes_in_order_and_nothing_twice(io: PortIo) -
     assert [octets for port, octets in found if port == 5] == [bytes([n]) * 30 for n in range(11)]
     assert [octets for port, octets in found if port == 9] == [b"alone"]
     assert io.receive(np.array([5, 9])) == []
-    sender.close()
 
 
-def test_a_packet_bears_the_time_of_its_arrival_not_of_our_looking(io: PortIo) -> None:
-    sender, (one,) = sender_to(io, 0)
+def test_a_packet_bears_the_time_of_its_arrival_not_of_our_looking(
+    io: PortIo, sender: socket.socket
+) -> None:
+    (one,) = ports_of(io, 0)
     before = clock_us()
     sender.sendto(b"early", one)
     sent = clock_us()
@@ -94,25 +102,48 @@ def test_a_packet_bears_the_time_of_its_arrival_not_of_our_looking(io: PortIo) -
         assert before - 1000 <= batch.at_us[0] <= sent + 1000
     else:
         assert sent + 45_000 <= batch.at_us[0] <= looked
-    sender.close()
 
 
-def test_what_came_while_a_port_rested_is_thrown_away() -> None:
+def test_who_is_held_up_between_two_clocks_shifts_no_packet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine a process rests wherever it is: twice here, for 4 ms, between the two readings."""
+    now_us, rests = 1_000_000, [4_000, 4_000, 0]
+
+    def wall_ns() -> int:
+        nonlocal now_us
+        now_us += rests.pop(0)
+        return (now_us + 5_000_000_000) * 1_000
+
+    def monotonic_us() -> int:
+        nonlocal now_us
+        now_us += 1
+        return now_us
+
+    monkeypatch.setattr(port_io.time, "time_ns", wall_ns)
+    monkeypatch.setattr(port_io, "clock_us", monotonic_us)
+    read_us, offset_us = port_io._wall_clock()
+    assert (read_us, offset_us) == (now_us, 5_000_000_000)
+    assert rests == []
+
+
+def test_what_came_while_a_port_rested_is_thrown_away(sender: socket.socket) -> None:
     io = PortIo(4, WIDTH)
     if not io.precise:
         pytest.skip("the portable back end is read whoever is live")
-    sender, (one,) = sender_to(io, 0)
+    (one,) = ports_of(io, 0)
     for _ in range(9):
         sender.sendto(b"for the call before", one)
     io.drain(0)
     sender.sendto(b"for this call", one)
     assert packets(io.receive(np.array([0]))) == [(0, b"for this call")]
-    sender.close()
     io.close()
 
 
-def test_a_long_datagram_is_cut_and_a_closed_port_sends_nothing(io: PortIo) -> None:
-    sender, (one,) = sender_to(io, 0)
+def test_a_long_datagram_is_cut_and_a_closed_port_sends_nothing(
+    io: PortIo, sender: socket.socket
+) -> None:
+    (one,) = ports_of(io, 0)
     io.set_destination(0, sender.getsockname())
     sender.sendto(b"x" * 1400, one)
     (batch,) = io.receive(np.array([0]))
@@ -121,7 +152,6 @@ def test_a_long_datagram_is_cut_and_a_closed_port_sends_nothing(io: PortIo) -> N
     io.close_port(0)
     assert not io.send(np.array([4], np.int32), np.array([0]), np.array([0])).any()
     assert io.receive(np.array([0])) == []
-    sender.close()
 
 
 AGREED = {

@@ -84,6 +84,16 @@ class Bench:
             **options,
         )
         self.phones = [Phone(1), Phone(2)]
+        self._others: list[Phone] = []
+
+    def phone(self, ssrc):
+        """One more, closed with the others however the test ends."""
+        self._others.append(Phone(ssrc))
+        return self._others[-1]
+
+    def close(self):
+        for phone in (*self.phones, *self._others):
+            phone.close()
 
     async def call(self):
         """Both phones on one bridge; returns the two local streams."""
@@ -122,13 +132,26 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path):
-    made = Bench(tmp_path)
+async def make_bench(tmp_path):
+    """As many as are asked for; what they have open is closed however the test ends, or it would be found open
+    in another one's time."""
+    made = []
+
+    def make(**options):
+        made.append(Bench(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        await bench.client.stop()
+        bench.close()
+
+
+@pytest.fixture
+async def bench(make_bench):
+    made = make_bench()
     await made.client.start()
-    yield made
-    await made.client.stop()
-    for phone in made.phones:
-        phone.close()
+    return made
 
 
 async def test_two_phones_hear_each_other_byte_for_byte(bench):
@@ -168,8 +191,8 @@ async def test_the_first_packet_finds_its_stream_however_many_commands_there_are
         await asyncio.sleep(0.01)
 
 
-async def test_phones_of_both_families_hear_each_other_and_survive_their_worker(tmp_path):
-    bench = Bench(tmp_path, other_address="::1", spare=True)
+async def test_phones_of_both_families_hear_each_other_and_survive_their_worker(make_bench):
+    bench = make_bench(other_address="::1", spare=True)
     bench.phones[1].close()
     bench.phones[1] = Phone(2, "::1")
     await bench.client.start()
@@ -189,8 +212,6 @@ async def test_phones_of_both_families_hear_each_other_and_survive_their_worker(
         bench.client.release(stream.stream_id)
     await bench.settled()
     await bench.client.stop()
-    for phone in bench.phones:
-        phone.close()
     assert bench.client.snapshot()["sockets"] == 0
 
 
@@ -229,8 +250,8 @@ async def test_tone_is_heard_and_ends_when_stopped(bench):
 
 
 @pytest.mark.parametrize("spare", [True, False])
-async def test_killed_worker_is_replaced_with_the_same_ports(tmp_path, spare):
-    bench = Bench(tmp_path, spare=spare)
+async def test_killed_worker_is_replaced_with_the_same_ports(make_bench, tmp_path, spare):
+    bench = make_bench(spare=spare)
     await bench.client.start()
     streams = await bench.call()
     first, second = (stream.stream_id for stream in streams)
@@ -259,8 +280,6 @@ async def test_killed_worker_is_replaced_with_the_same_ports(tmp_path, spare):
     assert done.frames >= 8_000 * (1.2 - 0.2)
     assert len(bench.phones[0].heard[0]) == 172
     await bench.client.stop()
-    for phone in bench.phones:
-        phone.close()
     print(f"audio back after {gap_s:.3f} s, spare {spare}")
 
 
@@ -319,9 +338,9 @@ async def test_ports_and_streams_return_to_the_baseline(bench):
         assert after[key] == before[key], key
 
 
-async def test_last_port_and_one_more(tmp_path):
+async def test_last_port_and_one_more(make_bench):
     first = free_port(count=10)
-    bench = Bench(tmp_path, ports=(first, first + 9), one_port_per_stream=True)
+    bench = make_bench(ports=(first, first + 9), one_port_per_stream=True)
     await bench.client.start()
     streams = [bench.client.reserve(group=1, signalled_host=None) for _ in range(5)]
     with pytest.raises(NoCapacity):
@@ -331,8 +350,6 @@ async def test_last_port_and_one_more(tmp_path):
     await bench.client.stop()
     with pytest.raises(MediaError):
         bench.client.reserve(group=1, signalled_host=None)
-    for phone in bench.phones:
-        phone.close()
 
 
 async def test_worker_left_alone_finishes_its_recordings_and_ends(bench, tmp_path):
@@ -385,8 +402,8 @@ async def gone(pid):
     raise AssertionError(f"{pid} lives on")
 
 
-async def test_two_workers_share_the_load_and_one_death_is_not_the_others(tmp_path):
-    bench = Bench(tmp_path, workers=2)
+async def test_two_workers_share_the_load_and_one_death_is_not_the_others(make_bench):
+    bench = make_bench(workers=2)
     await bench.client.start()
     near = [bench.client.reserve(group=1, signalled_host=None) for _ in range(2)]
     far = [bench.client.reserve(group=2, signalled_host=None) for _ in range(2)]
@@ -405,13 +422,10 @@ async def test_two_workers_share_the_load_and_one_death_is_not_the_others(tmp_pa
     await bench.until(WorkerReplaced)
     await asyncio.sleep(0.1)
     assert [len(phone.listen()) for phone in bench.phones] == [20, 20]
-    await bench.client.stop()
-    for phone in bench.phones:
-        phone.close()
 
 
-async def test_a_drained_worker_keeps_its_call_gets_no_other_and_is_renewed(tmp_path):
-    bench = Bench(tmp_path, workers=2)
+async def test_a_drained_worker_keeps_its_call_gets_no_other_and_is_renewed(make_bench):
+    bench = make_bench(workers=2)
     await bench.client.start()
     client = bench.client
     try:
@@ -441,11 +455,9 @@ async def test_a_drained_worker_keeps_its_call_gets_no_other_and_is_renewed(tmp_
         client.drain(1 - worker, on=False)
     finally:
         await client.stop()
-        for phone in bench.phones:
-            phone.close()
 
 
-async def test_ipv6(tmp_path):
+async def test_ipv6(make_bench, tmp_path):
     phone = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         phone.bind(("::1", 0))
@@ -453,7 +465,7 @@ async def test_ipv6(tmp_path):
         phone.close()
         pytest.skip("no ::1 here")
     phone.setblocking(False)
-    bench = Bench(tmp_path, workers=1)
+    bench = make_bench(workers=1)
     first = free_port("::1", count=100)
     bench.client = MediaClient(
         address="::1", ports=(first, first + 99), workers=1, recordings_dir=tmp_path,
@@ -472,13 +484,11 @@ async def test_ipv6(tmp_path):
     assert [phone.recv(2000)[12] for _ in range(10)] == list(range(10))
     await bench.client.stop()
     phone.close()
-    for other in bench.phones:
-        other.close()
 
 
 async def test_supervision_and_a_paused_recording_outlive_the_worker(bench, tmp_path):
     client, (left, right) = bench.client, await bench.call()
-    boss = Phone(3)
+    boss = bench.phone(3)
     stream = client.reserve(group=1, signalled_host="127.0.0.1")
     client.configure(stream.stream_id, StreamParams(boss.address))
     client.monitor(stream.stream_id, left.stream_id, mode="whisper")
@@ -500,7 +510,6 @@ async def test_supervision_and_a_paused_recording_outlive_the_worker(bench, tmp_
     assert (rate_hz, len(samples)) == (8000, 2)
     assert samples.shape[1] > 4000
     assert not samples.any()
-    boss.close()
 
 
 async def test_supervision_that_cannot_be_is_refused(bench):
@@ -522,7 +531,7 @@ async def test_supervision_that_cannot_be_is_refused(bench):
 
 async def test_a_conference_outlives_its_worker(bench):
     """Who was in a room is in it again, muted or deaf as he was, and hears the others."""
-    client, parties = bench.client, [*bench.phones, Phone(3), Phone(4)]
+    client, parties = bench.client, [*bench.phones, bench.phone(3), bench.phone(4)]
     streams = []
     for number, phone in enumerate(parties):
         stream = client.reserve(group=1, signalled_host="127.0.0.1")
@@ -553,8 +562,6 @@ async def test_a_conference_outlives_its_worker(bench):
     await bench.until(WorkerReplaced)
     await talk(50)
     assert [heard(phone) for phone in parties] == pytest.approx(wanted, rel=0.05, abs=10)
-    for phone in parties[2:]:
-        phone.close()
 
 
 @pytest.mark.skipif(not srtp.available(), reason="pylibsrtp is not installed")
@@ -569,7 +576,7 @@ async def test_sealed_sound_prompts_and_digits_outlive_the_worker(bench):
     to_us.set_outbound(0, theirs)
     from_us.set_inbound(0, ours)
     a, b, menu, dialled = (client.reserve(group=1, signalled_host="127.0.0.1") for _ in range(4))
-    listeners = [Phone(3), Phone(4)]
+    listeners = [bench.phone(3), bench.phone(4)]
     keys = {"srtp_in": str(theirs), "srtp_out": str(ours)}
     client.configure(a.stream_id, StreamParams(sealed.address, **keys))
     client.configure(b.stream_id, StreamParams(plain.address))
@@ -617,5 +624,3 @@ async def test_sealed_sound_prompts_and_digits_outlive_the_worker(bench):
     # The one that was being sent when the worker died may have been cut short, never sent anew.
     missing = set(range(12)) - set(ends.values())
     assert len(missing) <= 1, missing
-    for phone in listeners:
-        phone.close()
