@@ -67,17 +67,23 @@ def small_office(
     trunks: int = 1,
     recording: str = "none",
     health_check_s: float = 0.0,
+    listen: Iterable[str] = (),
+    sip: str = "",
     more: str = "",
 ) -> str:
     """The text of an office file for simulations.
 
     Extensions 1001, 1002, ... with password ``secret-1001``, ...; trunks ``carrier-1`` at
-    10.0.1.1:5060, ...; calls to 9... leave by them, +861000 comes to 1001. `more` is added.
+    10.0.1.1:5060, ...; calls to 9... leave by them, +861000 comes to 1001. `listen`: this machine's
+    addresses on loopback instead of the simulated host's; `sip`: more keys of that table. `more` is added.
     """
     host, port = EXCHANGE
+    if listen:
+        host = "127.0.0.1"
+    listening = ", ".join(f'"{each}"' for each in listen or [f"udp://{host}:{port}"])
     lines = [
         f'[office]\nname = "Simulated"\ndomain = "office.example"\n\n[sip]\n'
-        f'listen = ["udp://{host}:{port}"]\n\n[media]\naddress = "{host}"\n'
+        f'listen = [{listening}]\n{sip}\n\n[media]\naddress = "{host}"\n'
         f'ports = "20000-29999"\nworkers = 1\n\n[recording]\ncalls = "{recording}"\n'
     ]
     for number in range(1001, 1001 + extensions):

@@ -207,17 +207,7 @@ async def test_subscriptions_are_bounded(
 
 # -- sizes of a message, on the wire ----------------------------------------------------------------
 
-OFFICE = """
-[office]
-domain = "office.example"
-[sip]
-listen = ["tcp://127.0.0.1:0"]
-[media]
-workers = 1
-[[extension]]
-number = "1001"
-password = "secret-1001"
-"""
+OFFICE = small_office(extensions=1, trunks=0, listen=["tcp://127.0.0.1:0"])
 HEAD = (
     b"OPTIONS sip:1001@office.example SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n"
     b"From: <sip:a@office.example>;tag=1\r\nTo: <sip:1001@office.example>\r\nCall-ID: c\r\n"

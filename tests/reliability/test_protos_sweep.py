@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from softswitch.sim.loop import simulated
+from softswitch.sim.world import small_office
 from softswitch.sip.framing import StreamFramer
 from tests.real_exchange import signalling
 from tests.reliability.anomalies import message, sweep
@@ -22,17 +23,12 @@ STATUSES = range(100, 700)
 
 # On streams: a trunk by its address, and everybody else.
 SOURCES = {"stranger": "127.0.0.3", "carrier": "127.0.0.2"}
-OFFICE = """
-[office]
-domain = "office.example"
-[sip]
-listen = ["tcp://127.0.0.1:0"]
-connections_per_source_per_s = 100000
-[media]
-workers = 1
-[[extension]]
-number = "1001"
-password = "secret-1001"
+OFFICE = small_office(
+    extensions=1,
+    trunks=0,
+    listen=["tcp://127.0.0.1:0"],
+    sip="connections_per_source_per_s = 100000",
+    more="""
 [[trunk]]
 name = "carrier-1"
 uri = "sip:127.0.0.2"
@@ -41,7 +37,8 @@ health_check_s = 0
 [[inbound]]
 number = "+861000"
 to = "extension:1001"
-"""
+""",
+)
 
 
 @simulated(limit_s=1e7)

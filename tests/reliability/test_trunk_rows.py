@@ -141,17 +141,7 @@ async def test_a_port_where_nobody_listens(count: int, row: Row) -> None:
 
 # -- TLS, real sockets ---------------------------------------------------------------------------------
 
-OFFICE = """
-[office]
-domain = "office.example"
-[sip]
-listen = ["udp://127.0.0.1:0", "tls://127.0.0.1:0"]
-[media]
-workers = 1
-[[extension]]
-number = "1001"
-password = "secret-1001"
-permissions = ["internal", "local", "national"]
+CARRIERS = """
 [[trunk]]
 name = "first"
 uri = "sip:127.0.0.1:{closed}"
@@ -182,7 +172,13 @@ async def refused_tls(tmp_path: Path) -> AsyncIterator[VirtualPhone]:
         later.bind(("127.0.0.1", 0))
         closed, opened = nobody.getsockname()[1], later.getsockname()[1]
         later.close()
-        async with signalling(OFFICE.format(closed=closed, open=opened), tmp_path) as exchange:
+        office = small_office(
+            extensions=1,
+            trunks=0,
+            listen=["udp://127.0.0.1:0", "tls://127.0.0.1:0"],
+            more=CARRIERS.format(closed=closed, open=opened),
+        )
+        async with signalling(office, tmp_path) as exchange:
             server = next(t.local for t in exchange.driver.transports if t.name == "udp")
             carrier = VirtualTrunk(
                 network, name="second", server=server, port=opened, behaviour=answer(), sound=False

@@ -12,27 +12,15 @@ import pytest
 from softswitch.sim.behaviour import answer
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
+from softswitch.sim.world import small_office
 from softswitch.switch import Switch
 from tests.real_exchange import signalling
 
-OFFICE = """
-[office]
-domain = "office.example"
-
-[sip]
-listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0", "ws://127.0.0.1:0"]
-
-[media]
-workers = 1
-
-[[extension]]
-number = "1001"
-password = "secret-1001"
-
-[[extension]]
-number = "1002"
-password = "secret-1002"
-"""
+OFFICE = small_office(
+    extensions=2,
+    trunks=0,
+    listen=[f"{transport}://127.0.0.1:0" for transport in ("udp", "tcp", "tls", "ws")],
+)
 
 
 @pytest.fixture
