@@ -35,6 +35,7 @@ _TYPES = {
 WATCHES_MAX = 256  # three key modules of sixty lamps, and a second telephone
 """Subscriptions that one extension may hold."""
 
+_BACK_S = 5
 _PUBLISHED_MAX_S = 3600
 _NOTE_MAX = 128
 _EXTENSION = "extension:"
@@ -293,9 +294,16 @@ class Presence:
         self._wiring.pump()
 
     def close(self) -> None:
+        """Stop telling, and say so: telephones ask again once we are back, whatever is left of the hour that
+        they had been granted (RFC 6665 4.1.3)."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
+        for number in list(self._watches):
+            soon_s = _BACK_S + number % _BACK_S  # not all in the same second
+            reason = f"probation;retry-after={soon_s}"
+            self._wiring.stack.subscriptions.end(number, reason, now_s=self._wiring.now_s())
+        self._wiring.pump()
 
     # -- documents -------------------------------------------------------------------------------
 

@@ -99,7 +99,7 @@ class Subscriptions:
         self._feed(subscription, StateChanged(body, content_type), now_s)
 
     def end(self, subscription: int, reason: str = "noresource", *, now_s: float) -> None:
-        """Tell a subscriber of us that it is over (`reason` of RFC 6665 4.1.3)."""
+        """Tell a subscriber of us that it is over (`reason` of RFC 6665 4.1.3, with parameters)."""
         self._feed(subscription, EndSubscription(reason), now_s)
 
     def subscribe(

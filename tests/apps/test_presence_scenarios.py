@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -223,6 +224,24 @@ async def test_a_subscription_that_is_not_refreshed_or_whose_phone_vanished_ends
         assert world.switch.snapshot()["apps"]["presence"]["watches"] == 0
         call.hang_up()
         await asyncio.sleep(80)
+
+
+@simulated()
+async def test_an_exchange_that_stops_asks_its_watchers_to_come_again():
+    """Else their lamps would show nothing new until the subscription runs out, up to an hour later."""
+    async with World(9) as world:
+        watcher = await world.phone("1001")
+        for number in ("1002", "1003"):
+            await watcher.notification(watcher.subscribe("dialog", number))
+        await asyncio.sleep(1)
+        await world.switch.stop()
+        await asyncio.sleep(1)
+        last = [e for e in watcher.notified if isinstance(e, NotifyReceived)][-2:]
+        assert [(e.state, e.reason) for e in last] == [("terminated", "probation")] * 2
+        notified = [e.data for e in world.trace if e.data.startswith(b"NOTIFY ")][-2:]
+        assert all(
+            re.search(rb"terminated;reason=probation;retry-after=[0-9]+", d) for d in notified
+        )
 
 
 @simulated()
