@@ -102,8 +102,13 @@ class PickUps:
         if replaces is None:
             return 400
         find = self._wiring.stack.find_session
-        session = find(replaces.call_id, replaces.to_tag, replaces.from_tag)
-        known = self._control.leg_of(session)
+        call_id, ours, theirs = replaces.call_id, replaces.to_tag, replaces.from_tag
+        known = self._control.leg_of(find(call_id, ours, theirs))
+        if known is None:
+            # Telephones that believe they are calling whom their lamp shows name the dialog from his side.
+            known = self._control.leg_of(find(call_id, theirs, ours))
+            if known is not None and known[1].answered:
+                known = None
         if known is None:
             return 481
         call, old = known
@@ -115,7 +120,7 @@ class PickUps:
             if old is call.caller or not self.take_call(newcomer, call):
                 return 481  # RFC 3891 3: an early dialog only where we began it
             return None
-        if "early-only" in value.lower():
+        if replaces.early_only:
             return 486
         if old.label != _EXTENSION + identity.extension or call.partner is None:
             return 403

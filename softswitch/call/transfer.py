@@ -44,19 +44,22 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Replaces:
-    """A dialog named by a Replaces header field, tags as its receiver sees them."""
+    """A dialog named by a Replaces header field, tags as its receiver sees them; `early_only`: only while it
+    rings."""
 
     call_id: str
     to_tag: str
     from_tag: str
+    early_only: bool = False
 
     @classmethod
     def parse(cls, value: str) -> Replaces | None:
         call_id, *params = (part.strip(" \t") for part in value.split(";"))
-        tags = dict(param.partition("=")[::2] for param in params[:8])
+        pairs = (param.partition("=")[::2] for param in params[:8])
+        tags = {name.strip(" \t").lower(): value.strip(" \t") for name, value in pairs}
         if not call_id or "to-tag" not in tags or "from-tag" not in tags:
             return None
-        return cls(call_id, tags["to-tag"], tags["from-tag"])
+        return cls(call_id, tags["to-tag"], tags["from-tag"], "early-only" in tags)
 
 
 class Transfers:

@@ -28,7 +28,9 @@ def bridged(world):
 
 
 @simulated()
-async def test_a_call_that_rings_is_taken_by_another_phone():
+@pytest.mark.parametrize("as_who_is_rung", [False, True])
+async def test_a_call_that_rings_is_taken_by_another_phone(as_who_is_rung):
+    """By tags of either side: there are telephones that take those of who is rung for the called one's."""
     async with World(1) as world:
         caller = await world.phone("1001")
         callee = await world.phone("1002", behaviour=ring())
@@ -36,7 +38,9 @@ async def test_a_call_that_rings_is_taken_by_another_phone():
         rang = await callee.incoming()
         await asyncio.sleep(0.1)
         other = await world.phone("1003")
-        taken = await other.call("1002", headers=replaces(dialog_at(rang)))
+        call_id, phone, exchange = dialog_at(rang)
+        ids = (call_id, exchange, phone) if as_who_is_rung else (call_id, phone, exchange)
+        taken = await other.call("1002", headers=replaces(ids, ";early-only"))
         await asyncio.gather(taken.answered(), call.answered())
         assert (await rang.ended()).by == "cancelled"
         await asyncio.sleep(1)
@@ -108,10 +112,16 @@ async def test_what_is_refused():
             (thief, replaces(("other", "a", "b")), 481),
             (thief, (("Replaces", "nonsense"),), 400),
             (second, replaces(ids, ";early-only"), 486),
+            (second, replaces((ids[0], ids[2], ids[1])), 481),
         ):
             tried = await phone.call("1002", headers=header)
             await tried.ended()
             assert tried.status == status
         assert call.state == "up"
         call.hang_up()
+        await call.ended()
+        await asyncio.sleep(1)
+        tried = await second.call("1002", headers=replaces(ids))  # it has just ended
+        await tried.ended()
+        assert tried.status == 481
         await world.settle()

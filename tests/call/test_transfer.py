@@ -260,7 +260,7 @@ async def test_attended_transfer_while_the_target_still_rings():
     ("value", "parsed"),
     [
         ("a@b;to-tag=1;from-tag=2", Replaces("a@b", "1", "2")),
-        ("a@b ;from-tag=2 ; to-tag=1;early-only", Replaces("a@b", "1", "2")),
+        ("a@b ;from-tag=2 ; to-tag=1;early-only", Replaces("a@b", "1", "2", True)),
         ("a@b;to-tag=1", None),
         ("", None),
     ],

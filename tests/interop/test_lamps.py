@@ -3,6 +3,7 @@ RFC 3856, RFC 3903), and MESSAGE between extensions (RFC 3428)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.interop.peers.audio import RATE_HZ, assert_heard
 from tests.interop.peers.baresip import CONSOLE, Baresip, settle
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import wait_until
+from tests.interop.peers.script import OFFICE, Script
 from tests.interop.peers.server import Server, password_of
 from tests.interop.peers.sipp import Sipp, register
 
@@ -53,6 +55,42 @@ def test_busy_lamps_follow_a_call(serve: Serve, baresip: Phone, sipp: Peer, tmp_
         counts = lamp.wait(timeout_s=8)
         assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
     assert server.status()["apps"]["presence"]["watches"] == 0
+
+
+def test_a_ringing_call_is_taken_by_the_key_of_its_lamp(
+    serve: Serve, baresip: Phone, sipp: Peer, tmp_path: Path
+) -> None:
+    """A SIPp watches who is rung, and calls him with what the notification says (Replaces, RFC 3891)."""
+    server = serve()
+    port, log = free_port(), tmp_path / "notified.log"
+    account = {"username": "1003", "password": password_of("1003"), "keys": {"caller": "1003"}}
+    register(
+        tmp_path, server=server.address, port=port, number="1003", password=account["password"]
+    )
+    watches = {"number": "1002", "extra": ["-trace_msg", "-message_file", str(log)]}
+    lamp = sipp("lamp.xml", server=server.address, port=free_port(), **watches, **account)
+    callee = baresip(server, "1002", plays="callee", answer="manual")
+    caller = baresip(server, "1001", plays="caller")
+    wait_until(lambda: server.status()["apps"]["presence"]["watches"] == 1, "the subscription")
+    caller.dial("1002")
+    callee.wait_event("CALL_INCOMING")
+    shown = re.compile(
+        r'call-id="([^"]+)" local-tag="([^"]+)" remote-tag="([^"]+)"[^>]*><state>early'
+    )
+    wait_until(lambda: shown.search(log.read_text()) is not None, "the lamp to blink")
+    call_id, theirs, ours = shown.findall(log.read_text())[-1]
+    replaces = f"Replaces: {call_id};to-tag={ours};from-tag={theirs};early-only"
+    script = Script("takes", domain=OFFICE).invite(replaces).receive(401, auth=True).refused()
+    script.invite("[authentication]", replaces, cseq=2).receive(100, optional=True)
+    script.receive(180, optional=True).receive(200, routes=True).within("ACK", 2).leaves(3)
+    taker = sipp(script, server=server.address, port=port, number="1002", **account)
+    callee.wait_event("CALL_CLOSED")
+    caller.wait_event("CALL_ESTABLISHED")
+    counts = taker.wait(timeout_s=8)
+    assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
+    caller.wait_event("CALL_CLOSED")
+    lamp.stop()
+    server.wait_idle()
 
 
 @pytest.mark.slow
