@@ -119,7 +119,8 @@ class SipMessage:
     @property
     def contacts(self) -> list[NameAddr]:
         """All contacts; ``*`` is a NameAddr whose uri_text is ``*``."""
-        return self._addresses("Contact")
+        cached: list[NameAddr] | None = self.headers.parsed.get("Contact")
+        return cached if cached is not None else self._addresses("Contact")
 
     @property
     def routes(self) -> list[NameAddr]:

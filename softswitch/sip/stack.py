@@ -66,7 +66,8 @@ _REPLACED = frozenset({"Contact", "Max-Forwards", "User-Agent"})
 
 class SipStack:
     """The whole SIP core behind four I/O methods and the call commands. `events` are those not yet taken,
-    the oldest first: `next_event` takes one, and so may the driver.
+    the oldest first: `next_event` takes one, and so may the driver. `outbox` is what `datagrams_to_send` would
+    give: the driver looks whether there is anything.
 
     `token` returns a fresh random text of 64 bits or more, letters and digits only (tags, branches,
     Call-IDs are made of it); `gate` decides on every request from outside a dialog.
@@ -90,6 +91,7 @@ class SipStack:
             limit=config.max_transactions,
             written=config.written,
         )
+        self.outbox = self._transactions.outbox
         self._sessions = SessionLayer(
             self._transactions, self._heap, self.events.append, self._pass_up
         )
@@ -125,11 +127,9 @@ class SipStack:
 
     def datagrams_to_send(self) -> list[Outgoing]:
         """Everything to be sent now, in order; the list is the caller's."""
-        outbox = self._transactions.outbox
-        if not outbox:
-            return []
-        self._transactions.outbox = []
-        return outbox
+        outgoing = self.outbox.copy()
+        self.outbox.clear()
+        return outgoing
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is due (monotonic seconds), or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -210,9 +211,9 @@ class ServerTransaction(_Transaction):
 class TransactionLayer:
     """Tables of client and server transactions, bounded by `limit` together.
 
-    `outbox` collects what is to be sent; `heap` is the stack's timer heap; `token` gives branches;
-    `written` the address that Via tells of a flow; `stream_for`, where set, the stream to use instead of
-    a UDP flow for large requests, None where the peer is not known to take one.
+    `outbox`, always the same list, collects what is to be sent; `heap` is the stack's timer heap; `token`
+    gives branches; `written` the address that Via tells of a flow; `stream_for`, where set, the stream to use
+    instead of a UDP flow for large requests, None where the peer is not known to take one.
     """
 
     __slots__ = (
@@ -265,8 +266,7 @@ class TransactionLayer:
         return branch
 
     def _via(self, flow: Flow, branch: str) -> str:
-        address = written_address(*self._written(flow))
-        return f"SIP/2.0/{flow.transport.upper()} {address};rport;branch={branch}"
+        return _via_before_branch(flow.transport, *self._written(flow)) + branch
 
     def send_request(
         self,
@@ -397,6 +397,12 @@ class TransactionLayer:
             client.feed(TRANSPORT_FAILED, now_s)
         for server in servers:
             server.feed(TRANSPORT_FAILED, now_s)
+
+
+@lru_cache(256)
+def _via_before_branch(transport: str, host: str, port: int) -> str:
+    """What is the same in all our Vias of one listener."""
+    return f"SIP/2.0/{transport.upper()} {written_address(host, port)};rport;branch="
 
 
 def merge_key(request: SipRequest) -> MergeKey:

@@ -287,8 +287,10 @@ class Driver:
                 self._handle_timers(now_s)
         finally:
             self._held = None
-            if held and not self._closed:
-                self._send_all(held)
+            if not self._closed:
+                if held:
+                    self._send_all(held)
+                self._arm_timer()
 
     def _count_reading(self, now_s: float) -> None:
         if now_s - self._readings_since_s >= _BUSY_WINDOW_S:
@@ -341,26 +343,28 @@ class Driver:
 
     def pump(self) -> None:
         """Dispatch events, send, re-arm the timer. Call it after any command given to the stack
-        from outside `on_event`; inside it, the pump that is running goes on by itself."""
+        from outside `on_event`; inside it, the pump that is running goes on by itself. What `gather` holds
+        leaves, and the timer is armed, when its reading is over."""
         if self._pumping or self._closed:
             return
         self._pumping = True
-        stack = self.stack
-        events = stack.events
+        stack, held = self.stack, self._held
+        events, outbox = stack.events, stack.outbox
         try:
             while True:
                 while events:
                     self._dispatch(events.popleft())
-                outgoing = stack.datagrams_to_send()
-                if not outgoing:
+                if not outbox:
                     break
-                if self._held is not None:
-                    self._held += outgoing
+                outgoing = stack.datagrams_to_send()
+                if held is not None:
+                    held += outgoing
                     break
                 self._send_all(outgoing)
         finally:
             self._pumping = False
-        self._arm_timer()
+        if held is None:
+            self._arm_timer()
 
     def close(self) -> None:
         """Stop the timer and close every transport. May be called twice."""
