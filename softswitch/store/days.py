@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store.counting import counted, slot_of, visit_query
 from softswitch.store.periods import offset_at
-from softswitch.store.schema_centre import handlings, queue_visits
+from softswitch.store.schema_centre import handlings, queue_visits, surveys
 from softswitch.store.schema_days import (
     DAYS,
     OF_HALVES,
@@ -212,13 +212,14 @@ async def _until_enough(connection: AsyncConnection, begins_s: float, end_s: flo
 
 
 async def _note_regions(connection: AsyncConnection, start_s: float, end_s: float) -> None:
-    """In rows of versions that did not: a report of a year cannot look each up."""
-    table = handlings.c
-    await connection.execute(
-        sa.update(handlings)
-        .values(region=region_of(handlings))
-        .where(table.at_s >= start_s, table.at_s < end_s, table.region.is_(None))
-    )
+    """In rows of versions that did not, and of surveys: a report of a year cannot look each up."""
+    for table in (handlings, surveys):
+        at_s = table.c.at_s
+        await connection.execute(
+            sa.update(table)
+            .values(region=region_of(table))
+            .where(at_s >= start_s, at_s < end_s, table.c.region.is_(None))
+        )
 
 
 def _here(target: sa.Table, day: int, low: int, high: int) -> list[Any]:
@@ -283,8 +284,7 @@ def region_of(table: sa.Table) -> sa.ColumnElement[str]:
     if "contact_id" in table.c:
         same.append(visits.contact_id == table.c.contact_id)
     found = sa.select(sa.func.max(visits.region)).where(*same).correlate(table)
-    noted = [table.c.region] if "region" in table.c else []
-    return sa.func.coalesce(*noted, found.scalar_subquery(), "")
+    return sa.func.coalesce(table.c.region, found.scalar_subquery(), "")
 
 
 def was_passed_on() -> sa.ColumnElement[bool]:

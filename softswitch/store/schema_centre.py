@@ -138,8 +138,10 @@ surveys = sa.Table(
     sa.Column("customer", sa.Text, nullable=False),
     sa.Column("score", sa.Integer),
     sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("region", sa.Text),
     sa.Index("surveys_call", "call_id"),
     sa.Index("surveys_report", "at_s", "queue_id", "agent_id", "score"),
     sa.Index("surveys_caller", "caller", "at_s"),
 )
-"""What callers were asked after a call; the score is null where they did not answer."""
+"""What callers were asked after a call; the score is null where they did not answer, the region where it is not
+noted yet (`days`)."""

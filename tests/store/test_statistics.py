@@ -502,3 +502,30 @@ async def test_what_still_lasts_lasts_until_now(tmp_path: Path, any_store: Any) 
         statistics = tools.store.statistics
         found = await statistics.states(whole_day(), ("mary",), DAY_S + 5_400)
         assert found["", "mary"].seconds == {"available": 1_800}
+
+
+async def test_pages_of_contacts_tell_each_once_newest_first(
+    tmp_path: Path, any_store: Any
+) -> None:
+    """Also where a contact was journaled late, and where two came at the same time."""
+    day = whole_day("all")
+    async with any_store.opened(tmp_path) as tools:
+        for number in range(40):
+            at_s = day.start_s + number * 37 % 20 * 100
+            about = {"contact": f"c{number}", "queue": ("support", "sales")[number % 2]}
+            tools.journal.append("acd-queued", f"c{number}", about, at_s)
+        assert await tools.journal.flush()
+        for chosen in (Chosen(), Chosen(queues=("sales",))):
+            everyone = await tools.store.statistics.list_visits(day, chosen, limit=100)
+            assert len(everyone) == (20 if chosen.queues else 40)
+            keys = [(row.entered_at_s, row.seq) for row in everyone]
+            assert keys == sorted(keys, reverse=True)
+            paged: list[Any] = []
+            while len(paged) < len(everyone):
+                before = paged[-1].seq if paged else None
+                page = await tools.store.statistics.list_visits(day, chosen, limit=7, before=before)
+                assert len(page) == min(7, len(everyone) - len(paged))
+                paged += page
+            assert [row.seq for row in paged] == [row.seq for row in everyone]
+            last = paged[-1].seq
+            assert not await tools.store.statistics.list_visits(day, chosen, before=last)
