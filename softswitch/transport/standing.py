@@ -13,11 +13,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class StandingPolicy:
     """Seconds. `target_s`: so long may somebody new expect to wait; `interval_s`: for so long it may be
-    longer; `memory_s`: so long after the last refusal the interval is not granted again;
-    `give_up_s`: who has waited so long is not served any more, for he is about to ask again."""
+    longer, but never as long as `most_s`; `memory_s`: so long after the last refusal the interval is not
+    granted again; `give_up_s`: who has waited so long is not served any more, for he is about to ask again."""
 
     target_s: float = 0.05
     interval_s: float = 0.1
+    most_s: float = 0.25
     memory_s: float = 2.0
     give_up_s: float = 0.4
 
@@ -40,7 +41,7 @@ class Standing:
             return False
         if self._above_s is None:
             self._above_s = now_s
-        stands = now_s - self._above_s >= policy.interval_s
+        stands = wait_s >= policy.most_s or now_s - self._above_s >= policy.interval_s
         if not stands and now_s - self._refused_s > policy.memory_s:
             return False
         self._refused_s = now_s

@@ -17,7 +17,7 @@ from softswitch.transport.intake import (
     WAITING_MAX,
     Intake,
 )
-from softswitch.transport.standing import StandingPolicy
+from softswitch.transport.standing import Standing, StandingPolicy
 
 LOCAL = ("192.0.2.1", 5060)
 FLOW = Flow("udp", LOCAL, ("198.51.100.7", 5060))
@@ -92,6 +92,15 @@ def test_new_calls_are_refused_while_their_queue_stands_and_taken_back_when_it_i
     while intake.take(now_s) is not None:
         pass
     assert intake.offer(Rank.TRUNK_CALL, invite(3), FLOW, now_s) is None
+
+
+def test_a_burst_is_taken_in_but_not_one_that_makes_nearly_everybody_ask_again() -> None:
+    policy = StandingPolicy()
+    at_first = Standing(policy)
+    assert not at_first.turns_away(policy.most_s - 0.001, 7.0)
+    assert at_first.turns_away(policy.most_s, 7.0)
+    assert at_first.turns_away(policy.target_s, 7.0 + policy.memory_s), "and not again at once"
+    assert not at_first.turns_away(policy.target_s - 0.001, 7.0)
 
 
 def test_only_what_begins_a_call_is_refused() -> None:
