@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from softswitch.errors import StoreError
-from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, read_line
+from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, read_line
 
 SEGMENT_BYTES_MAX = 16 * 1024 * 1024
 SEGMENTS_KEPT_MIN = 8
@@ -84,7 +84,7 @@ class EntryLog:
         full = self._file < 0 or self._size >= self._segment_bytes
         if full:
             self._begin_segment(entries[0].seq)
-        data = memoryview(b"".join([entry.line() for entry in entries]))
+        data = memoryview(lines_of(entries))
         before = self._size
         try:
             written = 0

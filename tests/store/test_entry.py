@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, make_entry, read_all, read_line
+from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, make_entry, read_all, read_line
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -108,6 +108,7 @@ def test_an_entry_is_bounded() -> None:
 def test_many_are_read_together_as_each_alone(datas: list[dict[str, Any]]) -> None:
     entries = [make_entry(seq, 1.0, "digit", "c1", data) for seq, data in enumerate(datas, 1)]
     assert read_all(entries) == [entry.data() for entry in entries]
+    assert lines_of(entries) == b"".join(entry.line() for entry in entries)
 
 
 @pytest.mark.parametrize("odd", ["[]", "7", '{"a":1},{"b":2}', "null"])
@@ -119,3 +120,9 @@ def test_what_is_no_object_among_many_is_read_as_alone(odd: str) -> None:
             read_all([good, strange])
     else:
         assert read_all([good, strange, good]) == [good.data(), {}, good.data()]
+
+
+def test_lines_of_a_text_with_a_line_end_are_those_of_each_alone() -> None:
+    entries = [Entry(1, 1.5, "digit", "c1", "{}"), Entry(2, 1.5, "digit", None, '{"a":\n1}')]
+    assert lines_of(entries) == b"".join(entry.line() for entry in entries)
+    assert lines_of([]) == b""
