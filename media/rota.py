@@ -34,6 +34,8 @@ class Rota:
         known = self._groups.get(group)
         if known is not None:
             return known[0]
+        if len(self.streams) == 1:
+            return 0
         workers = list(alive()) or list(range(len(self.streams)))
         # Rather a call on one that is to be emptied than no call.
         taking = [worker for worker in workers if worker not in self.draining] or workers
