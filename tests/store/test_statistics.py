@@ -24,7 +24,7 @@ from softswitch.store.acd import entry_of
 from softswitch.store.days import LATER_S
 from softswitch.store.periods import Span, moment
 from softswitch.store.report import FORMULAS, agent_report, queue_report
-from softswitch.store.statistics import PER, Chosen, Statistics
+from softswitch.store.statistics import PER, TALKS, Chosen, Statistics
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DAY_S = 1_790_006_400.0  # 2026-09-22 00:00 +08:00
@@ -334,6 +334,7 @@ async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
             Chosen(default_s=3.0, within_s={"support": 700.0, "billing": 27.5, "sales": 30.0}),
             Chosen(queues=("support",)),
             Chosen(agents=("agent1",)),
+            Chosen(media=TALKS),
         ):
             for per in PER:
                 found.append(await statistics.visits(span, chosen, per))
@@ -378,16 +379,22 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         made = dict(any_store.sql(tmp_path, kinds))
         assert set(made) == set(LATER_S)
         assert [rounded(one) for one in await everything(statistics, spans)] == before
+        ticket = {"contact": "ticket-1", "queue": "support", "media": "ticket"}
         # A contact of then is closed only now, and an agent's state of then is told late.
         for entry in (
             ("acd-queued", "late", {"contact": "late", "queue": "support"}, noon_s),
             ("acd-agent-state", None, {"agent": "late", "new": "available"}, noon_s + 100),
             ("call-ended", "late", {"ended_at_s": noon_s + 50}, noon_s + 50),
+            ("acd-queued", "ticket-1", ticket, noon_s),
+            ("acd-handled", "ticket-1", {**ticket, "agent": "agent1", "talk_s": 9e5}, noon_s + 9),
         ):
             tools.journal.append(entry[0], entry[1], entry[2], entry[3])
         assert await tools.journal.flush()
         late = [rounded(one) for one in await everything(statistics, spans)]
         assert late != before
+        spoken = [await statistics.handled(day, Chosen(media=m), "agent") for m in (TALKS, ())]
+        talked_s, all_s = (sum(times.talk_s for times in one.values()) for one in spoken)
+        assert all_s == pytest.approx(talked_s + 9e5)
         # The day that has changed is told by its half-hours until it is added up anew.
         assert any_store.sql(tmp_path, kinds) != list(made.items())
         while await tools.journal.roll_on(later_s, ZONE):
