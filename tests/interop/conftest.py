@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from softswitch.ports import give_back
-from tests.interop.peers.audio import LATE_S, write_speech
+from tests.interop.peers.audio import LATE_S, SOON_S, write_speech
 from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.kamailio import Kamailio
 from tests.interop.peers.lossy import LossyPath
@@ -28,11 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Voice]:
     """The speech of "caller", "callee" and "other", each a WAV between silences; "caller-late" and so
-    on keep silent for the first LATE_S seconds."""
+    on keep silent for the first LATE_S seconds, "caller-soon" for SOON_S."""
     directory = tmp_path_factory.mktemp("voices")
     found = {}
     for who in ("caller", "callee", "other"):
-        for name, before_s in ((who, 0.5), (f"{who}-late", LATE_S)):
+        for name, before_s in ((who, 0.5), (f"{who}-soon", SOON_S), (f"{who}-late", LATE_S)):
             path = directory / f"{name}.wav"
             found[name] = Voice(path, write_speech(path, who, before_s=before_s))
     return found

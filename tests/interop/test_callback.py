@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard
+from tests.interop.peers.audio import SOON_S, TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import HOST, free_port
 from tests.interop.peers.server import Server, Trunk
@@ -47,20 +47,22 @@ def test_who_pressed_the_key_and_hung_up_is_called_and_the_two_hear_each_other(
     port = free_port()
     server = serve(extensions=("1001",), more=OFFICE, trunks=[Trunk("carrier", f"{HOST}:{port}")])
     customer = baresip(
-        server, CUSTOMER, plays="caller-late", register=False, password="none", sip_port=port
+        server, CUSTOMER, plays="caller-soon", register=False, password="none", sip_port=port
     )
     customer.dial("88000")
     customer.wait_event("CALL_ESTABLISHED")
     settle([customer], 0.5)
     customer.press("1")
+    settle([customer], 0.5)
+    customer.hang_up()  # while it is being said that he will be called
     customer.wait_event("CALL_CLOSED")
 
     since = customer.mark()
-    desk = baresip(server, "1001", plays="callee-late")
+    desk = baresip(server, "1001", plays="callee-soon")
     desk.dial("*22")
     desk.wait_event("CALL_CLOSED")
     customer.wait_event("CALL_ESTABLISHED", since=since)
-    settle([customer, desk], LATE_S + TALK_S)
+    settle([customer, desk], SOON_S + TALK_S)
     desk.hang_up()
     customer.wait_event("CALL_CLOSED", since=since)
     assert_heard(voices["callee"].samples, customer.heard(), "the agent, by who is called back")

@@ -14,6 +14,7 @@ from scipy import signal
 
 RATE_HZ = 8000
 LATE_S = 6.0  # silence before a voice that is to be heard after a hold
+SOON_S = 2.0  # and before one that is to be heard when two have been brought together
 SPOKEN_S = 3.3  # the longest sentence
 TALK_S = SPOKEN_S + 1.5  # until it has been heard at the other end
 Samples = npt.NDArray[np.float64]
