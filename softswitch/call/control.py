@@ -205,6 +205,11 @@ class CallControl:
         caller.tell(partner.who)
         partner.tell(caller.who)
         self._wiring.plane.connect(caller.stream.stream_id, partner.stream.stream_id)
+        for leg in (caller, partner):
+            if (
+                leg.held
+            ):  # still: who is given a call back after a transfer has put it on hold before
+                self.audio.entertain(call, leg)
         wanted = call.to_be_recorded
         if wanted if wanted is not None else self._wiring.office.recording.calls == "all":
             self.audio.start_recording(call)

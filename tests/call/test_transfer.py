@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from softswitch.call.transfer import Replaces
-from softswitch.sim.behaviour import busy, ring
+from softswitch.sim.behaviour import busy, reject, ring
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
 from tests.call.segments import consultations
@@ -301,4 +301,76 @@ async def test_attended_transfer_joins_two_carriers(ends):
         await stays.ended()
         loads = [world.switch.trunks.named(f"carrier-{n}").load.calls for n in (1, 2)]
         assert loads == [0, 0]
+        await world.settle()
+
+
+@simulated()
+async def test_who_was_held_hears_music_again_when_his_transfer_fails():
+    """Telephones hold before they transfer: who is given the call back still does."""
+    async with World(16) as world:
+        _, _, call, there = await talking(world)
+        await world.phone("1003", behaviour=busy())
+        await there.hold()
+        await asyncio.sleep(1)
+        there.refer("<sip:1003@office.example>")
+        await asyncio.sleep(2)
+        assert there.state == call.state == "up"
+        heard = world.media.stream_at(call.agreed.remote[1])
+        assert heard.playing
+        assert "music" in str(heard.playing[1])
+        await there.resume()
+        await asyncio.sleep(1)
+        assert not heard.playing
+        assert len(bridged(world)) == 2
+        call.hang_up()
+        await there.ended()
+        await world.settle()
+
+
+@simulated()
+@pytest.mark.parametrize("rings", [False, True])
+async def test_who_lets_go_of_both_calls_at_once_has_joined_them(rings):
+    async with World(17) as world:
+        _, callee, call, there = await talking(world)
+        third = await world.phone("1003", behaviour=ring() if rings else None)
+        await there.hold()
+        consultation = await callee.call("1003")
+        target = await third.incoming()
+        await asyncio.sleep(1)
+        dialog = callee.stack.dialog_of(consultation.session)
+        ids = f"{dialog['call_id']};to-tag={dialog['remote_tag']};from-tag={dialog['local_tag']}"
+        there.refer(f"<sip:1003@office.example?Replaces={quote(ids, safe='')}>")
+        consultation.hang_up()
+        there.hang_up()
+        await asyncio.sleep(2)
+        if rings:
+            target = await third.incoming()
+            target.answer()
+            await asyncio.sleep(1)
+        assert target.state == call.state == "up"
+        assert len(bridged(world)) == 2
+        call.hang_up()
+        await target.ended()
+        await world.settle()
+
+
+@simulated()
+async def test_a_call_of_one_carrier_goes_on_to_another():
+    """To the second that the office names for it, since the first is ill; both carriers talk to each other."""
+    async with World(18, office=small_office(trunks=2)) as world:
+        phone = await world.phone("1001")
+        first = await world.trunk("carrier-1", behaviour=reject(503))
+        second = await world.trunk("carrier-2")
+        call = await first.call("+861000", from_user="+8613800000001")
+        await call.answered()
+        there = await phone.incoming()
+        there.refer("<sip:90123@office.example>")
+        out = await second.incoming()
+        await there.ended()
+        await asyncio.sleep(1)
+        assert out.invite.request.called == "0123"
+        assert out.state == call.state == "up"
+        assert len(bridged(world)) == 2
+        call.hang_up()
+        await out.ended()
         await world.settle()
