@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ from softswitch.api.problem import Refused
 
 LIMIT_MAX = 200
 Item = TypeVar("Item")
+Row = TypeVar("Row")
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Items a page.")]
 Cursor = Annotated[
@@ -73,6 +74,24 @@ def page_of(
     page = items[start : start + limit]
     more = start + limit < len(items)
     return page, write_cursor(*keys(page[-1])) if more else None
+
+
+def _id(row: Any) -> int:
+    found: int = row.id
+    return found
+
+
+def page_read(
+    found: Sequence[Row],
+    limit: int,
+    shown: Callable[[Row], Item],
+    key: Callable[[Row], int | float | str] = _id,
+) -> Page[Item]:
+    """A page of what was read from the database: one more than `limit` was asked for, to see whether there are
+    more. `key` is what the cursor goes on after."""
+    more = len(found) > limit
+    items = [shown(row) for row in found[:limit]]
+    return Page(items=items, next=write_cursor(key(found[limit - 1])) if more else None)
 
 
 def int_cursor(cursor: str | None) -> int | None:

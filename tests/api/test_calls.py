@@ -98,8 +98,8 @@ async def test_an_agent_sees_his_own_calls(api: Any) -> None:
     await agent.get("/calls/of-others", 404)
     await agent.get("/calls/begun/journal", 403)
     program = await api.as_role("agent")
-    assert "supervisors" in (await program.get("/calls", 403))["detail"]
-    assert "supervisors" in (await program.get("/calls/queued", 403))["detail"]
+    assert "supervisor" in (await program.get("/calls", 403))["detail"]
+    assert "supervisor" in (await program.get("/calls/queued", 403))["detail"]
 
 
 async def test_one_call_and_its_journal(api: Any) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import ID_MAX, Epoch, Output, among
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.api.shapes import Legs
@@ -113,9 +113,7 @@ async def list_calls(
         own=None if me.at_least("supervisor") else own_of(service, me),
     )
     found = await service.store.calls.list(limit + 1, int_cursor(cursor), which)
-    items = [CallShown.model_validate(record) for record in found[:limit]]
-    more = write_cursor(found[limit - 1].seq) if len(found) > limit else None
-    return Page(items=items, next=more)
+    return page_read(found, limit, CallShown.model_validate, lambda row: row.seq)
 
 
 def own_of(service: Service, me: Identity) -> tuple[str, str]:

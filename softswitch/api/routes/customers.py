@@ -33,6 +33,7 @@ from softswitch.api.paging import (
     Page,
     int_cursor,
     page_of,
+    page_read,
     read_cursor,
     write_cursor,
 )
@@ -189,8 +190,7 @@ async def list_customers(
     number = service.number_of(text) or ""
     which = CustomerFilter(text=text, phone=phone, region=region, tag=tag, or_phone=number)
     found = await service.store.customers.page(which, limit + 1, int_cursor(cursor) or 0)
-    items = [shown(record) for record in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, shown)
 
 
 @router.post("/customers", status_code=201)
@@ -373,8 +373,7 @@ async def list_duplicates(
     """Others who may be the same: they share a number, the name or an e-mail address."""
     after = int_cursor(cursor) or 0
     found = await service.store.customers.duplicates(customer_id, limit + 1, after)
-    items = [shown(record) for record in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, shown)
 
 
 @router.post("/customers/{customer_id}/merge")
@@ -394,8 +393,7 @@ async def list_notes(
     """What was written about a customer, newest first."""
     await service.store.customers.get(customer_id)
     found = await service.store.customers.notes(customer_id, limit + 1, int_cursor(cursor))
-    items = [NoteShown.model_validate(note) for note in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, NoteShown.model_validate)
 
 
 @router.post("/customers/{customer_id}/notes", status_code=201)

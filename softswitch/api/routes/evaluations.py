@@ -20,7 +20,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.problem import Refused
 from softswitch.api.routes.scorecards import Key
 from softswitch.api.service import Served, Service
@@ -162,8 +162,7 @@ async def list_evaluations(
         seen_by=me.actor if inspector else "",
     )
     found = await service.store.evaluations.page(which, limit + 1, int_cursor(cursor))
-    items = [shown(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, shown)
 
 
 @router.post("/evaluations", status_code=201)

@@ -23,7 +23,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.routes.evaluations import (
     AgentName,
     CallName,
@@ -189,8 +189,7 @@ async def list_samples(
     found = await service.store.samples.page(
         status=status or "", agent_id=agent_id, limit=limit + 1, before=int_cursor(cursor)
     )
-    items = [SampleShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, SampleShown.model_validate)
 
 
 @router.get("/samples/{sample_id}")
@@ -294,8 +293,7 @@ async def list_calibrations(
     found = await service.store.calibrations.page(
         limit + 1, int_cursor(cursor), scorecard_id=scorecard_id, closed=closed
     )
-    items = [CalibrationShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, CalibrationShown.model_validate)
 
 
 @router.post("/calibrations", status_code=201)
@@ -392,8 +390,7 @@ async def list_coaching(
     """What an agent was advised, newest first; for himself and supervisors."""
     _require_own(me, agent_id)
     found = await service.store.coaching.page(agent_id, limit + 1, int_cursor(cursor))
-    items = [CoachingShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, CoachingShown.model_validate)
 
 
 @router.post("/agents/{agent_id}/coaching", status_code=201)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
 from softswitch.api.models import ID_MAX, Epoch, Input, Line, Output
-from softswitch.api.paging import Cursor, Limit, Page, read_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, page_read, read_cursor, write_cursor
 from softswitch.api.peaks import peaks_of
 from softswitch.api.problem import Refused
 from softswitch.api.routes.calls import CallId, RecordingShown
@@ -198,8 +198,7 @@ async def list_holds(service: Served, limit: Limit = 50, cursor: Cursor = None) 
         raise Refused(422, "the cursor is none of ours")
     after = "" if keys is None else str(keys[0])
     found = await service.store.recordings.holds(limit + 1, after)
-    items = [HoldShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].call_id) if len(found) > limit else None)
+    return page_read(found, limit, HoldShown.model_validate, lambda row: row.call_id)
 
 
 @router.get("/calls/{call_id}/recording-hold")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from routing.model import Media
@@ -22,7 +22,7 @@ from softswitch.api.files import (
 )
 from softswitch.api.live_report import LiveBy, LivePer, live_report
 from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag, among
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_read
 from softswitch.api.problem import Refused
 from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
@@ -99,6 +99,19 @@ def span_of(service: Service, start_s: float | None, end_s: float | None, by: By
         raise Refused(422, str(error)) from None
 
 
+def _asked(
+    service: Served,
+    start_s: Epoch | None = None,
+    end_s: Epoch | None = None,
+    by: By = "all",
+) -> Span:
+    return span_of(service, start_s, end_s, by)
+
+
+Asked = Annotated[Span, Depends(_asked)]
+"""Parameters of a report: from when until when, and in which parts."""
+
+
 def chosen_of(
     service: Service,
     queue: list[str],
@@ -143,9 +156,7 @@ def _skills(service: Service) -> dict[str, str]:
 async def report_queues(
     me: Me,
     service: Served,
-    start_s: Epoch | None = None,
-    end_s: Epoch | None = None,
-    by: By = "all",
+    span: Asked,
     per: Per | Literal["skill"] = "queue",
     formula: Formula = "offered",
     within_s: Annotated[float | None, Query(gt=0, le=86_400)] = None,
@@ -157,7 +168,6 @@ async def report_queues(
 ) -> Any:
     """Volume, waits, service level and handle time. Without `start_s`, of today. `within_s` is the
     service level's T; each queue's own where it is left out."""
-    span = span_of(service, start_s, end_s, by)
     chosen = chosen_of(service, queue, agent, media, region, within_s)
 
     async def make() -> Report:
@@ -211,9 +221,7 @@ async def report_live(
 async def report_agents(
     me: Me,
     service: Served,
-    start_s: Epoch | None = None,
-    end_s: Epoch | None = None,
-    by: By = "all",
+    span: Asked,
     per: TeamPer = "agent",
     agent: Names = [],  # noqa: B006
     paid_reason: Names = [],  # noqa: B006
@@ -222,7 +230,6 @@ async def report_agents(
     """What agents did: contacts, times in each state, occupancy. By queue, region and skill those are taken
     together who have it now; who has two counts for both. `paid_reason`: breaks that count as work in the
     utilisation (training)."""
-    span = span_of(service, start_s, end_s, by)
 
     async def make() -> Report:
         return await agent_report(
@@ -242,9 +249,7 @@ async def report_agents(
 async def report_outcomes(
     me: Me,
     service: Served,
-    start_s: Epoch | None = None,
-    end_s: Epoch | None = None,
-    by: By = "all",
+    span: Asked,
     per: OutcomePer | Literal["skill"] = "queue",
     again_d: Annotated[
         float, Query(gt=0, le=90, description="Who calls again within it was not helped.")
@@ -256,7 +261,6 @@ async def report_outcomes(
 ) -> Any:
     """Whether it helped: resolution at the first contact, transfers, satisfaction (the share of scores of 4
     and 5) and its mean. The newest days look too good: who will call again has not yet."""
-    span = span_of(service, start_s, end_s, by)
     chosen = Chosen(tuple(queue), tuple(agent), TALKS, tuple(region))
 
     async def make() -> Report:
@@ -276,9 +280,7 @@ async def report_outcomes(
 async def report_tickets(
     me: Me,
     service: Served,
-    start_s: Epoch | None = None,
-    end_s: Epoch | None = None,
-    by: By = "all",
+    span: Asked,
     per: TicketPer = "all",
     queue: Names = [],  # noqa: B006
     agent: Annotated[
@@ -290,7 +292,6 @@ async def report_tickets(
 ) -> Any:
     """Tickets opened and solved, the time to solve them by the calendar and in the office's open hours, and
     how many were solved in time."""
-    span = span_of(service, start_s, end_s, by)
     chosen = Chosen(tuple(queue), tuple(agent), regions=tuple(region))
 
     async def make() -> Report:
@@ -303,16 +304,13 @@ async def report_tickets(
 async def report_adherence(
     me: Me,
     service: Served,
-    start_s: Epoch | None = None,
-    end_s: Epoch | None = None,
-    by: By = "all",
+    span: Asked,
     per: TeamPer = "agent",
     agent: Names = [],  # noqa: B006
     format: Format = "json",  # noqa: A002
 ) -> Any:
     """How agents kept to their plans (`/shifts`): adherence, the right state at the right time; conformance,
     the time worked. A plan may be changed afterwards. By queue, region and skill as `/reports/agents`."""
-    span = span_of(service, start_s, end_s, by)
     now_s = service.clock.wall_s()
 
     async def make() -> Report:
@@ -354,8 +352,7 @@ async def list_shifts(
     span = span_of(service, start_s, end_s, "all")
     after = int_cursor(cursor) or 0
     found = await service.store.shifts.page(span.start_s, span.end_s, agent_id, limit + 1, after)
-    items = [ShiftShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, ShiftShown.model_validate)
 
 
 @router.post("/shifts", status_code=201)
@@ -430,8 +427,7 @@ async def list_visits(
         table = Table("visits", columns, read, lambda row: [getattr(row, c) for c in columns])
         return await table_file(service, me, table, format, int_cursor(cursor))
     found = await read(limit + 1, int_cursor(cursor))
-    items = [VisitShown.model_validate(row) for row in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].seq) if len(found) > limit else None)
+    return page_read(found, limit, VisitShown.model_validate, lambda row: row.seq)
 
 
 async def _answer(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
 from softswitch.api.models import Id, IfMatch, Input, Line, Output, tag, version_of
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_read
 from softswitch.api.service import Served
 from softswitch.store.scorecards import Scorecard
 from softswitch.store.scoring import ITEMS_MAX, POINTS_MAX, SECTIONS_MAX, Form, Item, Section
@@ -111,8 +111,7 @@ async def list_scorecards(
     """Scorecards by id."""
     after = int_cursor(cursor) or 0
     found = await service.store.scorecards.page(limit + 1, after, archived=archived)
-    items = [shown(card) for card in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, shown)
 
 
 @router.post("/scorecards", status_code=201)

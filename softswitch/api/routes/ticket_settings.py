@@ -22,7 +22,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.routes.tickets import Fields, Priority, Source, Status, Tags
 from softswitch.api.service import Served, Service
 from softswitch.api.ticket_checks import require_known, require_places
@@ -227,8 +227,7 @@ async def list_notices(
     found = await service.store.notices.page(
         readers_of(me), unread=unread, limit=limit + 1, before=int_cursor(cursor)
     )
-    items = [NoticeShown.model_validate(one) for one in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, NoticeShown.model_validate)
 
 
 @router.put("/notices")

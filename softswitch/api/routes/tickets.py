@@ -23,7 +23,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.service import Served
 from softswitch.api.ticket_checks import require_known
 from softswitch.store.ticket_files import FILES_MAX
@@ -202,8 +202,7 @@ async def list_tickets(
         watcher=watcher,
     )
     found = await service.store.tickets.page(which, limit + 1, int_cursor(cursor))
-    items = [shown(ticket) for ticket in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, shown)
 
 
 @router.post("/tickets", status_code=201)
@@ -252,8 +251,7 @@ async def list_comments(
     await service.store.tickets.get(ticket_id)
     after = int_cursor(cursor) or 0
     found = await service.store.tickets.comments(ticket_id, limit + 1, after)
-    items = [CommentShown.model_validate(comment) for comment in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, CommentShown.model_validate)
 
 
 @router.post("/tickets/{ticket_id}/comments", status_code=201)

@@ -22,7 +22,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read, write_cursor
 from softswitch.api.service import Served
 from softswitch.config.problems import nearest
 from softswitch.store.ledger import Missing
@@ -98,9 +98,7 @@ async def list_users(
         and active in (None, user.active)
         and words in f"{user.name} {user.full_name}".casefold()
     ]
-    items = [UserShown.model_validate(user) for user in found[:limit]]
-    more = write_cursor(items[-1].id) if len(found) > limit else None
-    return Page(items=items, next=more)
+    return page_read(found, limit, UserShown.model_validate)
 
 
 @router.post("/users", tags=["users"], status_code=201)

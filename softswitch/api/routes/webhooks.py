@@ -21,7 +21,7 @@ from softswitch.api.models import (
     tag,
     version_of,
 )
-from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, write_cursor
+from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.service import Served
 from softswitch.store.webhooks import Webhook
 
@@ -193,8 +193,7 @@ async def list_deliveries(
     """How it was told, newest first; the last 1,000 are kept."""
     service.webhooks.get(webhook_id)
     found = await service.store.webhooks.lines(webhook_id, limit + 1, int_cursor(cursor))
-    items = [DeliveryShown.model_validate(line) for line in found[:limit]]
-    return Page(items=items, next=write_cursor(items[-1].id) if len(found) > limit else None)
+    return page_read(found, limit, DeliveryShown.model_validate)
 
 
 def _shown(service: Served, webhook: Webhook) -> WebhookShown:
