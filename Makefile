@@ -51,7 +51,7 @@ soak: setup
 	SOFTSWITCH_SCHEMA_EXAMPLES=150 $(BIN)/pytest -q tests/api/test_schema.py
 	SOFTSWITCH_DATABASES=both $(BIN)/pytest -q tests/api --ignore tests/api/test_schema.py -n 2
 
-# The reliability programme: each row prints its figure (docs/reliability.md). `rows` takes some eight minutes;
+# The reliability programme: each row prints its figure (docs/reliability.md). `rows` takes six to seven minutes;
 # rows-soak has the full counts; rows-bench the loads, which need a machine of their own for ten minutes.
 ROWS := tests/reliability tests/sip/test_torture_wire.py tests/sip/test_strangers.py tests/sip/test_linear_time.py \
 	tests/sip/test_registration.py tests/call/test_guard.py tests/call/test_trunk_scenarios.py
