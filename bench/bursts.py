@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import functools
 import gc
 import os
 import statistics
 import time
+from collections.abc import Iterator
 
 import figures
 import sip_stack
@@ -52,16 +55,36 @@ def spent_us(fed: sip_stack.Fed, rest_s: float) -> float:
     return took_s / (len(fed) - warm) * sip_stack.STEPS * 1e6
 
 
-def measure(seconds: float, core: int) -> list[Figure]:
-    """How much more the work costs with rests, on `core`; half of the time is spent with rests."""
+@contextlib.contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """This process on `core` alone, for a while."""
     before = os.sched_getaffinity(0)
-    calls = max(60, int(seconds / ROUNDS * WAKINGS_PER_S * MESSAGES / sip_stack.STEPS))
-    fed = asyncio.run(sip_stack.record(sip_stack.STEADY + calls))
     os.sched_setaffinity(0, {core})
     try:
-        pairs = [(spent_us(fed, 0.0), spent_us(fed, 1 / WAKINGS_PER_S)) for _ in range(ROUNDS)]
+        yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@functools.cache
+def recorded(seconds: float) -> sip_stack.Fed:
+    """What peers send in as many calls as take so long with rests."""
+    calls = max(60, int(seconds * WAKINGS_PER_S * MESSAGES / sip_stack.STEPS))
+    return asyncio.run(sip_stack.record(sip_stack.STEADY + calls))
+
+
+def now_us(core: int) -> float:
+    """What a call of the SIP layers costs in bursts on `core` now: a second's look at who else has it."""
+    fed = recorded(1.0)
+    with pinned(core):
+        return spent_us(fed, 1 / WAKINGS_PER_S)
+
+
+def measure(seconds: float, core: int) -> list[Figure]:
+    """How much more the work costs with rests, on `core`; half of the time is spent with rests."""
+    fed = recorded(seconds / ROUNDS)
+    with pinned(core):
+        pairs = [(spent_us(fed, 0.0), spent_us(fed, 1 / WAKINGS_PER_S)) for _ in range(ROUNDS)]
     dense, rested = (statistics.median(values) for values in zip(*pairs, strict=True))
     note = (
         f"the SIP layers of a call: {dense:.0f} us back to back, {rested:.0f} by two messages "

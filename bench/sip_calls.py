@@ -10,8 +10,9 @@ stateful relay with Record-Route, where it is installed, is measured in the same
 program in C has for half the work.
 
 What comes in bursts costs more than what is done in one go, by the machine alone (`bursts.py`): how much
-is told with it. `--with` measures the exchange on another Python in turn with the bench's own. What users
-of Debian have is measured beside it where there is an environment of it (`make system-python`).
+is told with it, and what it was just before and after, for others on the same host make it dearer. `--with`
+measures the exchange on another Python in turn with the bench's own. What users of Debian have is measured
+beside it where there is an environment of it (`make system-python`).
 """
 
 from __future__ import annotations
@@ -64,10 +65,13 @@ def cost(folder: Path, rate: float, calls: int, core: int) -> Cost:
 
 
 def set_up(folder: Path, rate: float, calls: int, core: int) -> list[Figure]:
+    machine_us = [bursts.now_us(core)]
     measured = cost(folder, rate, calls, core)
+    machine_us.append(bursts.now_us(core))
     each, found = measured.each_ms, measured.found
     parts = ", ".join(f"{name} {each[name]:.2f}" for name in ("loop", "threads", "media"))
     note = f"{found.successful} calls at {rate:g}/s: {parts}; {found.failed} failed, {found.resent} resent"
+    note += "; SIP alone in bursts before and after: {:.0f} and {:.0f} us".format(*machine_us)
     at = f"{rate:g} a second"
     clock = "SIPp's clock, milliseconds"
     return [
