@@ -11,6 +11,7 @@ import pytest
 from tests.interop.peers.audio import LATE_S, TALK_S, assert_heard
 from tests.interop.peers.baresip import Baresip, settle
 from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import wait_until
 from tests.interop.peers.script import Script
 from tests.interop.peers.server import Record, Server, password_of
 from tests.interop.peers.sipp import Sipp, register
@@ -89,6 +90,36 @@ def test_a_target_who_is_busy_gives_the_call_back(
     server.wait_idle()
     (record,) = server.records(1)
     assert legs(record) == ["1001", "1002", "1003"]
+
+
+def test_who_hangs_up_after_a_transfer_that_nobody_takes_is_called_back(
+    serve: Serve, baresip: Phone, sipp: Peer, tmp_path: Path
+) -> None:
+    """A baresip holds, transfers by REFER and hangs up while a SIPp still rings, which is then busy."""
+    server = serve()
+    port = free_port()
+    register(
+        tmp_path, server=server.address, number="1003", password=password_of("1003"), port=port
+    )
+    script = Script("rings").receive("INVITE").answer(180).pause(1500).answer(486)
+    rings = sipp(script.receive("ACK"), port=port)
+    stays = baresip(server, "1002", plays="callee")
+    leaves = baresip(server, "1001", plays="caller")
+    leaves.dial("1002")
+    leaves.wait_event("CALL_ESTABLISHED")
+    leaves.command("hold")
+    leaves.command("transfer", f"sip:1003@{server.address}")
+    wait_until(lambda: len(server.status()["calls"][0]["legs"]) == 3, "the target to ring")
+    since = leaves.mark()
+    leaves.hang_up()
+    counts = rings.wait()
+    assert (counts.successful, counts.failed, counts.unexpected) == (1, 0, 0), counts
+    back = leaves.wait_event("CALL_ESTABLISHED", since=since)
+    assert "1002" in str(back["peeruri"]), back
+    assert not stays.has_event("CALL_CLOSED")
+    stays.hang_up()
+    leaves.wait_event("CALL_CLOSED", since=since)
+    server.wait_idle()
 
 
 @pytest.mark.parametrize("scenario", ["blind-transfer.xml", "attended-transfer.xml"])
