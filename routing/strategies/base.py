@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from routing.contact import Contact
     from routing.desk import Seat
-    from routing.model import QueueConfig, Rng
 
 
 class Demand(Protocol):
@@ -55,12 +54,3 @@ class Order(Protocol):
     def rank(self, seat: Seat, contact: Contact | None, now_s: float) -> Any:
         """Anything that sorts; lowest first. `contact` is None for standing orders."""
         ...
-
-
-class StrategyClass(Protocol):
-    """How a criterion or order is made: `for_queue` when there is one, else without arguments."""
-
-    name: str
-
-    @classmethod
-    def for_queue(cls, queue: QueueConfig, rng: Rng) -> Any: ...

@@ -351,6 +351,10 @@ class SimMediaPlane:
         for digit in digits:
             self._emit(DigitReceived(stream_id, digit, duration_ms))
 
+    def press_newest(self, digits: str) -> None:
+        """The same at the newest stream: of a caller who has just come, his own."""
+        self.press(max(self.streams), digits)
+
     def hear(self, stream_id: int, what: str) -> None:
         """The line of a stream says something; unheard unless it is listened to."""
         if self.streams[stream_id].progress is not None:

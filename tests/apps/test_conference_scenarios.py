@@ -112,11 +112,11 @@ async def test_the_pin_opens_and_is_not_written_down():
         call = await join(world, "1001", "8001")
         await asyncio.sleep(0.5)
         assert heard(world) == {"conference-pin": 1}
-        world.media.press(max(world.media.streams), "9999#")
+        world.media.press_newest("9999#")
         await asyncio.sleep(0.5)
         assert heard(world) == {"conference-wrong-pin": 1}
         await asyncio.sleep(2)
-        world.media.press(max(world.media.streams), "1234#")
+        world.media.press_newest("1234#")
         await asyncio.sleep(3)
         assert len(in_rooms(world)) == 1
         assert {e.data["digit"] for e in world.journal.of_kind("digit")} == {"?"}
@@ -131,7 +131,7 @@ async def test_three_wrong_pins_end_the_call():
         call = await join(world, "1001", "8001")
         for _ in range(3):
             await asyncio.sleep(2.5)
-            world.media.press(max(world.media.streams), "1#")
+            world.media.press_newest("1#")
         await call.ended()
         assert rooms(world) == []
         await world.settle()
@@ -149,7 +149,7 @@ async def test_all_of_a_room_share_a_worker(way):
                 continue
             calls.append(await join(world, number, "7000"))
             await asyncio.sleep(0.3)
-            world.media.press(max(world.media.streams), "8")
+            world.media.press_newest("8")
             await asyncio.sleep(0.3)
         await asyncio.sleep(4)
         streams = [s for s in world.media.streams.values() if s.room is not None]
@@ -203,7 +203,7 @@ async def test_a_survey_is_tied_to_its_call_and_tells_who_declined():
             if key is None:
                 call.hang_up()
             else:
-                world.media.press(max(world.media.streams), key)
+                world.media.press_newest(key)
             await call.ended()
             await asyncio.sleep(1)
             (entry,) = [e for e in world.journal.of_kind("survey") if e.data["caller"] == number]
@@ -335,7 +335,7 @@ async def test_loudness_reaches_the_mixer_by_keys_and_by_program():
         conferences.set_sound(number, partaker["call_id"], deaf=True, gain_db=6.0)
         await asyncio.sleep(0.5)
         assert sounds() == [(False, False, 1.0), (False, True, 1.995)]
-        world.media.press(max(world.media.streams), "*7")
+        world.media.press_newest("*7")
         await asyncio.sleep(1)
         assert sounds() == [(False, False, 1.0), (False, True, 1.413)]
         shown = rooms(world)[0]["participants"][1]

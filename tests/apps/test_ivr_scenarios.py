@@ -74,11 +74,6 @@ async def dial(world, phone, number):
     return call
 
 
-def press(world, digits):
-    """The caller's stream is the one that plays, or the newest."""
-    world.media.press(max(world.media.streams), digits)
-
-
 def left(world):
     return [(e.data["why"], e.data["to"]) for e in world.journal.of_kind("menu-left")]
 
@@ -95,7 +90,7 @@ async def test_an_option_barges_into_the_greeting_and_leads_on():
         call = await dial(world, carrier, "+861065551000")
         await asyncio.sleep(0.5)
         assert playing(world)[0].path.endswith("en/main-menu.flac")
-        press(world, "1")
+        world.media.press_newest("1")
         await asyncio.sleep(4)  # 1 might begin an extension
         assert (await callee.incoming()).state == "up"
         assert left(world) == [("option", "extension:1001")]
@@ -114,7 +109,7 @@ async def test_an_extension_is_dialled_at_once_without_waiting():
         call = await dial(world, caller, "7000")
         await asyncio.sleep(0.5)
         pressed_s = world.clock.monotonic_s()
-        press(world, "1002")
+        world.media.press_newest("1002")
         other = await callee.incoming()
         assert world.clock.monotonic_s() - pressed_s < 0.2
         await asyncio.sleep(0.5)
@@ -135,12 +130,12 @@ async def test_wrong_choices_and_silence_lead_to_otherwise():
         fallback = await world.phone("1003")
         call = await dial(world, caller, "7000")
         await asyncio.sleep(0.5)
-        press(world, "7")
+        world.media.press_newest("7")
         await asyncio.sleep(0.5)
         assert playing(world)[0].path.endswith("invalid-choice.flac")
         await asyncio.sleep(2 + 2 + 6)  # the complaint, the greeting, silence
         assert playing(world)[0].path.endswith("no-choice.flac")
-        press(world, "19")
+        world.media.press_newest("19")
         await asyncio.sleep(4)
         assert (await fallback.incoming()).state == "up"
         assert left(world) == [("otherwise", "extension:1003")]
@@ -155,11 +150,11 @@ async def test_menus_lead_to_menus_and_the_star_hangs_up():
         caller = await world.phone("1001")
         call = await dial(world, caller, "7000")
         await asyncio.sleep(0.5)
-        press(world, "9")
+        world.media.press_newest("9")
         await asyncio.sleep(0.5)
-        press(world, "1")
+        world.media.press_newest("1")
         await asyncio.sleep(0.5)
-        press(world, "*")
+        world.media.press_newest("*")
         end = await call.ended()
         assert end.by == "remote"
         assert [to for _, to in left(world)] == ["ivr:second", "ivr:main", "hangup"]
@@ -225,7 +220,7 @@ async def test_who_was_answered_by_a_menu_is_told_why_nobody_came():
         await world.phone("1002", behaviour=busy())
         call = await dial(world, caller, "7000")
         await asyncio.sleep(0.5)
-        press(world, "1002")
+        world.media.press_newest("1002")
         await asyncio.sleep(1)
         assert playing(world)[0].path.endswith("busy.flac")
         end = await call.ended()

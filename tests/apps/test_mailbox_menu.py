@@ -35,10 +35,6 @@ def boxes(world):
     return world.switch.catalogue.mailboxes
 
 
-def press(world, digits):
-    world.media.press(max(world.media.streams), digits)
-
-
 def playing(world):
     """What the newest stream hears: the name of the prompt."""
     stream = world.media.streams[max(world.media.streams)]
@@ -72,7 +68,7 @@ async def open_box(world, phone, digits="4712#"):
     call = await phone.call("*97")
     await call.answered()
     await heard_until(world, "mailbox-pin")
-    press(world, digits)
+    world.media.press_newest(digits)
     return call
 
 
@@ -89,18 +85,18 @@ async def test_messages_are_heard_kept_and_deleted():
         assert heard[1:4] == ["mailbox-you-have", "3", "mailbox-new-messages"]
         assert heard[4:8] == ["mailbox-message-from", "1", "0", "1"]
         assert heard[8].startswith("weekday-")
-        press(world, "3")  # in the middle of it
+        world.media.press_newest("3")  # in the middle of it
         await heard_until(world, "mailbox-deleted")
         await heard_until(world, second.message_id)
         await heard_until(world, "mailbox-menu")
-        press(world, "1")
+        world.media.press_newest("1")
         await heard_until(world, second.message_id)
         await heard_until(world, "mailbox-menu")
-        press(world, "2")
+        world.media.press_newest("2")
         await heard_until(world, third.message_id)
-        press(world, "#")  # enough: this one stays new
+        world.media.press_newest("#")  # enough: this one stays new
         await heard_until(world, "mailbox-options")
-        press(world, "#")
+        world.media.press_newest("#")
         await heard_until(world, "goodbye")
         await call.ended()
         assert boxes(world).counts("2002") == (1, 1)
@@ -143,11 +139,11 @@ async def test_calling_back_takes_the_rights_of_the_owner(rights, outcome):
         call = await stranger.call("*97")
         await call.answered()
         await heard_until(world, "mailbox-number")
-        press(world, "2002#")
+        world.media.press_newest("2002#")
         await heard_until(world, "mailbox-pin")
-        press(world, "4712#")
+        world.media.press_newest("4712#")
         await heard_until(world, "mailbox-menu")
-        press(world, "8")
+        world.media.press_newest("8")
         if outcome == "trunk":
             rung = await carrier.incoming()
             routed = [e.data for e in world.journal.of_kind("call-routed")][-1]
@@ -172,7 +168,7 @@ async def test_a_colleague_is_called_back_at_his_extension():
         await leave_message(world)
         call = await open_box(world, owner)
         await heard_until(world, "mailbox-menu")
-        press(world, "8")
+        world.media.press_newest("8")
         assert (await phone.incoming()).number == "2002"
         await asyncio.sleep(2)
         assert boxes(world).counts("2002") == (0, 1), "heard"
@@ -189,12 +185,12 @@ async def test_an_own_greeting_is_recorded_judged_and_dropped():
         for decision, own in (("1", True), ("3", False)):
             call = await open_box(world, owner)
             await heard_until(world, "mailbox-options")
-            press(world, "2")
+            world.media.press_newest("2")
             await heard_until(world, "beep")
             await asyncio.sleep(5)
-            press(world, "#")
+            world.media.press_newest("#")
             await heard_until(world, "mailbox-greeting-menu")
-            press(world, decision)
+            world.media.press_newest(decision)
             await call.ended()
             assert (boxes(world).greeting("2002") is not None) == own
             caller = await world.phones["1001"].call("2002")
@@ -219,7 +215,7 @@ async def test_three_wrong_pins_end_the_call_and_nothing_of_them_is_written_down
         for _ in range(2):
             await heard_until(world, "mailbox-wrong-pin")
             await heard_until(world, "mailbox-pin")
-            press(world, "4711#")  # somebody else's
+            world.media.press_newest("4711#")  # somebody else's
         await call.ended()
         digits = {entry.data["digit"] for entry in world.journal.of_kind("digit")}
         assert digits == {"?"}
@@ -238,14 +234,14 @@ async def test_a_stranger_is_locked_out_the_owner_is_not():
             await call.answered()
             for _ in range(3):
                 await heard_until(world, "mailbox-number")
-                press(world, "2002#")
+                world.media.press_newest("2002#")
                 await heard_until(world, "mailbox-pin")
-                press(world, f"{attempt:04}#")
+                world.media.press_newest(f"{attempt:04}#")
             await call.ended()
         call = await stranger.call("*97")
         await call.answered()
         await heard_until(world, "mailbox-number")
-        press(world, "2002#")
+        world.media.press_newest("2002#")
         await heard_until(world, "mailbox-locked")
         await call.ended()
         call = await open_box(world, owner)
@@ -256,9 +252,9 @@ async def test_a_stranger_is_locked_out_the_owner_is_not():
         call = await stranger.call("*97")
         await call.answered()
         await heard_until(world, "mailbox-number")
-        press(world, "2002#")
+        world.media.press_newest("2002#")
         await heard_until(world, "mailbox-pin")
-        press(world, "4712#")
+        world.media.press_newest("4712#")
         await heard_until(world, "mailbox-no-messages")
         call.hang_up()
         await call.ended()
@@ -272,9 +268,9 @@ async def test_a_box_that_does_not_exist_is_asked_for_its_pin_too():
         call = await stranger.call("*97")
         await call.answered()
         await heard_until(world, "mailbox-number")
-        press(world, "5555#")
+        world.media.press_newest("5555#")
         await heard_until(world, "mailbox-pin")
-        press(world, "1234#")
+        world.media.press_newest("1234#")
         await heard_until(world, "mailbox-wrong-pin")
         call.hang_up()
         await call.ended()
@@ -287,9 +283,9 @@ async def test_from_another_phone_the_star_asks_for_the_box():
         phone = await world.phone("2001")
         call = await open_box(world, phone, "*#")
         await heard_until(world, "mailbox-number")
-        press(world, "2002#")
+        world.media.press_newest("2002#")
         await heard_until(world, "mailbox-pin")
-        press(world, "4712#")
+        world.media.press_newest("4712#")
         await heard_until(world, "mailbox-no-messages")
         call.hang_up()
         await call.ended()

@@ -44,10 +44,6 @@ def menu(**keys):
     return "[[ivr]]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
 
 
-def press(world, digits):
-    world.media.press(max(world.media.streams), digits)
-
-
 def playing(world):
     """What the newest stream hears: folder and name of the file."""
     stream = world.media.streams[max(world.media.streams)]
@@ -144,7 +140,7 @@ async def test_ivr_options(to):
     async with World(5, office=text) as world:
         await world.phone("1001")
         call = await dial(world, "7000")
-        press(world, "5")
+        world.media.press_newest("5")
         await asyncio.sleep(0.5)
         assert destinations(world) == [to]
         if to == "hangup":
@@ -161,7 +157,7 @@ async def test_ivr_dial_extension(on):
     async with World(6, office=text) as world:
         await world.phone("1001", behaviour=ring())
         call = await dial(world, "7000")
-        press(world, "1001")
+        world.media.press_newest("1001")
         await asyncio.sleep(0.5)
         assert destinations(world) == (["extension:1001"] if on else [])
         await over(world, call)
@@ -180,7 +176,7 @@ async def test_ivr_invalid_max(invalid_max):
         call = await dial(world, "7000")
         for _ in range(invalid_max):
             assert destinations(world) == []
-            press(world, "5")
+            world.media.press_newest("5")
             await asyncio.sleep(0.5)
         assert destinations(world) == ["extension:1001"]
         await over(world, call)
@@ -261,7 +257,7 @@ async def test_hours_open_and_holidays(local, open_):
 async def test_extension_voicemail_pin():
     async with World(12, office=office()) as world:
         call = await dial(world, "*97", phone="2001")
-        press(world, "4711#")
+        world.media.press_newest("4711#")
         await asyncio.sleep(0.5)
         assert playing(world) == "en/mailbox-no-messages.flac"
         await over(world, call)
@@ -272,7 +268,7 @@ async def test_extension_voicemail_email():
     text = office(menu(options='{ "1" = "voicemail:2001" }', dial_extension="false"))
     async with World(13, office=text) as world:
         call = await dial(world, "7000")
-        press(world, "1")
+        world.media.press_newest("1")
         await asyncio.sleep(10)
         await over(world, call)
         assert [mail["To"] for mail in world.environment.mails] == ["lilei@office.example"]
@@ -309,7 +305,7 @@ async def test_storage_directory_and_recording_retain_days():
     text = text.replace("[recording]", "[recording]\nretain_days = 2", 1)
     async with World(16, office=text) as world:
         call = await dial(world, "7000")
-        press(world, "1")
+        world.media.press_newest("1")
         await asyncio.sleep(10)
         await over(world, call)
         folder = world.switch.directory / "voicemail" / "2001"
@@ -355,7 +351,7 @@ async def test_mail_from():
     text = office(menu(options='{ "1" = "voicemail:2001" }', dial_extension="false"))
     async with World(19, office=text + '[mail]\nfrom = "pbx@example.net"\n') as world:
         call = await dial(world, "7000")
-        press(world, "1")
+        world.media.press_newest("1")
         await asyncio.sleep(10)
         await over(world, call)
         assert [mail["From"] for mail in world.environment.mails] == ["pbx@example.net"]

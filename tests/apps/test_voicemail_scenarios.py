@@ -45,10 +45,6 @@ def boxes(world) -> Mailboxes:
     return world.switch.catalogue.mailboxes
 
 
-def press(world, digits):
-    world.media.press(max(world.media.streams), digits)
-
-
 def playing(world):
     return [s.playing[1].path for s in world.media.streams.values() if s.playing is not None]
 
@@ -71,7 +67,7 @@ async def test_an_unanswered_call_is_forwarded_to_the_mailbox_and_the_message_ke
         assert playing(world)[0].endswith("voicemail-greeting.flac")
         await reach_the_beep(world)
         await asyncio.sleep(7)
-        press(world, "#1")
+        world.media.press_newest("#1")
         await asyncio.sleep(1)
         assert playing(world)[0].endswith("voicemail-saved.flac")
         await call.ended()
@@ -123,7 +119,7 @@ async def test_a_caller_who_hangs_up_has_left_his_message():
         call = await carrier.call("+861065551000")
         await call.answered()
         await asyncio.sleep(0.5)
-        press(world, "3")
+        world.media.press_newest("3")
         await reach_the_beep(world)
         await asyncio.sleep(5)
         call.hang_up()
@@ -140,13 +136,13 @@ async def test_a_key_skips_the_greeting_and_a_short_message_is_asked_for_again()
         call = await caller.call("2002")
         await call.answered()
         await asyncio.sleep(0.2)
-        press(world, "#")
+        world.media.press_newest("#")
         await asyncio.sleep(2.3)
-        press(world, "#")
+        world.media.press_newest("#")
         await asyncio.sleep(0.2)
         assert playing(world)[0].endswith("voicemail-too-short.flac")
         await asyncio.sleep(2 + 2 + 3)
-        press(world, "#")
+        world.media.press_newest("#")
         await call.ended()
         assert boxes(world).counts("2002") == (1, 0)
         await world.settle()
@@ -160,16 +156,16 @@ async def test_a_caller_hears_his_message_again_records_it_anew_and_sends_it():
         await call.answered()
         await reach_the_beep(world)
         await asyncio.sleep(3)
-        press(world, "#")
+        world.media.press_newest("#")
         await asyncio.sleep(0.5)
         assert "voicemail-review" in playing(world)[0]
         assert boxes(world).counts("2002") == (0, 0), "not sent yet"
-        press(world, "2")
+        world.media.press_newest("2")
         await asyncio.sleep(0.5)
         assert "/recordings/voicemail-2002-" in playing(world)[0]
-        press(world, "3")
+        world.media.press_newest("3")
         await asyncio.sleep(3 + 6)
-        press(world, "#")
+        world.media.press_newest("#")
         await asyncio.sleep(0.5)
         assert "voicemail-review" in playing(world)[0]
         await asyncio.sleep(12)
@@ -191,12 +187,12 @@ async def test_a_caller_takes_his_message_back_or_hangs_up_instead(key, kept):
         await call.answered()
         await reach_the_beep(world)
         await asyncio.sleep(3)
-        press(world, "#")
+        world.media.press_newest("#")
         await asyncio.sleep(0.5)
         if key is None:
             call.hang_up()
         else:
-            press(world, key)
+            world.media.press_newest(key)
             await asyncio.sleep(0.3)
             assert "voicemail-deleted" in playing(world)[0]
         await call.ended()
@@ -287,7 +283,7 @@ async def test_a_handler_takes_messages_for_any_box_of_its_own():
         await call.answered()
         await reach_the_beep(world)
         await asyncio.sleep(3)
-        press(world, "#")
+        world.media.press_newest("#")
         await call.ended()
         assert boxes(world).counts("support") == (1, 0)
         await world.settle()
