@@ -60,7 +60,7 @@ PROGRAMS = {
         # A minute of registering and what a phone takes of memory need three minutes: by the program alone.
         Program("registrations", "ten thousand phones", 300, ("--only", "storm"),
                 ("--only", "storm", "--phones", "500"), other_figures=True),
-        Program("sip_calls", "CPU and memory of calls, driven by SIPp", 240, ("--calls", "1500"),
+        Program("sip_calls", "CPU and memory of calls, driven by SIPp", 480, ("--calls", "1500"),
                 quick=("--calls", "400", "--up", "50")),
         # Ten million contacts take ten minutes to be made: by the program alone.
         Program("store", "the database", 600, ("--contacts", "1000000"),
