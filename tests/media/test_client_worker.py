@@ -322,6 +322,22 @@ async def test_a_stream_is_told_of_with_what_sdp_agrees_or_with_what_it_is_to_do
     assert not [event for event in bench.events if isinstance(event, CommandRefused)]
 
 
+async def test_what_was_flushed_leaves_no_turn_of_the_loop_behind(bench):
+    loop = asyncio.get_running_loop()
+    stream = bench.client.reserve(group=1, signalled_host=None)
+    await asyncio.sleep(0.05)
+    due = len(loop._ready)
+    bench.client.configure(stream.stream_id, StreamParams(bench.phones[0].address))
+    bench.client.flush()
+    assert len(loop._ready) == due
+    bench.client.echo(stream.stream_id, True)  # not flushed: it leaves by itself
+    deadline = time.monotonic() + 10.0
+    while not bench.phones[0].listen():
+        bench.phones[0].say((stream.host, stream.port), b"a" * 160)
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
 async def test_ports_and_streams_return_to_the_baseline(bench):
     before = bench.client.snapshot()
     streams = [
