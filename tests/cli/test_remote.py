@@ -315,6 +315,12 @@ def test_every_command_from_another_machine(
     assert json.loads(run("customers", "import", str(tmp_path / "in.csv"), "--json"))["added"] == 1
     out = tmp_path / "out.csv"
     assert json.loads(run("customers", "export", str(out), "--json"))["customers"] == 1
+    (tmp_path / "in.csv").write_text("name,phone\n" + '"WEI, Wang",+8613800000002\n')
+    run("customers", "import", str(tmp_path / "in.csv"))
+    (both,) = json.loads(run("customers", "duplicates", "--by", "name", "--json"))
+    assert (both["value"], both["count"]) == ("wang wei", 2)
+    assert "wang wei" in run("customers", "duplicates", "--by", "name")
+    assert json.loads(run("customers", "duplicates", "--json")) == []
     token = json.loads(run("token", "add", "x", "--scope", "calls:read", "--json"))
     assert json.loads(run("token", "revoke", token["id"], "--json")) == {"id": token["id"]}
 
