@@ -323,7 +323,7 @@ class Reception:
         if self._routed_elsewhere(request):
             self.counters["refused"] += 1
             self._refuse(request, flow, 403)
-        elif self._transactions.full or len(self._events) >= self._config.max_events:
+        elif self._transactions.crowded or len(self._events) >= self._config.max_events:
             self._overload(request, flow)
         elif method == "INVITE":
             self._on_invite(request, flow, key, admitted, now_s)

@@ -257,6 +257,12 @@ class TransactionLayer:
         """Whether no further transaction may be opened."""
         return len(self.clients) + len(self.servers) >= self.limit
 
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing new may begin: the last quarter is kept for what has begun, since a BYE that is
+        refused leaves a call up for which nobody is there any more."""
+        return len(self.clients) + len(self.servers) >= self.limit - self.limit // 4
+
     # -- our requests ----------------------------------------------------------------------------
 
     def add_via(self, request: SipRequest, flow: Flow) -> str:

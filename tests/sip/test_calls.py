@@ -479,3 +479,16 @@ def test_transaction_limit_is_503(world, sdp):
     assert bob.names() == ["InviteReceived"]
     assert alice.last(Failed).status == 503
     assert bob.stack.snapshot()["overload"] == 1
+
+
+@pytest.mark.limit("SIP transactions")
+def test_who_wants_to_hang_up_has_room_where_new_calls_have_none(world, sdp):
+    alice = world.station("alice", "10.0.0.1")
+    bob = world.station("bob", "10.0.0.2", StackConfig(max_transactions=8))
+    calls = [alice.call(bob, sdp=sdp[0]) for _ in range(6)]
+    bob.do("answer", bob.last(InviteReceived).session, sdp[1])
+    alice.call(bob, sdp=sdp[0])
+    assert bob.names().count("InviteReceived") == 6
+    assert alice.last(Failed).status == 503
+    alice.do("hang_up", calls[-1])
+    assert world.wire[-2:] == ["alice> BYE", "bob> 200 BYE"]
