@@ -119,9 +119,8 @@ async def shared(
         if by == "number"
         else (customer_keys, customer_keys.c.key)
     )
-    here = [column > after]
-    if by != "number":
-        here.append(customer_keys.c.kind == by)
+    of_kind = [] if by == "number" else [customer_keys.c.kind == by]
+    here = [column > after, *of_kind]
     edge = await _value(
         connection, sa.select(column).where(*here).order_by(column).offset(LOOKED_AT).limit(1)
     )
@@ -143,7 +142,6 @@ async def shared(
     for value, count in groups:
         if len(found) == limit or told >= CUSTOMERS_MAX:
             return found, found[-1].value
-        of_kind = [] if by == "number" else [customer_keys.c.kind == by]
         owners = (
             sa.select(table.c.customer_id)
             .where(column == value, *of_kind)

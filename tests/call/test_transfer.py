@@ -113,14 +113,21 @@ async def test_who_wants_to_hear_nothing_of_his_transfer_is_told_so():
         await world.settle()
 
 
+async def transferred_and_left(world):
+    """A blind transfer to a telephone that rings, whose transferor has hung up: the calls of who is left and
+    of who is rung."""
+    _, _, call, other = await talking(world)
+    third = await world.phone("1003", behaviour=ring())
+    call.refer("<sip:1003@office.example>")
+    new = await third.incoming()
+    call.hang_up()
+    return other, new
+
+
 @simulated()
 async def test_transferor_who_leaves_at_once_does_not_end_the_call():
     async with World(3) as world:
-        _, _, call, other = await talking(world)
-        third = await world.phone("1003", behaviour=ring())
-        call.refer("<sip:1003@office.example>")
-        new = await third.incoming()
-        call.hang_up()
+        other, new = await transferred_and_left(world)
         await asyncio.sleep(2)
         new.answer()
         await asyncio.sleep(1)
@@ -136,11 +143,7 @@ NO_RECALL = small_office().replace("[sip]\n", "[sip]\ntransfer_recall = false\n"
 @simulated()
 async def test_transfer_to_nobody_after_leaving_ends_the_call_where_the_office_says_so():
     async with World(4, office=NO_RECALL) as world:
-        _, _, call, other = await talking(world)
-        third = await world.phone("1003", behaviour=ring())
-        call.refer("<sip:1003@office.example>")
-        new = await third.incoming()
-        call.hang_up()
+        other, new = await transferred_and_left(world)
         new.reject(603)
         await other.ended()
         await world.settle()
@@ -179,11 +182,7 @@ async def test_who_has_left_is_called_back_when_nobody_takes_his_transfer(takes_
 @simulated()
 async def test_nobody_is_called_back_for_who_hangs_up_himself():
     async with World(15) as world:
-        _, _, call, other = await talking(world)
-        third = await world.phone("1003", behaviour=ring())
-        call.refer("<sip:1003@office.example>")
-        new = await third.incoming()
-        call.hang_up()
+        other, new = await transferred_and_left(world)
         await asyncio.sleep(1)
         other.hang_up()
         await new.ended()
