@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from softswitch.sip.reason import ReasonHeader
-from softswitch.sip.status import reason_of
-
 # Q.850 cause: (SIP status that stands for it, words). Statuses after RFC 3398 7.2.4.1 and 8.2.6.1.
 Q850_CAUSES: Final[dict[int, tuple[int, str]]] = {
     1: (404, "Unallocated number"),
@@ -106,13 +103,3 @@ def cause_text(cause: int) -> str:
     """Q.850 cause in words."""
     found = Q850_CAUSES.get(cause)
     return found[1] if found is not None else f"Cause {cause}"
-
-
-def q850_reason(cause: int, text: str | None = None) -> ReasonHeader:
-    """A Q.850 Reason with the table's words (or `text`)."""
-    return ReasonHeader("Q.850", cause, cause_text(cause) if text is None else text)
-
-
-def sip_reason(status: int, text: str | None = None) -> ReasonHeader:
-    """A SIP Reason, such as 200 "Call completed elsewhere" on CANCEL (RFC 3326 2)."""
-    return ReasonHeader("SIP", status, reason_of(status) if text is None else text)

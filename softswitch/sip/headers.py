@@ -226,11 +226,6 @@ class Headers:
         _check_value(value)
         self.first = {name: value, **self.first}
 
-    def insert_first(self, name: str, value: str) -> None:
-        """Put a line before the first of the same name (or before all others)."""
-        positions = self._positions(name)
-        self._insert(positions[0] if positions else 0, name, value)
-
     def replace_first(self, name: str, value: str) -> None:
         """Change only the first line called `name`; LocalProtocolError where there is none."""
         known = SPELLINGS.get(name, name)

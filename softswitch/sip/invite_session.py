@@ -35,7 +35,6 @@ from softswitch.sip.session_effects import (
     HandleDone,
     HangUp,
     InviteArrived,
-    OpenDialog,
     PassUp,
     Progress,
     Reject,
@@ -46,7 +45,6 @@ from softswitch.sip.session_effects import (
     ServerLost,
     SessionEffect,
     SessionInput,
-    SessionRestored,
     StartCall,
     Tell,
 )
@@ -105,8 +103,6 @@ class InviteSession(OfferingSession):
                 self._send_in_dialog(event)
             case ServerLost():
                 self._on_server_lost(event)
-            case SessionRestored():
-                self._restore(event)
             case InviteArrived() | StartCall() | Progress() | Accept() | Reject():
                 self._forbidden(event)
             case _:
@@ -170,18 +166,6 @@ class InviteSession(OfferingSession):
         if self._offered is not None and self._offered.transaction is event.transaction:
             self._offered = None
             self._next_offer()
-
-    def _restore(self, event: SessionRestored) -> None:
-        if self.state is not State.IDLE:
-            self._forbidden(event)
-            return
-        self.state = State.CONFIRMED
-        self.dialog = event.dialog
-        self.dialog.confirmed = True
-        self.local_sdp = event.local_sdp
-        self.peer_takes_update = event.peer_takes_update
-        self._emit(OpenDialog(event.dialog.id))
-        self._start_session_timer(event.timer)
 
     # -- our other requests ------------------------------------------------------------------------
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
 
 if TYPE_CHECKING:
-    from softswitch.sip.dialog import Dialog, DialogId
+    from softswitch.sip.dialog import DialogId
     from softswitch.sip.events import SipEvent
     from softswitch.sip.flow import Flow
     from softswitch.sip.message import SipRequest, SipResponse
     from softswitch.sip.reason import ReasonHeader
-    from softswitch.sip.session_timer import SessionTimer
 
 HeaderLines = Sequence[tuple[str, str]]
 
@@ -79,16 +78,6 @@ class ServerLost:
     """The transport of a server transaction failed before our final response."""
 
     transaction: TransactionRef
-
-
-@dataclass(slots=True)
-class SessionRestored:
-    """A session that an earlier process confirmed is ours now."""
-
-    dialog: Dialog
-    timer: SessionTimer | None
-    local_sdp: bytes | None
-    peer_takes_update: bool
 
 
 # -- from call control -----------------------------------------------------------------------------
@@ -173,7 +162,6 @@ SessionInput = (
     | AnswerArrived
     | RequestLost
     | ServerLost
-    | SessionRestored
     | TimerFired
     | StartCall
     | Progress

@@ -30,7 +30,6 @@ from softswitch.sip.session_effects import (
     SendRequest,
     ServerLost,
     SessionEffect,
-    SessionRestored,
     StartCall,
 )
 from softswitch.sip.transaction_layer import ServerTransaction
@@ -110,14 +109,6 @@ class SessionLayer(Layer[InviteSession]):
         unit = SessionUnit(self, OutgoingInviteSession(terms, call))
         self.units[terms.session] = unit
         unit.feed(StartCall(timeout_s, silence_s), now_s)
-
-    def restore(
-        self, terms: SessionTerms, event: SessionRestored, called_out: bool, now_s: float
-    ) -> None:
-        """Take over a session that an earlier process confirmed."""
-        unit = SessionUnit(self, InviteSession(terms, called_out=called_out))
-        self.units[terms.session] = unit
-        unit.feed(event, now_s)
 
     def receive(
         self,

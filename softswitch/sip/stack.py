@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from softswitch.chance import between
 from softswitch.errors import LocalProtocolError
-from softswitch.sip import session_state
 from softswitch.sip.contact import contact_at, contact_of, user_of
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.effects import Clocking
@@ -334,45 +333,6 @@ class SipStack:
         has the registration say what the flow is. Without this a BYE goes where nobody is any more.
         """
         return self._sessions.moved(old, new) + self.subscriptions.moved(old, new)
-
-    def session_state(self, session: int) -> dict[str, Any] | None:
-        """A confirmed session in JSON types, for the journal; None in any other state."""
-        unit = self._sessions.units.get(session)
-        return session_state.save(unit.machine) if unit is not None else None
-
-    def restore_session(
-        self,
-        state: Mapping[str, Any],
-        *,
-        identity: object = None,
-        permitted_hosts: frozenset[str] = frozenset(),
-        follow_contact: bool = False,
-        credentials: Credentials | None = None,
-        now_s: float,
-    ) -> int:
-        """Take over a session that an earlier process saved with `session_state`: its peer's BYE is
-        answered 200, ours can be sent. Returns the new session id; no event follows.
-
-        Raises LocalProtocolError when `state` is not what `session_state` returned.
-        """
-        flow = session_state.flow_of(state)
-        restored = session_state.restored(state, flow)
-        if restored.dialog.id in self._sessions.by_dialog:
-            raise LocalProtocolError("the session is here already")
-        terms = SessionTerms(
-            self._sessions.take_number(),
-            self._config,
-            flow,
-            str(state["contact"]),
-            self._token,
-            self._uniform,
-            permitted_hosts,
-            follow_contact,
-            credentials,
-            identity,
-        )
-        self._sessions.restore(terms, restored, bool(state["called_out"]), now_s)
-        return terms.session
 
     # -- other requests ------------------------------------------------------------------------------
 

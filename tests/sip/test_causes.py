@@ -8,8 +8,6 @@ from softswitch.sip.causes import (
     Q850_CAUSES,
     cause_text,
     q850_of_status,
-    q850_reason,
-    sip_reason,
     status_of_q850,
 )
 from softswitch.sip.message import SipRequest
@@ -51,13 +49,13 @@ def test_every_entry_is_usable() -> None:
 
 def test_reasons_are_written_and_read() -> None:
     for reason in (
-        q850_reason(16),
-        sip_reason(200, "Call completed elsewhere"),
+        ReasonHeader("Q.850", 16, "Normal call clearing"),
+        ReasonHeader("SIP", 200, "Call completed elsewhere"),
         ReasonHeader("Q.850", 17, 'says "busy\\"'),
         ReasonHeader("SIP", 487),
     ):
         assert ReasonHeader.parse(str(reason)) == reason
-    assert str(q850_reason(17)) == 'Q.850;cause=17;text="User busy"'
+    assert str(ReasonHeader("Q.850", 17, "User busy")) == 'Q.850;cause=17;text="User busy"'
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_names_are_tokens(name: str) -> None:
 @pytest.mark.parametrize("value", ["a\r\nVia: b", "a\nb", "a\rb"])
 def test_our_own_code_cannot_inject_lines(value: str) -> None:
     headers = Headers([("Subject", "x")])
-    for put in (headers.add, headers.set, headers.insert_first, headers.replace_first):
+    for put in (headers.add, headers.set, headers.prepend, headers.replace_first):
         with pytest.raises(LocalProtocolError):
             put("Subject", value)
     assert list(headers.items()) == [("Subject", "x")]
@@ -51,13 +51,13 @@ def test_our_own_code_cannot_inject_lines(value: str) -> None:
 
 def test_order_of_changes() -> None:
     headers = Headers([("f", "a"), ("Via", "1"), ("v", "2"), ("To", "b")])
-    headers.insert_first("Via", "0")
+    headers.prepend("Via", "0")
     assert headers.get_all("via") == ["0", "1", "2"]
     headers.replace_first("Via", "00")
     assert headers.get("VIA") == "00"
     headers.set("Via", "9")
-    assert list(headers.items()) == [("From", "a"), ("Via", "9"), ("To", "b")]
-    headers.insert_first("Route", "r")
+    assert list(headers.items()) == [("Via", "9"), ("From", "a"), ("To", "b")]
+    headers.prepend("Route", "r")
     assert next(iter(headers.items())) == ("Route", "r")
     headers.remove("v")
     headers.remove("Via")

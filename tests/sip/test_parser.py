@@ -216,7 +216,7 @@ class TestTypedViews:
         assert message.from_ is message.from_
         message.headers.set("From", "<sip:x@y>;tag=new")
         assert message.from_.tag == "new"
-        message.headers.insert_first("Via", "SIP/2.0/TCP z")
+        message.headers.prepend("Via", "SIP/2.0/TCP z")
         assert [via.transport for via in message.vias] == ["TCP", "UDP"]
         assert message.top_via.host == "z"
 

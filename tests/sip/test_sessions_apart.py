@@ -1,21 +1,16 @@
-"""What else may befall a session: a new process, a dead transport, a full house, no garbage."""
+"""What else may befall a session: a dead transport, a full house, no garbage."""
 
 from __future__ import annotations
 
 import gc
-import json
 from collections import Counter
 
 import pytest
 
-from softswitch.errors import LocalProtocolError
 from softswitch.sip.events import (
     Cancelled,
-    Ended,
     Failed,
     InviteReceived,
-    ReofferAnswered,
-    ReofferReceived,
     RequestFailed,
 )
 from softswitch.sip.gate import Drop
@@ -30,83 +25,6 @@ def call(pair, sdp):
     theirs = bob.last(InviteReceived).session
     bob.do("answer", theirs, sdp[1])
     return world, alice, bob, mine, theirs
-
-
-def reborn(world, station, session, **options):
-    """The station's process dies and a new one takes the session over from its journal."""
-    state = json.loads(json.dumps(station.stack.session_state(session)))
-    del world.stations[station.address]
-    new = world.station(station.name + "'", station.address[0])
-    number = new.stack.restore_session(state, now_s=world.now_s, **options)
-    return new, number
-
-
-def test_bye_to_a_restored_session_is_answered_200(call):
-    world, alice, bob, mine, theirs = call
-    new, session = reborn(world, bob, theirs)
-    assert new.stack.snapshot()["dialogs"] == 1
-    alice.do("hang_up", mine)
-    assert world.wire[-2:] == ["alice> BYE", "bob'> 200 BYE"]
-    assert new.last(Ended) == Ended(session, "remote", None)
-    world.run()
-    world.assert_empty()
-
-
-@pytest.mark.parametrize("who", ["caller", "callee"])
-def test_a_restored_session_can_do_everything(call, sdp, who):
-    world, alice, bob, mine, theirs = call
-    station, session, peer, other = (
-        (alice, mine, bob, theirs) if who == "caller" else (bob, theirs, alice, mine)
-    )
-    # The journal was written at the ACK; since then requests went both ways.
-    state = station.stack.session_state(session)
-    station.do("info", session, "text/plain", b"1")
-    peer.do("info", other, "text/plain", b"2")
-    del world.stations[station.address]
-    new = world.station(station.name + "'", station.address[0])
-    number = new.stack.restore_session(state, now_s=world.now_s)
-    new.do("reinvite", number, sdp[0])
-    assert peer.last(ReofferReceived).sdp == sdp[0]
-    peer.do("answer_reoffer", other, sdp[1])
-    assert new.last(ReofferAnswered).sdp == sdp[1]
-    peer.do("reinvite", other, sdp[1])
-    new.do("answer_reoffer", new.last(ReofferReceived).session, sdp[0])
-    new.do("hang_up", number)
-    assert peer.last(Ended).by == "remote"
-    world.run()
-    world.assert_empty()
-
-
-def test_a_restored_session_keeps_its_timer(world, sdp):
-    config = StackConfig(session_expires_s=100)
-    alice = world.station("alice", "10.0.0.1", config)
-    bob = world.station("bob", "10.0.0.2", config)
-    mine = alice.call(bob)
-    bob.do("answer", bob.last(InviteReceived).session, sdp[1])
-    reborn(world, alice, mine)
-    world.run(60.0)
-    assert "alice'> UPDATE" in world.wire
-
-
-def test_only_confirmed_sessions_are_saved_and_only_once_restored(call):
-    world, alice, bob, mine, _theirs = call
-    ringing = alice.call(bob)
-    assert alice.stack.session_state(ringing) is None
-    assert alice.stack.session_state(999) is None
-    state = alice.stack.session_state(mine)
-    with pytest.raises(LocalProtocolError):
-        alice.stack.restore_session(state, now_s=world.now_s)
-
-
-@pytest.mark.parametrize("missing", ["flow", "call_id", "routes", "session_timer", "local_cseq"])
-def test_a_damaged_journal_raises(call, world, missing):
-    _, alice, _, mine, _ = call
-    state = alice.stack.session_state(mine)
-    del state[missing]
-    other = world.station("other", "10.0.0.9")
-    with pytest.raises(LocalProtocolError):
-        other.stack.restore_session(state, now_s=0.0)
-    assert other.gauges() == {}
 
 
 def test_dead_transport_ends_a_ringing_caller(pair):
