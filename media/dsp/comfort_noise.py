@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dsp.levels import level_dbov, rms_of_dbov, to_int16
+from media.dsp.levels import rms_of_dbov, to_int16
 
 PAYLOAD_TYPE = 13
 ORDER_MAX = 12
@@ -45,38 +45,6 @@ def parse(payloads: NDArray[np.uint8], octets: NDArray[np.integer]) -> NoiseColu
     sent = np.arange(width) < (held[:, None] - 1)
     reflection[:, :width] = np.where(sent, (coded - 127.0) * 258.0 / 32768.0, 0.0)
     return NoiseColumns(held >= 1, level, np.clip(reflection, -0.99, 0.99))
-
-
-def build(level: NDArray[np.floating], reflection: Floats) -> NDArray[np.uint8]:
-    """Build (K, 1 + M) uint8 payloads from `level` (K,) dBov and `reflection` (K, M <= 12)."""
-    payload = np.empty((len(level), 1 + reflection.shape[1]), np.uint8)
-    payload[:, 0] = np.clip(np.rint(-np.asarray(level)), 0, 127)
-    payload[:, 1:] = np.clip(np.rint(reflection * 32768.0 / 258.0) + 127, 0, 254)
-    return payload
-
-
-def analyse(samples: NDArray[np.int16], order: int = 10) -> tuple[NDArray[np.float32], Floats]:
-    """Describe (K, n) int16 of background: level (K,) dBov and (K, `order`) reflection."""
-    sound = samples * np.hanning(samples.shape[1])
-    lags = np.stack(
-        [
-            (sound[:, : sound.shape[1] - lag] * sound[:, lag:]).sum(axis=1)
-            for lag in range(order + 1)
-        ],
-        axis=1,
-    )
-    lags[:, 0] = lags[:, 0] * 1.0001 + 1.0  # a little white noise keeps the recursion stable
-    reflection = np.zeros((len(samples), order))
-    predictor = np.zeros((len(samples), order + 1))
-    predictor[:, 0] = 1.0
-    error = lags[:, 0].copy()
-    for step in range(1, order + 1):
-        turned = lags[:, step:0:-1]
-        k = -(predictor[:, :step] * turned).sum(axis=1) / error
-        reflection[:, step - 1] = k
-        predictor[:, 1 : step + 1] += k[:, None] * predictor[:, step - 1 :: -1][:, :step]
-        error *= 1.0 - k * k
-    return level_dbov(samples), reflection
 
 
 def _response(reflection: Floats) -> Floats:

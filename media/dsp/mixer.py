@@ -129,18 +129,6 @@ class MixPlan:
         plain = (gains == 1.0) & hears & ~special
         self._plan_bridges(of, gains, hears, plain)
 
-    @classmethod
-    def from_matrix(cls, matrix: ArrayLike) -> MixPlan:
-        """Make a plan from (P, P) floats: row = listener, column = talker, value = gain.
-
-        The diagonal counts: a party that is to hear itself has its own gain there.
-        """
-        weights = np.asarray(matrix, np.float64)
-        if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
-            raise ValueError("a listen matrix is square")
-        edges = [(int(a), int(b), float(weights[a, b])) for a, b in np.argwhere(weights != 0.0)]
-        return cls(np.full(len(weights), -1), edges=edges)
-
     def _plan_edges(self, edges: Sequence[Edge]) -> None:
         ordered = sorted(edges)
         listeners = np.array([edge[0] for edge in ordered], np.intp)

@@ -132,11 +132,6 @@ def marks(points: Sequence[Mark]) -> bytes:
     ) + labels
 
 
-def interleave(*parties: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Return (n * parties,) int16 from equally long (n,) int16: left, right, left, right..."""
-    return np.stack(parties, axis=-1).reshape(-1)
-
-
 def _format_of(body: bytes) -> WavFormat:
     if len(body) < 16:
         raise WavError("the format chunk is too short")

@@ -264,7 +264,6 @@ class PlayoutDelay:
         "_late_share",
         "_limits_s",
         "_prior_s",
-        "_slipped_s",
         "_started",
         "_timestamp",
         "_weight",
@@ -299,7 +298,6 @@ class PlayoutDelay:
         self._early_s = np.zeros(streams)
         self._base_s = np.zeros(streams)
         self._prior_s = np.full(streams, np.nan)
-        self._slipped_s = np.zeros(streams)
         self._window_end_s = np.zeros(streams)
         self._histogram = np.zeros((streams, _BINS), np.float32)
         self._weight = np.ones(streams, np.float32)
@@ -345,7 +343,7 @@ class PlayoutDelay:
             new = rows[begin]
             self._started[new] = True
             self._timestamp[new], self._expected_s[new] = timestamp[begin], when[begin]
-            self._early_s[new] = self._base_s[new] = self._slipped_s[new] = 0.0
+            self._early_s[new] = self._base_s[new] = 0.0
             self._prior_s[new] = np.nan
             self._window_end_s[new] = when[begin] + self._window_s
         step = timestamp_delta(timestamp, self._timestamp[rows]) / self.clock_hz[rows]
@@ -378,14 +376,3 @@ class PlayoutDelay:
         self._prior_s[rows] = self._base_s[rows] = early_s
         self._early_s[rows] = late_s
         self._window_end_s[rows] = when + self._window_s
-
-    def slip(self, rows: Rows, rate_hz: int = 8000) -> NDArray[np.int8]:
-        """Return (K,) -1, 0 or 1: samples by which play-out of each row should be moved now.
-
-        1: play one sample twice (the base has moved later); -1: leave one out. Call it once a tick
-        and do what it says; a clock 250 ppm off asks for two samples a second.
-        """
-        owed = (self._base_s[rows] - self._slipped_s[rows]) * rate_hz
-        step = np.where(owed >= 1.0, 1, np.where(owed <= -1.0, -1, 0)).astype(np.int8)
-        self._slipped_s[rows] += step / rate_hz
-        return step

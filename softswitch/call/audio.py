@@ -219,21 +219,6 @@ class CallAudio:
     def leave_room(self, call: Call) -> None:
         self._wiring.plane.leave_room(self._stream(call, None))
 
-    def supervise(self, call: Call, target: Call, *, leg: Leg | None = None, mode: str) -> None:
-        """Let the caller of `call` hear `target`, beside its `leg` (by default its caller).
-
-        `mode`: "listen"; "whisper", that leg alone hears him; "barge", both do. May be called again
-        with another mode. Ends by itself with either call. Raises `CallError` where one of them has
-        no audio yet.
-        """
-        self._stream(target, leg)
-        self.bring_beside(call, target)
-        self._wiring.plane.monitor(self._stream(call, None), self._stream(target, leg), mode=mode)
-
-    def stop_supervising(self, call: Call) -> None:
-        if call.caller.stream is not None:
-            self._wiring.plane.stop_monitor(call.caller.stream.stream_id)
-
     def send_digits(self, call: Call, digits: str, leg: Leg | None = None) -> None:
         self._wiring.plane.send_digits(self._stream(call, leg), digits)
 

@@ -444,10 +444,6 @@ class Customers:
             change.note("customer-merged", f"customer:{customer_id}", other=other_id, **told)
         return after
 
-    def changing(self, actor: str) -> Any:
-        """A change for several customers: `Ledger.change`."""
-        return self._ledger.change(actor)
-
 
 async def _current(
     change: Change, customer_id: int, version: int | None, *, merged: bool = False

@@ -79,15 +79,6 @@ def _csv_cell(cell: Cell) -> str | int | float:
     return defused(cell.replace("\0", "")) if isinstance(cell, str) else cell
 
 
-def to_xlsx(sheets: Iterable[Sheet]) -> bytes:
-    """One workbook, all at once: a second for some thousands of rows."""
-    book = XlsxBook()
-    for sheet in sheets:
-        for _ in book.add(sheet):
-            pass
-    return book.close()
-
-
 class XlsxBook:
     """A workbook that is made row by row; rows that are written wait in a file. To be closed or dropped."""
 

@@ -62,7 +62,7 @@ def test_what_soundfile_writes_is_read(rate_hz, parties) -> None:
 
 
 def test_marks_name_points_and_leave_the_samples_alone() -> None:
-    data = wav.interleave(frames(50, 1), frames(50, 1)).tobytes()
+    data = np.stack([frames(50, 1), frames(50, 1)], axis=-1).tobytes()
     trailer = wav.marks([Mark(10, "pause"), Mark(30, "resume, card number over")])
     whole = wav.header(STEREO, len(data), len(trailer)) + data + trailer
     with wave.open(io.BytesIO(whole)) as reader:

@@ -154,7 +154,6 @@ def test_no_packets_raise(packets) -> None:
     rows = np.arange(3)
     assert (stats.lost(rows) >= 0).all()
     stats.report(rows)
-    assert (np.abs(delay.slip(rows)) <= 1).all()
     assert ((delay.target_s >= 0.02) & (delay.target_s <= 0.3)).all()
 
 
@@ -193,16 +192,13 @@ def test_hardly_any_packet_is_late_at_the_delay_chosen() -> None:
 
 
 @pytest.mark.parametrize("ppm", [-300.0, 0.0, 300.0])
-def test_a_clock_that_runs_wrong_is_measured_and_made_up_for(ppm) -> None:
+def test_a_clock_that_runs_wrong_is_measured(ppm) -> None:
     delay = PlayoutDelay(2)
     rng = np.random.default_rng(2)
-    slipped = 0
     for number in range(6000):
         when = number * 0.02 * (1 + ppm * 1e-6) + float(rng.uniform(0, 0.01))
         delay.receive(np.array([1]), np.array([number * 160], np.uint32), when)
-        slipped += int(delay.slip(ROW)[0])
     assert delay.drift_ppm[1] == pytest.approx(ppm, abs=120)
-    assert slipped == pytest.approx(ppm * 1e-6 * 120 * 8000, abs=45)
     delay.reset(1)
     assert delay.drift_ppm[1] == 0
 

@@ -78,7 +78,7 @@ async def test_all_pages_together_tell_every_group_once(
             )
             for _ in range(40)
         ]
-        async with customers.changing("test") as change:
+        async with tools.store.ledger.change("test") as change:
             ids = await customers.add_all(change, profiles)
         # Some turn out to be others, some are other people than was thought, some go.
         await customers.merge("test", ids[0], ids[1])
@@ -116,7 +116,7 @@ async def test_a_page_tells_a_bounded_number_of_customers(
     monkeypatch.setattr(duplicates, "CUSTOMERS_MAX", 6)
     async with any_store.opened(tmp_path) as tools:
         customers = tools.store.customers
-        async with customers.changing("test") as change:
+        async with tools.store.ledger.change("test") as change:
             await customers.add_all(change, [Profile(name=f"n{n % 5}") for n in range(25)])
         page, more = await customers.sharing("name", 50)
         assert [(one.value, one.count, len(one.customers)) for one in page] == [

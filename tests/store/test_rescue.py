@@ -28,7 +28,7 @@ async def test_customers_users_and_the_audit_log_are_rescued(
     async with store_tools.opened(tmp_path) as tools:
         tools.calls.whole("c1")
         profiles = [Profile(name=f"customer {n}", phones=[f"+86138{n:08d}"]) for n in range(300)]
-        async with tools.store.customers.changing("test") as change:
+        async with tools.store.ledger.change("test") as change:
             await tools.store.customers.add_all(change, profiles)
             change.note("customers-imported", "customers")
         await tools.store.customers.remove("test", 300)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softswitch.store.sheet import Sheet, armed, defused, to_csv, to_xlsx
+from softswitch.store.sheet import Sheet, XlsxBook, armed, defused, to_csv
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK(1)"]
 
@@ -47,8 +47,9 @@ def test_csv_is_read_by_others() -> None:
 
 def test_xlsx_holds_texts_not_formulas() -> None:
     rows = [[text, 1, None, True] for text in [*FORMULAS, "http://evil.example", "x" * 40_000]]
-    data = to_xlsx([Sheet("a/b:c" * 20, ["text", "number", "none", "bool"], rows)])
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    book = XlsxBook()
+    list(book.add(Sheet("a/b:c" * 20, ["text", "number", "none", "bool"], rows)))
+    with zipfile.ZipFile(io.BytesIO(book.close())) as archive:
         sheet = archive.read("xl/worksheets/sheet1.xml").decode()
     assert "<f>" not in sheet
     assert "hyperlink" not in sheet
