@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from softswitch import saying
 from softswitch.call.endpoint import Outcome
 from softswitch.call.known import of_file
 from softswitch.call.listening import Line, Listening
+from softswitch.call.waiting import Waiting, settle
 from softswitch.errors import CallEnded, CallTransferred
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from softswitch.call.control import CallControl
     from softswitch.call.dial import Dial
     from softswitch.call.dialling import Attempt
-    from softswitch.call.dialplan import Route
     from softswitch.call.diversion import Diversion
     from softswitch.call.identity import Identity
     from softswitch.call.in_call import Trio
@@ -32,12 +30,10 @@ if TYPE_CHECKING:
 
 MAX_FORWARDS = 70
 """Hops that an INVITE of ours may take at most, ours included (RFC 3261 8.1.1.6)."""
-DIGITS_MAX = 256
 _SILENCE_EVERY_S = 1.0
-_T = TypeVar("_T")
 
 
-class Call:
+class Call(Waiting):
     """The story of one call: its caller's leg, the legs made on his behalf, and what is awaited.
 
     Attributes: `call_id`, unique and fit for a file name; `number`, the same as a small integer;
@@ -54,22 +50,15 @@ class Call:
 
     __slots__ = (
         "_control",
-        "_dial_done",
-        "_digit_waiter",
-        "_digits",
-        "_plays",
-        "_waits",
         "answered_at_s",
         "answered_monotonic_s",
         "attempts",
-        "call_id",
         "caller",
         "caller_name",
         "code_keys",
         "customer_number",
         "dial_machine",
         "diversions",
-        "ended",
         "forwarded_by",
         "forwards",
         "held_by",
@@ -86,7 +75,6 @@ class Call:
         "number",
         "number_from",
         "number_to",
-        "onward",
         "outlives_partner",
         "partner",
         "priority",
@@ -123,8 +111,8 @@ class Call:
         started_at_s: float,
         language: str = "en",
     ) -> None:
+        super().__init__(call_id)
         self._control = control
-        self.call_id = call_id
         self.number = number
         self.identity = identity
         self.number_from = number_from
@@ -139,7 +127,6 @@ class Call:
         self.customer_number: str | None = None
         self.known: KnownCustomer | None = None
         self.variables: dict[str, str] = {}
-        self.onward: Route | None = None  # where the call goes when its handler has left
         self.moves = 0
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
@@ -174,12 +161,6 @@ class Call:
         # Whenever caller and partner talk; None: as the office does with all calls.
         self.to_be_recorded: bool | None = None
         self.outlives_partner = False  # a partner whose phone is lost does not end the call
-        self.ended = False
-        self._digits: deque[str] = deque(maxlen=DIGITS_MAX)
-        self._digit_waiter: Callable[[], None] | None = None
-        self._dial_done: asyncio.Future[Outcome] | None = None
-        self._plays: dict[int, asyncio.Future[None]] = {}
-        self._waits: set[asyncio.Future[Any]] = set()
 
     # -- verbs of a handler ------------------------------------------------------------------
 
@@ -469,7 +450,7 @@ class Call:
         self._check()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(seconds, _settle, done)
+        timer = loop.call_later(seconds, settle, done)
         try:
             await self._wait(done)
         finally:
@@ -491,106 +472,3 @@ class Call:
         """End the call: every leg, every stream."""
         if not self.ended:
             self._control.end_call(self, by="switch", q850=q850)
-
-    # -- what call control tells a waiting handler -----------------------------------------------
-
-    def digit_pressed(self, digit: str) -> None:
-        self._digits.append(digit)
-        if self._digit_waiter is not None:
-            self._digit_waiter()
-
-    def play_started(self, play_id: int) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._plays[play_id] = future
-        return future
-
-    def play_finished(self, play_id: int) -> None:
-        future = self._plays.pop(play_id, None)
-        if future is not None and not future.done():
-            future.set_result(None)
-
-    def conversation(self) -> asyncio.Future[Outcome]:
-        """Done when the conversation with the partner, or the attempt to reach him, is over."""
-        self._dial_done = asyncio.get_running_loop().create_future()
-        return self._dial_done
-
-    def leave_conversation(self) -> None:
-        """The call goes on without whoever waited for its end: that wait lasts as long as the call."""
-        self._dial_done = None
-
-    async def wait_for(self, future: asyncio.Future[_T]) -> _T:
-        """Await anything that has to do with this call; raises `CallEnded` when it ends."""
-        return await self._wait(future)
-
-    def dial_finished(self, outcome: Outcome) -> bool:
-        """Whether a handler was waiting for it."""
-        if self._dial_done is None:
-            return False
-        if not self._dial_done.done():
-            self._dial_done.set_result(outcome)
-        self._dial_done = None
-        return True
-
-    def redirect(self, route: Route) -> None:
-        """Take the call away from its handler, wherever that waits, and send it on for good."""
-        self._check()
-        self.onward = route
-        for future in [*self._waits, *self._plays.values()]:
-            future.cancel()
-        self._plays.clear()
-
-    def release_waits(self) -> None:
-        """The call is over: whoever waits for anything of it gets `CallEnded`."""
-        self.ended = True
-        for future in [*self._waits, *self._plays.values()]:
-            if not future.done():
-                future.cancel()
-        self._plays.clear()
-
-    # -- waiting ---------------------------------------------------------------------------------
-
-    def _check(self) -> None:
-        if self.ended:
-            raise CallEnded(f"call {self.call_id} is over")
-
-    async def _wait(self, future: asyncio.Future[_T]) -> _T:
-        self._check()
-        self._waits.add(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if self.ended:
-                raise CallEnded(f"call {self.call_id} is over") from None
-            if self.onward is not None:
-                raise CallTransferred(f"call {self.call_id} is sent on") from None
-            raise
-        finally:
-            self._waits.discard(future)
-
-    async def _until_digit(
-        self, timeout_s: float | None, other: asyncio.Future[None] | None = None
-    ) -> None:
-        """Return when a digit is there, after `timeout_s`, or when `other` is done."""
-        self._check()
-        if self._digits:
-            return
-        loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = loop.create_future()
-        wake = partial(_settle, woken)
-        self._digit_waiter = wake
-        timer = None if timeout_s is None else loop.call_later(timeout_s, wake)
-        if other is not None:
-            other.add_done_callback(wake)
-        try:
-            await self._wait(woken)
-        finally:
-            self._digit_waiter = None
-            if timer is not None:
-                timer.cancel()
-            if other is not None:
-                other.remove_done_callback(wake)
-
-
-def _settle(future: asyncio.Future[None], _: object = None) -> None:
-    if not future.done():
-        future.set_result(None)

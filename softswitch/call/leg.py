@@ -6,30 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from media.protocol import StreamParams
-from media.wire.sdes import SdesKeys
 from softswitch.call.identity import PhoneIdentity
-from softswitch.call.plane import LocalStream
+from softswitch.call.leg_media import LegMedia
 from softswitch.call.shown import Shown, connected_lines
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.reliable import Reliability, reliability_of
-from softswitch.sip.sdp import (
-    AddressKind,
-    AudioNegotiated,
-    SdpError,
-    SessionDescription,
-    address_kind,
-    make_answer,
-    make_offer,
-    read_answer,
-    reflects,
-    rtcp_port,
-)
-from softswitch.sip.sdp.codecs import codec_of
-from softswitch.sip.sdp.refusal import refusal_of
+from softswitch.sip.sdp import SessionDescription
 from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
@@ -63,74 +48,38 @@ class LegPlan:
     told: str = ""
 
 
-class Leg:
+class Leg(LegMedia):
     """One leg of a call.
 
-    Attributes: `session`, the stack's number; `stream`, the local media stream once there is one;
-    `answered`; `held`: the peer has put us on hold, that is, does not want to hear us; `referred`: it has
-    asked for a transfer before; `who` is at this end, and `told` the number that it has been told of the other.
+    Attributes: `session`, the stack's number; `answered`; `rang`: it rings, or hears it ring; `referred`: it
+    has asked for a transfer before; `who` is at this end, and `told` the number that it has been told of the
+    other.
     """
 
     __slots__ = (
-        "_audio",
-        "_call",
         "_calls",
-        "_flow",
-        "_judged",
-        "_keys",
-        "_listening",
-        "_local",
-        "_offer",
-        "_offered",
         "_offers_early",
-        "_policy",
         "_unreadable",
         "_warning",
-        "_wiring",
         "answered",
-        "held",
-        "label",
-        "leg_id",
         "on_stream",
         "on_stream_closed",
         "rang",
         "referred",
         "session",
-        "stream",
         "told",
         "who",
     )
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        call: Call,
-        leg_id: int,
-        label: str,
-        flow: Flow,
-    ) -> None:
-        self._wiring = wiring
-        self._call: Call | None = call
-        self._flow = flow
-        self._calls = self._unreadable = self._offers_early = False
-        self._listening = self.referred = False
+    def __init__(self, wiring: Wiring, call: Call, leg_id: int, label: str, flow: Flow) -> None:
+        super().__init__(wiring, call, leg_id, label, flow)
+        self._calls = self._unreadable = self._offers_early = self.referred = False
         self._warning = ""
-        self._policy = wiring.media_policy(label)
-        self._keys: SdesKeys | None = None
-        self._offer: SessionDescription | None = None
-        self._offered: tuple[SessionDescription, tuple[str, ...]] | None = None
-        self._local: SessionDescription | None = None
-        self._audio: AudioNegotiated | None = None
-        self._judged: SessionDescription | None = None
-        self.leg_id = leg_id
-        self.label = label
         self.session: int | None = None
-        self.stream: LocalStream | None = None
         self.on_stream: Callable[[Call, Leg, int], None] | None = None
         self.on_stream_closed: Callable[[int], None] | None = None
         self.answered = False
         self.rang = False
-        self.held = False
         self.who: Shown | None = None
         self.told = ""
 
@@ -139,11 +88,6 @@ class Leg:
         """Stands for the caller of a call that the office begins, until somebody has answered it."""
         nowhere = Flow("udp", ("0.0.0.0", 0), ("0.0.0.0", 0))
         return cls(wiring, call, 0, "nobody", nowhere)
-
-    @property
-    def codec(self) -> str | None:
-        """The codec agreed so far."""
-        return self._audio.codec if self._audio is not None else None
 
     def snapshot(self) -> dict[str, object]:
         if self.answered:
@@ -178,32 +122,6 @@ class Leg:
             return None
         self._warning = self._objection(self._offer)
         return 488 if self._warning else None
-
-    def _objection(self, offer: SessionDescription) -> str:
-        """The Warning (RFC 3261 20.43) that refuses an offer; "" for one that can be answered."""
-        found = refusal_of(offer, self._wiring.codecs, self._policy.srtp)
-        if found is None and self._reflects(offer):
-            found = 399, "sound would be sent to where nobody may have it sent"
-        self._judged = None if found else offer
-        return self._warn(*found) if found else ""
-
-    def _warn(self, code: int, text: str) -> str:
-        """A Warning's value in our name (RFC 3261 20.43)."""
-        return f'{code} {self._wiring.office.office.domain} "{text}"'
-
-    def offered_codecs(self) -> tuple[str, ...]:
-        """Codecs that this peer offered and we can carry, in its order."""
-        if self._offer is None:
-            return (self.codec,) if self.codec is not None else ()
-        if self._offered is not None and self._offered[0] is self._offer:
-            return self._offered[1]
-        found: list[str] = []
-        for media in self._offer.media:
-            if media.kind == "audio" and media.port:
-                codecs = (codec_of(f) for f in media.audio_formats().values())
-                found += [c.name for c in codecs if c is not None and c.name in self._wiring.codecs]
-        self._offered = (self._offer, tuple(found))
-        return self._offered[1]
 
     def ring(self, *, early_codec: str | None = None) -> bool:
         """180, or with `early_codec` 183 with our SDP so that the caller hears what comes; says
@@ -266,42 +184,6 @@ class Leg:
         self.told = who.number
         return connected_lines(who, office.office.domain) if office.sip.connected_identity else ()
 
-    def _answer_offer(self, prefer: str | None) -> bool:
-        if self._offer is None:
-            return False
-        if self._local is not None:
-            return True  # said in a 183 already; the 200 repeats it (RFC 6337 3.1)
-        self._open_stream(self._signalled_host(self._offer))
-        return self._accept(self._offer, prefer)
-
-    def _accept(self, offer: SessionDescription, prefer: str | None) -> bool:
-        stream = self.stream
-        if stream is None:
-            return False
-        if not self._is_judged(offer, stream) and self._reflects(offer):
-            return False
-        ours = self._wiring.codecs
-        if prefer in ours:
-            ours = (prefer, *(codec for codec in ours if codec != prefer))
-        try:
-            self._local, self._audio = make_answer(
-                offer,
-                stream.host,
-                stream.port,
-                ours,
-                session_id=self.leg_id,
-                rtcp_mux=True,  # for whoever asks; we ask nobody, and keep what was agreed
-                previous=self._local,
-                prefer_ours=prefer is not None,
-                srtp=self._policy.srtp,
-                choose_crypto=self._session_keys().choose,
-                ssrc=stream.ssrc,
-            )
-        except SdpError:
-            return False
-        self._take_audio()
-        return True
-
     # -- a leg that goes out -------------------------------------------------------------------------
 
     @classmethod
@@ -346,43 +228,6 @@ class Leg:
             raise
         return leg
 
-    def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
-        stream = self._open_stream(signalled_host)
-        codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
-        self._local = make_offer(
-            stream.host,
-            stream.port,
-            codecs,
-            session_id=self.leg_id,
-            rtcp_mux=self._audio is not None and self._audio.rtcp_mux,
-            previous=self._local,
-            crypto=self._session_keys().offered() if self._policy.srtp == "require" else (),
-            ssrc=stream.ssrc,
-        )
-
-    def _session_keys(self) -> SdesKeys:
-        if self._keys is None:
-            self._keys = SdesKeys(self._wiring.random)
-        return self._keys
-
-    def take_early_media(self, sdp: bytes) -> bool:
-        """SDP of a provisional response: from now on the callee is heard."""
-        return self.take_answer(sdp)
-
-    def take_answer(self, sdp: bytes) -> bool:
-        """The peer's answer to our offer; False when nothing fits."""
-        assert self._local is not None
-        try:
-            answer = SessionDescription.parse(sdp)
-            audio = read_answer(self._local, answer)
-        except RemoteProtocolError:
-            return False
-        if self._reflects(answer):
-            return False
-        self._audio = audio
-        self._take_audio()
-        return True
-
     # -- changes while the call is up ------------------------------------------------------------
 
     def answer_reoffer(self, sdp: bytes | None) -> bool:
@@ -401,24 +246,6 @@ class Leg:
         wiring.stack.answer_reoffer(self.session, self._local.serialise(), wiring.now_s())
         return True
 
-    def _take_reoffer(self, sdp: bytes) -> bool:
-        try:
-            offer = SessionDescription.parse(sdp)
-        except RemoteProtocolError:
-            return False
-        if not self._accept(offer, self.codec):
-            return False
-        self._offer = offer
-        return True
-
-    def _why_not(self, sdp: bytes) -> str:
-        """The Warning for a later offer that was not taken."""
-        said = self._warn(399, "the call goes on as it was")
-        try:
-            return self._objection(SessionDescription.parse(sdp)) or said
-        except RemoteProtocolError:
-            return said
-
     @property
     def is_live(self) -> bool:
         """Not over yet."""
@@ -431,6 +258,10 @@ class Leg:
     def parted(self) -> None:
         """The leg is over: it lets go of its call, so that both are freed without the collector."""
         self._call = self.on_stream = self.on_stream_closed = None
+
+    def _stream_opened(self, call: Call, stream_id: int) -> None:
+        if self.on_stream is not None:
+            self.on_stream(call, self, stream_id)
 
     def rehome(self) -> None:
         """Change to a stream on the worker of this leg's call, telling the peer by re-INVITE: two
@@ -462,108 +293,3 @@ class Leg:
             wiring.stack.reject(self.session, status, headers=headers, now_s=wiring.now_s())
         else:
             wiring.stack.hang_up(self.session, cause=cause, now_s=wiring.now_s())
-
-    # -- media -----------------------------------------------------------------------------------------
-
-    def _reflects(self, remote: SessionDescription) -> bool:
-        """Whether sending there would hurt: a group, the machine itself, or our own media ports. Who
-        calls from this machine may name it, and so may a network of loopback addresses."""
-        media, peer = self._wiring.office.media, self._flow.remote[0]
-        own = {self._flow.local[0], media.address}
-        if media.other_address:
-            own.add(media.other_address)
-        if self.stream is not None:
-            own.add(self.stream.host)
-        looped = address_kind(peer) is AddressKind.LOOPBACK
-        near = looped or peer in own
-        for line in remote.media:
-            host = remote.host_of(line) or ""
-            if host in own:
-                named = (line.port, rtcp_port(line, False, host))
-                if any(media.ports[0] <= port <= media.ports[1] for port in named):
-                    return True
-            if reflects(host, () if near else own, allow_loopback=looped):
-                return True
-        return False
-
-    def _is_judged(self, offer: SessionDescription, stream: LocalStream) -> bool:
-        """Whether it was looked at when it came, and no address of our own has been added since."""
-        media = self._wiring.office.media
-        ours = (self._flow.local[0], media.address, media.other_address)
-        return offer is self._judged and stream.host in ours
-
-    def _open_stream(self, signalled_host: str | None) -> LocalStream:
-        if self.stream is None:
-            assert self._call is not None, "a leg that is over opens no stream"
-            self.stream = self._wiring.plane.reserve(
-                group=self._call.media_group, signalled_host=signalled_host
-            )
-            if self.on_stream is not None:
-                self.on_stream(self._call, self, self.stream.stream_id)
-        return self.stream
-
-    def _signalled_host(self, remote: SessionDescription) -> str | None:
-        if self._policy.by_source:
-            return self._flow.remote[0]
-        hosts = (remote.host_of(line) for line in remote.media if line.kind == "audio")
-        return next(hosts, None)
-
-    def _take_audio(self) -> None:
-        assert self._audio is not None
-        self.held = self._audio.on_hold
-        self._configure()
-
-    def _configure(self) -> None:
-        audio, stream = self._audio, self.stream
-        assert audio is not None
-        assert stream is not None
-        self._listening = self._listens_for_digits()
-        # Behind a NAT the address in SDP is not the one packets come from: then, and only for phones and
-        # trunks that ask for it, any port of the address that signals is believed (RFC 4961; RTP
-        # bleed otherwise).
-        nat = self._policy.by_source and audio.remote_host != self._flow.remote[0]
-        self._wiring.plane.configure(
-            stream.stream_id,
-            StreamParams(
-                remote=audio.remote,
-                codec=audio.codec,
-                payload_type=audio.payload_type,
-                dtmf_payload_type=None if self._policy.by_info else audio.dtmf_payload_type,
-                ptime_ms=audio.ptime_ms,
-                direction=audio.direction,
-                nat=nat,
-                rtcp_mux=audio.rtcp_mux,
-                rtcp_port=audio.named_rtcp_port,
-                signalled_host=self._flow.remote[0] if nat else None,
-                inband_dtmf=self._listening,
-                srtp_in=audio.srtp_in,
-                srtp_out=audio.srtp_out,
-                remote_ssrc=audio.remote_ssrc,
-                fmtp=audio.fmtp,
-                maxptime_ms=audio.maxptime_ms,
-                receive_payload_type=audio.receive_payload_type,
-                receive_dtmf_payload_type=(
-                    audio.receive_dtmf_payload_type
-                    if audio.receive_dtmf_payload_type is not None or not self._policy.by_info
-                    else audio.dtmf_payload_type
-                ),
-                dtmf_by_info=self._policy.by_info,
-            ),
-        )
-
-    def tune(self) -> None:
-        """Tell the media plane again how to treat this leg: its part in the call has changed."""
-        if self._audio is None or self.stream is None:
-            return
-        if self._listens_for_digits() != self._listening:  # the one thing that depends on it
-            self._configure()
-
-    def _listens_for_digits(self) -> bool:
-        """Digits that come as sound are looked for only where an application waits for them: between two
-        phones they are part of what is relayed, unless the office says that the phone has no other keys."""
-        if self._policy.inband:
-            return True
-        audio, call = self._audio, self._call
-        if audio is None or audio.dtmf_payload_type is not None or call is None:
-            return False
-        return call.partner is None and self is getattr(call, "caller", None)

@@ -194,7 +194,7 @@ _LIMITS = (
     ("journal log file", "softswitch.store.log", "SEGMENT_BYTES_MAX", "octets", "next file"),
     ("legs in a call record", "softswitch.store.record", "LEGS_MAX", "", "left out"),
     ("recordings in a call record", "softswitch.store.record", "RECORDINGS_MAX", "", "left out"),
-    ("digits ahead", "softswitch.call.call", "DIGITS_MAX", "a call", "the oldest are forgotten"),
+    ("digits ahead", "softswitch.call.waiting", "DIGITS_MAX", "a call", "the oldest are forgotten"),
     ("transfers by applications", "softswitch.call.running", "TRANSFERS_MAX", "a call", "hung up"),
     ("answer to a look-up", "softswitch.call.lookup", "ANSWER_OCTETS_MAX", "octets", "none"),
     ("messages of a mailbox", "softswitch.apps.mailbox", "MESSAGES_MAX", "", "callers are told"),

@@ -18,7 +18,7 @@ import pytest
 
 from softswitch.apps import messages
 from softswitch.apps.messages import OCTETS_MAX, PENDING_MAX
-from softswitch.call.call import DIGITS_MAX
+from softswitch.call.waiting import DIGITS_MAX
 from softswitch.cli.limits import limit_rows
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import EXCHANGE, World, small_office
