@@ -22,8 +22,9 @@ from softswitch.call.trunk_health import (
     Watch,
     WentDown,
 )
+from softswitch.call.trunks import credentials_of, why_withheld
 from softswitch.errors import SoftswitchError
-from softswitch.sip.credentials import Credentials
+from softswitch.sip.authorise import realm_of
 from softswitch.sip.events import RequestFailed, ResponseReceived
 from softswitch.sip.outgoing_registration import (
     Begin,
@@ -330,6 +331,7 @@ class TrunkCare:
                 _granted_s(response, cared.record.config.username or ""),
                 seconds_in(response, "Min-Expires"),
                 seconds_in(response, "Retry-After"),
+                why_withheld(cared.record.config, realm_of(response)),
             ),
         )
 
@@ -352,7 +354,6 @@ class TrunkCare:
         trunk = cared.record.config
         registering = method == "REGISTER"
         own = NameAddr(str(SipUri("sip", user, trunk.host if registering else self._domain)))
-        credentials = Credentials(user, trunk.password or "") if user else None
         try:
             flow = self._driver.flow_to(target.address, target.transport, target.server_name)
             handle = self._stack.request(
@@ -362,7 +363,7 @@ class TrunkCare:
                 from_=own,
                 to=own if registering else NameAddr(uri),
                 headers=headers,
-                credentials=credentials if registering else None,
+                credentials=credentials_of(trunk) if registering else None,
                 call_id=cared.call_id if registering else None,
                 cseq=cared.cseq if registering else 1,
                 timeout_s=timeout_s,

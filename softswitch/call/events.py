@@ -26,13 +26,15 @@ class LegAnswered(msgspec.Struct, frozen=True):
 
 class LegFailed(msgspec.Struct, frozen=True):
     """The leg ended before an answer, with the SIP status that says why, the Q.850 cause where it was told (0:
-    the status says all), and for how long nothing more is wanted there (0: nothing was said)."""
+    the status says all), for how long nothing more is wanted there (0: nothing was said), and the realm that
+    a password was asked of in vain."""
 
     leg: int
     status: int
     reason: str = ""
     q850: int = 0
     retry_after_s: int = 0
+    realm: str = ""
 
 
 class LegEnded(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed
 from softswitch.call.forwarding import redirection_of
 from softswitch.call.info import HIDDEN_DIGIT, digit_of_info
 from softswitch.sip import events as sip_events
+from softswitch.sip.authorise import realm_of
 from softswitch.sip.causes import q850_of_status
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.seconds import seconds_in
@@ -51,7 +52,10 @@ class LegEvents:
                 told = ReasonHeader.of(event.response, "Q.850") if event.response else None
                 q850 = told.q850 if told is not None else 0
                 later_s = seconds_in(event.response, "Retry-After") if event.response else None
-                failed = LegFailed(leg.leg_id, event.status, event.reason, q850, later_s or 0)
+                realm = realm_of(event.response) if event.response else ""
+                failed = LegFailed(
+                    leg.leg_id, event.status, event.reason, q850, later_s or 0, realm
+                )
                 known = q850 or q850_of_status(event.status)
                 self._table.drop(call, leg, "remote", event.status, known)
                 self._dialling.feed(call, failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ from softswitch.call.numbering import Numbering
 from softswitch.call.shown import Shown
 from softswitch.call.trunk_health import CallFailed, CallSent, CallTaken
 from softswitch.call.trunk_identity import present
+from softswitch.call.trunks import credentials_of, why_withheld
 from softswitch.config.derived import FromOffice, extensions_by_number
 from softswitch.errors import SoftswitchError
-from softswitch.sip.credentials import Credentials
 from softswitch.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
 
 
+_log = logging.getLogger("softswitch.trunks")
 _SENT, _TAKEN = CallSent(), CallTaken()
 
 
@@ -94,16 +96,13 @@ class TrunkCalls:
             diversions=() if behalf is not None else self._diversions(call, record),
             target=to,
         )
-        credentials = None
-        if trunk.username:
-            credentials = Credentials(trunk.username, trunk.password or "")
         return LegPlan(
             label=endpoint.label,
             target=str(to),
             flow=flow,
             from_=shown.from_,
             to=NameAddr(str(to), None),
-            credentials=credentials,
+            credentials=credentials_of(trunk),
             permitted_hosts=record.hosts,
             follow_contact=True,
             headers=shown.headers,
@@ -156,19 +155,26 @@ class TrunkCalls:
             case LegRang() | LegAnswered():
                 if not leg.heard:
                     leg.heard = True
+                    leg.record.withheld = ""
                     self._trunks.note(leg.record, leg.target, _TAKEN)
             case LegFailed():
                 if not leg.heard:
-                    why = self._wiring.why_unreachable(leg.flow) if event.status == 503 else ""
-                    failed = CallFailed(
-                        event.status, why or _words(event), retry_after_s=event.retry_after_s
-                    )
-                    self._trunks.note(leg.record, leg.target, failed)
+                    self._failed(leg, event)
                 self.give_back(call, event.leg)
             case LegEnded():
                 self.give_back(call, event.leg)
             case _:
                 pass
+
+    def _failed(self, leg: TrunkLeg, event: LegFailed) -> None:
+        record = leg.record
+        withheld = why_withheld(record.config, event.realm)
+        if withheld != record.withheld and withheld:
+            _log.warning("trunk %s %s", record.config.name, withheld)
+        record.withheld = withheld
+        why = self._wiring.why_unreachable(leg.flow) if event.status == 503 else ""
+        failed = CallFailed(event.status, why or _words(event), retry_after_s=event.retry_after_s)
+        self._trunks.note(record, leg.target, failed)
 
     def give_back(self, call: Call, leg_id: int) -> None:
         """The leg is over though its call may go on: its place is free."""

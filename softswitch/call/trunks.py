@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.call.endpoint import Step, TrunkEndpoint, TrunkTarget
 from softswitch.call.trunk_health import Condition, HealthEvent, TargetHealth
+from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
 from softswitch.sip.uri import write_host
 
@@ -35,6 +36,21 @@ def plain_host(host: str) -> str:
     return (
         host if text == host else text
     )  # tables of ten thousand sources share it with their flows
+
+
+def credentials_of(trunk: Trunk) -> Credentials | None:
+    """What the challenges of a trunk are answered with."""
+    if not trunk.username:
+        return None
+    return Credentials(trunk.username, trunk.password or "", trunk.realms)
+
+
+def why_withheld(trunk: Trunk, realm: str) -> str:
+    """Why a challenge of this realm was not answered, in a few words; "" where it was, or there was none."""
+    credentials = credentials_of(trunk)
+    if not realm or credentials is None or credentials.are_for(realm):
+        return ""
+    return f'asks for a password of realm "{realm[:64]}", which is not in its `realms`'
 
 
 class TrunkLoad:
@@ -98,8 +114,8 @@ class TrunkRecord:
     """One trunk: its configuration, its load and the addresses it is reached at now.
 
     Parameters: `remote`, where that is known already. Attributes: `problem`, why there is no address,
-    or only an old one; `registration`, in a word; `hosts`, the addresses that may speak inside its
-    dialogs.
+    or only an old one; `withheld`, why it was not given the password that it asked for last; `registration`,
+    in a word; `hosts`, the addresses that may speak inside its dialogs.
     """
 
     __slots__ = (
@@ -111,6 +127,7 @@ class TrunkRecord:
         "problem",
         "registration",
         "targets",
+        "withheld",
     )
 
     def __init__(self, config: Trunk, remote: tuple[str, int] | None = None) -> None:
@@ -121,7 +138,7 @@ class TrunkRecord:
         self.targets: list[TargetState] = []
         # SRV weights want another order for each call; by default that of the list.
         self.order: Callable[[], Iterable[TrunkTarget]] = lambda: [s.target for s in self.targets]
-        self.problem = ""
+        self.problem = self.withheld = ""
         self.registration = "off"
         if remote is not None:
             self.set_targets([TrunkTarget(config.transport, remote)])
@@ -162,7 +179,8 @@ class TrunkRecord:
 
     def snapshot(self) -> dict[str, object]:
         first = self.targets[0].target.address if self.targets else (self.config.host, _SIP_PORT)
-        why = self.problem or next((s.health.why for s in self.targets if s.health.why), "")
+        ill = next((s.health.why for s in self.targets if s.health.why), "")
+        why = self.problem or ill or self.withheld
         return {
             "name": self.config.name,
             "address": f"{first[0]}:{first[1]}",

@@ -233,6 +233,8 @@ def _trunks(office: Office) -> Iterator[Problem]:
             )
         if trunk.password and not trunk.username:
             yield Problem(f"{path}.password", "stands without a username", "both or none", entry)
+        if trunk.realms and not trunk.username:
+            yield Problem(f"{path}.realms", "stand without a username", "both or none", entry)
         if trunk.uri.startswith("sips:") and trunk.transport != "tls":
             yield Problem(f"{path}.transport", "does not fit a sips: uri", '"tls"', entry)
         for number, (host, port) in enumerate(trunk.from_addresses):

@@ -35,6 +35,9 @@ from softswitch.config.values import (
     text_like,
 )
 
+Realm = Annotated[
+    str, text_like(r"[ !#-\[\]-~]{1,128}", "what a challenge names, printable, without quotes")
+]
 _TRUNK_URI = re.compile(r"(sips?):([^@;?\s]{1,300})")
 
 
@@ -166,6 +169,7 @@ class Trunk(Section):
     transport: Literal["udp", "tcp", "tls"] = "udp"
     username: str | None = Field(default=None, min_length=1, max_length=128)
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
+    realms: Annotated[Many[Realm], Field(max_length=8)] = ()
     # Not `register`: that name belongs to the metaclass of every model (ABCMeta.register).
     registers: bool = Field(default=False, alias="register")
     from_addresses: Many[SourceAddress] = ()

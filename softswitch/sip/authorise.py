@@ -41,6 +41,13 @@ def authorised_copy(
     return SipRequest(request.method, request.uri, headers, request.body)
 
 
+def realm_of(response: SipResponse) -> str:
+    """The realm that a refusal asks a password of; "" where it asks for none."""
+    headers = _HEADERS.get(response.status)
+    asked = response.headers.get_all(headers[0]) if headers else ()
+    return next((c.realm for value in asked if (c := Challenge.parse(value)) is not None), "")
+
+
 def is_authorised(request: SipRequest) -> bool:
     """Whether it answers a challenge already."""
     return any(answered in request.headers for _, answered in _HEADERS.values())

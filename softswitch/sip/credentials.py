@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User name and password for one trunk, valid for one realm.
+    """User name and password for one trunk.
 
-    With `realm` None the first realm that the trunk names is taken; the caller gives credentials
-    only with requests to that trunk, so no other host ever sees a digest.
+    `realms` are those that may ask for them (RFC 3261 22.1); none: whatever the trunk names, on its own behalf
+    or on that of who is behind it. The caller gives credentials only with requests to that trunk, so no other
+    host ever sees a digest.
     """
 
     username: str
     password: str = field(repr=False)
-    realm: str | None = None
+    realms: tuple[str, ...] = ()
+
+    def are_for(self, realm: str) -> bool:
+        """Whether a challenge of this realm may be answered."""
+        return not self.realms or realm in self.realms

@@ -458,12 +458,12 @@ def answer_challenge(
     """The Authorization value for the first of `challenges` we can and may answer, or None.
 
     `challenges` are the WWW-Authenticate (or Proxy-Authenticate) lines in the order received: the
-    server's preference (RFC 8760 2.4). A challenge for another realm than the configured one is
+    server's preference (RFC 8760 2.4). A challenge of a realm that the credentials are not for is
     not answered. `cnonce` is random text of the caller; `nc` counts requests with the same nonce.
     """
     for value in challenges:
         challenge = Challenge.parse(value)
-        if challenge is None or (credentials.realm or challenge.realm) != challenge.realm:
+        if challenge is None or not credentials.are_for(challenge.realm):
             continue
         if challenge.qop and "auth" not in challenge.qop:
             continue

@@ -33,12 +33,14 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class RegisterAnswered:
-    """The final response: what it grants, and what it asks of us, in seconds."""
+    """The final response: what it grants, and what it asks of us, in seconds; `why` it was refused, where
+    more than its status tells."""
 
     status: int
     granted_s: int | None = None
     min_expires_s: int | None = None
     retry_after_s: int | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class OutgoingRegistration:
         if event.status == 423 and brief is not None and self._asked_s < brief <= EXPIRES_S_MAX:
             self._asked_s = brief
             return self._ask()
-        why = f"answered {event.status}"
+        why = event.why or f"answered {event.status}"
         if event.status in _REFUSED:
             return self._failed(RegistrationState.REFUSED, why, REFUSED_S, now_s)
         wait_s = self._backoff_s()

@@ -429,6 +429,32 @@ async def test_a_wrong_password_is_shown_and_not_hammered():
 
 
 @simulated()
+@pytest.mark.parametrize("realm", ["10.0.1.9", "who.calls.through.it"])
+async def test_only_the_realms_of_a_trunk_get_a_digest(realm):
+    """What its own proxy asks, and not who is behind it; `status` says why nothing came of it."""
+    named = REGISTERED.replace("register = true", 'register = true\nrealms = ["10.0.1.9"]')
+    async with World(10, office=small_office(more=named)) as world:
+        gate = CarrierGate(realm=realm)
+        await world.trunk("registrar", gate=gate)
+        caller = await world.phone("1001")
+        await asyncio.sleep(10)
+        call = await caller.call("801065551234")
+        await asyncio.sleep(10)
+        sent = [e for e in world.arrived.requests() if e.destination[0] == "10.0.1.9"]
+        answered = [e.method for e in sent if b"uthorization: " in e.data]
+        if realm == "10.0.1.9":
+            assert answered == ["REGISTER", "INVITE", "ACK"]
+            assert call.state == "up"
+            call.hang_up()
+            return
+        assert answered == []
+        assert call.status == 500, "a challenge is never passed on"
+        why = 'asks for a password of realm "who.calls.through.it", which is not in its `realms`'
+        assert record(world, "registrar").registration == f"refused: {why}"
+        assert record(world, "registrar").snapshot()["why"] == why
+
+
+@simulated()
 async def test_a_challenge_of_another_host_gets_no_digest():
     """A trunk without a password, and a phone that challenges us: no credentials leave the house."""
     office = small_office(trunks=2, more=REGISTERED)

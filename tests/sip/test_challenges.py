@@ -121,7 +121,7 @@ def test_a_foreign_realm_gets_nothing(world):
     gate = Registrar(realm="phisher")
     alice = world.station("alice", "10.0.0.1")
     bob = world.station("bob", "10.0.0.2", gate=gate)
-    alice.call(bob, credentials=Credentials("office", "trunk-secret", "carrier"))
+    alice.call(bob, credentials=Credentials("office", "trunk-secret", ("carrier",)))
     assert alice.last(Failed).status == 401
     assert gate.seen == [None]
 

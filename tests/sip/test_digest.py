@@ -25,7 +25,7 @@ SECRET = bytes(range(32))
 PHONE = "192.0.2.7"
 USERS = {"2001": "correct horse", "2002": "battery"}
 REALM = "pbx.example"
-TRUNK = Credentials("acct", "s3cret", "trunk.example")
+TRUNK = Credentials("acct", "s3cret", ("other.example", "trunk.example"))
 
 
 def ha1_of(username: str, algorithm: str) -> str | None:
@@ -47,7 +47,9 @@ def answer(
     uri: str = "sip:pbx.example",
     nc: int = 1,
 ) -> str:
-    credentials = Credentials(user, USERS.get(user, "x") if password is None else password, REALM)
+    credentials = Credentials(
+        user, USERS.get(user, "x") if password is None else password, (REALM,)
+    )
     value = answer_challenge(challenges, credentials, method, uri, cnonce="0a4f113b", nc=nc)
     assert value is not None
     return value
