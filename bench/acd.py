@@ -19,8 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from figures import Figure, save, show
-
+from bench.figures import Figure, save, show
 from routing.decisions import CancelOffer, Connect, ContactClosed, Decision, OfferTo
 from routing.engine import AcdEngine
 from routing.events import (

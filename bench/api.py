@@ -21,12 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import callgen
-import figures
-from callgen import Work
-from figures import Figure
-from serving import Serving, spent
-
+from bench import callgen, figures
+from bench.callgen import Work
+from bench.figures import Figure
+from bench.serving import Serving, spent
 from softswitch.api.admin import ask
 
 CALLS, RATE_PER_S, CONNECTIONS = 200, 200, 16

@@ -20,10 +20,9 @@ import statistics
 import time
 from collections.abc import Iterator
 
-import figures
-import sip_stack
-from call_cost import Wires
-from figures import Figure
+from bench import figures, sip_stack
+from bench.call_cost import Wires
+from bench.figures import Figure
 
 MESSAGES = 2
 WAKINGS_PER_S = 600.0

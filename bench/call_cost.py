@@ -22,8 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, Serving, await_api
-
+from bench.serving import CALLED, CALLER, HEAD, SERVER, TRUNKS, Serving, await_api
 from softswitch import Switch
 from softswitch.config import Office, load_office
 from softswitch.environment import Machine

@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import figures
-from figures import Figure
-from serving import (
+from bench import figures
+from bench.figures import Figure
+from bench.serving import (
     CALLED,
     CALLER,
     ROOM,
@@ -39,7 +39,6 @@ from serving import (
     other_core,
     serving,
 )
-
 from softswitch.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,13 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import figures
-from figures import Figure
 from scipy.signal import resample_poly
 
+from bench import figures
+from bench.figures import Figure
 from media.dsp import g711, tones
 from media.dsp.goertzel import DtmfDetector
 from media.wire.telephone_event import digit_of

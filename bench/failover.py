@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import figures
-from figures import Figure
-from serving import CALLED, CALLER, SERVER, serving
+from bench import figures
+from bench.figures import Figure
+from bench.serving import CALLED, CALLER, SERVER, serving
 
 OFFICE = """\
 [[trunk]]

@@ -14,15 +14,10 @@ import argparse
 import asyncio
 import os
 import statistics
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-import figures
-from figures import Figure
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench import figures
+from bench.figures import Figure
 from bench.peers import SippUas, missing
 from softswitch.load.plan import Plan, against_itself
 from softswitch.load.result import Result

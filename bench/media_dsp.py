@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -65,20 +66,20 @@ def codec_cases(streams: int) -> Iterator[Case]:
             yield (
                 f"g722 encode {name} x{count}",
                 count,
-                lambda c=coder, r=rows, w=wide: c.encode(r, w),
+                partial(coder.encode, rows, wide),
             )
             yield (
                 f"g722 decode {name} x{count}",
                 count,
-                lambda d=decoder, r=rows, o=octets: d.decode(r, o),
+                partial(decoder.decode, rows, octets),
             )
     if opus.available():
         count = 20
         codec, rows = codec_of("opus", count), np.arange(count)
         wide = np.tile(tones.to_int16(tones.sines((300.0, 900.0), 320, rate_hz=16000)), (count, 1))
-        payloads, octets = codec.encode(rows, wide)
+        payloads, lengths = codec.encode(rows, wide)
         yield "opus encode 16 kHz", count, lambda: codec.encode(rows, wide)
-        yield "opus decode 16 kHz", count, lambda: codec.decode(rows, payloads, octets, 320)
+        yield "opus decode 16 kHz", count, lambda: codec.decode(rows, payloads, lengths, 320)
 
 
 def mixing_cases(streams: int) -> Iterator[Case]:
@@ -89,7 +90,7 @@ def mixing_cases(streams: int) -> Iterator[Case]:
     ):
         audio = speech(len(bridge))
         out, plan = np.empty_like(audio), MixPlan(bridge)
-        yield name, len(bridge), lambda p=plan, a=audio, o=out: p.mix(a, o)
+        yield name, len(bridge), partial(plan.mix, audio, out)
     audio = speech(200)
     halved = MixPlan(np.zeros(200, int), gain=np.full(200, 0.5))
     yield "mix conference of 200, gains", 200, lambda: halved.mix(audio)
@@ -114,7 +115,7 @@ def hearing_cases(streams: int) -> Iterator[Case]:
         yield (
             f"resample {in_hz // 1000} to {out_hz // 1000} kHz",
             count,
-            lambda c=change, s=some, b=block: c.process(s, b),
+            partial(change.process, some, block),
         )
 
 

@@ -16,11 +16,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import figures
-import paced
-import rtpengine
-from figures import Figure
-from media_relay import Account, Outcome, Run, gap_line, measure
+from bench import figures, paced, rtpengine
+from bench.figures import Figure
+from bench.media_relay import Account, Run, gap_line, measure
+from bench.rtp_generator import Outcome
 
 Measured = Iterator[Figure]
 _TRIES = 2
@@ -125,7 +124,7 @@ def digits(seconds: float) -> Measured:
 
 def detector_us() -> float:
     """Microseconds a stream and tick of the detector over 800 streams."""
-    from media_dsp import best_us, hearing_cases
+    from bench.media_dsp import best_us, hearing_cases
 
     for name, streams, work in hearing_cases(800):
         if name.startswith("dtmf"):

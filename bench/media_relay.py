@@ -21,18 +21,15 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
-import rtpengine
-from rtp_generator import Generator, Outcome, drive, rss_kib
 
+from bench import rtpengine
+from bench.rtp_generator import Generator, Outcome, drive, rss_kib
 from media.client import LocalStream, MediaClient
 from media.dsp import g711
 from media.protocol import RecordingStopped, StreamClosed, StreamParams, WorkerLoad
@@ -175,7 +172,7 @@ async def through_worker(
 
 def spoken_packets() -> np.ndarray:
     """Return (n, 160) uint8: minutes of speech as packets of u-law."""
-    from digits_heard import spoken
+    from bench.digits_heard import spoken
 
     samples = spoken()
     return g711.encode_ulaw(samples[: len(samples) // 160 * 160].reshape(-1, 160))

@@ -26,21 +26,19 @@ import socket
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import figures
-import sipp
-import sounding
-from beside import Beside
-from figures import Figure
-from peak import next_rate
-from registrations import office, shed
-from serving import SERVER, TRUNKS, Serving, other_core, spent
-from sip_calls import Background
-from watch import Watch
-
+from bench import figures, sipp, sounding
+from bench.beside import Beside
+from bench.figures import Figure
+from bench.peak import next_rate
+from bench.registrations import office, shed
+from bench.serving import SERVER, TRUNKS, Serving, other_core, spent
+from bench.sip_calls import Background
+from bench.watch import Watch
 from softswitch.ports import free_port
 
 CALLS_P99_MS = 500.0
@@ -286,7 +284,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     rates = [float(rate) for rate in chosen.rates.split(",")] if chosen.rates else []
-    parts = {
+    parts: dict[str, Callable[[Path], list[Figure]]] = {
         "capacity": lambda folder: capacity(folder, rates, chosen.runs, chosen.core),
         **{
             f"flood {sources}": partial(

@@ -16,18 +16,14 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from media_relay import Run, gap_line, wire
-from rtp_generator import cpu_ns, socket_of_each
-
+from bench.media_relay import Run, gap_line, wire
+from bench.rtp_generator import cpu_ns, socket_of_each
 from media.client import MediaClient
 from media.protocol import WorkerLoad
 

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from media_dsp import Case, best_us, codec_cases, hearing_cases, mixing_cases
-from media_relay import Outcome, Run, measure
+from bench.media_dsp import Case, best_us, codec_cases, hearing_cases, mixing_cases
+from bench.media_relay import Run, measure
+from bench.rtp_generator import Outcome
 
 CALLS = 200
 STREAMS = 500

@@ -19,11 +19,10 @@ import socket
 import time
 from typing import Any
 
-import figures
-from call_cost import HEADERS, OFFER, TYPE
-from figures import Figure
-from serving import CALLER, SERVER, other_core
-
+from bench import figures
+from bench.call_cost import HEADERS, OFFER, TYPE
+from bench.figures import Figure
+from bench.serving import CALLER, SERVER, other_core
 from softswitch.clock import SystemClock
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import OpenGate

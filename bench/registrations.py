@@ -24,11 +24,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import figures
-import sipp
-from figures import Figure
-from serving import SERVER, TRUNKS, Serving, other_core, spent
-from sip_calls import Background
+from bench import figures, sipp
+from bench.figures import Figure
+from bench.serving import SERVER, TRUNKS, Serving, other_core, spent
+from bench.sip_calls import Background
 
 REALM = "bench.example"
 STORM_FIGURES = 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from media.client import LocalStream
 from media.plane.io_mmsg import MmsgIo

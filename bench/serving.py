@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import figures
-
+from bench import figures
 from softswitch.api.admin import ask
 from softswitch.ports import free_port
 

@@ -22,25 +22,19 @@ import asyncio
 import functools
 import itertools
 import os
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import bursts
-import figures
-import sipp
-from figures import Figure
-from serving import TRUNKS, other_core, spent, tree_cpu_s
-
-from softswitch.ports import free_port
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench import bursts, figures, sipp
+from bench.figures import Figure
 from bench.peers import HOST, Kamailio, missing
+from bench.serving import TRUNKS, other_core, spent, tree_cpu_s
+from softswitch.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +137,18 @@ def memory(folder: Path, count: int, core: int) -> list[Figure]:
 class Background:
     """A calling SIPp that goes on while something is looked at."""
 
-    def __init__(self, *where: object, **options: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *where: *sipp.Where,
+        calls: int,
+        rate: float,
+        hold_ms: int = 0,
+        patience_s: float = sipp.PATIENCE_S,
+    ) -> None:
         self._pool = ThreadPoolExecutor(1)
-        self._running = self._pool.submit(sipp.call, *where, **options)
+        call = functools.partial(sipp.call, folder, *where, calls=calls, rate=rate)
+        self._running = self._pool.submit(call, hold_ms=hold_ms, patience_s=patience_s)
 
     def wait(self) -> sipp.Outcome:
         """Its outcome, once all its calls are over."""
@@ -165,11 +168,11 @@ async def _kamailio(folder: Path, rate: float, calls: int, core: int) -> list[Fi
     driver = other_core(core)
     async with Kamailio(1, core, children=1) as proxy:
         with sipp.called(folder, HOST, proxy.callee_ports[0], driver):
-            where = (folder / "peer", f"{HOST}:{proxy.port}", HOST, free_port(HOST), driver)
-            call = functools.partial(asyncio.to_thread, sipp.call, *where, number="900123")
-            await call(calls=100, rate=50)
+            where = (f"{HOST}:{proxy.port}", HOST, free_port(HOST), driver)
+            call = functools.partial(sipp.call, folder / "peer", *where, number="900123")
+            await asyncio.to_thread(call, calls=100, rate=50)
             before = tree_cpu_s(proxy.pids[0])
-            found = await call(calls=calls, rate=rate)
+            found = await asyncio.to_thread(call, calls=calls, rate=rate)
             used = tree_cpu_s(proxy.pids[0]) - before
     each = 1e3 * used / max(1, found.successful)
     note = f"{found.successful} calls, {found.failed} failed: a stateful relay in C, no B2BUA, media, records"
@@ -191,7 +194,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="keep them for RESULTS.md")
     chosen = parser.parse_args()
     rates = [float(rate) for rate in chosen.rates.split(",")]
-    parts = {
+    parts: dict[str, Callable[[Path], list[Figure]]] = {
         "bursts": lambda folder: bursts.measure(4.0, chosen.core),
         "setup": lambda folder: (
             in_turn(folder, rates, chosen)

@@ -13,6 +13,7 @@ import random
 import timeit
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.framing import StreamFramer
@@ -121,8 +122,8 @@ def attacks() -> None:
         ("one long value", "Subject: ", "x"),
     ):
         small, large = attack(line, unit, 1024), attack(line, unit, 65_536)
-        one = best_us(lambda d=small: read_all(d), 200, 5) * 1000 / len(small)
-        all_us = best_us(lambda d=large: read_all(d), 10, 5)
+        one = best_us(partial(read_all, small), 200, 5) * 1000 / len(small)
+        all_us = best_us(partial(read_all, large), 10, 5)
         print(f"  {name:22}{one:12.1f}{all_us * 1000 / len(large):12.1f}{all_us:20.0f} us")
 
 

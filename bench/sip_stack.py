@@ -28,9 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from call_cost import FROM_CALLED, FROM_CALLER, Players, Wires
-from serving import CALLED, CALLER, SERVER
-
+from bench.call_cost import FROM_CALLED, FROM_CALLER, Players, Wires
+from bench.serving import CALLED, CALLER, SERVER
 from softswitch.sip.events import (
     Answered,
     Confirmed,

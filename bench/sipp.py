@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from serving import CALLED, CALLER, Serving, need, other_core, serving
-
+from bench.serving import CALLED, CALLER, Serving, need, other_core, serving
 from softswitch.ports import free_port
 
 BUFFER_OCTETS = 4 * 1024 * 1024
 """Of its socket, as far as the system allows: by itself it has 64 KiB, a hundred messages, 15 ms of a rush."""
 SETTLE_S = 3
-SCENARIOS = Path(__file__).parent / "sipp"
+PATIENCE_S = 300.0
+"""For all calls of a run to be over."""
+
+SCENARIOS = Path(__file__).parent / "sipp_scenarios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def call(
     rate: float,
     hold_ms: int = 0,
     number: str = "9123",
-    patience_s: float = 300.0,
+    patience_s: float = PATIENCE_S,
     settle_s: int = SETTLE_S,
 ) -> Outcome:
     """Make `calls` calls at `rate` a second and wait until all are over; what is steady begins after

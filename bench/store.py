@@ -25,9 +25,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from figures import Figure, save, show
-from store_reports import SLOWEST, SPAN_S, forget, slowest
 
+from bench.figures import Figure, save, show
+from bench.store_reports import SLOWEST, SPAN_S, forget, slowest
 from softswitch.store import Store
 from softswitch.store.customers import CustomerFilter
 from softswitch.store.outcomes import outcome_report

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -61,42 +62,40 @@ def every(store: Store, span: Span) -> list[Asked]:
     for per, (word, some) in product(PER, CHOSEN.items()):
         ask(
             f"queues per {per}, {word}",
-            lambda per=per, some=some: queue_report(statistics, span, some, per, "all"),
+            partial(queue_report, statistics, span, some, per, "all"),
         )
     for per in PER:
         ask(
             f"queues per {per}, T of 21.5 s",
-            lambda per=per: queue_report(statistics, span, ODD, per),
+            partial(queue_report, statistics, span, ODD, per),
         )
     for word in ("all", "one agent", "one queue"):
         ask(
             f"agents, {word}",
-            lambda word=word: agent_report(statistics, span, CHOSEN[word], span.end_s),
+            partial(agent_report, statistics, span, CHOSEN[word], span.end_s),
         )
     for per, (word, some) in product(get_args(OutcomePer), CHOSEN.items()):
         ask(
             f"outcomes per {per}, {word}",
-            lambda per=per, some=some: outcome_report(outcomes, span, some, per),
+            partial(outcome_report, outcomes, span, some, per),
         )
     for per in get_args(OutcomePer):
         ask(
             f"outcomes per {per}, again within 3 days",
-            lambda per=per: outcome_report(outcomes, span, CHOSEN["all"], per, 3 * 86_400.0),
+            partial(outcome_report, outcomes, span, CHOSEN["all"], per, 3 * 86_400.0),
         )
     for per in get_args(TicketPer):
-        ask(f"tickets per {per}", lambda per=per: ticket_report(outcomes, span, per))
+        ask(f"tickets per {per}", partial(ticket_report, outcomes, span, per))
     for agents in ((), ("agent007",)):
         ask(
             f"plans kept, {'one agent' if agents else 'all'}",
-            lambda agents=agents: adherence_report(store.shifts, span, agents, span.end_s),
+            partial(adherence_report, store.shifts, span, agents, span.end_s),
         )
     for word, some in CHOSEN.items():
         for outcome in (None, "abandoned"):
             ask(
                 f"contacts behind a figure, {word}, {outcome or 'any'}",
-                lambda some=some, outcome=outcome: statistics.list_visits(
-                    span, some, outcome=outcome, limit=50
-                ),
+                partial(statistics.list_visits, span, some, outcome=outcome, limit=50),
             )
     return found
 

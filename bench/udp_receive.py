@@ -25,11 +25,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import asyncio_dgram
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from softswitch.sip.flow import Flow
 from softswitch.transport.udp import UdpTransport
 
@@ -96,7 +94,7 @@ async def open_dgram(counter: Counter) -> tuple[Address, Callable[[], None]]:
     return stream.sockname, close
 
 
-def enlarge(sock: socket.socket) -> None:
+def enlarge(sock: socket.socket | asyncio.trsock.TransportSocket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
 
 

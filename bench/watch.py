@@ -11,9 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from beside import Beside
-from serving import Serving, children_of, tree_cpu_s
-
+from bench.beside import Beside
+from bench.serving import Serving, children_of, tree_cpu_s
 from softswitch.load.kernel_drops import DropWatch
 
 EVERY_S = 0.25
