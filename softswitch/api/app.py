@@ -73,6 +73,7 @@ _HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_WITHOUT_BODY = (204, 304)
 _PROBLEM = problem.MEDIA_TYPE.encode()
 _IDEMPOTENCY = {
     "name": IDEMPOTENCY_HEADER,
@@ -286,6 +287,8 @@ class Envelope:
                     own = _as_problem(message["status"], headers)
                     headers = own.raw_headers
                     message = {**message, "headers": headers}
+                if message["status"] in _WITHOUT_BODY:
+                    headers = [pair for pair in headers if pair[0] != b"content-type"]
                 present = {name for name, _ in headers}
                 headers += [pair for pair in _HEADERS if pair[0] not in present]
                 message = {**message, "headers": headers}

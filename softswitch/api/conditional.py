@@ -30,15 +30,16 @@ _NOT_A_CHANGE = ("/check", "/test")
 def with_tag(
     request: Request, response: Response, passing: frozenset[str] = frozenset()
 ) -> Response:
-    """A JSON answer with the ETag of its octets, where it has none of its own; 304 to a reader who has
-    exactly that. `passing`: fields that pass with the time and are left out of the tag; who reads such a
+    """A JSON answer with the ETag of its octets, where it has none of its own (a version); 304 to a reader who
+    has exactly that. `passing`: fields that pass with the time and are left out of the tag; who reads such a
     thing is always shown it."""
     if response.status_code != 200 or response.media_type != "application/json":
         return response
     body = getattr(response, "body", None)
-    if not isinstance(body, bytes) or "etag" in response.headers:
+    if not isinstance(body, bytes):
         return response
-    found = response.headers["etag"] = tag_of(_lasting(body, passing) if passing else body)
+    found = response.headers.get("etag") or tag_of(_lasting(body, passing) if passing else body)
+    response.headers["etag"] = found
     if passing or not _names(request.headers.get("if-none-match"), found):
         return response
     kept = {k: v for k, v in response.headers.items() if k not in _OF_NO_LENGTH}

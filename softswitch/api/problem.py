@@ -24,6 +24,7 @@ from softswitch.errors import (
     Unreachable,
 )
 from softswitch.office_book import BadEntry
+from softswitch.store.attachments import TooLarge, WrongType
 from softswitch.store.ledger import Conflict, Missing, Stale
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _ERRORS_MAX = 50
 STATUS_OF: Mapping[type[SoftswitchError], int] = {
     Missing: 404,
     Stale: 412,
+    TooLarge: 413,
+    WrongType: 415,
     Conflict: 409,
     CallError: 409,
     QueueUnavailable: 409,

@@ -49,6 +49,14 @@ TYPES = frozenset(
 _FOLDER = 1_000
 
 
+class TooLarge(Conflict):
+    """The file has more octets than are taken."""
+
+
+class WrongType(Conflict):
+    """Files of this type are not taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file of a ticket. `name` and `type` are what its sender says; `sha256` of its octets, in hex;
@@ -104,8 +112,7 @@ class Attachments:
     async def add(
         self, actor: str, ticket_id: int, name: str, kind: str, data: bytes
     ) -> Attachment:
-        """Keep a file. Raises `Missing`, and `Conflict` for one that is too large, of a type that is not
-        taken, or one too many."""
+        """Keep a file. Raises `Missing`, `TooLarge`, `WrongType`, and `Conflict` for one too many."""
         kind = kind.partition(";")[0].strip().lower()
         check(kind, len(data))
         async with self._ledger.change(actor) as change:
@@ -152,11 +159,11 @@ class Attachments:
 
 
 def check(kind: str, size: int) -> None:
-    """Raises `Conflict` for what is not taken."""
+    """Raises `TooLarge`, `WrongType` for what is not taken."""
     if size > SIZE_MAX:
-        raise Conflict(f"a file has at most {SIZE_MAX} octets")
+        raise TooLarge(f"a file has at most {SIZE_MAX} octets")
     if kind not in TYPES:
-        raise Conflict(
+        raise WrongType(
             f"files of the type {kind[:100] or 'unknown'} are not taken; those are {', '.join(sorted(TYPES))}"
         )
 

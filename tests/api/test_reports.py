@@ -20,7 +20,7 @@ from routing.events import (
     ContactRequeued,
     ContactWithdrawn,
 )
-from softswitch.api import files
+from softswitch.api import files, report_rows
 from softswitch.api.app import document
 from softswitch.api.routes import reports
 
@@ -90,6 +90,45 @@ async def test_every_report_route_offers_every_format(api: Any) -> None:
             assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
             named = f'attachment; filename="{path.rpartition("/")[2]}.{form}"'
             assert answer.headers.get("content-disposition", named) == named
+
+
+async def test_rows_are_what_the_document_says(api: Any) -> None:
+    """Of every report, whatever it is told apart by."""
+    boss = await api.as_role("supervisor")
+    now_s = api.service.clock.wall_s()
+    api.switch.centre.host.do(ContactArrived(contact_id="c1", queue_id="support", caller="+8610"))
+    handled = {"contact": "c1", "queue": "support", "agent": "lilei", "talk_s": 30.0}
+    api.store.journal.append("acd-handled", "c1", handled, now_s)
+    await boss.post("/tickets", {"subject": "x"})
+    plan = {"agent_id": "lilei", "start_s": now_s - 60, "end_s": now_s + 60}
+    await boss.post("/shifts", plan)
+    await api.store.journal.flush()
+    found = document(api.app)
+    shown = set()
+    for path, operations in found["paths"].items():
+        if not path.startswith("/api/v1/reports/") or path.endswith("/visits"):
+            continue
+        content = operations["get"]["responses"]["200"]["content"]["application/json"]
+        told = found["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        name = told["properties"]["rows"]["items"]["$ref"].rpartition("/")[2]
+        row = found["components"]["schemas"][name]
+        chosen = {one["name"]: one["schema"] for one in operations["get"]["parameters"]}
+        per = chosen["per"].get("enum") or [n for s in chosen["per"]["anyOf"] for n in options(s)]
+        for formula in chosen.get("formula", {}).get("enum", [None]):
+            for each in per if formula in (None, "all") else per[:1]:
+                asked = {"per": each} | ({"formula": formula} if formula else {})
+                report = await boss.get(path.removeprefix("/api/v1"), params=asked)
+                columns = set(report["columns"])
+                assert columns <= row["properties"].keys(), (path, each, formula)
+                assert set(row["required"]) <= columns, (path, each, formula)
+                for one in report["rows"]:
+                    getattr(report_rows, name).model_validate(one, strict=True)
+                    shown.add(path)
+    assert len(shown) == 6, shown
+
+
+def options(schema: dict[str, Any]) -> list[str]:
+    return schema.get("enum") or [schema["const"]]
 
 
 @pytest.mark.limit("rows of a list as XLSX")

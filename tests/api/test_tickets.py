@@ -163,8 +163,8 @@ async def test_files_are_saved_not_shown(api: Any) -> None:
         "POST", path, 201, content=b"\x89PNG", headers=png, params={"name": "../a.png"}
     )
     assert (kept["name"], kept["size"]) == ("a.png", 4)
-    await agent.ask("POST", path, 409, content=b"<script>", headers=page)
-    await agent.ask("POST", path, 409, content=b"x" * (10 * 1024 * 1024 + 1), headers=png)
+    await agent.ask("POST", path, 415, content=b"<script>", headers=page)
+    await agent.ask("POST", path, 413, content=b"x" * (10 * 1024 * 1024 + 1), headers=png)
     answer = await agent.get(f"{path}/{kept['id']}")
     assert answer.content == b"\x89PNG"
     assert answer.headers["content-type"] == "application/octet-stream"

@@ -24,6 +24,14 @@ from softswitch.api.live_report import LiveBy, LivePer, live_report
 from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_read
 from softswitch.api.problem import Refused
+from softswitch.api.report_rows import (
+    AdherenceRow,
+    AgentRow,
+    OutcomeRow,
+    QueueRow,
+    ReportShown,
+    TicketRow,
+)
 from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
 from softswitch.store.adherence import Planned
@@ -49,17 +57,6 @@ Formula = Literal[
 Names = Annotated[list[Annotated[str, Field(max_length=64)]], Query(max_length=100)]
 TeamPer = Literal["agent", "all", "queue", "region", "skill"]
 _FILES = file_answers("The report, in the format asked for.")
-
-
-class ReportShown(Output):
-    """Rows with the same keys. A ratio is an object of value, numerator and denominator; its value is
-    null where there is nothing to divide by."""
-
-    name: str = Field(examples=["queues"])
-    start_s: float
-    end_s: float
-    columns: list[str]
-    rows: list[dict[str, Any]]
 
 
 class VisitShown(Output):
@@ -152,7 +149,7 @@ def _skills(service: Service) -> dict[str, str]:
     return {q.name: q.skill for q in service.office.queues}
 
 
-@router.get("/reports/queues", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/queues", response_model=ReportShown[QueueRow], responses=_FILES)
 async def report_queues(
     me: Me,
     service: Served,
@@ -183,7 +180,7 @@ async def report_queues(
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
-@router.get("/reports/live", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/live", response_model=ReportShown[QueueRow], responses=_FILES)
 async def report_live(
     me: Me,
     service: Served,
@@ -217,7 +214,7 @@ async def report_live(
     return await _answer(service, me, make, (counts.since_midnight(now_s), now_s), format)
 
 
-@router.get("/reports/agents", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/agents", response_model=ReportShown[AgentRow], responses=_FILES)
 async def report_agents(
     me: Me,
     service: Served,
@@ -245,7 +242,7 @@ async def report_agents(
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
-@router.get("/reports/outcomes", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/outcomes", response_model=ReportShown[OutcomeRow], responses=_FILES)
 async def report_outcomes(
     me: Me,
     service: Served,
@@ -276,7 +273,7 @@ async def report_outcomes(
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
-@router.get("/reports/tickets", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/tickets", response_model=ReportShown[TicketRow], responses=_FILES)
 async def report_tickets(
     me: Me,
     service: Served,
@@ -300,7 +297,7 @@ async def report_tickets(
     return await _answer(service, me, make, (span.start_s, span.end_s), format)
 
 
-@router.get("/reports/adherence", response_model=ReportShown, responses=_FILES)
+@router.get("/reports/adherence", response_model=ReportShown[AdherenceRow], responses=_FILES)
 async def report_adherence(
     me: Me,
     service: Served,

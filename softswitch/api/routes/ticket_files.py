@@ -64,7 +64,8 @@ async def add_file(
     name: Annotated[str, Query(max_length=255, examples=["photo.jpg"])] = "file",
     content_type: Annotated[str, Header(max_length=200, include_in_schema=False)] = "",
 ) -> FileShown:
-    """Add a file: the body as it is, of one of the types named here, at most 10 MiB; 409 otherwise."""
+    """Add a file: the body as it is, of one of the types named here (else 415), at most 10 MiB (else 413);
+    409 for one too many."""
     data = await request.body()
     found = await service.store.attachments.add(me.actor, ticket_id, name, content_type, data)
     return _file(found)
