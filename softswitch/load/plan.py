@@ -179,15 +179,12 @@ def _numbers(text: str, key: str) -> list[str]:
     first, dash, last = text.partition("-")
     whole = first.isdecimal() and last.isdecimal() and len(text) < 64
     if not dash:
-        names = [first]
-    elif whole and 0 <= int(last) - int(first) < ACCOUNTS_MAX:
-        names = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-    else:
-        raise ConfigError(key, f"{text!r}", "1001, 1001-1050, with :password, or a .csv file")
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9+*#._-]{1,64}", name):
-            raise ConfigError(key, f"{name!r} is no number")
-    return names
+        if not re.fullmatch(r"[A-Za-z0-9+*#._-]{1,64}", first):
+            raise ConfigError(key, f"{first!r} is no number")
+        return [first]
+    if whole and 0 <= int(last) - int(first) < ACCOUNTS_MAX:
+        return [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
+    raise ConfigError(key, f"{text!r}", "1001, 1001-1050, with :password, or a .csv file")
 
 
 def parse_options(texts: list[str]) -> dict[str, str]:

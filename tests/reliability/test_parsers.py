@@ -30,16 +30,6 @@ PIECE = 1_000_000
 FEW, MANY = 200_000, 10_000_000
 ENTERS_ALL = 300
 """Inputs that enter all of a parser."""
-FEWER = {
-    "e-mail": 10_000,  # 0.35 ms a letter, nearly all of it in the standard library
-    "SIPp scenarios": 20_000,
-    "options of load runs": 20_000,
-    "snapshots of queues": 50_000,
-    "configuration files": 50_000,  # their tables, which are the API's too, are bent on their own
-}
-"""In `make test`, of what takes long and comes from the office's own people or disk; `make soak` knows no less
-than ten million."""
-
 NAMES = [name for name in PARSERS if name != "SIP messages"]  # they are row 6
 
 
@@ -66,8 +56,7 @@ def test_the_seeds_themselves_are_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_value_or_the_typed_error(name: str, row: Row) -> None:
-    count = FEWER.get(name, FEW)
-    row(7, name, seed=SEED, inputs=count, unhandled=0, grown_KB=fuzz(name, SEED, count))
+    row(7, name, seed=SEED, inputs=FEW, unhandled=0, grown_KB=fuzz(name, SEED, FEW))
 
 
 @pytest.mark.soak
