@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from routing.contact import Callback, Contact, Offer, Phase
 from routing.decisions import ContactClosed, Overflow
 from routing.desk import Agent, Seat, Work, WorkPhase
-from routing.errors import SnapshotError
+from routing.errors import ExpressionError, SnapshotError
 from routing.estimate import WaitEstimate
 from routing.expressions import parse_skill
 from routing.floor import Floor, HeldPlace
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from routing.waiting import Waiting
 
 VERSION = 1
-_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+_DAMAGED = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, ExpressionError,
+)  # fmt: skip
 
 _AGENT_TIMES = (
     "state_since_s",

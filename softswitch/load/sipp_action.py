@@ -137,12 +137,27 @@ def _plain(number: float) -> str:
 
 def posix(pattern: str) -> str:
     """Character classes of POSIX, as SIPp's expressions have them, in Python's words."""
-    for name, word in (
-        ("digit", "0-9"),
-        ("alpha", "A-Za-z"),
-        ("alnum", "A-Za-z0-9"),
-        ("space", r"\s"),
-        ("xdigit", "0-9A-Fa-f"),
-    ):
-        pattern = pattern.replace(f"[:{name}:]", word)
-    return pattern
+    return _SET.sub(_set, pattern)
+
+
+_CLASSES = {
+    "[:digit:]": "0-9",
+    "[:alpha:]": "A-Za-z",
+    "[:alnum:]": "A-Za-z0-9",
+    "[:space:]": r"\s",
+    "[:xdigit:]": "0-9A-Fa-f",
+}
+_SET = re.compile(r"\\.|\[\^?\]?(?:\[:[a-z]+:\]|\\.|[^\]\\])*\]", re.DOTALL)
+"""What is escaped, or a set with its classes."""
+_IN_SET = re.compile(r"\\.|\[:[a-z]+:\]|\[", re.DOTALL)
+
+
+def _set(found: re.Match[str]) -> str:
+    text = found[0]
+    if text[0] == "\\":
+        return text
+    # A bracket within a set is itself; Python wants that said.
+    inner = _IN_SET.sub(
+        lambda each: _CLASSES.get(each[0], r"\[" if each[0] == "[" else each[0]), text[1:]
+    )
+    return "[" + inner

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +135,12 @@ def _step(element: ET.Element, name: str) -> Step:
 
 def _check_pattern(pattern: str, name: str) -> None:
     try:
-        re.compile(posix(pattern))
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", FutureWarning
+            )  # `[a--b]`: other Pythons may read it otherwise
+            re.compile(posix(pattern))
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
         raise ConfigError("scenario", f"{name}: regexp: {error}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import subprocess
 from collections import deque
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from softswitch.errors import ConfigError
+from softswitch.load.sipp_action import posix
 from softswitch.load.sipp_call import Play, SippCall
 from softswitch.load.sipp_xml import Injection, parse_script, read_script
 
@@ -228,11 +230,33 @@ def test_circles_end() -> None:
         (b"<scenario><send> </send></scenario>", "send> of nothing"),
         (b"<scenario><nop><action><fly/></action></nop></scenario>", "fly"),
         (b'<scenario><nop><action><ereg regexp="("/></action></nop></scenario>', "regexp"),
+        (
+            b'<scenario><nop><action><ereg regexp="a{9999999999}"/></action></nop></scenario>',
+            "regexp",
+        ),
+        (b'<scenario><nop><action><ereg regexp="[a--b]"/></action></nop></scenario>', "regexp"),
     ],
 )
 def test_mistakes_in_scripts_are_named(text: bytes, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         parse_script(text, "bad.xml")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        (r"[[:alpha:]]+", "ab"),
+        (r"[[:alpha:][:digit:]]+", "ab1"),
+        (r"[^[]+", "ab1"),
+        (r"[[>]+", "[>"),
+        (r"\[[]a>]*", "[>]"),
+        (r"\[>\]", "[>]"),
+    ],
+)
+def test_sets_mean_what_posix_says(pattern: str, found: str) -> None:
+    match = re.search(posix(pattern), "ab1[>]")
+    assert match is not None
+    assert match[0] == found
 
 
 def test_entities_are_refused(tmp_path: Path) -> None:

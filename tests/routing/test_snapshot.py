@@ -145,6 +145,7 @@ def test_what_the_configuration_no_longer_has_is_left_out(desk):
         lambda i: i["contacts"][0].pop("phase"),
         lambda i: i.update(rng=[1, 2]),
         lambda i: i["agents"]["a"].update(wanted="flying"),
+        lambda i: i["contacts"][0].update(skill="3"),
     ],
 )
 def test_a_damaged_snapshot_is_refused(desk, damage):
