@@ -26,6 +26,8 @@ BURST = 20.0
 RATE_PER_S = 2.0
 """What one extension may send: `BURST` at once, then so many a second."""
 
+_PASSED_ON = ("Content-Encoding", "Content-Disposition", "Content-Language", "Subject", "Date")
+"""Header fields without which what is sent cannot be read, or says less (RFC 3261 20, RFC 3428 10)."""
 _ANSWER_S = 10.0
 _SENDERS_MAX = 4096
 
@@ -111,6 +113,7 @@ class Messages:
         endpoints = self._registered(target)
         domain = self._wiring.office.office.domain
         passing = _Passing(event.handle)
+        told = [(name, value) for name in _PASSED_ON if (value := request.headers.get(name))]
         for endpoint in endpoints:
             try:
                 handle = self._wiring.stack.request(
@@ -119,7 +122,7 @@ class Messages:
                     Flow(*endpoint.flow_key),
                     from_=NameAddr(f"sip:{identity.extension}@{domain}", name),
                     to=NameAddr(f"sip:{target}@{domain}"),
-                    headers=[("Route", route) for route in endpoint.route],
+                    headers=[*(("Route", route) for route in endpoint.route), *told],
                     body=request.body,
                     content_type=request.headers.get("Content-Type") or "text/plain",
                     timeout_s=_ANSWER_S,

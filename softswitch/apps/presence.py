@@ -234,6 +234,8 @@ class Presence:
             self.changed(target)
             return 200, (("Expires", "0"),)
         if request.body:
+            if (request.headers.get("Content-Encoding") or "identity").lower() != "identity":
+                return 415, (("Accept-Encoding", "identity"),)
             if request.content_type != _TYPES[PRESENCE]:
                 return 415, (("Accept", _TYPES[PRESENCE]),)
             is_open, text = read_presence(request.body)

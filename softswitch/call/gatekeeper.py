@@ -170,7 +170,7 @@ class Gatekeeper:
             return Refuse(401, [("WWW-Authenticate", challenge) for challenge in challenges])
         assert username is not None
         self.guard.proved(where, username, now_s)
-        return self._owner(request, username)
+        return self._owner(request, username, where, now_s)
 
     def _turned_away(
         self, request: SipRequest, flow: Flow, where: tuple[str, int], now_s: float
@@ -198,7 +198,7 @@ class Gatekeeper:
         call_id = (request.headers.get("Call-ID") or "").encode("utf-8", "surrogateescape")
         return Refuse(503, [("Retry-After", str(retry_after_s(call_id)))])
 
-    def _owner(self, request: SipRequest, username: str) -> Verdict:
+    def _owner(self, request: SipRequest, username: str, where: Source, now_s: float) -> Verdict:
         """The digest's user must be the one the request speaks for (RFC 3261 10.3 (4), 22.1)."""
         try:
             if request.method == "REGISTER":
@@ -206,6 +206,7 @@ class Gatekeeper:
             else:
                 claimed = number_of(request.from_.uri_text)
             if claimed != username:
+                self.guard.posed(where, username, claimed or "", now_s)
                 return Refuse(403)
             # A preloaded route to elsewhere would make us a relay.
             if any(route.uri.host.lower() not in self._own_hosts for route in request.routes):

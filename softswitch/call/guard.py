@@ -32,6 +32,7 @@ class GuardPolicy:
     shown_s: float = 3600.0
 
 
+_SPARE = 2.0
 DEFAULT_POLICY = GuardPolicy()
 
 
@@ -67,7 +68,9 @@ class _Buckets:
 class Guard:
     """Keeps the books of wrong passwords.
 
-    `report(kind, data)` gets what is worth writing down (``security-ban``), a few a second at most.
+    `report(kind, data)` gets what is worth writing down, a few a second at most: ``security-ban``; beside bans
+    ``security-wrong-password``, the first of a source for an account, and ``security-identity``, a password's
+    owner who speaks for somebody else.
     """
 
     def __init__(
@@ -110,6 +113,8 @@ class Guard:
         who = host, _inert(username)
         count, _ = self._refused.pop(who, (0, 0.0))
         self._refused[who] = (count + 1, now_s)
+        if not count:
+            self._tell("security-wrong-password", {"source": host, "account": who[1]}, now_s)
         if len(self._refused) > self._policy.shown_max:
             self._refused.popitem(last=False)
         if self._sources.spend(host, now_s) and self._sources.level(host, now_s) >= 1.0:
@@ -118,7 +123,12 @@ class Guard:
         self.banned[host] = now_s + self._policy.ban_s
         if len(self.banned) > self._policy.entries_max:
             self.banned.popitem(last=False)
-        self._tell("security-ban", {"source": host, "account": _inert(username)}, now_s)
+        self._tell("security-ban", {"source": host, "account": who[1]}, now_s, spare=0.0)
+
+    def posed(self, source: Source, username: str, claimed: str, now_s: float) -> None:
+        """Who has proven to be `username` spoke for somebody else."""
+        data = {"source": source[0], "account": _inert(username), "claimed": _inert(claimed)}
+        self._tell("security-identity", data, now_s)
 
     def is_banned(self, source: Source, now_s: float) -> bool:
         """Whether nothing is to be heard from there."""
@@ -167,11 +177,14 @@ class Guard:
             "slowed_accounts": len(self._accounts),
         }
 
-    def _tell(self, kind: str, data: dict[str, Any], now_s: float) -> None:
+    def _tell(
+        self, kind: str, data: dict[str, Any], now_s: float, *, spare: float = _SPARE
+    ) -> None:
+        """Report it, unless too much has been; `spare` of what may be told is left for bans."""
         rate = self._policy.events_per_s
         self._events = min(rate, self._events + (now_s - self._events_at_s) * rate)
         self._events_at_s = now_s
-        if self._events >= 1.0:
+        if self._events >= 1.0 + spare:
             self._events -= 1.0
             self._report(kind, data)
 

@@ -267,14 +267,19 @@ async def test_messages_between_extensions():
     async with World(10) as world:
         sender, receiver = await world.phone("1001"), await world.phone("1002")
 
-        async def send(number="1002", body=b"Lunch?"):
+        async def send(number="1002", body=b"Lunch?", **told):
             uri = f"sip:{number}@office.example"
+            lines = [(name.replace("_", "-"), value) for name, value in told.items()]
             return (
-                await sender.request("MESSAGE", uri, body=body, content_type="text/plain")
+                await sender.request(
+                    "MESSAGE", uri, headers=lines, body=body, content_type="text/plain"
+                )
             ).status
 
-        assert await send() == 200
+        assert await send(Content_Encoding="gzip", Subject="Noon", Priority="urgent") == 200
         (event,) = [e for e in receiver.received if e.request.method == "MESSAGE"]
+        told = [event.request.headers.get(n) for n in ("Content-Encoding", "Subject", "Priority")]
+        assert told == ["gzip", "Noon", None]
         assert event.request.body == b"Lunch?"
         assert "Contact" not in event.request.headers
         assert event.request.from_.uri.username == "1001"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from softswitch.call.gatekeeper import Gatekeeper
+from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity, TrunkIdentity
 from softswitch.call.trunks import TrunkLoad, TrunkRecord, Trunks, plain_host
 from softswitch.config import parse_office
@@ -111,8 +112,12 @@ def test_wrong_password_and_unknown_user_get_the_same_answer(gate):
 def test_a_phone_speaks_for_itself_only(gate, method):
     proven = authorised(gate, method=method)
     text = proven.serialise().replace(b"sip:1001@", b"sip:1002@")
+    told = []
+    gate.guard = Guard(report=lambda *event: told.append(event))
     verdict = gate.admit(parse_message(text), PHONE_FLOW, 11.0)
     assert verdict == Refuse(403)
+    who = {"source": PHONE_FLOW.remote[0], "account": "1001", "claimed": "1002"}
+    assert told == [("security-identity", who)]
 
 
 def test_a_route_to_elsewhere_is_refused_and_one_to_us_is_not(gate):

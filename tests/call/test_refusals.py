@@ -60,6 +60,14 @@ ASKED = [
     (
         "PUBLISH",
         "sip:1001@office.example",
+        (("Event", "presence"), ("Content-Encoding", "gzip")),
+        (b"<x/>", "application/pidf+xml"),
+        415,
+        {"Accept-Encoding": "identity"},
+    ),
+    (
+        "PUBLISH",
+        "sip:1001@office.example",
         (("Event", "presence"), ("SIP-If-Match", "x")),
         None,
         412,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.peers.ports import free_port
-from tests.interop.peers.process import require
+from tests.interop.peers.process import require, wait_until
 from tests.interop.peers.server import Server, password_of
 from tests.interop.peers.sipp import register
 from tests.rows import Row
@@ -72,6 +72,8 @@ def test_svwar_tells_no_extension_from_another(
         assert "found nothing" in said, said
         told += sum(line.startswith("| 1") for line in said.splitlines())
     assert told == 0
+    assert server.status()["gate"]["refused"] >= 3, "asked who it is"
+    assert server.noted("security-") == [], "it has tried no password"
     registers(server, tmp_path, free_port())
     row(12, "svwar, 3 methods", extensions=last - 999, told_apart=told)
 
@@ -83,6 +85,9 @@ def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path, row
     said = scan("svcrack", server, "-u", "1001", "-r", "100000-100400", *FAST)
     assert "password" not in said.lower() or "found" not in said.lower(), said
     assert banned(server) == [SCANNER], said
+    who = {"source": SCANNER, "account": "1001"}
+    kinds = ("security-wrong-password", "security-ban")
+    wait_until(lambda: server.noted("security-") == [(kind, who) for kind in kinds], "both events")
     registers(server, tmp_path, port)
     assert server.registrations() == 1
     row(13, "svcrack", banned=len(banned(server)), telephones_registered=server.registrations())

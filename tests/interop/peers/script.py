@@ -43,8 +43,10 @@ _WORDS = {
     183: "Session Progress",
     200: "OK",
     302: "Moved Temporarily",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
+    407: "Proxy Authentication Required",
     422: "Session Interval Too Small",
     481: "Call/Transaction Does Not Exist",
     486: "Busy Here",
@@ -82,6 +84,12 @@ class Script:
             f"{reference}</scenario>\n"
         )
 
+    def add(self, script: Script) -> Script:
+        """All steps of another."""
+        self._domain, self._called = script._domain, script._called
+        self._steps += script._steps
+        return self
+
     # -- either side --------------------------------------------------------------------------------
 
     def pause(self, ms: int | None = None) -> Script:
@@ -96,18 +104,23 @@ class Script:
         keep: dict[str, str] | None = None,
         body: str = "",
         message: str = "",
+        never: Sequence[str] = (),
         optional: bool = False,
         routes: bool = False,
         timeout_ms: int = 0,
         auth: bool = False,
     ) -> Script:
         """Wait for a request or a status. `body` is a regex for its content; `keep` names what whole header
-        fields are remembered as."""
+        fields are remembered as; header fields of `never` must not be there."""
         kind = "response" if isinstance(what, int) else "request"
         actions = [_match(value, f"{name}:") for name, value in (check or {}).items()]
         actions += [
             f'<ereg regexp="[^ ].*" search_in="hdr" header="{name}:" check_it="true" assign_to="{kept}"/>'
             for name, kept in (keep or {}).items()
+        ]
+        actions += [
+            f'<ereg regexp="{name}:" search_in="msg" check_it_inverse="true" assign_to="all"/>'
+            for name in never
         ]
         if body:
             actions.append(
@@ -183,6 +196,13 @@ class Script:
         """Wait for the BYE and for what may be repeated of it."""
         return self.receive("BYE").confirm()
 
+    # -- outside a call -----------------------------------------------------------------------------
+
+    def outside(self, method: str, cseq: int, *headers: str, body: str = "") -> Script:
+        """A request that begins no call, as [caller] to [service]."""
+        to = f"<{self._called}>"
+        return self._asks(self._called, to, method, cseq, headers, body=body)
+
     # -- who calls ----------------------------------------------------------------------------------
 
     def invite(
@@ -241,6 +261,7 @@ class Script:
         sdp: bool = False,
         branch: str = "",
         direction: str = "sendrecv",
+        body: str = "",
     ) -> Script:
         lines = [
             f"{method} {uri} SIP/2.0",
@@ -254,7 +275,7 @@ class Script:
             *headers,
         ]
         again = method != "ACK"
-        return self._send(lines, sdp=sdp, again=again, version=cseq, direction=direction)
+        return self._send(lines, sdp=sdp, again=again, version=cseq, direction=direction, body=body)
 
     def _send(
         self,
@@ -264,12 +285,15 @@ class Script:
         again: bool,
         version: int = 1,
         direction: str = "sendrecv",
+        body: str = "",
     ) -> Script:
-        body = SDP.format(version=version, direction=direction) if sdp else _EMPTY
+        content = f"Content-Length: [len]\n\n{body}" if body else _EMPTY
+        if sdp:
+            content = SDP.format(version=version, direction=direction)
         if sdp and self._beside:
-            body = _BESIDE.format(kind=self._beside, sdp=body.partition("\n\n")[2])
+            content = _BESIDE.format(kind=self._beside, sdp=content.partition("\n\n")[2])
             self._beside = ""
-        text = "\n".join([*lines, body])
+        text = "\n".join([*lines, content])
         attributes = ' retrans="500"' if again else ""
         return self._add(f"<send{attributes}><![CDATA[\n{text}\n]]></send>")
 

@@ -236,6 +236,14 @@ class Server:
         """What it has written down by now was of tests before: `records` and `recordings` leave it out."""
         self._past_s, self._past = time.time(), set(self.storage.rglob("*.wav"))
 
+    def noted(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
+        """Entries of the journal whose kind begins so, oldest first."""
+        query = "SELECT kind, data FROM journal WHERE kind LIKE ? ORDER BY seq"
+        with contextlib.closing(sqlite3.connect(self.storage / FILE_NAME)) as database:
+            return [
+                (found, json.loads(data)) for found, data in database.execute(query, (f"{kind}%",))
+            ]
+
     def written(self) -> list[str]:
         """The states of all call records that are in the file, without a command."""
         query = "SELECT status FROM calls WHERE started_at_s >= ?"
