@@ -99,7 +99,9 @@ class AdminCommands:
         extension, lines = str(request.get("extension") or ""), self._switch.lines
         for setting, value in (request.get("changes") or {}).items():
             lines.set(extension, setting, value, by="command line")
-            await self._note(request, "line-changed", f"extension:{extension}", **{setting: value})
+            await self._note(
+                request, "extension-line-changed", f"extension:{extension}", **{setting: value}
+            )
         return lines.of(extension).snapshot()
 
     async def trace(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -60,12 +60,12 @@ async def test_a_call_from_its_beginning_to_its_end(api: Any) -> None:
     lines = (await admin.get("/audit", params={"object": f"call:{call['call_id']}"}))["items"]
     assert [line["action"] for line in reversed(lines)] == [
         "call-originated",
-        "call-held",
-        "call-resumed",
+        "call-put-on-hold",
+        "call-taken-off-hold",
         "call-played-into",
         "call-keys-pressed",
-        "recording-started",
-        "recording-paused",
+        "call-recording-started",
+        "call-recording-paused",
         "call-supervised",
         "call-transferred",
         "call-hung-up",

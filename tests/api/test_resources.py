@@ -128,8 +128,8 @@ async def test_voicemail_is_its_owners(api: Any) -> None:
         ("logged-in", "session:lilei"),
         ("voicemail-played", "voicemail:1001/m0"),
         ("voicemail-played", "voicemail:1001/m1"),  # though not from its first octet on
-        ("voicemail-heard", "voicemail:1001/m0"),
-        ("voicemail-deleted", "voicemail:1001/m0"),
+        ("voicemail-marked-heard", "voicemail:1001/m0"),
+        ("voicemail-removed", "voicemail:1001/m0"),
     ]
 
 

@@ -166,7 +166,7 @@ def test_what_the_command_line_changes_is_in_the_audit_log(running: Running) -> 
     lines = list(Remote.of(running.file).pages("/audit", 100))
     told = [(line["action"], line["object"], line["details"]) for line in lines]
     assert ("office-reloaded", "office:file", {"changed": []}) in told
-    assert ("line-changed", "extension:1001", {"do_not_disturb": True}) in told
+    assert ("extension-line-changed", "extension:1001", {"do_not_disturb": True}) in told
     assert not any(action == "ban-lifted" for action, _, _ in told)
     assert all("by command line" in line["actor"] for line in lines if line["action"][:4] == "line")
 

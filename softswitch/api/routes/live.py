@@ -216,7 +216,7 @@ async def hold(call_id: CallId, body: Hold, me: Me, service: Served) -> None:
         service.switch.call_desk.hold(call, by=body.by)
     else:
         service.switch.call_desk.resume(call)
-    service.noted(me, "call-held" if body.on else "call-resumed", f"call:{call_id}")
+    service.noted(me, "call-put-on-hold" if body.on else "call-taken-off-hold", f"call:{call_id}")
 
 
 @router.post("/calls/live/{call_id}/transfer", status_code=204)
@@ -247,9 +247,9 @@ async def pause_recording(call_id: CallId, body: RecordingState, me: Me, service
     if not done:
         raise Missing(f"call {call_id} is not recorded")
     if body.start:
-        service.noted(me, "recording-started", f"call:{call_id}", paused=body.paused)
+        service.noted(me, "call-recording-started", f"call:{call_id}", paused=body.paused)
     else:
-        done_is = "recording-paused" if body.paused else "recording-resumed"
+        done_is = "call-recording-paused" if body.paused else "call-recording-resumed"
         service.noted(me, done_is, f"call:{call_id}")
 
 
@@ -259,7 +259,7 @@ async def stop_recording(call_id: CallId, me: Me, service: Served) -> None:
     call = live_call(service, call_id)
     if not service.switch.control.audio.record_no_more(call):
         raise Missing(f"call {call_id} is not recorded")
-    service.noted(me, "recording-stopped", f"call:{call_id}")
+    service.noted(me, "call-recording-stopped", f"call:{call_id}")
 
 
 @router.post("/calls/live/{call_id}/play", status_code=204)

@@ -252,7 +252,7 @@ async def change_line(
     for setting, value in given(body).items():
         lines.set(extension.number, setting, value, by=me.actor)
     if given(body):
-        service.noted(me, "line-changed", f"extension:{number}", **given(body))
+        service.noted(me, "extension-line-changed", f"extension:{number}", **given(body))
     return _line(service, extension)
 
 

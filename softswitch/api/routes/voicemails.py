@@ -128,7 +128,7 @@ async def change_message(
     if not body.heard:
         raise Refused(422, "a message that was heard does not become new again")
     mailboxes.mark_heard(message)
-    service.noted(me, "voicemail-heard", f"voicemail:{box}/{message_id}")
+    service.noted(me, "voicemail-marked-heard", f"voicemail:{box}/{message_id}")
     return MessageShown.model_validate(_message(service, me, box, message_id))
 
 
@@ -137,7 +137,7 @@ async def delete_message(box: Box, message_id: MessageId, me: Me, service: Serve
     """Delete a message."""
     message = _message(service, me, box, message_id)
     service.switch.catalogue.mailboxes.delete(message, why=me.actor)
-    service.noted(me, "voicemail-deleted", f"voicemail:{box}/{message_id}")
+    service.noted(me, "voicemail-removed", f"voicemail:{box}/{message_id}")
 
 
 def _require_box(service: Service, me: Identity, box: str) -> None:
