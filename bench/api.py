@@ -45,15 +45,24 @@ READS = (
 LIVE = READS.index("/api/v1/calls/live")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Asked:
+    """One request: how long it took from when it was due, what it was, and when, after the first."""
+
+    took_s: float
+    what: str
+    after_s: float
+
+
 @dataclass(slots=True)
 class Load:
     """What the requests came to. Times in seconds."""
 
     seconds: float
-    took_s: list[float] = field(default_factory=list)
-    by_path: dict[str, list[float]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
     failed: int = 0
     cpu: dict[str, float] = field(default_factory=dict)
+    began_s: float = 0.0
     window_s: float = 0.0
     live_octets: int = 0
 
@@ -72,13 +81,14 @@ class Load:
         time.sleep(2.0)
         before, began_s = running.cpu_s(), time.monotonic()
         if self.seconds:
-            asyncio.run(self._ask(answer["url"], answer["token"]))
+            asyncio.run(self.ask(answer["url"], answer["token"]))
         else:
             time.sleep(10.0)
         self.window_s = time.monotonic() - began_s
         self.cpu = spent(before, running.cpu_s())
 
-    async def _ask(self, url: str, token: str) -> None:
+    async def ask(self, url: str, token: str) -> None:
+        """Make some customers; when all of them are there, send requests at `RATE_PER_S`."""
         host, port = str(urlsplit(url).hostname), int(urlsplit(url).port or 0)
         due: asyncio.Queue[tuple[float, str, str, bytes] | None] = asyncio.Queue()
         head = f"Host: {host}\r\nAuthorization: Bearer {token}\r\n"
@@ -88,9 +98,8 @@ class Load:
         for number in range(CUSTOMERS // 4):
             due.put_nowait((0.0, "POST", "/api/v1/customers", _customer(number)))
         await due.join()
-        self.took_s.clear()
-        self.by_path.clear()
-        began_s = time.monotonic()
+        self.asked.clear()
+        began_s = self.began_s = time.monotonic()
         for number in range(int(self.seconds * RATE_PER_S)):
             at_s = began_s + number / RATE_PER_S
             if (wait_s := at_s - time.monotonic()) > 0:
@@ -110,19 +119,19 @@ class Load:
             more = (
                 f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
             )
-            due.task_done()
             writer.write(f"{method} {path} HTTP/1.1\r\n{head}{more}\r\n".encode() + body)
             answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = int(answer.split("content-length: ")[1].split("\r\n")[0])
             await reader.readexactly(length)
-            took_s = time.monotonic() - (at_s or time.monotonic())
-            self.took_s.append(took_s)
-            self.by_path.setdefault(f"{method} {path}", []).append(took_s)
+            if at_s:
+                what, took_s = f"{method} {path}", time.monotonic() - at_s
+                self.asked.append(Asked(took_s, what, at_s - self.began_s))
             if "live" in path:
                 self.live_octets = max(self.live_octets, length)
             if not answer.startswith("http/1.1 2"):
                 self.failed += 1
                 print(f"bench: {method} {path}: {answer.splitlines()[0]}", file=sys.stderr)
+            due.task_done()  # now that it is answered: who waits for all of them begins to measure then
         writer.close()
 
 
@@ -160,14 +169,18 @@ def main() -> None:
             print(f"{label}: {found['up']} calls up, {ended} ended, {lost[label]} packets lost")
             if not seconds:
                 continue
-            count = len(load.took_s)
-            p50, worst = at(load.took_s, 0.5), at(load.took_s, 1)
+            took_s, slowest = [one.took_s for one in load.asked], max(load.asked)
             note = (
-                f"{count} requests, {load.failed} failed; p50 {p50:.1f}, the slowest {worst:.1f} ms"
+                f"{len(took_s)} requests, {load.failed} failed; p50 {at(took_s, 0.5):.1f}, the slowest "
+                f"{1e3 * slowest.took_s:.1f} ms ({slowest.what}, {slowest.after_s:.1f} s after the first)"
             )
-            measured.append(Figure(f"{name}: p99", at(load.took_s, 0.99), "ms", 50, note=note))
-            for path, values in sorted(load.by_path.items() if chosen.paths else ()):
-                print(f"    {path:34} p50 {at(values, 0.5):7.1f}  p99 {at(values, 0.99):7.1f} ms")
+            measured.append(Figure(f"{name}: p99", at(took_s, 0.99), "ms", 50, note=note))
+            for path in sorted({one.what for one in load.asked} if chosen.paths else ()):
+                values = [one.took_s for one in load.asked if one.what == path]
+                print(
+                    f"    {path:34} p50 {at(values, 0.5):7.1f}  p99 {at(values, 0.99):7.1f}  "
+                    f"most {at(values, 1):7.1f} ms"
+                )
             print(f"    live calls: {load.live_octets} octets")
     note = f"of {found['tx']}; {lost['alone']} without requests"
     measured.append(Figure(f"{name}: packets lost", lost["asked"], "packets", 0, note=note))
