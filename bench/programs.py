@@ -57,11 +57,11 @@ PROGRAMS = {
                 ("--only", "capacity"),
                 quick=("--rates", "200", "--seconds", "8", "--runs", "1", "--sources", "1")),
         Program("refusals", "a new call turned away", 120, quick=("--calls", "2000")),
-        # A minute of registering and what a phone takes of memory need three minutes: by the program alone.
-        Program("registrations", "ten thousand phones", 300, ("--only", "storm"),
-                ("--only", "storm", "--phones", "500"), other_figures=True),
+        Program("registrations", "ten thousand phones", 420, ("--day", "15"),
+                ("--only", "storm", "--phones", "500")),
         Program("sip_calls", "CPU and memory of calls, driven by SIPp", 480, ("--calls", "1500"),
                 quick=("--calls", "400", "--up", "50")),
+        Program("sip_parse", "SIP read and written, alone", 120, reckons=True),
         # Ten million contacts take ten minutes to be made: by the program alone.
         Program("store", "the database", 600, ("--contacts", "1000000"),
                 quick=("--contacts", "100000", "--customers", "10000"),

@@ -1,10 +1,12 @@
 """Ten thousand phones: what their registrations cost, a storm of all at once, memory a phone.
 
-    python bench/registrations.py [--phones 10000] [--seconds 60] [--storms 5] [--save]
+    python bench/registrations.py [--phones 10000] [--seconds 60] [--day 60] [--storms 5] [--save]
 
 Each phone has a socket and an address of its own in 127.0.0.0/8, proves its password by digest with the
 nonce it has until that is stale, and retransmits as RFC 3261 17.1.2 says. The switch runs on one core,
-the phones in this process on another. During the storm calls between two trunks go on and are judged.
+the phones in this process on another. During the storm calls between two trunks go on and are judged. What
+registrations cost on any day is measured for `--day` seconds at the rate of all phones, so with as many of
+them as register in that time.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ REALM = "bench.example"
 STORM_FIGURES = 3
 QUIET_S = 50.0
 """Until the storm's transactions are over (32 s) and what they held has been given back."""
+NONCE_S = 66.0
+"""Until what each was given is stale, as it is for who registers once a minute."""
 T1_S, T2_S, TIMEOUT_S = 0.5, 4.0, 32.0
 _CHALLENGE = re.compile(rb"WWW-Authenticate: Digest ([^\r]*)", re.IGNORECASE)
 _NONCE = re.compile(rb'nonce="([^"]+)"')
@@ -148,12 +152,15 @@ class Phones:
         for phone in self.all:
             phone.sock.close()
 
-    def register_over(self, seconds: float, patience_s: float) -> list[float]:
-        """Have all register once, evenly spread; the sorted times from the beginning until each was
-        registered, of those that were within `patience_s` of the last."""
+    def register_over(
+        self, seconds: float, patience_s: float, count: int | None = None
+    ) -> list[float]:
+        """Have all (the first `count`) register once, evenly spread; the sorted times from the beginning until
+        each was registered, of those that were within `patience_s` of the last."""
+        some = self.all[:count]
         began_s = time.monotonic()
-        starts = [(began_s + seconds * i / len(self.all), p) for i, p in enumerate(self.all)]
-        at, left = 0, len(self.all)
+        starts = [(began_s + seconds * i / len(some), p) for i, p in enumerate(some)]
+        at, left = 0, len(some)
         while left and time.monotonic() - began_s < seconds + patience_s:
             now_s = time.monotonic()
             while at < len(starts) and starts[at][0] <= now_s:
@@ -164,7 +171,7 @@ class Phones:
                 if at % 64 == 0:
                     break  # answers have their turn
             left -= self._turn(0.002 if at < len(starts) else 0.02)
-        return sorted(p.done_s - began_s for p in self.all if p.sent is None)
+        return sorted(p.done_s - began_s for p in some if p.sent is None)
 
     def _watch(self, phone: Phone) -> None:
         heapq.heappush(self._due, (phone.resend_s, phone.sock.fileno()))
@@ -201,18 +208,21 @@ def office(count: int) -> str:
     return "".join(lines)
 
 
-def measure(folder: Path, count: int, seconds: float, core: int, storm_only: bool) -> list[Figure]:
+def measure(folder: Path, chosen: argparse.Namespace, *, storm_only: bool) -> list[Figure]:
+    count: int = chosen.phones
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 1000), hard))
-    driver = other_core(core)
+    driver = other_core(chosen.core)
     os.sched_setaffinity(0, {driver})
-    with sipp.between(folder / "switch", office(count), core) as (switch, where):
+    with sipp.between(folder / "switch", office(count), chosen.core) as (switch, where):
         phones = Phones(count, (SERVER, switch.sip_port))
         try:
             sipp.call(folder / "warm", *where, calls=50, rate=20)
             empty_kib = switch.rss_kib()
             found = _storm(folder, switch, phones, where)
-            return found if storm_only else found + _day(switch, phones, seconds, empty_kib)
+            if storm_only:
+                return found
+            return found + _day(switch, phones, chosen.seconds, chosen.day, empty_kib)
         finally:
             phones.close()
 
@@ -245,21 +255,24 @@ def _storm(folder: Path, switch: Serving, phones: Phones, where: sipp.Where) -> 
     ]  # fmt: skip
 
 
-def _day(switch: Serving, phones: Phones, seconds: float, empty_kib: int) -> list[Figure]:
-    """The same phones once the storm is over."""
+def _day(
+    switch: Serving, phones: Phones, every_s: float, day_s: float, empty_kib: int
+) -> list[Figure]:
+    """The same phones once the storm is over: all have a nonce and a binding, as on any morning."""
     count = len(phones.all)
     time.sleep(QUIET_S)
     kib = (switch.rss_kib() - empty_kib) / max(1, len(switch.status()["registrations"]))
-    phones.register_over(seconds, 30.0)  # all have a nonce and a binding now, as on any morning
+    time.sleep(max(0.0, NONCE_S - QUIET_S))
     before, began_s = switch.cpu_s(), time.monotonic()
-    again = phones.register_over(seconds, 30.0)
+    again = phones.register_over(day_s, 30.0, round(count * min(1.0, day_s / every_s)))
     used, took_s = spent(before, switch.cpu_s()), time.monotonic() - began_s
     share = 100 * used["total"] / took_s
     each = 1e6 * used["total"] / max(1, len(again))
     return [
         Figure(
-            f"{count} phones that register every {seconds:g} s", share, "% of a core", 10,
-            note=f"{len(again)} registered anew, {each:.0f} us each, the stale nonce's 401 included",
+            f"{count} phones that register every {every_s:g} s", share, "% of a core", 10,
+            note=f"{len(again)} registered anew in {took_s:.0f} s, {each:.0f} us each, the stale nonce's 401 "
+            "included",
         ),
         Figure("memory of an idle registered phone", kib, "KB", 4),
     ]  # fmt: skip
@@ -289,6 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--phones", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--day", type=float, default=60.0, help="seconds of registering anew")
     parser.add_argument("--storms", type=int, default=1, help="each with a new switch")
     parser.add_argument("--only", choices=("storm",))
     parser.add_argument("--core", type=int, default=0)
@@ -300,7 +314,7 @@ def main() -> None:
             folder = Path(temporary) / str(number)
             folder.mkdir()
             more = number > 0 or chosen.only == "storm"
-            runs.append(measure(folder, chosen.phones, chosen.seconds, chosen.core, more))
+            runs.append(measure(folder, chosen, storm_only=more))
     storms = [run[:STORM_FIGURES] for run in runs]
     found = [*map(worst, zip(*storms, strict=True)), *runs[0][STORM_FIGURES:]]
     figures.show(found)

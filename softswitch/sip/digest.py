@@ -26,9 +26,14 @@ ALGORITHMS: Final = ("SHA-256", "MD5")
 """In the order we offer them: the better first (RFC 8760 2.4)."""
 
 _DIGEST: Final = re.compile(r"[dD][iI][gG][eE][sS][tT][ \t]++")
+_PARAM: Final = re.compile(
+    rf"({TOKEN.pattern})[ \t]*+=[ \t]*+({QUOTED.pattern}|{TOKEN.pattern})[ \t]*+(?:,[ \t]*+|\Z)",
+    re.DOTALL,
+)
 _NC: Final = re.compile(r"[0-9a-fA-F]{8}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{32,64}")
 _PARAMS_MAX: Final = 32
+_CREDENTIALS: Final = frozenset({"username", "realm", "nonce", "uri", "response"})
 _NONCE: Final = re.compile(r"([0-9a-f]{12})([0-9a-f]{8})([0-9a-f]{32})")
 _STAMP_DIGITS: Final = 20
 
@@ -44,31 +49,16 @@ def _parse_digest(value: str) -> dict[str, str] | None:
     found: dict[str, str] = {}
     position, end = scheme.end(), len(value)
     while position < end:
-        name = TOKEN.match(value, position)
-        if name is None:
+        param = _PARAM.match(value, position)
+        if param is None:
             return None
-        position = _skip(value, name.end())
-        if value[position : position + 1] != "=":
+        name, content = param.groups()
+        name = name.lower()
+        if name in found or len(found) == _PARAMS_MAX:
             return None
-        position = _skip(value, position + 1)
-        quoted = value[position : position + 1] == '"'
-        content = (QUOTED if quoted else TOKEN).match(value, position)
-        key = name.group().lower()
-        if content is None or key in found or len(found) == _PARAMS_MAX:
-            return None
-        found[key] = unquote(content.group())
-        position = _skip(value, content.end())
-        if position < end:
-            if value[position] != ",":
-                return None
-            position = _skip(value, position + 1)
+        found[name] = unquote(content)
+        position = param.end()
     return found
-
-
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in LWS:
-        position += 1
-    return position
 
 
 def _algorithm(text: str | None) -> str | None:
@@ -192,9 +182,7 @@ def parse_authorization(value: str) -> Authorization | None:
     if found is None:
         return None
     algorithm = _algorithm(found.get("algorithm"))
-    if algorithm is None or any(
-        name not in found for name in ("username", "realm", "nonce", "uri", "response")
-    ):
+    if algorithm is None or not found.keys() >= _CREDENTIALS:
         return None
     if _HEX.fullmatch(found["response"]) is None:
         return None

@@ -451,6 +451,8 @@ def _unreachable(host: str, flow: Flow) -> bool:
 
     Names pass: a call goes by the flow of the registration and never looks the name up.
     """
+    if host == flow.remote[0]:
+        return False  # it has just sent this from there
     try:
         address: IPv4Address | IPv6Address = ip_address(host)
     except ValueError:
