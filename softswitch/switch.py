@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("softswitch")
 
 Handler = Callable[[Call], Awaitable[None]]
-_SESSIONS_MAX = 20_000
+SESSIONS_MAX = 20_000
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 _MAY_COME_BY_STREAM = (sip_events.InviteReceived, sip_events.RequestReceived)
 _OF_OUR_REQUESTS = (sip_events.ResponseReceived, sip_events.RequestFailed)
@@ -266,7 +266,7 @@ class Switch:
         config = StackConfig(
             local_addresses=reached_at,
             advertised=advertised,
-            max_sessions=_SESSIONS_MAX,
+            max_sessions=SESSIONS_MAX,
             event_packages=PACKAGES,
         )
         self.stack = SipStack(config, environment.token, self.gatekeeper)

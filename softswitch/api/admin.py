@@ -18,7 +18,8 @@ from softswitch.errors import SoftswitchError
 
 SOCKET_NAME = "control.sock"
 _LINE_MAX = 1 << 20
-_CLIENTS_MAX = 32
+CLIENTS_MAX = 32
+_TURN_AWAY_S = 1.0
 # sun_path of Linux holds 108 octets; a longer path is reached through its open directory.
 _PATH_MAX = 100
 
@@ -90,8 +91,8 @@ class AdminServer:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._clients) >= _CLIENTS_MAX:
-            writer.close()
+        if len(self._clients) >= CLIENTS_MAX:
+            await _turn_away(reader, writer)
             return
         self._clients.add(task)
         try:
@@ -126,6 +127,17 @@ class AdminServer:
                 yield await result
         except SoftswitchError as error:
             yield {"error": str(error)}
+
+
+async def _turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say that there are too many, once the question was read: a close on it would take the words along."""
+    with contextlib.suppress(ConnectionError, ValueError, TimeoutError):
+        async with asyncio.timeout(_TURN_AWAY_S):
+            await reader.readline()
+        words = f"{CLIENTS_MAX} commands are being answered; try again in a moment"
+        writer.write(json.dumps({"error": words}).encode() + b"\n\n")
+        await writer.drain()
+    writer.close()
 
 
 def read_request(line: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _DURATION_MS = 160
 _APART_S = 0.25
 _COMMA_S = 1.0
-_WAITING_MAX = 256
+WAITING_MAX = 256
 
 HIDDEN_DIGIT = "?"
 """What the journal has for a digit of a PIN."""
@@ -53,9 +53,9 @@ class InfoKeys:
         """Tell the peer of a session of digits (0-9 * # A-D; ',' pauses); beyond 256 they are lost."""
         waiting = self._due.get(session)
         if waiting is not None:
-            waiting.extend(digits[: max(0, _WAITING_MAX - len(waiting))])
+            waiting.extend(digits[: max(0, WAITING_MAX - len(waiting))])
             return
-        self._due[session] = deque(digits[:_WAITING_MAX])
+        self._due[session] = deque(digits[:WAITING_MAX])
         self._next(session)
 
     def _next(self, session: int) -> None:

@@ -22,6 +22,25 @@ _LIMITS = (
     ),
     ("SIP header lines", "softswitch.sip.parser", "DEFAULT_LIMITS.headers", "", "513"),
     ("Via entries", "softswitch.sip.parser", "DEFAULT_LIMITS.vias", "", "400"),
+    ("addresses of a header", "softswitch.sip.message", "ADDRESSES_MAX", "", "400"),
+    ("parameters of an address", "softswitch.sip.grammar", "PARAMS_MAX", "", "400"),
+    (
+        "parameters of credentials",
+        "softswitch.sip.digest",
+        "PARAMS_MAX",
+        "",
+        "as if there were none",
+    ),
+    ("parts of a body", "softswitch.sip.multipart", "PARTS_MAX", "", "400"),
+    ("legs of all calls", "softswitch.switch", "SESSIONS_MAX", "", "503"),
+    (
+        "telephones a call forks to elsewhere",
+        "softswitch.sip.stack_config",
+        "FORKS_MAX",
+        "",
+        "not heard",
+    ),
+    ("events not handled yet", "softswitch.sip.stack_config", "EVENTS_MAX", "", "503"),
     ("subscriptions", "softswitch.sip.stack_config", "SUBSCRIPTIONS_MAX", "", "503"),
     ("SIP transactions", "softswitch.sip.stack_config", "TRANSACTIONS_MAX", "", "503"),
     ("subscriptions of an extension", "softswitch.apps.presence", "WATCHES_MAX", "", "403"),
@@ -35,6 +54,14 @@ _LIMITS = (
         "403",
     ),
     ("proxies on the way to a phone", "softswitch.sip.registration", "PATH_MAX", "", "400"),
+    ("address of a contact", "softswitch.sip.registration", "CONTACT_MAX", "characters", "400"),
+    (
+        "names of telephones remembered",
+        "softswitch.sip.registration",
+        "TEXTS_MAX",
+        "",
+        "all forgotten",
+    ),
     ("their addresses", "softswitch.sip.registration", "PATH_OCTETS_MAX", "octets", "400"),
     (
         "registrations",
@@ -113,6 +140,61 @@ _LIMITS = (
         "but this machine's own",
         "closed",
     ),
+    ("body of a request", "softswitch.api.app", "BODY_BYTES_MAX", "octets", "413"),
+    ("rows of a page of the API", "softswitch.api.paging", "LIMIT_MAX", "", "422"),
+    (
+        "passwords being checked",
+        "softswitch.api.accounts",
+        "HASHING_MAX",
+        "at once",
+        "429, Retry-After",
+    ),
+    (
+        "who has tried to log in",
+        "softswitch.api.attempts",
+        "KEPT_MAX",
+        "",
+        "the longest ago is forgotten",
+    ),
+    ("tokens of the command line", "softswitch.api.accounts", "LOCAL_MAX", "", "the oldest ends"),
+    ("event connections", "softswitch.api.events.desk", "READERS_MAX", "", "429"),
+    ("of them of one user or token", "softswitch.api.events.desk", "READERS_MAX_EACH", "", "429"),
+    (
+        "subscriptions of an event connection",
+        "softswitch.api.events.reader",
+        "SUBSCRIPTIONS_MAX",
+        "",
+        "refused",
+    ),
+    (
+        "command of an event reader",
+        "softswitch.api.events.reader",
+        "COMMAND_OCTETS_MAX",
+        "octets",
+        "closed",
+    ),
+    (
+        "messages that wait for an event reader",
+        "softswitch.api.events.reader",
+        "WAITING_MAX",
+        "",
+        "closed",
+    ),
+    ("events kept for who resumes", "softswitch.api.events.hub", "KEPT_MAX", "", "closed: too old"),
+    (
+        "events that wait for a webhook",
+        "softswitch.api.events.delivery",
+        "WAITING_MAX",
+        "",
+        "the oldest dropped",
+    ),
+    (
+        "clients of the admin socket",
+        "softswitch.api.admin",
+        "CLIENTS_MAX",
+        "",
+        "told to come again",
+    ),
     (
         "parked calls",
         "softswitch.config.office",
@@ -170,6 +252,29 @@ _LIMITS = (
         "closed",
     ),
     ("stale DNS answers", "softswitch.transport.resolver", "STALE_S_MAX", "s", "trunk down"),
+    ("records of a DNS answer", "softswitch.transport.dns_lookup", "RECORDS_MAX", "", "cut"),
+    ("DNS questions", "softswitch.transport.resolver", "QUERIES_MAX", "at once", "wait"),
+    (
+        "handshake of a WebSocket",
+        "softswitch.transport.ws_framing",
+        "HANDSHAKE_OCTETS_MAX",
+        "octets",
+        "closed",
+    ),
+    (
+        "addresses of a socket remembered",
+        "softswitch.transport.udp",
+        "PEERS_MAX",
+        "",
+        "all forgotten",
+    ),
+    (
+        "datagrams that a full socket keeps",
+        "softswitch.transport.udp",
+        "BACKLOG_MAX",
+        "",
+        "the oldest dropped",
+    ),
     (
         "names in the DNS cache",
         "softswitch.transport.resolver",
@@ -178,6 +283,8 @@ _LIMITS = (
         "oldest forgotten",
     ),
     ("SDP media lines", "softswitch.sip.sdp.description", "MEDIA_MAX", "", "400"),
+    ("SDP lines", "softswitch.sip.sdp.description", "LINES_MAX", "", "400"),
+    ("SDP attributes of a section", "softswitch.sip.sdp.description", "ATTRIBUTES_MAX", "", "400"),
     ("SDP formats a line", "softswitch.sip.sdp.description", "FORMATS_MAX", "", "400"),
     (
         "SDP sections remembered",
@@ -195,6 +302,28 @@ _LIMITS = (
     ("legs in a call record", "softswitch.store.record", "LEGS_MAX", "", "left out"),
     ("recordings in a call record", "softswitch.store.record", "RECORDINGS_MAX", "", "left out"),
     ("digits ahead", "softswitch.call.waiting", "DIGITS_MAX", "a call", "the oldest are forgotten"),
+    ("digits to be told by INFO", "softswitch.call.info", "WAITING_MAX", "a leg", "lost"),
+    (
+        "times that a call is forwarded",
+        "softswitch.call.forwarding",
+        "FORWARDS_MAX",
+        "",
+        "not once more",
+    ),
+    (
+        "of them, with those by others",
+        "softswitch.call.forwarding",
+        "DIVERTED_MAX",
+        "(RFC 5806)",
+        "not once more",
+    ),
+    (
+        "diversions that a trunk tells of",
+        "softswitch.call.diversion",
+        "DIVERSIONS_MAX",
+        "",
+        "left out",
+    ),
     ("transfers by applications", "softswitch.call.running", "TRANSFERS_MAX", "a call", "hung up"),
     ("answer to a look-up", "softswitch.call.lookup", "ANSWER_OCTETS_MAX", "octets", "none"),
     ("messages of a mailbox", "softswitch.apps.mailbox", "MESSAGES_MAX", "", "callers are told"),
@@ -227,6 +356,11 @@ _LIMITS = (
     ),
     ("call records a page", "softswitch.store.calls", "LIST_MAX", "", "cut"),
 )
+
+
+def limit_places() -> set[str]:
+    """Where the limits stand that are printed, as "softswitch.sip.parser.DEFAULT_LIMITS.head"."""
+    return {f"{module}.{path}" for _, module, path, _, _ in _LIMITS}
 
 
 def limit_rows() -> list[tuple[str, str, str]]:

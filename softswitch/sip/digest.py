@@ -32,7 +32,7 @@ _PARAM: Final = re.compile(
 )
 _NC: Final = re.compile(r"[0-9a-fA-F]{8}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{32,64}")
-_PARAMS_MAX: Final = 32
+PARAMS_MAX: Final = 32
 _CREDENTIALS: Final = frozenset({"username", "realm", "nonce", "uri", "response"})
 _NONCE: Final = re.compile(r"([0-9a-f]{12})([0-9a-f]{8})([0-9a-f]{32})")
 _STAMP_DIGITS: Final = 20
@@ -54,7 +54,7 @@ def _parse_digest(value: str) -> dict[str, str] | None:
             return None
         name, content = param.groups()
         name = name.lower()
-        if name in found or len(found) == _PARAMS_MAX:
+        if name in found or len(found) == PARAMS_MAX:
             return None
         found[name] = unquote(content)
         position = param.end()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
     from softswitch.sip.message import SipRequest
 
-_CONTACT_MAX = 512
-_TEXTS_MAX = 256
+CONTACT_MAX = 512
+TEXTS_MAX = 256
 PATH_MAX = 8
 PATH_OCTETS_MAX = 1024
 
@@ -265,7 +265,7 @@ class Bindings:
 
     def _shared(self, text: str) -> str:
         """The same text once for all: a hundred telephones of a kind call themselves alike."""
-        if len(self._texts) >= _TEXTS_MAX:
+        if len(self._texts) >= TEXTS_MAX:
             self._texts.clear()
         return self._texts.setdefault(text, text)
 
@@ -279,7 +279,7 @@ class Bindings:
         return self._policy.default_expires_s if expires_s is None else expires_s
 
     def _checked_uri(self, contact: NameAddr, flow: Flow) -> SipUri:
-        if len(contact.uri_text) > _CONTACT_MAX:
+        if len(contact.uri_text) > CONTACT_MAX:
             raise _Refused(400, "Contact too long")
         try:
             uri = contact.uri

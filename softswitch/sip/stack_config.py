@@ -14,6 +14,8 @@ SUBSCRIPTIONS_MAX = 20_000
 # A call leaves three for 32 s and one for 5 s (Timers H, J, K, RFC 6026): of 1,400 calls a second they are
 # 140,000. The last quarter is for what has begun.
 TRANSACTIONS_MAX = 200_000
+FORKS_MAX = 12
+EVENTS_MAX = 100_000
 # What registrars, callers and transferors may use besides what every INVITE of ours says.
 FURTHER_EXTENSIONS = ("100rel", "path", "outbound", "norefersub")
 DEFAULT_ALLOW = (
@@ -61,8 +63,8 @@ class StackConfig:
     min_se_s: int = 90
     max_sessions: int = 10_000
     max_transactions: int = TRANSACTIONS_MAX
-    max_forks: int = 12
-    max_events: int = 100_000
+    max_forks: int = FORKS_MAX
+    max_events: int = EVENTS_MAX
     max_subscriptions: int = SUBSCRIPTIONS_MAX
     event_packages: tuple[str, ...] = ()
     subscription_min_s: int = 60

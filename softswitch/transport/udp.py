@@ -28,8 +28,8 @@ _DRAIN_MAX = 64
 _AT_ONCE_MAX = 16
 _DEFERRED_MAX = 1024
 _FLUSH_MAX = 64
-_BACKLOG_MAX = 1024
-_PEERS_MAX = 8192
+BACKLOG_MAX = 1024
+PEERS_MAX = 8192
 _RECEIVE_BUFFER_OCTETS = 4 * 1024 * 1024
 _ERRORS_MAX = 64
 
@@ -81,7 +81,7 @@ class UdpTransport:
         loop: asyncio.AbstractEventLoop,
         *,
         drain_max: int = _DRAIN_MAX,
-        backlog_max: int = _BACKLOG_MAX,
+        backlog_max: int = BACKLOG_MAX,
     ) -> None:
         sock.setblocking(False)
         self.counters = UdpCounters()
@@ -113,7 +113,7 @@ class UdpTransport:
         loop: asyncio.AbstractEventLoop | None = None,
         receive_buffer_octets: int = _RECEIVE_BUFFER_OCTETS,
         drain_max: int = _DRAIN_MAX,
-        backlog_max: int = _BACKLOG_MAX,
+        backlog_max: int = BACKLOG_MAX,
     ) -> UdpTransport:
         """Bind `host` (an IPv4 or IPv6 literal; "::" takes both families) and `port` (0: any).
 
@@ -242,7 +242,7 @@ class UdpTransport:
 
     def _remember(self, address: SocketAddress) -> Flow:
         """The flow of a peer. The table only saves time, so a flood of sources just empties it."""
-        if len(self._flows) >= _PEERS_MAX:
+        if len(self._flows) >= PEERS_MAX:
             self._flows.clear()
         flow = self._flow(address)
         self._flows[address] = flow
@@ -326,7 +326,7 @@ class UdpTransport:
             destination = (f"::ffff:{host}", port, 0, 0)
         else:
             destination = self._scoped(host, port)
-        if len(self._destinations) >= _PEERS_MAX:
+        if len(self._destinations) >= PEERS_MAX:
             self._destinations.clear()
         self._destinations[remote] = destination
         return destination

@@ -23,7 +23,7 @@ from softswitch.sip.parser import Limits
 from softswitch.transport.layers import Item
 
 SUBPROTOCOL = Subprotocol("sip")
-_HANDSHAKE_OCTETS_MAX = 16_384
+HANDSHAKE_OCTETS_MAX = 16_384
 _WHITE = b" \r\n\t\0"
 
 # The library tells of every connection and every stranger's mistake; we count them.
@@ -116,7 +116,7 @@ class WebSocketFraming:
                 self._unfinished = max(0, self._unfinished - _octets_of(event))
                 self._take(event, items)
         shaking = protocol.state is State.CONNECTING
-        self._too_long = shaking and self._unfinished > _HANDSHAKE_OCTETS_MAX
+        self._too_long = shaking and self._unfinished > HANDSHAKE_OCTETS_MAX
         return items
 
     def _shake_hands(self, request: Request) -> None:

@@ -123,6 +123,7 @@ async def test_what_no_database_takes_is_refused(api: Any, text: str) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.limit("body of a request")
 async def test_a_body_has_a_limit_whatever_its_head_says(api: Any) -> None:
     admin = await api.as_role("admin")
     for size, status in ((BODY_BYTES_MAX, 422), (BODY_BYTES_MAX + 1, 413)):

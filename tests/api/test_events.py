@@ -140,6 +140,7 @@ def test_whom_a_call_meets_is_told_whatever_its_other_end_is(
     st.integers(0, 30),
     st.integers(1, 8),
 )
+@pytest.mark.limit("events kept for who resumes")
 def test_whoever_resumes_misses_nothing_or_is_told_so(kinds: list[str], at: int, kept: int) -> None:
     hub = Hub("r", kept_max=kept)
     steady = reader_of(hub)
@@ -171,6 +172,7 @@ def test_a_position_of_another_run_or_none_is_too_old(position: str) -> None:
     assert reader.closed == TOO_OLD
 
 
+@pytest.mark.limit("messages that wait for an event reader")
 def test_a_slow_reader_is_dropped_at_the_limit_and_costs_nothing_more() -> None:
     hub = Hub("r")
     reader = reader_of(hub, waiting_max=10)
@@ -205,6 +207,7 @@ def test_roles_are_asked_for_every_topic() -> None:
     assert reader.closed is not None
 
 
+@pytest.mark.limit("subscriptions of an event connection")
 def test_subscriptions_are_bounded_and_end() -> None:
     hub = Hub("r")
     reader = reader_of(hub)

@@ -156,6 +156,7 @@ async def test_who_guesses_behind_a_proxy_uses_up_his_own_tries(
         assert line["details"]["source"] == "203.0.113.8"
 
 
+@pytest.mark.limit("who has tried to log in")
 def test_attempts_come_back_with_time_and_memory_is_bounded() -> None:
     attempts = Attempts(kept_max=3)
     for _ in range(SOURCE_TRIES):
@@ -211,6 +212,7 @@ async def test_a_token_does_what_its_role_and_its_scopes_allow(api: Any) -> None
     await admin.delete(f"/tokens/{made['id']}", 404)
 
 
+@pytest.mark.limit("tokens of the command line")
 async def test_a_script_may_ask_as_often_as_it_likes(api: Any) -> None:
     accounts = api.service.accounts
     first, *others = [accounts.local_token(f"command {n}") for n in range(LOCAL_MAX)]

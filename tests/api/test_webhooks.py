@@ -90,6 +90,7 @@ def test_gone_is_gone() -> None:
     assert isinstance(told.handle(Answered(410, 1.0))[-1], SwitchOff)
 
 
+@pytest.mark.limit("events that wait for a webhook")
 def test_what_waits_is_bounded_and_says_what_it_drops() -> None:
     told = Delivery()
     for number in range(WAITING_MAX):

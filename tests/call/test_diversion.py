@@ -55,6 +55,7 @@ def test_history_is_read_from_its_causes():
     ), "the latest first; the last entry is no diversion, but where its telephone is"
 
 
+@pytest.mark.limit("diversions that a trunk tells of")
 def test_so_many_are_kept():
     lines = [("Diversion", f"<sip:{n}@c>") for n in range(DIVERSIONS_MAX + 1)]
     assert [each.number for each in diversions_of(request(*lines))] == [

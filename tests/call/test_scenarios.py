@@ -216,6 +216,7 @@ async def test_ring_groups_together_and_in_order():
 
 
 @simulated()
+@pytest.mark.limit("times that a call is forwarded")
 async def test_forwarding_always_on_no_answer_on_busy_and_in_a_circle():
     async with World(11, office=office(more=FORWARDS)) as world:
         caller = await world.phone("1001")

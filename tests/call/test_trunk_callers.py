@@ -166,6 +166,7 @@ async def test_who_forwarded_a_call_before_it_came_is_shown_and_told_on(how):
 
 
 @simulated()
+@pytest.mark.limit("of them, with those by others")
 async def test_a_call_that_has_been_forwarded_too_often_is_not_forwarded_again():
     async with World(16, office=small_office(more=SHOWN)) as world:
         carrier = await world.trunk("carrier-1")

@@ -457,6 +457,7 @@ def test_reliable_transport_sends_everything_once(pair, sdp):
     world.assert_empty()
 
 
+@pytest.mark.limit("legs of all calls")
 def test_session_limit_is_503_at_n_plus_one(world):
     alice = world.station("alice", "10.0.0.1")
     bob = world.station("bob", "10.0.0.2", StackConfig(max_sessions=2))

@@ -71,6 +71,7 @@ def test_forked_answers_beyond_the_first_are_hung_up(world, alice, sdp):
     world.assert_empty()
 
 
+@pytest.mark.limit("telephones a call forks to elsewhere")
 def test_forks_are_bounded(world, sdp):
     alice = world.station("alice", "10.0.0.1", StackConfig(max_forks=3))
     alice.call(Elsewhere)

@@ -75,6 +75,7 @@ def test_broken_ones_are_refused(kind, octets):
     assert refused.value.status_hint == 400
 
 
+@pytest.mark.limit("parts of a body")
 def test_the_number_of_parts_has_a_limit():
     many = [part(ISUP, b"?")] * (PARTS_MAX - 1) + [part(SDP, OFFER)]
     assert sdp_of_parts(TYPE, body(*many)) == OFFER

@@ -198,6 +198,7 @@ class TestLimits:
         quoted = b'Via: SIP/2.0/UDP a;x=",,,,,,,,"\r\n'
         assert len(parse_message(BASE + quoted + b"\r\n", limits=self.limits).vias) == 2
 
+    @pytest.mark.limit("addresses of a header")
     def test_address_lists(self) -> None:
         line = b"Contact: " + b",".join([b"<sip:a@b>"] * ADDRESSES_MAX)
         assert len(request(with_line(line)).contacts) == ADDRESSES_MAX

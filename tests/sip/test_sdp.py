@@ -111,12 +111,14 @@ class TestLimits:
         with pytest.raises(SdpError):
             audio(formats=b" ".join([b"0"] * (FORMATS_MAX + 1)))
 
+    @pytest.mark.limit("SDP attributes of a section")
     def test_attributes(self) -> None:
         for head in (HEAD, HEAD + self.line):
             parse(head + b"a=x\r\n" * ATTRIBUTES_MAX)
             with pytest.raises(SdpError):
                 parse(head + b"a=x\r\n" * (ATTRIBUTES_MAX + 1))
 
+    @pytest.mark.limit("SDP lines")
     def test_lines(self) -> None:
         fill = LINES_MAX - HEAD.count(b"\n")
         parse(HEAD + b"z=0\r\n" * fill)

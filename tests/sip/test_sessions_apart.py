@@ -60,6 +60,7 @@ def test_dead_transport_during_a_bye_still_ends_the_session(call):
     assert "sessions" not in alice.gauges()
 
 
+@pytest.mark.limit("events not handled yet")
 def test_unread_events_keep_new_calls_out(world):
     alice = world.station("alice", "10.0.0.1")
     bob = world.station("bob", "10.0.0.2", StackConfig(max_events=0))

@@ -207,6 +207,7 @@ def test_cseq_bounds() -> None:
             CSeq.parse(text)
 
 
+@pytest.mark.limit("parameters of an address")
 def test_parameter_limit() -> None:
     most = "<sip:a@b>" + ";p" * PARAMS_MAX
     assert len(NameAddr.parse(most).params) == PARAMS_MAX

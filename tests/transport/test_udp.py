@@ -137,6 +137,7 @@ class FullSocket:
 
 
 @pytest.mark.parametrize(("queued", "dropped"), [(4, 0), (5, 1), (7, 3)])
+@pytest.mark.limit("datagrams that a full socket keeps")
 async def test_a_full_socket_queues_in_order_and_drops_the_oldest(
     open_udp: Opener, queued: int, dropped: int
 ) -> None:
@@ -196,10 +197,11 @@ async def test_after_the_errors_the_loop_rests(open_udp: Opener) -> None:
     assert wakes <= 1
 
 
+@pytest.mark.limit("addresses of a socket remembered")
 async def test_the_table_of_peers_is_bounded(
     open_udp: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("softswitch.transport.udp._PEERS_MAX", 2)
+    monkeypatch.setattr("softswitch.transport.udp.PEERS_MAX", 2)
     b, inbox = open_udp()
     for _ in range(5):
         a, _ = open_udp()

@@ -65,8 +65,11 @@ class Reader:
         """A command."""
         if self.closed is not None:
             return
+        if len(text) > COMMAND_OCTETS_MAX:
+            self.close(MALFORMED, f"a command has at most {COMMAND_OCTETS_MAX} octets")
+            return
         try:
-            command = msgspec.json.decode(text[: COMMAND_OCTETS_MAX + 1], type=Command)
+            command = msgspec.json.decode(text, type=Command)
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError) as error:
             self.close(MALFORMED, str(error))
             return

@@ -25,7 +25,7 @@ async def listen(websocket: WebSocket) -> None:
     service: Service = websocket.app.state.service
     try:
         identity = admit_socket(websocket, access_of("WS", f"{PREFIX}/events"))
-        _require_room(service, identity)
+        require_room(service, identity)
     except Refused as refused:
         await websocket.send_denial_response(refused.answer())
         return
@@ -33,7 +33,8 @@ async def listen(websocket: WebSocket) -> None:
     await _Connection(service, websocket, identity).run()
 
 
-def _require_room(service: Service, identity: Identity) -> None:
+def require_room(service: Service, identity: Identity) -> None:
+    """Whether one more may listen; raises `Refused`, 429."""
     readers = service.events.readers
     own = sum(reader.identity.actor == identity.actor for reader in readers)
     if len(readers) >= READERS_MAX or own >= READERS_MAX_EACH:
