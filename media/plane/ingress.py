@@ -483,9 +483,9 @@ class Ingress:
         course.renew(place, row, self._streams)
         if verdict == EVENT:
             events.append(place)
-            self._relay.redirect(course, place, stream, "event")
+            self._relay.redirect(course, place, stream, "event", words, rows)
         elif verdict == NOISE:
-            self._relay.redirect(course, place, stream, "noise")
+            self._relay.redirect(course, place, stream, "noise", words, rows)
             payload = self._io.rx.octets[place, HEADER:length].tobytes()
             self._background.hear(stream, payload, int(words[place, 1]))
 

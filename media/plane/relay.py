@@ -153,8 +153,17 @@ class Relay:
             return False
         return target.params.dtmf_payload_type is not None
 
-    def redirect(self, course: Course, place: int, source: Stream, kind: str) -> None:
-        """Make the course of one packet, that at `place`, fit an event or comfort noise instead of audio."""
+    def redirect(
+        self,
+        course: Course,
+        place: int,
+        source: Stream,
+        kind: str,
+        words: NDArray[np.uint32],
+        rows: NDArray[np.intp],
+    ) -> None:
+        """Make the course of one packet, that at `place`, fit an event or comfort noise instead of audio.
+        `words` (k, 3) are the headers of the batch, `rows` (k,) whose they are."""
         target = source.feeds
         course.slot[place] = NOT_SOUND
         if target is None or target.params is None or int(course.target[place]) == NONE:
@@ -167,5 +176,28 @@ class Relay:
             head = None if payload_type is None else 0x80000000 | (payload_type << 16)
         if head is None:
             course.target[place] = NONE
+            self._close_up(course, place, words, rows)
         else:
             course.head_out[place] = head
+
+    def _close_up(
+        self,
+        course: Course,
+        place: int,
+        words: NDArray[np.uint32],
+        rows: NDArray[np.intp],
+    ) -> None:
+        """The packet at `place` is kept from its target: what follows takes its number, for a number that is
+        missing is a packet lost (RFC 3550 A.3). One that comes late, twice or behind a gap leaves its own
+        empty, since what is missing may still come. Sound that is later than that finds its number taken: it is
+        a duplicate to who hears it, and libsrtp does not seal it."""
+        streams, row = self._streams, int(rows[place])
+        before = words[:place, 0][rows[:place] == row]
+        highest = streams.extended.item(row)
+        newest = (before - np.uint32(highest & 0xFFFFFFFF)).astype(np.int16).max(initial=0)
+        if (words.item(place, 0) - highest) & 0xFFFF != int(newest) + 1:
+            return
+        change = streams.change
+        change[row, SEQUENCE_OFFSET] = (change.item(row, SEQUENCE_OFFSET) - 1) & 0xFFFF
+        behind = (rows[place + 1 :] == row).nonzero()[0] + (place + 1)
+        course.change[behind] = change[row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -291,6 +292,8 @@ def test_events_become_sound_for_one_who_knows_none(world, make_talker):
     sent = world.sent() + talk(world, (a, b), 60)
     assert [report.digit for report in world.events_of(DigitReceived)] == ["4", "2", "*"]
     assert digits_in(b.heard(sent), 8000) == "42*"
+    numbers = [packet.sequence for packet in sent if packet.remote == b.address]
+    assert {(later - first) & 0xFFFF for first, later in itertools.pairwise(numbers)} == {1}
     assert world.engine.snapshot()["feeds"] == 2
 
 
@@ -452,5 +455,76 @@ def test_numbers_never_go_back_when_a_digit_and_the_sound_after_it_come_together
         ((b.sequence - a.sequence) & 0xFFFF, (b.timestamp - a.timestamp) & 0xFFFFFFFF)
         for a, b in itertools.pairwise(packets)
     ]
-    assert all(0 < sequence < 20 and 0 < timestamp < 2000 for sequence, timestamp in steps), steps
-    assert sum(sequence - 1 for sequence, _ in steps) == 8  # of the digit's own packets
+    assert {sequence for sequence, _ in steps} == {1}, "what was kept from it is no loss"
+    assert all(0 < timestamp < 2000 for _, timestamp in steps), steps
+
+
+def mixed(talker, rng, count, event_share):
+    """Packets of speech and of presses, as they are sent: (packet, whether it is speech)."""
+    packets = []
+    while len(packets) < count:
+        if rng.random() < event_share:
+            begun = talker.timestamp
+            lengths = [160 * number for number in range(1, rng.randint(2, 5))]
+            packets += [(event_of(talker, 5, length, begun), False) for length in lengths]
+            end = [(event_of(talker, 5, lengths[-1], begun, end=True), False) for _ in range(3)]
+            packets += end
+            talker.timestamp = begun + lengths[-1]
+        else:
+            packets.append((talker.packet(), True))
+    return packets
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_kept_from_a_peer_leaves_no_gap_in_its_numbers(world, make_talker, seed):
+    """Who knows no telephone events, and is told of digits by INFO, would count their packets as lost (RFC 3550
+    A.3), and conceal them. However they come: one by one, or many in one batch; and by a number that wraps."""
+    rng = random.Random(seed)
+    world.open(1, ("10.0.0.1", 4000), dtmf_payload_type=101)
+    world.open(2, ("10.0.0.2", 4000), port_id=2, dtmf_by_info=True)
+    world.do(Connect(1, 2))
+    talker = make_talker(("10.0.0.1", 4000), ssrc=1, sequence=65_500)
+    packets = mixed(talker, rng, 120, 0.2)
+    waiting = list(packets)
+    while waiting:
+        for packet, _ in waiting[: (burst := rng.choice([1, 1, 2, 7]))]:
+            world.io.deliver(0, talker.address, packet)
+        del waiting[:burst]
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02 * burst
+    heard = [packet for packet in world.sent() if packet.remote == ("10.0.0.2", 4000)]
+    speech = [packet for packet, is_speech in packets if is_speech]
+    assert [packet.payload for packet in heard] == [packet[12:] for packet in speech]
+    steps = {(b.sequence - a.sequence) & 0xFFFF for a, b in itertools.pairwise(heard)}
+    assert steps == {1}
+    sent_at = [int.from_bytes(packet[4:8], "big") for packet in speech]
+    offsets = {(p.timestamp - at) & 0xFFFFFFFF for p, at in zip(heard, sent_at, strict=True)}
+    assert len(offsets) == 1, "the time of the speaker stays"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sound_that_comes_in_time_never_finds_its_number_taken(world, make_talker, seed):
+    """Though packets of digits before it were late or lost: only what is later than one of them may be taken
+    for a duplicate, and one that swaps places with the first of them is not."""
+    rng = random.Random(seed)
+    world.open(1, ("10.0.0.1", 4000), dtmf_payload_type=101)
+    world.open(2, ("10.0.0.2", 4000), port_id=2, dtmf_by_info=True)
+    world.do(Connect(1, 2))
+    talker = make_talker(("10.0.0.1", 4000), ssrc=1)
+    packets = mixed(talker, rng, 120, 0.2)
+    late = {
+        at
+        for at, (_, speech) in enumerate(packets[:-1])
+        if not speech and rng.random() < 0.2  # behind the next, whatever that is
+    }
+    swapped = {at for at in range(len(packets) - 1) if packets[at][1] and not packets[at + 1][1]}
+    order = [at + (1.5 if at in late | swapped else 0.0) for at in range(len(packets))]
+    arriving = [packets[at] for at in sorted(range(len(packets)), key=order.__getitem__)]
+    arriving = [each for each in arriving if each[1] or rng.random() > 0.1]
+    for packet, _ in arriving:
+        world.io.deliver(0, talker.address, packet)
+        world.engine.poll(world.now_s)
+        world.now_s += 0.02
+    heard = [packet for packet in world.sent() if packet.remote == ("10.0.0.2", 4000)]
+    assert [p.payload for p in heard] == [packet[12:] for packet, speech in arriving if speech]
+    assert len({packet.sequence for packet in heard}) == len(heard)
