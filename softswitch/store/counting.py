@@ -6,8 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from softswitch.store.schema_centre import queue_visits
+from softswitch.store.schema_centre import handlings, queue_visits
 from softswitch.store.schema_rolls import BOUNDS_S, SLOT_S, VISIT_COUNTS, VISIT_SUMS
+
+TICKET = "ticket"
+"""The medium of what lies in queues without anybody waiting for an answer."""
 
 
 def slot_of(at_s: sa.Column[float], dialect: str) -> sa.ColumnElement[int]:
@@ -62,3 +65,19 @@ def visit_query(
     return sa.select(*groups, *sums, *within).where(
         table.entered_at_s >= start_s, table.entered_at_s < end_s
     )
+
+
+def region_of(table: sa.Table) -> sa.ColumnElement[str]:
+    """The caller's region of a row of `handlings` or `surveys`: as it is noted there, else that of the same
+    contact in the queues, "" where it is not known."""
+    visits = queue_visits.alias("entered").c
+    same = [visits.call_id == table.c.call_id]
+    if "contact_id" in table.c:
+        same.append(visits.contact_id == table.c.contact_id)
+    found = sa.select(sa.func.max(visits.region)).where(*same).correlate(table)
+    return sa.func.coalesce(table.c.region, found.scalar_subquery(), "")
+
+
+def was_passed_on() -> sa.ColumnElement[bool]:
+    """Which handlings ended by giving the contact to somebody else."""
+    return handlings.c.outcome.in_(("transferred", "requeued"))

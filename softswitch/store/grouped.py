@@ -1,28 +1,32 @@
 """Counting by period and name: of days or half-hours that were added up where that is so and tells enough, else
-of the contacts themselves. All are always equal; a report is put together of all of them."""
+of the contacts, packed as columns where they are and as rows where not. All are always equal; a report is put
+together of all of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from softswitch.store.column_counts import Take, labels_of
+from softswitch.store.column_counts import tell as tell_columns
+from softswitch.store.column_fill import columns_to
 from softswitch.store.database import Database
-from softswitch.store.days import CONTACTS, DAY_S, made_days
+from softswitch.store.days import DAY_S, made_days
 from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
 from softswitch.store.rolls import rolled_to
 from softswitch.store.schema_rolls import SLOT_S
+from softswitch.store.tallies import Packed
 from softswitch.turns import done
 
 Key = tuple[str, str]
 """Period and queue, agent or region; both "" where they are all taken together."""
-Source = Literal["contacts", "noted", "halves", "days"]
-Take = Callable[[Key, tuple[Any, ...]], None]
+Source = Literal["contacts", "columns", "halves", "days"]
 PAGE = 500
 """Rows that are read at a time: a large report has a hundred thousand."""
 
@@ -54,21 +58,11 @@ class Summed:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What was added up of something. `kind` says when a day of it is known (`days`), `half_kind` when its
-    half-hours are: "" as soon as half-hours are added up at all. `noted` are counts of the contacts of days of
-    which `noted_kind` is known: the same counts, sooner found. `beside` is what the sums lack, counted of the
-    contacts: as many counts, to be added."""
+    """What was added up of something, by half-hour and by day, and `packed`, the contacts as columns."""
 
     halves: Summed | None = None
     days: Summed | None = None
-    kind: str = CONTACTS
-    half_kind: str = ""
-    noted: list[Any] | None = None
-    noted_kind: str = ""
-    beside: Counted | None = None
-
-
-NOTHING = Sums()
+    packed: Packed | None = None
 
 
 async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, take: Take) -> None:
@@ -76,17 +70,15 @@ async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, 
     several times."""
     async with reading(database) as connection:
         for piece, source in await pieces(connection, span, sums):
+            if source == "columns":
+                assert sums.packed is not None
+                await tell_columns(connection, span, piece, sums.packed, take)
+                continue
             summed = {"halves": sums.halves, "days": sums.days}.get(source)
-            if summed is not None:
-                await _tell(connection, span, (piece, source), summed, take)
-                if sums.beside is not None:
-                    await _tell(connection, span, (piece, "contacts"), sums.beside, take)
-            elif source == "noted" and sums.noted is not None:
-                await _tell(
-                    connection, span, (piece, source), replace(counted, counts=sums.noted), take
-                )
-            else:
-                await _tell(connection, span, (piece, source), counted, take)
+            await _tell(connection, span, (piece, source), summed or counted, take)
+
+
+NOTHING = Sums()
 
 
 async def _tell(
@@ -149,17 +141,20 @@ async def pieces(
     """The span in pieces of constant offset from UTC, and what tells each."""
     found: list[tuple[Stretch, Source]] = [(stretch, "contacts") for stretch in span.stretches()]
     if sums.days is not None and span.width_s == DAY_S:
-        made = await made_days(connection, sums.kind, span.zone)
-        found = _told_by(found, lambda stretch: _days_of(stretch, made, "days"))
-    if sums.halves is not None and sums.half_kind:
-        made_halves = await made_days(connection, sums.half_kind, span.zone)
-        found = _told_by(found, lambda stretch: _days_of(stretch, made_halves, "halves"))
-    elif sums.halves is not None:
+        made = await made_days(connection, span.zone)
+        found = _told_by(found, lambda stretch: _days_of(stretch, made))
+    if sums.halves is not None:
         to = await rolled_to(connection)
-        found = _told_by(found, lambda stretch: _halves_of(stretch, span, to))
-    if sums.noted is not None:
-        noted = await made_days(connection, sums.noted_kind, span.zone)
-        found = _told_by(found, lambda stretch: _days_of(stretch, noted, "noted", is_whole=False))
+        # A zone that is not whole half-hours from UTC has other half-hours.
+        found = _told_by(
+            found,
+            lambda stretch: _halves_of(
+                stretch, 0 if stretch.offset_s % SLOT_S and span.by != "all" else to, "halves"
+            ),
+        )
+    if sums.packed is not None:
+        packed_to = await columns_to(connection)
+        found = _told_by(found, lambda stretch: _halves_of(stretch, packed_to, "columns"))
     return found
 
 
@@ -175,16 +170,11 @@ def _told_by(
     ]
 
 
-def _days_of(
-    stretch: Stretch, days: frozenset[int], told: Source, *, is_whole: bool = True
-) -> Iterator[tuple[Stretch, Source]]:
-    """Runs of days that are told by more than contacts, and what is between them; `is_whole`: of whole days
-    only."""
+def _days_of(stretch: Stretch, days: frozenset[int]) -> Iterator[tuple[Stretch, Source]]:
+    """Runs of whole days that are added up, and what is between them."""
     offset_s, at_s = stretch.offset_s, stretch.start_s
-    first, last = (stretch.start_s + offset_s) / DAY_S, (stretch.end_s + offset_s) / DAY_S
-    low, high = (
-        (math.ceil(first), math.floor(last)) if is_whole else (math.floor(first), math.ceil(last))
-    )
+    low = math.ceil((stretch.start_s + offset_s) / DAY_S)
+    high = math.floor((stretch.end_s + offset_s) / DAY_S)
     run = [day for day in range(low, high) if day in days] if days else []
     for index, day in enumerate(run):
         if index and run[index - 1] == day - 1:
@@ -192,25 +182,25 @@ def _days_of(
         end = index
         while end + 1 < len(run) and run[end + 1] == run[end] + 1:
             end += 1
-        start_s = max(day * float(DAY_S) - offset_s, stretch.start_s)
-        end_s = min((run[end] + 1) * float(DAY_S) - offset_s, stretch.end_s)
+        start_s = day * float(DAY_S) - offset_s
+        end_s = (run[end] + 1) * float(DAY_S) - offset_s
         if at_s < start_s:
             yield Stretch(at_s, start_s, offset_s), "contacts"
-        yield Stretch(start_s, end_s, offset_s), told
+        yield Stretch(start_s, end_s, offset_s), "days"
         at_s = end_s
     if at_s < stretch.end_s:
         yield Stretch(at_s, stretch.end_s, offset_s), "contacts"
 
 
-def _halves_of(stretch: Stretch, span: Span, to: int) -> Iterator[tuple[Stretch, Source]]:
+def _halves_of(stretch: Stretch, to: int, told: Source) -> Iterator[tuple[Stretch, Source]]:
+    """The whole half-hours before `to`, and what is left at both ends."""
     low = math.ceil(stretch.start_s / SLOT_S)
     high = min(math.floor(stretch.end_s / SLOT_S), to)
-    # A zone that is not whole half-hours from UTC has other half-hours.
-    if high <= low or (stretch.offset_s % SLOT_S and span.by != "all"):
+    if high <= low:
         yield stretch, "contacts"
         return
     edges = (stretch.start_s, low * float(SLOT_S), high * float(SLOT_S), stretch.end_s)
-    sources: tuple[Source, ...] = ("contacts", "halves", "contacts")
+    sources: tuple[Source, ...] = ("contacts", told, "contacts")
     for index, source in enumerate(sources):
         if edges[index] < edges[index + 1]:
             yield Stretch(edges[index], edges[index + 1], stretch.offset_s), source
@@ -221,15 +211,10 @@ class Labels:
     the numbers that rows begin with."""
 
     def __init__(self, span: Span, offset_s: int) -> None:
-        self._span = span
-        self._offset_s = offset_s
-        self._known: dict[int, str] = {}
+        self._label = labels_of(span, offset_s)
 
     def __call__(self, number: int) -> str:
-        label = self._known.get(number)
-        if label is None:
-            label = self._known[number] = self._span.label(number, self._offset_s)
-        return label
+        return self._label(number)
 
     def each(self, rows: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         for number, *rest in rows:

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from routing.stats import Ratio
-from softswitch.store.counting import counted
-from softswitch.store.days import (
-    AGAIN_S,
-    CONTACTS,
-    OUTCOME_HALVES,
-    OUTCOMES,
-    REGION_OUTCOMES,
-    REGIONS,
-    REPEATS,
-    came_again,
-    is_repeat,
-    region_of,
-    was_first_contact,
-    was_passed_on,
-)
-from softswitch.store.grouped import NOTHING, Counted, Key, Summed, Sums, grouped
+from softswitch.store.column_counts import Take
+from softswitch.store.counting import counted, region_of, was_passed_on
+from softswitch.store.first_contacts import first_contacts
+from softswitch.store.grouped import NOTHING, Counted, Key, Sums, grouped
 from softswitch.store.periods import Span
 from softswitch.store.reading import reading
 from softswitch.store.report import Report, Row, by_skill, in_order
-from softswitch.store.schema_centre import handlings, queue_visits, surveys
+from softswitch.store.schema_centre import handlings, surveys
 from softswitch.store.schema_customers import customers
-from softswitch.store.schema_days import (
-    agent_handling_days,
-    outcome_days,
-    outcome_halves,
-    region_handling_days,
-    region_outcome_days,
-)
 from softswitch.store.schema_tickets import tickets
 from softswitch.store.statistics import Chosen, Statistics, among
+from softswitch.store.tallies import packed_scores, packed_transfers
 
 _PAGE_MAX = 1_000
+AGAIN_S = 7 * 86_400.0
+"""Who calls again within it was not helped the first time, unless a report asks for another time."""
 GOOD = 4
 """From this score on (of 5) a caller is satisfied."""
 OutcomePer = Literal["all", "queue", "agent", "region"]
@@ -107,30 +91,33 @@ class Outcomes(Statistics):
     ) -> dict[Key, OutcomeCounts]:
         """By period and queue, agent or region."""
         found: dict[Key, OutcomeCounts] = {}
-        resolved = NOTHING
-        if again_s == AGAIN_S:
-            resolved = _sums(_RESOLVED, chosen, per, "known", "resolved", halves=outcome_halves)
-        if again_s <= AGAIN_S:
-            is_resolved = sa.not_(is_repeat(self._database.dialect, again_s))
-            noted: list[Any] = [sa.func.count(), counted(is_resolved)]
-            resolved = replace(resolved, noted=noted, noted_kind=REPEATS)
-        moved = _sums(_MOVED, chosen, per, "handled", "transferred")
-        for names, counts, sums in (
-            (
-                ("known", "resolved"),
-                self._first_contacts(chosen, per, again_s),
-                resolved,
-            ),
-            (("handled", "transferred"), self._transfers(chosen, per), moved),
-            (("asked", "rated", "good", "score"), self._scores(chosen, per), NOTHING),
-        ):
 
-            def take(key: Key, row: tuple[Any, ...], names: tuple[str, ...] = names) -> None:
+        def adding(*names: str) -> Take:
+            def take(key: Key, row: tuple[Any, ...]) -> None:
                 so_far = found.setdefault(key, OutcomeCounts())
                 for name, value in zip(names, row, strict=True):
                     setattr(so_far, name, getattr(so_far, name) + value)
 
-            await grouped(self._database, span, counts, sums, take)
+            return take
+
+        named = "" if per == "all" else per
+        of_surveys = {name: some for name, some in chosen.among.items() if name != "media"}
+        await first_contacts(
+            self._database, span, named, chosen.among, again_s, adding("known", "resolved")
+        )
+        for counts, packed, take in (
+            (
+                self._transfers(chosen, per),
+                packed_transfers(named, chosen.among),
+                adding("handled", "transferred"),
+            ),
+            (
+                self._scores(chosen, per),
+                packed_scores(named, of_surveys, GOOD),
+                adding("asked", "rated", "good", "score"),
+            ),
+        ):
+            await grouped(self._database, span, counts, Sums(packed=packed), take)
         return found
 
     async def surveys_of(
@@ -144,13 +131,6 @@ class Outcomes(Statistics):
         query = query.order_by(table.at_s.desc()).limit(max(0, min(limit, _PAGE_MAX)))
         async with reading(self._database) as connection:
             return list((await connection.execute(query)).all())
-
-    def _first_contacts(self, chosen: Chosen, per: OutcomePer, again_s: float) -> Counted:
-        column, clauses = _told(queue_visits, queue_visits.c.region, chosen, per)
-        counts: list[Any] = [sa.func.count(), counted(sa.not_(came_again(again_s)))]
-        return Counted(
-            queue_visits.c.entered_at_s, column, counts, [*was_first_contact(), *clauses]
-        )
 
     def _transfers(self, chosen: Chosen, per: OutcomePer) -> Counted:
         column, clauses = _told(handlings, region_of(handlings), chosen, per)
@@ -238,43 +218,6 @@ def _told(
         *among(region, chosen.regions),
     ]
     return columns.get(per), clauses
-
-
-_RESOLVED = ((outcome_days, OUTCOMES), (region_outcome_days, REGION_OUTCOMES))
-_MOVED = ((agent_handling_days, CONTACTS), (region_handling_days, REGIONS))
-"""Days by agent and days by region, with their kinds."""
-
-
-def _sums(
-    days: tuple[tuple[sa.Table, str], tuple[sa.Table, str]],
-    chosen: Chosen,
-    per: OutcomePer,
-    *names: str,
-    halves: sa.Table | None = None,
-) -> Sums:
-    """Days that are added up and tell what is asked; none tell agents and regions both. `halves` are the
-    half-hours of those by region."""
-    of_regions = per == "region" or bool(chosen.regions)
-    if of_regions and (per == "agent" or chosen.agents):
-        return NOTHING
-    table, kind = days[of_regions]
-    told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
-
-    def summed(table: sa.Table) -> Summed:
-        columns = table.c
-        clauses = among(columns.queue_id, chosen.queues)
-        if "media" in columns:
-            clauses += among(columns.media, chosen.media)
-        if "region" in columns:
-            clauses += among(columns.region, chosen.regions)
-        else:
-            clauses += among(columns.agent_id, chosen.agents)
-        counts = [sa.func.sum(columns[name]) for name in names]
-        return Summed(table, None if told is None else columns[told], counts, clauses)
-
-    if halves is None or per == "agent" or chosen.agents:
-        return Sums(None, summed(table), kind)
-    return Sums(summed(halves), summed(table), kind, OUTCOME_HALVES)
 
 
 _RATIOS = ("first_contact", "transfers", "satisfaction", "mean_score", "response")

@@ -94,9 +94,9 @@ class CentreProjection:
         """Bring the tables up to date with `entries`, of `kinds`, which are in the journal's table already;
         `heard`: those of calls and contacts, with their particulars."""
         self._remember(heard)
-        if SURVEY in kinds:
-            await self._write_surveys(writes, entries)
         await self._tell(writes, [entry for entry, _ in heard])
+        if SURVEY in kinds:  # now that it is known of which region their callers are
+            await self._write_surveys(writes, entries)
         self._let_go(heard)
         if acd.AGENT_STATE in kinds:
             changes = [entry for entry in entries if entry.kind == acd.AGENT_STATE]
@@ -106,8 +106,8 @@ class CentreProjection:
 
     async def retell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Tell the stories that `entries` change; may be repeated at will."""
-        await self._write_surveys(writes, entries)
         await self._tell(writes, entries)
+        await self._write_surveys(writes, entries)
 
     async def _tell(self, writes: Writes, entries: Iterable[Entry]) -> None:
         changed = dict.fromkeys(
@@ -163,6 +163,8 @@ class CentreProjection:
                     if name in _TIMES:
                         now.update(getattr(row, _TIMES[name]) for row in told_now)
         before = await self._times_of(writes, told)
+        if self._rolled_to and any(at_s < self._rolled_to * float(SLOT_S) for at_s in now):
+            before |= await self._times_of(writes, ids)  # a survey may have been there first
         for name, table in _TABLES.items():
             if told:
                 await writes.execute(sa.delete(table).where(table.c.call_id.in_(told)))
@@ -179,13 +181,14 @@ class CentreProjection:
         if not self._rolled_to or not ids:
             return set()
         end_s = self._rolled_to * float(SLOT_S)
-        found: set[float] = set()
-        for name, column in _TIMES.items():
-            table = _TABLES[name]
-            at_s = table.c[column]
-            query = sa.select(at_s).where(table.c.call_id.in_(ids), at_s < end_s)
-            found |= {float(row[0]) for row in (await writes.execute(query)).all()}
-        return found
+        columns = [_TABLES[name].c[column] for name, column in _TIMES.items()]
+        # Surveys are not told anew, but of which region they are follows from the visits.
+        queries = [
+            sa.select(at_s).where(at_s.table.c.call_id.in_(ids), at_s < end_s)
+            for at_s in (*columns, surveys.c.at_s)
+        ]
+        rows = await writes.execute(sa.union_all(*queries))
+        return {float(row[0]) for row in rows.all()}
 
     async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
         """Add some more half-hours or a day up, in the caller's transaction; whether there are more to do."""
@@ -220,6 +223,10 @@ class CentreProjection:
             numbers = [row["seq"] for row in rows]
             await writes.execute(sa.delete(surveys).where(surveys.c.seq.in_(numbers)))
             await writes.execute(sa.insert(surveys), rows)
+            await self._times_of(writes, [])
+            if self._rolled_to:
+                late = [entry.at_s for entry in entries if entry.kind == SURVEY]
+                await roll_again(writes.connection, late, self._rolled_to)
 
     # -- agents ---------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from softswitch.store.column_fill import columns_to, fill, forget_columns, set_columns_to
 from softswitch.store.counting import numbered, slot_of, visit_query
 from softswitch.store.days import forget_all_days, forget_days, make_day
 from softswitch.store.schema_centre import (
@@ -22,6 +23,7 @@ from softswitch.store.schema_centre import (
     facts,
     handlings,
     queue_visits,
+    surveys,
 )
 from softswitch.store.schema_rolls import (
     HANDLED_SUMS,
@@ -57,8 +59,8 @@ async def rolled_to(connection: AsyncConnection) -> int:
 
 
 async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
-    """Add some more half-hours up or, where all are, a day of the office's `zone`; in the caller's
-    transaction. Whether there are more to do."""
+    """Add some more half-hours up or, where all are, pack some (`columns`) or add a day of the office's `zone`
+    up; in the caller's transaction. Whether there are more to do."""
     end = int((now_s - LAG_S) // SLOT_S)
     start = await rolled_to(connection)
     if start == 0:
@@ -67,6 +69,8 @@ async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> 
             return False
         start = int(first_s // SLOT_S)
     if start >= end:
+        if await _pack_on(connection, start):
+            return True
         return await make_day(connection, zone, start * float(SLOT_S))
     stop = min(start + CHUNK_SLOTS, end)
     await roll(connection, start, stop)
@@ -77,6 +81,20 @@ async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> 
     if done.first() is None:
         row = {"name": ROLLED_TO, "value": str(stop)}
         await connection.execute(sa.insert(facts).values(row))
+    return True
+
+
+async def _pack_on(connection: AsyncConnection, end: int) -> bool:
+    """Pack some of the half-hours before `end` that are not; whether there were any."""
+    start = await columns_to(connection)
+    if start == 0:
+        first_s = await _first_s(connection)
+        start = end if first_s is None else int(first_s // SLOT_S)
+    if start >= end:
+        return False
+    stop = min(start + CHUNK_SLOTS, end)
+    await fill(connection, start, stop)
+    await set_columns_to(connection, stop)
     return True
 
 
@@ -97,6 +115,8 @@ async def roll_from(connection: AsyncConnection, start: int, to: int) -> int:
     await forget_days(connection, start * float(SLOT_S), to * float(SLOT_S))
     here = facts.c.name == ROLLED_TO
     await connection.execute(sa.update(facts).where(here).values(value=str(start)))
+    if start < await columns_to(connection):
+        await set_columns_to(connection, start)
     return start
 
 
@@ -105,6 +125,7 @@ async def unroll(connection: AsyncConnection) -> None:
     for table in ROLLS:
         await connection.execute(sa.delete(table))
     await forget_all_days(connection)
+    await forget_columns(connection)
     await connection.execute(sa.delete(facts).where(facts.c.name == ROLLED_TO))
 
 
@@ -121,6 +142,9 @@ async def roll(connection: AsyncConnection, start: int, stop: int) -> None:
     for slot in range(start, stop):
         span = {"start_s": slot * float(SLOT_S), "end_s": (slot + 1) * float(SLOT_S)}
         await connection.execute(states, {"number": slot, **span})
+    packed = min(stop, await columns_to(connection))
+    if start < packed:
+        await fill(connection, start, packed)
 
 
 _START_S, _END_S = (sa.bindparam(name, type_=sa.Double) for name in ("start_s", "end_s"))
@@ -153,6 +177,7 @@ async def _first_s(connection: AsyncConnection) -> float | None:
         handlings.c.at_s,
         agent_offers.c.offered_at_s,
         agent_states.c.started_at_s,
+        surveys.c.at_s,
     ):
         first_s = (await connection.execute(sa.select(sa.func.min(column)))).scalar()
         if first_s is not None:

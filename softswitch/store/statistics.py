@@ -16,11 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from routing.stats import AgentTimes, VisitCounts
-from softswitch.store.counting import counted, visit_columns
+from softswitch.store.counting import TICKET, counted, region_of, visit_columns
 from softswitch.store.database import Database
-from softswitch.store.days import REGIONS, TICKET, region_of
 from softswitch.store.grouped import (
-    NOTHING,
     Counted,
     Key,
     Labels,
@@ -37,15 +35,7 @@ from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
 from softswitch.store.rolls import lasting
 from softswitch.store.schema_centre import agent_offers, agent_states, handlings, queue_visits
-from softswitch.store.schema_days import (
-    agent_days,
-    agent_handling_days,
-    agent_visit_days,
-    handling_days,
-    region_handling_days,
-    state_days,
-    visit_days,
-)
+from softswitch.store.schema_days import agent_days, handling_days, state_days, visit_days
 from softswitch.store.schema_rolls import (
     BOUNDS_S,
     HANDLED_SUMS,
@@ -58,6 +48,7 @@ from softswitch.store.schema_rolls import (
     state_rolls,
     visit_rolls,
 )
+from softswitch.store.tallies import packed_handlings, packed_offers, packed_visits
 from softswitch.turns import done
 
 Per = Literal["all", "queue", "agent", "region"]
@@ -81,6 +72,16 @@ class Chosen:
     regions: tuple[str, ...] = ()
     within_s: Mapping[str, float] = field(default_factory=dict)
     default_s: float = WITHIN_S
+
+    @property
+    def among(self) -> dict[str, tuple[str, ...]]:
+        """The names that are asked for, by what they are of."""
+        return {
+            "queue": self.queues,
+            "agent": self.agents,
+            "media": self.media,
+            "region": self.regions,
+        }
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ class Statistics:
             if so_far is not counts:
                 so_far.add(counts)
 
-        await grouped(self._database, span, raw, _visit_sums(chosen, per, raw), take)
+        await grouped(self._database, span, raw, _visit_sums(chosen, per), take)
         return found
 
     async def list_visits(
@@ -335,66 +336,33 @@ _STATES = Sums(
 )
 
 
-def _visit_sums(chosen: Chosen, per: Per, raw: Counted) -> Sums:
-    """What was added up of contacts and can tell what is asked; those of agents by the day only. For a T that
-    was not foreseen the sums of the one below it, and beside them the contacts whose wait lies between."""
-    of_agents = per == "agent" or bool(chosen.agents)
-    if of_agents and (chosen.regions or per == "region"):
-        return NOTHING
+def _visit_sums(chosen: Chosen, per: Per) -> Sums:
+    """What was added up of contacts and can tell what is asked."""
+    named = "" if per == "all" else per
+    packed = packed_visits(named, chosen.among, chosen.default_s, chosen.within_s)
+    if per == "agent":
+        packed = replace(packed, served=True)
+    if per == "agent" or chosen.agents or not _is_counted(chosen):
+        return Sums(packed=packed)
 
     def of(table: sa.Table) -> Summed:
         columns = table.c
-        asked = ["queue_id", "media", *(["agent_id"] if of_agents else ["region"])]
-        names = {"queue_id": chosen.queues, "media": chosen.media}
-        names |= {"agent_id": chosen.agents, "region": chosen.regions}
-        told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
+        asked = (("queue_id", chosen.queues), ("media", chosen.media), ("region", chosen.regions))
+        told = {"queue": "queue_id", "region": "region"}.get(per)
         return Summed(
             table,
             None if told is None else columns[told],
             _summed_visit_columns(chosen, table),
-            [clause for name in asked for clause in among(columns[name], names[name])],
+            [clause for name, names in asked for clause in among(columns[name], names)],
         )
 
-    beside = None if _is_counted(chosen) else _between(chosen, raw)
-    if of_agents:
-        return Sums(None, of(agent_visit_days), beside=beside)
-    return Sums(of(visit_rolls), of(visit_days), beside=beside)
-
-
-def _between(chosen: Chosen, raw: Counted) -> Counted:
-    """The contacts in time of which the sums do not know: waits from the T below on up to the one asked for."""
-    table = queue_visits.c
-    limit = _by_queue(chosen, lambda t: t)
-    above = _by_queue(chosen, lambda t: float(_below(t) or -1))
-    nothing: Any = sa.literal_column("0")
-    columns: dict[str, Any] = {
-        f"{outcome}_in_time": counted(table.outcome == outcome)
-        for outcome in ("answered", "abandoned")
-    }
-    counts = [columns.get(part.name, nothing) for part in fields(VisitCounts)]
-    clauses = [table.waited_s > above, table.waited_s <= limit]
-    clauses.append(table.outcome.in_(("answered", "abandoned")))
-    return Counted(raw.at_s, raw.column, counts, [*raw.clauses, *clauses])
-
-
-def _below(within_s: float) -> int | None:
-    """The T that is counted beforehand next below another, or equal to it."""
-    return max((bound for bound in BOUNDS_S if bound <= within_s), default=None)
-
-
-def _by_queue(chosen: Chosen, value: Callable[[float], float]) -> Any:
-    """Something of the T of each queue."""
-    general = value(chosen.default_s)
-    if not chosen.within_s:
-        return general
-    own = {queue: value(within_s) for queue, within_s in chosen.within_s.items()}
-    return sa.case(own, value=queue_visits.c.queue_id, else_=general)
+    return Sums(of(visit_rolls), of(visit_days), packed)
 
 
 def _handling_sums(chosen: Chosen, per: Per) -> Sums:
-    told = {"queue": "queue_id", "agent": "agent_id", "region": "region"}.get(per)
+    told = {"queue": "queue_id", "agent": "agent_id"}.get(per)
     names = {"queue_id": chosen.queues, "media": chosen.media, "agent_id": chosen.agents}
-    names["region"] = chosen.regions
+    packed = packed_handlings("" if per == "all" else per, chosen.among)
 
     def of(table: sa.Table, *asked: str) -> Summed:
         return Summed(
@@ -405,20 +373,20 @@ def _handling_sums(chosen: Chosen, per: Per) -> Sums:
         )
 
     if per == "region" or chosen.regions:
-        if per == "agent" or chosen.agents:
-            return NOTHING
-        return Sums(None, of(region_handling_days, "queue_id", "media", "region"), REGIONS)
+        return Sums(packed=packed)
     if per == "agent" and not (chosen.queues or chosen.media):
-        return Sums(of(agent_rolls, "agent_id"), of(agent_days, "agent_id"))
+        return Sums(of(agent_rolls, "agent_id"), of(agent_days, "agent_id"), packed)
     if per != "agent" and not chosen.agents:
         asked = ("queue_id", "media")
-        return Sums(of(handling_rolls, *asked), of(handling_days, *asked))
-    return Sums(None, of(agent_handling_days, "queue_id", "media", "agent_id"))
+        return Sums(of(handling_rolls, *asked), of(handling_days, *asked), packed)
+    return Sums(packed=packed)
 
 
 def _offer_sums(chosen: Chosen, per: Per) -> Sums:
+    among_these = {"queue": chosen.queues, "agent": chosen.agents}
+    packed = packed_offers(per if per in among_these else "", among_these)
     if per == "queue" or chosen.queues:
-        return NOTHING
+        return Sums(packed=packed)
     halves, days = (
         Summed(
             table,
@@ -428,7 +396,7 @@ def _offer_sums(chosen: Chosen, per: Per) -> Sums:
         )
         for table in (agent_rolls, agent_days)
     )
-    return Sums(halves, days)
+    return Sums(halves, days, packed)
 
 
 def _is_counted(chosen: Chosen) -> bool:
@@ -438,7 +406,9 @@ def _is_counted(chosen: Chosen) -> bool:
 
 def _visit_columns(chosen: Chosen) -> list[Any]:
     table = queue_visits.c
-    limit = _by_queue(chosen, lambda t: t)
+    limit: Any = chosen.default_s
+    if chosen.within_s:
+        limit = sa.case(dict(chosen.within_s), value=table.queue_id, else_=limit)
     columns = visit_columns()
     in_time = table.waited_s <= limit
     columns["answered_in_time"] = counted(sa.and_(table.outcome == "answered", in_time))
@@ -451,8 +421,7 @@ def _summed_visit_columns(chosen: Chosen, rolls: sa.Table) -> list[Any]:
 
     def in_time(outcome: str) -> Any:
         def bound(within_s: float) -> Any:
-            below = _below(within_s)
-            return sa.literal_column("0") if below is None else table[f"{outcome}_{below}"]
+            return table[f"{outcome}_{int(within_s)}"]
 
         own = {queue: bound(t) for queue, t in chosen.within_s.items()}
         general = bound(chosen.default_s)

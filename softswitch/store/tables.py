@@ -5,6 +5,7 @@ from __future__ import annotations
 from softswitch.store import (
     schema,
     schema_centre,
+    schema_columns,
     schema_customers,
     schema_days,
     schema_lines,
@@ -22,6 +23,7 @@ __all__ = [
     "metadata",
     "schema",
     "schema_centre",
+    "schema_columns",
     "schema_customers",
     "schema_days",
     "schema_lines",

@@ -21,7 +21,7 @@ from routing.engine import AcdEngine
 from routing.model import AcdConfig, AgentConfig, AgentState, QueueConfig
 from routing.stats import AgentTimes, VisitCounts, handle_times, service_level, tally
 from softswitch.store.acd import entry_of
-from softswitch.store.days import LATER_S
+from softswitch.store.days import CONTACTS
 from softswitch.store.periods import Span, moment
 from softswitch.store.report import FORMULAS, agent_report, queue_report
 from softswitch.store.statistics import PER, TALKS, Chosen, Statistics
@@ -377,7 +377,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] > 0
         kinds = "SELECT kind, count(*) FROM rolled_days GROUP BY kind ORDER BY kind"
         made = dict(any_store.sql(tmp_path, kinds))
-        assert set(made) == set(LATER_S)
+        assert set(made) == {CONTACTS}
         assert [rounded(one) for one in await everything(statistics, spans)] == before
         ticket = {"contact": "ticket-1", "queue": "support", "media": "ticket"}
         # A contact of then is closed only now, and an agent's state of then is told late.

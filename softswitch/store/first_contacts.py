@@ -1,0 +1,167 @@
+"""Resolution at the first contact: who was answered and did not come again in time, for any time and told apart
+by anything. Contacts are gone through from the last to the first (`again`), packed as columns where they are
+and as rows where not, so that no caller has to be looked up."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from softswitch.store.again import Again
+from softswitch.store.column_counts import Found, Take, chunks, grouped_rows, labels_of
+from softswitch.store.column_fill import (
+    PAGE,
+    Names,
+    columns_to,
+    encode_visits,
+    read_names,
+    visit_rows,
+)
+from softswitch.store.columns import ANSWERED, CALLERS, VISITS, Rows
+from softswitch.store.database import Database
+from softswitch.store.periods import Span, Stretch
+from softswitch.store.reading import reading
+from softswitch.store.schema_columns import caller_columns, visit_columns
+from softswitch.store.schema_rolls import SLOT_S
+from softswitch.store.tallies import chosen_of
+from softswitch.turns import done
+
+DAY_S = 86_400.0
+
+
+async def first_contacts(
+    database: Database,
+    span: Span,
+    named: str,
+    among: Mapping[str, tuple[str, ...]],
+    again_s: float,
+    take: Take,
+) -> None:
+    """Have `take` told, by period and name, of how many were answered whose caller can be known again, and how
+    many of those did not come again within `again_s`; a key may come several times. Contacts are told apart by
+    `named` and counted of the names in `among`, as in `tallies.Packed`."""
+    async with reading(database) as connection:
+        names = await read_names(connection)
+        counting = _Counting(span, [*span.stretches()], named, among, names, Again(again_s))
+        async for part in _backward(connection, names, span.start_s, span.end_s + again_s):
+            for stretch, found in await asyncio.to_thread(counting.count, part):
+                await done(counting.told(stretch, found, take))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Contacts of some time, in order: packed, or as rows."""
+
+    visits: Sequence[bytes] | Rows
+    callers: Sequence[bytes] | Rows
+
+    def rows(self) -> tuple[Rows, Rows]:
+        if isinstance(self.visits, np.ndarray) or isinstance(self.callers, np.ndarray):
+            assert isinstance(self.visits, np.ndarray)
+            assert isinstance(self.callers, np.ndarray)
+            return self.visits, self.callers
+        return VISITS.unpack(self.visits)[0], CALLERS.unpack(self.callers)[0]
+
+
+async def _backward(
+    connection: AsyncConnection, names: Names, start_s: float, end_s: float
+) -> AsyncIterator[_Part]:
+    """All contacts of some time, the last first; some more at both ends."""
+    first, last = math.floor(start_s / SLOT_S), math.floor(end_s / SLOT_S) + 1
+    packed = max(first, min(await columns_to(connection), last))
+    # Rows a day at a time.
+    high_s, low_s = last * float(SLOT_S), packed * float(SLOT_S)
+    while high_s > low_s:
+        since_s = max(high_s - DAY_S, low_s)
+        if (part := await _of_rows(connection, names, since_s, high_s)) is not None:
+            yield part
+        high_s = since_s
+    tables = (visit_columns, caller_columns)
+    async for _, (visits, callers) in chunks(connection, tables, first, packed, is_backward=True):
+        yield _Part(visits, callers)
+
+
+async def _of_rows(
+    connection: AsyncConnection, names: Names, start_s: float, end_s: float
+) -> _Part | None:
+    pages: list[tuple[Rows, Rows]] = []
+
+    def encode(page: Sequence[Any]) -> Iterator[None]:
+        pages.append(encode_visits(page, names))
+        yield
+
+    rows = await connection.stream(visit_rows(start_s, end_s))
+    async for page in rows.partitions(PAGE):
+        await done(encode(page))
+    if not pages:
+        return None
+    return _Part(np.concatenate([v for v, _ in pages]), np.concatenate([c for _, c in pages]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    span: Span
+    stretches: Sequence[Stretch]
+    named: str
+    among: Mapping[str, tuple[str, ...]]
+    names: Names
+    again: Again
+
+    def count(self, part: _Part) -> list[tuple[Stretch, Found]]:
+        """To be called for one part after the other."""
+        visits, callers = part.rows()
+        known = callers["caller"] != 0
+        visits, callers = visits[known], callers[known]
+        at_s = np.ascontiguousarray(callers["at_s"])
+        later_s = self.again.before(
+            np.ascontiguousarray(callers["caller"]), np.ascontiguousarray(callers["call"]), at_s
+        )
+        codes = self.names.codes
+        counted = visits["outcome"] == ANSWERED
+        if (chosen := chosen_of(visits, self.among, codes)) is not None:
+            counted &= chosen
+        found = []
+        for stretch in self.stretches:
+            here = counted & (at_s >= stretch.start_s) & (at_s < stretch.end_s)
+            if here.any():
+                is_resolved = later_s[here] > at_s[here] + self.again.again_s
+                found.append(
+                    (stretch, self._grouped(visits[here], at_s[here], is_resolved, stretch))
+                )
+        return found
+
+    def _grouped(
+        self,
+        visits: Rows,
+        at_s: npt.NDArray[np.float64],
+        is_resolved: npt.NDArray[np.bool_],
+        stretch: Stretch,
+    ) -> Found:
+        numbers = np.zeros(len(at_s), np.int64)
+        if self.span.by != "all":
+            numbers = np.floor((at_s + stretch.offset_s) / self.span.width_s).astype(np.int64)
+
+        def count(
+            rows: Rows, groups: npt.NDArray[np.int64], size: int
+        ) -> list[npt.NDArray[np.int64]]:
+            del rows
+            return [
+                np.bincount(groups, minlength=size),
+                np.bincount(groups[is_resolved], minlength=size),
+            ]
+
+        names = visits[self.named] if self.named else None
+        return grouped_rows(visits, numbers, names, [*self.names.codes], count)
+
+    def told(self, stretch: Stretch, found: Found, take: Take) -> Iterator[None]:
+        label = labels_of(self.span, stretch.offset_s)
+        for number, name, figures in zip(found.numbers, found.names, found.figures, strict=True):
+            take((label(number), name), figures)
+            yield
