@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -35,8 +35,10 @@ CHOSEN = {
         default_s=20.0,
     ),
 }
-ODD = Chosen(media=TALKS, default_s=21.5)
+ODD_S = 21.5
 """A T that no sum has."""
+AGAIN_D = (3.0, 30.0)
+"""Days within which callers come again, other than a report's own seven."""
 SPAN_S = {"day": 1.0, "year": 10.0}
 """What a report of one may take."""
 SLOWEST = 12
@@ -49,6 +51,7 @@ class Asked:
     name: str
     make: Callable[[], Awaitable[Any]]
     took_s: float = 0.0
+    cpu_s: float = 0.0
 
 
 def every(store: Store, span: Span) -> list[Asked]:
@@ -64,10 +67,11 @@ def every(store: Store, span: Span) -> list[Asked]:
             f"queues per {per}, {word}",
             partial(queue_report, statistics, span, some, per, "all"),
         )
-    for per in PER:
+    for per, (word, some) in product(PER, CHOSEN.items()):
+        odd = replace(some, default_s=ODD_S)
         ask(
-            f"queues per {per}, T of 21.5 s",
-            partial(queue_report, statistics, span, ODD, per),
+            f"queues per {per}, {word}, T of {ODD_S} s",
+            partial(queue_report, statistics, span, odd, per),
         )
     for word in ("all", "one agent", "one queue"):
         ask(
@@ -79,10 +83,10 @@ def every(store: Store, span: Span) -> list[Asked]:
             f"outcomes per {per}, {word}",
             partial(outcome_report, outcomes, span, some, per),
         )
-    for per in get_args(OutcomePer):
+    for per, again_d in product(get_args(OutcomePer), AGAIN_D):
         ask(
-            f"outcomes per {per}, again within 3 days",
-            partial(outcome_report, outcomes, span, CHOSEN["all"], per, 3 * 86_400.0),
+            f"outcomes per {per}, again within {again_d:g} days",
+            partial(outcome_report, outcomes, span, CHOSEN["all"], per, again_d * 86_400),
         )
     for per in get_args(TicketPer):
         ask(f"tickets per {per}", partial(ticket_report, outcomes, span, per))
@@ -118,10 +122,11 @@ async def slowest(store: Store, directory: Path, span: Span, only: str = "") -> 
         if only not in asked.name:
             continue
         await asyncio.to_thread(forget, directory)
-        before_s = time.perf_counter()
+        before_s, cpu_s = time.perf_counter(), time.process_time()
         found = await asked.make()
         if isinstance(found, Report):
             async for some in flowing(found.json()):
                 b"".join(some)
-        took.append(Asked(asked.name, asked.make, time.perf_counter() - before_s))
+        took_s = time.perf_counter() - before_s
+        took.append(replace(asked, took_s=took_s, cpu_s=time.process_time() - cpu_s))
     return sorted(took, key=lambda asked: -asked.took_s)

@@ -30,11 +30,16 @@ _DENSE = 4
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The groups of some rows that were counted: number of the period, name, figures."""
+    """The groups of some rows that were counted: period and name, figures."""
 
-    numbers: list[int]
-    names: list[str]
+    keys: list[tuple[str, str]]
     figures: list[tuple[Any, ...]]
+
+    def told(self, take: Take) -> Iterator[None]:
+        """Have `take` told of all."""
+        for key, figures in zip(self.keys, self.figures, strict=True):
+            take(key, figures)
+            yield
 
 
 async def tell(
@@ -42,11 +47,12 @@ async def tell(
 ) -> None:
     """Have `take` told of the figures of whole half-hours; a key may come several times."""
     codes = (await read_names(connection)).codes
-    counting = _Counting(span, piece.offset_s, packed, codes, [*codes])
+    label = labels_of(span, piece.offset_s)
+    counting = _Counting(span, piece.offset_s, packed, codes, [*codes], label)
     low, high = int(piece.start_s // SLOT_S), int(piece.end_s // SLOT_S)
     async for slots, (blobs,) in chunks(connection, (packed.table,), low, high):
         found = await asyncio.to_thread(counting.count, slots, blobs)
-        await done(counting.told(found, take))
+        await done(found.told(take))
 
 
 async def chunks(
@@ -89,6 +95,7 @@ class _Counting:
     packed: Packed
     codes: Mapping[str, int]
     names: Sequence[str]
+    label: Callable[[int], str]
 
     def count(self, slots: npt.NDArray[np.int64], blobs: list[bytes]) -> Found:
         packed = self.packed
@@ -99,7 +106,7 @@ class _Counting:
             rows, numbers = rows[chosen], numbers[chosen]
         return grouped_rows(
             rows,
-            numbers,
+            (numbers, self.label),
             rows[packed.named] if packed.named else None,
             self.names,
             lambda some, groups, size: packed.count(some, groups, size, self.codes),
@@ -120,12 +127,6 @@ class _Counting:
             number = (at_s + self.offset_s) // width_s
         return number
 
-    def told(self, found: Found, take: Take) -> Iterator[None]:
-        label = labels_of(self.span, self.offset_s)
-        for number, name, figures in zip(found.numbers, found.names, found.figures, strict=True):
-            take((label(number), name), figures)
-            yield
-
 
 def labels_of(span: Span, offset_s: int) -> Callable[[int], str]:
     """The periods of numbers, each made once."""
@@ -142,19 +143,24 @@ def labels_of(span: Span, offset_s: int) -> Callable[[int], str]:
 
 def grouped_rows(
     rows: Rows,
-    numbers: npt.NDArray[np.int64],
+    numbered: tuple[npt.NDArray[np.int64], Callable[[int], str]],
     names: npt.NDArray[Any] | None,
     texts: Sequence[str],
     count: Callable[[Rows, npt.NDArray[np.int64], int], list[npt.NDArray[Any]]],
 ) -> Found:
-    """Count rows by the number of their period and by name."""
+    """Count rows by period and name. `numbered`: the number of each row's period, all of them near each other,
+    and what each number is called (a month is many days); `texts`: what the numbers of `names` mean."""
     if not len(rows):
-        return Found([], [], [])
-    low, width = int(numbers.min()), len(texts) if names is not None else 1
-    groups = (numbers - low) * width
+        return Found([], [])
+    numbers, label = numbered
+    low = int(numbers.min())
+    labels: dict[str, int] = {}
+    places = [labels.setdefault(label(n), len(labels)) for n in range(low, int(numbers.max()) + 1)]
+    width = 1 if names is None else len(texts)
+    groups = (np.array(places) * width)[numbers - low]
     if names is not None:
         groups += names
-    size = (int(numbers.max()) - low + 1) * width
+    size = len(labels) * width
     if size > len(rows) * _DENSE + 1_000:
         keys, groups = np.unique(groups, return_inverse=True)
         present = np.arange(len(keys))
@@ -162,11 +168,9 @@ def grouped_rows(
         keys = np.arange(size)
         present = np.flatnonzero(np.bincount(groups, minlength=size))
     figures = count(rows, groups, len(keys))
-    keys = keys[present]
-    return Found(
-        (keys // width + low).tolist(),
-        [texts[code] for code in (keys % width).tolist()]
-        if names is not None
-        else [""] * len(keys),
-        list(zip(*(one[present].tolist() for one in figures), strict=True)),
-    )
+    periods = [*labels]
+    told = [
+        (periods[key // width], "" if names is None else texts[key % width])
+        for key in keys[present].tolist()
+    ]
+    return Found(told, list(zip(*(one[present].tolist() for one in figures), strict=True)))

@@ -51,8 +51,8 @@ async def first_contacts(
         names = await read_names(connection)
         counting = _Counting(span, [*span.stretches()], named, among, names, Again(again_s))
         async for part in _backward(connection, names, span.start_s, span.end_s + again_s):
-            for stretch, found in await asyncio.to_thread(counting.count, part):
-                await done(counting.told(stretch, found, take))
+            for found in await asyncio.to_thread(counting.count, part):
+                await done(found.told(take))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class _Counting:
     names: Names
     again: Again
 
-    def count(self, part: _Part) -> list[tuple[Stretch, Found]]:
+    def count(self, part: _Part) -> list[Found]:
         """To be called for one part after the other."""
         visits, callers = part.rows()
         known = callers["caller"] != 0
@@ -132,9 +132,7 @@ class _Counting:
             here = counted & (at_s >= stretch.start_s) & (at_s < stretch.end_s)
             if here.any():
                 is_resolved = later_s[here] > at_s[here] + self.again.again_s
-                found.append(
-                    (stretch, self._grouped(visits[here], at_s[here], is_resolved, stretch))
-                )
+                found.append(self._grouped(visits[here], at_s[here], is_resolved, stretch))
         return found
 
     def _grouped(
@@ -158,10 +156,5 @@ class _Counting:
             ]
 
         names = visits[self.named] if self.named else None
-        return grouped_rows(visits, numbers, names, [*self.names.codes], count)
-
-    def told(self, stretch: Stretch, found: Found, take: Take) -> Iterator[None]:
         label = labels_of(self.span, stretch.offset_s)
-        for number, name, figures in zip(found.numbers, found.names, found.figures, strict=True):
-            take((label(number), name), figures)
-            yield
+        return grouped_rows(visits, (numbers, label), names, [*self.names.codes], count)
