@@ -27,6 +27,7 @@ from softswitch.turns import done
 Key = tuple[str, str]
 """Period and queue, agent or region; both "" where they are all taken together."""
 Source = Literal["contacts", "columns", "halves", "days"]
+_OF_DAYS = ("week", "month")
 PAGE = 500
 """Rows that are read at a time: a large report has a hundred thousand."""
 
@@ -75,7 +76,8 @@ async def grouped(database: Database, span: Span, counted: Counted, sums: Sums, 
                 await tell_columns(connection, span, piece, sums.packed, take)
                 continue
             summed = {"halves": sums.halves, "days": sums.days}.get(source)
-            await _tell(connection, span, (piece, source), summed or counted, take)
+            for part in runs_of(span, piece, source):
+                await _tell(connection, span, (part, source), summed or counted, take)
 
 
 NOTHING = Sums()
@@ -104,17 +106,20 @@ async def _tell(
     ]
     query = sa.select(*what.counts, *groups).where(*clauses).group_by(*places)
     labels = None if period is None else Labels(span, piece.offset_s)
-    told = _Told(len(what.counts), labels, what.column is not None, take)
+    label = label_of(span, piece, source)
+    told = _Told(len(what.counts), labels, label, what.column is not None, take)
     async for some in paged(connection, query):
         await done(told.each(some))
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """How the rows of one query are told: `counts` numbers, the number of the period, the name."""
+    """How the rows of one query are told: `counts` numbers, the number of the period, the name. `label`: the
+    period where none is numbered."""
 
     counts: int
     labels: Labels | None
+    label: str
     is_named: bool
     take: Take
 
@@ -123,7 +128,7 @@ class _Told:
         for row in rows:
             values = tuple([_plain(value) for value in row[:counts]])
             if labels is not None or self.is_named or any(values):
-                label = "" if labels is None else labels(int(row[counts]))
+                label = self.label if labels is None else labels(int(row[counts]))
                 self.take((label, str(row[-1]) if self.is_named else ""), values)
             yield
 
@@ -156,6 +161,29 @@ async def pieces(
         packed_to = await columns_to(connection)
         found = _told_by(found, lambda stretch: _halves_of(stretch, packed_to, "columns"))
     return found
+
+
+def runs_of(span: Span, piece: Stretch, source: Source) -> Iterator[Stretch]:
+    """A piece as it is or, of days that make weeks or months, one part each: so that the database groups by
+    nothing that is put together afterwards."""
+    if source != "days" or span.by not in _OF_DAYS:
+        yield piece
+        return
+    label, start_s = label_of(span, piece, source), piece.start_s
+    for day in range(int((piece.end_s - piece.start_s) // DAY_S)):
+        at_s = piece.start_s + day * DAY_S
+        here = label_of(span, Stretch(at_s, piece.end_s, piece.offset_s), source)
+        if here != label:
+            yield Stretch(start_s, at_s, piece.offset_s)
+            label, start_s = here, at_s
+    yield Stretch(start_s, piece.end_s, piece.offset_s)
+
+
+def label_of(span: Span, piece: Stretch, source: Source) -> str:
+    """The period that all of one of `runs_of` lies in; "" where it has several or there is but one."""
+    if source != "days" or span.by not in _OF_DAYS:
+        return ""
+    return span.label(int((piece.start_s + piece.offset_s) // DAY_S), piece.offset_s)
 
 
 def _told_by(
@@ -242,7 +270,7 @@ def period_of(
     if span.by == "all":
         return None
     if source == "days" and summed is not None:
-        return summed.number
+        return None if span.by in _OF_DAYS else summed.number
     number: Any = (at_s + float(stretch.offset_s)) / float(span.width_s)
     if dialect == "postgresql":  # its casts round
         return sa.cast(sa.func.floor(number), sa.BigInteger)

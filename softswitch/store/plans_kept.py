@@ -51,6 +51,10 @@ class Piece:
     planned: Planned
 
 
+_Cut = tuple[str, float, float, tuple[Planned, ...]]
+"""Period, seconds, seconds planned as work, and what is left at the ends."""
+
+
 @dataclass(slots=True)
 class PlanKept:
     """One count: of the plans of `agents` (all for none) in `span`, as far as it has passed at `now_s`."""
@@ -60,10 +64,9 @@ class PlanKept:
     agents: Sequence[str]
     now_s: float
     _kept: dict[Key, Kept] = field(default_factory=dict)
-    _planned_for: set[str] = field(default_factory=set)
     _ends: dict[str, list[Piece]] = field(default_factory=dict)
     _slots: tuple[int, int] = (0, 0)
-    _cuts: dict[tuple[float, float], tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    _cuts: dict[tuple[float, float, str], list[_Cut]] = field(default_factory=dict)
 
     async def count(self) -> dict[Key, Adherence]:
         """By period and agent. Raises `Conflict` for too many stretches."""
@@ -75,7 +78,7 @@ class PlanKept:
                     await self._add_half_hours(connection, stretch)
             while self._ends:
                 await self._add_ends(connection, *self._ends.popitem())
-        names = tuple(sorted(self._planned_for))
+        names = tuple(sorted({agent for _, agent in self._kept}))
         worked = await Statistics(self.database).states(self.span, names, self.now_s)
         found: dict[Key, Adherence] = {}
         await done(self._compared(worked, found))
@@ -128,45 +131,49 @@ class PlanKept:
             await done(self._take_all(some))
 
     def _take_all(self, rows: Sequence[Any]) -> Iterator[None]:
+        kept, known = self._kept, self._cuts
         for agent, start_s, end_s, activity in rows:
-            self._take(agent, Planned(start_s, end_s, activity))
+            # Many agents have the same hours.
+            cuts = known.get((start_s, end_s, activity))
+            if cuts is None:
+                if len(known) >= _CUTS_MAX:
+                    known.clear()
+                cuts = [*self._cut(Planned(start_s, end_s, activity))]
+                known[start_s, end_s, activity] = cuts
+            for period, length_s, work_s, ends in cuts:
+                key = (period, agent)
+                so_far = kept.get(key)
+                if so_far is None:
+                    so_far = kept[key] = Kept()
+                so_far.planned_s += length_s
+                so_far.planned_work_s += work_s
+                if ends:
+                    mine = self._ends.setdefault(agent, [])
+                    mine += [Piece(key, end) for end in ends]
             yield
 
-    def _take(self, agent: str, planned: Planned) -> None:
+    def _cut(self, planned: Planned) -> Iterator[_Cut]:
+        """What of a stretch lies in which period."""
         at_s = max(planned.start_s, self.span.start_s)
-        for period, length_s in self._cut(at_s, min(planned.end_s, self._end_s)):
-            piece = Piece((period, agent), Planned(at_s, at_s + length_s, planned.activity))
+        for period, length_s in self.span.cuts(at_s, min(planned.end_s, self._end_s)):
+            piece = Planned(at_s, at_s + length_s, planned.activity)
             at_s += length_s
-            self._planned_for.add(agent)
-            kept = self._kept.setdefault(piece.key, Kept())
-            kept.planned_s += length_s
-            if planned.activity == WORK:
-                kept.planned_work_s += length_s
-            self._keep_ends(agent, piece)
+            work_s = length_s if planned.activity == WORK else 0.0
+            yield period, length_s, work_s, self._ends_of(piece)
 
-    def _cut(self, start_s: float, end_s: float) -> tuple[tuple[str, float], ...]:
-        """As `Span.cuts`; many agents have the same hours."""
-        known = self._cuts.get((start_s, end_s))
-        if known is None:
-            if len(self._cuts) >= _CUTS_MAX:
-                self._cuts.clear()
-            known = self._cuts[start_s, end_s] = tuple(self.span.cuts(start_s, end_s))
-        return known
-
-    def _keep_ends(self, agent: str, piece: Piece) -> None:
+    def _ends_of(self, planned: Planned) -> tuple[Planned, ...]:
         """What of a piece is no whole half-hour that is added up."""
-        planned = piece.planned
         first, stop = _whole(planned.start_s, planned.end_s)
         first, stop = max(first, self._slots[0]), min(stop, self._slots[1])
-        ends = self._ends
         if first >= stop:
-            ends.setdefault(agent, []).append(piece)
-            return
-        low_s, high_s = first * float(SLOT_S), stop * float(SLOT_S)
-        for start_s, end_s in ((planned.start_s, low_s), (high_s, planned.end_s)):
-            if start_s < end_s:
-                left = Planned(start_s, end_s, planned.activity)
-                ends.setdefault(agent, []).append(Piece(piece.key, left))
+            return (planned,)
+        edges = (
+            (planned.start_s, first * float(SLOT_S)),
+            (stop * float(SLOT_S), planned.end_s),
+        )
+        return tuple(
+            Planned(start_s, end_s, planned.activity) for start_s, end_s in edges if start_s < end_s
+        )
 
     # -- what was done -----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from routing.stats import AgentTimes, VisitCounts
 from softswitch.store.counting import TICKET, counted, region_of, visit_columns
 from softswitch.store.database import Database
+from softswitch.store.days import DAY_S
 from softswitch.store.grouped import (
     Counted,
     Key,
@@ -29,6 +30,7 @@ from softswitch.store.grouped import (
     paged,
     period_of,
     pieces,
+    runs_of,
     within,
 )
 from softswitch.store.periods import Span, Stretch
@@ -253,15 +255,16 @@ class Statistics:
         found: dict[Key, StateTimes] = {}
         async with reading(self._database) as connection:
             for piece, source in await pieces(connection, span, _STATES):
-                told: Callable[[Sequence[Any]], Iterator[Any]]
-                if source == "contacts":
-                    told = _Raw(span, piece, now_s).each
-                    rows = _raw_states(connection, piece, agents)
-                else:
-                    told = Labels(span, piece.offset_s).each
-                    rows = self._summed_states(connection, span, piece, source, agents)
-                async for some in rows:
-                    await done(_add_up(found, told(some)))
+                for part in runs_of(span, piece, source):
+                    told: Callable[[Sequence[Any]], Iterator[Any]]
+                    if source == "contacts":
+                        told = _Raw(span, part, now_s).each
+                        rows = _raw_states(connection, part, agents)
+                    else:
+                        told = Labels(span, part.offset_s).each
+                        rows = self._summed_states(connection, span, part, source, agents)
+                    async for some in rows:
+                        await done(_add_up(found, told(some)))
         return found
 
     def _summed_states(
@@ -277,7 +280,9 @@ class Statistics:
         table = summed.table.c
         at_s = summed.number * float(SLOT_S)
         period = period_of(span, piece, source, summed, at_s, self._database.dialect)
-        number = sa.literal_column("0") if period is None else period
+        # Where all of it is one period, that of its first day.
+        first: Any = sa.literal_column(str(int((piece.start_s + piece.offset_s) // DAY_S)))
+        number = first if period is None else period
         groups = [table.agent_id, table.state, table.reason]
         query = (
             sa.select(number, *groups, *summed.counts)
