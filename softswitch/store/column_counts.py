@@ -62,9 +62,10 @@ async def chunks(
     high: int,
     *,
     is_backward: bool = False,
+    octets: int = OCTETS,
 ) -> AsyncIterator[tuple[npt.NDArray[np.int64], list[list[bytes]]]]:
     """What is packed of the half-hours from `low` to before `high`, some at a time: their numbers in order, and
-    the blobs of each table. Backward, the last come first."""
+    the blobs of each table, about `octets` together. Backward, the last come first."""
     first, *others = tables
     query = sa.select(first.c.slot, *(table.c["rows"] for table in tables)).order_by(first.c.slot)
     for other in others:
@@ -79,13 +80,11 @@ async def chunks(
         if rows:
             slots, *blobs = (list(column) for column in zip(*rows, strict=True))
             yield np.array(slots, np.int64), blobs
-        width = _wider(width, sum(len(blob) for row in rows for blob in row[1:]))
-
-
-def _wider(width: int, octets: int) -> int:
-    if octets < OCTETS / 2:
-        return min(width * 2, SLOTS_MAX)
-    return max(width // 2, 1) if octets > OCTETS * 2 else width
+        read = sum(len(blob) for row in rows for blob in row[1:])
+        if read < octets / 2:
+            width = min(width * 2, SLOTS_MAX)
+        elif read > octets * 2:
+            width = max(width // 2, 1)
 
 
 @dataclass(frozen=True, slots=True)

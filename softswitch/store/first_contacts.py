@@ -34,6 +34,8 @@ from softswitch.store.tallies import chosen_of
 from softswitch.turns import done
 
 DAY_S = 86_400.0
+OCTETS = 6_000_000
+"""What is gone through together is about as much: what is kept of callers is put together anew each time."""
 
 
 async def first_contacts(
@@ -50,7 +52,7 @@ async def first_contacts(
     async with reading(database) as connection:
         names = await read_names(connection)
         counting = _Counting(span, [*span.stretches()], named, among, names, Again(again_s))
-        async for part in _backward(connection, names, span.start_s, span.end_s + again_s):
+        async for part in _backward(connection, names, span, again_s):
             for found in await asyncio.to_thread(counting.count, part):
                 await done(found.told(take))
 
@@ -71,10 +73,11 @@ class _Part:
 
 
 async def _backward(
-    connection: AsyncConnection, names: Names, start_s: float, end_s: float
+    connection: AsyncConnection, names: Names, span: Span, again_s: float
 ) -> AsyncIterator[_Part]:
-    """All contacts of some time, the last first; some more at both ends."""
-    first, last = math.floor(start_s / SLOT_S), math.floor(end_s / SLOT_S) + 1
+    """All contacts of a span and of `again_s` after it, the last first; some more at both ends."""
+    first = math.floor(span.start_s / SLOT_S)
+    last = math.floor((span.end_s + again_s) / SLOT_S) + 1
     packed = max(first, min(await columns_to(connection), last))
     # Rows a day at a time.
     high_s, low_s = last * float(SLOT_S), packed * float(SLOT_S)
@@ -84,7 +87,10 @@ async def _backward(
             yield part
         high_s = since_s
     tables = (visit_columns, caller_columns)
-    async for _, (visits, callers) in chunks(connection, tables, first, packed, is_backward=True):
+    # The longer that is, the more is kept.
+    octets = int(OCTETS * min(max(again_s / (14 * DAY_S), 1.0), 3.0))
+    packs = chunks(connection, tables, first, packed, is_backward=True, octets=octets)
+    async for _, (visits, callers) in packs:
         yield _Part(visits, callers)
 
 

@@ -344,9 +344,9 @@ _STATES = Sums(
 def _visit_sums(chosen: Chosen, per: Per) -> Sums:
     """What was added up of contacts and can tell what is asked."""
     named = "" if per == "all" else per
-    packed = packed_visits(named, chosen.among, chosen.default_s, chosen.within_s)
-    if per == "agent":
-        packed = replace(packed, served=True)
+    packed = packed_visits(
+        named, chosen.among, chosen.default_s, chosen.within_s, served=per == "agent"
+    )
     if per == "agent" or chosen.agents or not _is_counted(chosen):
         return Sums(packed=packed)
 

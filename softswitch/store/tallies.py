@@ -76,8 +76,10 @@ def packed_visits(
     among: Mapping[str, tuple[str, ...]],
     default_s: float,
     within_s: Mapping[str, float],
+    *,
+    served: bool = False,
 ) -> Packed:
-    """The fields of `VisitCounts`, with the T of each queue. By agent, of those whom one served."""
+    """The fields of `VisitCounts`, with the T of each queue; `served` as in `Packed`."""
 
     def count(
         rows: Rows, groups: Groups, size: int, codes: Mapping[str, int]
@@ -109,7 +111,7 @@ def packed_visits(
         }
         return [found[part.name] for part in fields(VisitCounts)]
 
-    return Packed(visit_columns, VISITS, named, count, among)
+    return Packed(visit_columns, VISITS, named, count, among, served)
 
 
 def packed_handlings(named: str, among: Mapping[str, tuple[str, ...]]) -> Packed:

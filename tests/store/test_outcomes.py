@@ -190,7 +190,7 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
                     skills = SKILLS if per == "skill" else None
                     given: Any = "queue" if per == "skill" else per
                     names = {told(c) for c in some if c.agent}
-                    for again_s in (AGAIN_S, 2 * DAY_S, 12.5 * DAY_S):
+                    for again_s in (2 * DAY_S, 12.5 * DAY_S):
                         report = await outcome_report(
                             outcomes, MONTH, chosen, given, again_s, skills
                         )
@@ -251,6 +251,15 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
         every.append(late)
         assert await tools.journal.flush()
         await check()
+        # So does what a caller of then says only now.
+        asked = (await outcome_report(outcomes, MONTH, Chosen(), "region")).rows
+        before = {row["region"]: (row["asked"], row["good"]) for row in asked}
+        about = {"contact": late.name, "queue": late.queue, "agent": "li", "score": 5}
+        tools.journal.append("survey", late.name, {**about, "survey": "s"}, late.at_s + 3 * DAY_S)
+        assert await tools.journal.flush()
+        asked = (await outcome_report(outcomes, MONTH, Chosen(), "region")).rows
+        after = {row["region"]: (row["asked"], row["good"]) for row in asked}
+        assert after == {**before, "north": (before["north"][0] + 1, before["north"][1] + 1)}
 
 
 async def test_tickets_are_counted_when_they_are_opened_and_solved(

@@ -332,7 +332,7 @@ async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
             Chosen(default_s=20.0),
             Chosen(default_s=21.5),
             Chosen(default_s=3.0, within_s={"support": 700.0, "billing": 27.5, "sales": 30.0}),
-            Chosen(queues=("support",)),
+            Chosen(queues=("support",), regions=("", "north")),
             Chosen(agents=("agent1",)),
             Chosen(media=TALKS),
         ):
@@ -367,6 +367,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
             Span(day.start_s - 3 * 86_400, day.end_s + 7_200, ZONE, "day"),
             Span(noon_s + 777.5, noon_s + 9_999.25, ZONE, "half-hour"),
             Span(day.start_s - 86_400, day.end_s + 86_400, ZONE, "all"),
+            Span(day.start_s - 3 * 86_400, day.end_s + 6 * 86_400, ZONE, "week"),
         ]
         before = [rounded(one) for one in await everything(statistics, spans)]
         later_s = day.end_s + 12 * 86_400
