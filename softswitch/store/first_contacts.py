@@ -34,6 +34,8 @@ from softswitch.store.tallies import chosen_of
 from softswitch.turns import done
 
 DAY_S = 86_400.0
+FEW = 5_000
+"""Of so few contacts in some time, twice as much is read the next time."""
 OCTETS = 6_000_000
 """What is gone through together is about as much: what is kept of callers is put together anew each time."""
 
@@ -79,12 +81,14 @@ async def _backward(
     first = math.floor(span.start_s / SLOT_S)
     last = math.floor((span.end_s + again_s) / SLOT_S) + 1
     packed = max(first, min(await columns_to(connection), last))
-    # Rows a day at a time.
-    high_s, low_s = last * float(SLOT_S), packed * float(SLOT_S)
+    # Rows a day at a time, more where there are few.
+    high_s, low_s, width_s = last * float(SLOT_S), packed * float(SLOT_S), DAY_S
     while high_s > low_s:
-        since_s = max(high_s - DAY_S, low_s)
-        if (part := await _of_rows(connection, names, since_s, high_s)) is not None:
+        since_s = max(high_s - width_s, low_s)
+        part = await _of_rows(connection, names, since_s, high_s)
+        if part is not None:
             yield part
+        width_s = width_s * 2 if part is None or len(part.visits) < FEW else DAY_S
         high_s = since_s
     tables = (visit_columns, caller_columns)
     # The longer that is, the more is kept.
