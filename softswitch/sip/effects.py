@@ -78,6 +78,15 @@ class SetTimer:
 
 
 @dataclass(slots=True)
+class Linger:
+    """Stay for `after_s`, to absorb or repeat what comes again, then be forgotten without a further word: the
+    timers D, I, J, K, L and M (`name`), which nothing disarms."""
+
+    name: str
+    after_s: float
+
+
+@dataclass(slots=True)
 class ClearTimer:
     """Disarm the timer `name` if it is armed."""
 
@@ -110,7 +119,9 @@ class Terminate:
     """Forget the transaction and every timer of it."""
 
 
-TransactionEffect = Send | SetTimer | ClearTimer | PassRequest | PassResponse | Fail | Terminate
+TransactionEffect = (
+    Send | SetTimer | Linger | ClearTimer | PassRequest | PassResponse | Fail | Terminate
+)
 
 TERMINATE = Terminate()
 STARTED = Started()
@@ -152,10 +163,13 @@ class Clocking:
         self.t4_s = t4_s
         self.give_up_s = 64 * t1_s
         self.timer_a, self.timer_e, self.timer_g = [SetTimer(name, t1_s) for name in "AEG"]
-        self.timer_i, self.timer_k = [SetTimer(name, t4_s) for name in "IK"]
-        at_last = [SetTimer(name, self.give_up_s) for name in "BDFHJLM"]
-        self.timer_b, self.timer_d, self.timer_f, self.timer_h = at_last[:4]
-        self.timer_j, self.timer_l, self.timer_m = at_last[4:]
+        self.timer_b, self.timer_f, self.timer_h = [
+            SetTimer(name, self.give_up_s) for name in "BFH"
+        ]
+        self.timer_i, self.timer_k = [Linger(name, t4_s) for name in "IK"]
+        self.timer_d, self.timer_j, self.timer_l, self.timer_m = [
+            Linger(name, self.give_up_s) for name in "DJLM"
+        ]
         self.timer_b_later, self.timer_f_later = [
             SetTimer(name, self.give_up_s - t1_s) for name in "BF"
         ]

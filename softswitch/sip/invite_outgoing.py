@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
 
 _RETRIES = 2
+_FOR_ACK = ("Authorization", "Proxy-Authorization")
 
 
 @dataclass(slots=True)
@@ -63,6 +64,10 @@ class OutgoingCall:
     routes: list[str]
     headers: HeaderLines
     sdp: bytes | None
+
+    def forget_content(self) -> None:
+        """It will not be sent again."""
+        self.headers, self.sdp, self.routes = (), None, []
 
 
 class OutgoingInviteSession(InviteSession):
@@ -407,3 +412,9 @@ class OutgoingInviteSession(InviteSession):
     def _finish(self) -> None:
         self._drop_forks()
         super()._finish()
+        if self.state is State.ENDED and self._invite is not None and self.dialog is not None:
+            # Its transaction keeps the session for 32 s, for a 2xx of a fork that comes late (13.2.2.4):
+            # what is left is what ACK and BYE to that one are made of.
+            self._invite.keep_ids(_FOR_ACK)
+            self._invite = None
+            self._call.forget_content()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
@@ -267,6 +268,15 @@ class SipRequest(SipMessage):
             ("CSeq", f"{cseq} {method}"),
         )
         return cls(method, uri, Headers(lines))
+
+    def keep_ids(self, also: Sequence[str] = ()) -> None:
+        """Let go of the body and of all lines but From, To, Call-ID, CSeq and `also`."""
+        first = self.headers.first
+        kept = {name: first[name] for name in also if name in first}
+        kept["From"], kept["To"] = first["From"], first["To"]
+        kept["Call-ID"], kept["CSeq"] = first["Call-ID"], first["CSeq"]
+        self.headers = Headers.of_different(kept)
+        self.body = b""
 
     @property
     def start_line(self) -> str:

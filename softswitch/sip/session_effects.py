@@ -190,10 +190,12 @@ class SendRequest:
 
 @dataclass(slots=True)
 class SendAck:
-    """Send the ACK of a 2xx: no transaction, repeated for every repeated 2xx (13.2.2.4)."""
+    """Send the ACK of a 2xx: no transaction, repeated for every repeated 2xx (13.2.2.4). Once it has been
+    sent, `octets` are all there is of it."""
 
-    request: SipRequest
+    request: SipRequest | None
     flow: Flow
+    octets: bytes = b""
 
 
 @dataclass(slots=True)

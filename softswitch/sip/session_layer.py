@@ -39,16 +39,25 @@ if TYPE_CHECKING:
     from softswitch.sip.dialog import DialogId
     from softswitch.sip.events import SipEvent
     from softswitch.sip.message import SipRequest
-    from softswitch.sip.timers import TimerHeap
+    from softswitch.sip.timers import Timer, TimerHeap
     from softswitch.sip.transaction_layer import TransactionLayer
 
 PassUpCall = Callable[["SessionUnit", "SipRequest", ServerTransaction, float], None]
 
 
 class SessionUnit(Unit[InviteSession]):
-    """One session's machine with its timers: the user of the session's transactions."""
+    """One session's machine with its timers: the user of the session's transactions. `invite` is the one
+    that it came with."""
 
-    __slots__ = ()
+    __slots__ = ("invite",)
+
+    def __init__(
+        self, layer: SessionLayer, machine: InviteSession, invite: ServerTransaction | None = None
+    ) -> None:
+        self.layer = layer
+        self.machine = machine
+        self.timers: dict[str, Timer] = {}
+        self.invite = invite
 
     def on_ack(self, transaction: ServerTransaction, request: SipRequest, now_s: float) -> None:
         self.feed(AckArrived(request), now_s)
@@ -119,7 +128,7 @@ class SessionLayer(Layer[InviteSession]):
         now_s: float,
     ) -> None:
         """Open an incoming session for an admitted INVITE."""
-        unit = SessionUnit(self, IncomingInviteSession(terms, local_tag))
+        unit = SessionUnit(self, IncomingInviteSession(terms, local_tag), transaction)
         self.units[terms.session] = unit
         transaction.user = unit
         try:
@@ -193,9 +202,11 @@ class SessionLayer(Layer[InviteSession]):
 
     def _send_ack(self, effect: SendAck) -> None:
         request = effect.request
-        if "Via" not in request.headers.first:
+        if request is not None:
             self._transactions.add_via(request, effect.flow)
-        self._transactions.outbox.append(Outgoing(request.serialise(), effect.flow))
+            effect.octets = request.serialise()
+            effect.request = None
+        self._transactions.outbox.append(Outgoing(effect.octets, effect.flow))
 
     def _report(self, effect: HandleDone) -> None:
         if effect.response is not None:
@@ -205,6 +216,9 @@ class SessionLayer(Layer[InviteSession]):
 
     def _forget(self, unit: SessionUnit) -> None:
         self._heap.clear_all(unit.timers)
+        if unit.invite is not None:
+            self._transactions.leave(unit.invite)
+            unit.invite = None
         self.units.pop(unit.machine.session, None)
         dialog = unit.machine.dialog
         if dialog is not None and self.by_dialog.get(dialog.id) is unit:

@@ -15,6 +15,7 @@ from softswitch.sip.effects import (
     ClearTimer,
     Clocking,
     Fail,
+    Linger,
     PassRequest,
     PassResponse,
     RequestArrived,
@@ -28,8 +29,9 @@ from softswitch.sip.effects import (
 )
 from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.message import SipRequest
+from softswitch.sip.timers import Lane, TimerHeap
 from softswitch.sip.transaction.invite_client import InviteClientTransaction
-from softswitch.sip.transaction.invite_server import InviteServerTransaction
+from softswitch.sip.transaction.invite_server import ACCEPTED, InviteServerTransaction
 from softswitch.sip.transaction.key import (
     MAGIC_COOKIE,
     ClientKey,
@@ -42,7 +44,7 @@ from softswitch.sip.transaction.non_invite_server import NonInviteServerTransact
 
 if TYPE_CHECKING:
     from softswitch.sip.message import SipResponse
-    from softswitch.sip.timers import Timer, TimerHeap
+    from softswitch.sip.timers import Timer
 
 ClientMachine = InviteClientTransaction | NonInviteClientTransaction
 ServerMachine = InviteServerTransaction | NonInviteServerTransaction
@@ -129,6 +131,9 @@ class ClientTransaction(_Transaction):
         layer = self.layer
         layer.heap.set(self.timers, _STREAM_TIMER, now_s + 2 * layer.clocking.t1_s, self)
 
+    def expire(self) -> None:
+        self.layer.forget_client(self)
+
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer
         if self.fallback is not None and type(event) is ResponseArrived:
@@ -138,10 +143,14 @@ class ClientTransaction(_Transaction):
             layer.fall_back(self, now_s)
             return
         trouble: SipError | None = None
+        answered = False
         for effect in self.machine.handle(event, now_s):
             kind = type(effect)
             if kind is Send:
                 layer.outbox.append(Outgoing(effect.data, self.flow))  # type: ignore[union-attr]
+            elif kind is Linger:
+                layer.lanes[effect.after_s].add(self, now_s)  # type: ignore[union-attr]
+                answered = True
             elif kind is SetTimer:
                 at_s = now_s + effect.after_s  # type: ignore[union-attr]
                 layer.heap.set(self.timers, effect.name, at_s, self)  # type: ignore[union-attr]
@@ -156,6 +165,10 @@ class ClientTransaction(_Transaction):
                 self.user.on_client_failed(self, effect.status, now_s)  # type: ignore[union-attr]
             elif kind is Terminate:
                 layer.forget_client(self)
+        if answered and type(self.machine) is NonInviteClientTransaction:
+            # It will only absorb what comes again: let go of everything else.
+            self.machine.request = _ANSWERED
+            del self.user
         if trouble is not None:
             raise trouble
 
@@ -182,6 +195,9 @@ class ServerTransaction(_Transaction):
         self.merge_key: MergeKey | None = None
         self.user: TransactionUser | None = None
 
+    def expire(self) -> None:
+        self.layer.forget_server(self)
+
     @property
     def answered(self) -> bool:
         """Whether a final response has been given."""
@@ -201,6 +217,8 @@ class ServerTransaction(_Transaction):
             elif kind is PassRequest:
                 if self.user is not None:  # an ACK: the first request was not fed here
                     self.user.on_ack(self, effect.request, now_s)  # type: ignore[union-attr]
+            elif kind is Linger:
+                layer.lanes[effect.after_s].add(self, now_s)  # type: ignore[union-attr]
             elif kind is Fail:
                 if self.user is not None:
                     self.user.on_server_failed(self, effect.status, now_s)  # type: ignore[union-attr]
@@ -222,6 +240,7 @@ class TransactionLayer:
         "clients",
         "clocking",
         "heap",
+        "lanes",
         "limit",
         "merged",
         "outbox",
@@ -240,6 +259,9 @@ class TransactionLayer:
     ) -> None:
         self.heap = heap
         self.clocking = clocking
+        self.lanes = {
+            after_s: Lane(heap, after_s) for after_s in (clocking.give_up_s, clocking.t4_s)
+        }
         self.limit = limit
         self.outbox: list[Outgoing] = []
         self.clients: dict[ClientKey, ClientTransaction] = {}
@@ -383,6 +405,11 @@ class TransactionLayer:
             transaction.request = _ANSWERED
             if type(transaction.machine) is NonInviteServerTransaction:
                 transaction.user = None
+
+    def leave(self, transaction: ServerTransaction) -> None:
+        """Its user is over and needs it no more: a request that was accepted lingers without him."""
+        if transaction.machine.state is ACCEPTED:
+            transaction.user = None
 
     def forget_server(self, transaction: ServerTransaction) -> None:
         """Drop a server transaction and its timers, whatever its state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.sip.timers import TimerHeap
+from softswitch.sip.timers import Lane, TimerHeap
 
 
 class Owner:
@@ -66,6 +66,38 @@ def test_rubbish_is_bounded():
         heap.cancel(heap.arm(5e5, owner, "never"))
     assert len(heap._heap) < 1000
     assert len(heap) == len(keep)
+
+
+class Lingering:
+    def __init__(self, gone):
+        self.gone = gone
+
+    def expire(self):
+        self.gone.append(self)
+
+
+def test_those_of_a_lane_go_in_order_and_one_timer_is_enough_for_all():
+    heap, gone = TimerHeap(), []
+    lane = Lane(heap, 32.0)
+    those = [Lingering(gone) for _ in range(4)]
+    for now_s, one in zip((0.0, 0.05, 0.06, 5.0), those, strict=True):
+        lane.add(one, now_s)
+    assert (len(heap), heap.next_at()) == (1, 32.0)
+
+    def fire(now_s):
+        while (due := heap.pop_due(now_s)) is not None:
+            due[0].on_timer(due[1], now_s)
+
+    fire(31.99)
+    assert gone == []
+    fire(32.0)
+    assert (gone, len(heap), heap.next_at()) == (those[:1], 1, 32.1)
+    fire(32.1)
+    assert (gone, heap.next_at()) == (those[:3], 37.0)
+    fire(40.0)
+    assert (gone, len(heap), heap.next_at()) == (those, 0, None)
+    lane.add(those[0], 50.0)
+    assert heap.next_at() == 82.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans())))

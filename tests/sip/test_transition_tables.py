@@ -108,8 +108,8 @@ def transaction_effect(effect):
     match name:
         case "Send":
             return f"Send {effect.data.split(b' ')[0 if effect.data[:3] != b'SIP' else 1].decode()}"
-        case "SetTimer":
-            return f"SetTimer {effect.name} {effect.after_s:g}"
+        case "SetTimer" | "Linger":
+            return f"{name} {effect.name} {effect.after_s:g}"
         case "ClearTimer":
             return f"ClearTimer {effect.name}"
         case "PassRequest":

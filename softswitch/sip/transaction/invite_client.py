@@ -149,9 +149,6 @@ class InviteClientTransaction:
     def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseArrived):
             return [Send(self._ack)] if event.response.status >= 300 else []
-        if isinstance(event, TimerFired) and event.name == "D":
-            self.state = _TERMINATED
-            return [TERMINATE]
         if isinstance(event, TransportFailed):
             # Only our ACK was lost with it; the user has its final response already.
             self.state = _TERMINATED
@@ -161,9 +158,6 @@ class InviteClientTransaction:
     def _accepted(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseArrived):
             return [PassResponse(event.response)] if 200 <= event.response.status < 300 else []
-        if isinstance(event, TimerFired) and event.name == "M":
-            self.state = _TERMINATED
-            return [TERMINATE]
         return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:

@@ -39,7 +39,7 @@ _IDLE: Final = State.IDLE
 _PROCEEDING: Final = State.PROCEEDING
 _COMPLETED: Final = State.COMPLETED
 _CONFIRMED: Final = State.CONFIRMED
-_ACCEPTED: Final = State.ACCEPTED
+ACCEPTED: Final = State.ACCEPTED
 _TERMINATED: Final = State.TERMINATED
 
 
@@ -63,13 +63,13 @@ class InviteServerTransaction:
         state = self.state
         if state is _PROCEEDING:
             return self._proceeding(event)
-        if state is _ACCEPTED:
+        if state is ACCEPTED:
             return self._accepted(event)
         if state is _IDLE:
             return self._idle(event)
         if state is _COMPLETED:
             return self._completed(event)
-        return self._confirmed(event) if state is _CONFIRMED else []
+        return []  # confirmed: further ACKs are absorbed
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, RequestArrived) and event.request.method == "INVITE":
@@ -80,7 +80,7 @@ class InviteServerTransaction:
     def _proceeding(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, ResponseGiven):
             if 200 <= event.status < 300:
-                self.state = _ACCEPTED
+                self.state = ACCEPTED
                 self._last = b""  # the user repeats his 2xx
                 return [Send(event.data), self._clocking.timer_l]
             self._last = event.data
@@ -120,21 +120,12 @@ class InviteServerTransaction:
         self.state = _CONFIRMED
         return [_CLEAR_G, _CLEAR_H, self._clocking.timer_i]
 
-    def _confirmed(self, event: TransactionInput) -> list[TransactionEffect]:
-        if isinstance(event, TimerFired) and event.name == "I":
-            self.state = _TERMINATED
-            return [TERMINATE]
-        return []
-
     def _accepted(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, RequestArrived):
             # A retransmitted INVITE is absorbed (RFC 6026 7.1): the user repeats the 2xx anyway.
             return [PassRequest(event.request)] if event.request.method == "ACK" else []
         if isinstance(event, ResponseGiven):
             return [Send(event.data)] if 200 <= event.status < 300 else []
-        if isinstance(event, TimerFired) and event.name == "L":
-            self.state = _TERMINATED
-            return [TERMINATE]
         return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:

@@ -72,7 +72,7 @@ class NonInviteClientTransaction:
             return self._waiting(event)
         if state is _IDLE:
             return self._idle(event)
-        return self._completed(event) if state is _COMPLETED else []
+        return []  # completed: what comes again is absorbed
 
     def _idle(self, event: TransactionInput) -> list[TransactionEffect]:
         if not isinstance(event, Started):
@@ -121,12 +121,6 @@ class NonInviteClientTransaction:
         if self._sent_again:
             done.insert(0, _CLEAR_F)
         return done
-
-    def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
-        if isinstance(event, TimerFired) and event.name == "K":
-            self.state = _TERMINATED
-            return [TERMINATE]
-        return []
 
     def _fail(self, status: int) -> list[TransactionEffect]:
         self.state = _TERMINATED

@@ -13,7 +13,6 @@ from softswitch.sip.effects import (
     RequestArrived,
     ResponseGiven,
     Send,
-    TimerFired,
     TransactionEffect,
     TransactionInput,
     TransportFailed,
@@ -83,9 +82,6 @@ class NonInviteServerTransaction:
     def _completed(self, event: TransactionInput) -> list[TransactionEffect]:
         if isinstance(event, RequestArrived):
             return [Send(self._last)]
-        if isinstance(event, TimerFired) and event.name == "J":
-            self.state = _TERMINATED
-            return [TERMINATE]
         if isinstance(event, TransportFailed):
             return self._fail(503)
         return []
