@@ -28,6 +28,7 @@ _HOST: Final = re.compile(r"[0-9A-Za-z.:_\-]{1,255}")
 _MEDIA: Final = re.compile(
     r"([!-~]{1,64})[ \t]++([0-9]{1,5})(?:/([0-9]{1,5}))?+[ \t]++([!-~][ \t!-~]*+)"
 )
+_USUAL_MEDIA: Final = re.compile(r"([a-z]{1,64}) ([0-9]{1,5}) (?=[!-~])")
 _FORMATS: Final = re.compile(r"([!-~]{1,64})((?:[ \t]++[!-~]++)*+)[ \t]*+")
 _RTPMAP: Final = re.compile(
     r"([0-9]{1,3})[ \t]++([!-.0-~]{1,64})/([0-9]{1,6})(?:/([0-9]{1,2}))?+[ \t]*+"
@@ -45,7 +46,6 @@ _TIMES: Final = frozenset("trz")
 
 _DIRECTIONS: Final = frozenset(DIRECTIONS)
 _TELLING: Final = frozenset({"rtpmap", "fmtp"})
-_REMEMBERED_ATTRIBUTES_MAX: Final = 32
 REMEMBERED_MAX: Final = 512
 _REMEMBERED_OCTETS_MAX: Final = 1024
 
@@ -72,6 +72,39 @@ class Origin:
         return f"{self.username} {self.session_id} {self.version} IN {_address(self.host)}"
 
 
+@dataclass(slots=True, eq=False)
+class Told:
+    """What the lines of a section say, the same object as long as it is remembered, so that what follows
+    from it can be remembered too. `first` has the first attribute of each name."""
+
+    formats: Final[Mapping[int, AudioFormat]]
+    first: Final[Mapping[str, str | None]]
+    direction: Final[str | None]
+    ptime_ms: Final[int | None]
+    maxptime_ms: Final[int | None]
+    ssrc: Final[int | None]
+
+
+@dataclass(slots=True, eq=False)
+class Section:
+    """An m= section but for its kind and port: the same in all descriptions of a telephone."""
+
+    protocol: Final[str]
+    formats: Final[tuple[str, ...]]
+    host: Final[str | None]
+    attributes: Final[Attributes]
+    other: Final[Lines]
+    told: Final[Told]
+    text: Final[str] = ""
+    """How it is written, known of ours."""
+
+    @classmethod
+    def of(cls, protocol: str, formats: tuple[str, ...], attributes: Attributes) -> Section:
+        """One of ours, written."""
+        text = "\r\n".join([" ".join((protocol, *formats)), *_attribute_lines(attributes)])
+        return cls(protocol, formats, None, attributes, (), _told(formats, attributes), text)
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class MediaDescription:
     """One m= section.
@@ -88,21 +121,51 @@ class MediaDescription:
     attributes: Final[Attributes] = ()
     port_count: Final[int] = 1
     other: Final[Lines] = ()
-    _first: dict[str, str | None] | None = field(
-        init=False, repr=False, compare=False, default=None
-    )
+    _told: Told | None = field(init=False, repr=False, compare=False, default=None)
+    _text: str | None = field(init=False, repr=False, compare=False, default=None)
+
+    @classmethod
+    def known(
+        cls, kind: str, port: int, section: Section, text: str | None = None
+    ) -> MediaDescription:
+        """One whose `section` is known already; `text` is how it is written after its port, where that is
+        known too."""
+        media = cls(
+            kind,
+            port,
+            section.protocol,
+            section.formats,
+            section.host,
+            section.attributes,
+            1,
+            section.other,
+        )
+        media._told = section.told
+        media._text = text
+        return media
+
+    def announce(self, ssrc: int) -> None:
+        """Say which source it sends with (RFC 5576), before the last attribute; `text` says so already."""
+        *first, last = self.attributes
+        self.attributes = (*first, ("ssrc", f"{ssrc} cname:softswitch"), last)  # type: ignore[misc]
+
+    @property
+    def told(self) -> Told:
+        """What its lines say."""
+        told = self._told
+        if told is None:
+            told = self._told = _told(self.formats, self.attributes)
+        return told
 
     def attribute(self, name: str) -> str | None:
         """The first attribute called `name`; "" for a property, None where absent."""
-        first = self._first
-        if first is None:
-            first = self._first = dict(self.attributes[::-1])
+        first = self.told.first
         return (first[name] or "") if name in first else None
 
     @property
     def direction(self) -> str | None:
         """Its direction attribute, or None where the session's holds."""
-        return _direction(self.attributes)
+        return self.told.direction
 
     @property
     def payload_types(self) -> tuple[int, ...]:
@@ -114,20 +177,17 @@ class MediaDescription:
 
         Order of preference kept; numbers nobody explains are left out.
         """
-        telling = tuple([pair for pair in self.attributes if pair[0] in _TELLING])
-        if len(telling) > _REMEMBERED_ATTRIBUTES_MAX:
-            return _audio_formats.__wrapped__(self.formats, telling)
-        return _audio_formats(self.formats, telling)
+        return self.told.formats
 
     @property
     def ptime_ms(self) -> int | None:
         """The packet time its writer would like to receive, in ms, or None."""
-        return _milliseconds(self.attribute("ptime"))
+        return self.told.ptime_ms
 
     @property
     def maxptime_ms(self) -> int | None:
         """The largest packet time its writer accepts, in ms, or None."""
-        return _milliseconds(self.attribute("maxptime"))
+        return self.told.maxptime_ms
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -209,6 +269,8 @@ def _attribute_lines(attributes: Attributes) -> list[str]:
 
 
 def _media_lines(media: MediaDescription) -> list[str]:
+    if media._text is not None:
+        return [f"m={media.kind} {media.port} {media._text}"]
     count = f"/{media.port_count}" if media.port_count != 1 else ""
     formats = " ".join((media.protocol, *media.formats))
     lines = [f"m={media.kind} {media.port}{count} {formats}"]
@@ -311,6 +373,12 @@ def _read_session(text: str) -> tuple[Origin | None, str, str | None, Attributes
 
 def _read_section(text: str) -> MediaDescription:
     """An m= section, from what follows its equals sign."""
+    if len(text) <= _REMEMBERED_OCTETS_MAX:
+        usual = _USUAL_MEDIA.match(text)
+        if usual is not None:
+            kind, port = usual.groups()
+            if int(port) <= 65_535:
+                return MediaDescription.known(kind, int(port), _section(text[usual.end() :]))
     line, _, rest = text.partition("\n")
     match = _MEDIA.fullmatch(line)
     if match is None:
@@ -326,6 +394,37 @@ def _read_section(text: str) -> MediaDescription:
         host, attributes, other = _lines_of.__wrapped__(rest)
     many = 1 if count is None else int(count)
     return MediaDescription(kind.lower(), int(port), protocol, texts, host, attributes, many, other)
+
+
+@lru_cache(REMEMBERED_MAX)
+def _section(text: str) -> Section:
+    """A section, from what follows its port."""
+    line, _, rest = text.partition("\n")
+    protocol, formats = _formats_of(line)
+    host, attributes, other = _lines_of(rest)
+    return Section(protocol, formats, host, attributes, other, _told(formats, attributes))
+
+
+def _told(formats: tuple[str, ...], attributes: Attributes) -> Told:
+    first = dict(attributes[::-1])
+    telling = tuple([pair for pair in attributes if pair[0] in _TELLING])
+    return Told(
+        _audio_formats(formats, telling),
+        first,
+        _direction(attributes),
+        _milliseconds(first.get("ptime")),
+        _milliseconds(first.get("maxptime")),
+        _ssrc(attributes) if "ssrc" in first else None,
+    )
+
+
+def _ssrc(attributes: Attributes) -> int | None:
+    """The first source the peer announces (RFC 5576 4.1); two or more tell nothing."""
+    ids = {value.partition(" ")[0] for name, value in attributes if name == "ssrc" and value}
+    if len(ids) != 1:
+        return None
+    text = ids.pop()
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() else None
 
 
 @lru_cache(REMEMBERED_MAX)
@@ -395,9 +494,8 @@ def _parse_origin(value: str) -> Origin:
     return Origin(session_id, number, host, " ".join(fields[:-5]) or "-")
 
 
-@lru_cache(REMEMBERED_MAX)
 def _audio_formats(texts: tuple[str, ...], attributes: Attributes) -> Mapping[int, AudioFormat]:
-    """See `MediaDescription.audio_formats`; remembered, for a telephone offers the same in each call."""
+    """See `MediaDescription.audio_formats`."""
     maps: dict[int, re.Match[str]] = {}
     parameters: dict[int, str] = {}
     for name, value in attributes:

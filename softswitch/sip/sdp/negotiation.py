@@ -29,7 +29,9 @@ from softswitch.sip.sdp.description import (
     MediaDescription,
     Origin,
     SdpError,
+    Section,
     SessionDescription,
+    Told,
 )
 from softswitch.sip.sdp.direction import answer_direction, compose, receives, sends
 
@@ -132,14 +134,8 @@ def make_offer(
     else:
         numbers = {**_numbers_of(previous), **(payload_types or {})}
         formats = _number_formats(codecs, numbers, dtmf=dtmf)
-    audio = MediaDescription(
-        "audio",
-        local_port,
-        "RTP/SAVP" if crypto else "RTP/AVP",
-        tuple([str(number) for number, _, _ in formats]),
-        None,
-        _audio_attributes(formats, ptime_ms, direction, rtcp_mux, crypto, ssrc),
-    )
+    protocol = "RTP/SAVP" if crypto else "RTP/AVP"
+    audio = _our_audio(local_port, protocol, formats, ptime_ms, direction, rtcp_mux, crypto, ssrc)
     return _describe(local_host, _with_old_lines(audio, previous), session_id, previous, name)
 
 
@@ -204,30 +200,48 @@ def _numbers_of(previous: SessionDescription | None) -> Mapping[str, int]:
     return numbers
 
 
-def _audio_attributes(
+def _our_audio(
+    port: int,
+    protocol: str,
     formats: Formats,
     ptime_ms: int,
     direction: str,
     rtcp_mux: bool,
-    crypto: Sequence[str] = (),
-    ssrc: int | None = None,
-) -> Attributes:
-    first = tuple([("crypto", value) for value in crypto]) if crypto else ()
-    last: Attributes = (("rtcp-mux", None),) if rtcp_mux else ()
-    if ssrc is not None:
-        last += (("ssrc", f"{ssrc} cname:softswitch"),)
-    return (*first, *_format_attributes(formats, ptime_ms), *last, (direction, None))
+    crypto: Sequence[str],
+    ssrc: int | None,
+) -> MediaDescription:
+    """An audio section of ours; all but its port, keys and source is remembered, as text too."""
+    section, before, after = _our_section(protocol, formats, ptime_ms, direction, rtcp_mux)
+    if crypto:
+        keys: Attributes = tuple([("crypto", value) for value in crypto])
+        source: Attributes = (("ssrc", f"{ssrc} cname:softswitch"),) if ssrc is not None else ()
+        attributes = (*keys, *section.attributes[:-1], *source, section.attributes[-1])
+        return MediaDescription("audio", port, protocol, section.formats, None, attributes)
+    if ssrc is None:
+        return MediaDescription.known("audio", port, section, f"{before}{after}")
+    text = f"{before}\r\na=ssrc:{ssrc} cname:softswitch{after}"
+    media = MediaDescription.known("audio", port, section, text)
+    media.announce(ssrc)
+    return media
 
 
 @lru_cache(REMEMBERED_MAX)
-def _format_attributes(formats: Formats, ptime_ms: int) -> Attributes:
+def _our_section(
+    protocol: str, formats: Formats, ptime_ms: int, direction: str, rtcp_mux: bool
+) -> tuple[Section, str, str]:
+    """A section of ours without keys and source, and its text before and after the place of a source."""
     attributes: list[tuple[str, str | None]] = []
     for number, rtpmap, fmtp in formats:
         attributes.append(("rtpmap", f"{number} {rtpmap}"))
         if fmtp is not None:
             attributes.append(("fmtp", f"{number} {fmtp}"))
     attributes.append(("ptime", str(ptime_ms)))
-    return tuple(attributes)
+    if rtcp_mux:
+        attributes.append(("rtcp-mux", None))
+    attributes.append((direction, None))
+    section = Section.of(protocol, tuple([str(n) for n, _, _ in formats]), tuple(attributes))
+    *before, after = section.text.rpartition("\r\n")
+    return section, before[0], f"\r\n{after}"
 
 
 def _with_old_lines(
@@ -290,25 +304,20 @@ def make_answer(
     secure line where there is one, "require" no other; `choose_crypto` then picks the keys. Raises
     SdpError (488) when nothing fits.
     """
-    index, their_formats, number, codec = _choose(offer, codecs, prefer_ours, srtp, choose_crypto)
+    index, number, codec = _choose(offer, tuple(codecs), prefer_ours, srtp, choose_crypto)
     media = offer.media[index]
+    their_formats = media.told.formats
     keys = _keys_for(media, choose_crypto)
     theirs = _effective_direction(offer, media)
     ours = answer_direction(theirs, direction)
     event_number = _event_number(their_formats, codec) if dtmf else None
-    mux = rtcp_mux and media.attribute("rtcp-mux") is not None
+    mux = rtcp_mux and "rtcp-mux" in media.told.first
     formats: Formats = ((number, codec.rtpmap, codec.format.fmtp),)
     if event_number is not None:
         rate_hz = codec.format.clock_hz
         formats += ((event_number, f"{TELEPHONE_EVENT}/{rate_hz}", EVENTS),)
-    audio = MediaDescription(
-        "audio",
-        local_port,
-        media.protocol,
-        tuple([str(n) for n, _, _ in formats]),
-        None,
-        _audio_attributes(formats, ptime_ms, ours, mux, (keys[1],) if keys else (), ssrc),
-    )
+    crypto = (keys[1],) if keys else ()
+    audio = _our_audio(local_port, media.protocol, formats, ptime_ms, ours, mux, crypto, ssrc)
     lines = [audio if line is media else _refuse(line) for line in offer.media]
     answer = _describe(local_host, tuple(lines), session_id, previous, name)
     host = offer.host_of(media) or "0.0.0.0"
@@ -329,7 +338,7 @@ def make_answer(
         media_index=index,
         srtp_in=keys[0] if keys else None,
         srtp_out=keys[1] if keys else None,
-        remote_ssrc=_ssrc(media),
+        remote_ssrc=media.told.ssrc,
         fmtp=their_formats[number].fmtp,
         maxptime_ms=media.maxptime_ms,
     )
@@ -337,12 +346,12 @@ def make_answer(
 
 def _choose(
     offer: SessionDescription,
-    codecs: Sequence[str],
+    codecs: tuple[str, ...],
     prefer_ours: bool,
     srtp: str,
     choose_crypto: ChooseCrypto | None,
-) -> tuple[int, Mapping[int, AudioFormat], int, AudioCodec]:
-    """(media line, its formats, payload type, codec) of the line we take, a secure one first."""
+) -> tuple[int, int, AudioCodec]:
+    """(media line, payload type, codec) of the line we take, a secure one first."""
     for protocols in protocols_by_policy(srtp):
         for index, media in enumerate(offer.media):
             if (
@@ -353,17 +362,23 @@ def _choose(
                 or (protocols is _SECURE_PROTOCOLS and _keys_for(media, choose_crypto) is None)
             ):
                 continue
-            formats = media.audio_formats()
-            found = [
-                (number, codec)
-                for number, audio_format in formats.items()
-                if (codec := codec_of(audio_format)) is not None and codec.name in codecs
-            ]
-            if found and prefer_ours:
-                found.sort(key=lambda pair: codecs.index(pair[1].name))
-            if found:
-                return index, formats, *found[0]
+            found = _best(media.told, codecs, prefer_ours)
+            if found is not None:
+                return index, *found
     raise SdpError("no audio format in common", 488)
+
+
+@lru_cache(REMEMBERED_MAX)
+def _best(told: Told, codecs: tuple[str, ...], prefer_ours: bool) -> tuple[int, AudioCodec] | None:
+    """(payload type, codec) of what we take of an offered section, None where nothing fits."""
+    found = [
+        (number, codec)
+        for number, audio_format in told.formats.items()
+        if (codec := codec_of(audio_format)) is not None and codec.name in codecs
+    ]
+    if found and prefer_ours:
+        found.sort(key=lambda pair: codecs.index(pair[1].name))
+    return found[0] if found else None
 
 
 def protocols_by_policy(srtp: str) -> tuple[frozenset[str], ...]:
@@ -384,17 +399,6 @@ def _keys_for(
 
 def _cryptos(media: MediaDescription) -> list[str]:
     return [value for name, value in media.attributes if name == "crypto" and value is not None]
-
-
-def _ssrc(media: MediaDescription) -> int | None:
-    """The first source the peer announces (RFC 5576 4.1); two or more tell nothing."""
-    if media.attribute("ssrc") is None:
-        return None
-    ids = {value.partition(" ")[0] for name, value in media.attributes if name == "ssrc" and value}
-    if len(ids) != 1:
-        return None
-    text = ids.pop()
-    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() else None
 
 
 def _refuse(media: MediaDescription) -> MediaDescription:
@@ -422,9 +426,10 @@ def _event_number(formats: Mapping[int, AudioFormat], codec: AudioCodec) -> int 
 
 def _ptime(media: MediaDescription, ours_ms: int) -> int:
     """The packet time to send: what the peer likes if we can, never above its maximum."""
-    wish_ms = media.ptime_ms
+    told = media.told
+    wish_ms = told.ptime_ms
     chosen = wish_ms if wish_ms in PTIMES_MS else ours_ms
-    largest_ms = media.maxptime_ms
+    largest_ms = told.maxptime_ms
     if largest_ms is not None and chosen > largest_ms:
         chosen = max((p for p in PTIMES_MS if p <= largest_ms), default=chosen)
     return chosen
@@ -438,10 +443,9 @@ def rtcp_port(media: MediaDescription, mux: bool, host: str) -> int:
     """
     if mux:
         return media.port
-    named = media.attribute("rtcp")
-    if named is None:
+    if "rtcp" not in media.told.first:
         return media.port + 1 if media.port < 65_535 else 0
-    port, *address = named.split()[:4] or [""]
+    port, *address = (media.attribute("rtcp") or "").split()[:4] or [""]
     here = not address or canonical_address(address[-1]) == canonical_address(host)
     if here and len(port) <= 5 and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
         return int(port)
@@ -472,14 +476,11 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     if host is None:
         raise SdpError("the answer names no address", 488)
     srtp_in, srtp_out = _answered_keys(ours, media)
-    our_formats, their_formats = ours.audio_formats(), media.audio_formats()
-    number, receive_number, codec = _first_common(our_formats, their_formats)
+    number, receive_number, event_number, receive_event_number, codec = _first_common(
+        ours.told, media.told
+    )
     theirs = _effective_direction(answer, media)
-    event_number = _event_number(their_formats, codec)
-    receive_event_number = _event_number(our_formats, codec)
-    if event_number is None or receive_event_number is None:
-        event_number = receive_event_number = None
-    mux = ours.attribute("rtcp-mux") is not None and media.attribute("rtcp-mux") is not None
+    mux = "rtcp-mux" in ours.told.first and "rtcp-mux" in media.told.first
     return AudioNegotiated(
         remote_host=host,
         remote_port=media.port,
@@ -493,13 +494,13 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         remote_rtcp_port=rtcp_port(media, mux, host),
         receive_payload_type=receive_number,
         receive_dtmf_payload_type=receive_event_number,
-        rejected=[line.port for line in answer.media].count(0),
+        rejected=[line.port for line in answer.media].count(0) if len(answer.media) > 1 else 0,
         media_index=index,
         srtp_in=srtp_in,
         srtp_out=srtp_out,
-        remote_ssrc=_ssrc(media),
-        fmtp=their_formats[number].fmtp,
-        maxptime_ms=media.maxptime_ms,
+        remote_ssrc=media.told.ssrc,
+        fmtp=media.told.formats[number].fmtp,
+        maxptime_ms=media.told.maxptime_ms,
     )
 
 
@@ -518,17 +519,20 @@ def _answered_keys(
     return answered[0], offered[tag]
 
 
-def _first_common(
-    ours: Mapping[int, AudioFormat], theirs: Mapping[int, AudioFormat]
-) -> tuple[int, int, AudioCodec]:
-    """(their number, our number, codec) of the first format of the answer that we offered."""
+@lru_cache(REMEMBERED_MAX)
+def _first_common(ours: Told, theirs: Told) -> tuple[int, int, int | None, int | None, AudioCodec]:
+    """Of the first format of the answer that we offered: their number and ours, those of telephone-event
+    where both have it, and the codec."""
     offered = {
         codec.name: number
-        for number, audio_format in ours.items()
+        for number, audio_format in ours.formats.items()
         if (codec := codec_of(audio_format)) is not None
     }
-    for number, audio_format in theirs.items():
+    for number, audio_format in theirs.formats.items():
         codec = codec_of(audio_format)
         if codec is not None and codec.name in offered:
-            return number, offered[codec.name], codec
+            events = _event_number(theirs.formats, codec), _event_number(ours.formats, codec)
+            if None in events:
+                events = None, None
+            return number, offered[codec.name], *events, codec
     raise SdpError("the answer has no codec that was offered", 488)
