@@ -201,6 +201,11 @@ class MediaClient:
     # --- what workers say and how they end ----------------------------------------------------
 
     def _on_worker_event(self, worker: int, event: MediaEvent) -> None:
+        if type(event) is StreamClosed:  # two a call, and of many calls nothing else comes
+            self._rota.closing[worker].discard(event.stream_id)
+            self._doors.parted(event.stream_id)
+            self._closed(worker, event)
+            return
         match event:
             case StreamLatched(stream_id=stream_id, remote=remote):
                 stream = self._streams.get(stream_id)
@@ -215,13 +220,7 @@ class MediaClient:
             case RecordingStopped(recording_id=recording_id):
                 if self._recordings.pop(recording_id, None) is None:
                     return
-            case StreamClosed(stream_id=stream_id):
-                self._rota.closing[worker].discard(stream_id)
-                self._doors.parted(stream_id)
-        if isinstance(event, StreamClosed):
-            self._closed(worker, event)
-        else:
-            self._on_event(event)
+        self._on_event(event)
 
     def _on_worker_death(self, worker: int) -> None:
         recordings = [

@@ -69,10 +69,13 @@ _PATIENCE_S = 0.04
 
 _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
+_SILENT_CYCLE_S = 0.02
+"""The same where not a packet has come for a second, for all the calls: there is none that could wait. The
+first one that comes ends that, and it has waited for no longer than a packet holds sound."""
 _MANY_COMMANDS = 100.0
 _COMMANDED_CYCLE_S = 0.0035
 """From a fetch that brought commands to the next, where there are more than 100 commands a second: a call has
-five. No longer than the cycle of a hundred calls; `_TICK_CYCLE_S` where not a packet is passed on. What a peer
+five. No longer than the cycle of a hundred calls; `_SILENT_CYCLE_S` where not a packet comes. What a peer
 sends once he knows where to is fetched after the commands, however long both have waited."""
 
 
@@ -80,7 +83,7 @@ def cycle_s(rate: float, *, commanded: bool = False) -> float:
     """Return how long after one fetch the next is due at `rate` packets a second; `commanded`: it has brought
     commands, and there are many."""
     if commanded:
-        return max(_COMMANDED_CYCLE_S, cycle_s(rate)) if rate else _TICK_CYCLE_S
+        return max(_COMMANDED_CYCLE_S, cycle_s(rate)) if rate else _SILENT_CYCLE_S
     low_rate, low_s = _CYCLES[0]
     if rate <= low_rate:
         return 0.0
@@ -268,7 +271,10 @@ class Worker:
     def _poll(self, now_s: float) -> None:
         """Drive the engine; what should never happen is told and survived, unless it goes on."""
         try:
-            self.engine.poll(now_s)
+            if self.engine.poll(now_s) and not self._rate:
+                self._rate = (
+                    1.0  # it is no longer silent; how much there is will be known within a second
+                )
         except Exception:
             self._failures += 1
             if self._failures > _FAILURES_MAX:

@@ -42,6 +42,8 @@ class MediaEvents:
     def handle(self, event: protocol.MediaEvent) -> None:
         """One event of the media plane."""
         match event:
+            case protocol.StreamClosed():  # first: every call has two
+                self._table.stream_closed(event)
             case protocol.DigitReceived():
                 known = self._table.of_stream(event.stream_id)
                 if known is not None:
@@ -63,8 +65,6 @@ class MediaEvents:
                     call.listening.says("caller" if leg is call.caller else "partner", event.what)
             case protocol.RecordingStopped():
                 self._control.audio.recording_stopped(event)
-            case protocol.StreamClosed():
-                self._table.stream_closed(event)
             case protocol.WorkerDied():
                 _log.error(
                     "media worker %d died: %d streams, %d recordings; it is being replaced",

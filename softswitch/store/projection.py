@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store.entry import Entry, read_all
 from softswitch.store.lines import LINE_CHANGED, LineProjection
 from softswitch.store.projection_centre import CentreProjection
-from softswitch.store.record import KINDS, CallRecord, apply
+from softswitch.store.record import KINDS, CallRecord, apply_all
 from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 from softswitch.store.story import KINDS as STORY_KINDS
-from softswitch.store.story import Heard
+from softswitch.store.story import Heard, HeardByCall, by_call
 
 _HEARD = KINDS | STORY_KINDS
 _ENDED_KEPT = 128
@@ -82,8 +82,8 @@ class Projection:
 
     async def _tell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Write what follows from entries that are in the journal's table."""
-        telling = [e for e in entries if e.call_id is not None and e.kind in _HEARD]
-        heard: list[Heard] = list(zip(telling, read_all(telling), strict=True))
+        telling = [e for e in entries if e.kind in _HEARD and e.call_id is not None]
+        heard = by_call(zip(telling, read_all(telling), strict=True))
         kinds = {entry.kind for entry in entries}
         await self._write_records(writes, heard)
         await self._centre.write(writes, entries, heard, kinds)
@@ -91,21 +91,24 @@ class Projection:
             await self._lines.write(writes, entries)
         await writes.send()
 
-    async def _write_records(self, writes: Writes, heard: Sequence[Heard]) -> None:
-        telling = [each for each in heard if each[0].kind in KINDS]
-        await self._load(writes, telling)
-        changed: dict[str, CallRecord] = {}
-        for number, (entry, data) in enumerate(telling, 1):
-            if number % _ENTRIES_A_TURN == 0:
+    async def _write_records(self, writes: Writes, heard: HeardByCall) -> None:
+        await self._load(writes, heard)
+        rows: list[tuple[Any, ...]] = []
+        read = 0
+        for call_id, of_call in heard.items():
+            read += len(of_call)
+            if read > _ENTRIES_A_TURN:
+                read = 0
                 await asyncio.sleep(0)  # calls go on meanwhile
-            call_id = entry.call_id or ""
+            if not _of_record(of_call):
+                continue
             known = self._open.get(call_id) or self._ended.get(call_id)
-            record = apply(known, entry, data)
+            record = apply_all(known, of_call)
             assert record is not None
             if record is not known or (record.ended_at_s is not None and call_id in self._open):
                 self._keep(record)
-            changed[call_id] = record
-        writes.put(self._upsert, [row_of(record) for record in changed.values()])
+            rows.append(row_of(record))
+        writes.put(self._upsert, rows)
 
     def _keep(self, record: CallRecord) -> None:
         if not record.ended:
@@ -117,11 +120,14 @@ class Projection:
         if len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
 
-    async def _load(self, writes: Writes, telling: Sequence[Heard]) -> None:
+    async def _load(self, writes: Writes, heard: HeardByCall) -> None:
         """Read the records that these entries change and that are not in memory."""
-        wanted = {e.call_id or "" for e, _ in telling} - self._open.keys() - self._ended.keys()
-        if wanted:
-            wanted -= {e.call_id or "" for e, _ in telling if e.kind == "call-started"}
+        wanted = [
+            call_id
+            for call_id in heard.keys() - self._open.keys() - self._ended.keys()
+            if _of_record(heard[call_id])
+            and not any(entry.kind == "call-started" for entry, _ in heard[call_id])
+        ]
         ids = sorted(wanted)
         for start in range(0, len(ids), _IDS_A_QUERY):
             some = ids[start : start + _IDS_A_QUERY]
@@ -176,6 +182,11 @@ class Projection:
     @property
     def calls_open(self) -> int:
         return len(self._open)
+
+
+def _of_record(of_call: Sequence[Heard]) -> bool:
+    """Whether some of these entries of a call change its record."""
+    return of_call[0][0].kind in KINDS or any(entry.kind in KINDS for entry, _ in of_call)
 
 
 async def _entries_after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:

@@ -32,7 +32,7 @@ from softswitch.store.schema_centre import (
     surveys,
 )
 from softswitch.store.schema_rolls import SLOT_S
-from softswitch.store.story import KINDS, ROW_KINDS, TELLING, Heard, tell_heard
+from softswitch.store.story import KINDS, ROW_KINDS, TELLING, Heard, HeardByCall, tell_heard
 
 ENTRIES_MAX = 5_000
 """Of one story; what comes later than that is only journaled."""
@@ -50,6 +50,7 @@ _TIMES = {"visits": "entered_at_s", "offers": "offered_at_s", "handlings": "at_s
 """By which column the rows of a table are counted."""
 STORY_TABLES = (*_TABLES.values(), surveys)
 SURVEY = "survey"
+STARTED, ENDED = "call-started", "call-ended"
 AT_HAND_MAX = 50_000
 """Entries kept in memory for stories that are not over; of more, the oldest are read from the table."""
 _FIELDS = {name: [field.name for field in fields(kind)] for name, kind in ROW_KINDS.items()}
@@ -88,13 +89,14 @@ class CentreProjection:
         self,
         writes: Writes,
         entries: Sequence[Entry],
-        heard: Sequence[Heard],
+        heard: HeardByCall,
         kinds: Collection[str],
     ) -> None:
         """Bring the tables up to date with `entries`, of `kinds`, which are in the journal's table already;
         `heard`: those of calls and contacts, with their particulars."""
         self._remember(heard)
-        await self._tell(writes, [entry for entry, _ in heard])
+        telling = (call_id for call_id, of_call in heard.items() if call_id and _tells(of_call))
+        await self._tell(writes, telling)
         if SURVEY in kinds:  # now that it is known of which region their callers are
             await self._write_surveys(writes, entries)
         self._let_go(heard)
@@ -106,35 +108,33 @@ class CentreProjection:
 
     async def retell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Tell the stories that `entries` change; may be repeated at will."""
-        await self._tell(writes, entries)
+        await self._tell(writes, {e.call_id for e in entries if e.call_id and e.kind in TELLING})
         await self._write_surveys(writes, entries)
 
-    async def _tell(self, writes: Writes, entries: Iterable[Entry]) -> None:
-        changed = dict.fromkeys(
-            entry.call_id for entry in entries if entry.call_id and entry.kind in TELLING
-        )
+    async def _tell(self, writes: Writes, changed: Iterable[str]) -> None:
         ids = sorted(changed)
         for start in range(0, len(ids), _IDS_A_QUERY):
             await self._retell(writes, ids[start : start + _IDS_A_QUERY])
 
-    def _remember(self, heard: Iterable[Heard]) -> None:
+    def _remember(self, heard: HeardByCall) -> None:
         """Keep the entries of calls from their beginning on."""
-        for entry, data in heard:
-            if entry.call_id is None or entry.kind not in KINDS:
-                continue
-            known = self._at_hand.get(entry.call_id)
+        for call_id, of_call in heard.items():
+            known = self._at_hand.get(call_id)
             if known is None:
-                if entry.kind != "call-started":
+                begun = next((n for n, (e, _) in enumerate(of_call) if e.kind == STARTED), None)
+                if begun is None:
                     continue
-                known = self._at_hand[entry.call_id] = _AtHand([])
-            known.entries.append((entry, data))
-            self._kept += 1
+                of_call = of_call[begun:]
+                known = self._at_hand[call_id] = _AtHand([])
+            own = [each for each in of_call if each[0].kind in KINDS]
+            known.entries += own
+            self._kept += len(own)
 
-    def _let_go(self, heard: Iterable[Heard]) -> None:
+    def _let_go(self, heard: HeardByCall) -> None:
         """Of the entries of calls that are over, and of the oldest where there are too many."""
-        for entry, _ in heard:
-            if entry.kind == "call-ended" and entry.call_id in self._at_hand:
-                self._kept -= len(self._at_hand.pop(entry.call_id).entries)
+        for call_id, of_call in heard.items():
+            if call_id in self._at_hand and any(entry.kind == ENDED for entry, _ in of_call):
+                self._kept -= len(self._at_hand.pop(call_id).entries)
         while self._kept > AT_HAND_MAX:
             self._kept -= len(self._at_hand.pop(next(iter(self._at_hand))).entries)
 
@@ -280,3 +280,8 @@ class CentreProjection:
         for table in (*STORY_TABLES, agent_states):
             await connection.execute(sa.delete(table))
         await unroll(connection)
+
+
+def _tells(of_call: Sequence[Heard]) -> bool:
+    """Whether a call's story is told anew after some of these entries."""
+    return any(entry.kind in TELLING for entry, _ in of_call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -92,6 +92,19 @@ def apply(
         # Not only at "call-started": a record must come of what a damaged journal still holds.
         record = CallRecord(clean(entry.call_id), entry.seq, entry.at_s)
     _CHANGES[entry.kind](record, entry.data() if data is None else data, entry.at_s)
+    return record
+
+
+def apply_all(
+    record: CallRecord | None, heard: Iterable[tuple[Entry, dict[str, Any]]]
+) -> CallRecord | None:
+    """The same for entries of one call in order, each with its particulars."""
+    for entry, data in heard:
+        change = _CHANGES.get(entry.kind)
+        if change is not None:
+            if record is None:
+                record = CallRecord(clean(entry.call_id or ""), entry.seq, entry.at_s)
+            change(record, data, entry.at_s)
     return record
 
 

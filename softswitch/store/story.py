@@ -29,6 +29,8 @@ ROWS_MAX = 500
 
 Heard = tuple[Entry, dict[str, Any]]
 """An entry and its particulars, which are read once."""
+HeardByCall = dict[str, list[Heard]]
+"""Entries in their order under the call that each is of, the calls in the order of their first one."""
 TELLING = acd.CONTACT_KINDS | {"call-ended"}
 """The kinds after which it is told anew: no call needs its segments in a table before its end."""
 
@@ -138,6 +140,18 @@ ROW_KINDS: dict[str, type[Any]] = {
     "handlings": Handling,
 }
 """The rows of a story by the name of their list."""
+
+
+def by_call(heard: Iterable[Heard]) -> HeardByCall:
+    """The entries of each call: what is made of them is found once for all of them."""
+    found: HeardByCall = {}
+    for each in heard:
+        of_call = found.get(each[0].call_id or "")
+        if of_call is None:
+            found[each[0].call_id or ""] = [each]
+        else:
+            of_call.append(each)
+    return found
 
 
 def tell(entries: Iterable[Entry]) -> Story:

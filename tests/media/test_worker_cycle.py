@@ -24,7 +24,8 @@ def test_with_hundreds_of_calls_they_gather_and_with_thousands_less_so():
 def test_after_commands_of_which_there_are_many_the_next_fetch_is_milliseconds_off():
     assert cycle_s(100.0) == 0.0
     assert cycle_s(100.0, commanded=True) == cycle_s(40_000.0, commanded=True) == 0.0035
-    assert cycle_s(0.0, commanded=True) == 0.01  # nobody's packet waits
+    assert cycle_s(0.0, commanded=True) == 0.02  # nobody's packet waits
+    assert cycle_s(1.0, commanded=True) == 0.0035
 
 
 def test_it_changes_without_a_jump_and_never_makes_half_a_cycle_more_than_two_milliseconds():
