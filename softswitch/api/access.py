@@ -193,6 +193,7 @@ ACCESS: dict[str, Access] = {
         DELETE /webhooks/{webhook_id} admin
         POST /webhooks/{webhook_id}/test admin
         GET /webhooks/{webhook_id}/deliveries admin
+        POST /webhooks/{webhook_id}/deliveries/{delivery_id}/again admin
         """,
     ),
     **_table(

@@ -26,6 +26,7 @@ COMMANDS = (
     "why",
     "report",
     "people",
+    "webhooks",
     "backup",
     "trace",
     "unban",

@@ -13,7 +13,7 @@ import typer
 
 from softswitch.cli.place import HERE, Place
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Role = Annotated[str, typer.Option(help="agent, supervisor or admin.")]
 
 
@@ -29,13 +29,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(customers, name="customers")
 
 
-def _remote(place: Path) -> Any:
+def remote_of(place: Path) -> Any:
     from softswitch.cli.remote import Remote
 
     return Remote.of(place)
 
 
-def _print(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+def print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -49,7 +49,7 @@ def _print(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) 
     show(table)
 
 
-def _tell(words: str, row: dict[str, Any], as_json: bool) -> None:
+def tell(words: str, row: dict[str, Any], as_json: bool) -> None:
     typer.echo(json.dumps(row, indent=2) if as_json else words)
 
 
@@ -57,7 +57,7 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _day(at_s: float | None) -> str:
+def day(at_s: float | None) -> str:
     return "never" if at_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))
 
 
@@ -79,10 +79,10 @@ def _user_named(remote: Any, name: str) -> dict[str, Any]:
 
 def _users(app: typer.Typer) -> None:
     @app.command("list")
-    def list_users(place: Place = HERE, as_json: _AsJson = False) -> None:
+    def list_users(place: Place = HERE, as_json: AsJson = False) -> None:
         """Show all users."""
-        rows = list(_remote(place).pages("/users", 100_000))
-        _print(rows, ("name", "full_name", "role", "active", "must_change"), as_json)
+        rows = list(remote_of(place).pages("/users", 100_000))
+        print_rows(rows, ("name", "full_name", "role", "active", "must_change"), as_json)
 
     @app.command()
     def add(
@@ -90,22 +90,22 @@ def _users(app: typer.Typer) -> None:
         role: _Role = "agent",
         full_name: Annotated[str, typer.Option(help="As shown.")] = "",
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Add a user; the password is asked for, or read from standard input."""
-        remote, password = _remote(place), _password()
+        remote, password = remote_of(place), _password()
         body = {"name": name, "role": role, "full_name": full_name, "password": password}
         made = remote.ask("POST", "/users", {**body, "must_change": False})
-        _tell(f"{name} is {role}", made, as_json)
+        tell(f"{name} is {role}", made, as_json)
 
     @app.command()
-    def password(name: str, place: Place = HERE, as_json: _AsJson = False) -> None:
+    def password(name: str, place: Place = HERE, as_json: AsJson = False) -> None:
         """Give a user another password; his sessions end."""
-        remote = _remote(place)
+        remote = remote_of(place)
         user = _user_named(remote, name)
         change = {"password": _password(), "must_change": False}
         changed = remote.ask("PATCH", f"/users/{user['id']}", change)
-        _tell(f"{name} has another password", changed, as_json)
+        tell(f"{name} has another password", changed, as_json)
 
     @app.command()
     def change(
@@ -116,35 +116,35 @@ def _users(app: typer.Typer) -> None:
             bool | None, typer.Option("--active/--inactive", help="Whether he may log in.")
         ] = None,
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Change a user; what is not given stays. Another role ends his sessions."""
         given = {"role": role, "full_name": full_name, "active": active}
         values = {key: value for key, value in given.items() if value is not None}
-        remote = _remote(place)
+        remote = remote_of(place)
         user = _user_named(remote, name)
         changed = remote.ask("PATCH", f"/users/{user['id']}", values)
         is_active = "active" if changed["active"] else "inactive"
-        _tell(f"{name} is {changed['role']}, {is_active}", changed, as_json)
+        tell(f"{name} is {changed['role']}, {is_active}", changed, as_json)
 
     @app.command()
-    def remove(name: str, place: Place = HERE, as_json: _AsJson = False) -> None:
+    def remove(name: str, place: Place = HERE, as_json: AsJson = False) -> None:
         """Remove a user."""
-        remote = _remote(place)
+        remote = remote_of(place)
         user = _user_named(remote, name)
         remote.ask("DELETE", f"/users/{user['id']}")
-        _tell(f"{name} is removed", user, as_json)
+        tell(f"{name} is removed", user, as_json)
 
 
 def _tokens(app: typer.Typer) -> None:
     @app.command("list")
-    def list_tokens(place: Place = HERE, as_json: _AsJson = False) -> None:
+    def list_tokens(place: Place = HERE, as_json: AsJson = False) -> None:
         """Show all tokens, without their secrets."""
         rows = [
-            {**row, "expires": _day(row["expires_at_s"])}
-            for row in _remote(place).pages("/tokens", 100_000)
+            {**row, "expires": day(row["expires_at_s"])}
+            for row in remote_of(place).pages("/tokens", 100_000)
         ]
-        _print(rows, ("id", "name", "role", "scopes", "created_by", "expires"), as_json)
+        print_rows(rows, ("id", "name", "role", "scopes", "created_by", "expires"), as_json)
 
     @app.command()
     def add(
@@ -155,21 +155,21 @@ def _tokens(app: typer.Typer) -> None:
             float | None, typer.Option(min=0.001, help="It expires then; else never.")
         ] = None,
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Make a token; it is shown this once."""
         expires_at_s = None if days is None else time.time() + days * 86_400
         body = {"name": name, "role": role, "scopes": scope, "expires_at_s": expires_at_s}
-        made = _remote(place).ask("POST", "/tokens", body)
+        made = remote_of(place).ask("POST", "/tokens", body)
         typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
 
     @app.command()
-    def revoke(token_id: str, place: Place = HERE, as_json: _AsJson = False) -> None:
+    def revoke(token_id: str, place: Place = HERE, as_json: AsJson = False) -> None:
         """Revoke a token by its id."""
         from urllib.parse import quote
 
-        _remote(place).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
-        _tell(f"{token_id} is revoked", {"id": token_id}, as_json)
+        remote_of(place).ask("DELETE", f"/tokens/{quote(token_id, safe='')}")
+        tell(f"{token_id} is revoked", {"id": token_id}, as_json)
 
 
 def _customers(app: typer.Typer) -> None:
@@ -189,10 +189,10 @@ def _customers(app: typer.Typer) -> None:
             bool, typer.Option("--skip-bad", help="Import the good rows of a bad file.")
         ] = False,
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Import customers from a CSV file."""
-        found = _remote(place).ask(
+        found = remote_of(place).ask(
             "POST",
             "/customers/import",
             raw=file.read_bytes(),
@@ -221,10 +221,10 @@ def _customers(app: typer.Typer) -> None:
         ] = "number",
         limit: Annotated[int, typer.Option(min=1, help="How many groups at most.")] = 100,
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Show who may be one customer written down twice."""
-        found = list(_remote(place).pages("/customers/duplicates", limit, by=by))
+        found = list(remote_of(place).pages("/customers/duplicates", limit, by=by))
         rows = [
             {
                 **one,
@@ -237,16 +237,16 @@ def _customers(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:
-            _print(rows, ("shared", "count", "who"), as_json)
+            print_rows(rows, ("shared", "count", "who"), as_json)
 
     @app.command("export")
     def export_customers(
         file: Annotated[Path, typer.Argument(help="CSV to be written.")],
         place: Place = HERE,
-        as_json: _AsJson = False,
+        as_json: AsJson = False,
     ) -> None:
         """Write all customers to a CSV file."""
-        data = _remote(place).ask("GET", "/customers/export")
+        data = remote_of(place).ask("GET", "/customers/export")
         file.write_bytes(data)
         count = sum(1 for row in csv.reader(data.decode().splitlines(keepends=True)) if row) - 1
-        _tell(f"{file}: {count} customers", {"file": str(file), "customers": count}, as_json)
+        tell(f"{file}: {count} customers", {"file": str(file), "customers": count}, as_json)

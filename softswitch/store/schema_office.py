@@ -50,10 +50,12 @@ deliveries = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("took_ms", sa.Double, nullable=False),
+    sa.Column("body", sa.LargeBinary),
     sa.Index("deliveries_webhook", "webhook_id", "id"),
     sqlite_autoincrement=True,
 )
-"""How telling went: `event` is the position, `status` "delivered" or "failed"."""
+"""How telling went: `event` is the position, `status` "delivered", "failed" or "dropped", `body` what it said,
+for sending it again."""
 
 idempotency = sa.Table(
     "idempotency",

@@ -158,11 +158,33 @@ class Webhooks:
                     sa.delete(deliveries).where(own, deliveries.c.id <= last)
                 )
 
+    async def line(self, webhook_id: int, delivery_id: int) -> tuple[DeliveryLine, bytes | None]:
+        """A line of the log with what the event said; None: it is not kept. Raises `Missing`."""
+        query = sa.select(deliveries).where(
+            deliveries.c.webhook_id == webhook_id, deliveries.c.id == delivery_id
+        )
+        async with reading(self._database) as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            raise Missing(f"webhook {webhook_id} has no delivery {delivery_id}")
+        told = dict(row._mapping)
+        body = told.pop("body")
+        return DeliveryLine(**told), body
+
+    async def update_line(self, delivery_id: int, values: dict[str, Any]) -> None:
+        """What came of sending it again."""
+        async with self._ledger.change("switch:webhooks") as change:
+            here = sa.update(deliveries).where(deliveries.c.id == delivery_id)
+            await change.connection.execute(here.values(**values))
+
     async def lines(
-        self, webhook_id: int, limit: int, before: int | None = None
+        self, webhook_id: int, limit: int, before: int | None = None, status: str = ""
     ) -> list[DeliveryLine]:
-        """The log, newest first."""
-        query = sa.select(deliveries).where(deliveries.c.webhook_id == webhook_id)
+        """The log, newest first; of one status."""
+        shown = [column for column in deliveries.c if column.name != "body"]
+        query = sa.select(*shown).where(deliveries.c.webhook_id == webhook_id)
+        if status:
+            query = query.where(deliveries.c.status == status)
         if before is not None:
             query = query.where(deliveries.c.id < before)
         query = query.order_by(deliveries.c.id.desc()).limit(limit)

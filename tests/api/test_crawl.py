@@ -34,7 +34,13 @@ MAY_BE_EMPTY = {
 }
 """Lists of what is not so easily made: they are asked, but nobody counts what is in them."""
 
-ALWAYS_SHOWN = {"/agents/{agent_id}", "/callbacks/{callback_id}", "/extensions/{number}"}
+ALWAYS_SHOWN = {
+    "/agents/{agent_id}",
+    "/callbacks/{callback_id}",
+    "/extensions/{number}",
+    "/tickets/{ticket_id}",
+    "/webhooks/{webhook_id}",
+}
 """They say how long something has lasted, or what goes on: who asks is always told; the ETag is of the rest."""
 
 VALUES = {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +33,7 @@ from softswitch.api.events.delivery import (
     Unreached,
     signature,
 )
+from softswitch.ports import free_port
 
 GOOD, BAD = Answered(204, 1.0), Answered(500, 1.0)
 
@@ -82,6 +86,25 @@ def test_switched_off_after_so_many_failures_in_a_row() -> None:
     assert told.off
     assert told.handle(happened(99)) == told.handle(GOOD) == []
     assert isinstance(Delivery().handle(happened(1))[0], Send)
+
+
+def test_what_waits_when_it_ends_is_said_to_be_dropped() -> None:
+    told = Delivery()
+    for number in range(3):
+        told.handle(happened(number))
+    told.handle(BAD)
+    assert (told.attempts, told.trouble, told.waiting) == (1, "answered 500", 3)
+    effects = told.handle(Answered(410, 1.0)) if told.handle(PauseOver()) else []
+    assert [(e.telling.event, e.status) for e in effects if isinstance(e, Log)] == [
+        ("r.0", "failed"),
+        ("r.1", "dropped"),
+        ("r.2", "dropped"),
+    ]
+    other = Delivery()
+    other.handle(happened(7))
+    (log,) = other.end("the exchange stopped")
+    assert (log.telling.event, log.status, log.detail) == ("r.7", "dropped", "the exchange stopped")
+    assert other.handle(GOOD) == other.end("again") == []
 
 
 def test_gone_is_gone() -> None:
@@ -211,6 +234,84 @@ async def test_events_arrive_signed_after_a_failure(
     assert not any(made["secret"].encode() in path.read_bytes() for path in files_of(tmp_path)), (
         "the secret is sealed"
     )
+
+
+async def test_what_was_not_delivered_is_sent_again_by_command(
+    tmp_path: Any, running_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "PAUSES_S", ())
+    async with hooked() as hook, running_api(tmp_path, TRUSTED) as api:
+        admin = await api.as_role("admin")
+        made = await admin.post("/webhooks", {"name": "x", "url": hook.url, "topics": ["calls"]})
+        url = f"/webhooks/{made['id']}"
+        hook.statuses = [500]
+        api.store.journal.append("call-started", "c1", {"n": 1}, 1.0)
+        api.store.journal.append("call-ended", "c1", {}, 2.0)
+        async with asyncio.timeout(10):
+            while len(hook.heard) < 2:
+                hook.came.clear()
+                await hook.came.wait()
+        await api.service.webhooks.written()
+        (line,) = (await admin.get(f"{url}/deliveries?status=failed"))["items"]
+        assert (line["kind"], line["detail"]) == ("call-started", "answered 500")
+        again = f"{url}/deliveries/{line['id']}/again"
+        hook.statuses = [503, 200]
+        told = await admin.post(again, expect=200)
+        assert (told["status"], told["attempts"], told["detail"]) == (
+            "failed",
+            2,
+            "sent again: answered 503",
+        )
+        told = await admin.post(again, expect=200)
+        assert (told["status"], told["detail"]) == ("delivered", "sent again: 200")
+        assert hook.heard[0][1] == hook.heard[-1][1]
+        assert hook.heard[0][0]["X-Softswitch-Position"] == line["event"]
+        assert hook.heard[-1][0]["X-Softswitch-Position"] == line["event"]
+        assert (await admin.get(f"{url}/deliveries?status=failed"))["items"] == []
+        await admin.post(f"{url}/deliveries/999/again", expect=404)
+        # Back-off is seen, and what waits when it is changed is in the log and can be sent still.
+        monkeypatch.setattr(machine, "PAUSES_S", (600.0,))
+        hook.statuses = [500]
+        api.store.journal.append("call-started", "c2", {}, 3.0)
+        for _ in range(200):
+            shown = await admin.get(url)
+            if shown["next_at_s"] is not None:
+                break
+            await asyncio.sleep(0.02)
+        assert (shown["waiting"], shown["attempts"], shown["trouble"]) == (1, 1, "answered 500")
+        assert shown["next_at_s"] - api.service.clock.wall_s() > 590
+        await admin.patch(url, {"name": "y"})
+        await api.service.webhooks.written()
+        (line,) = (await admin.get(f"{url}/deliveries?status=dropped"))["items"]
+        assert line["detail"] == "the webhook was changed"
+        await admin.post(f"{url}/deliveries/{line['id']}/again", expect=200)
+        assert json.loads(hook.heard[-1][1])["call_id"] == "c2"
+
+
+async def test_the_receiver_of_the_documentation_takes_what_is_sent(
+    tmp_path: Any, running_api: Any
+) -> None:
+    """As it is printed, with the address and the secret put in."""
+    text = (Path(__file__).parents[2] / "docs/events.md").read_text()
+    (recipe,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    async with running_api(tmp_path, TRUSTED) as api:
+        admin = await api.as_role("admin")
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/hook"
+        made = await admin.post("/webhooks", {"name": "x", "url": url, "topics": ["calls"]})
+        for secret, good in ((made["secret"], True), ("another", False)):
+            program = recipe.replace("9000", str(port)).replace("SECRET_THAT_WAS_SHOWN", secret)
+            receiver = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+            try:
+                for _ in range(200):
+                    answer = await admin.post(f"/webhooks/{made['id']}/test", expect=200)
+                    if answer["status"]:
+                        break
+                    await asyncio.sleep(0.05)
+                assert (answer["ok"], answer["status"]) == (good, 204 if good else 400)
+            finally:
+                receiver.terminate()
+                await receiver.wait()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,26 @@ def test_users_and_tokens(running: Running) -> None:
     with pytest.raises(SoftswitchError, match=r'did you mean "calls:read"'):
         run("token", "add", "CRM", "--scope", "cals:read", *office)
     assert json.loads(run("token", "list", "--json", *office)) == []
+
+
+def test_webhooks(running: Running) -> None:
+    office = (str(running.file),)
+    with pytest.raises(SoftswitchError, match=r"look_up\.hosts"):
+        run("webhook", "add", "x", "http://127.0.0.1:9/", "--topic", "calls", *office)
+    secret = run("webhook", "add", "CRM", "https://crm.example/", "--topic", "calls", *office)
+    assert len(secret.strip()) == 48
+    running.append("call-started", "c1", {}, 1.0)
+    for _ in range(200):  # there is no such host
+        (row,) = json.loads(run("webhook", "list", "--json", *office))
+        if row["trouble"]:
+            break
+        time.sleep(0.02)
+    assert (row["waiting"], row["attempts"]) == (1, 1)
+    assert row["trouble"] in " ".join(run("webhook", "list", *office).split())
+    assert run("webhook", "again", "1", *office) == "0 of 0 delivered\n"
+    assert json.loads(run("webhook", "log", "1", "--status", "failed", "--json", *office)) == []
+    with pytest.raises(SoftswitchError, match="no delivery 7"):
+        run("webhook", "again", "1", "--delivery", "7", *office)
 
 
 def test_reload_says_what_waits_for_a_restart_and_status_keeps_saying_it(running: Running) -> None:

@@ -106,10 +106,17 @@ class Delivery:
         self._sending = False
         self._failures = 0
         self.off = False
+        self.trouble = ""
+        """Why the last attempt failed; "" once one has succeeded."""
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def attempts(self) -> int:
+        """How often the first of those that wait has been tried in vain."""
+        return self._attempt - self._sending
 
     def handle(self, event: Input) -> list[Effect]:
         """Take one event; what to do."""
@@ -129,6 +136,13 @@ class Delivery:
             case PauseOver():
                 return self._send() if self._waiting and not self._sending else []
 
+    def end(self, why: str) -> list[Log]:
+        """No more, for a reason that is none of the other side's: what becomes of those that wait."""
+        self.off = True
+        logs = [Log(telling, "dropped", 0, why) for telling in self._waiting]
+        self._waiting.clear()
+        return logs
+
     def _take(self, telling: Telling) -> list[Effect]:
         effects: list[Effect] = []
         if len(self._waiting) >= WAITING_MAX:
@@ -146,10 +160,12 @@ class Delivery:
 
     def _delivered(self, detail: str, took_ms: float) -> list[Effect]:
         self._failures = 0
+        self.trouble = ""
         return [self._done("delivered", detail, took_ms), *self._next()]
 
     def _failed(self, why: str, took_ms: float) -> list[Effect]:
         self._failures += 1
+        self.trouble = why
         if self._failures >= FAILURES_MAX:
             return self._switch_off(f"{self._failures} attempts in a row failed: {why}", took_ms)
         if self._attempt > len(PAUSES_S):
@@ -160,8 +176,7 @@ class Delivery:
     def _switch_off(self, why: str, took_ms: float) -> list[Effect]:
         self.off = True
         log = self._done("failed", why, took_ms)
-        self._waiting.clear()
-        return [log, SwitchOff(why)]
+        return [log, *self.end("the webhook was switched off"), SwitchOff(why)]
 
     def _done(self, status: str, detail: str, took_ms: float) -> Log:
         attempts, self._attempt, self._sending = self._attempt, 0, False

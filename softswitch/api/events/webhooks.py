@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.delivery import (
@@ -30,12 +31,24 @@ from softswitch.store.ledger import Conflict, Missing
 
 if TYPE_CHECKING:
     from softswitch.api.service import Service
-    from softswitch.store.webhooks import Webhook
+    from softswitch.store.webhooks import DeliveryLine, Webhook
 
 _log = logging.getLogger("softswitch.webhooks")
 
 TIMEOUT_S = 10.0
+BODY_KEPT_MAX = 65_536
+"""Octets of what an event said that are kept for sending it again."""
 _LOG_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Events that wait, how often the first was tried in vain, why, and when it is tried again."""
+
+    waiting: int
+    attempts: int
+    trouble: str
+    next_at_s: float | None
 
 
 class _Told:
@@ -48,6 +61,7 @@ class _Told:
         self._wanted = Filter(frozenset(webhook.topics), webhook.queue, webhook.agent)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self.next_at_s: float | None = None
 
     def take(self, event: Event) -> None:
         """From the hub: in the middle of what happens."""
@@ -60,10 +74,12 @@ class _Told:
         for effect in self.delivery.handle(event):
             match effect:
                 case Send():
+                    self.next_at_s = None
                     self._task = asyncio.get_running_loop().create_task(self._send(effect))
                 case Pause():
                     loop = asyncio.get_running_loop()
                     self._timer = loop.call_later(effect.after_s, self.feed, PauseOver())
+                    self.next_at_s = self._post.now_s() + effect.after_s
                 case Log():
                     self._post.logged(self.webhook.id, effect)
                 case SwitchOff():
@@ -81,8 +97,11 @@ class _Told:
             answer = Unreached(why[:200], (loop.time() - began_s) * 1000)
         self.feed(answer)
 
-    def close(self) -> None:
+    def close(self, why: str) -> None:
+        """Tell it no more; the log says of what waited that it was dropped."""
         self._post.hub.leave(self)
+        for log in self.delivery.end(why):
+            self._post.logged(self.webhook.id, log)
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -111,12 +130,9 @@ class WebhookPost:
 
     async def stop(self) -> None:
         for told in self._told.values():
-            told.close()
+            told.close("the exchange stopped")
         self._told.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            await self._write()
+        await self.written()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- what there is -----------------------------------------------------------------------------
@@ -131,10 +147,16 @@ class WebhookPost:
             raise Missing(f"there is no webhook {webhook_id}")
         return found
 
-    def waiting(self, webhook_id: int) -> int:
-        """Events that it has not been told yet."""
+    def under_way(self, webhook_id: int) -> UnderWay:
+        """What it has not been told yet, and how telling it goes."""
         told = self._told.get(webhook_id)
-        return told.delivery.waiting if told is not None else 0
+        if told is None:
+            return UnderWay(0, 0, "", None)
+        now = told.delivery
+        return UnderWay(now.waiting, now.attempts, now.trouble, told.next_at_s)
+
+    def now_s(self) -> float:
+        return self._service.clock.wall_s()
 
     def require_public(self, url: str) -> None:
         """What is refused each time is refused at once; names are judged when they are told. Raises
@@ -169,6 +191,7 @@ class WebhookPost:
     async def remove(self, actor: str, webhook_id: int, version: int | None = None) -> None:
         await self._service.store.webhooks.remove(actor, webhook_id, version)
         self._leave(webhook_id)
+        self._lines.pop(webhook_id, None)
         self._known.pop(webhook_id, None)
         self._service.switch.alarm(f"webhook.{webhook_id}", "")
 
@@ -184,7 +207,7 @@ class WebhookPost:
     def _leave(self, webhook_id: int) -> None:
         told = self._told.pop(webhook_id, None)
         if told is not None:
-            told.close()
+            told.close("the webhook was changed")
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -205,13 +228,45 @@ class WebhookPost:
     async def test(self, webhook: Webhook) -> tuple[int, str]:
         """Send it a made-up event; status (0: no answer) and what went wrong."""
         body = b'{"topic":"office","kind":"webhook-test","data":{}}'
+        return await self._once(webhook, Telling("test", "webhook-test", body))
+
+    async def again(self, webhook: Webhook, delivery_id: int) -> DeliveryLine:
+        """Send one event of the log once more, now; its line says what came of it. Raises `Missing`,
+        `Conflict` where what it said is kept no longer or its address may not be told."""
+        await self.written()
+        store = self._service.store.webhooks
+        line, body = await store.line(webhook.id, delivery_id)
+        if body is None:
+            raise Conflict("what this event said is not kept")
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        status, detail = await self._once(webhook, Telling(line.event, line.kind, body))
+        good = 200 <= status < 300
+        values: dict[str, Any] = {
+            "attempts": line.attempts + 1,
+            "status": "delivered" if good or line.status == "delivered" else "failed",
+            "detail": f"sent again: {status if good else detail}"[:200],
+            "took_ms": round((loop.time() - began_s) * 1000, 1),
+        }
+        await store.update_line(delivery_id, values)
+        return replace(line, **values)
+
+    async def _once(self, webhook: Webhook, telling: Telling) -> tuple[int, str]:
+        """The status (0: no answer) and what went wrong. Raises `Conflict` for an address that may not be
+        told."""
         try:
-            status = await self.send(webhook, Telling("test", "webhook-test", body))
+            status = await self.send(webhook, telling)
         except RefusedHost as error:
             raise Conflict(f"{webhook.url}: {error}") from None
         except (TimeoutError, OSError, ValueError) as error:
             return 0, str(error) or f"no answer within {TIMEOUT_S:g} s"
         return status, "" if 200 <= status < 300 else f"answered {status}"
+
+    async def written(self) -> None:
+        """Wait until the log of what has happened is in the database."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await self._write()
 
     def logged(self, webhook_id: int, log: Log) -> None:
         """Into the database, soon and together with others."""
@@ -225,6 +280,7 @@ class WebhookPost:
                 "status": log.status,
                 "detail": log.detail[:200],
                 "took_ms": round(log.took_ms, 1),
+                "body": log.telling.body if len(log.telling.body) <= BODY_KEPT_MAX else None,
             }
         )
         if self._timer is None:

@@ -34,7 +34,7 @@ SectionName = Literal[
     "agent",
 ]
 InPath = Annotated[SectionName, Path(examples=["queue"])]
-EntryName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.+:@*#-]{1,128}$", examples=["support"])]
+EntryName = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.+:@*#-]{1,128}$", examples=["sales"])]
 _QUEUE = {"name": "sales", "number": "5010", "route": ["skill", "longest-idle"], "ring_s": 20.0}
 
 

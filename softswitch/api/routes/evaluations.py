@@ -87,7 +87,7 @@ class EvaluationShown(Output):
 class NewEvaluation(Input):
     """What is to be judged. `sample_id`: it was chosen by a sampling rule, and is done with this."""
 
-    scorecard_id: Number
+    scorecard_id: Number = Field(examples=[1])
     call_id: CallName
     agent_id: AgentName
     queue_id: Line = ""
@@ -112,7 +112,7 @@ class Appeal(Input):
 class Decision(Input):
     """What becomes of an appeal: `upheld`, or other answers to some items."""
 
-    upheld: bool
+    upheld: bool = Field(examples=[True])
     text: Body = ""
     answers: Answers = Field(default_factory=list)
 

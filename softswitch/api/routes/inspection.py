@@ -243,7 +243,7 @@ def _rule(found: SamplingRule) -> RuleShown:
 class NewCalibration(Input):
     """A conversation that several inspectors are to judge, apart from each other."""
 
-    scorecard_id: Number
+    scorecard_id: Number = Field(examples=[1])
     call_id: CallName
     agent_id: AgentName
 

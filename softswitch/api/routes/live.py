@@ -87,7 +87,7 @@ class Origination(Input):
 class Hold(Input):
     """Whether a call is held; `by` is who holds, by default one of our extensions."""
 
-    on: bool
+    on: bool = Field(examples=[True])
     by: Party | None = None
 
 
@@ -123,7 +123,7 @@ class RecordingState(Input):
     office would not."""
 
     paused: bool = False
-    start: bool = False
+    start: bool = Field(default=False, examples=[True])
 
 
 class Supervise(Input):

@@ -36,7 +36,7 @@ class FromVoicemail(Input):
     """A ticket about a message in a box."""
 
     box: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["1001"])
-    message_id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")
+    message_id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", examples=["c18c2f3a-41d9e0"])
 
 
 class LetterTaken(Output):
@@ -57,7 +57,7 @@ class Split(Input):
 class Reminder(Input):
     """When to be told of the ticket again; null: not at all."""
 
-    at_s: Epoch | None
+    at_s: Epoch | None = Field(examples=[1764000000.0])
     text: Line = ""
 
 

@@ -48,6 +48,7 @@ class TicketShown(Output):
     """One ticket. `answer_due_s` and `solve_due_s`: when a promise is broken; null where it is kept, or
     while the clock stands. Clocks count the office's hours only."""
 
+    passing = frozenset({"steps_taken", "remind_at_s"})
     id: int = Field(examples=[7])
     kind: str
     subject: str = Field(examples=["No dial tone"])
@@ -131,7 +132,7 @@ class CommentShown(Output):
 class NewComment(Input):
     """`public`: for the customer to read; the first one is the answer that was promised."""
 
-    text: Body = Field(min_length=1)
+    text: Body = Field(min_length=1, examples=["The contract number is 4711."])
     public: bool = False
     files: list[CustomerId] = Field(
         default_factory=list,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Me
@@ -53,9 +54,13 @@ Url = Annotated[
 ]
 
 
+STATUSES = ("delivered", "failed", "dropped")
+
+
 class WebhookShown(Output):
     """One webhook. `disabled_because`: it failed too often; set `active` to begin anew."""
 
+    passing = frozenset({"waiting", "attempts", "trouble", "next_at_s"})
     id: int = Field(examples=[1])
     name: str = Field(examples=["CRM"])
     url: str = Field(examples=["https://crm.example/hooks/calls"])
@@ -65,6 +70,12 @@ class WebhookShown(Output):
     active: bool
     disabled_because: str
     waiting: int = Field(description="Events that it has not been told yet.")
+    attempts: int = Field(description="How often the first of them has been tried in vain.")
+    trouble: str = Field(
+        description="Why the last attempt failed; empty once one has succeeded.",
+        examples=["answered 500"],
+    )
+    next_at_s: float | None = Field(description="When it is tried again; null: now, or nothing.")
     created_by: str
     created_at_s: float
     version: int
@@ -113,9 +124,7 @@ class DeliveryShown(Output):
     kind: str = Field(examples=["call-ended"])
     at_s: float
     attempts: int
-    status: str = Field(
-        examples=["delivered"], json_schema_extra=among(("delivered", "failed", "dropped"))
-    )
+    status: str = Field(examples=["delivered"], json_schema_extra=among(STATUSES))
     detail: str
     took_ms: float
 
@@ -188,12 +197,27 @@ async def test_webhook(webhook_id: Id, me: Me, service: Served) -> TestResult:
 
 @router.get("/webhooks/{webhook_id}/deliveries")
 async def list_deliveries(
-    webhook_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+    webhook_id: Id,
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    status: Annotated[str, Query(max_length=16, json_schema_extra=among(("", *STATUSES)))] = "",
 ) -> Page[DeliveryShown]:
     """How it was told, newest first; the last 1,000 are kept."""
     service.webhooks.get(webhook_id)
-    found = await service.store.webhooks.lines(webhook_id, limit + 1, int_cursor(cursor))
+    before = int_cursor(cursor)
+    found = await service.store.webhooks.lines(webhook_id, limit + 1, before, status)
     return page_read(found, limit, DeliveryShown.model_validate)
+
+
+@router.post("/webhooks/{webhook_id}/deliveries/{delivery_id}/again", status_code=200)
+async def send_again(webhook_id: Id, delivery_id: Id, me: Me, service: Served) -> DeliveryShown:
+    """Send an event of the log once more, now, past what waits: with its position, so that who has heard it
+    knows it. 409 for an address that may not be told, or where what it said is not kept."""
+    webhook = service.webhooks.get(webhook_id)
+    line = await service.webhooks.again(webhook, delivery_id)
+    service.noted(me, "webhook-sent-again", f"webhook:{webhook_id}", delivery=delivery_id)
+    return DeliveryShown.model_validate(line)
 
 
 def _shown(service: Served, webhook: Webhook) -> WebhookShown:
@@ -206,7 +230,7 @@ def _shown(service: Served, webhook: Webhook) -> WebhookShown:
         agent=webhook.agent,
         active=webhook.active,
         disabled_because=webhook.disabled_because,
-        waiting=service.webhooks.waiting(webhook.id),
+        **asdict(service.webhooks.under_way(webhook.id)),
         created_by=webhook.created_by,
         created_at_s=webhook.created_at_s,
         version=webhook.version,
