@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from media.errors import MediaError
 from softswitch.call.trunks import plain_host
 from softswitch.errors import SoftswitchError, StoreError
-from softswitch.ladder import decision
+from softswitch.ladder import decisions
 from softswitch.sip.uri import write_host
 from softswitch.trace import TracedMessage
 from softswitch.traced_calls import CALLS_MAX
 
 if TYPE_CHECKING:
     from softswitch.switch import Switch
+
+_NAMED_MAX = 5
 
 _log = logging.getLogger("softswitch")
 
@@ -105,13 +107,8 @@ class AdminCommands:
         return lines.of(extension).snapshot()
 
     async def trace(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        name = str(request.get("call") or "")
+        name = self._traced(str(request.get("call") or ""))
         legs = self._switch.traced_calls.legs_of(name) if name else None
-        if legs == {}:
-            raise SoftswitchError(
-                f"call {name} is not among the last {CALLS_MAX} calls since the start; "
-                f"`softswitch why {name}` tells what was decided"
-            )
         wanted = None if legs is None else frozenset(legs)
         rows = [
             _message_row(message, legs or {}) for message in self._switch.trace.messages(wanted)
@@ -119,7 +116,8 @@ class AdminCommands:
         for row in rows:
             row["wall_s"] = self._switch.wall_of(row["at_s"])
         if name:
-            rows += await self._decisions(self._switch.traced_calls.name_of(name))
+            told = await self._decisions(name)
+            rows += self._forgotten(told) + told
             rows.sort(key=lambda row: row["at_s"])
         for row in rows:
             yield row
@@ -136,8 +134,32 @@ class AdminCommands:
         await self._switch.store.journal.flush()
         ahead_s = self._switch.wall_of(0.0)
         entries = await self._switch.store.entries.of_story(call_id)
-        told = ((entry.at_s - ahead_s, decision(entry.kind, entry.data())) for entry in entries)
-        return [{"at_s": at_s, "decided": words} for at_s, words in told if words is not None]
+        told = decisions((entry.at_s - ahead_s, entry.kind, entry.data()) for entry in entries)
+        return [{"at_s": at_s, "decided": words} for at_s, words in told]
+
+    def _traced(self, part: str) -> str:
+        """The call that is meant, "" for all. Raises `SoftswitchError` where it is none, or one of several."""
+        if not part:
+            return ""
+        found = self._switch.traced_calls.named(part)
+        if not found:
+            raise SoftswitchError(
+                f"call {part} is not among the last {CALLS_MAX} calls since the start; "
+                f"`softswitch why {part}` tells what was decided"
+            )
+        if len(found) > 1:
+            some = ", ".join(found[:_NAMED_MAX]) + (" ..." if len(found) > _NAMED_MAX else "")
+            raise SoftswitchError(f"{part} is part of several calls' ids: {some}")
+        return found[0]
+
+    def _forgotten(self, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A line that says so where messages of a call are no longer kept."""
+        since_s = self._switch.trace.kept_since_s
+        if not told or told[0]["at_s"] >= since_s:
+            return []
+        kept = self._switch.trace.snapshot()["messages"]
+        words = f"older messages are forgotten: {kept} are kept ([trace] messages)"
+        return [{"at_s": min(since_s, told[-1]["at_s"]), "decided": words}]
 
 
 def _message_row(message: TracedMessage, legs: Mapping[str, str]) -> dict[str, Any]:

@@ -14,19 +14,23 @@ def ladder(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of the drawing.
 
     Parameters: `rows` in the order of time, each a message (``at_s``, ``received``, ``peer``,
-    ``first_line``, ``cseq``, ``call_id``) or a decision (``at_s``, ``decided``: words). The leg that
-    was there first is drawn on the left, all others on the right of the exchange.
+    ``first_line``, ``cseq``, ``call_id``; ``leg`` and ``transport`` where known) or a decision (``at_s``,
+    ``decided``: words). The leg that was there first is drawn on the left, all others on the right of the
+    exchange.
     """
     rows = list(rows)
     legs: list[str] = []
-    names: dict[str, str] = {}
+    heads: dict[str, tuple[str, str]] = {}
     for row in rows:
-        if "call_id" in row and row["call_id"] not in names:
+        if "call_id" in row and row["call_id"] not in heads:
             legs.append(row["call_id"])
-            names[row["call_id"]] = f"{row.get('leg') or ''} {row['peer']}".strip()
+            place = f"{row.get('transport') or ''} {row['peer']}".strip()
+            heads[row["call_id"]] = (str(row.get("leg") or ""), place)
     lanes = [*legs[:1], _US, *legs[1:]]
-    names[_US] = _US
-    yield " " * _TIME + "".join(names[lane][: COLUMN - 2].ljust(COLUMN) for lane in lanes)
+    heads[_US] = (_US, "")
+    for line in (0, 1)[: 2 if legs else 1]:
+        cells = (_fitting(heads[lane][line]).ljust(COLUMN) for lane in lanes)
+        yield (" " * _TIME + "".join(cells)).rstrip()
     began_s = rows[0]["at_s"] if rows else 0.0
     us = lanes.index(_US) if legs else 0
     for row in rows:
@@ -35,6 +39,11 @@ def ladder(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             yield time + _verticals(len(lanes), us, "* " + row["decided"])
         else:
             yield time + _arrow(lanes, us, row)
+
+
+def _fitting(text: str) -> str:
+    """What there is room for at the head of a lane; of a long address the end, where its port is."""
+    return text if len(text) <= COLUMN - 2 else f"…{text[3 - COLUMN :]}"
 
 
 def _verticals(lanes: int, at: int, words: str) -> str:
@@ -66,31 +75,47 @@ def _what(row: Mapping[str, Any], room: int) -> str:
     return (reason if len(reason) <= left else reason[: left - 1].rstrip() + "…") + method
 
 
-def decision(kind: str, data: Mapping[str, Any]) -> str | None:
-    """What an entry of the journal says that was decided, in words; None: nothing to be drawn."""
+def decisions(
+    entries: Iterable[tuple[float, str, Mapping[str, Any]]],
+) -> Iterator[tuple[float, str]]:
+    """What a call's entries of the journal (time, kind, particulars) say that was decided, in words."""
+    legs: dict[object, str] = {}
+    for at_s, kind, data in entries:
+        if kind == "leg-started":
+            legs[data.get("leg")] = str(data.get("endpoint") or f"leg {data.get('leg')}")
+        leg = legs.get(data.get("leg"), f"leg {data.get('leg')}")
+        words = _decision(kind, data, leg)
+        if words is not None:
+            yield at_s, words
+
+
+def _decision(kind: str, data: Mapping[str, Any], leg: str) -> str | None:
+    """An entry in words, None where nothing is to be drawn; `leg` is the one that it is about."""
     match kind:
         case "call-started":
             return f"call from {data.get('number_from')} to {data.get('number_to')}"
         case "call-routed":
             return f"goes to {data.get('kind')} {data.get('name')}".rstrip()
+        case "call-refused":
+            return f"refused: {data.get('why')} ({data.get('status')})"
         case "call-forwarded":
             return f"forwarded by {data.get('by')} to {data.get('to')}"
         case "transfer":
             return f"transfer ({data.get('how')}) by {data.get('by')} to {data.get('to')}"
         case "consult-started":
-            return f"leg {data.get('leg')} consults {data.get('number')}"
+            return f"{leg} consults {data.get('number')}"
         case "consult-ended":
-            return f"leg {data.get('leg')} has consulted: {data.get('outcome')}"
+            return f"{leg} has consulted: {data.get('outcome')}"
         case "call-answered":
             return "the caller is answered"
         case "call-held":
-            return f"leg {data.get('leg')} holds"
+            return f"{leg} holds"
         case "call-resumed":
-            return f"leg {data.get('leg')} resumes"
+            return f"{leg} resumes"
         case "recording-started":
             return f"recorded as {data.get('name')}"
         case "leg-ended":
-            return f"leg {data.get('leg')} over: {data.get('by')}, {data.get('status')}"
+            return f"{leg} is over: by {data.get('by')}, {data.get('status')}"
         case "call-ended":
             return f"ended by {data.get('by')}: {data.get('outcome')} (Q.850 {data.get('q850')})"
     if kind.startswith(("acd-", "conference-")) and kind != "acd-event":

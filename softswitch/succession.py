@@ -38,6 +38,7 @@ def go_on_with(switch: Switch, office: Office, environment: Environment) -> None
     if office.look_up != before.look_up:
         switch.desk.ask = environment.asker(office)
     if office.trace != before.trace:
+        switch.trace.keep(office.trace.messages)
         switch.copy_to(exporter_of(office))
     if office.telemetry != before.telemetry:
         switch.trace_by(environment.telemetry(office))

@@ -107,7 +107,7 @@ class Switch:
         self.clerk: Clerk | None = None
         self.http: HttpServer | None = None
         self.notice: Callable[[str], None] = print
-        self.trace = Trace()
+        self.trace = Trace(office.trace.messages)
         self.hep: HepExporter | None = None
         self.tap: Tap
         self._stopping: set[asyncio.Task[None]] = set()

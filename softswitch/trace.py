@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from softswitch.hep import Passed
 from softswitch.sip.flow import Flow
 
-_MESSAGES_MAX = 2_048
+MESSAGES = 2_048
+"""Kept unless ``[trace] messages`` says otherwise."""
+
 _FOLLOWERS_MAX = 8
 _FOLLOW_QUEUE_MAX = 1_024
 
@@ -62,7 +64,7 @@ def passed(message: TracedMessage, wall_s: float) -> Passed:
 class Trace:
     """A ring of the last messages, and live followers of it."""
 
-    def __init__(self, messages_max: int = _MESSAGES_MAX) -> None:
+    def __init__(self, messages_max: int = MESSAGES) -> None:
         self._ring: deque[tuple[float, bool, Flow, bytes]] = deque(maxlen=messages_max)
         self._followers: set[asyncio.Queue[TracedMessage]] = set()
 
@@ -75,6 +77,16 @@ class Trace:
             for follower in self._followers:
                 if not follower.full():  # a slow reader misses messages, the exchange does not wait
                     follower.put_nowait(message)
+
+    def keep(self, messages_max: int) -> None:
+        """Keep so many from now on; what is kept stays, as far as there is room."""
+        if messages_max != self._ring.maxlen:
+            self._ring = deque(self._ring, messages_max)
+
+    @property
+    def kept_since_s(self) -> float:
+        """Before this messages have been forgotten (monotonic); minus infinity where none has been."""
+        return self._ring[0][0] if len(self._ring) == self._ring.maxlen else float("-inf")
 
     def messages(self, call_ids: frozenset[str] | None = None) -> list[TracedMessage]:
         """What is kept, oldest first; only of these SIP Call-IDs when given."""

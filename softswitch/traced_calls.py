@@ -26,20 +26,16 @@ class TracedCalls:
         self._calls: dict[str, str] = {}
 
     def legs_of(self, call_id: str) -> dict[str, str]:
-        """The endpoints of a call's legs by their SIP Call-ID. `call_id` may be the end of the id, as
-        people copy it; nothing where no call, or more than one, has it."""
-        exact = self._legs.get(call_id)
-        if exact is not None:
-            return dict(exact)
-        found = [name for name in self._legs if name.endswith(call_id)]
-        return dict(self._legs[found[0]]) if len(found) == 1 else {}
+        """The endpoints of a call's legs by their SIP Call-ID; none where the call is not known."""
+        return dict(self._legs.get(call_id, {}))
 
-    def name_of(self, call_id: str) -> str:
-        """The whole id of a call that is known by its end."""
-        if call_id in self._legs:
-            return call_id
-        found = [name for name in self._legs if name.endswith(call_id)]
-        return found[0] if len(found) == 1 else call_id
+    def named(self, part: str) -> list[str]:
+        """The calls whose id is `part`, or begins or ends with it, as people copy it; the newest first."""
+        if part in self._legs:
+            return [part]
+        return [
+            name for name in reversed(self._legs) if name.startswith(part) or name.endswith(part)
+        ]
 
     def call_of(self, sip_call_id: str) -> str:
         """The call that a SIP Call-ID belongs to, "" for none."""

@@ -40,7 +40,7 @@ SAID = [
     ("phones.md", "After {word} OPTIONS without an answer", "softswitch.call.phone_health.MISSES_MAX", 1),
     ("reports.md", "More than {} stretches", "softswitch.store.plans_kept.PIECES_MAX", 1),
     ("security.md", "{} of one address", "softswitch.api.connection.PER_SOURCE_MAX", 1),
-    ("tracing.md", "The last {} messages", "softswitch.trace._MESSAGES_MAX", 1),
+    ("tracing.md", "The last {} messages", "softswitch.trace.MESSAGES", 1),
     ("tracing.md", "legs of the last {} calls", "softswitch.traced_calls.CALLS_MAX", 1),
     ("transports.md", "{} connections a source", "softswitch.transport.limits.CONNECTIONS_PER_SOURCE_MAX", 1),
     ("transports.md", "{} in all", "softswitch.transport.limits.CONNECTIONS_MAX", 1),

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from softswitch.apps.acd_story import tell
 from softswitch.commands import AdminCommands
 from softswitch.config import InvalidOffice, parse_office
 from softswitch.hep import HepExporter, Passed, hep3
-from softswitch.ladder import decision, ladder
+from softswitch.ladder import decisions, ladder
 from softswitch.pcap import pcap
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
+from softswitch.sip.flow import Flow
+from softswitch.trace import Trace
 
 OPTIONS = (
     b"OPTIONS sip:1001@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
@@ -124,15 +127,21 @@ async def test_the_ladder_of_a_call_and_what_was_decided():
         assert {row["leg"] for row in rows} == {"extension:1001", "extension:1002"}
         ahead_s = world.clock.wall_s() - world.clock.monotonic_s()
         told = [
-            {"at_s": e.at_s - ahead_s, "decided": decision(e.kind, e.data)}
-            for e in world.journal.of_call(name)
-            if decision(e.kind, e.data)
+            {"at_s": at_s - ahead_s, "decided": words}
+            for at_s, words in decisions(
+                (e.at_s, e.kind, e.data) for e in world.journal.of_call(name)
+            )
         ]
         lines = list(ladder(sorted([*rows, *told], key=lambda row: row["at_s"])))
         text = "\n".join(lines)
-        head = "extension:1001 10.0.2.1:5060 softswitch extension:1002 10.0.2.2:5060"
-        assert lines[0].split() == head.split()
-        for words in ("* call from 1001 to 1002", "* goes to extension 1002", "* ended by caller"):
+        assert lines[0].split() == ["extension:1001", "softswitch", "extension:1002"]
+        assert lines[1].split() == ["udp", "10.0.2.1:5060", "udp", "10.0.2.2:5060"]
+        for words in (
+            "* call from 1001 to 1002",
+            "* goes to extension 1002",
+            "* extension:1001 is over: by caller, 200",
+            "* ended by caller",
+        ):
             assert words in text
         into = next(line for line in lines if "INVITE -" in line)
         onward = [line for line in lines if "INVITE -" in line][-1]
@@ -149,9 +158,9 @@ def test_a_long_reason_is_cut_and_its_arrow_stays_whole():
         "cseq": "1 INVITE",
         "call_id": "a",
     }
-    _, drawn = ladder([{**row, "first_line": "SIP/2.0 181 Call Is Being Forwarded"}])
+    *_, drawn = ladder([{**row, "first_line": "SIP/2.0 181 Call Is Being Forwarded"}])
     assert drawn.endswith("|< 181 Call Is Being… (INVITE) -|")
-    _, drawn = ladder(
+    *_, drawn = ladder(
         [{**row, "received": True, "first_line": "SIP/2.0 200 OK", "cseq": "1 " + 60 * "Y"}]
     )
     assert drawn.endswith("Y >|")
@@ -162,3 +171,61 @@ async def test_a_call_that_is_not_known_is_said():
     async with World(2) as world:
         with pytest.raises(Exception, match="not among the last"):
             [row async for row in AdminCommands(world.switch).trace({"call": "nobody"})]
+
+
+def test_of_a_long_address_the_end_is_shown():
+    peer = "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:50601"
+    row = {"at_s": 0, "received": True, "peer": peer, "transport": "tls", "leg": "extension:1001"}
+    names, places, _ = ladder(
+        [{**row, "first_line": "INVITE x", "cseq": "1 INVITE", "call_id": "a"}]
+    )
+    assert names.split() == ["extension:1001", "softswitch"]
+    assert places.split() == ["…8d3:1319:8a2e:370:7348]:50601"]
+
+
+@simulated()
+async def test_a_part_of_several_ids_is_said():
+    async with World(3) as world:
+        caller = await world.phone("1001")
+        for _ in range(2):
+            await (await caller.call("1099")).ended()
+        calls = list(dict.fromkeys(e.call_id for e in world.journal.entries if e.call_id))
+        traced = world.switch.traced_calls
+        assert traced.named(calls[0]) == [calls[0]]
+        assert traced.named(calls[0][:-4]) == traced.named(calls[0][4:]) == [calls[0]]
+        with pytest.raises(Exception, match="is part of several calls' ids: "):
+            [row async for row in AdminCommands(world.switch).trace({"call": calls[0][0]})]
+
+
+@simulated()
+async def test_why_a_call_was_refused_is_drawn_and_told():
+    rights = 'permissions = ["internal", "local", "national"]'
+    office = small_office().replace(rights, "permissions = []", 1)
+    async with World(4, office=office) as world:
+        caller = await world.phone("1001")
+        for number, why in (
+            ("1002", "no permission: internal (403)"),
+            ("1099", "unknown number (404)"),
+        ):
+            call = await caller.call(number)
+            await call.ended()
+            name = world.journal.entries[-1].call_id
+            entries = [(e.at_s, e.kind, e.data) for e in world.journal.of_call(name)]
+            assert f"refused: {why}" in [words for _, words in decisions(entries)]
+            assert any(line.endswith(f"It was refused: {why}.") for line in tell(entries))
+
+
+def test_what_is_forgotten_is_known():
+    flow = Flow("udp", ("10.0.0.1", 5060), ("10.0.0.2", 5060))
+    kept = Trace(3)
+    for at_s in (1.0, 2.0):
+        kept.note("in", b"x", flow, at_s)
+    assert kept.kept_since_s == float("-inf")
+    for at_s in (3.0, 4.0):
+        kept.note("in", b"x", flow, at_s)
+    assert kept.kept_since_s == 2.0
+    kept.keep(2)
+    assert [message.at_s for message in kept.messages()] == [3.0, 4.0]
+    kept.keep(5)
+    kept.note("out", b"x", flow, 5.0)
+    assert [message.at_s for message in kept.messages()] == [3.0, 4.0, 5.0]

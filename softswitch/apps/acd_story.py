@@ -51,6 +51,8 @@ def _lines(kind: str, data: dict[str, Any]) -> list[str]:
             return [f"{data.get('number_from')} called {data.get('number_to')}."]
         case "call-routed":
             return [f"It went to {data.get('kind')} {data.get('name')}.".replace(" .", ".")]
+        case "call-refused":
+            return [f"It was refused: {data.get('why')} ({data.get('status')})."]
         case "menu-left":
             pressed = data.get("pressed") or "nothing"
             return [f"In the menu {data.get('menu')} he pressed {pressed}: {data.get('to')}."]

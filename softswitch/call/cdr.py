@@ -87,6 +87,9 @@ class CallRecorder:
     def forwarded(self, call: Call, at_s: float, by: str, to: str) -> None:
         self._journal.append("call-forwarded", call.call_id, {"by": by, "to": to}, at_s)
 
+    def refused(self, call: Call, at_s: float, status: int, why: str) -> None:
+        self._journal.append("call-refused", call.call_id, {"status": status, "why": why}, at_s)
+
     def capped(self, call: Call, at_s: float, extension: str, why: str) -> None:
         self._journal.append(
             "toll-cap-reached", call.call_id, {"extension": extension, "why": why}, at_s

@@ -126,6 +126,7 @@ class Courses:
     def refuse(self, call: Call, status: int, why: str) -> None:
         """End a call that goes nowhere; who has been answered already is told in words."""
         _log.info("call %s refused: %s (%d)", call.call_id, why, status)
+        self._wiring.records.refused(call, self._wiring.wall_s(), status, why)
         if call.caller.answered and self._control.running.has(APOLOGY):
             self._control.running.start(call, Destination(APOLOGY, "unreachable"))
             return

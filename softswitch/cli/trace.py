@@ -15,7 +15,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def trace(
         call: Annotated[
-            str, typer.Argument(help="The call's id (from `status` or `calls`), or its end.")
+            str,
+            typer.Argument(
+                help="The call's id (from `status` or `calls`), its beginning or its end."
+            ),
         ] = "",
         place: Place = HERE,
         follow: Annotated[
@@ -58,7 +61,7 @@ def _lines(answers: Iterable[dict[str, Any]], *, call: bool, raw: bool) -> Itera
         for row in rows:
             if "raw" in row:
                 yield ""
-                yield _printable(row["raw"])
+                yield from messages([row], since_s=rows[0]["at_s"], raw=True)
 
 
 def _write(path: Path, answers: Iterable[dict[str, Any]]) -> int:
@@ -66,6 +69,10 @@ def _write(path: Path, answers: Iterable[dict[str, Any]]) -> int:
     from softswitch.pcap import pcap
 
     rows = [row for row in answers if "raw" in row]
+    if not rows:
+        raise SoftswitchError(
+            "there is no message to be written: those of long ago are forgotten ([trace] messages)"
+        )
     try:
         path.write_bytes(pcap(map(_passed, rows)))
     except OSError as error:
@@ -90,9 +97,11 @@ def _printable(raw: str) -> str:
     return raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def messages(answers: Iterable[dict[str, Any]], *, raw: bool = False) -> Iterator[str]:
-    """One line a message: time since the first, peer, arrow, first line, CSeq."""
-    first_s: float | None = None
+def messages(
+    answers: Iterable[dict[str, Any]], *, since_s: float | None = None, raw: bool = False
+) -> Iterator[str]:
+    """One line a message: time since `since_s`, by default the first, peer, arrow, first line, CSeq."""
+    first_s = since_s
     for message in answers:
         if first_s is None:
             first_s = message["at_s"]

@@ -270,11 +270,12 @@ class Parking(Section):
 
 
 class Trace(Section):
-    """``[trace]``: where SIP messages are copied to."""
+    """``[trace]``: how many SIP messages are kept for `softswitch trace`, and where they are copied to."""
 
     hep: Annotated[Listen | None, one_text('"udp://host:port"', parse_collector)] = None
     agent: int = Field(default=2001, ge=0, le=2**32 - 1)
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
+    messages: int = Field(default=2_048, ge=100, le=1_000_000)
 
 
 class Telemetry(Section):
