@@ -19,12 +19,17 @@ from typing import Any
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from softswitch.logs import QuietHandler, SyslogHandler
 from softswitch.store.migrate import migrate
 from tests.rows import PROPERTY, Row, line
 from tests.together import Together, first
+
+# What a property says does not depend on who else uses the processors: no deadline for an example.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _START_S = 30.0
 _STOP_S = 20.0
