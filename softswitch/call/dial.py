@@ -201,12 +201,16 @@ class Dial:
         others = self._others.pop(event.leg, ())
         if others and event.status in _FLOW_FAILED and self.state is DialState.HUNTING:
             return [self._start_leg(structs.replace(others[0], others=others[1:]))]
-        self._failures.append(event.status)
-        if event.q850:
-            self._causes.setdefault(event.status, event.q850)
-        if self.state is DialState.TALKING:
-            return self._finish(outcome_of_status(event.status))
         extension = self._extensions.get(event.leg)
+        status = event.status
+        if status == 503 and extension is not None and not event.ours:
+            # A telephone that is gone: told on, it would say that we are out of service (RFC 3261 16.7 (6)).
+            status = 480
+        self._failures.append(status)
+        if event.q850:
+            self._causes.setdefault(status, event.q850)
+        if self.state is DialState.TALKING:
+            return self._finish(outcome_of_status(status))
         if event.status >= 600 and extension is not None:
             return self._decline(extension)
         if self._alive:

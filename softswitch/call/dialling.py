@@ -262,7 +262,7 @@ class Dialling:
             )
         except (SoftswitchError, MediaError) as error:
             self._trunk_calls.give_back(call, effect.leg)
-            return LegFailed(effect.leg, 503, str(error))
+            return LegFailed(effect.leg, 503, str(error), ours=True)
         self._adopt(call, leg)
         return None
 

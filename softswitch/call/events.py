@@ -27,7 +27,7 @@ class LegAnswered(msgspec.Struct, frozen=True):
 class LegFailed(msgspec.Struct, frozen=True):
     """The leg ended before an answer, with the SIP status that says why, the Q.850 cause where it was told (0:
     the status says all), for how long nothing more is wanted there (0: nothing was said), and the realm that
-    a password was asked of in vain."""
+    a password was asked of in vain. `ours`: it was never sent, for want of something here."""
 
     leg: int
     status: int
@@ -35,6 +35,7 @@ class LegFailed(msgspec.Struct, frozen=True):
     q850: int = 0
     retry_after_s: int = 0
     realm: str = ""
+    ours: bool = False
 
 
 class LegEnded(msgspec.Struct, frozen=True):

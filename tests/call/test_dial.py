@@ -160,6 +160,17 @@ def test_decline_of_a_telephone_ends_the_ringing_in_order_of_its_extension():
     assert outcome(dial.handle(LegFailed(1, 603))).result == "rejected"
 
 
+@pytest.mark.parametrize(("ours", "told"), [(False, 480), (True, 503)])
+def test_a_telephone_that_is_gone_is_not_told_as_an_exchange_that_is(ours, told):
+    """503 keeps callers from us (RFC 3261 21.5.4): it is said where we are short of something."""
+    dial = dial_of(Step((phone("1001"),), 20.0))
+    dial.start()
+    assert outcome(dial.handle(LegFailed(1, 503, ours=ours))).status == told
+    dial = dial_of(Step((TrunkEndpoint("carrier", "9"),), 20.0))
+    dial.start()
+    assert outcome(dial.handle(LegFailed(1, 503))).status == 503
+
+
 def test_best_status_never_passes_a_challenge_on():
     assert best_status([401, 503]) == 500
     assert best_status([480, 486]) == 486

@@ -20,7 +20,7 @@ from tests.interop.peers.audio import (
     assert_heard_in_pieces,
     read_wav,
 )
-from tests.interop.peers.baresip import Baresip, settle
+from tests.interop.peers.baresip import CONSOLE, Baresip, settle
 from tests.interop.peers.linphone import Linphone
 from tests.interop.peers.process import wait_until
 from tests.interop.peers.server import Server, password_of
@@ -176,3 +176,24 @@ def test_linphone_keeps_its_connection_open(
     other.wait_event("CALL_CLOSED", since=since)
     office.wait_idle()
     assert (tcp()["accepted"], tcp()["connections"], tcp()["opened"]) == (1, 1, 0)
+
+
+def test_linphone_sees_who_is_there_and_writes_to_him(
+    office: Server, linphone: Callable[..., Linphone], baresip: Phone
+) -> None:
+    """It subscribes to the presence of a friend (RFC 3856), who comes, says that he is away, and goes."""
+    phone = linphone(office, "1001", plays="caller")
+    friend = f"sip:1002@{office.address}"
+    phone.say(f"friend add Two {friend}")
+    wait_until(lambda: office.status()["apps"]["presence"]["watches"] == 1, "the subscription")
+    modules = ("contact", "presence", CONSOLE)
+    other = baresip(office, "1002", plays="callee", modules=modules, account="pubint=60")
+    for times, words in ((1, "is Online"), (2, "is Online")):
+        phone.wait_for(f'Friend "Two" <{friend}> {words}', times=times)
+        if times == 1:
+            seen = phone.log().count("is Offline")
+            other.command("presence_offline")
+            phone.wait_for("is Offline", times=seen + 1)
+            other.command("presence_online")
+    phone.say(f"chat {friend} Lunch at 12? 午饭")
+    assert "sip:1001@" in other.wait_message("Lunch at 12? 午饭")

@@ -95,4 +95,4 @@ async def test_a_connection_lost_while_it_rings_ends_the_ringing(phone: Any) -> 
     await callee.close()
     async with asyncio.timeout(5):
         await call.ended()
-    assert call.status == 503
+    assert call.status == 480, "it is the telephone that is gone, and not the exchange"

@@ -237,8 +237,12 @@ class Baresip:
 
     def has_event(self, kind: str, *, since: int = 0) -> bool:
         """Whether such an event has arrived by now."""
+        return self.count_events(kind, since=since) > 0
+
+    def count_events(self, kind: str, *, since: int = 0) -> int:
+        """How many have."""
         self._read()
-        return any(event["type"] == kind for event in self.events[since:])
+        return sum(event["type"] == kind for event in self.events[since:])
 
     def dial(self, target: str) -> None:
         uri = target if target.startswith("sip:") else f"sip:{target}@{self.server}"

@@ -37,6 +37,9 @@ class LossyPath:
         return self._relay.snapshot()
 
     def close(self) -> None:
+        """From now on the way leads nowhere; may be called twice."""
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(self._relay.close(), self._loop).result(10)
         self._end()
 
