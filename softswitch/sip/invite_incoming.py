@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_timer
@@ -27,9 +28,18 @@ from softswitch.sip.reliable import (
     rack_of,
     reliability_of,
 )
-from softswitch.sip.session_core import SessionTerms, State, attach_sdp, sdp_of
+from softswitch.sip.session_core import (
+    ANSWERED,
+    CONFIRMED,
+    IDLE,
+    INCOMING,
+    SessionTerms,
+    attach_sdp,
+    sdp_of,
+)
 from softswitch.sip.session_effects import (
     Accept,
+    AckArrived,
     CancelArrived,
     DialogRequestArrived,
     HangUp,
@@ -41,7 +51,6 @@ from softswitch.sip.session_effects import (
     Reoffer,
     Respond,
     ServerLost,
-    SessionInput,
     TransactionRef,
 )
 
@@ -75,6 +84,14 @@ class IncomingInviteSession(InviteSession):
         "_waiting",
     )
 
+    _reactions: ClassVar[Mapping[type, str]] = {
+        **InviteSession._reactions,
+        InviteArrived: "_arrive",
+        Progress: "_progress",
+        Accept: "_accept",
+        Reject: "_reject",
+    }
+
     def __init__(self, terms: SessionTerms, local_tag: str) -> None:
         super().__init__(terms, called_out=False)
         self._local_tag = local_tag
@@ -87,36 +104,26 @@ class IncomingInviteSession(InviteSession):
         self._waiting: list[Progress | Accept] = []
         self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
 
-    def _dispatch(self, event: SessionInput) -> None:
-        # What it is first: to look up a state costs four times as much.
-        if isinstance(event, InviteArrived) and self.state is State.IDLE:
-            self._arrive(event)
-        elif isinstance(event, Progress) and self.state is State.INCOMING:
-            self._progress(event)
-        elif isinstance(event, Accept) and self.state is State.INCOMING:
-            self._accept(event)
-        elif isinstance(event, Reject) and self.state is State.INCOMING:
-            self._reject(event)
-        else:
-            super()._dispatch(event)
-
     def _arrive(self, event: InviteArrived) -> None:
+        if self.state is not IDLE:
+            self._forbidden(event)
+            return
         request = event.request
         self._invite = request
         self._transaction = event.transaction
         self._reliability = reliability_of(request)
         minimum_s = session_timer.too_small(request, self.config)
         if minimum_s is not None:
-            self._emit(self._final(422, None, [("Min-SE", str(minimum_s))]))
+            self._effects.append(self._final(422, None, [("Min-SE", str(minimum_s))]))
             self._closed = True
             self._finish()
             return
-        self.state = State.INCOMING
+        self.state = INCOMING
         self.dialog = Dialog.of_server(request, self._local_tag, self.terms.flow)
         self._learn_peer(request)
-        self._emit(OpenDialog(self.dialog.id))
+        self._effects.append(OpenDialog(self.dialog.id))
         if self.config.trying_after_s <= 0.0:
-            self._emit(Respond(event.transaction, request.response(100)))
+            self._effects.append(Respond(event.transaction, request.response(100)))
         else:
             self._set_timer("trying", self.config.trying_after_s)
         terms = self.terms
@@ -132,6 +139,9 @@ class IncomingInviteSession(InviteSession):
         return self._invite
 
     def _progress(self, event: Progress) -> None:
+        if self.state is not INCOMING:
+            self._forbidden(event)
+            return
         if not 100 < event.status < 200:
             raise LocalProtocolError(f"{event.status} is no provisional status")
         invite = self._the_invite()
@@ -159,7 +169,7 @@ class IncomingInviteSession(InviteSession):
             self._number(response, carries_sdp=sdp is not None)
         else:
             self._provisional = response
-        self._emit(Respond(self._transaction, response))
+        self._effects.append(Respond(self._transaction, response))
 
     def _number(self, response: SipResponse, *, carries_sdp: bool) -> None:
         """Make a provisional response a reliable one, to be repeated until its PRACK (RFC 3262 3)."""
@@ -174,6 +184,9 @@ class IncomingInviteSession(InviteSession):
         self._set_timer("no-prack", 64 * interval_s)
 
     def _accept(self, event: Accept) -> None:
+        if self.state is not INCOMING:
+            self._forbidden(event)
+            return
         unpracked = self._unpracked
         if self._offered is not None or (unpracked is not None and unpracked.carries_sdp):
             self._waiting.append(event)  # not before the answer in it has arrived (RFC 3262 3)
@@ -189,16 +202,19 @@ class IncomingInviteSession(InviteSession):
         self._clear_timers("again")
         if self.config.trying_after_s > 0.0:
             self._clear_timers("trying")
-        self.state = State.ANSWERED
+        self.state = ANSWERED
         self._the_dialog().confirmed = True
         self._start_session_timer(timer)
         offer = not self._agreed and sdp_of(invite) is None
         self._send_2xx(self._transaction, response, offer=offer)
 
     def _reject(self, event: Reject) -> None:
+        if self.state is not INCOMING:
+            self._forbidden(event)
+            return
         if not 300 <= event.status < 700:
             raise LocalProtocolError(f"{event.status} is no refusal")
-        self._emit(self._final(event.status, event.reason, event.headers))
+        self._effects.append(self._final(event.status, event.reason, event.headers))
         self._close(Ended(self.session, "local", None))
         self._finish()
 
@@ -208,13 +224,13 @@ class IncomingInviteSession(InviteSession):
         return Respond(self._transaction, response)
 
     def _hang_up(self, event: HangUp) -> None:
-        if self.state is State.INCOMING:
+        if self.state is INCOMING:
             cause = event.cause
             headers = [("Reason", str(cause))] if cause is not None else []
-            self._emit(self._final(_refusal(cause), None, headers))
+            self._effects.append(self._final(_refusal(cause), None, headers))
             self._close(Ended(self.session, "local", cause))
             self._finish()
-        elif self.state is State.ANSWERED:
+        elif self.state is ANSWERED:
             # No BYE before the ACK (section 15): it could overtake our 2xx.
             if not self._bye_wanted:
                 self._bye_wanted = True
@@ -225,7 +241,7 @@ class IncomingInviteSession(InviteSession):
 
     def _reoffer(self, event: Reoffer) -> None:
         accepted = any(isinstance(command, Accept) for command in self._waiting)
-        if (self.state is State.ANSWERED or accepted) and not self._closed:
+        if (self.state is ANSWERED or accepted) and not self._closed:
             self._queued = Offering(event.sdp)
         else:
             super()._reoffer(event)
@@ -234,8 +250,8 @@ class IncomingInviteSession(InviteSession):
 
     @property
     def _negotiated(self) -> bool:
-        early = self.state is State.INCOMING and self._agreed and self._unpracked is None
-        return early or self.state is State.CONFIRMED
+        early = self.state is INCOMING and self._agreed and self._unpracked is None
+        return early or self.state is CONFIRMED
 
     def _on_prack(self, event: DialogRequestArrived) -> None:
         request, unpracked = event.request, self._unpracked
@@ -252,7 +268,7 @@ class IncomingInviteSession(InviteSession):
             return
         self._stop_repeating()
         self._agreed = self._agreed or unpracked.carries_sdp
-        if sdp is not None and self._agreed and self.state is State.INCOMING:
+        if sdp is not None and self._agreed and self.state is INCOMING:
             # Offer and answer are done: this is the next offer (RFC 3262 5).
             self._offered = Offered(request, event.transaction)
             self._notify(ReofferReceived(self.session, sdp, request))
@@ -280,7 +296,7 @@ class IncomingInviteSession(InviteSession):
 
     def _go_on(self) -> None:
         """Say what had to wait for the PRACK, as far as it need not wait for the next."""
-        while self._waiting and self._unpracked is None and self.state is State.INCOMING:
+        while self._waiting and self._unpracked is None and self.state is INCOMING:
             command = self._waiting.pop(0)
             if isinstance(command, Accept):
                 self._accept(command)
@@ -297,14 +313,14 @@ class IncomingInviteSession(InviteSession):
 
     def _repeat_1xx(self) -> None:
         unpracked = self._unpracked
-        if unpracked is not None and self.state is State.INCOMING:
+        if unpracked is not None and self.state is INCOMING:
             unpracked.interval_s *= 2
-            self._emit(Respond(self._transaction, unpracked.response))
+            self._effects.append(Respond(self._transaction, unpracked.response))
             self._set_timer("1xx", unpracked.interval_s)
 
     def _on_no_prack(self) -> None:
-        if self._unpracked is not None and self.state is State.INCOMING:
-            self._emit(self._final(504, None, ()))
+        if self._unpracked is not None and self.state is INCOMING:
+            self._effects.append(self._final(504, None, ()))
             self._close(Ended(self.session, "timer", ReasonHeader("Q.850", 102, "No PRACK")))
             self._finish()
 
@@ -317,19 +333,20 @@ class IncomingInviteSession(InviteSession):
             # That one has been acknowledged: a further one is due, not the same again.
             self._progress(Progress(said.status, said.reason, None, ()))
             return
-        self._emit(Respond(self._transaction, said))
+        self._effects.append(Respond(self._transaction, said))
         self._set_timer("again", _REPEAT_PROVISIONAL_S)
 
     # -- the caller's requests ---------------------------------------------------------------------
 
-    def _on_ack(self, request: SipRequest) -> None:
-        if self.state is not State.ANSWERED:
-            super()._on_ack(request)
+    def _on_ack(self, event: AckArrived) -> None:
+        if self.state is not ANSWERED:
+            super()._on_ack(event)
             return
+        request = event.request
         unacked = self._acknowledged(request)
         if unacked is None:
             return
-        self.state = State.CONFIRMED
+        self.state = CONFIRMED
         if self._bye_wanted:
             self._bye(self._bye_cause)
             return
@@ -338,13 +355,13 @@ class IncomingInviteSession(InviteSession):
         self._tell()
 
     def _on_cancel(self, event: CancelArrived) -> None:
-        if self.state is State.INCOMING and event.transaction is self._transaction:
+        if self.state is INCOMING and event.transaction is self._transaction:
             self._caller_left(event.request)
         else:
             super()._on_cancel(event)
 
     def _on_server_lost(self, event: ServerLost) -> None:
-        if self.state is State.INCOMING and event.transaction is self._transaction:
+        if self.state is INCOMING and event.transaction is self._transaction:
             # Whatever we would answer could not reach the caller any more.
             self._close(Cancelled(self.session, ReasonHeader("SIP", 503)))
             self._finish()
@@ -352,12 +369,12 @@ class IncomingInviteSession(InviteSession):
             super()._on_server_lost(event)
 
     def _caller_left(self, request: SipRequest) -> None:
-        self._emit(self._final(487, None, ()))
+        self._effects.append(self._final(487, None, ()))
         self._close(Cancelled(self.session, ReasonHeader.of(request, "SIP")))
         self._finish()
 
     def _on_bye(self, event: DialogRequestArrived) -> None:
-        if self.state is State.INCOMING:
+        if self.state is INCOMING:
             # A caller may end its early dialog with BYE too (15.1.2).
             self._respond(event.request, event.transaction, 200)
             self._caller_left(event.request)
@@ -371,10 +388,10 @@ class IncomingInviteSession(InviteSession):
         self._waiting.clear()
 
     def _on_timer(self, name: str) -> None:
-        if name == "trying" and self.state is State.INCOMING:
+        if name == "trying" and self.state is INCOMING:
             if self._provisional is None:
-                self._emit(Respond(self._transaction, self._the_invite().response(100)))
-        elif name == "again" and self.state is State.INCOMING:
+                self._effects.append(Respond(self._transaction, self._the_invite().response(100)))
+        elif name == "again" and self.state is INCOMING:
             self._say_again()
         elif name == "1xx":
             self._repeat_1xx()

@@ -14,10 +14,13 @@ from softswitch.sip.events import ReofferAnswered, ReofferFailed, ReofferReceive
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.next_hop import next_hop
 from softswitch.sip.session_core import (
+    ANSWERED,
+    CONFIRMED,
+    ENDING,
+    INCOMING,
     Purpose,
     SessionCore,
     SessionTerms,
-    State,
     attach_sdp,
     cancel_of,
     sdp_of,
@@ -91,14 +94,14 @@ class OfferingSession(SessionCore):
     @property
     def _negotiated(self) -> bool:
         """Whether offer and answer have been exchanged, so that either side may offer again."""
-        return self.state is State.CONFIRMED
+        return self.state is CONFIRMED
 
     # -- the peer's offers -------------------------------------------------------------------------
 
     def _on_reinvite(self, event: DialogRequestArrived) -> None:
         request, transaction = event.request, event.transaction
-        ringing = self.state is State.INCOMING
-        if not ringing and (self.state is not State.CONFIRMED or self._offering or self._unacked):
+        ringing = self.state is INCOMING
+        if not ringing and (self.state is not CONFIRMED or self._offering or self._unacked):
             # Offers crossed (14.2), or the ACK of the last one is still on its way.
             self._respond(request, transaction, 491)
         elif ringing or self._offered is not None:
@@ -156,7 +159,7 @@ class OfferingSession(SessionCore):
         self._send_2xx(offered.transaction, response, offer=sdp_of(offered.request) is None)
 
     def _accept_update(self, offered: Offered, sdp: bytes | None) -> None:
-        self._emit(Respond(offered.transaction, self._accepting(offered, sdp)))
+        self._effects.append(Respond(offered.transaction, self._accepting(offered, sdp)))
 
     def _accepting(self, offered: Offered, sdp: bytes | None) -> SipResponse:
         """A 200 to an INVITE or UPDATE inside the dialog; its effects on the session are taken."""
@@ -185,7 +188,7 @@ class OfferingSession(SessionCore):
     def _busy(self) -> bool:
         """Whether an offer/answer exchange is open either way, so that ours must wait."""
         return (
-            self.state is not State.CONFIRMED
+            self.state is not CONFIRMED
             or self._offering is not None
             or self._offered is not None
             or self._unacked is not None
@@ -193,8 +196,8 @@ class OfferingSession(SessionCore):
         )
 
     def _reoffer(self, event: Reoffer) -> None:
-        if self.state not in (State.ANSWERED, State.CONFIRMED) or self._closed:
-            if self.state is not State.ENDING:
+        if self.state not in (ANSWERED, CONFIRMED) or self._closed:
+            if self.state is not ENDING:
                 self._forbidden(event)
             return
         if self._retry is not None:
@@ -220,7 +223,7 @@ class OfferingSession(SessionCore):
         attach_sdp(request, offering.sdp)
         hop = next_hop(dialog, self.terms.follow_contact)
         offering.sent = SendRequest(request, hop, Purpose.REINVITE)
-        self._emit(offering.sent)
+        self._effects.append(offering.sent)
         self._set_timer("reoffer", _REOFFER_PATIENCE_S)
 
     def _on_reinvite_answer(self, event: AnswerArrived) -> None:
@@ -233,7 +236,7 @@ class OfferingSession(SessionCore):
         offering = self._offering
         if offering is None:
             return
-        if self.state is not State.CONFIRMED:
+        if self.state is not CONFIRMED:
             self._offer_over()
             return
         if self._retry_authorised(event):
@@ -260,7 +263,7 @@ class OfferingSession(SessionCore):
             return
         dialog = self._the_dialog()
         offering = self._offering
-        if self.state is not State.CONFIRMED or offering is None:
+        if self.state is not CONFIRMED or offering is None:
             self._ack(dialog, event.request, None)
             self._offer_over()
             return
@@ -310,7 +313,7 @@ class OfferingSession(SessionCore):
         if offering is None or offering.sent is None:
             return
         cancel = cancel_of(offering.sent.request, None)
-        self._emit(SendRequest(cancel, offering.sent.flow, Purpose.CANCEL))
+        self._effects.append(SendRequest(cancel, offering.sent.flow, Purpose.CANCEL))
         self._set_timer("abandon", 64 * self.config.t1_s)
 
     def _abandon_offer(self) -> None:
@@ -318,8 +321,8 @@ class OfferingSession(SessionCore):
         offering, self._offering = self._offering, None
         if offering is None or offering.sent is None:
             return
-        self._emit(AbandonInvite(offering.sent.request))
-        if self.state is not State.CONFIRMED:
+        self._effects.append(AbandonInvite(offering.sent.request))
+        if self.state is not CONFIRMED:
             self._offer_over()
             return
         if not offering.refresh:
@@ -353,5 +356,5 @@ class OfferingSession(SessionCore):
         effect = SendRequest(retry, next_hop(dialog, self.terms.follow_contact), event.purpose)
         if event.purpose is Purpose.REINVITE and self._offering is not None:
             self._offering.sent = effect
-        self._emit(effect)
+        self._effects.append(effect)
         return True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from softswitch.sip import session_timer
 from softswitch.sip.authorise import authorised_copy
@@ -13,9 +14,15 @@ from softswitch.sip.invite_session import InviteSession
 from softswitch.sip.message import SipRequest
 from softswitch.sip.reliable import rseq_of
 from softswitch.sip.session_core import (
+    CALLING,
+    CANCELLING,
+    CONFIRMED,
+    ENDED,
+    ENDING,
+    IDLE,
+    PROCEEDING,
     Purpose,
     SessionTerms,
-    State,
     attach_sdp,
     cancel_of,
     sdp_of,
@@ -30,7 +37,6 @@ from softswitch.sip.session_effects import (
     PassUp,
     RequestLost,
     SendRequest,
-    SessionInput,
     StartCall,
 )
 from softswitch.sip.status import reason_of
@@ -85,6 +91,8 @@ class OutgoingInviteSession(InviteSession):
         "_retries",
     )
 
+    _reactions: ClassVar[Mapping[type, str]] = {**InviteSession._reactions, StartCall: "_start"}
+
     def __init__(self, terms: SessionTerms, call: OutgoingCall) -> None:
         super().__init__(terms, called_out=True)
         self.local_sdp = call.sdp
@@ -99,16 +107,13 @@ class OutgoingInviteSession(InviteSession):
         # Of forks that lost, each with numbers of its own (12.2.1.1): their 2xx may still come.
         self._late: dict[str, Dialog] = {}
 
-    def _dispatch(self, event: SessionInput) -> None:
-        if isinstance(event, StartCall) and self.state is State.IDLE:
-            self._start(event)
-        else:
-            super()._dispatch(event)
-
     # -- sending -----------------------------------------------------------------------------------
 
     def _start(self, event: StartCall) -> None:
-        self.state = State.CALLING
+        if self.state is not IDLE:
+            self._forbidden(event)
+            return
+        self.state = CALLING
         self._set_timer("answer", event.timeout_s)
         if event.silence_s is not None:
             self._set_timer("silence", event.silence_s)
@@ -139,13 +144,13 @@ class OutgoingInviteSession(InviteSession):
 
     def _send_invite(self, request: SipRequest) -> None:
         self._invite = request
-        self._emit(SendRequest(request, self.terms.flow, Purpose.INVITE))
+        self._effects.append(SendRequest(request, self.terms.flow, Purpose.INVITE))
 
     def _retry_invite(self, request: SipRequest) -> None:
         self._retries += 1
         self._cseq += 1
         request.headers.set("CSeq", f"{self._cseq} INVITE")
-        self.state = State.CALLING
+        self.state = CALLING
         self._drop_forks()
         self._send_invite(request)
 
@@ -170,12 +175,12 @@ class OutgoingInviteSession(InviteSession):
             self._clear_timers("silence")
 
     def _on_provisional(self, event: AnswerArrived) -> None:
-        if self.state is State.CANCELLING:
+        if self.state is CANCELLING:
             self._cancel()
             return
-        if self.state not in (State.CALLING, State.PROCEEDING):
+        if self.state not in (CALLING, PROCEEDING):
             return
-        self.state = State.PROCEEDING
+        self.state = PROCEEDING
         response = event.response
         if response.status == 100:
             return
@@ -196,7 +201,7 @@ class OutgoingInviteSession(InviteSession):
         if fork is None and len(self._forks) < self.config.max_forks:
             fork = Fork(Dialog.of_client(event.request, event.response, self.terms.flow))
             self._forks[tag] = fork
-            self._emit(OpenDialog(fork.dialog.id))
+            self._effects.append(OpenDialog(fork.dialog.id))
         return fork
 
     def _acknowledge(self, fork: Fork, event: AnswerArrived, rseq: int) -> bool:
@@ -220,7 +225,7 @@ class OutgoingInviteSession(InviteSession):
     def _on_accepted(self, event: AnswerArrived) -> None:
         if self._ack_again(event) or self._ack_is_wanted(event):
             return
-        if self.state in (State.CALLING, State.PROCEEDING):
+        if self.state in (CALLING, PROCEEDING):
             self._confirm(event)
         else:
             self._hang_up_late(event)
@@ -236,13 +241,13 @@ class OutgoingInviteSession(InviteSession):
         fork = self._forks.pop(tag, None)
         if fork is None:
             fork = Fork(Dialog.of_client(event.request, response, self.terms.flow))
-            self._emit(OpenDialog(fork.dialog.id))
+            self._effects.append(OpenDialog(fork.dialog.id))
         dialog = fork.dialog
         dialog.confirm(response)
         self.dialog = dialog
         self._keep_late()
         self._clear_timers("answer")  # that of silence went with the first response
-        self.state = State.CONFIRMED
+        self.state = CONFIRMED
         self._learn_peer(response)
         self._start_session_timer(session_timer.agreed(response, self.config))
         # The answer may have come reliably before; then the 2xx need not repeat it (RFC 3262 5).
@@ -268,18 +273,18 @@ class OutgoingInviteSession(InviteSession):
         if self._cancel_cause is not None:
             bye.headers.add("Reason", str(self._cancel_cause))
         self._send(bye, dialog, Purpose.BYE)
-        if self.state is State.CANCELLING:
+        if self.state is CANCELLING:
             self.dialog = dialog
-            self._emit(OpenDialog(dialog.id))
+            self._effects.append(OpenDialog(dialog.id))
             self._clear_timers("abandon")
-            self.state = State.ENDING
+            self.state = ENDING
 
     def _on_refused(self, event: AnswerArrived) -> None:
         response = event.response
-        if self.state is State.CANCELLING:
+        if self.state is CANCELLING:
             self._finish()
             return
-        if self.state not in (State.CALLING, State.PROCEEDING):
+        if self.state not in (CALLING, PROCEEDING):
             return
         retry = self._second_try(event)
         if retry is not None:
@@ -304,14 +309,14 @@ class OutgoingInviteSession(InviteSession):
     def _on_lost(self, event: RequestLost) -> None:
         if event.purpose is not Purpose.INVITE:
             super()._on_lost(event)
-        elif self.state in (State.CALLING, State.PROCEEDING, State.CANCELLING):
+        elif self.state in (CALLING, PROCEEDING, CANCELLING):
             self._close(Failed(self.session, event.status, reason_of(event.status), None))
             self._finish()
 
     # -- giving up ---------------------------------------------------------------------------------
 
     def _hang_up(self, event: HangUp) -> None:
-        if self.state in (State.CALLING, State.PROCEEDING):
+        if self.state in (CALLING, PROCEEDING):
             self._give_up(Ended(self.session, "local", event.cause), event.cause)
         else:
             super()._hang_up(event)
@@ -320,9 +325,9 @@ class OutgoingInviteSession(InviteSession):
         self._close(event)
         self._cancel_cause = cause
         self._clear_timers("answer", "silence")
-        before, self.state = self.state, State.CANCELLING
+        before, self.state = self.state, CANCELLING
         self._set_timer("abandon", 64 * self.config.t1_s)
-        if before is State.PROCEEDING:
+        if before is PROCEEDING:
             self._cancel()
         # In CALLING the CANCEL must wait for a provisional response (9.1); timer B ends it else.
 
@@ -333,17 +338,17 @@ class OutgoingInviteSession(InviteSession):
             return
         self._cancel_sent = True
         cancel = cancel_of(invite, self._cancel_cause)
-        self._emit(SendRequest(cancel, self.terms.flow, Purpose.CANCEL))
+        self._effects.append(SendRequest(cancel, self.terms.flow, Purpose.CANCEL))
         self._set_timer("abandon", 64 * self.config.t1_s)
 
     def _on_timer(self, name: str) -> None:
-        early = self.state in (State.CALLING, State.PROCEEDING)
+        early = self.state in (CALLING, PROCEEDING)
         if name in ("answer", "silence") and early:
             self._give_up(Failed(self.session, 408, reason_of(408), None), None)
-        elif name == "abandon" and self.state is State.CANCELLING:
+        elif name == "abandon" and self.state is CANCELLING:
             # The CANCEL was not heeded for 64*T1: consider the INVITE cancelled (9.1).
             if self._invite is not None:
-                self._emit(AbandonInvite(self._invite))
+                self._effects.append(AbandonInvite(self._invite))
             self._finish()
         else:
             super()._on_timer(name)
@@ -376,7 +381,7 @@ class OutgoingInviteSession(InviteSession):
             else:
                 self._on_update(event, fork.dialog)
         else:
-            self._emit(PassUp(request, event.transaction))
+            self._effects.append(PassUp(request, event.transaction))
 
     @property
     def call_id(self) -> str:
@@ -389,9 +394,9 @@ class OutgoingInviteSession(InviteSession):
 
     @property
     def _negotiated(self) -> bool:
-        if self.state is State.CONFIRMED:
+        if self.state is CONFIRMED:
             return True
-        return self.state is State.PROCEEDING and any(f.sdp for f in self._forks.values())
+        return self.state is PROCEEDING and any(f.sdp for f in self._forks.values())
 
     def _keep_late(self) -> None:
         """The forks are over, but a 2xx of one may still come: its BYE counts on from its PRACKs."""
@@ -406,13 +411,13 @@ class OutgoingInviteSession(InviteSession):
 
     def _drop_forks(self) -> None:
         for fork in self._forks.values():
-            self._emit(CloseDialog(fork.dialog.id))
+            self._effects.append(CloseDialog(fork.dialog.id))
         self._forks.clear()
 
     def _finish(self) -> None:
         self._drop_forks()
         super()._finish()
-        if self.state is State.ENDED and self._invite is not None and self.dialog is not None:
+        if self.state is ENDED and self._invite is not None and self.dialog is not None:
             # Its transaction keeps the session for 32 s, for a 2xx of a fork that comes late (13.2.2.4):
             # what is left is what ACK and BYE to that one are made of.
             self._invite.keep_ids(_FOR_ACK)

@@ -6,7 +6,8 @@ RFC 3261 sections 12.2, 14 and 15, RFC 3311 (UPDATE), RFC 4028. How the dialog c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from softswitch.sip import session_timer
 from softswitch.sip.effects import TimerFired
@@ -19,8 +20,11 @@ from softswitch.sip.events import (
 from softswitch.sip.invite_offers import Offering, OfferingSession
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.session_core import (
+    ANSWERED,
+    CONFIRMED,
+    ENDED,
+    ENDING,
     Purpose,
-    State,
     sdp_of,
 )
 from softswitch.sip.session_effects import (
@@ -59,6 +63,29 @@ class InviteSession(OfferingSession):
 
     __slots__ = ()
 
+    _reactions: ClassVar[Mapping[type, str]] = {
+        AnswerArrived: "_on_answer",
+        DialogRequestArrived: "_on_request",
+        AckArrived: "_on_ack",
+        HangUp: "_hang_up",
+        TimerFired: "_on_timer_fired",
+        RequestLost: "_on_lost",
+        CancelArrived: "_on_cancel",
+        Reoffer: "_reoffer",
+        AcceptReoffer: "_on_accept_reoffer",
+        RejectReoffer: "_reject_reoffer",
+        AckWith: "_ack_with",
+        Tell: "_on_tell",
+        SendInDialog: "_send_in_dialog",
+        ServerLost: "_on_server_lost",
+        InviteArrived: "_forbidden",
+        StartCall: "_forbidden",
+        Progress: "_forbidden",
+        Accept: "_forbidden",
+        Reject: "_forbidden",
+    }
+    """The method that takes each input and command: one look-up, whatever there is to choose from."""
+
     def handle(self, event: SessionInput, now_s: float) -> list[SessionEffect]:
         """One input or command, the effects it asks for.
 
@@ -67,53 +94,27 @@ class InviteSession(OfferingSession):
         """
         effects = self._effects
         try:
-            self._dispatch(event)
+            getattr(self, self._reactions[type(event)])(event)
         finally:
             self._effects = []
         return effects
 
-    def _dispatch(self, event: SessionInput) -> None:
-        match event:
-            case AnswerArrived():
-                self._on_answer(event)
-            case DialogRequestArrived():
-                self._on_request(event)
-            case AckArrived():
-                self._on_ack(event.request)
-            case HangUp():
-                self._hang_up(event)
-            case TimerFired():
-                self._on_timer(event.name)
-            case RequestLost():
-                self._on_lost(event)
-            case CancelArrived():
-                self._on_cancel(event)
-            case Reoffer():
-                self._reoffer(event)
-            case AcceptReoffer():
-                self._accept_reoffer(event.sdp)
-            case RejectReoffer():
-                self._reject_reoffer(event)
-            case AckWith():
-                self._ack_with(event)
-            case Tell():
-                self._telling = event.headers
-                self._tell()
-            case SendInDialog():
-                self._send_in_dialog(event)
-            case ServerLost():
-                self._on_server_lost(event)
-            case InviteArrived() | StartCall() | Progress() | Accept() | Reject():
-                self._forbidden(event)
-            case _:
-                assert_never(event)
+    def _on_timer_fired(self, event: TimerFired) -> None:
+        self._on_timer(event.name)
+
+    def _on_accept_reoffer(self, event: AcceptReoffer) -> None:
+        self._accept_reoffer(event.sdp)
+
+    def _on_tell(self, event: Tell) -> None:
+        self._telling = event.headers
+        self._tell()
 
     # -- the peer's requests -----------------------------------------------------------------------
 
     def _on_request(self, event: DialogRequestArrived) -> None:
         request = event.request
         dialog = self.dialog
-        if dialog is None or self.state is State.ENDED:
+        if dialog is None or self.state is ENDED:
             self._respond(request, event.transaction, 481)
             return
         if not dialog.accepts(request):
@@ -135,7 +136,7 @@ class InviteSession(OfferingSession):
         elif method == "PRACK":
             self._on_prack(event)
         else:
-            self._emit(PassUp(request, event.transaction))
+            self._effects.append(PassUp(request, event.transaction))
 
     def _on_bye(self, event: DialogRequestArrived) -> None:
         self._respond(event.request, event.transaction, 200)
@@ -148,7 +149,8 @@ class InviteSession(OfferingSession):
         # Nothing that we sent reliably is open (RFC 3262 3).
         self._respond(event.request, event.transaction, 481)
 
-    def _on_ack(self, request: SipRequest) -> None:
+    def _on_ack(self, event: AckArrived) -> None:
+        request = event.request
         unacked = self._acknowledged(request)
         if unacked is None:
             return
@@ -174,7 +176,7 @@ class InviteSession(OfferingSession):
         if dialog is None or self._closed:
             self._forbidden(event)
             if event.handle is not None:
-                self._emit(HandleDone(event.handle, None, 481))
+                self._effects.append(HandleDone(event.handle, None, 481))
             return
         request = dialog.request(event.method)
         request.headers.add("Contact", self.terms.contact)
@@ -196,13 +198,13 @@ class InviteSession(OfferingSession):
             self._retry_authorised(event)  # else the INVITE goes on as it would
         elif isinstance(purpose, int):
             if not self._retry_authorised(event):
-                self._emit(HandleDone(purpose, event.response, status))
+                self._effects.append(HandleDone(purpose, event.response, status))
         elif purpose is Purpose.BYE:
             if not self._retry_authorised(event) and self._was_farewell(event.request):
                 self._finish()
         elif purpose is Purpose.REFRESH:
             self._on_refresh_answer(event)
-        elif purpose is Purpose.INFO and self.state is State.CONFIRMED:
+        elif purpose is Purpose.INFO and self.state is CONFIRMED:
             again = self._retry_authorised(event)
             if not again and status == 481:
                 self._lose_dialog(481)
@@ -210,13 +212,13 @@ class InviteSession(OfferingSession):
     def _on_lost(self, event: RequestLost) -> None:
         purpose = event.purpose
         if isinstance(purpose, int):
-            self._emit(HandleDone(purpose, None, event.status))
+            self._effects.append(HandleDone(purpose, None, event.status))
         elif purpose is Purpose.BYE:
             if self._was_farewell(event.request):
                 self._finish()
-        elif purpose is Purpose.REINVITE and self.state is State.ENDING:
+        elif purpose is Purpose.REINVITE and self.state is ENDING:
             self._offer_over()
-        elif purpose in (Purpose.REINVITE, Purpose.REFRESH) and self.state is State.CONFIRMED:
+        elif purpose in (Purpose.REINVITE, Purpose.REFRESH) and self.state is CONFIRMED:
             self._lose_dialog(event.status)
 
     # -- the end -----------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class InviteSession(OfferingSession):
     def _was_farewell(self, bye: SipRequest) -> bool:
         """Whether this BYE was for the session's own dialog, and not for a fork that answered too late."""
         same = self.dialog is not None and (bye.to.tag or "") == self.dialog.remote_tag
-        return same and self.state is State.ENDING
+        return same and self.state is ENDING
 
     def _finish(self) -> None:
         if self._offering is None:
@@ -233,20 +235,20 @@ class InviteSession(OfferingSession):
         elif not self._lingering:
             # The final response to our re-INVITE is still owed, and its ACK then (15.1.2, 13.2.2.4).
             self._lingering = True
-            self.state = State.ENDING
+            self.state = ENDING
             self._offered = self._unacked = None
-            self._emit(CLEAR_ALL_TIMERS)
+            self._effects.append(CLEAR_ALL_TIMERS)
             self._set_timer("abandon", 64 * self.config.t1_s)
 
     def _offer_over(self) -> None:
         """The last of our re-INVITEs has its end: so has a session that waited for nothing else."""
         self._offering = None
         self._clear_timers("reoffer", "abandon")
-        if self._lingering and self.state is State.ENDING:
+        if self._lingering and self.state is ENDING:
             self._finish()
 
     def _hang_up(self, event: HangUp) -> None:
-        if self.state is State.CONFIRMED:
+        if self.state is CONFIRMED:
             self._close(Ended(self.session, "local", event.cause))
             self._bye(event.cause)
 
@@ -258,8 +260,8 @@ class InviteSession(OfferingSession):
             self._ack(*wanted, None)
         self._refuse_offered(487)
         self._unacked = None
-        self._emit(CLEAR_ALL_TIMERS)
-        self.state = State.ENDING
+        self._effects.append(CLEAR_ALL_TIMERS)
+        self.state = ENDING
         request = dialog.request("BYE")
         if cause is not None:
             request.headers.add("Reason", str(cause))
@@ -293,17 +295,17 @@ class InviteSession(OfferingSession):
                 self._respond(self._offered.request, self._offered.transaction, 100)
         elif name == "refresh":
             self._refresh()
-        elif name == "expire" and self.state is State.CONFIRMED:
+        elif name == "expire" and self.state is CONFIRMED:
             self._end("timer", ReasonHeader("Q.850", 102, "Session expired"))
 
     def _on_no_ack(self) -> None:
-        if self._unacked is not None and self.state in (State.ANSWERED, State.CONFIRMED):
+        if self._unacked is not None and self.state in (ANSWERED, CONFIRMED):
             self._unacked = None
             self._end("timer", ReasonHeader("Q.850", 102, "No ACK"))
 
     def _refresh(self) -> None:
         timer = self._session_timer
-        if timer is None or self.state is not State.CONFIRMED:
+        if timer is None or self.state is not CONFIRMED:
             return
         if not self._expiring:
             self._expiring = True
@@ -319,7 +321,7 @@ class InviteSession(OfferingSession):
 
     def _tell(self) -> None:
         """What is to be told, as soon as the dialog stands and no UPDATE is on its way."""
-        if self._telling is None or self.state is not State.CONFIRMED or self._refreshing:
+        if self._telling is None or self.state is not CONFIRMED or self._refreshing:
             return
         if self.peer_takes_update and not self._closed:
             self._update(self._telling)
@@ -335,7 +337,7 @@ class InviteSession(OfferingSession):
 
     def _on_refresh_answer(self, event: AnswerArrived) -> None:
         status = event.response.status
-        if self.state is not State.CONFIRMED or self._retry_authorised(event):
+        if self.state is not CONFIRMED or self._retry_authorised(event):
             return
         self._refreshing = False
         timer = self._session_timer

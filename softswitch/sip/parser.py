@@ -142,8 +142,11 @@ def _parse_headers(lines: list[str], text: str) -> Headers:
     first: dict[str, str] = {}
     spelling = SPELLINGS.get
     for line in lines:
-        name, colon, value = line.partition(":")
+        name, colon, value = line.partition(": ")
         known = spelling(name)
+        if known is None or not colon:
+            name, colon, value = line.partition(":")
+            known = spelling(name)
         if known is None or not colon:
             # No name begins with white space, so a folded line always comes here.
             if "\r\n " in text or "\r\n\t" in text:

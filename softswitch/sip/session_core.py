@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip import multipart, session_timer
@@ -51,6 +51,18 @@ class State(Enum):
     CONFIRMED = auto()
     ENDING = auto()
     ENDED = auto()
+
+
+# Asked for several times a message: a member of an Enum is looked up in its class each time.
+IDLE: Final = State.IDLE
+CALLING: Final = State.CALLING
+PROCEEDING: Final = State.PROCEEDING
+CANCELLING: Final = State.CANCELLING
+INCOMING: Final = State.INCOMING
+ANSWERED: Final = State.ANSWERED
+CONFIRMED: Final = State.CONFIRMED
+ENDING: Final = State.ENDING
+ENDED: Final = State.ENDED
 
 
 class Purpose(Enum):
@@ -127,7 +139,7 @@ class SessionCore:
         self.terms = terms
         self.session = terms.session  # its number in events
         self.config = terms.config
-        self.state = State.IDLE
+        self.state: State = IDLE
         self.dialog: Dialog | None = None
         self.local_sdp: bytes | None = None
         self.peer_takes_update = False
@@ -162,13 +174,10 @@ class SessionCore:
 
     def _forbidden(self, command: object) -> None:
         # After the end a command is late, not wrong: its last event may still be in the queue.
-        if self.state is not State.ENDED and not self._closed:
+        if self.state is not ENDED and not self._closed:
             raise LocalProtocolError(f"{type(command).__name__} in state {self.state.name}")
 
     # -- effects -----------------------------------------------------------------------------------
-
-    def _emit(self, effect: SessionEffect) -> None:
-        self._effects.append(effect)
 
     def _notify(self, event: SipEvent) -> None:
         if not self._closed:
@@ -187,11 +196,11 @@ class SessionCore:
             self._effects.append(ClearTimer(name))
 
     def _finish(self) -> None:
-        self.state = State.ENDED
+        self.state = ENDED
         self._unacked = self.local_sdp = None
         if self.dialog is not None:
-            self._emit(CloseDialog(self.dialog.id))
-        self._emit(FINISH)
+            self._effects.append(CloseDialog(self.dialog.id))
+        self._effects.append(FINISH)
 
     def _respond(
         self,
@@ -203,7 +212,7 @@ class SessionCore:
         response = request.response(status)
         if headers:
             response.headers.extend(headers)
-        self._emit(Respond(transaction, response))
+        self._effects.append(Respond(transaction, response))
 
     def _the_dialog(self) -> Dialog:
         dialog = self.dialog
@@ -212,7 +221,9 @@ class SessionCore:
         return dialog
 
     def _send(self, request: SipRequest, dialog: Dialog, purpose: object) -> None:
-        self._emit(SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose))
+        self._effects.append(
+            SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose)
+        )
 
     def _capabilities(self, *, reliable: bool = False) -> HeaderLines:
         """Where we are reached and what we can do."""
@@ -240,14 +251,14 @@ class SessionCore:
         self._acks[dialog.remote_tag, invite.cseq.number] = effect
         if len(self._acks) > _ACKS_KEPT:
             del self._acks[next(iter(self._acks))]
-        self._emit(effect)
+        self._effects.append(effect)
 
     def _ack_again(self, event: AnswerArrived) -> bool:
         """Repeat the ACK if this 2xx was acknowledged before."""
         key = event.response.to.tag or "", event.request.cseq.number
         effect = self._acks.get(key)
         if effect is not None:
-            self._emit(effect)
+            self._effects.append(effect)
         return effect is not None
 
     # -- 2xx we send -------------------------------------------------------------------------------
@@ -261,7 +272,7 @@ class SessionCore:
         self._unacked = Unacked(
             transaction, response, response.cseq.number, interval_s, carried_offer=offer
         )
-        self._emit(Respond(transaction, response))
+        self._effects.append(Respond(transaction, response))
         self._set_timer("2xx", interval_s)
 
     def _repeat_2xx(self) -> None:
@@ -273,7 +284,7 @@ class SessionCore:
                 unacked.repeated = True
                 self._set_timer("no-ack", 63 * t1_s)
             unacked.interval_s = min(2 * unacked.interval_s, self.config.t2_s)
-            self._emit(Respond(unacked.transaction, unacked.response))
+            self._effects.append(Respond(unacked.transaction, unacked.response))
             self._set_timer("2xx", unacked.interval_s)
 
     def _acknowledged(self, request: SipRequest) -> Unacked | None:
