@@ -95,6 +95,8 @@ def _decision(kind: str, data: Mapping[str, Any], leg: str) -> str | None:
         case "call-started":
             return f"call from {data.get('number_from')} to {data.get('number_to')}"
         case "call-routed":
+            if data.get("kind") == "trunk":
+                return f"goes outside, to {data.get('name')}"
             return f"goes to {data.get('kind')} {data.get('name')}".rstrip()
         case "call-refused":
             return f"refused: {data.get('why')} ({data.get('status')})"
