@@ -35,7 +35,7 @@ def _contacts(floor: Floor) -> list[str]:
         in_line = contact.line_entry is not None
         if in_line != (contact.phase in PHASES_IN_LINE):
             wrong.append(f"{name}: in line is {in_line}")
-        if in_line and contact.line_entry not in contact.queue.line:
+        if in_line and contact not in contact.queue.line_of(contact):
             wrong.append(f"{name}: lost from the line of {contact.queue.id}")
         if contact.entry is not None:
             pool = contact.pool
@@ -120,9 +120,9 @@ def _queues(floor: Floor) -> list[str]:
         present = sum(seat.agent.present for seat in queue.seats.values())
         if queue.present != present:
             wrong.append(f"queue {queue.id}: {queue.present} present, really {present}")
-        for entry in queue.line:
-            if floor.contacts.get(entry[-1].id) is not entry[-1]:
-                wrong.append(f"queue {queue.id}: a stranger in line, {entry[-1].id}")
+        for contact in queue.contacts:
+            if floor.contacts.get(contact.id) is not contact:
+                wrong.append(f"queue {queue.id}: a stranger in line, {contact.id}")
         for demand, count in queue.watched.items():
             real = sum(
                 seat.agent.present and not isinstance(demand.judge(seat), str)

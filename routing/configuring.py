@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from routing import events
-from routing.contact import Contact, Phase
+from routing.contact import Phase
 from routing.errors import ExpressionError, RoutingConfigError
 from routing.line import Queue
 from routing.model import Outcome, QueueConfig
@@ -99,7 +99,7 @@ class Configuring:
 
     def _rebuild(self, queue: Queue, now_s: float) -> None:
         """New pools by the new rules; everybody in line is asked again."""
-        contacts: list[Contact] = [entry[-1] for entry in queue.line]
+        contacts = queue.contacts
         for contact in contacts:
             if contact.entry is not None and contact.pool is not None:
                 contact.pool.waiting.remove(contact.entry)

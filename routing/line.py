@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from routing.contact import Contact
 from routing.desk import Agent, Seat
 from routing.estimate import WaitEstimate, WaitModel
-from routing.model import Membership
+from routing.model import Media, Membership
 from routing.ordered import SortedLine
 from routing.pool import Pool
 from routing.strategies.criteria import OnlyAgent
@@ -25,8 +25,50 @@ NO_SEAT = 255
 RESTING = 254
 
 
+class Line:
+    """Contacts in the order of their places, and of when they came."""
+
+    __slots__ = ("_by_time", "by_place")
+
+    def __init__(self) -> None:
+        self.by_place = SortedLine()
+        self._by_time = SortedLine()
+
+    def __len__(self) -> int:
+        return len(self.by_place)
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """All of them, the next one first."""
+        return [entry[-1] for entry in self.by_place]
+
+    @property
+    def since_s(self) -> float | None:
+        """When the one that has waited longest came, who need not be the next."""
+        return self._by_time.first()[0] if self._by_time else None
+
+    def add(self, contact: Contact) -> tuple[Any, ...]:
+        """At its place; its entry."""
+        entry = contact.line_entry = contact.place_entry()
+        self.by_place.add(entry)
+        self._by_time.add((contact.entered_s, contact.seq, contact))
+        return entry
+
+    def remove(self, contact: Contact) -> None:
+        """Out of it; raises KeyError when it is not there."""
+        self.by_place.remove(contact.line_entry or ())
+        self._by_time.remove((contact.entered_s, contact.seq, contact))
+        contact.line_entry = None
+
+    def __contains__(self, contact: Contact) -> bool:
+        """By looking through all: for audits."""
+        timed = (contact.entered_s, contact.seq, contact)
+        return contact.line_entry in self.by_place and timed in self._by_time
+
+
 class Queue:
-    """Run-time state of one queue."""
+    """Run-time state of one queue. In `line` stand those who wait for somebody; in `tickets` lies what nobody
+    waits for on a telephone, so that it is neither before nor behind a caller."""
 
     __slots__ = (
         "aging",
@@ -50,6 +92,7 @@ class Queue:
         "rng",
         "roster",
         "seats",
+        "tickets",
         "timer_s",
         "use_priority",
         "watched",
@@ -58,7 +101,8 @@ class Queue:
     def __init__(self, queue_id: str, rng: Rng) -> None:
         self.id = queue_id
         self.rng = rng
-        self.line = SortedLine()
+        self.line = Line()
+        self.tickets = Line()
         self.seats: dict[str, Seat] = {}
         self.pools: dict[Any, Pool] = {}
         self.roster: list[Seat | None] = []
@@ -245,9 +289,20 @@ class Queue:
 
     # --- waiting ---
 
+    def line_of(self, contact: Contact) -> Line:
+        """Where a contact of its kind waits."""
+        return self.tickets if contact.media is Media.TICKET else self.line
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """All that wait, callers before tickets."""
+        return [*self.line.contacts, *self.tickets.contacts]
+
     def position(self, contact: Contact) -> int:
-        """1 is next; 0 when it is not in line."""
-        return 0 if contact.line_entry is None else self.line.rank(contact.line_entry) + 1
+        """1 is next of its kind; 0 when it is not in line."""
+        if contact.line_entry is None:
+            return 0
+        return self.line_of(contact).by_place.rank(contact.line_entry) + 1
 
     def estimate(self, contact: Contact) -> WaitEstimate:
         """What the queue's model expects of the wait of a contact in line."""

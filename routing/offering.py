@@ -175,14 +175,19 @@ class Offering:
     def _start_talking(self, contact: Contact, agent: Agent, work: Work, now_s: float) -> None:
         work.phase = WorkPhase.TALKING
         work.answered_s = now_s
-        if work.media is not Media.TICKET:
-            agent.calls += 1
-        seat = agent.seats.get(work.queue_id)
-        if seat is not None:
-            seat.calls += 1
+        self._count_call(agent, work, 1)
         self._floor.remember(contact.customer_key, agent.id, now_s)
         if contact.customer_id and contact.caller:
             self._floor.remember(contact.caller, agent.id, now_s)
+
+    @staticmethod
+    def _count_call(agent: Agent, work: Work, by: int) -> None:
+        if work.media is Media.TICKET:
+            return
+        agent.calls += by
+        seat = agent.seats.get(work.queue_id)
+        if seat is not None:
+            seat.calls += by
 
     def reject(self, event: events.OfferRejected, now_s: float) -> None:
         offer = self._floor.offers.get(event.offer_id)
@@ -258,11 +263,7 @@ class Offering:
         pair = self._agent_of(contact)
         if pair is not None:
             agent, work = pair
-            if work.media is not Media.TICKET:
-                agent.calls -= 1
-            seat = agent.seats.get(work.queue_id)
-            if seat is not None:
-                seat.calls -= 1
+            self._count_call(agent, work, -1)
             self.staffing.abort(agent, work, now_s)
             self.waiting.exclude(contact, agent, contact.queue.config.rona.again_s, now_s)
         contact.agent_id = ""

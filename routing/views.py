@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from routing.contact import Contact, Phase
+from routing.contact import Phase
 from routing.estimate import WaitEstimate, WaitScore
-from routing.model import AgentState, Media
+from routing.model import TEXT, AgentState, Media
 
 if TYPE_CHECKING:
     from routing.floor import Floor
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """`in_line` counts waiting, offered and dialled contacts; `present` agents at work for it. `next_wait` is
-    expected of a call that came now, whatever the calibration; `score`, how expectations have done since
-    scores were last taken."""
+    """`in_line` counts waiting, offered and dialled contacts, without tickets; `since_s` is when the one
+    came that has waited longest; `tickets` and `tickets_since_s` say the same of tickets. `present` counts
+    agents at work for it. `next_wait` is expected of a call that came now, whatever the calibration;
+    `score`, how expectations have done since scores were last taken."""
 
     queue_id: str
     in_line: int
-    first_contact_id: str
-    first_entered_s: float | None
+    since_s: float | None
+    tickets: int
+    tickets_since_s: float | None
     members: int
     present: int
     calibrated: bool
@@ -36,6 +38,8 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class AgentView:
+    """`calls` he was connected to since he logged in; `tickets` that lie on his desk."""
+
     agent_id: str
     state: AgentState
     reason: str
@@ -43,6 +47,7 @@ class AgentView:
     wanted: AgentState
     contact_ids: tuple[str, ...]
     calls: int
+    tickets: int
     talk_s: float
     occupancy: float
     queue_ids: tuple[str, ...]
@@ -50,7 +55,8 @@ class AgentView:
 
 @dataclass(frozen=True, slots=True)
 class ContactView:
-    """`position` 0: not in line. `wait` whatever the calibration; look at `calibrated`. Of a callback: `due_s`,
+    """`position` among its kind, 0: not in line. `wait` whatever the calibration (look at `calibrated`), of
+    texts none. Of a callback: `due_s`,
     before which it is not made, and `attempts` that were made."""
 
     contact_id: str
@@ -77,14 +83,14 @@ class Views:
         queue = self._floor.queues.get(queue_id)
         if queue is None:
             return None
-        first: Contact | None = queue.line.first()[-1] if queue.line else None
         model = queue.model
         handling, patience = model.handling.per_s, model.patience.per_s
         return QueueView(
             queue_id,
             len(queue.line),
-            "" if first is None else first.id,
-            None if first is None else first.entered_s,
+            queue.line.since_s,
+            len(queue.tickets),
+            queue.tickets.since_s,
             len(queue.seats),
             queue.present,
             model.record.calibrated,
@@ -112,6 +118,7 @@ class Views:
             agent.wanted,
             tuple(work.contact_id for work in agent.works.values()),
             agent.calls,
+            agent.tickets,
             agent.talk_s,
             agent.occupancy,
             tuple(agent.seats),
@@ -133,7 +140,7 @@ class Views:
             contact.priority,
             contact.agent_id,
             tuple(contact.pool.words()) if contact.pool is not None else (),
-            contact.queue.estimate(contact) if in_line else None,
+            contact.queue.estimate(contact) if in_line and contact.media not in TEXT else None,
             contact.queue.model.record.calibrated,
             contact.attributes,
             contact.callback.not_before_s if contact.callback is not None else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from routing import events
 from routing.contact import Contact, Phase
@@ -131,9 +131,8 @@ class Waiting:
             self.overflow(contact, refusal, now_s)
             return
         contact.pool, contact.step_due_s = pool, due_s
-        contact.line_entry = contact.entry = contact.place_entry()
-        queue.line.add(contact.line_entry)
-        pool.waiting.add(contact.line_entry)
+        contact.entry = queue.line_of(contact).add(contact)
+        pool.waiting.add(contact.entry)
         self._set_dues(contact, now_s)
         self._floor.unserved[contact] = None
         contact.estimate = None
@@ -283,7 +282,7 @@ class Waiting:
         """Nobody is left at work for these demands, or for the queue as a whole."""
         for demand in demands:
             self.recheck([p for p in queue.pools.values() if demand in p.demands], now_s)
-        if not queue.present and queue.config.empty.leave == "present" and queue.line:
+        if not queue.present and queue.config.empty.leave == "present" and len(queue.line):
             self._watch_empty(queue, now_s)
 
     def _watch_empty(self, queue: Queue, now_s: float) -> None:
@@ -297,8 +296,7 @@ class Waiting:
         """Nobody has been at work for a while: those on the line leave."""
         if queue.present or queue.config.empty.leave != "present":
             return
-        for entry in list(queue.line):
-            contact: Contact = entry[-1]
+        for contact in queue.line.contacts:
             if not contact.is_patient and contact.phase is Phase.WAITING:
                 self.overflow(contact, "empty", now_s)
 
@@ -379,8 +377,7 @@ class Waiting:
             self.offering.cancel(offer, reason, now_s)
         queue, pool = contact.queue, contact.pool
         if contact.line_entry is not None:
-            queue.line.remove(contact.line_entry)
-            contact.line_entry = None
+            queue.line_of(contact).remove(contact)
         if contact.entry is not None and pool is not None:
             pool.waiting.remove(contact.entry)
             contact.entry = None
@@ -402,9 +399,8 @@ class Waiting:
             contact.assigned_to = ""
         self._weigh(contact)
         contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
-        contact.line_entry = contact.entry = contact.place_entry()
-        contact.queue.line.add(contact.line_entry)
-        contact.pool.waiting.add(contact.line_entry)
+        contact.entry = contact.queue.line_of(contact).add(contact)
+        contact.pool.waiting.add(contact.entry)
         contact.recheck_due_s = min((contact.excluded or {}).values(), default=math.inf)
         self._floor.unserved[contact] = None
         self.arm(contact)
@@ -503,34 +499,34 @@ class Waiting:
         if in_pool and contact.pool is not None:
             contact.pool.waiting.remove(contact.entry or ())
             contact.entry = None
-        contact.queue.line.remove(contact.line_entry)
-        self._weigh(contact)
-        contact.line_entry = contact.place_entry()
-        contact.queue.line.add(contact.line_entry)
+        entry = self._stand_anew(contact)
         self.restep(contact, now_s)
         if in_pool and contact.pool is not None:
-            contact.entry = contact.line_entry
-            contact.pool.waiting.add(contact.line_entry)
+            contact.entry = entry
+            contact.pool.waiting.add(entry)
             self._floor.unserved[contact] = None
         self.arm(contact)
 
     def place_again(self, contact: Contact, now_s: float) -> None:
         """The queue's rules have changed under a contact in line."""
-        contact.queue.line.remove(contact.line_entry or ())
-        self._weigh(contact)
-        contact.line_entry = contact.place_entry()
-        contact.queue.line.add(contact.line_entry)
+        entry = self._stand_anew(contact)
         contact.pool, contact.step_due_s = self._pool_of(contact, now_s)
         joins = contact.phase is Phase.OFFERED and contact.pool.at_once != "one"
         if contact.phase is Phase.WAITING or joins:
-            contact.entry = contact.line_entry
-            contact.pool.waiting.add(contact.line_entry)
+            contact.entry = entry
+            contact.pool.waiting.add(entry)
             self._floor.unserved[contact] = None
         rule_s = contact.queue.config.max_wait_s
         if not contact.is_patient:
             due_s = math.inf if rule_s is None else max(now_s, contact.entered_s + rule_s)
             contact.wait_due_s = due_s
         self.arm(contact)
+
+    def _stand_anew(self, contact: Contact) -> tuple[Any, ...]:
+        line = contact.queue.line_of(contact)
+        line.remove(contact)
+        self._weigh(contact)
+        return line.add(contact)
 
     def _assigned_in_vain(self, contact: Contact) -> bool:
         """The agent it was given to by hand has left or gone on a break."""

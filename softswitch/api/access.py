@@ -333,6 +333,7 @@ ACCESS: dict[str, Access] = {
         """
         GET /reports/queues supervisor
         GET /reports/live supervisor
+        GET /reports/live/agents supervisor
         GET /reports/agents supervisor
         GET /reports/visits supervisor
         GET /reports/outcomes supervisor

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from routing.model import Media
 from softswitch import __version__
 from softswitch.apps.acd_figures import (
     Group,
@@ -158,7 +159,8 @@ class _Exchange:
         rows = {row["queue"]: row for row in snapshot["queues"]}
         for name, text in (
             ("waiting", "Callers who wait."),
-            ("longest_wait_s", "How long the first of them has waited."),
+            ("longest_wait_s", "How long the one has waited who came first."),
+            ("tickets_waiting", "Tickets that wait."),
             ("answered", "Calls answered today."),
             ("abandoned", "Calls given up today."),
             ("flowed_out", "Calls that overflowed today."),
@@ -167,19 +169,22 @@ class _Exchange:
             seconds = name.replace("_s", "_seconds") if name.endswith("_s") else name
             values = {queue: row[name] for queue, row in rows.items()}
             yield _gauge(f"queue_{seconds}", text, "queue", values)
-        level = {queue: row["service_level"] for queue, row in rows.items()}
-        yield _gauge(
-            "queue_service_level",
-            "Share answered in time today.",
-            "queue",
-            {queue: value for queue, value in level.items() if value is not None},
-        )
+        for name, text in (
+            ("service_level", "Share answered in time today."),
+            ("occupancy", "Share of its agents' time spent on contacts today."),
+            ("occupancy_lately", "The same since the half-hour before this one began."),
+        ):
+            shares = {queue: row[name] for queue, row in rows.items() if row[name] is not None}
+            yield _gauge(f"queue_{name}", text, "queue", shares)
         centre = self._service.switch.centre
         yield from _groups("region", largest(region_groups(centre), LABELS_MAX))
         yield from _groups("skill", largest(skill_groups(centre), LABELS_MAX))
         states = dict.fromkeys(AGENT_STATES, 0)
         states |= centre.agents.counts()
         yield _gauge("agents", "Agents by state.", "state", states)
+        texts = [text for text in centre.contacts.all() if text.media is Media.TICKET]
+        at_hand = sum(bool(text.agent) for text in texts)
+        yield _gauge("tickets_at_hand", "Tickets that agents have.", value=at_hand)
 
     def _network(self, snapshot: dict[str, Any]) -> Iterator[Metric]:
         yield _gauge("registrations", "Phones.", value=snapshot["apps"]["registrar"]["bindings"])
@@ -245,10 +250,13 @@ def _groups(per: str, groups: list[Group]) -> Iterator[Metric]:
     rows = [status_of(per, group) for group in groups]
     for name, text in (
         ("waiting", "Callers who wait."),
+        ("tickets_waiting", "Tickets that wait."),
         ("entered", "Contacts that came today."),
         ("answered", "Contacts answered today."),
         ("abandoned", "Contacts given up today."),
         ("service_level", "Share answered in time today."),
+        ("occupancy", "Share of its agents' time spent on contacts today."),
+        ("occupancy_lately", "The same since the half-hour before this one began."),
     ):
         values = {row.name or NONE: getattr(row, name) for row in rows}
         known = {label: value for label, value in values.items() if value is not None}

@@ -3,20 +3,18 @@ filled in. A slip would leave a ticket with nobody, without a word."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from routing.errors import RoutingError
 from routing.expressions import parse_skill
 from softswitch.api.problem import Fault, Refused
-from softswitch.store.ticket_settings import PLACES
+from softswitch.config.places import PLACES, unknown_places
 
 if TYPE_CHECKING:
     from softswitch.api.service import Service
 
 SUPERVISORS = "role:supervisor"
-_PLACE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 def require_known(service: Service, said: Mapping[str, Any]) -> None:
@@ -29,8 +27,7 @@ def require_places(said: Mapping[str, Any]) -> None:
     _require(
         (part, f"{{{{{place}}}}} is no place to fill in; there are: {', '.join(PLACES)}")
         for part in ("subject", "description", "comment")
-        for place in _PLACE.findall(said.get(part) or "")
-        if place.strip() not in PLACES
+        for place in unknown_places(said.get(part) or "")
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from routing import decisions as decided
 from routing import events
-from routing.model import AgentState
+from routing.model import AgentState, Media
 from routing.stats import average_handle
 from softswitch.apps.acd_host import OWN_CALL
 from softswitch.apps.acd_watch import UNREACHABLE
@@ -29,9 +29,10 @@ _WAITING = frozenset({"waiting", "offered", "dormant", "dialing"})
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
     """What one agent is doing. `state` is one of logged-out, unavailable, available, offered, on-contact
-    and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none. `handled` today, in
-    `average_handle_s` each, of talking, holding and wrapping up; `occupancy` of today, None before he was free
-    or busy."""
+    and wrap-up; `for_s` since when, in seconds; `call` the call at hand, "" for none; `tickets` in his
+    hands. Of today, tickets left aside: how often he was `offered` something and what came of it;
+    `handled`, in `average_handle_s` each, of talking, holding and wrapping up; `occupancy`, None before he
+    was free or busy."""
 
     agent: str
     name: str
@@ -45,6 +46,11 @@ class AgentStatus:
     calls: int
     occupancy: float | None
     reachable: bool
+    tickets: int = 0
+    offered: int = 0
+    accepted: int = 0
+    missed: int = 0
+    rejected: int = 0
     handled: int = 0
     average_handle_s: float | None = None
 
@@ -166,7 +172,7 @@ class Agents:
         texts = centre.contacts
         now_s = centre.host.now_s()
         for_s = max(0.0, now_s - view.since_s)
-        day = centre.host.counts.of_agent(agent.id, now_s + centre.host.epoch_s, view.state, for_s)
+        day = centre.host.counts.of_agent(agent.id, now_s + centre.host.epoch_s)
         calls = (c for c in view.contact_ids if not c.startswith(OWN_CALL) and not texts.is_text(c))
         return AgentStatus(
             agent=agent.id,
@@ -181,9 +187,18 @@ class Agents:
             calls=view.calls,
             occupancy=day.occupancy.value,
             reachable=centre.control.office_calls.can_ring(agent.extension),
+            tickets=view.tickets,
+            offered=day.offered,
+            accepted=day.accepted,
+            missed=day.missed,
+            rejected=day.rejected,
             handled=day.times.handled,
             average_handle_s=average_handle(day.times).value,
         )
+
+
+def _since(at_s: float | None, now_s: float) -> float:
+    return 0.0 if at_s is None else max(0.0, now_s - at_s)
 
 
 def _members_of(office: Office) -> dict[str, list[str]]:
@@ -196,8 +211,11 @@ def _members_of(office: Office) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What one queue is doing now, and what it has done today. `longest_wait_s` of those who wait;
-    `agents` counts its members by state; `service_level` None while there is nothing to divide.
+    """What one queue is doing now, and what it has done today. `waiting` without tickets, which nobody
+    waits for on a telephone; `longest_wait_s` of those who wait; `tickets_waiting` and `longest_ticket_s`
+    say the same of tickets. `agents` counts its members by state, `occupancy` is theirs of today,
+    `occupancy_lately` since the half-hour before this one began; `service_level` None while there is
+    nothing to divide.
 
     `expected_wait_s` of a caller who came now, None while it cannot be trusted; `wait_error_s`, how far today's
     expectations were off on the average, `wait_coverage`, the share of waits within the 80 % quantile told.
@@ -225,6 +243,10 @@ class QueueStatus:
     average_answer_s: float | None = None
     average_wait_s: float | None = None
     average_handle_s: float | None = None
+    tickets_waiting: int = 0
+    longest_ticket_s: float = 0.0
+    occupancy: float | None = None
+    occupancy_lately: float | None = None
 
 
 class Queues:
@@ -251,12 +273,13 @@ class Queues:
         return [row_of(status) for status in self.states()]
 
     def waiting(self, name: str) -> list[ContactView]:
-        """Who is in a queue and not yet with an agent: those that are being offered, then the line."""
+        """Who is in a queue and not yet with an agent: those that are being offered, then the line; after them,
+        in an order of their own, tickets."""
         host = self._centre.host
         now_s = host.now_s()
         views = (host.engine.view_contact(c, now_s) for c in host.engine.contact_ids)
         found = [v for v in views if v is not None and v.queue_id == name and v.phase in _WAITING]
-        return sorted(found, key=lambda view: (view.position, -view.waited_s))
+        return sorted(found, key=lambda v: (v.media is Media.TICKET, v.position, -v.waited_s))
 
     def _status(self, name: str, agents: dict[str, int]) -> QueueStatus:
         centre = self._centre
@@ -264,15 +287,15 @@ class Queues:
         view = host.engine.view_queue(name)
         assert view is not None
         now_s = host.now_s()
-        first_s = view.first_entered_s
         unix_s = now_s + host.epoch_s
         day = host.counts.of(name, unix_s)
         counts = day.service
+        occupied, lately = host.counts.occupancy(("queue", name), unix_s)
         return QueueStatus(
             queue=name,
             number=queue.number or "",
             waiting=view.in_line,
-            longest_wait_s=0.0 if first_s is None else max(0.0, now_s - first_s),
+            longest_wait_s=_since(view.since_s, now_s),
             agents=agents,
             answered=counts.answered,
             abandoned=counts.abandoned,
@@ -291,6 +314,10 @@ class Queues:
             average_answer_s=day.visits.average_answer_s.value,
             average_wait_s=day.visits.average_wait_s.value,
             average_handle_s=day.average_handle_s.value,
+            tickets_waiting=view.tickets,
+            longest_ticket_s=_since(view.tickets_since_s, now_s),
+            occupancy=occupied.value,
+            occupancy_lately=lately.value,
         )
 
     @staticmethod

@@ -122,7 +122,10 @@ class Contacts:
 
     def reject(self, contact: str) -> None:
         """He does not: the next one is asked."""
-        self._do(events.OfferRejected(self._offer(contact).offer_id, "rejected"))
+        offer = self._offer(contact)
+        host = self._centre.host
+        host.note_offer_ended(offer.offer_id, contact, offer.agent_id, "rejected")
+        self._do(events.OfferRejected(offer.offer_id, "rejected"))
 
     def done(self, contact: str, by: str = "agent") -> None:
         """The agent is done with it: his place is free for the next."""

@@ -5,19 +5,21 @@ not of tickets, which have a report of their own."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal, TypeVar
 
 from routing.decisions import (
     AgentStateChanged,
+    CancelOffer,
     Connect,
     ContactClosed,
     ContactHandled,
     ContactMoved,
     ContactQueued,
     Decision,
+    OfferTo,
     Overflow,
 )
 from routing.model import AgentState, Media
@@ -30,6 +32,7 @@ from routing.stats import (
     handle_times,
     service_level,
 )
+from softswitch.apps.acd_staff import AgentDay, Staff, Team
 from softswitch.apps.acd_visits import WAITING, Change, Visits
 
 HALF_S = 1_800
@@ -42,7 +45,6 @@ WITHIN_S = 20.0
 """The promise of a queue that none is known of."""
 
 _MINUTE_S = 60.0
-_BUSY = frozenset({AgentState.ON_CONTACT, AgentState.WRAP_UP})
 _TOLD = Connect | ContactClosed | ContactHandled | ContactMoved | ContactQueued | Overflow
 Record = TypeVar("Record", VisitCounts, AgentTimes)
 What = Literal["queue", "region"]
@@ -91,28 +93,6 @@ class Figures:
                 counts.abandoned_in_time += sign
 
 
-@dataclass(slots=True)
-class AgentDay:
-    """One agent's day: what he has handled, and seconds in states that are over, with contacts (wrap-up
-    included) and free."""
-
-    times: AgentTimes = field(default_factory=AgentTimes)
-    busy_s: float = 0.0
-    idle_s: float = 0.0
-
-    def add(self, state: AgentState, lasted_s: float) -> None:
-        """So long he was in a state."""
-        if state in _BUSY:
-            self.busy_s += lasted_s
-        elif state is AgentState.AVAILABLE:
-            self.idle_s += lasted_s
-
-    @property
-    def occupancy(self) -> Ratio:
-        """The share of his time with contacts or free for them that was spent on them."""
-        return Ratio(self.busy_s, self.busy_s + self.idle_s)
-
-
 class _Table:
     """Figures by name, of the day and of each of its half-hours."""
 
@@ -147,7 +127,7 @@ class DayCounts:
         self._offset_s = 0.0
         self.visits = Visits()
         self._tables: dict[What, _Table] = {"queue": _Table(), "region": _Table()}
-        self._agents: dict[str, AgentDay] = {}
+        self._staff = Staff()
         self._touched: set[str] = set()
 
     def promise(self, within_s: Mapping[str, float]) -> None:
@@ -164,14 +144,34 @@ class DayCounts:
         """Count one decision."""
         if isinstance(decision, AgentStateChanged):
             self._turn(unix_s)
-            day = self._agent(decision.agent_id)
-            day.add(decision.old, min(decision.lasted_s, unix_s - self._midnight_s))
+            self._staff.change(
+                decision.agent_id,
+                decision.new,
+                decision.reason,
+                unix_s - self._midnight_s,
+                decision.lasted_s,
+                decision.old,
+            )
+        elif isinstance(decision, OfferTo):
+            if decision.media is not Media.TICKET:
+                self._turn(unix_s)
+                offer_id = decision.offer_id
+                self._staff.offer(decision.agent_id, offer_id, unix_s - self._midnight_s)
+        elif isinstance(decision, CancelOffer):
+            self.offer_ended(decision.offer_id, decision.reason, unix_s)
         elif isinstance(decision, _TOLD):
             self._turn(unix_s)
             if isinstance(decision, ContactHandled):
                 self._handled(decision, unix_s)
+            elif isinstance(decision, Connect):
+                self.offer_ended(decision.offer_id, "answered", unix_s)
             for change in self.visits.note(decision, unix_s):
                 self._count(change)
+
+    def offer_ended(self, offer_id: int, reason: str, unix_s: float) -> None:
+        """An agent is rung no longer, as the engine or his telephone says; only the first of them counts."""
+        self._turn(unix_s)
+        self._staff.offer_ended(offer_id, reason, unix_s - self._midnight_s)
 
     def _count(self, change: Change) -> None:
         visit = change.visit
@@ -187,7 +187,7 @@ class DayCounts:
         times = handle_times([decision])
         if not times.handled or decision.media is Media.TICKET:
             return
-        add_times(self._agent(decision.agent_id).times, times)
+        self._staff.handled(decision.agent_id, times, unix_s - self._midnight_s)
         region = self._region(self.visits.region_of(decision.contact_id))
         self._touched.add(region)
         for figures in self._at(decision.queue_id, region, unix_s):
@@ -206,9 +206,6 @@ class DayCounts:
     def _half(self, unix_s: float) -> float:
         """When the half-hour of an instant began, by the clock on the wall."""
         return (unix_s + self._offset_s) // HALF_S * HALF_S - self._offset_s
-
-    def _agent(self, agent_id: str) -> AgentDay:
-        return self._agents.setdefault(agent_id, AgentDay())
 
     # -- what is asked -------------------------------------------------------------------------------
 
@@ -234,6 +231,13 @@ class DayCounts:
             return waiting[region]
         return sum(n for name, n in waiting.items() if name not in self._tables["region"].day)
 
+    def tickets_from(self, region: str) -> int:
+        """How many tickets of customers of a region lie in queues now."""
+        tickets = self.visits.tickets
+        if region != OTHERS:
+            return tickets[region]
+        return sum(n for name, n in tickets.items() if name not in self._tables["region"].day)
+
     def halves(self, what: What, unix_s: float) -> Iterator[tuple[Half, Figures]]:
         """Today's half-hours in which something was counted, by queue or region."""
         self._turn(unix_s)
@@ -244,13 +248,42 @@ class DayCounts:
         self._turn(unix_s)
         return self._midnight_s
 
-    def of_agent(self, agent_id: str, unix_s: float, state: AgentState, for_s: float) -> AgentDay:
-        """An agent's day up to now, when he has been in `state` `for_s`."""
+    def of_agent(self, agent_id: str, unix_s: float) -> AgentDay:
+        """An agent's day up to now."""
         self._turn(unix_s)
-        day = self._agents.get(agent_id)
-        found = AgentDay() if day is None else replace(day)
-        found.add(state, min(for_s, unix_s - self._midnight_s))
-        return found
+        return self._staff.of(agent_id, unix_s - self._midnight_s)
+
+    def halves_of_agent(self, agent_id: str, unix_s: float) -> list[tuple[float, AgentDay]]:
+        """His last two half-hours, this one up to now, each with the time it began."""
+        self._turn(unix_s)
+        found = self._staff.halves_of(agent_id, unix_s - self._midnight_s)
+        return [(self._midnight_s + half_s, day) for half_s, day in found]
+
+    def agents(self) -> list[str]:
+        """Of whom something is counted."""
+        return self._staff.names()
+
+    def occupancy(self, team: Team, unix_s: float) -> tuple[Ratio, Ratio]:
+        """Of those who belong to a team now: today, and since the half-hour before this one began."""
+        self._turn(unix_s)
+        return self._staff.occupancy(team, unix_s - self._midnight_s)
+
+    def use_teams(
+        self,
+        teams_of: Mapping[str, Sequence[Team]],
+        doing: Iterable[tuple[str, AgentState, str, float]],
+        unix_s: float,
+    ) -> None:
+        """Who belongs to what, and what everybody does since when (agent, state, reason, time)."""
+        self._turn(unix_s)
+        now_s = unix_s - self._midnight_s
+        for agent, state, reason, since_s in doing:
+            self._staff.set(agent, state, reason, since_s - self._midnight_s, now_s)
+        self._staff.use_teams(teams_of, now_s)
+
+    def clock_set(self, by_s: float) -> None:
+        """The wall clock, by which everything is told here, was set."""
+        self._staff.shift(by_s)
 
     def level(self, queue_id: str, unix_s: float) -> Ratio:
         """Answered in time, of all that were answered or gave up, today."""
@@ -278,7 +311,7 @@ class DayCounts:
     def _clear(self) -> None:
         for table in self._tables.values():
             table.clear()
-        self._agents.clear()
+        self._staff.begin_day()
         self._touched.clear()
 
     # -- restarts ------------------------------------------------------------------------------------
@@ -291,8 +324,7 @@ class DayCounts:
             "days": {what: _days(table) for what, table in self._tables.items()},
             "halves": {what: _halves(table) for what, table in self._tables.items()},
             "visits": self.visits.snapshot(),
-            "agents": {name: asdict(day.times) for name, day in self._agents.items()},
-            "states": {name: [day.busy_s, day.idle_s] for name, day in self._agents.items()},
+            "staff": self._staff.snapshot(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -301,16 +333,17 @@ class DayCounts:
             self._restore(snapshot)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             _log.error("the counts of the day begin anew: %s", error or type(error).__name__)
-            self._day, self.visits = "", Visits()
+            self._day, self.visits, self._staff = "", Visits(), Staff()
             self._clear()
 
     def _restore(self, snapshot: Mapping[str, Any]) -> None:
         self._day, self._until_s = str(snapshot.get("day", "")), 0.0
-        for name, values in dict(snapshot.get("agents") or {}).items():
-            _read(self._agent(str(name)).times, values)
-        for name, (busy_s, idle_s) in dict(snapshot.get("states") or {}).items():
-            agent = self._agent(str(name))
-            agent.busy_s, agent.idle_s = float(busy_s), float(idle_s)
+        if "staff" in snapshot:
+            self._staff.restore(snapshot["staff"])
+        else:
+            told = dict(snapshot.get("agents") or {})
+            times = {str(name): _read(AgentTimes(), values) for name, values in told.items()}
+            self._staff.restore_old(times, dict(snapshot.get("states") or {}))
         columns = snapshot.get("columns")
         if columns is None:
             self._restore_old(snapshot)

@@ -19,6 +19,7 @@ from routing.regions import RegionTable
 from softswitch.apps.acd_change import changes_between
 from softswitch.apps.acd_config import acd_config_of
 from softswitch.apps.acd_counts import DayCounts
+from softswitch.apps.acd_figures import teams_of
 from softswitch.apps.acd_journal import EVENT, AcdMemory, Snapshot, write_event
 from softswitch.store import acd
 
@@ -77,6 +78,7 @@ class AcdHost:
         self.engine = AcdEngine(config, random.Random(seed), self.now_s())
         self.counts = DayCounts(_within_s(desk.office), desk.office.office.zone)
         self._know(config)
+        self._know_staff(desk.office)
         self._waiting: deque[events.Event] = deque()
         self._scheduled = False
         self._pumping = False
@@ -109,6 +111,12 @@ class AcdHost:
             queue.id: config.calendars[queue.hours] for queue in config.queues if queue.hours
         }
 
+    def _know_staff(self, office: Office) -> None:
+        """Who belongs to what, and what everybody does, for the figures of the day."""
+        views = (self.engine.view_agent(agent_id) for agent_id in self.engine.agent_ids)
+        doing = [(v.agent_id, v.state, v.reason, v.since_s + self.epoch_s) for v in views if v]
+        self.counts.use_teams(teams_of(office), doing, self.now_s() + self.epoch_s)
+
     def use_office(self, office: Office) -> None:
         """Lead the engine to another office. Not journaled: whoever replays the journal begins with the
         office of his own time; the snapshot that follows is of the new one."""
@@ -127,6 +135,7 @@ class AcdHost:
             self._work_off()
         finally:
             self._pumping = False
+        self._know_staff(office)
         self._finish()
         if changes and self._memory.remembers:
             self._begin_snapshot()
@@ -196,6 +205,7 @@ class AcdHost:
         epoch_s = self._clock.wall_s() - self._clock.monotonic_s()
         if abs(epoch_s - self.epoch_s) > _CLOCK_SET_S:
             _log.warning("the wall clock was set by %+.0f s", epoch_s - self.epoch_s)
+            self.counts.clock_set(epoch_s - self.epoch_s)
             self.epoch_s = epoch_s
             self._day_ends_s = self._midnight_s()
             self._feed(events.ClockSet(epoch_s), now_s)
@@ -312,6 +322,7 @@ class AcdHost:
 
     def note_offer_ended(self, offer_id: int, contact_id: str, agent_id: str, reason: str) -> None:
         """Write down an offer that the agent's telephone has ended; the engine's own it tells itself."""
+        self.counts.offer_ended(offer_id, reason, self.now_s() + self.epoch_s)
         data = {"contact": contact_id, "agent": agent_id, "offer": offer_id, "reason": reason}
         story = self._story_of(contact_id)
         self._journal.append(acd.OFFER_ENDED, story, data, self._clock.wall_s())
@@ -362,6 +373,8 @@ class AcdHost:
             at_s = min(max(event_s, at_s if at_s is not None else event_s), self.now_s())
             if isinstance(event, events.ConnectFailed):
                 self._connecting.pop(event.contact_id, None)
+            if reason := _end_of_offer(event):
+                self.counts.offer_ended(*reason, at_s + self.epoch_s)
             try:
                 for decision in self.engine.handle(event, at_s):
                     for due in self._due(decision):
@@ -369,6 +382,7 @@ class AcdHost:
             except Exception:
                 _log.exception("an event of the journal could not be repeated: %r", event)
         self._stands_at_s = at_s
+        self._know_staff(self._desk.office)
         return at_s is not None
 
     def take_snapshot(self) -> Snapshot:
@@ -401,6 +415,18 @@ class AcdHost:
     def snapshot(self) -> dict[str, int]:
         """For `status`; `offers` and `live_contacts` are 0 at rest."""
         return {"events": self.events, "broken": self.broken, "timer": self._timer is not None}
+
+
+def _end_of_offer(event: events.Event) -> tuple[int, str] | None:
+    """Which offer a telephone has ended, and how."""
+    match event:
+        case events.OfferRejected():
+            return event.offer_id, "rejected"
+        case events.OfferTimedOut():
+            return event.offer_id, "no-answer"
+        case events.OfferFailed():
+            return event.offer_id, event.reason
+    return None
 
 
 def _within_s(office: Office) -> dict[str, float]:

@@ -59,7 +59,8 @@ class Visits:
     def __init__(self) -> None:
         self._open: dict[str, Visit] = {}
         self.waiting: Counter[str] = Counter()
-        """Contacts that wait now, by region."""
+        """Contacts that wait now, by region; `tickets`: those that nobody waits for on a telephone."""
+        self.tickets: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -150,11 +151,10 @@ class Visits:
 
     def _count(self, visit: Visit, sign: int) -> None:
         """One more of a region waits, or one less."""
-        if not visit.talk:
-            return
-        self.waiting[visit.region] += sign
-        if not self.waiting[visit.region]:
-            del self.waiting[visit.region]
+        counts = self.waiting if visit.talk else self.tickets
+        counts[visit.region] += sign
+        if not counts[visit.region]:
+            del counts[visit.region]
 
     def _forget(self, contact_id: str, visit: Visit) -> None:
         if visit.gone and not visit.serving:

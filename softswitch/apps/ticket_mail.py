@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from softswitch.apps.acknowledgement import Acknowledgements
 from softswitch.apps.mailer import RETRY_S, SendMail
+from softswitch.config.places import filled
 from softswitch.errors import MailError
 from softswitch.store.letters import one_line
-from softswitch.store.ticket_settings import filled
 
 if TYPE_CHECKING:
     from softswitch.config import Office

@@ -354,6 +354,13 @@ _LIMITS = (
         "a day",
         "counted as (others)",
     ),
+    (
+        "reasons of an agent told apart live",
+        "softswitch.apps.acd_staff",
+        "REASONS_MAX",
+        "a day",
+        "counted as (others)",
+    ),
     ("call records a page", "softswitch.store.calls", "LIST_MAX", "", "cut"),
 )
 

@@ -16,6 +16,8 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")]
 _EVERY_S = 1.0
 _FIGURES = ("came", "wait-\ning", "ans-\nwered", "aban-\ndoned", "level", "ASA", "AHT")
+_TICKETS = "tick-\nets"
+_EXPECTED = "wait\nnow"
 _QUEUE_FIGURES = (
     "wait-\ning",
     "long-\nest",
@@ -25,7 +27,8 @@ _QUEUE_FIGURES = (
     "ans-\nwered",
     "aban-\ndoned",
     "level/\ngoal",
-    "wait\nnow",
+    _EXPECTED,
+    "at\nwork",
 )
 
 
@@ -107,7 +110,7 @@ def watch_table(draw: Callable[[], Any]) -> None:
 
 
 def _table(title: str) -> Any:
-    """Without frames, so that eleven columns fit a terminal of eighty."""
+    """Without frames, so that thirteen columns fit a terminal of eighty."""
     from rich import box
     from rich.table import Table
 
@@ -117,10 +120,11 @@ def _table(title: str) -> Any:
 def queue_table(rows: list[dict[str, Any]]) -> Any:
     """One row a queue."""
     table = _table("Queues")
-    for name in ("queue", "number"):
+    for name in ("queue", "num-\nber"):
         table.add_column(name, overflow="fold")  # a name cut short is nobody's
-    for name in _QUEUE_FIGURES:
-        table.add_column(name, justify="right")
+    with_tickets = any(row["tickets_waiting"] for row in rows)
+    for name in (*_QUEUE_FIGURES, *([_TICKETS] if with_tickets else [])):
+        table.add_column(name, justify="right", no_wrap=name != _EXPECTED)
     for row in rows:
         agents = row["agents"]
         busy = sum(agents.get(state, 0) for state in ("offered", "on-contact", "wrap-up"))
@@ -138,8 +142,14 @@ def queue_table(rows: list[dict[str, Any]]) -> Any:
             str(row["abandoned"]),
             shown,
             _expected(row),
+            _share(row["occupancy_lately"]),
+            *([str(row["tickets_waiting"])] if with_tickets else []),
         )
     return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 def _expected(row: dict[str, Any]) -> str:
@@ -176,7 +186,7 @@ def agent_table(rows: list[dict[str, Any]]) -> Any:
     table = _table("Agents")
     for name in ("agent", "extension", "state", "since", "call", "queues"):
         table.add_column(name, overflow="fold")
-    for name in ("calls", "occupancy"):
+    for name in ("calls", "missed", "tickets", "occupancy"):
         table.add_column(name, justify="right")
     for row in rows:
         state = f"{row['state']} ({row['reason']})" if row["reason"] else row["state"]
@@ -190,7 +200,9 @@ def agent_table(rows: list[dict[str, Any]]) -> Any:
             row["call"],
             ", ".join(row["queues"]),
             str(row["calls"]),
-            "-" if row["occupancy"] is None else f"{row['occupancy']:.0%}",
+            str(row["missed"]),
+            str(row["tickets"]),
+            _share(row["occupancy"]),
         )
     return table
 

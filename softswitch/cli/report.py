@@ -29,6 +29,9 @@ class What(StrEnum):
     adherence = "adherence"
 
 
+_LIVE = {What.queues: "/reports/live", What.agents: "/reports/live/agents"}
+
+
 def register(app: typer.Typer) -> None:
     @app.command()
     def report(
@@ -62,7 +65,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
         live: Annotated[
-            bool, typer.Option("--live", help="Queues today up to this second, from memory.")
+            bool,
+            typer.Option("--live", help="Queues or agents today up to this second, from memory."),
         ] = False,
     ) -> None:
         """Report on queues, agents, outcomes, tickets or adherence: today, or between --since and --until."""
@@ -79,9 +83,11 @@ def register(app: typer.Typer) -> None:
         kind = out.suffix.removeprefix(".").lower() if out is not None else "json"
         if kind not in ("json", "csv", "xlsx"):
             raise ConfigError("--out", "is no format", "a file ending in .csv, .xlsx or .json")
-        if live and (what != What.queues or since or until or agent or within_s is not None):
-            words = "tells of queues today, with each queue's own T"
-            raise ConfigError("--live", words, "--by, --per, --formula and --queue beside it")
+        if live and (what not in _LIVE or since or until or within_s is not None):
+            words = "tells of queues and agents today, with each queue's own T"
+            raise ConfigError(
+                "--live", words, "--by, --per, --formula, --queue and --agent beside it"
+            )
         remote = Remote.of(place)
         zone = ZoneInfo(remote.ask("GET", "/office")["timezone"]) if since or until else None
         query: dict[str, Any] = {
@@ -94,7 +100,8 @@ def register(app: typer.Typer) -> None:
             "queue": queue,
             "agent": agent,
         }
-        answer = remote.ask("GET", f"/reports/{'live' if live else what}", format=kind, **query)
+        path = _LIVE[What(what)] if live else f"/reports/{what}"
+        answer = remote.ask("GET", path, format=kind, **query)
         if out is not None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=2).encode()
             out.write_bytes(data)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from softswitch.config.flow_checks import check_flows
+from softswitch.config.places import ACKNOWLEDGED, unknown_places
 from softswitch.config.problems import Problem, nearest, quoted
 from softswitch.config.values import Destination, HostPort, plain_ip
 
@@ -367,6 +368,9 @@ def _tickets(office: Office, known: Known) -> Iterator[Problem]:
         yield from known.check("tickets.hours", "", "hours", told.hours)
     if told.acknowledge and not told.mail_out:
         yield Problem("tickets.acknowledge", "is never sent: mail_out is false", "mail_out = true")
+    for place in unknown_places(told.acknowledge, ACKNOWLEDGED):
+        wrong = f"{{{{{place}}}}} is no place to fill in"
+        yield Problem("tickets.acknowledge", wrong, ", ".join(ACKNOWLEDGED))
     for i, box in enumerate(told.voicemail):
         yield from known.check(f"tickets.voicemail[{i}]", "", "voicemail", box)
     for i, step in enumerate(told.steps):

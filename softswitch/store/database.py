@@ -402,11 +402,7 @@ def _salvaged(row: tuple[Any, ...]) -> Entry | None:
     if not isinstance(seq, int) or not isinstance(at_s, float) or not isinstance(kind, str):
         return None
     entry = Entry(seq, at_s, kind, call_id, text)
-    try:
-        entry.data()
-    except (ValueError, TypeError):
-        return None
-    return entry
+    return entry if entry.is_readable else None
 
 
 def _engine_url(path: Path | None, url: str) -> sa.URL:

@@ -296,10 +296,23 @@ async def agent_report(
     """What agents did, by period. `paid_reasons`: reasons of "unavailable" that count as work in the
     utilisation's denominator (training, meetings). With `groups` (agent -> the names of what he belongs to)
     agents are taken together by them; `per` is then the second column's name."""
-    paid = frozenset(paid_reasons)
     offers = await statistics.offers(span, chosen, "agent")
     handled = await statistics.handled(span, chosen, "agent")
     states = await statistics.states(span, chosen.agents, now_s)
+    return await agents_laid_out(offers, handled, states, paid_reasons, per, groups)
+
+
+async def agents_laid_out(
+    offers: MutableMapping[Key, OfferCounts],
+    handled: MutableMapping[Key, AgentTimes],
+    states: MutableMapping[Key, StateTimes],
+    paid_reasons: Iterable[str] = (),
+    per: str = "agent",
+    groups: Mapping[str, Sequence[str]] | None = None,
+    name: str = "agents",
+) -> Report:
+    """What was counted of agents, laid out as `agent_report` says. The counts are used up."""
+    paid = frozenset(paid_reasons)
     if groups is not None:
         offers, handled = await by_group(offers, groups), await by_group(handled, groups)
         states = await by_group(states, groups)
@@ -334,7 +347,7 @@ async def agent_report(
             }
 
     ratios = frozenset({"average_handle_s", "occupancy", "utilisation"})
-    return Report("agents", ("period", per, *_AGENT_COLUMNS), ratios, rows())
+    return Report(name, ("period", per, *_AGENT_COLUMNS), ratios, rows())
 
 
 async def adherence_report(

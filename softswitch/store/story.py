@@ -92,7 +92,8 @@ class Visit:
 
 @dataclass(slots=True)
 class AgentOffer:
-    """An agent was rung for a contact. `outcome` is "ringing", "answered" or why it ended."""
+    """An agent was rung for a contact, which nobody is for a ticket. `outcome` is "ringing", "answered" or
+    why it ended."""
 
     seq: int
     contact_id: str
@@ -314,11 +315,13 @@ class _Teller:
         queue = text_of(data.get("queue"))
         agent = text_of(data.get("agent"))
         offer_id = text_of(data.get("offer"))
-        offer = AgentOffer(entry.seq, contact, agent, queue, offer_id, entry.at_s)
-        self._ringing[offer_id] = offer
         visit = self._visits.get(contact)
         if visit is not None:
             visit.offers += 1
+            if visit.media == "ticket":
+                return  # it is handed over: nobody is rung
+        offer = AgentOffer(entry.seq, contact, agent, queue, offer_id, entry.at_s)
+        self._ringing[offer_id] = offer
         if len(self._story.offers) < ROWS_MAX:
             self._story.offers.append(offer)
 

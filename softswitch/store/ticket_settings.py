@@ -22,7 +22,7 @@ _encode = msgspec.json.encode
 @dataclass(frozen=True, slots=True)
 class Template:
     """What a new ticket of a kind begins with. `subject` and `description` may have places to be filled in:
-    see `filled`."""
+    see `config.places`."""
 
     name: str
     subject: str = ""
@@ -133,31 +133,6 @@ class TicketSettings:
             await change.connection.execute(sa.delete(ticket_settings).where(here))
             name = _SORTS[sort]
             change.note(f"ticket-{name}-removed", f"ticket-{name}:{setting_id}")
-
-
-PLACES = (
-    "ticket.id",
-    "ticket.subject",
-    "customer.name",
-    "customer.phone",
-    "agent.name",
-    "call.number",
-)
-"""What can be filled in, written ``{{ticket.id}}``."""
-
-
-def filled(text: str, known: dict[str, str]) -> str:
-    """`text` with its places filled in; one that is not known stays empty. Nothing else is expanded, and
-    what is filled in is not looked at again."""
-    parts = text.split("{{")
-    found = [parts[0]]
-    for part in parts[1:]:
-        name, closed, rest = part.partition("}}")
-        if closed and name.strip() in PLACES:
-            found.append(known.get(name.strip(), "") + rest)
-        else:
-            found.append("{{" + part)
-    return "".join(found)
 
 
 async def _one(connection: AsyncConnection, sort: type[Setting], setting_id: int) -> Kept[Setting]:

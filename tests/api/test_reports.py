@@ -20,9 +20,11 @@ from routing.events import (
     ContactRequeued,
     ContactWithdrawn,
 )
+from routing.model import Media
 from softswitch.api import files, report_rows
 from softswitch.api.app import document
 from softswitch.api.routes import reports
+from softswitch.apps.acd_contacts import TextContact
 
 TEAMS = ("agent", "all", "queue", "region", "skill")
 
@@ -207,6 +209,49 @@ async def test_what_is_told_of_now_is_what_the_report_of_today_tells(api: Any) -
     assert [row[1] for row in rows] == ["region", "", "north"]
     shown = await boss.get("/queues/support")
     assert (shown["entered"], shown["abandoned"]) == (8, 2)
+
+
+WHOLE = ("offered", "accepted", "missed", "rejected", "handled")
+
+
+async def test_what_agents_do_is_told_live_as_the_report_of_today_tells_it(api: Any) -> None:
+    """By agent, team and reason; tickets are no offers in either."""
+    boss = await api.as_role("supervisor")
+    agents, contacts = api.switch.agents, api.switch.contacts
+    agents.log_in("lilei")
+    agents.log_in("mary", available=False, reason="training")
+    contacts.add(TextContact("ticket-1", "support"))
+    for number in range(3):
+        contacts.add(TextContact(f"chat-{number}", "support", Media.CHAT))
+        await asyncio.sleep(0.02)
+        contacts.accept(f"chat-{number}") if number else contacts.withdraw("chat-0")
+    contacts.done("chat-1")
+    agents.pause("lilei", "meal")
+    agents.log_out("lilei")
+    agents.log_out("mary")
+    contacts.done("chat-2")
+    assert agents.end_wrap_up("lilei")
+    await api.store.journal.flush()
+    for per in ("agent", "all", "queue", "region", "skill"):
+        asked = {"per": per, "paid_reason": "training"}
+        live = await boss.get("/reports/live/agents", params=asked)
+        told = await boss.get("/reports/agents", params=asked)
+        assert live["columns"] == told["columns"]
+        assert [row[per] for row in live["rows"]] == [row[per] for row in told["rows"]] != []
+        for one, other in zip(live["rows"], told["rows"], strict=True):
+            for name in (*WHOLE, "online_s", "available_s", "unavailable_s", "talk_s"):
+                assert one[name] == pytest.approx(other[name], abs=0.05), (per, name)
+            for name in ("occupancy", "utilisation"):
+                shares = (one[name]["denominator"], other[name]["denominator"])
+                assert shares[0] == pytest.approx(shares[1], abs=0.05), (per, name)
+    (lilei,) = (await boss.get("/reports/live/agents", params={"agent": "lilei"}))["rows"]
+    assert (lilei["offered"], lilei["accepted"], lilei["handled"]) == (3, 2, 2)
+    halves = (await boss.get("/reports/live/agents", params={"agent": "lilei", "by": "half-hour"}))[
+        "rows"
+    ]
+    assert sum(row["offered"] for row in halves) == 3
+    text = await boss.get("/reports/live/agents", params={"format": "csv"})
+    assert text.content.decode("utf-8-sig").startswith('"period","agent","offered"')
 
 
 async def test_what_nobody_waits_for_any_more_is_let_go_of_bit_by_bit(api: Any) -> None:

@@ -277,6 +277,42 @@ def check_figures(world):
                 (figures.times, expected[key].times),
             ):
                 assert asdict(one) == pytest.approx(asdict(other), abs=1e-3), key
+    check_agents(world, [offer for story in told for offer in story.offers])
+
+
+def check_agents(world, offers):
+    """What is told of agents live is what the journal says of their states and of how they were rung."""
+    counts, now_s = world.switch.centre.host.counts, world.clock.wall_s()
+    rung = {}
+    for offer in offers:
+        ends = rung.setdefault(offer.agent_id, Counter())
+        ends.update(["offered", offer.outcome])
+    spent, doing = {}, {}
+    for entry in world.journal.of_kind("acd-agent-state"):
+        agent = entry.data["agent"]
+        doing.setdefault(agent, []).append((entry.at_s, entry.data["new"]))
+    for agent, changes in doing.items():
+        seconds = spent.setdefault(agent, Counter())
+        ends = [at_s for at_s, _ in changes[1:]] + [now_s]
+        for (at_s, state), end_s in zip(changes, ends, strict=True):
+            if state != "logged-out":
+                seconds[state] += end_s - at_s
+    for agent in counts.agents():
+        day, ends = counts.of_agent(agent, now_s), rung.get(agent, Counter())
+        assert (day.offered, day.accepted) == (ends["offered"], ends["answered"]), agent
+        assert (day.missed, day.rejected) == (ends["no-answer"], ends["rejected"]), agent
+        by_state = Counter()
+        for (state, _), seconds in day.states.items():
+            by_state[state] += seconds
+        expected = spent.get(agent, {})
+        for state in by_state.keys() | expected:
+            assert by_state[state] == pytest.approx(expected[state], abs=0.01), (agent, state)
+    everybody = [agent.id for agent in world.switch.office.agents if "support" in agent.queues]
+    busy = sum(spent[a][s] for a in everybody if a in spent for s in ("on-contact", "wrap-up"))
+    idle = sum(spent[a][s] for a in everybody if a in spent for s in ("available", "offered"))
+    of_team, _ = counts.occupancy(("queue", "support"), now_s)
+    assert of_team.numerator == pytest.approx(busy, abs=0.1)
+    assert of_team.denominator == pytest.approx(busy + idle, abs=0.1)
 
 
 NUMBERS = [

@@ -83,6 +83,54 @@ async def test_tickets_go_to_who_has_the_skill_and_room_and_do_not_keep_him_from
 
 
 @simulated()
+async def test_tickets_are_shown_apart_from_calls_wherever_queues_and_agents_are():
+    """Nobody waits for a ticket on a telephone: not in the figures, nor in what a caller is told."""
+    more = TICKETS.replace('skill = "billing >= 1"', "")
+    async with World(9, office=centre_office(agents=AGENTS, more=more)) as world:
+        switch = world.switch
+        phone = await world.phone("1001", behaviour=answer(after_s=1.0))
+        switch.agents.log_in("lilei")
+        for number in range(5):
+            switch.contacts.add(TextContact(f"ticket-{number}", "support"))
+        await asyncio.sleep(600)
+        (row, _) = switch.snapshot()["queues"]
+        assert (row["waiting"], row["longest_wait_s"]) == (0, 0.0)
+        assert (row["tickets_waiting"], row["longest_ticket_s"]) == (2, pytest.approx(600.0))
+        assert row["entered"] == row["answered"] == 0
+        switch.agents.pause("lilei", "meal")
+        carrier = await world.trunk("carrier-1")
+        call = await carrier.call(QUEUE_NUMBER, from_user="01055550001")
+        await call.answered()
+        await asyncio.sleep(30)
+        (row, _) = switch.snapshot()["queues"]
+        assert (row["waiting"], row["longest_wait_s"]) == (1, pytest.approx(30.0, abs=1.0))
+        (first, *rest) = switch.queues.waiting("support")
+        assert (first.media, first.position) == (Media.CALL, 1)
+        assert [(view.media, view.position) for view in rest] == [
+            (Media.TICKET, 1),
+            (Media.TICKET, 2),
+        ]
+        assert [view.wait for view in rest] == [None, None]
+        groups = switch.centre.host.counts
+        assert (groups.waiting_from(""), groups.tickets_from("")) == (1, 2)
+        assert groups.waiting_from("(others)") == groups.tickets_from("(others)") == 0
+        switch.agents.resume("lilei")
+        await phone.incoming()
+        await asyncio.sleep(30)
+        agent = switch.agents.state("lilei")
+        assert (agent.calls, agent.offered, agent.accepted, agent.tickets) == (1, 1, 1, 3)
+        (row, _) = switch.snapshot()["queues"]
+        assert row["occupancy"] == pytest.approx(30 / 630, rel=0.1)
+        assert (row["waiting"], row["tickets_waiting"], row["answered"]) == (0, 2, 1)
+        call.hang_up()
+        await call.ended()
+        for state in sorted(switch.contacts.all(), key=lambda state: state.agent):
+            leave = switch.contacts.done if state.agent else switch.contacts.withdraw
+            leave(state.contact)
+        await world.settle()
+
+
+@simulated()
 async def test_a_ticket_waits_for_days_by_priority_and_is_moved_by_hand():
     async with World(2, office=office()) as world:
         contacts, news = world.switch.contacts, News()
@@ -124,6 +172,10 @@ async def test_a_chat_is_asked_for_first():
         contacts.reject("chat-1")
         await asyncio.sleep(20)
         contacts.accept("chat-1")
+        status = world.switch.agents.state("lilei")
+        assert (status.offered, status.rejected, status.accepted) == (2, 1, 1)
+        (ended,) = world.journal.of_kind("acd-offer-ended")
+        assert ended.data["reason"] == "rejected"
         assert contacts.state("chat-1").agent == "lilei"
         assert world.switch.agents.state("lilei").state == "on-contact"
         contacts.done("chat-1", "customer")

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from routing.decisions import (
-    AgentStateChanged,
     Connect,
     ContactClosed,
     ContactHandled,
     ContactMoved,
     ContactQueued,
 )
-from routing.model import AgentState, Media, Outcome
+from routing.model import Media, Outcome
 from routing.stats import VisitCounts
-from softswitch.apps.acd_counts import OTHERS, REGIONS_MAX, AgentDay, DayCounts, Figures
+from softswitch.apps.acd_counts import OTHERS, REGIONS_MAX, DayCounts, Figures
+from softswitch.apps.acd_staff import AgentDay
 
 NOON_S = 1_795_694_400.0
 DAY_S = 86_400.0
@@ -74,12 +74,8 @@ def a_day() -> DayCounts:
     return counts
 
 
-def changed(old: AgentState, lasted_s: float) -> AgentStateChanged:
-    return AgentStateChanged("lilei", old, AgentState.UNAVAILABLE, "", "", lasted_s)
-
-
 def agent(counts: DayCounts, unix_s: float = NOON_S) -> AgentDay:
-    return counts.of_agent("lilei", unix_s, AgentState.LOGGED_OUT, 0.0)
+    return counts.of_agent("lilei", unix_s)
 
 
 def require(day: Figures) -> None:
@@ -199,20 +195,3 @@ def test_at_midnight_everybody_begins_anew() -> None:
     counts = a_day()
     assert counts.of("support", NOON_S + DAY_S) == Figures()
     assert agent(counts, NOON_S + DAY_S).times.handled == 0
-
-
-def test_occupancy_counts_what_still_lasts_and_nothing_of_yesterday() -> None:
-    counts = DayCounts({}, UTC)
-    assert agent(counts).occupancy.value is None
-    counts.note(changed(AgentState.AVAILABLE, 30.0), NOON_S)
-    counts.note(changed(AgentState.OFFERED, 5.0), NOON_S)
-    counts.note(changed(AgentState.ON_CONTACT, 60.0), NOON_S)
-    counts.note(changed(AgentState.UNAVAILABLE, 500.0), NOON_S)
-    assert agent(counts).occupancy.value == pytest.approx(60 / 90)
-    now = counts.of_agent("lilei", NOON_S, AgentState.WRAP_UP, 10.0)
-    assert now.occupancy.value == pytest.approx(70 / 100)
-    assert agent(counts).busy_s == 60.0, "asking counts nothing"
-    early_s = NOON_S + DAY_S / 2 + 20.0
-    counts.note(changed(AgentState.AVAILABLE, 3_600.0), early_s)
-    assert agent(counts, early_s).idle_s == 20.0
-    assert counts.of_agent("lilei", early_s, AgentState.ON_CONTACT, 3_600.0).busy_s == 20.0

@@ -98,11 +98,16 @@ def test_a_terminal_of_eighty_columns_shows_the_queues_whole():
         "target": 0.8,
         "expected_wait_s": 700,
         "wait_error_s": 45,
+        "tickets_waiting": 1234,
+        "occupancy_lately": 0.87,
     }
-    shown = text_of(queue_table([row]), width=80)
-    assert "…" not in shown
-    for words in ("support", "25:00", "110", "10234", "1201", "85%/80%", "11:40", "± 45 s"):
-        assert words in shown
+    words = ["support", "25:00", "110", "10234", "1201", "85%/80%", "11:40", "± 45 s", "87%"]
+    for shown_row, width in (({**row, "tickets_waiting": 0}, 80), (row, 86)):
+        shown = text_of(queue_table([shown_row]), width=width)
+        assert "…" not in shown
+        assert ("1234" in shown) is (width > 80), "a column of tickets only where there are some"
+        for word in words:
+            assert word in shown
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from routing.model import (
     CallbackRule,
     CustomerConfig,
     EmptyRule,
+    Media,
     Outcome,
     PriorityRule,
     QueueConfig,
@@ -73,6 +74,55 @@ def test_max_waiting_counts_those_who_wait(desk):
             office.accept("c0")
     assert overflow(office, "c3") == ("voicemail:1", "full")
     assert office.engine.view_queue("q").in_line == 2
+
+
+def test_tickets_are_neither_before_nor_behind_a_caller(desk):
+    """They fill no queue, and no caller is told of a place behind them; nor they of one behind him."""
+    queue = QueueConfig(id="q", max_waiting=2, announce=AnnounceRule(first_s=1.0))
+    office = desk(queue, ["a"])
+    office.arrive("busy")
+    office.accept("busy")
+    for number in range(6):
+        office.arrive(f"t{number}", media=Media.TICKET, priority=50.0)
+        if number < 3:  # as many as he may have
+            office.accept(f"t{number}")
+    office.wait(100)
+    office.arrive("c1")
+    office.wait(10)
+    office.arrive("vip", priority=90.0)
+    office.arrive("c3")
+    assert overflow(office, "c3") == ("", "full")
+    positions = {d.contact_id: d.position for d in office.all("ContactQueued")}
+    assert (positions["c1"], positions["vip"], positions["t5"]) == (1, 1, 3)
+    office.wait(5)
+    assert [(d.contact_id, d.position) for d in office.all("AnnouncePosition")] == [
+        ("c1", 1),
+        ("vip", 1),
+    ]
+    view = office.engine.view_queue("q")
+    assert (view.in_line, view.since_s) == (2, office.now_s - 15), (
+        "who waits longest need not be the next"
+    )
+    assert (view.tickets, view.tickets_since_s) == (3, office.now_s - 115)
+    assert office.engine.view_contact("t5", 115.0).wait is None
+    assert office.engine.view_agent("a").tickets == 3
+    office.end("busy")
+    assert office.offered("vip") == ["a"]
+
+
+def test_a_ticket_is_no_call_of_the_fewest(desk):
+    office = desk(QueueConfig(id="q", route=("fewest-calls",)), ["a", "b"])
+    office.serve("c0")
+    first = office.offered("c0")[0]
+    other = "b" if first == "a" else "a"
+    for number in range(4):
+        office.arrive(f"t{number}", media=Media.TICKET)
+        office.accept(f"t{number}")
+    office.arrive("c1")
+    assert office.offered("c1") == [other]
+    office.accept("c1")
+    office.end("c1")
+    assert [seat.calls for seat in office.engine._floor.queues["q"].seats.values()] == [1, 1]
 
 
 def test_a_queue_without_places_still_serves_at_once(desk):

@@ -111,15 +111,26 @@ def test_many_are_read_together_as_each_alone(datas: list[dict[str, Any]]) -> No
     assert lines_of(entries) == b"".join(entry.line() for entry in entries)
 
 
-@pytest.mark.parametrize("odd", ["[]", "7", '{"a":1},{"b":2}', "null"])
-def test_what_is_no_object_among_many_is_read_as_alone(odd: str) -> None:
+@pytest.mark.parametrize(
+    "odd", ["[]", "7", '{"a":1},{"b":2}', "null", '{"a":', "\xff", "[" * 9_999]
+)
+def test_of_what_is_damaged_or_no_object_there_are_no_particulars_alone_or_among_many(
+    odd: str,
+) -> None:
     good = make_entry(1, 1.0, "digit", "c1", {"digit": "5"})
     strange = Entry(2, 1.0, "digit", "c1", odd)
-    if "," in odd:
-        with pytest.raises(ValueError, match="trailing"):
-            read_all([good, strange])
-    else:
-        assert read_all([good, strange, good]) == [good.data(), {}, good.data()]
+    assert strange.data() == {}
+    assert not strange.is_readable
+    assert good.is_readable
+    assert read_all([good, strange, good]) == [good.data(), {}, good.data()]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [('{"a":1},{"b":[2', "3]}"), ('{"a":1},{"b":"', '"}'), ('{"a":{}', '"b":{}}')]
+)
+def test_two_damaged_texts_never_become_two_good_ones(one: str, other: str) -> None:
+    damaged = [Entry(seq, 1.0, "digit", "c1", text) for seq, text in enumerate((one, other), 1)]
+    assert read_all(damaged) == [{}, {}]
 
 
 def test_lines_of_a_text_with_a_line_end_are_those_of_each_alone() -> None:

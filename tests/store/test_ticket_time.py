@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from softswitch.config.places import filled, unknown_places
 from softswitch.store.attachments import NAME_MAX, PER_TICKET_MAX, SIZE_MAX
 from softswitch.store.customers import Profile
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import read_letter
 from softswitch.store.sla import OpenTime
-from softswitch.store.ticket_settings import Macro, Template, filled
+from softswitch.store.ticket_settings import Macro, Template
 from softswitch.store.ticket_steps import Step
 from softswitch.store.ticket_triage import Trigger
 from softswitch.store.tickets import Matter
@@ -279,3 +280,21 @@ def test_places_are_filled_in_once_and_nothing_else_is() -> None:
     known = {"customer.name": "{{agent.name}}", "agent.name": "Li"}
     assert filled("Dear {{ customer.name }}, {{call.number}}.", known) == "Dear {{agent.name}}, ."
     assert filled("{{__class__}} {{ {{x", known) == "{{__class__}} {{ {{x"
+
+
+@pytest.mark.parametrize(
+    ("text", "became", "slips"),
+    [
+        ("{{ {{agent.name}}", "{{ Li", []),  # of nested ones the innermost
+        ("{{agent.{{agent.name}}}}", "{{agent.Li}}", []),
+        ("{{agent.name}}}}{{", "Li}}{{", []),
+        ("{{{agent.name}}}", "{{{agent.name}}}", ["{agent.name"]),
+        ("{{{{agent.nam}}", "{{{{agent.nam}}", ["agent.nam"]),
+        ("{{a\nb}} {{}}", "{{a\nb}} {{}}", ["a\nb", ""]),
+    ],
+)
+def test_a_place_is_read_the_same_when_it_is_written_and_when_it_is_filled_in(
+    text: str, became: str, slips: list[str]
+) -> None:
+    assert filled(text, {"agent.name": "Li"}) == became
+    assert unknown_places(text) == slips

@@ -26,7 +26,21 @@ class AgentShown(Output):
     """One agent: of the office file, and what he does now. His state, why, and the call at hand are in the
     ETag; how long and how often is not."""
 
-    passing = frozenset({"for_s", "reachable", "calls", "occupancy", "handled", "average_handle_s"})
+    passing = frozenset(
+        {
+            *(
+                "for_s",
+                "reachable",
+                "calls",
+                "tickets",
+                "offered",
+                "accepted",
+                "missed",
+                "rejected",
+            ),
+            *("occupancy", "handled", "average_handle_s"),
+        }
+    )
 
     id: str = Field(examples=["lilei"])
     name: str
@@ -42,9 +56,14 @@ class AgentShown(Output):
     reachable: bool = Field(description="Whether his phone could be rung.")
     calls: int = Field(description="That he was connected to since he logged in.")
     occupancy: float | None = Field(
-        description="Today: on-contact and wrap-up over that and available; null: neither yet."
+        description="Today: on-contact and wrap-up over that, available and offered; null: neither yet."
     )
-    handled: int = Field(description="Contacts, today.")
+    tickets: int = Field(description="In his hands now.")
+    offered: int = Field(description="How often he was rung today; tickets ring nobody.")
+    accepted: int
+    missed: int = Field(description="Of them, not answered.")
+    rejected: int
+    handled: int = Field(description="Contacts, today, without tickets.")
     average_handle_s: float | None = Field(description="AHT today: talk, hold and wrap-up.")
 
 

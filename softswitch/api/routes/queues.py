@@ -31,8 +31,10 @@ class QueueShown(Output):
 
     name: str = Field(examples=["support"])
     number: str
-    waiting: int
+    waiting: int = Field(description="Without tickets, which nobody waits for on a telephone.")
     longest_wait_s: float
+    tickets_waiting: int
+    longest_ticket_s: float
     agents: dict[str, int] = Field(description="Its members by state.")
     entered: int = Field(description="Contacts that came today: the reception volume.")
     answered: int
@@ -44,6 +46,12 @@ class QueueShown(Output):
     average_answer_s: float | None = Field(description="ASA today; null: nobody was answered.")
     average_wait_s: float | None = Field(description="Of all who wait no longer.")
     average_handle_s: float | None = Field(description="AHT: talk, hold and wrap-up.")
+    occupancy: float | None = Field(
+        description="Of its agents, today: on-contact and wrap-up over that, available and offered."
+    )
+    occupancy_lately: float | None = Field(
+        description="The same since the half-hour before this one began."
+    )
     service_level: float | None
     within_s: float
     target: float
@@ -65,7 +73,9 @@ class WaitingShown(Output):
         json_schema_extra=among(PHASES),
         description="waiting; offered: an agent is rung; dialing, dormant: a callback, or not yet due.",
     )
-    position: int = Field(description="1 is next; 0: not in the line now.")
+    position: int = Field(
+        description="1 is next; 0: not in the line now. Tickets have places of their own."
+    )
     waited_s: float
     priority: float
     agent: str = Field(description='The agent who is rung for it; "" for none.')
@@ -110,7 +120,7 @@ async def list_waiting(
     cursor: Cursor = None,
     media: Media | None = None,
 ) -> Page[WaitingShown]:
-    """Who waits in a queue: those that are being offered or dialled, then the line."""
+    """Who waits in a queue: those that are being offered or dialled, then the line, then tickets."""
     if queue not in service.switch.centre.queues:
         raise Missing(f"there is no queue {queue}")
     start = int_cursor(cursor) or 0

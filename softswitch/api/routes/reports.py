@@ -20,7 +20,7 @@ from softswitch.api.files import (
     table_file,
     workbook,
 )
-from softswitch.api.live_report import LiveBy, LivePer, live_report
+from softswitch.api.live_report import LatelyBy, LiveBy, LivePer, live_agents, live_report
 from softswitch.api.models import Epoch, Id, Input, Line, Output, Tag, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_read
 from softswitch.api.problem import Refused
@@ -209,6 +209,36 @@ async def report_live(
             formula=formula,
             skills=_skills(service),
             only=queue or region,
+        )
+
+    return await _answer(service, me, make, (counts.since_midnight(now_s), now_s), format)
+
+
+@router.get("/reports/live/agents", response_model=ReportShown[AgentRow], responses=_FILES)
+async def report_live_agents(
+    me: Me,
+    service: Served,
+    by: LatelyBy = "all",
+    per: TeamPer = "agent",
+    agent: Names = [],  # noqa: B006
+    paid_reason: Names = [],  # noqa: B006
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """What agents have done today up to this second, from memory: `/reports/agents` without the database. By
+    half-hour: in the one before this, and in this one so far."""
+    now_s = service.clock.wall_s()
+    counts = service.switch.centre.host.counts
+
+    async def make() -> Report:
+        return await live_agents(
+            counts,
+            now_s,
+            service.office.office.zone,
+            by=by,
+            agents=agent,
+            paid_reasons=paid_reason,
+            per=per,
+            groups=_teams(service, per),
         )
 
     return await _answer(service, me, make, (counts.since_midnight(now_s), now_s), format)

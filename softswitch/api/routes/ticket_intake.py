@@ -12,9 +12,10 @@ from softswitch.api.models import ID_MAX, Epoch, Id, Input, Line, Output, Text, 
 from softswitch.api.problem import Refused
 from softswitch.api.routes.tickets import Priority, TicketShown, shown
 from softswitch.api.service import Served, Service
+from softswitch.config.places import filled
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import read_letter
-from softswitch.store.ticket_settings import Macro, Template, filled
+from softswitch.store.ticket_settings import Macro, Template
 from softswitch.store.tickets import Matter, Ticket, TicketFilter
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["tickets"])

@@ -1,0 +1,29 @@
+"""A ticket that was handed to an agent counted as an offer that he had taken: taken away, and what was added up of
+offers is made anew where there are any, in the background."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0025"
+down_revision = "0024"
+branch_labels = None
+depends_on = None
+
+_OF_TICKETS = (
+    "contact_id IN (SELECT contact_id FROM queue_visits WHERE media = 'ticket')"
+    " AND call_id IN (SELECT call_id FROM queue_visits WHERE media = 'ticket')"
+)
+_SUMS = ("visit_rolls", "handling_rolls", "agent_rolls", "state_rolls", "rolled_days")
+
+
+def upgrade() -> None:
+    any_left = f"EXISTS (SELECT 1 FROM agent_offers WHERE {_OF_TICKETS})"
+    for table in _SUMS:
+        op.execute(f"DELETE FROM {table} WHERE {any_left}")
+    op.execute(f"DELETE FROM facts WHERE name = 'rolled-to' AND {any_left}")
+    op.execute(f"DELETE FROM agent_offers WHERE {_OF_TICKETS}")
+
+
+def downgrade() -> None:
+    pass
