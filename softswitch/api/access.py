@@ -231,6 +231,8 @@ ACCESS: dict[str, Access] = {
         GET /customers agent
         POST /customers agent
         GET /customers/lookup agent
+        GET /customers/file/{phone} agent
+        GET /customers/file/{phone}/timeline agent
         GET /customers/duplicates agent
         GET /customers/export supervisor
         POST /customers/import supervisor

@@ -96,6 +96,4 @@ async def live_agents(
             yield
 
     await done(add_up())
-    return await agents_laid_out(
-        offers, handled, states, paid_reasons, per, groups, name="live-agents"
-    )
+    return await agents_laid_out(offers, handled, states, paid_reasons, per, groups)

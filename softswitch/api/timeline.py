@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from softswitch.store.tickets import TicketFilter
 
 if TYPE_CHECKING:
     from softswitch.api.service import Service
-    from softswitch.store.customers import CustomerRecord
 
 _READ_MAX = 1_000
 
@@ -31,9 +30,17 @@ class Happening:
     details: dict[str, Any]
 
 
-Source = Callable[
-    ["Service", "CustomerRecord", int, float | None], Coroutine[Any, Any, list[Happening]]
-]
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose time is told: `numbers` as calls may show them, and `ids` of the database. `by_calls`: tickets
+    count that are linked to his calls, for he may have no id that they could name."""
+
+    numbers: tuple[str, ...]
+    ids: tuple[int, ...]
+    by_calls: bool = False
+
+
+Source = Callable[["Service", Subject, int, float | None], Coroutine[Any, Any, list[Happening]]]
 """What there is of one kind at or before a time, newest first, at most so many."""
 
 
@@ -49,11 +56,37 @@ async def timeline(
     customer = await service.store.customers.get(customer_id)
     if customer.merged_into is not None:
         customer = await service.store.customers.get(customer.merged_into)
+    subject = Subject(_spelt(customer.profile.phones), (customer.id,))
+    return await _told(service, subject, limit, before, kinds)
+
+
+async def timeline_of_numbers(
+    service: Service,
+    phones: Iterable[str],
+    limit: int,
+    before: tuple[float, str] | None,
+    kinds: Collection[str] = (),
+) -> list[Happening]:
+    """The same of who is only in the office file, by his numbers; with what is kept of anybody in the
+    database who has one of them."""
+    ids: dict[int, None] = {}
+    for phone in dict.fromkeys(phones):
+        ids |= {one.id: None for one in await service.store.customers.find_by_phone(phone)}
+    return await _told(service, Subject(_spelt(phones), tuple(ids), True), limit, before, kinds)
+
+
+async def _told(
+    service: Service,
+    subject: Subject,
+    limit: int,
+    before: tuple[float, str] | None,
+    kinds: Collection[str],
+) -> list[Happening]:
     until_s = None if before is None else before[0]
     found: list[list[Happening]] = []
     for source in (SOURCES[kind] for kind in SOURCES if not kinds or kind in kinds):
         # Several things may have the time of the cursor: they are read again and left out below.
-        found.append(await source(service, customer, min(limit + 64, _READ_MAX), until_s))
+        found.append(await source(service, subject, min(limit + 64, _READ_MAX), until_s))
     merged = heapq.merge(*(sorted(f, key=_order) for f in found), key=_order)
     wanted = (h for h in merged if before is None or _order(h) > (-before[0], before[1]))
     return [happening for happening, _ in zip(wanted, range(limit), strict=False)]
@@ -64,15 +97,14 @@ def _order(happening: Happening) -> tuple[float, str]:
 
 
 async def _calls(
-    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+    service: Service, subject: Subject, limit: int, until_s: float | None
 ) -> list[Happening]:
-    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
     # `until_s` itself is wanted too, and the filter leaves it out.
     after = None if until_s is None else until_s + 1e-3
     # By his numbers, and those in which he was known by another one.
-    wanted = [CallFilter(customer=customer.id, until_s=after)]
-    if numbers:
-        wanted.append(CallFilter(number=tuple(sorted(numbers)), until_s=after))
+    wanted = [CallFilter(customer=customer_id, until_s=after) for customer_id in subject.ids]
+    if subject.numbers:
+        wanted.append(CallFilter(number=subject.numbers, until_s=after))
     found = [r for which in wanted for r in await service.store.calls.list(limit, None, which)]
     calls = sorted({r.call_id: r for r in found}.values(), key=lambda r: -r.seq)
     return [_call(record) for record in calls[:limit]]
@@ -91,9 +123,14 @@ def _call(record: CallRecord) -> Happening:
 
 
 async def _notes(
-    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+    service: Service, subject: Subject, limit: int, until_s: float | None
 ) -> list[Happening]:
-    notes = await service.store.customers.notes(customer.id, _READ_MAX)
+    notes = [
+        note
+        for customer_id in subject.ids
+        for note in await service.store.customers.notes(customer_id, _READ_MAX)
+    ]
+    notes.sort(key=lambda note: -note.at_s)
     wanted = [note for note in notes if until_s is None or note.at_s <= until_s][:limit]
     return [
         Happening(n.at_s, "note", f"note:{n.id}", n.text[:200], {"author": n.author})
@@ -102,10 +139,13 @@ async def _notes(
 
 
 async def _tickets(
-    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+    service: Service, subject: Subject, limit: int, until_s: float | None
 ) -> list[Happening]:
-    which = TicketFilter(customer_id=customer.id)
-    found = await service.store.tickets.page(which, _READ_MAX)
+    which = [TicketFilter(customer_id=customer_id) for customer_id in subject.ids]
+    if subject.by_calls and subject.numbers:
+        which.append(TicketFilter(callers=subject.numbers))
+    pages = [await service.store.tickets.page(one, _READ_MAX) for one in which]
+    found = sorted({t.id: t for page in pages for t in page}.values(), key=lambda t: -t.id)
     wanted = [t for t in found if until_s is None or t.life.created_at_s <= until_s][:limit]
     return [
         Happening(
@@ -120,10 +160,9 @@ async def _tickets(
 
 
 async def _surveys(
-    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+    service: Service, subject: Subject, limit: int, until_s: float | None
 ) -> list[Happening]:
-    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
-    found = await service.store.outcomes.surveys_of(sorted(numbers), limit, until_s)
+    found = await service.store.outcomes.surveys_of(subject.numbers, limit, until_s)
     return [
         Happening(
             one.at_s,
@@ -137,9 +176,8 @@ async def _surveys(
 
 
 async def _voicemails(
-    service: Service, customer: CustomerRecord, limit: int, until_s: float | None
+    service: Service, subject: Subject, limit: int, until_s: float | None
 ) -> list[Happening]:
-    numbers = {form for phone in customer.profile.phones for form in spellings(phone)}
     boxes = service.switch.catalogue.mailboxes
     found = [
         Happening(
@@ -152,7 +190,7 @@ async def _voicemails(
         for extension in service.office.extensions
         if extension.voicemail is not None
         for message in boxes.messages(extension.number)
-        if message.number_from in numbers and (until_s is None or message.at_s <= until_s)
+        if message.number_from in subject.numbers and (until_s is None or message.at_s <= until_s)
     ]
     return sorted(found, key=_order)[:limit]
 
@@ -164,6 +202,10 @@ SOURCES: dict[str, Source] = {
     "survey": _surveys,
     "voicemail": _voicemails,
 }
+
+
+def _spelt(phones: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({form for phone in phones for form in spellings(phone)}))
 
 
 def spellings(phone: str) -> list[str]:

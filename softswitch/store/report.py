@@ -309,7 +309,6 @@ async def agents_laid_out(
     paid_reasons: Iterable[str] = (),
     per: str = "agent",
     groups: Mapping[str, Sequence[str]] | None = None,
-    name: str = "agents",
 ) -> Report:
     """What was counted of agents, laid out as `agent_report` says. The counts are used up."""
     paid = frozenset(paid_reasons)
@@ -347,7 +346,7 @@ async def agents_laid_out(
             }
 
     ratios = frozenset({"average_handle_s", "occupancy", "utilisation"})
-    return Report(name, ("period", per, *_AGENT_COLUMNS), ratios, rows())
+    return Report("agents", ("period", per, *_AGENT_COLUMNS), ratios, rows())
 
 
 async def adherence_report(

@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import ticket_rules as rules
 from softswitch.store import words
+from softswitch.store.calls import CallFilter
 from softswitch.store.database import Database
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.notices import notify
 from softswitch.store.reading import holds, reading
+from softswitch.store.schema import calls
 from softswitch.store.schema_customers import customers
 from softswitch.store.schema_tickets import (
     ticket_attachments,
@@ -112,7 +114,8 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class TicketFilter:
-    """Which tickets are asked for; "" and None mean any. `late_at_s`: whose promises are broken then."""
+    """Which tickets are asked for; "" and None mean any. `late_at_s`: whose promises are broken then;
+    `callers`: those linked to calls from or to one of these numbers."""
 
     text: str = ""
     status: tuple[str, ...] = ()
@@ -127,6 +130,7 @@ class TicketFilter:
     queue: str = ""
     tag: str = ""
     watcher: str = ""
+    callers: tuple[str, ...] = ()
 
 
 class Tickets:
@@ -201,6 +205,12 @@ class Tickets:
             found.append(tickets.c.customer_id == which.customer_id)
         if which.thing:
             linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing == which.thing)
+            found.append(tickets.c.id.in_(linked))
+        if which.callers:
+            of_calls = sa.select(sa.literal("call:") + calls.c.call_id).where(
+                *CallFilter(number=which.callers).clauses()
+            )
+            linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing.in_(of_calls))
             found.append(tickets.c.id.in_(linked))
         if which.late_at_s is not None:
             late = which.late_at_s

@@ -93,6 +93,10 @@ extension = "1003"
 password = "console-secret-mary"
 role = "supervisor"
 queues = ["support"]
+
+[[customer]]
+phone = ["+8613800000009"]
+name = "Li of the file"
 """
 
 

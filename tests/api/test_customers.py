@@ -62,6 +62,55 @@ async def test_who_is_only_in_the_file_is_found_and_says_so(
         assert (kept["id"], kept["source"]) == (made["id"], "api")
 
 
+async def test_who_is_only_in_the_file_has_a_record_to_read_and_a_time_that_is_told(
+    tmp_path: Any, running_api: Any
+) -> None:
+    more = '[[customer]]\nphone = ["+8613800000001", "+861065551000"]\nname = "Wang Wei"\n'
+    async with running_api(tmp_path, more) as api:
+        agent = await api.as_role("agent")
+        append, now_s = api.store.journal.append, api.service.clock.wall_s()
+        for number, called in enumerate(("13800000001", "+861065551000", "+8613900000000")):
+            call = f"c{number}"
+            append("call-started", call, {"number_from": called}, now_s - 300.0 + number)
+            append("call-ended", call, {"outcome": "answered"}, now_s - 200.0)
+        asked = {"survey": "satisfaction", "score": 2, "caller": "13800000001"}
+        append("survey", "c0", asked, now_s - 199.0)
+        await api.store.journal.flush()
+        message = Message(
+            message_id="m1",
+            box="1001",
+            call_id="c1",
+            number_from="+861065551000",
+            caller_name="",
+            at_s=now_s - 190.0,
+        )
+        api.switch.catalogue.mailboxes.messages = lambda box: [message] if box == "1001" else []
+        for call in ("c1", "c2"):
+            await agent.post("/tickets/from-call", {"call_id": call, "subject": "Dead line"})
+        path = f"/customers/file/{quote('138 0000 0001')}"
+        shown = await agent.get(path)
+        assert (shown["name"], shown["source"], shown["id"]) == ("Wang Wei", "file", 0)
+        for refused in (agent.patch(path, {"name": "Li"}, 405), agent.delete(path, 405)):
+            await refused
+        found = (await agent.get(f"{path}/timeline"))["items"]
+        things = ["ticket:1", "voicemail:m1", "survey:7", "call:c1", "call:c0"]
+        assert [moment["thing"] for moment in found] == things
+        page = await agent.get(f"{path}/timeline", params={"limit": 3})
+        rest = await agent.get(f"{path}/timeline", params={"cursor": page["next"]})
+        assert [one["thing"] for one in page["items"] + rest["items"]] == things
+        (only,) = (await agent.get(f"{path}/timeline", params={"kind": "ticket"}))["items"]
+        assert only["summary"] == "Dead line: new"
+        # Somebody wrote him down in the database too: what is kept there is his.
+        kept = await agent.post("/customers", {"phones": ["+861065551000"]})
+        await agent.post(f"/customers/{kept['id']}/notes", {"text": "likes tea"})
+        await agent.post("/tickets", {"subject": "Bill", "customer_id": kept["id"]})
+        found = (await agent.get(f"{path}/timeline"))["items"]
+        assert [moment["thing"] for moment in found] == ["ticket:3", "note:1", *things]
+        await agent.get("/customers/file/13900000000", 404)
+        await agent.get("/customers/file/13900000000/timeline", 404)
+        await agent.get(f"{path}/timeline", 422, params={"cursor": "WzFd"})
+
+
 async def test_merging(api: Any) -> None:
     supervisor = await api.as_role("supervisor")
     one = await supervisor.post("/customers", WANG)

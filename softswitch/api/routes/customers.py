@@ -40,7 +40,7 @@ from softswitch.api.paging import (
 from softswitch.api.problem import Fault, Refused
 from softswitch.api.report_slots import SlotStream
 from softswitch.api.service import Served, Service
-from softswitch.api.timeline import timeline
+from softswitch.api.timeline import Happening, timeline, timeline_of_numbers
 from softswitch.config.centre import Customer
 from softswitch.store.customer_files import write_customers
 from softswitch.store.customers import (
@@ -51,11 +51,13 @@ from softswitch.store.customers import (
     Profile,
 )
 from softswitch.store.duplicates import SharedBy
+from softswitch.store.ledger import Missing
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["customers"])
 
 _EXPORT_PAGE = 500
 Phone = Annotated[str, Field(pattern=r"^[+0-9(][0-9 ().-]{1,40}$")]
+FilePhone = Annotated[str, Path(pattern=r"^[+0-9( ][0-9 ().-]{1,40}$", examples=["+8613800000001"])]
 _CSV: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"text/csv": {"schema": {"type": "string"}}}}
 }
@@ -269,6 +271,29 @@ async def look_up(
     return Page(items=[shown(record) for record in page], next=more)
 
 
+@router.get("/customers/file/{phone}")
+async def show_file_customer(phone: FilePhone, service: Served) -> CustomerShown:
+    """Who has a number by the office file: what is known of him there, read-only. `lookup` tells of the
+    database and the file at once."""
+    return _listed(_of_file(service, phone))
+
+
+@router.get("/customers/file/{phone}/timeline")
+async def show_file_timeline(
+    phone: FilePhone,
+    service: Served,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    kind: Annotated[list[MomentKind], Query(max_length=5, description="Only of these kinds.")] = [],  # noqa: B006
+) -> Page[Moment]:
+    """Everything that happened with a customer of the office file, by all of his numbers: calls, the
+    tickets linked to them, voicemails, surveys; and what is kept of anybody in the database who has one of
+    his numbers."""
+    phones = _of_file(service, phone).phone
+    before = _before(cursor)
+    return _moments(await timeline_of_numbers(service, phones, limit + 1, before, kind), limit)
+
+
 @router.get("/customers/export", response_class=Response, responses=_CSV)
 async def export_customers(me: Me, service: Served) -> Response:
     """All customers as CSV, as `import` takes it."""
@@ -437,13 +462,20 @@ async def show_timeline(
 ) -> Page[Moment]:
     """Everything that happened with a customer, newest first: calls with their recordings, tickets,
     voicemails, surveys, notes. Of one who was merged: with whom he turned out to be."""
+    found = await timeline(service, customer_id, limit + 1, _before(cursor), kind)
+    return _moments(found, limit)
+
+
+def _before(cursor: str | None) -> tuple[float, str] | None:
     keys = read_cursor(cursor)
-    if keys is not None and (
-        len(keys) != 2 or not isinstance(keys[0], int | float) or not isinstance(keys[1], str)
-    ):
+    if keys is None:
+        return None
+    if len(keys) != 2 or not isinstance(keys[0], int | float) or not isinstance(keys[1], str):
         raise Refused(422, "the cursor is none of ours")
-    before = None if keys is None else (float(keys[0]), str(keys[1]))
-    found = await timeline(service, customer_id, limit + 1, before, kind)
+    return float(keys[0]), keys[1]
+
+
+def _moments(found: list[Happening], limit: int) -> Page[Moment]:
     items = [Moment.model_validate(moment) for moment in found[:limit]]
     last = items[-1] if items else None
     more = write_cursor(last.at_s, last.thing) if last and len(found) > limit else None
@@ -460,6 +492,15 @@ def shown(record: CustomerRecord) -> CustomerShown:
         changed_at_s=record.changed_at_s,
         version=record.version,
     )
+
+
+def _of_file(service: Service, phone: str) -> Customer:
+    """Whose number this is by the office file. Raises `Missing`."""
+    e164 = service.number_of(phone) or phone
+    found = service.switch.control.customer_of(e164)
+    if found is None:
+        raise Missing(f"the office file has no customer with the number {e164}")
+    return found
 
 
 def _listed(customer: Customer) -> CustomerShown:
