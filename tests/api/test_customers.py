@@ -74,7 +74,7 @@ async def test_who_is_only_in_the_file_has_a_record_to_read_and_a_time_that_is_t
             append("call-started", call, {"number_from": called}, now_s - 300.0 + number)
             append("call-ended", call, {"outcome": "answered"}, now_s - 200.0)
         asked = {"survey": "satisfaction", "score": 2, "caller": "13800000001"}
-        append("survey", "c0", asked, now_s - 199.0)
+        asked_at = append("survey", "c0", asked, now_s - 199.0)
         await api.store.journal.flush()
         message = Message(
             message_id="m1",
@@ -93,7 +93,7 @@ async def test_who_is_only_in_the_file_has_a_record_to_read_and_a_time_that_is_t
         for refused in (agent.patch(path, {"name": "Li"}, 405), agent.delete(path, 405)):
             await refused
         found = (await agent.get(f"{path}/timeline"))["items"]
-        things = ["ticket:1", "voicemail:m1", "survey:7", "call:c1", "call:c0"]
+        things = ["ticket:1", "voicemail:m1", f"survey:{asked_at}", "call:c1", "call:c0"]
         assert [moment["thing"] for moment in found] == things
         page = await agent.get(f"{path}/timeline", params={"limit": 3})
         rest = await agent.get(f"{path}/timeline", params={"cursor": page["next"]})

@@ -77,6 +77,36 @@ def test_forward_back_and_forward_again(connection: sa.Connection) -> None:
     assert revision_of(connection) == HEAD
 
 
+@pytest.mark.parametrize("media", ["ticket", "call"])
+def test_offers_of_tickets_are_taken_away_and_what_was_added_up_of_them(
+    connection: sa.Connection, media: str
+) -> None:
+    migrate(connection, "0025")
+    for number, of in enumerate(("call", media), 1):
+        name = f"{of}-{number}"
+        visit = {"seq": number, "call_id": name, "contact_id": name, "queue_id": "q", "media": of}
+        visit |= dict.fromkeys(("caller", "customer_id", "region", "reason", "agent_id"), "")
+        visit |= {"priority": 0, "entered_at_s": 0, "waited_s": 0, "offers": 1, "outcome": "x"}
+        connection.execute(sa.insert(metadata.tables["queue_visits"]), visit)
+        offer = {"seq": number, "call_id": name, "contact_id": name, "agent_id": "a"}
+        offer |= {"queue_id": "q", "offer_id": name, "offered_at_s": 0, "outcome": "answered"}
+        connection.execute(sa.insert(metadata.tables["agent_offers"]), offer)
+    rolled = dict.fromkeys(("handled", "offered", "accepted", "missed", "rejected"), 2)
+    rolled |= {"slot": 0, "agent_id": "a", "talk_s": 0, "hold_s": 0, "wrap_up_s": 0}
+    connection.execute(sa.insert(metadata.tables["agent_rolls"]), rolled)
+    facts = metadata.tables["facts"]
+    connection.execute(sa.insert(facts), {"name": "rolled-to", "value": "1"})
+    migrate(connection)
+    count = {
+        name: connection.execute(
+            sa.select(sa.func.count()).select_from(metadata.tables[name])
+        ).one()
+        for name in ("agent_offers", "agent_rolls", "facts")
+    }
+    left = 1 if media == "ticket" else 2
+    assert count == {"agent_offers": (left,), "agent_rolls": (left - 1,), "facts": (left - 1,)}
+
+
 async def test_a_database_of_a_newer_version_is_refused_as_it_is(tmp_path: Path) -> None:
     store = await Store.open(tmp_path)
     await store.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
@@ -14,14 +14,17 @@ _OF_TICKETS = (
     "contact_id IN (SELECT contact_id FROM queue_visits WHERE media = 'ticket')"
     " AND call_id IN (SELECT call_id FROM queue_visits WHERE media = 'ticket')"
 )
-_SUMS = ("visit_rolls", "handling_rolls", "agent_rolls", "state_rolls", "rolled_days")
+_SUMS = (
+    *("visit_rolls", "handling_rolls", "agent_rolls", "state_rolls", "rolled_days"),
+    *(f"{name}_columns" for name in ("visit", "caller", "handling", "offer", "survey")),
+)
 
 
 def upgrade() -> None:
     any_left = f"EXISTS (SELECT 1 FROM agent_offers WHERE {_OF_TICKETS})"
     for table in _SUMS:
         op.execute(f"DELETE FROM {table} WHERE {any_left}")
-    op.execute(f"DELETE FROM facts WHERE name = 'rolled-to' AND {any_left}")
+    op.execute(f"DELETE FROM facts WHERE name IN ('rolled-to', 'columns-to') AND {any_left}")
     op.execute(f"DELETE FROM agent_offers WHERE {_OF_TICKETS}")
 
 
