@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,19 +44,20 @@ class Rows:
 
 def read_customers(data: bytes, e164: Callable[[str], str | None]) -> Rows:
     """The customers of a CSV file with the columns ``name, phone, address, region, priority, tags`` (the
-    first two in any case one of them; several values in a cell by ;) and ``field:NAME``. Blocks for a
-    big file. `e164` reads a telephone number."""
+    first two in any case one of them; several values in a cell by ;) and ``field:NAME``, as UTF-8 or as what
+    Excel makes (`decoded`), its cells divided by commas, semicolons or tabs. Blocks for a big file. `e164`
+    reads a telephone number."""
     found = Rows()
     try:
-        text = data.decode("utf-8-sig")
+        text = decoded(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        found.mistake(line, "", "is not UTF-8 text; save the file as CSV UTF-8")
+        found.mistake(line, "", "is not UTF-8 text, nor GB18030; save the file as CSV UTF-8")
         return found
     if "\0" in text:
         found.mistake(text[: text.index("\0")].count("\n") + 1, "", "holds a NUL")
         return found
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_divider(text), strict=True)
     try:
         head = [_column(cell) for cell in next(reader, [])]
         if _head_is_good(head, found):
@@ -68,6 +70,38 @@ def read_customers(data: bytes, e164: Callable[[str], str | None]) -> Rows:
     except csv.Error as error:
         found.mistake(reader.line_num, "", f"is no CSV: {error}")
     return found
+
+
+def decoded(data: bytes) -> str:
+    """The text of a file that people have saved: UTF-8; UTF-16 with its mark, as Excel's "Unicode text"; or
+    GB18030, as Excel's "CSV" in China. Raises `UnicodeDecodeError`, that of UTF-8.
+
+    Most Latin text is GB18030 too, by accident: the letter after an accented one makes an ideograph of it. But
+    one that is not among those of GB 2312, as most are of what people write in Chinese."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        try:
+            text = data.decode("gb18030")
+        except UnicodeDecodeError:
+            raise error from None
+        foreign = [character for character in text if not character.isascii()]
+        common = sum(bool(character.encode("gb2312", "ignore")) for character in foreign)
+        if common < 0.6 * len(foreign):
+            raise
+        return text
+
+
+def _divider(text: str) -> str:
+    """What divides cells: what makes columns that we know of the first line."""
+    first = text[: text.find("\n")] if "\n" in text else text
+    for divider in ";\t":
+        cells = [_column(cell.strip().strip('"')) for cell in first.split(divider)]
+        if len(cells) > 1 and all(name in COLUMNS or name.startswith(FIELD) for name in cells):
+            return divider
+    return ","
 
 
 def _column(cell: str) -> str:

@@ -314,3 +314,27 @@ async def test_numbers_of_several_are_suggested_and_tickets_follow_a_merge(
         assert (await tickets.get(ticket.id)).matter.customer_id == made[0].id
         await customers.remove("test", made[0].id)
         assert (await tickets.get(ticket.id)).matter.customer_id is None
+
+
+CHINESE = 'name,phone,tags\n王伟,13800000001,重要\n李娜,13800000002,"重要;老客户"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+def test_what_excel_saves_is_read_as_it_was_written(encoding: str, divider: str) -> None:
+    """In China as GB18030, elsewhere in Europe with semicolons, as "Unicode text" with tabs."""
+    text = CHINESE.replace(",", divider).replace("\n", "\r\n")
+    rows = read_customers(text.encode(encoding), E164)
+    assert rows.mistakes == []
+    found = [(line, profile.name, profile.tags) for line, profile in rows.profiles]
+    assert found == [(2, "王伟", ["重要"]), (3, "李娜", ["重要", "老客户"])]
+
+
+def test_a_rare_character_is_read_and_latin_text_is_not_taken_for_chinese() -> None:
+    rows = read_customers("name,phone\n朱镕基,13900000001\n".encode("gb18030"), E164)
+    assert rows.profiles[0][1].name == "朱镕基"
+    for text in ("name\nJörg Müller\n", "name\nJosé Peña\n", "name\nŁukasz\n"):
+        encoding = "cp1250" if "Ł" in text else "latin-1"
+        (mistake,) = read_customers(text.encode(encoding), E164).mistakes
+        assert (mistake.line, mistake.detail[:17]) == (2, "is not UTF-8 text")
+    assert read_customers(b"\xff\xfen\x00a", E164).mistakes, "half a character"

@@ -176,6 +176,34 @@ async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any,
     )
 
 
+async def test_row_49_a_text_that_is_damaged_in_the_database(
+    tmp_path: Path, any_store: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bit of the disk has changed in what an entry says; the file is whole. Its call is told without it, what
+    follows is written, and lists show what there is: the journal was held up by it for ever."""
+    async with any_store.opened(tmp_path, **SHORT) as tools:
+        tools.calls.start("c0")
+        tools.store.journal.append("acd-queued", "c0", {"queue": "support"}, 1_000.0)
+        tools.calls.entries += 1
+        assert await tools.journal.flush()
+    any_store.sql(tmp_path, "UPDATE journal SET data = '{\"queue\":' WHERE kind = 'acd-queued'")
+    async with any_store.opened(tmp_path, **SHORT) as again:
+        again.calls.entries = tools.calls.entries
+        connected = {"contact": "c0", "queue": "support", "agent": "li", "waited_s": 3.0}
+        again.store.journal.append("acd-connected", "c0", connected, 1_003.0)
+        again.calls.end("c0")
+        again.calls.queued("c1")
+        assert await again.journal.flush()
+        assert again.journal.alarms == {}
+        found = any_store.sql(tmp_path, "SELECT call_id, queue_id, outcome FROM queue_visits")
+        assert sorted(found) == [("c0", "support", "answered"), ("c1", "support", "answered")]
+        assert [e.data() for e in await again.store.entries.of_call("c0")][5] == {}
+        await again.store.rebuild()
+        found = any_store.sql(tmp_path, "SELECT call_id FROM calls WHERE ended_at_s IS NULL")
+        assert found == []
+    assert "entry 6 of the journal cannot be read" in caplog.text
+
+
 @pytest.mark.parametrize("done", [True, False])
 async def test_row_50_nobody_knows_whether_it_was_committed(
     tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch, done: bool

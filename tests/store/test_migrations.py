@@ -81,7 +81,7 @@ def test_forward_back_and_forward_again(connection: sa.Connection) -> None:
 def test_offers_of_tickets_are_taken_away_and_what_was_added_up_of_them(
     connection: sa.Connection, media: str
 ) -> None:
-    migrate(connection, "0025")
+    migrate(connection, "0026")
     for number, of in enumerate(("call", media), 1):
         name = f"{of}-{number}"
         visit = {"seq": number, "call_id": name, "contact_id": name, "queue_id": "q", "media": of}
