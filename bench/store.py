@@ -312,7 +312,8 @@ async def _every(store: Store, watch: Watch, length: str) -> None:
     cpu_s = max(asked.cpu_s for asked in found)
     note = f"{first.name}; {late} of {len(found)} take longer than {bar_s:g} s; {cpu_s:.3g} s CPU at most"
     words = "an old day by half-hour" if length == "day" else "the year by month"
-    watch.add(f"{words}: the slowest of every report, cold", first.took_s, "s", bar_s, note)
+    which = f"every report of {watch.only}" if watch.only else "every report"
+    watch.add(f"{words}: the slowest of {which}, cold", first.took_s, "s", bar_s, note)
 
 
 async def _days(store: Store, watch: Watch) -> None:
@@ -401,6 +402,16 @@ async def _years(store: Store, watch: Watch, contacts: int) -> None:
         ("outcomes of queues", 10, lambda: outcome_report(outcomes, month, chosen, "queue")),
         ("outcomes of agents", 10, lambda: outcome_report(outcomes, month, chosen, "agent")),
         ("outcomes of regions", 10, lambda: outcome_report(outcomes, month, chosen, "region")),
+        (
+            "outcomes of agents, again within 3 days",
+            10,
+            lambda: outcome_report(outcomes, month, chosen, "agent", 3 * 86_400.0),
+        ),
+        (
+            "outcomes of agents, again within 30 days",
+            10,
+            lambda: outcome_report(outcomes, month, chosen, "agent", 30 * 86_400.0),
+        ),
         (
             "agents, callers of one region",
             10,
