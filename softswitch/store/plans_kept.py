@@ -66,6 +66,7 @@ class PlanKept:
     _kept: dict[Key, Kept] = field(default_factory=dict)
     _ends: dict[str, list[Piece]] = field(default_factory=dict)
     _slots: tuple[int, int] = (0, 0)
+    _longest_s: float = 0.0
     _cuts: dict[tuple[float, float, str], list[_Cut]] = field(default_factory=dict)
 
     async def count(self) -> dict[Key, Adherence]:
@@ -136,6 +137,7 @@ class PlanKept:
             # Many agents have the same hours.
             cuts = known.get((start_s, end_s, activity))
             if cuts is None:
+                self._longest_s = max(self._longest_s, end_s - start_s)
                 if len(known) >= _CUTS_MAX:
                     known.clear()
                 cuts = [*self._cut(Planned(start_s, end_s, activity))]
@@ -180,7 +182,8 @@ class PlanKept:
     async def _add_half_hours(self, connection: AsyncConnection, stretch: Stretch) -> None:
         """Every planned half-hour by its key: no row is looked at that is not planned for."""
         dialect, plan, done = connection.dialect.name, shifts.c, state_rolls.c
-        numbers = range(int(LENGTH_S_MAX) // SLOT_S + 1)
+        # The database goes through all stretches for each of these.
+        numbers = range(int(self._longest_s // SLOT_S) + 1)
         nth = sa.values(sa.column("k", sa.Integer), name="nth").data([(n,) for n in numbers])
         ahead = nth.cte("nth")
         slot = slot_of(plan.start_s, dialect) + ahead.c.k
