@@ -169,6 +169,8 @@ def parse_accounts(text: str, key: str) -> list[tuple[str, str | None]]:
     for part in text.split(","):
         numbers, _, secret = part.strip().partition(":")
         waiting += _numbers(numbers, key)
+        if len(found) + len(waiting) > ACCOUNTS_MAX:
+            raise ConfigError(key, f"more than {ACCOUNTS_MAX} accounts")
         if secret:
             found += [(name, secret.replace("{}", name)) for name in waiting]
             waiting = []

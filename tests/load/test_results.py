@@ -88,6 +88,8 @@ def test_plans_travel_and_accounts_are_read(tmp_path: Path) -> None:
     for text in ("1002-x", "10 01", "1-99999999", "9-1", "1:x,,2", ":x"):
         with pytest.raises(ConfigError, match="callers"):
             parse_accounts(text, "callers")
+    with pytest.raises(ConfigError, match="more than 1000000 accounts"):
+        parse_accounts("0-999999,1", "callers")
     plan = Plan(scenario="uac", target=("127.0.0.1", 5060), callers=[("1", None)], seed=9)
     assert decode(encode(plan)) == plan
 
