@@ -164,7 +164,11 @@ def tell_heard(heard: Iterable[Heard]) -> Story:
     """The same of entries of `KINDS` whose particulars are read already."""
     teller = _Teller()
     for entry, data in heard:
-        teller.hear(entry, data)
+        of_call = _OF_CALLS.get(entry.kind)
+        if of_call is not None:
+            of_call(teller, entry, data)
+        else:
+            teller.hear_contact(entry, data)
     return teller.finish()
 
 
@@ -178,13 +182,6 @@ class _Teller:
         self._endpoints: dict[str, tuple[str, str]] = {}  # leg -> role, endpoint
         self._ended_at_s: float | None = None
         self._number_from = ""
-
-    def hear(self, entry: Entry, data: dict[str, Any]) -> None:
-        of_call = _OF_CALLS.get(entry.kind)
-        if of_call is not None:
-            of_call(self, entry, data)
-        else:
-            self._hear_contact(entry, data)
 
     def finish(self) -> Story:
         if self._ended_at_s is not None:
@@ -207,7 +204,7 @@ class _Teller:
 
     # -- contacts -------------------------------------------------------------------------------
 
-    def _hear_contact(self, entry: Entry, data: dict[str, Any]) -> None:
+    def hear_contact(self, entry: Entry, data: dict[str, Any]) -> None:
         contact = text_of(data.get("contact")) or entry.call_id or ""
         match entry.kind:
             case acd.QUEUED:
