@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -130,11 +132,28 @@ def files_limited_to(size: int) -> Iterator[None]:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Another program holds the database."""
-    with closing(sqlite3.connect(directory / "softswitch.db", isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
+    """Another program holds the database: another process, for of the locks of its own a process has other
+    ideas. Raises `sqlite3.DatabaseError` where it cannot be held."""
+    command = [sys.executable, "-S", "-c", _HOLD, str(directory / "softswitch.db")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        if holder.stdout.readline() != b"held\n":
+            raise sqlite3.DatabaseError("the database cannot be held")
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+
+
+_HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @contextmanager

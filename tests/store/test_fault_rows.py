@@ -13,9 +13,10 @@ import os
 import random
 import sqlite3
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +78,12 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
 
 
 async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: Any) -> None:
-    async with store_tools.opened(tmp_path, **SHORT) as tools, lag() as late:
+    async with store_tools.opened(tmp_path, **SHORT) as tools:
         with store_tools.locked(tmp_path):
-            tools.calls.queued("c0")
-            said_s = await alarm(tools)
-            calls = await calls_for(tools, FAULT_S, 1)
+            async with lag() as late:
+                tools.calls.queued("c0")
+                said_s = await alarm(tools)
+                calls = await calls_for(tools, FAULT_S, 1)
         found = await account(tools, store_tools, tmp_path, calls)
     row(
         49,
@@ -106,9 +108,7 @@ async def test_row_49_a_damaged_or_deleted_database(
             calls = await calls_for(tools, 0.3, calls)
             found = await account(tools, store_tools, tmp_path, calls)
     if what == "page":
-        with file.open("r+b") as stream:
-            stream.seek(4_096 * 4)
-            stream.write(b"\xa5" * 8_192)
+        damage(file, 4, 2)
         since_s = time.perf_counter()
         async with store_tools.opened(tmp_path, **SHORT) as again, lag() as late:
             started_s = round(time.perf_counter() - since_s, 2)
@@ -158,9 +158,7 @@ async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any,
         store_tools.sql(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)")
         root = "SELECT rootpage FROM sqlite_master WHERE name = 'segments'"
         ((page,),) = store_tools.sql(tmp_path, root)
-        with file.open("r+b") as stream:
-            stream.seek(4_096 * (page - 1))
-            stream.write(b"\xa5" * 4_096)
+        damage(file, page - 1, 1)
         calls = await calls_for(tools, FAULT_S, calls)
         found = await account(tools, store_tools, tmp_path, calls)
         assert (tmp_path / "softswitch.db.damaged-1").exists()
@@ -177,17 +175,18 @@ async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any,
 
 
 async def test_row_49_a_text_that_is_damaged_in_the_database(
-    tmp_path: Path, any_store: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, store_tools: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bit of the disk has changed in what an entry says; the file is whole. Its call is told without it, what
     follows is written, and lists show what there is: the journal was held up by it for ever."""
-    async with any_store.opened(tmp_path, **SHORT) as tools:
+    async with store_tools.opened(tmp_path, **SHORT) as tools:
         tools.calls.start("c0")
         tools.store.journal.append("acd-queued", "c0", {"queue": "support"}, 1_000.0)
         tools.calls.entries += 1
         assert await tools.journal.flush()
-    any_store.sql(tmp_path, "UPDATE journal SET data = '{\"queue\":' WHERE kind = 'acd-queued'")
-    async with any_store.opened(tmp_path, **SHORT) as again:
+    with closing(sqlite3.connect(tmp_path / "softswitch.db")) as file, file:
+        file.execute("UPDATE journal SET data = '{\"queue\":' WHERE kind = 'acd-queued'")
+    async with store_tools.opened(tmp_path, **SHORT) as again:
         again.calls.entries = tools.calls.entries
         connected = {"contact": "c0", "queue": "support", "agent": "li", "waited_s": 3.0}
         again.store.journal.append("acd-connected", "c0", connected, 1_003.0)
@@ -195,11 +194,11 @@ async def test_row_49_a_text_that_is_damaged_in_the_database(
         again.calls.queued("c1")
         assert await again.journal.flush()
         assert again.journal.alarms == {}
-        found = any_store.sql(tmp_path, "SELECT call_id, queue_id, outcome FROM queue_visits")
-        assert sorted(found) == [("c0", "support", "answered"), ("c1", "support", "answered")]
+        found = store_tools.sql(tmp_path, "SELECT call_id, queue_id, outcome FROM queue_visits")
+        assert sorted(found) == [("c0", "", "answered"), ("c1", "support", "answered")]
         assert [e.data() for e in await again.store.entries.of_call("c0")][5] == {}
         await again.store.rebuild()
-        found = any_store.sql(tmp_path, "SELECT call_id FROM calls WHERE ended_at_s IS NULL")
+        found = store_tools.sql(tmp_path, "SELECT call_id FROM calls WHERE ended_at_s IS NULL")
         assert found == []
     assert "entry 6 of the journal cannot be read" in caplog.text
 
@@ -232,6 +231,13 @@ async def test_row_50_nobody_knows_whether_it_was_committed(
             calls = await calls_for(tools, 0.1, calls)
             await tools.journal.flush()
         await account(tools, any_store, tmp_path, calls)
+
+
+def damage(file: Path, page: int, count: int) -> None:
+    """Overwrite pages, from another process: whoever closes a file lets go of all locks that his process
+    has on it, SQLite's too, and the next stranger takes the log of the database away."""
+    command = ["dd", f"of={file}", "bs=4096", f"seek={page}", "conv=notrunc", "status=none"]
+    subprocess.run(command, input=b"\xa5" * 4_096 * count, check=True)
 
 
 class Trouble:
@@ -272,9 +278,7 @@ class Trouble:
     def damaged(self) -> Iterator[None]:
         path = self.directory / "softswitch.db"
         if path.exists():
-            with path.open("r+b") as stream:
-                stream.seek(4_096 * 3)
-                stream.write(b"\xa5" * 4_096 * 8)
+            damage(path, 3, 8)
         yield
 
 
