@@ -1,4 +1,4 @@
-"""Rows 15, 17, 32, 38, 39 and 42 of the reliability programme: credentials that stay at home, what a stolen
+"""Rows 9, 15, 17, 32, 38, 39 and 42 of the reliability programme: credentials that stay at home, what a stolen
 password costs, a network that doubles and shuffles, telephones that vanish or move, session timers."""
 
 from __future__ import annotations
@@ -415,3 +415,42 @@ async def test_who_cannot_prove_to_be_the_telephone_moves_nothing():
         assert world.switch.driver.stack.snapshot()["foreign_source"] == 4
         call.hang_up()
         await call.ended()
+
+
+@simulated(limit_s=1e4)
+async def test_no_header_that_we_do_not_know_goes_from_one_call_to_the_other(row: Row) -> None:
+    """Row 9, its second half: what would have to be the same octet by octet is nothing. With whatever headers
+    the caller's INVITE comes, the callee's and the carrier's have the names that they have without."""
+    passed = 0
+    async with World(9, office=small_office()) as world:
+        caller = await world.phone("1001")
+        peers = (
+            ("1002", await world.phone("1002")),
+            ("913800000000", await world.trunk("carrier-1")),
+        )
+        for _, peer in peers:
+            peer.behaviour = answer()
+        names: dict[str, set[str]] = {}
+        for number in range(100):
+            extra = [
+                (name, f'{number};\u4f60="{"x" * (number * 7 % 90)}"')
+                for name in (
+                    f"X-Ours-{number}",
+                    "P-Unheard-Of",
+                    "User-to-User",
+                    "Alert-Info",
+                    "x-secret",
+                )
+            ]
+            for called, peer in peers:
+                call = await caller.call(called, headers=extra if number else ())
+                await call.answered()
+                (taken,) = peer.calls.values()
+                assert taken.invite is not None
+                got = {name for name, _ in taken.invite.request.headers.items()}
+                passed += len(got - names.setdefault(called, got))
+                call.hang_up()
+                await call.ended()
+                await asyncio.sleep(0.1)
+    row(9, "headers that we do not know, from one leg to the other", calls=200, passed=passed)
+    assert passed == 0
