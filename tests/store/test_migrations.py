@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,14 @@ async def test_a_database_that_an_older_version_made(tmp_path: Path) -> None:
         assert await told() == live
     finally:
         await store.close()
+
+
+def test_revisions_follow_each_other_one_by_one() -> None:
+    """Two of one number, each from a branch of its own, are one for Alembic: a table would be missing."""
+    files = sorted(MIGRATIONS.glob("versions/v*.py"))
+    texts = [file.read_text() for file in files]
+    revisions = [re.findall(r'^revision = "(\d{4})"', text, re.MULTILINE)[0] for text in texts]
+    before = [re.findall(r'^down_revision = (?:"(\d{4})"|None)', text, re.M)[0] for text in texts]
+    assert [file.name[1:5] for file in files] == revisions
+    assert before == ["", *revisions[:-1]]
+    assert revisions[-1] == HEAD
