@@ -230,7 +230,15 @@ def _numbering() -> Numbering:
     return Numbering("CN")
 
 
-@parser("customers as CSV", [CSV, b"\xef\xbb\xbf" + CSV])
+@parser(
+    "customers as CSV",
+    [
+        CSV,
+        b"\xef\xbb\xbf" + CSV,
+        CSV.decode().encode("utf-16"),
+        CSV.replace(b"Li, Lei", b"\xc0\xee"),
+    ],
+)
 def take_customers(data: bytes) -> None:
     found = read_customers(data, _numbering().e164)
     assert found.rows == found.bad + len(found.profiles) or found.mistakes
