@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from softswitch.sip.terse import RETRY_AFTER_MAX_S, RETRY_AFTER_MIN_S
 from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def overview(
         "refused": switch.gatekeeper.guard.refused(now_s),
         "overload": {
             **switch.gatekeeper.overload.snapshot(),
+            "retry_after_s": [RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S],
             "classes": [
                 *switch.driver.intake.rows(now_s),
                 _shed("strangers in a crowd, banned", dropped=counters.sieved),

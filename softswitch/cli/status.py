@@ -132,7 +132,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         _trunks(answer["trunks"]),
         _connections(answer.get("transports", ())),
         _workers(answer),
-        _shed(answer["overload"].get("classes", ())),
+        _shed(answer["overload"]),
         _refused(answer.get("refused", ())),
         _bans(answer.get("bans", ())),
     )
@@ -206,13 +206,21 @@ def _workers(answer: dict[str, Any]) -> Any:
     return table
 
 
-def _shed(entries: Rows) -> Any:
+def _shed(overload: dict[str, Any]) -> Any:
+    """Who had to wait, was not read or was refused since the start, and how it is now."""
     columns = ("class", "waiting", "served late", "repeated", "dropped", "refused")
     table = _table("More than could be done at once", *columns)
-    for entry in entries:
+    told_s = overload.get("retry_after_s")
+    table.caption = f"the loop is {overload['lag_ms']:.0f} ms late" + (
+        f"; refused: 503, come again in {told_s[0]} to {told_s[1]} s" if told_s else ""
+    )
+    table.caption_justify = "left"
+    for entry in overload.get("classes", ()):
         counts = [entry[name] for name in ("waiting", "waited", "repeated", "dropped", "refused")]
         if any(counts):
-            table.add_row(entry["class"], *(str(count) for count in counts))
+            waiting, *others = counts
+            first = f" ({entry['wait_ms']} ms)" if waiting else ""
+            table.add_row(entry["class"], f"{waiting}{first}", *(str(count) for count in others))
     return table
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
-from softswitch.cli.status import live_table, records_table
+from softswitch.cli.status import live_table, records_table, status_tables
+from softswitch.sim.loop import simulated
+from softswitch.sim.world import World
 
 ID = "c1a21eae1f5a-6c20b6"
 RECORD: dict[str, Any] = {
@@ -27,6 +29,10 @@ def printed(table: Any, width: int) -> str:
     return out.getvalue()
 
 
+def of_all(answer: dict[str, Any]) -> str:
+    return "".join(printed(table, 120) for table in status_tables(answer))
+
+
 def test_the_id_of_a_call_is_whole_on_any_screen() -> None:
     for width in (60, 80, 200):
         assert ID in printed(records_table([RECORD]), width)
@@ -44,3 +50,17 @@ def test_columns_in_which_nothing_stands_are_left_out() -> None:
     assert "customer" not in printed(live_table([LIVE]), 200)
     assert "Wang Wei" in printed(live_table([{**LIVE, "customer": {"name": "Wang Wei"}}]), 200)
     assert records_table([]).row_count == live_table([]).row_count == 0
+
+
+@simulated()
+async def test_a_storm_is_shown_with_who_waits_and_how_late_the_loop_is() -> None:
+    async with World(6) as world:
+        answer = world.switch.snapshot()
+        assert "More than could be done" not in of_all(answer)
+        calls = next(row for row in answer["overload"]["classes"] if row["class"].startswith("new"))
+        calls |= {"waiting": 512, "wait_ms": 48, "refused": 1234}
+        answer["overload"]["lag_ms"] = 31.4
+        text = " ".join(of_all(answer).split())
+        assert "512 (48 ms)" in text
+        assert "1234" in text
+        assert "the loop is 31 ms late; refused: 503, come again in 2 to 10 s" in text
