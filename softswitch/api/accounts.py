@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from softswitch.api.access import Identity
 from softswitch.api.attempts import Attempts
 from softswitch.api.problem import Refused
-from softswitch.api.sessions import Session, Sessions
+from softswitch.api.sessions import ENDED_MAX, Session, Sessions
 from softswitch.config.derived import FromOffice
 from softswitch.store.ledger import Conflict
 from softswitch.store.tokens import Token, hash_of, split_token
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from softswitch.config import Agent, Office
     from softswitch.config.derived import HasOffice
     from softswitch.store import Store
+    from softswitch.store.ledger import AuditLine
 
 T = TypeVar("T")
 
@@ -74,6 +75,29 @@ class Accounts:
         self._users = {user.name: user for user in await self._store.users.all()}
         self._tokens = {token.id: token for token in await self._store.tokens.all()}
         self._nobody_hash = await self._run(self._hasher.hash, secrets.token_hex(16))
+        await self._load_ended()
+
+    async def _load_ended(self) -> None:
+        """Sessions that were logged out of before this start, from the audit log."""
+        since_s = self._clock.wall_s() - self._sessions.lasts_s
+        found: list[AuditLine] = []
+        while len(found) < ENDED_MAX:
+            page = await self._store.ledger.lines(
+                limit=1_000,
+                action="logged-out",
+                since_s=since_s,
+                before=found[-1].id if found else None,
+            )
+            found += page
+            if len(page) < 1_000:
+                break
+        for line in reversed(found):
+            if nonce := line.details.get("session"):
+                self._sessions.end(str(nonce), line.at_s)
+
+    def log_out(self, session: Session) -> None:
+        """End a session."""
+        self._sessions.end(session.nonce, self._clock.wall_s())
 
     async def first_admin(self) -> str | None:
         """Where there is nobody who may administrate, make one with a password good for choosing

@@ -1,5 +1,6 @@
-"""Signed session cookies and the tokens against forged requests: stateless, nothing to be stolen from a
-database. A session ends by itself, or when its user's `epoch` is no longer the one it was begun in."""
+"""Signed session cookies and the tokens against forged requests: nothing to be stolen from a database. A
+session ends by itself, when its user's `epoch` is no longer the one it was begun in, or when somebody logs
+out: only that is remembered, for as long as its cookie would be good."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,8 @@ import msgspec
 COOKIE = "softswitch_session"
 CSRF_HEADER = "x-csrf-token"
 LASTS_S = 12 * 3_600.0
+ENDED_MAX = 20_000
+"""Sessions that were logged out of and are remembered; beyond them the oldest is forgotten."""
 KEY_NAME = "session-key"
 _SIGNATURE_OCTETS = 32
 _COOKIE_MAX = 1_024
@@ -36,6 +40,15 @@ class Sessions:
     def __init__(self, key: bytes, *, lasts_s: float = LASTS_S) -> None:
         self._key = key
         self.lasts_s = lasts_s
+        self._ended: OrderedDict[str, float] = OrderedDict()
+
+    def end(self, nonce: str, at_s: float) -> None:
+        """Somebody has logged out of the session of this nonce: its cookie is worth nothing any more."""
+        while self._ended and next(iter(self._ended.values())) < at_s - self.lasts_s:
+            self._ended.popitem(last=False)
+        self._ended[nonce] = at_s
+        if len(self._ended) > ENDED_MAX:
+            self._ended.popitem(last=False)
 
     def begin(self, name: str, epoch: str, now_s: float) -> tuple[Session, str]:
         """A new session and its cookie's value."""
@@ -58,7 +71,7 @@ class Sessions:
         if not hmac.compare_digest(mac, self._mac(b"session", payload)):
             return None
         name, epoch, begun_at_s, nonce = msgspec.json.decode(payload)
-        if not begun_at_s - 300 <= now_s < begun_at_s + self.lasts_s:
+        if not begun_at_s - 300 <= now_s < begun_at_s + self.lasts_s or nonce in self._ended:
             return None
         return Session(name, epoch, begun_at_s, nonce)
 

@@ -156,6 +156,13 @@ _LIMITS = (
         "",
         "the longest ago is forgotten",
     ),
+    (
+        "sessions that were logged out of",
+        "softswitch.api.sessions",
+        "ENDED_MAX",
+        "",
+        "the oldest are forgotten",
+    ),
     ("tokens of the command line", "softswitch.api.accounts", "LOCAL_MAX", "", "the oldest ends"),
     ("event connections", "softswitch.api.events.desk", "READERS_MAX", "", "429"),
     ("of them of one user or token", "softswitch.api.events.desk", "READERS_MAX_EACH", "", "429"),

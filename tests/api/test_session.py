@@ -15,7 +15,14 @@ from softswitch.api.attempts import (
     asker,
 )
 from softswitch.api.routes.session import DEVICE_COOKIE
-from softswitch.api.sessions import COOKIE, CSRF_HEADER, KEY_NAME, Sessions
+from softswitch.api.sessions import (
+    COOKIE,
+    CSRF_HEADER,
+    ENDED_MAX,
+    KEY_NAME,
+    LASTS_S,
+    Sessions,
+)
 from softswitch.kept_key import OCTETS, kept_key
 
 MARY = ("mary", "console-secret-mary")
@@ -29,6 +36,37 @@ async def test_an_agent_of_the_office_file_logs_in_and_out(api: Any) -> None:
     assert (await browser.get("/session"))["csrf_token"] == found["csrf_token"]
     await browser.delete("/session")
     await browser.get("/session", 401)
+
+
+async def test_a_cookie_is_worth_nothing_once_its_session_was_logged_out_of(api: Any) -> None:
+    browser, other = api.client(), api.client()
+    await browser.log_in(*MARY)
+    await other.log_in(*MARY)
+    kept = {"Cookie": f"{COOKIE}={browser.http.cookies[COOKIE]}"}
+    await browser.get("/session", headers=kept)
+    await browser.delete("/session")
+    await api.client().get("/session", 401, headers=kept)
+    await other.get("/session")
+    # Nor after another start, which has it from the audit log.
+    await api.service.finish_notes()
+    api.service.sessions._ended.clear()
+    await api.service.accounts.load()
+    await api.client().get("/session", 401, headers=kept)
+    await other.get("/session")
+
+
+@pytest.mark.limit("sessions that were logged out of")
+def test_what_is_remembered_of_logged_out_sessions_is_bounded() -> None:
+    sessions = Sessions(b"k" * 32)
+    first, cookie = sessions.begin("a", "e", 1_000.0)
+    sessions.end(first.nonce, 1_000.0)
+    for number in range(ENDED_MAX - 1):
+        sessions.end(f"n{number}", 1_001.0)
+    assert sessions.read(cookie, 1_002.0) is None
+    sessions.end("one more", 1_002.0)
+    assert sessions.read(cookie, 1_002.0) == first
+    sessions.end("much later", 1_003.0 + LASTS_S)
+    assert list(sessions._ended) == ["much later"]
 
 
 async def test_the_cookie_is_for_this_site_and_not_for_scripts(api: Any) -> None:

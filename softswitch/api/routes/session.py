@@ -208,8 +208,12 @@ async def show_session(me: Me, service: Served) -> SessionState:
 
 @router.delete("/session", status_code=204)
 async def log_out(response: Response, me: Me, service: Served) -> None:
-    """Log out: the browser forgets its cookie."""
-    service.noted(me, "logged-out", f"session:{me.name}")
+    """Log out: the browser forgets its cookie, which is worth nothing any more."""
+    told = {}
+    if me.session is not None:
+        service.accounts.log_out(me.session)
+        told = {"session": me.session.nonce}
+    service.noted(me, "logged-out", f"session:{me.name}", **told)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
