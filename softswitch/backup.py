@@ -27,6 +27,8 @@ ASIDE = "before-restore-"
 MANIFEST = "manifest.json"
 KEYS = ("secret", "session-key", "entry-key")
 FOLDERS = ("voicemail", "prompts", "attachments")
+CERTIFICATE = "tls"
+"""Of our own making: telephones may have been told to know it."""
 RECORDINGS = "recordings"
 SET_ASIDE = ("journal", FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", SNAPSHOT_NAME)
 _BLOCK = 1 << 20
@@ -123,7 +125,7 @@ def _files(directory: Path, *, recordings: bool) -> Iterator[tuple[str, Path]]:
     for name in KEYS:
         if (directory / name).is_file():
             yield name, directory / name
-    for folder in (*FOLDERS, *([RECORDINGS] if recordings else [])):
+    for folder in (*FOLDERS, CERTIFICATE, *([RECORDINGS] if recordings else [])):
         for path in sorted((directory / folder).rglob("*")):
             if path.is_file() or path.is_symlink():
                 yield path.relative_to(directory).as_posix(), path
@@ -262,6 +264,9 @@ def restore(
             load(database, Path(folder) / DUMP_NAME, force=force)
             if count_rows(database) != contents.rows:
                 raise BadBackup("PostgreSQL has other rows now than were saved")
+        if any(name.startswith(f"{CERTIFICATE}/") for name in contents.files):
+            # One that a new office has made for itself is no reason to refuse: nobody knows it yet.
+            there += [CERTIFICATE] if (directory / CERTIFICATE).exists() else []
         _set_aside(directory, there)
         for name in contents.files.keys() - {DUMP_NAME}:
             target = directory / name

@@ -398,6 +398,8 @@ def test_a_backup_of_a_running_server_is_whole_and_comes_back(
     for number in range(500):
         running.append("call-started", f"c{number}", {"number_from": "1"}, 1_000.0 + number)
     saved = tmp_path / "office.tar.gz"
+    (running.switch.directory / "tls").mkdir()
+    (running.switch.directory / "tls" / "key.pem").write_text("ours")
     found = json.loads(run("backup", str(saved), str(running.file), "--json"))
     assert found["rows"]["calls"] == 500
     assert saved.stat().st_mode & 0o777 == 0o600
@@ -406,8 +408,12 @@ def test_a_backup_of_a_running_server_is_whole_and_comes_back(
     with pytest.raises(SoftswitchError, match="stop it first"):
         run("restore", str(saved), str(running.file))
     target = tmp_path / "elsewhere"
-    target.mkdir()
+    (target / "tls").mkdir(parents=True)
+    (target / "tls" / "key.pem").write_text("of a new office")
     restore(saved, target)
+    assert (target / "tls" / "key.pem").read_text() == "ours"
+    assert (target / "tls" / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert (target / "before-restore-1" / "tls" / "key.pem").read_text() == "of a new office"
 
     async def after() -> int:
         store = await Store.open(target)
@@ -423,7 +429,7 @@ def test_a_backup_of_a_running_server_is_whole_and_comes_back(
     with pytest.raises(BadBackup, match="--force"):
         restore(saved, target)
     restore(saved, target, force=True)
-    assert (target / "before-restore-1" / FILE_NAME).is_file()
+    assert (target / "before-restore-2" / FILE_NAME).is_file()
     assert check_database(target / FILE_NAME)["calls"] == 500
 
 

@@ -41,7 +41,6 @@ EXCUSED = {
     "sip.reliable.RSEQ_MAX": _VALUE,
     "sip.reliable.RSEQ_FIRST_MAX": _VALUE,
     "sip.sdp.description.OCTETS_MAX": "that of a body, which is printed, comes first",
-    "sip.sdp.description._REMEMBERED_ATTRIBUTES_MAX": "what is longer is read anew each time",
     "sip.sdp.description._REMEMBERED_OCTETS_MAX": "what is longer is read anew each time",
     "sip.stack_config.StackConfig.max_sessions": "legs of all calls, by softswitch.switch",
     "sip.stack_config.StackConfig.max_transactions": _PRINTED,
