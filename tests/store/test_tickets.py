@@ -101,12 +101,15 @@ async def test_filters_search_and_links(tmp_path: Path, any_store: Any, clock: C
             links=["call:c1", "call:c1"],
         )
         two = await tickets.add("test", Matter(subject="Phone", assignee="mary"))
-        await tickets.comment("test", two.id, "needs a new handset", public=False)
+        await tickets.comment("test", two.id, "我的电话坏了, needs a new handset", public=False)
         for which, found in (
             (TicketFilter(), [two, one]),
             (TicketFilter(text="invoice"), [one]),
             (TicketFilter(text="发票"), [one]),
             (TicketFilter(text="handset"), [two]),
+            (TicketFilter(text="电话"), [two]),
+            (TicketFilter(text="坏了 handset 我的电"), [two]),
+            (TicketFilter(text="话电"), []),
             (TicketFilter(text="nothing"), []),
             (TicketFilter(status=("new",)), [one]),
             (TicketFilter(status=("new", "open")), [two, one]),
