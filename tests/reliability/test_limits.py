@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,9 +83,15 @@ def test_addresses_of_strangers_push_each_other_out(cache) -> None:  # type: ign
 
 
 @pytest.mark.limit("SDP sections remembered")
-def test_session_descriptions_of_strangers_push_each_other_out() -> None:
-    most, sections = description.REMEMBERED_MAX, description._lines_of.cache_info
-    head = b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+@pytest.mark.parametrize(
+    ("kind", "remembers"), [(b"audio", description._section), (b"AUDIO", description._lines_of)]
+)
+def test_session_descriptions_of_strangers_push_each_other_out(kind: bytes, remembers: Any) -> None:
+    """As telephones write them, and as nobody does: other functions remember those."""
+    most, sections = description.REMEMBERED_MAX, remembers.cache_info
+    head = (
+        b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=%b 4000 RTP/AVP 0\r\n" % kind
+    )
     for number in range(most):
         SessionDescription.parse(head + b"a=x:%d\r\n" % number)
     assert sections().currsize == most
