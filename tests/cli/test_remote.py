@@ -218,7 +218,7 @@ def test_what_goes_on_by_region_skill_and_hour(running: Running) -> None:
     found = json.loads(run("report", "--live", place, "--by", "half-hour", "--json"))
     assert (found["name"], found["rows"][0]["entered"]) == ("live", 1)
     with pytest.raises(SoftswitchError, match="--live"):
-        run("report", "agents", "--live", place)
+        run("report", "tickets", "--live", place)
 
 
 def test_lines(running: Running) -> None:

@@ -175,7 +175,8 @@ async def test_a_wrong_password_is_refused() -> None:
             await call.answered()
         assert caught.value.status in (401, 403)
         await world.settle()
-        assert world.journal.entries == []
+        told = [(entry.kind, entry.data["account"]) for entry in world.journal.entries]
+        assert told == [("security-wrong-password", "1001"), ("security-wrong-password", "9999")]
 
 
 @simulated()
