@@ -79,6 +79,10 @@ name = "billing"
 number = "5001"
 service_level = { within_s = 60, target = 0.8 }
 
+[[customer]]
+phone = ["+8613800000009"]
+name = "Li of the file"
+
 [[agent]]
 id = "lilei"
 name = "Li Lei"
@@ -93,10 +97,6 @@ extension = "1003"
 password = "console-secret-mary"
 role = "supervisor"
 queues = ["support"]
-
-[[customer]]
-phone = ["+8613800000009"]
-name = "Li of the file"
 """
 
 
