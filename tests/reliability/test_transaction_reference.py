@@ -14,6 +14,7 @@ from softswitch.sip.effects import (
     ClearTimer,
     Clocking,
     Fail,
+    Linger,
     PassRequest,
     PassResponse,
     RequestArrived,
@@ -60,6 +61,8 @@ INPUTS: dict[tuple[str, int], TransactionInput] = {
     ("lost", 0): TRANSPORT_FAILED,
 }
 
+LINGERING = frozenset("DIJKLM")  # whoever is forgotten after these is not asked
+
 Machine = (
     InviteClientTransaction
     | InviteServerTransaction
@@ -92,14 +95,18 @@ class Lived:
             if at > until:
                 return
             del self.timers[name]
-            self._take(TimerFired(name), at)
+            if name in LINGERING:
+                self.story.append((at, "end"))
+                self.over = True
+            else:
+                self._take(TimerFired(name), at)
 
     def _take(self, event: TransactionInput, at: float) -> None:
         if self.over:
             return
         for effect in self.machine.handle(event, at):
             match effect:
-                case SetTimer(name, after_s):
+                case SetTimer(name, after_s) | Linger(name, after_s):
                     self.timers[name] = at + after_s
                 case ClearTimer(name):
                     self.timers.pop(name, None)
