@@ -85,14 +85,18 @@ async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> 
 
 
 async def _pack_on(connection: AsyncConnection, end: int) -> bool:
-    """Pack some of the half-hours before `end` that are not; whether there were any."""
+    """Pack some of the half-hours before `end` that are not; whether there were any. Those in which nothing was
+    take one step together (a clock that was set ten years back leaves 175,000)."""
     start = await columns_to(connection)
-    if start == 0:
-        first_s = await _first_s(connection)
-        start = end if first_s is None else int(first_s // SLOT_S)
     if start >= end:
         return False
-    stop = min(start + CHUNK_SLOTS, end)
+    first_s = await _first_s(connection, start * float(SLOT_S))
+    first = end if first_s is None else int(first_s // SLOT_S)
+    if start == 0:
+        start = first
+    if start >= end:
+        return False
+    stop = min(max(start, first) + CHUNK_SLOTS, end)
     await fill(connection, start, stop)
     await set_columns_to(connection, stop)
     return True
@@ -170,7 +174,8 @@ def _insert(target: sa.Table, query: sa.Select[Any]) -> sa.Insert:
     return sa.insert(target).from_select([column.name for column in target.columns], query)
 
 
-async def _first_s(connection: AsyncConnection) -> float | None:
+async def _first_s(connection: AsyncConnection, since_s: float = 0.0) -> float | None:
+    """When the first was that sums are made of, not before `since_s`; None for none."""
     found = []
     for column in (
         queue_visits.c.entered_at_s,
@@ -179,7 +184,8 @@ async def _first_s(connection: AsyncConnection) -> float | None:
         agent_states.c.started_at_s,
         surveys.c.at_s,
     ):
-        first_s = (await connection.execute(sa.select(sa.func.min(column)))).scalar()
+        query = sa.select(sa.func.min(column)).where(column >= since_s)
+        first_s = (await connection.execute(query)).scalar()
         if first_s is not None:
             found.append(first_s)
     return min(found, default=None)
