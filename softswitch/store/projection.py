@@ -109,6 +109,9 @@ class Projection:
                 self._keep(record)
             rows.append(row_of(record))
         writes.put(self._upsert, rows)
+        # Not before: one that was read for these entries would be gone when its turn comes.
+        for call_id in [*self._ended][: max(len(self._ended) - _ENDED_KEPT, 0)]:
+            del self._ended[call_id]
 
     def _keep(self, record: CallRecord) -> None:
         if not record.ended:
@@ -117,8 +120,6 @@ class Projection:
         # For what comes after the end: the recording's length, the quality of the legs.
         self._open.pop(record.call_id, None)
         self._ended[record.call_id] = record
-        if len(self._ended) > _ENDED_KEPT:
-            del self._ended[next(iter(self._ended))]
 
     async def _load(self, writes: Writes, heard: HeardByCall) -> None:
         """Read the records that these entries change and that are not in memory."""

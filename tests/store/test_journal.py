@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from softswitch.errors import StoreError
-from softswitch.store import MemoryStore, Store, StoreAlarm
+from softswitch.store import MemoryStore, Store, StoreAlarm, projection
 from softswitch.store import journal as journal_module
 from softswitch.store.database import Database
 from softswitch.store.journal import PENDING_MAX, REST_S, Journal, gather_s
@@ -76,6 +76,25 @@ async def test_an_entry_is_committed_without_being_asked_for(
         tools.calls.start("c1")
         await until(lambda: tools.store.calls.get("c1"))
         assert store_tools.sql(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_what_comes_at_once_after_the_end_of_many_calls_leaves_their_records(
+    tmp_path: Path, any_store: Any
+) -> None:
+    """More ended calls than are kept in memory: their records were read, dropped and written empty."""
+    calls = [f"c{number}" for number in range(projection._ENDED_KEPT + 20)]
+    async with any_store.opened(tmp_path) as tools:
+        for call in calls:
+            tools.calls.whole(call)
+        assert await tools.journal.flush()
+        tools.journal._projection.forget()
+        for call in calls:
+            tools.journal.append("leg-quality", call, {"leg": 2, "packets": 50, "lost": 1}, 1_070.0)
+        assert await tools.journal.flush()
+        for call in calls:
+            record = await tools.store.calls.get(call)
+            assert (record.status, record.duration_s, len(record.legs)) == ("answered", 60.0, 2)
+        assert len(tools.journal._projection._ended) == projection._ENDED_KEPT
 
 
 async def test_numbers_and_records_go_on_after_a_restart(tmp_path: Path, any_store: Any) -> None:
