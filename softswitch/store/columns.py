@@ -94,6 +94,7 @@ OUTCOMES = (
     "",
 )
 ANSWERED = OUTCOMES.index("answered")
+ABANDONED = OUTCOMES.index("abandoned")
 OFFER_OUTCOMES = ("", "answered", "no-answer", "rejected")
 
 

@@ -26,6 +26,7 @@ from softswitch.store.column_fill import (
 )
 from softswitch.store.columns import ANSWERED, CALLERS, VISITS, Rows
 from softswitch.store.database import Database
+from softswitch.store.days import DAY_S
 from softswitch.store.periods import Span, Stretch
 from softswitch.store.reading import reading
 from softswitch.store.schema_columns import caller_columns, visit_columns
@@ -33,7 +34,6 @@ from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.tallies import chosen_of
 from softswitch.turns import done
 
-DAY_S = 86_400.0
 FEW = 5_000
 """Of so few contacts in some time, twice as much is read the next time."""
 OCTETS = 6_000_000

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from routing.stats import VisitCounts
 from softswitch.store.columns import (
+    ABANDONED,
+    ANSWERED,
     HANDLINGS,
     OFFER_OUTCOMES,
     OFFERS,
@@ -28,6 +30,7 @@ from softswitch.store.schema_columns import (
     survey_columns,
     visit_columns,
 )
+from softswitch.store.schema_rolls import HANDLED_SUMS
 
 Groups = npt.NDArray[np.int64]
 """The group of each row."""
@@ -100,12 +103,11 @@ def packed_visits(
         longest_s = np.full(size, -np.inf)
         np.maximum.at(longest_s, groups, waited_s)
         found = {name: all_of[:, place] for place, name in enumerate(OUTCOMES)}
-        answered, abandoned = OUTCOMES.index("answered"), OUTCOMES.index("abandoned")
         found |= {
             "entered": all_of.sum(1),
-            "answered_in_time": timely[:, answered],
-            "abandoned_in_time": timely[:, abandoned],
-            "wait_answered_s": seconds[:, answered],
+            "answered_in_time": timely[:, ANSWERED],
+            "abandoned_in_time": timely[:, ABANDONED],
+            "wait_answered_s": seconds[:, ANSWERED],
             "wait_s": seconds.sum(1),
             "wait_s_max": longest_s,
         }
@@ -120,9 +122,7 @@ def packed_handlings(named: str, among: Mapping[str, tuple[str, ...]]) -> Packed
     def count(
         rows: Rows, groups: Groups, size: int, _: Mapping[str, int]
     ) -> list[npt.NDArray[Any]]:
-        spent = [
-            np.bincount(groups, rows[name], size) for name in ("talk_s", "hold_s", "wrap_up_s")
-        ]
+        spent = [np.bincount(groups, rows[name], size) for name in HANDLED_SUMS]
         return [*spent, np.bincount(groups, minlength=size)]
 
     return Packed(handling_columns, HANDLINGS, named, count, among)

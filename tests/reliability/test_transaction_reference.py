@@ -61,8 +61,6 @@ INPUTS: dict[tuple[str, int], TransactionInput] = {
     ("lost", 0): TRANSPORT_FAILED,
 }
 
-LINGERING = frozenset("DIJKLM")  # whoever is forgotten after these is not asked
-
 Machine = (
     InviteClientTransaction
     | InviteServerTransaction
@@ -78,6 +76,7 @@ class Lived:
         self.machine = machine
         self.story: Story = []
         self.timers: dict[str, float] = {}
+        self.lingering = ""
         self.over = False
         self._take(first, 0.0)
 
@@ -95,7 +94,7 @@ class Lived:
             if at > until:
                 return
             del self.timers[name]
-            if name in LINGERING:
+            if name == self.lingering:  # it is forgotten, and not asked
                 self.story.append((at, "end"))
                 self.over = True
             else:
@@ -106,8 +105,10 @@ class Lived:
             return
         for effect in self.machine.handle(event, at):
             match effect:
-                case SetTimer(name, after_s) | Linger(name, after_s):
+                case SetTimer(name, after_s):
                     self.timers[name] = at + after_s
+                case Linger(name, after_s):
+                    self.timers[name], self.lingering = at + after_s, name
                 case ClearTimer(name):
                     self.timers.pop(name, None)
                 case Send(data):

@@ -135,6 +135,7 @@ class Merge(Input):
 
 
 MomentKind = Literal["call", "note", "ticket", "survey", "voicemail"]
+MomentKinds = Annotated[list[MomentKind], Query(max_length=5, description="Only of these kinds.")]
 
 
 class Moment(Output):
@@ -284,7 +285,7 @@ async def show_file_timeline(
     service: Served,
     limit: Limit = 50,
     cursor: Cursor = None,
-    kind: Annotated[list[MomentKind], Query(max_length=5, description="Only of these kinds.")] = [],  # noqa: B006
+    kind: MomentKinds = [],  # noqa: B006
 ) -> Page[Moment]:
     """Everything that happened with a customer of the office file, by all of his numbers: calls, the
     tickets linked to them, voicemails, surveys; and what is kept of anybody in the database who has one of
@@ -458,7 +459,7 @@ async def show_timeline(
     service: Served,
     limit: Limit = 50,
     cursor: Cursor = None,
-    kind: Annotated[list[MomentKind], Query(max_length=5, description="Only of these kinds.")] = [],  # noqa: B006
+    kind: MomentKinds = [],  # noqa: B006
 ) -> Page[Moment]:
     """Everything that happened with a customer, newest first: calls with their recordings, tickets,
     voicemails, surveys, notes. Of one who was merged: with whom he turned out to be."""
