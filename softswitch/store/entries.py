@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,21 @@ class JournalEntries:
         """The entries of one call, oldest first."""
         query = sa.select(*_COLUMNS).where(journal.c.call_id == call_id).order_by(journal.c.seq)
         return [Entry(*row) for row in await self._rows(query.limit(ENTRIES_MAX))]
+
+    async def between(self, after: int, until: int, limit: int) -> list[Entry]:
+        """The first `limit` entries numbered above `after` up to `until`, oldest first."""
+        query = sa.select(*_COLUMNS).where(journal.c.seq > after, journal.c.seq <= until)
+        return [Entry(*row) for row in await self._rows(query.order_by(journal.c.seq).limit(limit))]
+
+    async def of_calls(self, call_ids: Collection[str], until: int) -> list[Entry]:
+        """The entries of some calls (200 at most) numbered up to `until`, oldest first."""
+        if not call_ids:
+            return []
+        query = sa.select(*_COLUMNS).where(
+            journal.c.call_id.in_(sorted(call_ids)), journal.c.seq <= until
+        )
+        query = query.order_by(journal.c.seq).limit(ENTRIES_MAX)
+        return [Entry(*row) for row in await self._rows(query)]
 
     async def of_story(self, call_id: str) -> list[Entry]:
         """As `of_call`; of a call in which somebody was called back also what became of his place in line,

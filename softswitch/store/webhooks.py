@@ -25,7 +25,8 @@ DELIVERIES_KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Whom to tell what; `secret` signs. `disabled_because`: why it was switched off, "" by hand."""
+    """Whom to tell what; `secret` signs. `disabled_because`: why it was switched off, "" by hand. `told_to`: of
+    the journal's entries up to this one it has been told; None where nobody has noted it."""
 
     id: int
     name: str
@@ -39,6 +40,7 @@ class Webhook:
     created_by: str
     created_at_s: float
     version: int
+    told_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Webhooks:
                 "topics": webhook.topics,
                 "queue": webhook.queue,
                 "agent": webhook.agent,
+                "told_to": webhook.told_to,
                 **values,
             }
         )
@@ -119,7 +122,7 @@ class Webhooks:
             found = (await change.connection.execute(update)).first()
             if found is None:
                 raise Stale("the webhook was changed meanwhile")
-            details = {k: v for k, v in values.items() if k != "secret"}
+            details = {k: v for k, v in values.items() if k not in ("secret", "told_to")}
             change.note("webhook-changed", f"webhook:{webhook.id}", **details)
         return self._webhook(found)
 
@@ -138,9 +141,23 @@ class Webhooks:
             await change.connection.execute(own)
             change.note("webhook-removed", f"webhook:{webhook_id}")
 
-    async def log(self, webhook_id: int, lines: list[dict[str, Any]]) -> None:
-        """Add lines, forget old ones."""
+    async def log(
+        self, webhook_id: int, lines: list[dict[str, Any]], told_to: int | None = None
+    ) -> None:
+        """Add lines, forget old ones; note how far it has been told, unless that is None."""
         async with self._ledger.change("switch:webhooks") as change:
+            if told_to is not None:
+                here = webhooks.c.id == webhook_id
+                found = await change.connection.execute(sa.select(webhooks.c.filter).where(here))
+                kept = found.scalar_one_or_none()
+                if kept is not None:
+                    noted = {**msgspec.json.decode(kept), "told_to": told_to}
+                    text = msgspec.json.encode(noted).decode()
+                    await change.connection.execute(
+                        sa.update(webhooks).where(here).values(filter=text)
+                    )
+            if not lines:
+                return
             await change.connection.execute(
                 sa.insert(deliveries), [{"webhook_id": webhook_id, **line} for line in lines]
             )
@@ -207,6 +224,7 @@ class Webhooks:
             created_by=row.created_by,
             created_at_s=row.created_at_s,
             version=row.version,
+            told_to=wanted.get("told_to"),
         )
 
 
@@ -215,6 +233,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         "topics": sorted(values["topics"]),
         "queue": values["queue"],
         "agent": values["agent"],
+        "told_to": values["told_to"],
     }
     return {
         "name": values["name"],

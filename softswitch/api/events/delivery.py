@@ -21,11 +21,12 @@ SIGNATURE_HEADER = "X-Softswitch-Signature"
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """One event to be told: its position, kind and body."""
+    """One event to be told: its position, kind and body, and the number of its entry in the journal."""
 
     event: str
     kind: str
     body: bytes
+    entry: int = 0
 
 
 # -- inputs ------------------------------------------------------------------------------------------
@@ -112,6 +113,11 @@ class Delivery:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def first(self) -> Telling | None:
+        """Of those that wait; all before it have had their end."""
+        return self._waiting[0] if self._waiting else None
 
     @property
     def attempts(self) -> int:

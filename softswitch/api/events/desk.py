@@ -31,7 +31,7 @@ class EventDesk:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.hub = Hub(service.run, self._agent_at)
+        self.hub = Hub(service.run, self.agent_at)
         self.readers: dict[Reader, None] = {}
         self._dirty: set[tuple[str, str]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -49,7 +49,8 @@ class EventDesk:
         for reader in list(self.readers):
             reader.close(STOPPING)
 
-    def _agent_at(self, extension: str) -> str | None:
+    def agent_at(self, extension: str) -> str | None:
+        """The agent of an extension, None for none."""
         agent = self._service.switch.centre.agents_by_extension.get(extension)
         return agent.id if agent is not None else None
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from softswitch.api.events.delivery import (
     SIGNATURE_HEADER,
+    WAITING_MAX,
     Answered,
     Delivery,
     Happened,
@@ -23,6 +26,7 @@ from softswitch.api.events.delivery import (
     signature,
 )
 from softswitch.api.events.hub import Event, Filter
+from softswitch.api.events.missed import RUN, missed
 from softswitch.api.problem import Refused
 from softswitch.apps.ask import GuardedAsker, RefusedHost
 from softswitch.call.lookup import post
@@ -38,7 +42,10 @@ _log = logging.getLogger("softswitch.webhooks")
 TIMEOUT_S = 10.0
 BODY_KEPT_MAX = 65_536
 """Octets of what an event said that are kept for sending it again."""
+NOTED_EVERY = 10_000
+"""Entries after which it is noted that there was nothing to tell: so many are looked through at a start."""
 _LOG_EVERY_S = 0.5
+_LOAD_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,52 @@ class _Told:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self.next_at_s: float | None = None
+        self.missed_after: int | None = None
+        """While it is told what it has missed: the entry after which that begins."""
+        self._held: deque[Telling] = deque()  # what happens meanwhile
+        self._noted = post.last_entry
 
     def take(self, event: Event) -> None:
         """From the hub: in the middle of what happens."""
+        entry = self._post.last_entry
         if self._wanted.fits(event):
-            body = "{" + self._post.hub.encode(event) + "}"
             position = self._post.hub.position(event.number)
-            self.feed(Happened(Telling(position, event.kind, body.encode())))
+            self._tell(entry, position, event.kind, self._post.hub.encode(event))
+        elif entry - self._noted >= NOTED_EVERY:
+            self._noted = entry
+            self._post.note(self.webhook.id)
+
+    def take_missed(self, event: Event, encoded: str, position: str) -> None:
+        """From the journal: before all that has been held back."""
+        if self.missed_after is None or event.number <= self.missed_after:
+            return
+        if self._wanted.fits(event):
+            self.feed(Happened(_telling(event.number, position, event.kind, encoded)))
+
+    def _tell(self, entry: int, position: str, kind: str, encoded: str) -> None:
+        telling = _telling(entry, position, kind, encoded)
+        if self.missed_after is None:
+            self.feed(Happened(telling))
+            return
+        if len(self._held) >= WAITING_MAX:
+            oldest = self._held.popleft()
+            why = f"more than {WAITING_MAX} events wait"
+            self._post.logged(self.webhook.id, Log(oldest, "dropped", 0, why))
+        self._held.append(telling)
+
+    def go_on(self) -> None:
+        """It has been told what it had missed, or that cannot be read: what was held back follows."""
+        self.missed_after = None
+        while self._held:
+            self.feed(Happened(self._held.popleft()))
+
+    @property
+    def told_to(self) -> int:
+        """The entry up to which all has had its end: a later start goes on behind it."""
+        if self.missed_after is not None:
+            return self.missed_after
+        first = self.delivery.first
+        return self._post.last_entry if first is None else first.entry - 1
 
     def feed(self, event: Input) -> None:
         for effect in self.delivery.handle(event):
@@ -98,14 +144,25 @@ class _Told:
         self.feed(answer)
 
     def close(self, why: str) -> None:
-        """Tell it no more; the log says of what waited that it was dropped."""
+        """Tell it no more, for `why`; the log says of what waited that it was dropped."""
+        for log in self.stop():
+            self._post.logged(self.webhook.id, replace(log, detail=why))
+
+    def stop(self) -> list[Log]:
+        """Tell it no more; what waits."""
         self._post.hub.leave(self)
-        for log in self.delivery.end(why):
-            self._post.logged(self.webhook.id, log)
+        left = [*self.delivery.end(""), *(Log(each, "dropped", 0, "") for each in self._held)]
+        self._held.clear()
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        return left
+
+
+def _telling(entry: int, position: str, kind: str, encoded: str) -> Telling:
+    """`entry` is the same whenever and by whichever run of the exchange it is told."""
+    return Telling(position, kind, f'{{"entry":{entry},{encoded}}}'.encode(), entry)
 
 
 class WebhookPost:
@@ -119,18 +176,62 @@ class WebhookPost:
         self._lines: dict[int, list[dict[str, Any]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._missed: asyncio.Task[None] | None = None
+        self._left: dict[int, int] = {}
+        """How far each had been told when all were stopped."""
 
     async def load(self) -> None:
-        """Read the webhooks and listen for them. A database that cannot be read means none, for now."""
+        """Read the webhooks and listen for them; tell in the background what they have missed. While the
+        database cannot be read there are none: they are read once it has been caught up with."""
+        if not await self._load():
+            self._missed = asyncio.create_task(self._load_later())
+
+    async def _load_later(self) -> None:
+        while not await self._load():
+            await self._service.store.journal.caught_up.wait()
+            await asyncio.sleep(_LOAD_AGAIN_S)
+
+    async def _load(self) -> bool:
         try:
-            for webhook in await self._service.store.webhooks.all():
-                self._use(webhook)
+            found = await self._service.store.webhooks.all()
         except StoreError as error:
             _log.error("webhooks are not told: %s", error)
+            return False
+        until = self.last_entry
+        for webhook in found:
+            if webhook.id in self._known:
+                continue  # made while the database could not be read
+            self._use(webhook)
+            told = self._told.get(webhook.id)
+            if told is not None and webhook.told_to is not None and webhook.told_to < until:
+                told.missed_after = webhook.told_to
+        if any(told.missed_after is not None for told in self._told.values()):
+            self._missed = asyncio.create_task(self._tell_missed(until))
+        return True
+
+    async def _tell_missed(self, until: int) -> None:
+        behind = [told for told in self._told.values() if told.missed_after is not None]
+        after = min(told.missed_after for told in behind if told.missed_after is not None)
+        agent_at = self._service.events.agent_at
+        try:
+            async for event, encoded in missed(self._service.store, after, until, agent_at):
+                for told in behind:
+                    told.take_missed(event, encoded, f"{RUN}.{event.number}")
+        except StoreError as error:
+            _log.error("webhooks are not told what they have missed: %s", error)
+        for told in behind:
+            told.go_on()
 
     async def stop(self) -> None:
-        for told in self._told.values():
-            told.close("the exchange stopped")
+        """What waits is told after the next start."""
+        if self._missed is not None:
+            self._missed.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._missed
+        self._left = {webhook_id: told.told_to for webhook_id, told in self._told.items()}
+        for webhook_id, told in self._told.items():
+            told.stop()
+            self.note(webhook_id)
         self._told.clear()
         await self.written()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -155,6 +256,11 @@ class WebhookPost:
         now = told.delivery
         return UnderWay(now.waiting, now.attempts, now.trouble, told.next_at_s)
 
+    @property
+    def last_entry(self) -> int:
+        """The number of the journal's newest entry: to listeners, of what they are being told of."""
+        return self._service.store.journal.last_seq
+
     def now_s(self) -> float:
         return self._service.clock.wall_s()
 
@@ -171,6 +277,7 @@ class WebhookPost:
     async def add(self, actor: str, values: dict[str, Any], secret: str) -> Webhook:
         """Raises `Refused` for an address that may not be told."""
         self.require_public(values["url"])
+        values["told_to"] = self.last_entry
         webhook = await self._service.store.webhooks.add(actor, values, secret)
         self._use(webhook)
         return webhook
@@ -183,6 +290,7 @@ class WebhookPost:
             self.require_public(values["url"])
         if values.get("active"):
             values["disabled_because"] = ""
+        values["told_to"] = self.last_entry
         known = self.get(webhook_id)
         webhook = await self._service.store.webhooks.change(actor, known, values, version)
         self._use(webhook)
@@ -283,6 +391,14 @@ class WebhookPost:
                 "body": log.telling.body if len(log.telling.body) <= BODY_KEPT_MAX else None,
             }
         )
+        self._write_soon()
+
+    def note(self, webhook_id: int) -> None:
+        """How far it has been told, into the database, soon."""
+        self._lines.setdefault(webhook_id, [])
+        self._write_soon()
+
+    def _write_soon(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_LOG_EVERY_S, lambda: self._begin(self._write()))
@@ -291,8 +407,10 @@ class WebhookPost:
         self._timer = None
         written, self._lines = self._lines, {}
         for webhook_id, lines in written.items():
+            told = self._told.get(webhook_id)
+            told_to = told.told_to if told is not None else self._left.get(webhook_id)
             try:
-                await self._service.store.webhooks.log(webhook_id, lines)
+                await self._service.store.webhooks.log(webhook_id, lines, told_to)
             except StoreError as error:
                 _log.error("%d deliveries are not in the log: %s", len(lines), error)
 
