@@ -238,7 +238,7 @@ class Engine:
             pace = self._pace()
             self._skip_ticks(now_s, _STALL_TICKS + pace)
             self._tick(now_s, pace)
-        if now_s >= self._next_report_s:
+        if now_s >= self._next_report_s and len(self._reports):
             self._next_report_s = now_s + _REPORT_S
             self._send_reports(now_s)
         if now_s >= self._next_expire_s:
@@ -257,9 +257,20 @@ class Engine:
 
     def deadline_s(self) -> float:
         """Return when `poll` is due again even if nothing arrives."""
-        if not self.ticking:
-            return self._next_expire_s
-        return min(self._next_expire_s, self._ticks.due_s(self._pace()))
+        house_s = self._next_expire_s
+        if not self._expecting:
+            house_s = max(house_s, self._next_second_s)
+        return min(house_s, self._ticks.due_s(self._pace())) if self.ticking else house_s
+
+    @property
+    def _expecting(self) -> bool:
+        """Something comes about by time or by another thread: the end of a digit, a report, a file."""
+        return bool(
+            len(self._reports)
+            or self._ingress.events.sounding
+            or self._recorder.closing
+            or self._library.awaiting
+        )
 
     def _pace(self) -> int:
         if self._mixer.busy or len(self._background):  # noise lasts until sound follows
@@ -459,8 +470,8 @@ class Engine:
 
     def drain_events(self) -> None:
         """Emit what disk threads have reported meanwhile."""
-        while self._recorder.finished:
-            self._taping.finished(self._recorder.finished.popleft())
+        for event in self._recorder.take_finished():
+            self._taping.finished(event)
 
     # --- what the parts report --------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class MemoryIo:
         """See `PacketIo.wait`: never sleeps."""
         return False
 
+    def rest(self, timeout_s: float) -> None:
+        """See `PacketIo.rest`: never sleeps."""
+
     def receive(self) -> int:
         """See `PacketIo.receive`."""
         self._sources.clear()

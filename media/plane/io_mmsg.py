@@ -77,7 +77,7 @@ class MmsgIo:
         self._entry_of_fd: dict[int, _Entry] = {}
         self._ready: list[_Entry] = []
         self._epoll = select.epoll()
-        self._watched = 0
+        self._watched: set[int] = set()
 
     def _make_headers(self, batch: int, streams: int) -> None:
         rows = np.arange(batch, dtype=np.uint64)
@@ -144,22 +144,30 @@ class MmsgIo:
 
     def watch(self, descriptor: int) -> None:
         """See `PacketIo.watch`."""
-        self._watched += 1
+        self._watched.add(descriptor)
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def unwatch(self, descriptor: int) -> None:
         """See `PacketIo.unwatch`."""
-        self._watched -= 1
+        self._watched.discard(descriptor)
         self._epoll.unregister(descriptor)
 
     def wait(self, timeout_s: float) -> bool:
         """See `PacketIo.wait`."""
         events = self._epoll.poll(
-            timeout_s if timeout_s > 0.0 else 0, len(self._ports) + self._watched + 1
+            timeout_s if timeout_s > 0.0 else 0, len(self._ports) + len(self._watched) + 1
         )
         entries = self._entry_of_fd
         self._ready = [entries[fd] for fd, _ in events if fd in entries]
         return len(self._ready) != len(events)
+
+    def rest(self, timeout_s: float) -> None:
+        """See `PacketIo.rest`."""
+        for descriptor in self._watched:
+            self._epoll.modify(descriptor, 0)
+        self._epoll.poll(timeout_s if timeout_s > 0.0 else 0, 1)
+        for descriptor in self._watched:
+            self._epoll.modify(descriptor, select.EPOLLIN)
 
     def receive(self) -> int:
         """See `PacketIo.receive`."""

@@ -36,6 +36,7 @@ class PortableIo:
         self._key_of: dict[int, dict[tuple[str, int], int]] = {}
         self._ready: list[int] = []
         self._selector = selectors.DefaultSelector()
+        self._watched: set[int] = set()
 
     def open_port(self, port_id: int, sock: socket.socket) -> None:
         """See `PacketIo.open_port`."""
@@ -58,10 +59,12 @@ class PortableIo:
 
     def watch(self, descriptor: int) -> None:
         """See `PacketIo.watch`."""
+        self._watched.add(descriptor)
         self._selector.register(descriptor, selectors.EVENT_READ, -1)
 
     def unwatch(self, descriptor: int) -> None:
         """See `PacketIo.unwatch`."""
+        self._watched.discard(descriptor)
         self._selector.unregister(descriptor)
 
     def wait(self, timeout_s: float) -> bool:
@@ -69,6 +72,14 @@ class PortableIo:
         events = self._selector.select(max(timeout_s, 0.0))
         self._ready = [key.data for key, _ in events if key.data >= 0]
         return len(self._ready) != len(events)
+
+    def rest(self, timeout_s: float) -> None:
+        """See `PacketIo.rest`."""
+        for descriptor in self._watched:
+            self._selector.unregister(descriptor)
+        self._selector.select(max(timeout_s, 0.0))
+        for descriptor in self._watched:
+            self._selector.register(descriptor, selectors.EVENT_READ, -1)
 
     def receive(self) -> int:
         """See `PacketIo.receive`."""

@@ -84,6 +84,10 @@ class PacketIo(Protocol):
     def wait(self, timeout_s: float) -> bool:
         """Sleep until a datagram or a watched descriptor is there; True if one of the latter is."""
 
+    def rest(self, timeout_s: float) -> None:
+        """Sleep until a datagram is there, whatever watched descriptors have to say; `wait` tells of both
+        afterwards. Who closes the other end of one may end it early."""
+
     def receive(self) -> int:
         """Take what has come to the ports that the last `wait` found ready; how many datagrams."""
 

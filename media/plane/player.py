@@ -104,6 +104,11 @@ class Library:
         self._arrived: deque[tuple[Wanted, NDArray[np.int16] | None, str]] = deque()
         self._wanted: dict[Wanted, list[Callable[[NDArray[np.int16] | None, str], None]]] = {}
 
+    @property
+    def awaiting(self) -> bool:
+        """A source is being read, or has been and waits for `poll`."""
+        return bool(self._wanted)
+
     def fetch(
         self,
         source: Source,

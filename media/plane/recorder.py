@@ -224,7 +224,7 @@ class _Recording:
 
 
 class Recorder:
-    """All recordings of a worker. `finished` holds the events of those that have ended."""
+    """All recordings of a worker; `take_finished` has the events of those that have ended."""
 
     def __init__(self, timelines: Timelines, disk: Disk, directory: str) -> None:
         self._timelines = timelines
@@ -235,7 +235,9 @@ class Recorder:
         self._started = 0
         self.pace = _pace(0)
         """How many ticks may gather if nobody but us waits for them; by it pieces are spread over the ticks."""
-        self.finished: deque[RecordingStopped] = deque()
+        self._finished: deque[RecordingStopped] = deque()
+        self.closing = 0
+        """Files that are being finished, or are and have not been taken."""
 
     def __len__(self) -> int:
         return len(self._recordings)
@@ -438,10 +440,19 @@ class Recorder:
                 if side.stream_id == stream_id:
                     side.rate_hz, side.slot = rate_hz, slot
 
+    def take_finished(self) -> list[RecordingStopped]:
+        """Return the events of files that have been finished since the last time."""
+        taken = []
+        while self._finished:
+            taken.append(self._finished.popleft())
+        self.closing -= len(taken)
+        return taken
+
     def _finish(self, recording: _Recording, reason: str) -> None:
         del self._recordings[recording.recording_id]
         self.pace = _pace(len(self._recordings))
-        file, finished = recording.file, self.finished
+        file, finished = recording.file, self._finished
+        self.closing += 1
 
         def complete() -> None:
             file.close(recording.marks)

@@ -6,7 +6,6 @@ taken only from there. A BYE ends nothing: calls end by signalling.
 
 from __future__ import annotations
 
-import math
 import random
 
 import numpy as np
@@ -50,6 +49,8 @@ class Reports:
         self._unix_offset_s = unix_offset_s
         self._cname = f"{rng.getrandbits(96):024x}"  # RFC 7022: random, says nothing about us
         self._next_s: NDArray[np.float64] = np.full(size, np.inf)
+        self._reporting: set[int] = set()
+        """Rows that have a time in `_next_s`: most calls end before anybody has been heard."""
         self._expected: NDArray[np.int64] = np.zeros(size, np.int64)
         self._missing: NDArray[np.int64] = np.zeros(size, np.int64)
         self._sent: NDArray[np.uint64] = np.zeros(size, np.uint64)
@@ -61,6 +62,9 @@ class Reports:
         self.remote_jitter: NDArray[np.float64] = np.zeros(size)
         self._reported: NDArray[np.bool_] = np.zeros(size, np.bool_)
 
+    def __len__(self) -> int:
+        return len(self._reporting)
+
     def begin(self, stream: Stream, now_s: float) -> None:
         """The stream is locked to its source: report to it from now on."""
         address = None if stream.locked is None else stream.rtcp_address(stream.locked)
@@ -68,14 +72,16 @@ class Reports:
             return
         self._io.set_destination(self._streams.capacity + stream.row, address)
         self._next_s[stream.row] = now_s + INTERVAL_S * self._rng.uniform(0.25, 0.75)
+        self._reporting.add(stream.row)
 
     def stop(self, row: int) -> None:
         """Report no more, and forget what was said."""
-        self._next_s[row] = np.inf
+        if row in self._reporting:
+            self._reporting.remove(row)
+            self._next_s[row] = np.inf
 
     def reset(self, rows: NDArray[np.intp]) -> None:
-        """New streams will have these rows."""
-        self._next_s[rows] = np.inf
+        """New streams will have these rows, which `stop` has been called for."""
         self._expected[rows] = self._missing[rows] = self._sent[rows] = 0
         self._last_sr[rows] = self.remote_lost[rows] = 0
         self.remote_jitter[rows] = 0.0
@@ -150,7 +156,7 @@ class Reports:
     def goodbye(self, stream: Stream) -> None:
         """Say that a stream ends, to a source that we have locked to and sent media (6.6)."""
         row = stream.row
-        if self._next_s.item(row) == math.inf or not int(self._streams.sent[row]):
+        if row not in self._reporting or not int(self._streams.sent[row]):
             return
         data = rtcp.build_bye([int(self._relay.ssrc_out[row])], self._cname)
         self._outlet.tx.octets[0, : len(data)] = np.frombuffer(data, np.uint8)

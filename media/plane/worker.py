@@ -46,6 +46,8 @@ _COMMANDS_PER_TURN = 256
 _BESIDE_OCTETS = socket.CMSG_LEN(2 * array("i").itemsize)
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
+_LOAD_EARLY_S = 0.05
+"""Rather so much sooner than that the worker is woken for it once more."""
 _FAILURES_MAX = 10
 """Failed polls within a second; a worker that fails more often is better replaced."""
 _CYCLES = (
@@ -70,12 +72,13 @@ _PATIENCE_S = 0.04
 _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
 _SILENT_CYCLE_S = 0.02
-"""The same where not a packet has come for a second, for all the calls: there is none that could wait. The
-first one that comes ends that, and it has waited for no longer than a packet holds sound."""
+"""The same where not a packet has come for a second, for all the calls: there is none that could wait."""
+_REST_S = 0.05
+"""The same where nothing is said to anybody either. The first packet that comes ends such a rest at once."""
 _MANY_COMMANDS = 100.0
 _COMMANDED_CYCLE_S = 0.0035
 """From a fetch that brought commands to the next, where there are more than 100 commands a second: a call has
-five. No longer than the cycle of a hundred calls; `_SILENT_CYCLE_S` where not a packet comes. What a peer
+five. No longer than the cycle of a hundred calls; more where not a packet comes. What a peer
 sends once he knows where to is fetched after the commands, however long both have waited."""
 
 
@@ -123,6 +126,8 @@ class ControlSocket:
         if not octets:
             self.closed = True
             return None
+        if not beside:
+            return unpack_commands(self._packet[:octets]), []
         descriptors = array("i")
         for level, kind, data in beside:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -209,14 +214,20 @@ class Worker:
             if (control.closed or self._orphan is not None) and not self._goes_on(clock()):
                 break
             now_s = clock()
-            due_s = min(fetched_s + self._cycle_s(), engine.deadline_s())
+            resting = self._resting
+            due_s = min(fetched_s + (_REST_S if resting else self._cycle_s()), engine.deadline_s())
             pause = due_s - now_s
             if pause > _NO_PAUSE_S:
-                time.sleep(pause)
+                if resting:
+                    io.rest(pause)
+                    gaps.idle()  # it would have ended with a packet
+                else:
+                    time.sleep(pause)
                 commanded = io.wait(0.0)
             else:
                 due_s = now_s
-                commanded = io.wait(max(0.0, engine.deadline_s() - now_s))
+                until_s = min(engine.deadline_s(), next_load_s)
+                commanded = io.wait(max(0.0, until_s - now_s))
             fetched_s = clock()
             if pause <= _NO_PAUSE_S < fetched_s - now_s:
                 gaps.idle()  # nothing was there to be fetched
@@ -230,7 +241,7 @@ class Worker:
             else:
                 control.flush()
             now_s = clock()
-            if now_s >= next_load_s:
+            if now_s >= next_load_s - _LOAD_EARLY_S:
                 elapsed = now_s - next_load_s + _LOAD_EVERY_S
                 self._failures = 0
                 self._rate = (engine.packets_in - packets) / elapsed
@@ -281,6 +292,12 @@ class Worker:
                 raise
             traceback.print_exc()
 
+    @property
+    def _resting(self) -> bool:
+        """There are many commands and nothing else: they may gather, for nobody hears what they change."""
+        busy = self._rate or self.engine.ticking
+        return self._commanded and self._many_commands and not busy
+
     def _cycle_s(self) -> float:
         """How long datagrams may gather between two fetches."""
         commanded = self._commanded and self._many_commands
@@ -289,7 +306,9 @@ class Worker:
         return _TICK_CYCLE_S if self.engine.ticking else cycle_s(0.0, commanded=commanded)
 
     def _take_commands(self, now_s: float) -> None:
+        """Carry out what has come, all of it together: what surrounds the commands costs as much as some."""
         taken = 0
+        gathered: list[Command] = []
         while taken < _COMMANDS_PER_TURN:
             received = self._control.receive()
             if received is None:
@@ -297,13 +316,16 @@ class Worker:
             commands, descriptors = received
             taken += len(commands)
             if descriptors:
+                self.carry_out(gathered, now_s)
+                gathered = []
                 self._take_port(commands[0], descriptors)
             else:
-                self.carry_out(commands, now_s)
+                gathered += commands
+        self.carry_out(gathered, now_s)
         self._commands += taken
 
     def carry_out(self, commands: list[Command], now_s: float) -> None:
-        """Carry out what came in one packet."""
+        """Carry out what came together."""
         for place, command in enumerate(commands):
             if type(command) is Stop:
                 self._stopping = True

@@ -140,6 +140,7 @@ class EventReceiver:
         "known",
         "last_duration",
         "seen_s",
+        "sounding",
         "timestamp",
     )
 
@@ -151,6 +152,8 @@ class EventReceiver:
         self.last_duration = np.zeros(streams, np.int64)
         self.duration = np.zeros(streams, np.int64)
         self.seen_s = np.zeros(streams)
+        self.sounding = False
+        """Some stream hears a digit, or did when `expire` was last asked."""
         self.dropped = 0
         """Packets that were events but not reported on: other events, floods."""
 
@@ -228,7 +231,7 @@ class EventReceiver:
         self.duration[stream[newer]] = base[newer] + grown
         if fresh.any():
             begun = stream[fresh]
-            self.active[begun] = True
+            self.active[begun] = self.sounding = True
             false = np.zeros(len(begun), np.bool_)
             found.append(
                 (part[fresh], DigitReports(begun, event[fresh], false, self.duration[begun]))
@@ -257,6 +260,9 @@ class EventReceiver:
 
     def expire(self, now_s: float, *, silence_s: float = 0.25) -> DigitReports:
         """End the digits of which nothing came for `silence_s`: all their end packets were lost."""
+        if not self.sounding:
+            return _no_reports()
+        self.sounding = bool(self.active.any())
         stream = np.flatnonzero(self.active & (self.seen_s <= now_s - silence_s))
         return self._ended(stream) if stream.size else _no_reports()
 

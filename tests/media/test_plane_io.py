@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -191,6 +192,29 @@ def test_watched_descriptor_wakes(back_end):
     theirs.send(b"x")
     assert back_end.wait(1.0) is True
     assert back_end.receive() == 0
+    ours.close()
+    theirs.close()
+
+
+def test_a_rest_ends_with_a_datagram_and_not_with_a_command(back_end, host, peers):
+    ours, theirs = socket.socketpair()
+    back_end.watch(ours.fileno())
+    port = udp(host)
+    back_end.open_port(0, port)
+    theirs.send(b"x")
+    began_s = time.monotonic()
+    back_end.rest(0.02)
+    assert time.monotonic() - began_s > 0.015
+    assert back_end.wait(0.0) is True  # what was there meanwhile is told of
+    assert ours.recv(9) == b"x"
+    peers[0].sendto(b"sound", address(port))
+    began_s = time.monotonic()
+    back_end.rest(60.0)
+    assert time.monotonic() - began_s < 30.0
+    assert back_end.wait(0.0) is False
+    assert back_end.receive() == 1
+    back_end.unwatch(ours.fileno())
+    back_end.rest(0.0)
     ours.close()
     theirs.close()
 

@@ -7,8 +7,24 @@ import socket
 import numpy as np
 import pytest
 
-from media.plane.worker import ControlSocket, cycle_s
-from media.protocol import DigitReceived, StreamClosed, StreamStats, unpack_events
+from media.plane import worker as worker_module
+from media.plane.worker import ControlSocket, Worker, cycle_s
+from media.protocol import (
+    AddPort,
+    Connect,
+    DigitReceived,
+    OpenStream,
+    ReleaseStream,
+    Setup,
+    Stop,
+    StreamClosed,
+    StreamParams,
+    StreamStats,
+    WorkerLoad,
+    encode,
+    pack,
+    unpack_events,
+)
 
 
 def test_with_few_packets_each_is_fetched_at_once():
@@ -51,7 +67,8 @@ def heard(sock):
     found = []
     while True:
         try:
-            found.append([event.stream_id for event in unpack_events(sock.recv(65_536))])
+            events = unpack_events(sock.recv(65_536))
+            found.append([event.stream_id for event in events if type(event) is not WorkerLoad])
         except BlockingIOError:
             return found
 
@@ -87,3 +104,122 @@ def test_what_the_other_end_does_not_take_now_goes_as_soon_as_it_does(control):
     worker.flush_some(1.001)
     had += [number for packet in heard(ours) for number in packet]
     assert had == list(range(sent))
+
+
+class Clock:
+    """A worker's time, which passes only while it sleeps; `turns` counts how often it does."""
+
+    def __init__(self):
+        self.now_s, self.turns = 50.0, 0
+        self.due = []
+        """(time, what to do then), in order."""
+
+    def monotonic(self):
+        return self.now_s
+
+    time = thread_time = process_time = monotonic
+
+    def sleep(self, pause_s):
+        self.turns += 1
+        self.go(self.now_s + pause_s)
+
+    def go(self, until_s):
+        while self.due and self.due[0][0] <= until_s:
+            self.due.pop(0)[1]()
+        self.now_s = until_s
+
+    def wait(self, timeout_s):
+        if timeout_s > 0.0:
+            self.turns += 1
+            soon_s = self.due[0][0] if self.due else float("inf")
+            self.go(min(self.now_s + timeout_s, max(self.now_s, soon_s)))
+        return self._wait(0.0)
+
+    def rest(self, timeout_s):
+        self.turns += 1
+        self.go(self.now_s + timeout_s)
+
+    def take(self, worker):
+        """Let this worker sleep by this clock."""
+        self._wait = worker._io.wait
+        worker._io.wait, worker._io.rest = self.wait, self.rest
+
+
+@pytest.fixture
+def make_worker(control, monkeypatch, tmp_path):
+    """A worker on a clock of the test's, and the other end of its control socket."""
+    ours = control[1]
+    clock = Clock()
+    monkeypatch.setattr(worker_module, "time", clock)
+    worker = Worker(Setup(0, str(tmp_path), streams_max=64, back_end="portable"), control[0])
+    clock.take(worker)
+    return worker, clock, ours
+
+
+def a_call(number):
+    """The commands of a whole call, as they are sent."""
+    params = StreamParams(("127.0.0.9", 4000))
+    a, b = 2 * number, 2 * number + 1
+    begin = [OpenStream(a, 0, params=params), OpenStream(b, 0, params=params), Connect(a, b)]
+    return [begin, [ReleaseStream(a), ReleaseStream(b)]]
+
+
+def packed(commands):
+    return pack([encode(command) for command in commands])[0]
+
+
+def test_a_worker_that_gets_nothing_but_commands_looks_at_them_twenty_times_a_second(make_worker):
+    worker, clock, ours = make_worker
+    said = []
+
+    def send(commands):
+        ours.send(packed(commands))
+        said.extend(heard(ours))
+
+    for number in range(800):
+        for place, commands in enumerate(a_call(number)):
+            at_s = clock.now_s + number / 200 + 0.001 * place
+            clock.due.append((at_s, lambda commands=commands: send(commands)))
+    clock.due.append((clock.now_s + 4.2, lambda: send([Stop()])))
+    clock.due.sort(key=lambda each: each[0])
+    turns = []
+    for second in (1.0, 3.0):
+        clock.due.append((clock.now_s + second, lambda: turns.append(clock.turns)))
+    clock.due.sort(key=lambda each: each[0])
+    worker.run()
+    assert turns[1] - turns[0] < 70  # 400 calls in two seconds
+    said.extend(heard(ours))
+    assert sum(map(len, said)) >= 1_600  # two accounts a call, and what it has to do
+
+
+def test_a_worker_that_gets_nothing_is_woken_once_a_second(make_worker):
+    worker, clock, ours = make_worker
+    clock.due.append((clock.now_s + 20.0, lambda: ours.send(packed([Stop()]))))
+    worker.run()
+    events = []
+    while True:
+        try:
+            events += unpack_events(ours.recv(65_536))
+        except BlockingIOError:
+            break
+    assert 19 <= len([event for event in events if type(event) is WorkerLoad]) <= 22
+    assert clock.turns <= 45
+
+
+def test_ports_come_in_their_place_among_the_commands(make_worker):
+    worker, _, ours = make_worker
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    order = []
+    worker.engine.handle_all = lambda commands, now_s: order.extend(commands)
+    worker._io.open_port = lambda port_id, sock: (order.append(port_id), sock.close())
+    one, two, three = OpenStream(1, 0), OpenStream(2, 0), OpenStream(3, 0)
+    ours.send(packed([one]))
+    ours.send(packed([two]))
+    port = packed([AddPort(4, "127.0.0.1", 4000)])
+    socket.send_fds(ours, [port], [sock.fileno() for sock in sockets])
+    ours.send(packed([three]))
+    worker._take_commands(50.0)
+    assert order == [one, two, 4, 5, three]
+    for sock in sockets:
+        sock.close()
+    worker._io.close()
