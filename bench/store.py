@@ -306,11 +306,17 @@ async def _every(store: Store, watch: Watch, length: str) -> None:
     span = Span(start_s, end_s, ZONE, by)  # type: ignore[arg-type]
     found = await slowest(store, watch.directory, span, watch.only)
     for asked in found[:SLOWEST]:
-        print(f"    {asked.took_s:8.3f} s  {asked.cpu_s:8.3f} s CPU  {asked.name}")
+        print(
+            f"    {asked.took_s:8.3f} s  {asked.cpu_s:8.3f} s CPU  {asked.read / 1e6:5.0f} MB read"
+            f"  {asked.name}"
+        )
     first, bar_s = found[0], SPAN_S[length]
     late = sum(asked.took_s > bar_s for asked in found)
     cpu_s = max(asked.cpu_s for asked in found)
-    note = f"{first.name}; {late} of {len(found)} take longer than {bar_s:g} s; {cpu_s:.3g} s CPU at most"
+    note = (
+        f"{first.name}, {first.read / 1e6:.0f} MB from the disk; {late} of {len(found)} take longer than"
+        f" {bar_s:g} s; {cpu_s:.3g} s CPU at most"
+    )
     words = "an old day by half-hour" if length == "day" else "the year by month"
     which = f"every report of {watch.only}" if watch.only else "every report"
     watch.add(f"{words}: the slowest of {which}, cold", first.took_s, "s", bar_s, note)

@@ -52,6 +52,8 @@ class Asked:
     make: Callable[[], Awaitable[Any]]
     took_s: float = 0.0
     cpu_s: float = 0.0
+    read: int = 0
+    """Octets that came from the disk."""
 
 
 def every(store: Store, span: Span) -> list[Asked]:
@@ -115,6 +117,12 @@ def forget(directory: Path) -> None:
             os.close(handle)
 
 
+def octets_read() -> int:
+    """What this process has read from disks so far."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
+
+
 async def slowest(store: Store, directory: Path, span: Span, only: str = "") -> list[Asked]:
     """Make each report once, cold, to its last row; the slowest first."""
     took: list[Asked] = []
@@ -122,11 +130,12 @@ async def slowest(store: Store, directory: Path, span: Span, only: str = "") -> 
         if only not in asked.name:
             continue
         await asyncio.to_thread(forget, directory)
-        before_s, cpu_s = time.perf_counter(), time.process_time()
+        before_s, cpu_s, read = time.perf_counter(), time.process_time(), octets_read()
         found = await asked.make()
         if isinstance(found, Report):
             async for some in flowing(found.json()):
                 b"".join(some)
         took_s = time.perf_counter() - before_s
-        took.append(replace(asked, took_s=took_s, cpu_s=time.process_time() - cpu_s))
+        cpu_s, read = time.process_time() - cpu_s, octets_read() - read
+        took.append(replace(asked, took_s=took_s, cpu_s=cpu_s, read=read))
     return sorted(took, key=lambda asked: -asked.took_s)

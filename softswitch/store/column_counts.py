@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.tallies import Packed
 from softswitch.turns import done
 
+_T = TypeVar("_T")
 Take = Callable[[tuple[str, str], tuple[Any, ...]], None]
 FIRST_SLOTS = 48
 """Half-hours that are read together at first: a day."""
@@ -50,9 +52,29 @@ async def tell(
     label = labels_of(span, piece.offset_s)
     counting = _Counting(span, piece.offset_s, packed, codes, [*codes], label)
     low, high = int(piece.start_s // SLOT_S), int(piece.end_s // SLOT_S)
-    async for slots, (blobs,) in chunks(connection, (packed.table,), low, high):
-        found = await asyncio.to_thread(counting.count, slots, blobs)
-        await done(found.told(take))
+    async with aclosing(ahead(chunks(connection, (packed.table,), low, high))) as parts:
+        async for slots, (blobs,) in parts:
+            found = await asyncio.to_thread(counting.count, slots, blobs)
+            await done(found.told(take))
+
+
+async def ahead(parts: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+    """The same parts, of which the next is read while one is worked on: a disk and a processor take turns
+    otherwise. Not more than the next: it is held in memory. To be closed (`aclosing`),
+    which ends the reading."""
+    coming = asyncio.ensure_future(anext(parts))
+    try:
+        while True:
+            try:
+                part = await coming
+            except StopAsyncIteration:
+                return
+            coming = asyncio.ensure_future(anext(parts))
+            yield part
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await parts.aclose()
 
 
 async def chunks(
@@ -63,7 +85,7 @@ async def chunks(
     *,
     is_backward: bool = False,
     octets: int = OCTETS,
-) -> AsyncIterator[tuple[npt.NDArray[np.int64], list[list[bytes]]]]:
+) -> AsyncGenerator[tuple[npt.NDArray[np.int64], list[list[bytes]]], None]:
     """What is packed of the half-hours from `low` to before `high`, some at a time: their numbers in order, and
     the blobs of each table, about `octets` together. Backward, the last come first."""
     first, *others = tables
@@ -102,7 +124,8 @@ class _Counting:
         numbers = self._numbers(slots, counts, rows)
         chosen = packed.chosen(rows, self.codes)
         if chosen is not None:
-            rows, numbers = rows[chosen], numbers[chosen]
+            # Not by `[]`, which takes five times as long for rows with names.
+            rows, numbers = rows.compress(chosen), numbers[chosen]
         return grouped_rows(
             rows,
             (numbers, self.label),
