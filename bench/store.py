@@ -2,6 +2,7 @@
 
     python bench/store.py [--contacts 10000000] [--customers 1000000] [--agents 300] [--directory DIR] [--save]
     python bench/store.py --directory DIR --every day    # each report with each grouping, cold; or "year"
+    python bench/store.py --directory DIR --url URL --every day    # in PostgreSQL, copied if empty
 
 Fills a database of this version by a seeded generator (a year of contacts, most of them in office hours,
 with what agents did), adds its half-hours up as a server would, and prints each figure with its bar. With
@@ -27,6 +28,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from bench.figures import Figure, save, show
+from bench.store_copy import copy
 from bench.store_reports import SLOWEST, SPAN_S, forget, slowest
 from softswitch.store import Store
 from softswitch.store.customers import CustomerFilter
@@ -157,10 +159,11 @@ class Watch:
     """Times things and keeps the figures. The bars are for ten million contacts; with fewer a figure has a
     name of its own and no bar."""
 
-    def __init__(self, contacts: int, only: str = "", directory: Path = Path()) -> None:
+    def __init__(self, contacts: int, only: str, directory: Path | None) -> None:
         self.figures: list[Figure] = []
         self._contacts = contacts
         self.directory = directory
+        """Where SQLite's file is; None for PostgreSQL, which cannot be told to forget."""
         self.only = only
 
     async def time(
@@ -174,13 +177,13 @@ class Watch:
     ) -> Any:
         """Run something some times; the figure is the slowest, with the CPU that it took. Of what has a bar
         also for how long it held the loop up. A report is made to its last row, as JSON."""
-        if self.only not in what:
+        if self.only not in what or (is_cold and self.directory is None):
             return None
         worst_s, cpu_s, found = 0.0, 0.0, None
         lag = Lag()
         watching = asyncio.create_task(lag.watch())
         for _ in range(times):
-            if is_cold:
+            if is_cold and self.directory is not None:
                 await asyncio.to_thread(forget, self.directory)
                 lag.worst_ms = lag.work_ms = 0.0
             before_s, cpu_before_s = time.perf_counter(), time.process_time()
@@ -199,9 +202,12 @@ class Watch:
 
     def add(self, what: str, value: float, unit: str, bar: float | None, note: str) -> None:
         size = f"{self._contacts / 1e6:g} M contacts"
+        system = "SQLite" if self.directory is not None else "PostgreSQL"
+        if self.directory is None:
+            what = f"PostgreSQL: {what}"
         if self._contacts < CONTACTS:
             what, bar = f"{what}, {size}", None
-        self.figures.append(Figure(what, value, unit, bar, note=f"SQLite, {size}; {note}"))
+        self.figures.append(Figure(what, value, unit, bar, note=f"{system}, {size}; {note}"))
         show(self.figures[-1:])
 
 
@@ -263,14 +269,11 @@ def _ticket(number: int, owner: int, of: int) -> tuple[Any, ...]:
 
 
 async def measure(directory: Path, options: argparse.Namespace) -> list[Figure]:
-    store = await Store.open(directory)
+    store = await Store.open(directory, database=options.url or "sqlite")
     gc.collect()
     gc.freeze()
     gc.disable()  # as the exchange has it: cycles are collected when nothing goes on
-    await asyncio.to_thread(plan, directory / "softswitch.db", options.agents)
-    await asyncio.to_thread(file_tickets, directory / "softswitch.db", options.customers)
-    watch = Watch(options.contacts, options.only, directory)
-    await asyncio.to_thread(survey, directory / "softswitch.db")
+    watch = Watch(options.contacts, options.only, None if options.url else directory)
     await _add_up(store, watch)
     if options.every:
         await _every(store, watch, options.every)
@@ -313,13 +316,12 @@ async def _every(store: Store, watch: Watch, length: str) -> None:
     first, bar_s = found[0], SPAN_S[length]
     late = sum(asked.took_s > bar_s for asked in found)
     cpu_s = max(asked.cpu_s for asked in found)
-    note = (
-        f"{first.name}, {first.read / 1e6:.0f} MB from the disk; {late} of {len(found)} take longer than"
-        f" {bar_s:g} s; {cpu_s:.3g} s CPU at most"
-    )
+    read = "" if watch.directory is None else f", {first.read / 1e6:.0f} MB from the disk"
+    note = f"{first.name}{read}; {late} of {len(found)} take longer than {bar_s:g} s; {cpu_s:.3g} s CPU at most"
     words = "an old day by half-hour" if length == "day" else "the year by month"
     which = f"every report of {watch.only}" if watch.only else "every report"
-    watch.add(f"{words}: the slowest of {which}, cold", first.took_s, "s", bar_s, note)
+    cold = "" if watch.directory is None else ", cold"
+    watch.add(f"{words}: the slowest of {which}{cold}", first.took_s, "s", bar_s, note)
 
 
 async def _days(store: Store, watch: Watch) -> None:
@@ -477,7 +479,14 @@ async def run(options: argparse.Namespace, directory: Path) -> list[Figure]:
         print(
             f"filled in {time.perf_counter() - before_s:.0f} s, {path.stat().st_size / 1e9:.2f} GB"
         )
-    return await measure(directory, options)
+    await asyncio.to_thread(plan, path, options.agents)
+    await asyncio.to_thread(file_tickets, path, options.customers)
+    await asyncio.to_thread(survey, path)
+    if not options.url:
+        return await measure(directory, options)
+    with tempfile.TemporaryDirectory(prefix="softswitch-store-") as own:
+        await copy(path, Path(own), options.url)
+        return await measure(Path(own), options)
 
 
 def main() -> None:
@@ -486,6 +495,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--agents", type=int, default=300)
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--url", default="", help="measure a copy in PostgreSQL, of this URL")
     parser.add_argument("--only", default="", help="reports whose name holds this")
     parser.add_argument(
         "--every", choices=list(SPAN_S), help="each report with each grouping, cold"

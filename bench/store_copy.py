@@ -1,4 +1,4 @@
-"""A database of `bench/store.py` in PostgreSQL: the rows of SQLite's, by COPY; the indexes are made afterwards."""
+"""A database of `bench/store.py` in PostgreSQL: SQLite's rows, by COPY; the indexes are made afterwards."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ PAGE = 200_000
 
 
 async def copy(source: Path, directory: Path, url: str) -> None:
-    """Fill an empty database with the rows of another. `directory` is where the store's own files are."""
+    """Fill a database that has no contacts yet with the rows of another. `directory` is where the store's own
+    files are."""
     await (await Store.open(directory, database=url)).close()
     server = await asyncpg.connect(url)
     try:
-        await _copy(source, server)
+        if await server.fetchval("SELECT 1 FROM queue_visits LIMIT 1") is None:
+            await _copy(source, server)
     finally:
         await server.close()
 

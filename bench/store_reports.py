@@ -123,13 +123,14 @@ def octets_read() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
-async def slowest(store: Store, directory: Path, span: Span, only: str = "") -> list[Asked]:
-    """Make each report once, cold, to its last row; the slowest first."""
+async def slowest(store: Store, directory: Path | None, span: Span, only: str = "") -> list[Asked]:
+    """Make each report once, to its last row; the slowest first. Cold, where `directory` has the database."""
     took: list[Asked] = []
     for asked in every(store, span):
         if only not in asked.name:
             continue
-        await asyncio.to_thread(forget, directory)
+        if directory is not None:
+            await asyncio.to_thread(forget, directory)
         before_s, cpu_s, read = time.perf_counter(), time.process_time(), octets_read()
         found = await asked.make()
         if isinstance(found, Report):
