@@ -373,26 +373,26 @@ class Engine:
         # Nothing is decided anew for a stream whose partner goes a moment before it.
         self._roster.foresee(c.stream_id for c in commands if type(c) is ReleaseStream)
         for command in commands:
-            self._handle(command, now_s)
+            try:
+                self._carry_out(command, now_s)
+            except Exception as error:  # one call's command must never end the others' media
+                self._refuse(command, error)
         for stream in self._roster.take_unwired():
             try:
                 self._wiring.rewire(stream)
             except Exception as error:
                 self._emit(CommandRefused("ConfigureStream", stream.stream_id, str(error)))
 
-    def _handle(self, command: Command, now_s: float) -> None:
-        try:
-            self._carry_out(command, now_s)
-        except Exception as error:  # one call's command must never end the others' media
-            stream_id = getattr(command, "stream_id", getattr(command, "a", -1))
-            self._emit(CommandRefused(type(command).__name__, stream_id, str(error)))
-            # Who waits for an end must not wait for ever.
-            if isinstance(command, StartRecording):
-                reason = f"refused: {error}"
-                self._emit(RecordingStopped(command.recording_id, command.name, 0, reason))
-            elif isinstance(command, StartPlay):
-                reason = f"failed: {error}"
-                self._emit(PlayFinished(command.stream_id, command.play_id, reason))
+    def _refuse(self, command: Command, error: Exception) -> None:
+        stream_id = getattr(command, "stream_id", getattr(command, "a", -1))
+        self._emit(CommandRefused(type(command).__name__, stream_id, str(error)))
+        # Who waits for an end must not wait for ever.
+        if isinstance(command, StartRecording):
+            reason = f"refused: {error}"
+            self._emit(RecordingStopped(command.recording_id, command.name, 0, reason))
+        elif isinstance(command, StartPlay):
+            reason = f"failed: {error}"
+            self._emit(PlayFinished(command.stream_id, command.play_id, reason))
 
     def _carry_out(self, command: Command, now_s: float) -> None:
         match command:

@@ -68,7 +68,8 @@ class Hush:
         self._octet: NDArray[np.uint8] = np.zeros(streams, np.uint8)
         self._clear: NDArray[np.int32] = np.zeros(streams, np.int32)
         self._silenced: Bools = np.zeros(streams, np.bool_)
-        self._watched: set[int] = set()
+        self.watched: set[int] = set()
+        """Rows that are looked at."""
         self.watching = 0
         self.on = False
 
@@ -77,9 +78,9 @@ class Hush:
         `relayed_as`; None: no longer."""
         code = _CODES.get(codec, 0) if codec else 0
         if code:
-            self._watched.add(row)
-        elif row in self._watched:
-            self._watched.discard(row)
+            self.watched.add(row)
+        elif row in self.watched:
+            self.watched.discard(row)
         else:
             return  # as of most, whose digits come as events
         self.watching += int(code > 0) - int(self._code[row] > 0)

@@ -36,7 +36,8 @@ _MMSGHDR = np.dtype(
 _MMSGHDR_OCTETS = _MMSGHDR.itemsize
 _IOVEC = np.dtype([("base", "u8"), ("len", "u8")])
 _SOCKADDR_OCTETS = 32
-_SOCKADDR_LEN = {socket.AF_INET: 16, socket.AF_INET6: 28}
+_INET_OCTETS, _INET6_OCTETS = 16, 28
+_INET, _INET6 = socket.AF_INET.to_bytes(2, "little"), socket.AF_INET6.to_bytes(2, "little")
 _DONTWAIT = 0x40
 _PER_SOCKET_MAX = 1024
 _Entry = tuple[int, np.uint64, int, bool]
@@ -113,7 +114,7 @@ class MmsgIo:
         self._tx_namelen = self._tx_msg["namelen"]
         self._tx_base = self._tx_iov["base"]
         self._tx_len = self._tx_iov["len"]
-        self._tx_namelen[:] = _SOCKADDR_LEN[socket.AF_INET]
+        self._tx_namelen[:] = _INET_OCTETS
 
     def open_port(self, port_id: int, sock: socket.socket) -> None:
         """See `PacketIo.open_port`."""
@@ -228,11 +229,11 @@ class MmsgIo:
         packed = packed_host(address[0])
         port = address[1].to_bytes(2, "big")
         if len(packed) == 4:
-            raw = socket.AF_INET.to_bytes(2, "little") + port + packed
-            self._remote_len[row] = _SOCKADDR_LEN[socket.AF_INET]
+            raw = _INET + port + packed
+            self._remote_len[row] = _INET_OCTETS
         else:
-            raw = socket.AF_INET6.to_bytes(2, "little") + port + bytes(4) + packed
-            self._remote_len[row] = _SOCKADDR_LEN[socket.AF_INET6]
+            raw = _INET6 + port + bytes(4) + packed
+            self._remote_len[row] = _INET6_OCTETS
             self._any_ipv6 = True
         at = row * _SOCKADDR_OCTETS
         self._remote_octets[at : at + _SOCKADDR_OCTETS] = raw.ljust(_SOCKADDR_OCTETS, b"\0")

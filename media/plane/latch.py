@@ -84,11 +84,10 @@ class Latch:
 
     def forget(self, stream: Stream) -> None:
         """Take back every claim of a stream."""
+        if stream.key is None and stream.host_key is None:
+            return  # it has claimed nothing yet, so that nobody has been heard
         row = stream.row
         self.before_change(stream)
-        if stream.key is None and stream.host_key is None:
-            self._streams.expected_words[row, HEAD] = 0
-            return  # it has claimed nothing yet
         if stream.key is not None:
             self._sources.release(stream.key, row)
         if stream.rtcp_key is not None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 _LAST = 0xFFFFFFFFFFFFFFFF
 _CHANGES_MAX = 64
-"""What has changed is sorted in when packets come, or when it is so much."""
+"""What has changed is sorted in when packets come; of more than so much the table is made anew then."""
 _REBUILT = 32
 """A change is sorted in at the price of so many keys of a table that is made anew."""
 
@@ -21,12 +21,14 @@ class KeyTable:
     `Sources`.
     """
 
-    __slots__ = ("_capacity", "_changed", "_keys", "_rows", "_rows_of")
+    __slots__ = ("_capacity", "_changed", "_keys", "_outdated", "_rows", "_rows_of")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._rows_of: dict[int, int] = {}
         self._changed: dict[int, None] = {}
+        self._outdated = False
+        """More has changed than was noted."""
         # The greatest possible key ends the table, so a search never overruns.
         self._keys: NDArray[np.uint64] = np.array([_LAST], np.uint64)
         self._rows: NDArray[np.intp] = np.array([-1], np.intp)
@@ -40,25 +42,30 @@ class KeyTable:
 
     def put(self, key: int, row: int) -> None:
         """Let `key` lead to `row` from now on; raises `IndexError` when the table is full."""
-        if key not in self._rows_of and len(self._rows_of) >= self._capacity:
+        if len(self._rows_of) >= self._capacity and key not in self._rows_of:
             raise IndexError("key table is full")
         self._rows_of[key] = row
-        self._changed[key] = None
-        if len(self._changed) >= _CHANGES_MAX:
-            self._sort_in()
+        if not self._outdated:
+            self._note(key)
 
     def remove(self, key: int) -> None:
         """Forget `key`; nothing happens if it is not there."""
         if self._rows_of.pop(key, None) is None:
             return
+        if not self._outdated:
+            self._note(key)
+
+    def _note(self, key: int) -> None:
         self._changed[key] = None
         if len(self._changed) >= _CHANGES_MAX:
-            self._sort_in()
+            self._changed.clear()
+            self._outdated = True
 
     def _sort_in(self) -> None:
         changed, rows_of = self._changed, self._rows_of
         self._changed = {}
-        if len(changed) * _REBUILT > len(rows_of):
+        if self._outdated or len(changed) * _REBUILT > len(rows_of):
+            self._outdated = False
             keys = np.fromiter(rows_of, np.uint64, len(rows_of))
             rows = np.fromiter(rows_of.values(), np.intp, len(rows_of))
             order = keys.argsort()
@@ -85,7 +92,7 @@ class KeyTable:
 
     def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return (n,) rows and (n,) whether the key is known; rows of unknown keys mean nothing."""
-        if self._changed:
+        if self._changed or self._outdated:
             self._sort_in()
         at = self._keys.searchsorted(keys)
         rows: NDArray[np.intp] = self._rows.take(at)

@@ -30,13 +30,13 @@ _CONVERSIONS = {("PCMU", "PCMA"): 1, ("PCMA", "PCMU"): 2}
 
 def relayable(source: Stream, target: Stream) -> bool:
     """Tell whether packets of `source` can become packets of `target` without decoding."""
-    if source.params is None or target.params is None:
+    ours, theirs = source.params, target.params
+    if ours is None or theirs is None:
         return False
-    longest_ms = target.params.maxptime_ms
-    if longest_ms is not None and source.params.ptime_ms > longest_ms:
+    longest_ms = theirs.maxptime_ms
+    if longest_ms is not None and ours.ptime_ms > longest_ms:
         return False  # who wants long packets sends long ones
-    codecs = source.params.codec, target.params.codec
-    return codecs[0] == codecs[1] or codecs in _CONVERSIONS
+    return ours.codec == theirs.codec or (ours.codec, theirs.codec) in _CONVERSIONS
 
 
 class Relay:
@@ -58,9 +58,10 @@ class Relay:
 
     def feed(self, source: Stream, target: Stream | None) -> None:
         """Relay `source` to `target` from its next packet on; None ends it. Idempotent."""
-        if source.feeds is not target:
+        if source.feeds is not target and source.feeds is not None:
             self._end(source)
-        if target is None or target.params is None or source.params is None:
+        params, own = None if target is None else target.params, source.params
+        if target is None or params is None or own is None:
             self._latch.refresh(source)
             return
         row, streams = source.row, self._streams
@@ -69,10 +70,11 @@ class Relay:
             target.fed = None
             source.unsynced = True
             self.feeds += 1
-        streams.head_out[row] = 0x80000000 | (target.params.payload_type << 16)
+        streams.head_out[row] = 0x80000000 | (params.payload_type << 16)
         streams.change[row, SSRC_OUT] = self.ssrc_out[target.row]
-        self._set_conversion(row, _CONVERSIONS.get((source.params.codec, target.params.codec), 0))
-        self.audio_out[row] = target.params.payload_type
+        alike = own.codec == params.codec
+        self._set_conversion(row, 0 if alike else _CONVERSIONS.get((own.codec, params.codec), 0))
+        self.audio_out[row] = params.payload_type
         if source.unsynced:
             streams.expected_words[row, HEAD] = 0
         else:
@@ -102,8 +104,6 @@ class Relay:
         streams.expected_words[row, HEAD] = 0
 
     def _end(self, source: Stream) -> None:
-        if source.feeds is None:
-            return
         self.suspend(source)
         self.feeds -= 1
         source.feeds = None

@@ -154,9 +154,12 @@ class Reports:
         return rtcp.build_sender_reports(reports, self._cname)
 
     def goodbye(self, stream: Stream) -> None:
-        """Say that a stream ends, to a source that we have locked to and sent media (6.6)."""
+        """Report no more; say that a stream ends, to a source that we have locked to and sent media (6.6)."""
         row = stream.row
-        if row not in self._reporting or not int(self._streams.sent[row]):
+        if row not in self._reporting:
+            return
+        self.stop(row)
+        if not int(self._streams.sent[row]):
             return
         data = rtcp.build_bye([int(self._relay.ssrc_out[row])], self._cname)
         self._outlet.tx.octets[0, : len(data)] = np.frombuffer(data, np.uint8)

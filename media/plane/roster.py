@@ -143,7 +143,8 @@ class Roster:
         moved = port_id is not None and port_id != stream.port_id
         host = params.signalled_host or stream.signalled_host
         # First of all: if a key is not usable, nothing may flow in the clear instead.
-        self._seals.set(stream.row, before, params, resumed=stream.restored is not None)
+        if before is not None or params.srtp_in is not None or params.srtp_out is not None:
+            self._seals.set(stream.row, before, params, resumed=stream.restored is not None)
         learn = (
             before is None
             or moved
@@ -158,6 +159,7 @@ class Roster:
             self._streams.port_id[stream.row] = port_id
         stream.signalled_host = host
         stream.params = params
+        stream.listens_for_digits = params.inband_dtmf
         if learn:
             self._learn(stream, params, now_s)
         self._apply(stream, before, params, now_s)
@@ -185,10 +187,11 @@ class Roster:
             streams.heard_s[row] = now_s
         stream.timed_out = False
         streams.expecting[row] = expecting
-        slot = streams.slot.item(row)
         rate_hz = rate_of(params.codec)
-        if changed and slot != NONE:
-            self._timelines.at(stream.rate_hz).forget_anchor(slot)
+        if changed and stream.decoded:
+            slot = streams.slot.item(row)
+            if slot != NONE:
+                self._timelines.at(stream.rate_hz).forget_anchor(slot)
         if rate_hz != stream.rate_hz:
             self._recorder.part(stream.stream_id)
             self._wiring.change_rate(stream, rate_hz)
@@ -197,7 +200,7 @@ class Roster:
             self._unwired.append(stream)  # until it is known what the next command makes of it
         else:
             self._wiring.rewire(stream)
-        if changed:
+        if changed and len(self._recorder):
             self._recorder.move(stream.stream_id, rate_hz, self._mixer.slot_of(stream))
 
     def release(self, stream_id: int) -> None:
@@ -206,16 +209,18 @@ class Roster:
         if stream is None:
             return
         self._reports.goodbye(stream)
-        self._prompter.stop(stream, "released")
-        self._progress.forget(stream)
+        if stream.playing or stream.announced:
+            self._prompter.stop(stream, "released")
+        if stream.progress is not None:
+            self._progress.forget(stream)
         self._background.forget(stream)
         stream.taps = 0  # first: nobody shall wire up what goes away
-        for recording_id in self._recorder.leave(stream.stream_id):
-            self._taping.stop(recording_id, "released")
+        if len(self._recorder):
+            for recording_id in self._recorder.leave(stream.stream_id):
+                self._taping.stop(recording_id, "released")
         self._wiring.unplug(stream, self._leaving)
         self._latch.forget(stream)
         self._mixer.forget(stream)
-        self._reports.stop(stream.row)
         self._voices.reset(stream.row)
         self._seals.clear(stream.row)
         stats = self.stats(stream)

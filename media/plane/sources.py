@@ -60,7 +60,8 @@ class Sources:
         rows = self._claims.get(key)
         if rows is None or row not in rows:
             return
-        self._drop_ssrc(key, row)
+        if row in self._ssrc_of:
+            self._drop_ssrc(key, row)
         rows.remove(row)
         if not rows:
             del self._claims[key]
@@ -90,6 +91,8 @@ class Sources:
 
     def note_ssrc(self, key: int | None, row: int, ssrc: int | None) -> None:
         """`row` hears `ssrc` (None: nothing known any more); decides where `key` is shared."""
+        if ssrc is None and row not in self._ssrc_of:
+            return
         shared = key is not None and len(self._claims.get(key, ())) > 1
         if shared and key is not None:
             self._drop_ssrc(key, row)

@@ -25,6 +25,8 @@ class Stream:
     port_id: int
     signalled_host: str | None
     params: StreamParams | None = None
+    listens_for_digits: bool = False
+    """By its `params`: digits that come as sound are reported, and kept from whoever hears this stream."""
     rate_hz: int = 8000
     """Samples a second of its codec: the ring it is laid in, and what is said to it."""
     key: int | None = None
@@ -54,6 +56,8 @@ class Stream:
     progress: str | None = None
     """The country by whose tones the line is listened to."""
     supervisors: list[Stream] = field(default_factory=list)
+    decoded: bool = False
+    """Somebody needs its samples: it has a slot, or had one and is to be parted from it."""
     by_mix: bool = False
     """What we hear is made by the tick, not relayed."""
     digits: str = ""
@@ -96,11 +100,6 @@ class Stream:
         if params is not None and params.rtcp_port is not None and media == params.remote:
             return media[0], params.rtcp_port
         return (media[0], media[1] + 1) if media[1] < 65_535 else None
-
-    @property
-    def listens_for_digits(self) -> bool:
-        """Digits that come as sound are reported, and kept from whoever hears this stream."""
-        return self.params is not None and self.params.inband_dtmf
 
     @property
     def receives(self) -> bool:

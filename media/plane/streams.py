@@ -48,6 +48,8 @@ DROP_REASONS = (
 MALFORMED, SOURCE, WRONG_SSRC, PAYLOAD_TYPE, POLICED, OVERSIZE, RTCP, SRTP = range(8)
 
 _CLEANED_TOGETHER = 32
+_NOTHING = StreamStats()
+"""The account of a call that did not come about, or of one on hold; nobody changes it."""
 
 Sizes = NDArray[np.int32] | int
 """(k,) octets of each of k packets, header included, or one number if they are alike."""
@@ -299,11 +301,11 @@ class Streams:
 
     def stats(self, row: int) -> StreamStats:
         """Return the account of a row so far."""
-        received, sent = self.received.item(row), self._sent.item(row)
+        self.add_up()
+        received, sent = self._received.item(row), self._sent.item(row)
         counts = self.drops[row].tolist()
         if not received and not sent and not any(counts):
-            # Nothing has come or gone: of a call that did not come about, or of one on hold.
-            return StreamStats()
+            return _NOTHING
         drops = zip(DROP_REASONS, counts, strict=True)
         return StreamStats(
             packets_in=received >> 40,

@@ -60,8 +60,9 @@ class Voices:
         """Let `row` speak the codec `name`, as `fmtp` asks for; returns its RTP clock in hertz."""
         kind = KINDS.index(name)
         self.kind[row] = kind
-        self.reset(row)
-        self.ask(row, fmtp)
+        if kind > PCMA:  # the others keep nothing, and take what they are given
+            self.reset(row)
+            self.ask(row, fmtp)
         return float(_CLOCK_HZ[kind])
 
     def ask(self, row: int, fmtp: str | None) -> None:

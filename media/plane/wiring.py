@@ -56,9 +56,12 @@ class Wiring:
         if a.partner is b:
             return
         for stream in (a, b):
-            self._part(stream)
-            self.leave(stream)
-            self.stop_monitor(stream)
+            if stream.partner is not None:
+                self._part(stream)
+            if stream.room is not None:
+                self.leave(stream)
+            if stream.monitors is not None:
+                self.stop_monitor(stream)
             stream.echo = False
         a.partner, b.partner = b, a
         self.rewire(a)
@@ -144,22 +147,29 @@ class Wiring:
         in `leaving`, nothing new is decided."""
         left, stream.partner = stream.partner, None
         stream.echo = False
-        self._relay.feed(stream, None)
+        if stream.feeds is not None:
+            self._relay.feed(stream, None)
         if left is not None:
             left.partner = None
             if left.stream_id in leaving:
                 self._relay.feed(left, None)
             else:
                 self.rewire(left)
-        self.leave(stream)
-        self.stop_monitor(stream)
-        for supervisor in list(stream.supervisors):
-            self.stop_monitor(supervisor)
+        if stream.room is not None:
+            self.leave(stream)
+        if stream.monitors is not None:
+            self.stop_monitor(stream)
+        if stream.supervisors:
+            for supervisor in list(stream.supervisors):
+                self.stop_monitor(supervisor)
         stream.announced = stream.by_mix = False
-        self._hush.watch(stream.row, None)
-        self._mixer.admit(stream, False)
-        self._ears.listen(stream, False)
-        self._set_slot(stream, False)
+        if stream.row in self._hush.watched:
+            self._hush.watch(stream.row, None)
+        if stream.decoded:
+            self._mixer.admit(stream, False)
+            self._ears.listen(stream, False)
+            self._set_slot(stream, False)
+            stream.decoded = False
 
     def rewire(self, stream: Stream) -> None:
         """Decide anew what feeds `stream` and its partner, and whether it is decoded."""
@@ -199,6 +209,8 @@ class Wiring:
         return {source: tail for source, tail in found.items() if tail is not None}
 
     def _watch(self, source: Stream, target: Stream | None) -> None:
+        if not (source.listens_for_digits or source.row in self._hush.watched):
+            return  # as of most, whose digits come as events
         codec = None if source.params is None else source.params.codec
         relayed_as = None if target is None or target.params is None else target.params.codec
         self._hush.watch(source.row, codec if source.listens_for_digits else None, relayed_as)
@@ -206,6 +218,8 @@ class Wiring:
     def attend(self, stream: Stream) -> None:
         """Whether `stream` says something like a digit has changed: listen to it closely, or no longer."""
         self._listen(stream)
+        if not stream.decoded:
+            self._ears.listen(stream, False)  # nor is it suspected any more
 
     def _target(self, source: Stream) -> Stream | None:
         target = source if source.echo else source.partner
@@ -219,13 +233,20 @@ class Wiring:
 
     def _listen(self, stream: Stream) -> None:
         """Decode a stream if somebody needs its samples, live or not."""
-        mixed = stream.room is not None or self._joined(stream)
-        if not mixed and stream.partner is not None:
-            mixed = self._differs(stream) or self._screened(stream)
+        partner = stream.partner
+        third = stream.monitors is not None or stream.supervisors or stream.announced
+        if partner is not None:
+            third = third or partner.supervisors or partner.announced
+        mixed = stream.room is not None or (bool(third) and self._joined(stream))
+        if not mixed and partner is not None:
+            mixed = self._differs(stream, partner) or self._screened(stream, partner)
         stream.by_mix = mixed and not stream.echo and self._hears_mix(stream)
         digits = stream.listens_for_digits
         closely = digits and (self._unseen(stream) or self._ears.suspects(stream))
         needed = mixed or stream.progress is not None
+        if not (needed or closely or stream.taps or stream.decoded):
+            return  # as of most
+        stream.decoded = needed or closely or stream.taps > 0
         slot = self._set_slot(stream, needed or closely or stream.taps > 0)
         self._mixer.admit(stream, mixed)
         self._ears.listen(stream, closely)
@@ -241,13 +262,8 @@ class Wiring:
         return stream.params is not None and stream.params.codec not in SILENCE
 
     def _joined(self, stream: Stream) -> bool:
-        """More than two bridged parties: a supervisor or an announcement has to do with it."""
+        """A supervisor or an announcement has to do with it: whether more than two can be brought together."""
         partner = stream.partner
-        third = stream.monitors is not None or stream.supervisors or stream.announced
-        if partner is not None:
-            third = third or partner.supervisors or partner.announced
-        if not third:
-            return False
         return self._decodable(stream) and (partner is None or self._decodable(partner))
 
     def _hears_mix(self, stream: Stream) -> bool:
@@ -259,13 +275,14 @@ class Wiring:
             return True
         if partner is not None and any(each.mode == "barge" for each in partner.supervisors):
             return True
-        return self._differs(stream) or self._screened(stream)
+        return partner is not None and (
+            self._differs(stream, partner) or self._screened(stream, partner)
+        )
 
-    def _screened(self, stream: Stream) -> bool:
+    def _screened(self, stream: Stream, partner: Stream) -> bool:
         """A bridge in which digits are listened for in a codec whose packets cannot be silenced one by
         one: what is heard of it is made anew, so that the digits can be left out."""
-        partner = stream.partner
-        if partner is None or not (stream.listens_for_digits or partner.listens_for_digits):
+        if not (stream.listens_for_digits or partner.listens_for_digits):
             return False
         if not all(
             party.params is not None and self._decodable(party) for party in (stream, partner)
@@ -285,10 +302,9 @@ class Wiring:
             return False
         return True
 
-    def _differs(self, stream: Stream) -> bool:
+    def _differs(self, stream: Stream, partner: Stream) -> bool:
         """A bridge whose two codecs cannot be relayed into each other, and both can be decoded."""
-        partner = stream.partner
-        if partner is None or stream.params is None or partner.params is None:
+        if stream.params is None or partner.params is None:
             return False
         if relayable(stream, partner) and relayable(partner, stream):
             return False
