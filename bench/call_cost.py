@@ -29,6 +29,7 @@ from softswitch.environment import Machine
 from softswitch.ports import free_port
 from softswitch.sip.flow import Flow
 from softswitch.transport.interface import Receive, Transport, Unreachable
+from softswitch.transport.udp import Gather
 
 SIP_PORT, PEER_PORT = 5060, 5070
 FROM_CALLER = Flow("udp", (SERVER, SIP_PORT), (CALLER, PEER_PORT))
@@ -58,10 +59,15 @@ class Wires(Transport):
 
     def __init__(self) -> None:
         self.receive: Receive = lambda data, flow: None
+        self.gather: Gather = lambda read: read()
         self.sent: list[tuple[bytes, Flow]] = []
 
     def start(self, receive: Receive, unreachable: Unreachable) -> None:
         self.receive = receive
+
+    def read(self, data: bytes, flow: Flow) -> None:
+        """As a socket does it: what one reading brings leaves together."""
+        self.gather(lambda: self.receive(data, flow))
 
     def send(self, data: bytes, flow: Flow) -> None:
         self.sent.append((data, flow))
@@ -112,7 +118,7 @@ class Players:
     async def _feed(self, message: bytes, flow: Flow, since_s: float) -> float:
         """Hand it over; the time until then is the players' own."""
         self.own_s += time.thread_time() - since_s
-        self._wires.receive(message, flow)
+        self._wires.read(message, flow)
         await asyncio.sleep(0)
         return time.thread_time()
 
@@ -172,6 +178,7 @@ async def run(folder: Path, calls: int, rate: float, profile: cProfile.Profile |
     wires = Wires()
     switch = Switch(load_office(office), environment=OnWires(wires))
     await switch.start()
+    wires.gather = switch.driver.gather
     await asyncio.to_thread(await_api, port, time.monotonic() + 60.0)
     players, serving = Players(wires), Serving(os.getpid(), SIP_PORT, folder)
     gc.collect()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from softswitch.hep import HepExporter
-from softswitch.sip.flow import Flow
 from softswitch.trace import Trace, TracedMessage, passed
 from softswitch.traced_calls import TracedCalls
+from softswitch.transport.interface import Passing
 
 
 class Copies:
@@ -22,9 +22,9 @@ class Copies:
         self._calls = calls
         self._wall_of = wall_of
 
-    def note(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
+    def note(self, passing: Passing) -> None:
         """One message."""
-        self._trace.note(direction, data, flow, now_s)
-        message = TracedMessage(now_s, direction == "in", flow, data)
+        self._trace.tap(passing)
+        message = TracedMessage(*passing)
         call = self._calls.call_of(message.call_id)
-        self._hep.send(passed(message, self._wall_of(now_s)), call or message.call_id)
+        self._hep.send(passed(message, self._wall_of(message.at_s)), call or message.call_id)

@@ -276,7 +276,6 @@ class Switch:
             asyncio.get_running_loop(),
             self._on_sip,
             on_broken=self._on_broken,
-            tap=self.trace.note,
             before_sending=self.plane.flush,
             token=environment.token(),
         )
@@ -464,6 +463,8 @@ class Switch:
     # -- events ----------------------------------------------------------------------------------
 
     def _on_sip(self, event: sip_events.SipEvent, now_s: float) -> None:
+        if self.control.handle_of_leg(event):
+            return
         if isinstance(event, _MAY_COME_BY_STREAM) and event.flow.connection_id:
             self.driver.prove(event.flow)  # the gate has let its sender in
         if isinstance(event, _OF_OUR_REQUESTS) and (
@@ -578,8 +579,13 @@ class Switch:
         if self.hep is not None:
             self.hep.close()
         self.hep = hep
-        copies = Copies(hep, self.trace, self.traced_calls, self.wall_of) if hep else self.trace
-        self.driver.tap = copies.note
+        self.trace.tap_changed = self._choose_tap
+        self._choose_tap()
+
+    def _choose_tap(self) -> None:
+        trace, hep = self.trace, self.hep
+        copies = Copies(hep, trace, self.traced_calls, self.wall_of) if hep is not None else None
+        self.driver.tap = copies.note if copies is not None else trace.tap
 
     def wall_of(self, monotonic_s: float) -> float:
         """The wall clock's time at a moment of the monotonic one."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from softswitch.hep import Passed
 from softswitch.sip.flow import Flow
+from softswitch.transport.interface import Passing, Tap
 
 MESSAGES = 2_048
 """Kept unless ``[trace] messages`` says otherwise."""
@@ -62,26 +63,34 @@ def passed(message: TracedMessage, wall_s: float) -> Passed:
 
 
 class Trace:
-    """A ring of the last messages, and live followers of it."""
+    """A ring of the last messages, and live followers of it.
+
+    `tap` is the driver's: while nobody follows, the ring's own `append`. `tap_changed` hears when it is
+    another.
+    """
 
     def __init__(self, messages_max: int = MESSAGES) -> None:
-        self._ring: deque[tuple[float, bool, Flow, bytes]] = deque(maxlen=messages_max)
+        self._ring: deque[Passing] = deque(maxlen=messages_max)
         self._followers: set[asyncio.Queue[TracedMessage]] = set()
+        self.tap: Tap = self._ring.append
+        self.tap_changed: Callable[[], None] = lambda: None
 
-    def note(self, direction: str, data: bytes, flow: Flow, at_s: float) -> None:
-        """The driver's tap, called for every message; cheap."""
-        received = direction == "in"
-        self._ring.append((at_s, received, flow, data))
-        if self._followers:
-            message = TracedMessage(at_s, received, flow, data)
-            for follower in self._followers:
-                if not follower.full():  # a slow reader misses messages, the exchange does not wait
-                    follower.put_nowait(message)
+    def _choose_tap(self) -> None:
+        self.tap = self._tell if self._followers else self._ring.append
+        self.tap_changed()
+
+    def _tell(self, passing: Passing) -> None:
+        self._ring.append(passing)
+        message = TracedMessage(*passing)
+        for follower in self._followers:
+            if not follower.full():  # a slow reader misses messages, the exchange does not wait
+                follower.put_nowait(message)
 
     def keep(self, messages_max: int) -> None:
         """Keep so many from now on; what is kept stays, as far as there is room."""
         if messages_max != self._ring.maxlen:
             self._ring = deque(self._ring, messages_max)
+            self._choose_tap()
 
     @property
     def kept_since_s(self) -> float:
@@ -99,11 +108,13 @@ class Trace:
             return
         queue: asyncio.Queue[TracedMessage] = asyncio.Queue(_FOLLOW_QUEUE_MAX)
         self._followers.add(queue)
+        self._choose_tap()
         try:
             while True:
                 yield await queue.get()
         finally:
             self._followers.discard(queue)
+            self._choose_tap()
 
     def snapshot(self) -> dict[str, int]:
         return {"messages": len(self._ring), "followers": len(self._followers)}

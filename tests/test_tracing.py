@@ -219,13 +219,13 @@ def test_what_is_forgotten_is_known():
     flow = Flow("udp", ("10.0.0.1", 5060), ("10.0.0.2", 5060))
     kept = Trace(3)
     for at_s in (1.0, 2.0):
-        kept.note("in", b"x", flow, at_s)
+        kept.tap((at_s, True, flow, b"x"))
     assert kept.kept_since_s == float("-inf")
     for at_s in (3.0, 4.0):
-        kept.note("in", b"x", flow, at_s)
+        kept.tap((at_s, True, flow, b"x"))
     assert kept.kept_since_s == 2.0
     kept.keep(2)
     assert [message.at_s for message in kept.messages()] == [3.0, 4.0]
     kept.keep(5)
-    kept.note("out", b"x", flow, 5.0)
+    kept.tap((5.0, False, flow, b"x"))
     assert [message.at_s for message in kept.messages()] == [3.0, 4.0, 5.0]

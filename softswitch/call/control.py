@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from media.protocol import StreamClosed
 from softswitch.call.arrival import Arrivals
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     from softswitch.call.trunks import Trunks
     from softswitch.call.wiring import Wiring
     from softswitch.config import Customer
-
-
-_OF_NO_CALL = (
-    sip_events.RequestReceived,
-    sip_events.ResponseReceived,
-    sip_events.RequestFailed,
-    sip_events.SubscriptionEnded,
-    sip_events.NotifyReceived,
-)
 
 
 class CallControl:
@@ -84,6 +75,7 @@ class CallControl:
         self._arrivals = Arrivals(wiring, self, self._table, trunks, dialplan, self._courses.refuse)
         self._in_calls = InCalls(wiring, self, self._table, self._dialling, dialplan, self._courses)
         self._leg_events = LegEvents(wiring, self, self._table, self._dialling, self._in_calls)
+        self._of_legs, self._sessions = self._leg_events.by_type, self._table.sessions
         self._media_events = MediaEvents(
             self, self._table, self._dialling, self._leg_events, self._in_calls, InfoKeys(wiring)
         )
@@ -100,19 +92,27 @@ class CallControl:
         """One event of the stack; False when it is not about a call."""
         if isinstance(event, sip_events.InviteReceived):
             self._arrivals.invited(event)
-        elif isinstance(event, _OF_NO_CALL):
+            return True
+        return self.handle_of_leg(event)
+
+    def handle_of_leg(self, event: sip_events.SipEvent) -> bool:
+        """The same of events about a leg that is known; False of all others, an INVITE too."""
+        handle = self._of_legs.get(type(event))
+        if handle is None:
             return False
-        else:
-            known = self._table.of_session(event.session)
-            if known is not None:
-                self._leg_events.handle(*known, event)
+        of_leg: Any = event
+        known = self._sessions.get(of_leg.session)
+        if known is not None:
+            handle(*known, event)
         return True
 
     def handle_media(self, event: MediaEvent) -> None:
         """One event of the media plane."""
+        if type(event) is StreamClosed:  # which is only written down; every call has two
+            self._table.stream_closed(event)
+            return
         self._media_events.handle(event)
-        if not isinstance(event, StreamClosed):  # which is only written down
-            self._wiring.pump()
+        self._wiring.pump()
 
     def break_call(self, session: int, error: Exception) -> None:
         """A handler failed on an event of this session: that call ends, the exchange goes on."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from softswitch.call.events import CallerEnded, LegAnswered, LegEnded, LegFailed, LegRang
 from softswitch.call.forwarding import redirection_of
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 class LegEvents:
-    """Turns what one leg's session says into what happens to its call."""
+    """Turns what one leg's session says into what happens to its call: `by_type` has who takes an event of the
+    stack with its call and leg."""
 
     def __init__(
         self,
@@ -39,52 +41,58 @@ class LegEvents:
         self._table = table
         self._dialling = dialling
         self._in_calls = in_calls
+        self.by_type: dict[type, Callable[[Call, Leg, Any], None]] = {
+            sip_events.Progressed: self._progressed,
+            sip_events.Answered: self._answered,
+            sip_events.Failed: self._failed,
+            sip_events.Cancelled: self._cancelled,
+            sip_events.Ended: self._ended,
+            sip_events.Confirmed: self._confirmed,
+            sip_events.ReofferReceived: self._reoffered,
+            sip_events.ReofferAnswered: self._reoffer_answered,
+            sip_events.ReofferFailed: self._reoffer_failed,
+            sip_events.InfoReceived: self._informed,
+        }
 
-    def handle(self, call: Call, leg: Leg, event: sip_events.SipEvent) -> None:
-        """One event of the stack about this leg."""
-        match event:
-            case sip_events.Progressed():
-                self._progressed(call, leg, event)
-            case sip_events.Answered():
-                self._answered(call, leg, event)
-            case sip_events.Failed():
-                call.redirected_to = redirection_of(event.response) or call.redirected_to
-                told = ReasonHeader.of(event.response, "Q.850") if event.response else None
-                q850 = told.q850 if told is not None else 0
-                later_s = seconds_in(event.response, "Retry-After") if event.response else None
-                realm = realm_of(event.response) if event.response else ""
-                failed = LegFailed(
-                    leg.leg_id, event.status, event.reason, q850, later_s or 0, realm
-                )
-                known = q850 or q850_of_status(event.status)
-                self._table.drop(call, leg, "remote", event.status, known)
-                self._dialling.feed(call, failed)
-            case sip_events.Cancelled():
-                elsewhere = event.cause is not None and event.cause.elsewhere
-                q850 = _cause(event.cause)
-                self._caller_left(call, "caller", q850, status=487, elsewhere=elsewhere)
-            case sip_events.Ended():
-                self._ended(call, leg, event)
-            case sip_events.Confirmed():
-                self._answer_of_caller(call, leg, event.sdp)
-            case sip_events.ReofferReceived():
-                self._reoffered(call, leg, event)
-            case sip_events.ReofferAnswered():
-                if not leg.answered:  # in a PRACK, while it rings
-                    self._answer_of_caller(call, leg, event.sdp)
-                elif event.sdp is not None:
-                    leg.take_answer(event.sdp)
-            case sip_events.InfoReceived():
-                digit = digit_of_info(event.content_type, event.body)
-                # No packet tells the other side of it, as it does with an event in the sound.
-                if digit and not self.digit(call, leg, digit):
-                    self._in_calls.pass_on(call, leg, digit)
-            case _:
-                pass
+    def _failed(self, call: Call, leg: Leg, event: sip_events.Failed) -> None:
+        call.redirected_to = redirection_of(event.response) or call.redirected_to
+        told = ReasonHeader.of(event.response, "Q.850") if event.response else None
+        q850 = told.q850 if told is not None else 0
+        later_s = seconds_in(event.response, "Retry-After") if event.response else None
+        realm = realm_of(event.response) if event.response else ""
+        failed = LegFailed(leg.leg_id, event.status, event.reason, q850, later_s or 0, realm)
+        self._table.drop(call, leg, "remote", event.status, q850 or q850_of_status(event.status))
+        self._dialling.feed(call, failed)
 
-    def _answer_of_caller(self, call: Call, leg: Leg, sdp: bytes | None) -> None:
+    def _cancelled(self, call: Call, leg: Leg, event: sip_events.Cancelled) -> None:
+        elsewhere = event.cause is not None and event.cause.elsewhere
+        q850 = _cause(event.cause)
+        self._caller_left(call, "caller", q850, status=487, elsewhere=elsewhere)
+
+    def _confirmed(self, call: Call, leg: Leg, event: sip_events.Confirmed) -> None:
+        if event.sdp is not None:
+            self._answer_of_caller(call, leg, event.sdp)
+
+    def _reoffer_answered(self, call: Call, leg: Leg, event: sip_events.ReofferAnswered) -> None:
+        if event.sdp is None:
+            return
+        if not leg.answered:  # in a PRACK, while it rings
+            self._answer_of_caller(call, leg, event.sdp)
+        else:
+            leg.take_answer(event.sdp)
+
+    def _reoffer_failed(self, call: Call, leg: Leg, event: sip_events.ReofferFailed) -> None:
+        """The session goes on as it was."""
+
+    def _informed(self, call: Call, leg: Leg, event: sip_events.InfoReceived) -> None:
+        digit = digit_of_info(event.content_type, event.body)
+        # No packet tells the other side of it, as it does with an event in the sound.
+        if digit and not self.digit(call, leg, digit):
+            self._in_calls.pass_on(call, leg, digit)
+
+    def _answer_of_caller(self, call: Call, leg: Leg, sdp: bytes) -> None:
         """His answer to the offer that we made him, where he made none."""
-        if sdp is not None and not leg.take_answer(sdp):
+        if not leg.take_answer(sdp):
             self._control.end_call(call, by="switch", q850=65, status=488, outcome="failed")
 
     def digit(self, call: Call, leg: Leg, digit: str) -> bool:

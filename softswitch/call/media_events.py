@@ -42,8 +42,6 @@ class MediaEvents:
     def handle(self, event: protocol.MediaEvent) -> None:
         """One event of the media plane."""
         match event:
-            case protocol.StreamClosed():  # first: every call has two
-                self._table.stream_closed(event)
             case protocol.DigitReceived():
                 known = self._table.of_stream(event.stream_id)
                 if known is not None:

@@ -26,7 +26,7 @@ class CallTable:
         self._wiring = wiring
         self._audio = audio
         self._calls: dict[str, Call] = {}
-        self._sessions: dict[int, tuple[Call, Leg]] = {}
+        self.sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
         self._of_endpoint: Counter[str] = Counter()
@@ -44,7 +44,7 @@ class CallTable:
 
     def of_session(self, session: int | None) -> tuple[Call, Leg] | None:
         """The call and leg of a session of the stack."""
-        return self._sessions.get(session) if session is not None else None
+        return self.sessions.get(session) if session is not None else None
 
     def of_stream(self, stream_id: int) -> tuple[Call, Leg] | None:
         """The call and leg that a stream of the media plane belongs to."""
@@ -62,7 +62,7 @@ class CallTable:
         return {
             "calls": len(self._calls),
             "legs": sum(len(call.legs) for call in self._calls.values()),
-            "sessions": len(self._sessions),
+            "sessions": len(self.sessions),
             "streams": len(self._streams),
             "closing_streams": len(self._closing),
             "total": self.total,
@@ -97,7 +97,7 @@ class CallTable:
         if not self._of_endpoint[leg.label]:
             del self._of_endpoint[leg.label]
         if leg.session is not None:
-            self._sessions.pop(leg.session, None)
+            self.sessions.pop(leg.session, None)
         if leg is call.caller or leg is call.partner:
             self._audio.stop_recording(call)  # before its streams go, so that it ends as wanted
         if call.partner is leg:
@@ -129,7 +129,7 @@ class CallTable:
 
     def _index(self, call: Call, leg: Leg) -> None:
         if leg.session is not None:
-            self._sessions[leg.session] = (call, leg)
+            self.sessions[leg.session] = (call, leg)
         if leg.stream is not None:
             self._streams[leg.stream.stream_id] = (call, leg)
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from softswitch.sip.flow import Flow
+from softswitch.transport.interface import Passing
 
 _CALL_ID = re.compile(rb"\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)", re.IGNORECASE)
 _CSEQ = re.compile(rb"\r\ncseq[ \t]*:[ \t]*([0-9]+)[ \t]+([A-Z]+)", re.IGNORECASE)
@@ -41,8 +41,10 @@ class Ladders:
         self.on_bye = on_bye
         self._calls: OrderedDict[bytes, _Entry] = OrderedDict()
 
-    def tap_flow(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
+    def tap_flow(self, passing: Passing) -> None:
         """One message has passed."""
+        now_s, received, _, data = passing
+        direction = "in" if received else "out"
         self.said_s[direction] = now_s
         if direction == "in":
             self.messages_in += 1

@@ -60,7 +60,7 @@ class SippPlayer:
 
     def _receive(self, data: bytes, flow: Flow) -> None:
         found = _CALL_ID.search(data)
-        self._lab.ladders.tap_flow("in", data, flow, self._lab.now_s())
+        self._lab.ladders.tap_flow((self._lab.now_s(), True, flow, data))
         if found is None:
             return
         queue = self._calls.get(found[1])
@@ -183,7 +183,7 @@ class SippPlayer:
     def _send(self, play: Play, flow: Flow) -> None:
         assert self._transport is not None
         for data in play.send:
-            self._lab.ladders.tap_flow("out", data, flow, self._lab.now_s())
+            self._lab.ladders.tap_flow((self._lab.now_s(), False, flow, data))
             self._transport.send(data, flow)
 
 

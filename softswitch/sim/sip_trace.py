@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from softswitch.sim.datagram import Address
-from softswitch.sip.flow import Flow
+from softswitch.transport.interface import Passing
 
 _ENTRIES_MAX = 1_000_000
 _COMPACT = {
@@ -126,9 +126,10 @@ class SipTrace:
         if entry.is_sip:
             self._entries.append(entry)
 
-    def tap_flow(self, direction: str, data: bytes, flow: Flow, now_s: float) -> None:
-        """Remember a message of a driver; `direction` is "in" or "out"."""
-        if direction == "in":
+    def tap_flow(self, passing: Passing) -> None:
+        """Remember a message of a driver."""
+        now_s, received, flow, data = passing
+        if received:
             self.tap(data, flow.remote, flow.local, now_s)
         else:
             self.tap(data, flow.local, flow.remote, now_s)

@@ -29,8 +29,8 @@ from softswitch.sip.gate import Gate, OpenGate
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.stack import Credentials, SipStack, StackConfig
 from softswitch.sip.uri import NameAddr, write_host
-from softswitch.transport.driver import Driver, Tap
-from softswitch.transport.interface import Transport
+from softswitch.transport.driver import Driver
+from softswitch.transport.interface import Tap, Transport
 
 _log = logging.getLogger("softswitch.sim")
 _SILENT_PORT_FIRST = 40_000

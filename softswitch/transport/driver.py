@@ -15,7 +15,7 @@ from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack
 from softswitch.sip.terse import Terse
 from softswitch.transport.intake import Intake
-from softswitch.transport.interface import Transport
+from softswitch.transport.interface import Tap, Transport
 from softswitch.transport.stream import StreamTransport
 from softswitch.transport.stun import binding_answer, is_stun
 from softswitch.transport.udp import UdpTransport
@@ -25,7 +25,6 @@ _log = logging.getLogger("softswitch.transport")
 Sieve = Callable[[bytes, Flow, float], bool]
 Sort = Callable[[bytes, Flow, float], Rank | None]
 OnEvent = Callable[[SipEvent, float], None]
-Tap = Callable[[str, bytes, Flow, float], None]
 
 _TRACEBACKS_PER_MINUTE = 20
 _TRANSPORTS_MAX = 64
@@ -34,6 +33,8 @@ _TURN_MESSAGES_MAX = 256
 _LOOKED_AT_EVERY = 4
 _BUSY_READINGS = 10
 _BUSY_WINDOW_S = 0.1
+_LETTERS = ord("A")  # SIP begins with one
+_ACK, _INVITE = ord("A"), ord("I")
 _SLACK_S = 0.04
 """How late a timer may be while messages come all the time, each of which looks whether one is due: less than a
 tenth of the shortest (T1), and on average as long as until the next message."""
@@ -68,7 +69,7 @@ class Driver:
 
     `before_sending()`, when set, is called before messages leave: a media plane must know what they will
     bring before their receiver does.
-    `tap(direction, data, flow, now_s)`, when set, sees every message; direction is "in" or "out".
+    `tap((now_s, received, flow, data))`, when set, sees every message.
     `sieve(data, flow, now_s)`, when set, says whether a message is looked at at all.
     `on_waited(wait_s)`, when set, hears after each turn how long the first of those that wait has done so.
     `token` marks refusals written from the octets, see `Terse`.
@@ -188,13 +189,29 @@ class Driver:
         others wait already."""
         if self._closed:
             return
-        if data[:1] < b"A" and is_stun(data):  # SIP begins with a letter
+        first = data[0] if data else 0
+        if first < _LETTERS and is_stun(data):
             self._keep_alive(data, flow)
             return
-        if self.intake.waiting:
+        intake = self.intake
+        if intake.waiting:
             self.defer(data, flow)
             return
-        self._look_at(data, flow, self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        self.counters.received += 1
+        if self.sieve is not None and not self.sieve(data, flow, now_s):
+            self.counters.sieved += 1
+            return
+        if first == _ACK:
+            if self._terse.is_acknowledged(data):
+                self.counters.acks_absorbed += 1
+                return
+        elif first == _INVITE:
+            answer = intake.passes(data, flow, now_s)
+            if answer is not None:
+                self._answer(answer, flow)
+                return
+        self._process(data, flow, now_s)
 
     def _keep_alive(self, data: bytes, flow: Flow) -> None:
         """STUN of a telephone over UDP that has proven who it is; strangers could make us a mirror."""
@@ -207,22 +224,7 @@ class Driver:
         answer = binding_answer(data, flow.remote)
         if answer is not None:
             self.counters.stun_answered += 1
-            self._send(answer, flow)
-
-    def _look_at(self, data: bytes, flow: Flow, now_s: float) -> None:
-        self.counters.received += 1
-        if self.sieve is not None and not self.sieve(data, flow, now_s):
-            self.counters.sieved += 1
-            return
-        if data.startswith(b"ACK ") and self._terse.is_acknowledged(data):
-            self.counters.acks_absorbed += 1
-            return
-        if data.startswith(b"INVITE "):
-            answer = self.intake.passes(data, flow, now_s)
-            if answer is not None:
-                self._answer(answer, flow)
-                return
-        self._process(data, flow, now_s)
+            self._leave([Outgoing(answer, flow)])
 
     def defer(self, data: bytes, flow: Flow) -> None:
         """One message has come for which there is no time in this turn: it waits with those of its rank, or
@@ -234,7 +236,7 @@ class Driver:
             return
         now_s = self._clock.monotonic_s()
         self.counters.received += 1
-        if data.startswith(b"ACK ") and self._terse.is_acknowledged(data):
+        if self._terse.is_acknowledged(data):
             self.counters.acks_absorbed += 1
             return
         rank = self._sort(data, flow, now_s) if self._sort is not None else Rank.GOING
@@ -282,7 +284,11 @@ class Driver:
         try:
             read()
             now_s = self._clock.monotonic_s()
-            self._count_reading(now_s)
+            if now_s - self._readings_since_s >= _BUSY_WINDOW_S:
+                self._busy = self._readings >= _BUSY_READINGS
+                self._readings = 0
+                self._readings_since_s = now_s
+            self._readings += 1
             if self._due_s <= now_s and not self._closed:
                 self._handle_timers(now_s)
         finally:
@@ -292,30 +298,36 @@ class Driver:
                     self._send_all(held)
                 self._arm_timer()
 
-    def _count_reading(self, now_s: float) -> None:
-        if now_s - self._readings_since_s >= _BUSY_WINDOW_S:
-            self._busy = self._readings >= _BUSY_READINGS
-            self._readings = 0
-            self._readings_since_s = now_s
-        self._readings += 1
-
     def _answer(self, data: bytes, flow: Flow) -> None:
         """Send what was written from the octets, together with what else leaves (`gather`): to wake who is
         asleep at the other end costs as much as all the rest of a refusal."""
         if self._held is not None:
             self._held.append(Outgoing(data, flow))
         else:
-            self._send(data, flow)
+            self._leave([Outgoing(data, flow)])
 
     def _send_all(self, outgoing: list[Outgoing]) -> None:
         if self._before_sending is not None:
             self._before_sending()
+        self._leave(outgoing)
+
+    def _leave(self, outgoing: list[Outgoing]) -> None:
+        tap, transports = self.tap, self._transports
+        now_s = self._clock.monotonic_s()
         for message in outgoing:
-            self._send(message.data, message.flow)
+            flow = message.flow
+            transport = transports.get((flow.transport, flow.local))
+            if transport is None:
+                self.counters.unroutable += 1
+                continue
+            self.counters.sent += 1
+            if tap is not None:
+                tap((now_s, False, flow, message.data))
+            transport.send(message.data, flow)
 
     def _process(self, data: bytes, flow: Flow, now_s: float) -> None:
         if self.tap is not None:
-            self.tap("in", data, flow, now_s)
+            self.tap((now_s, True, flow, data))
         try:
             self.stack.receive_datagram(data, flow, now_s)
         except Exception:
@@ -345,7 +357,7 @@ class Driver:
         """Dispatch events, send, re-arm the timer. Call it after any command given to the stack
         from outside `on_event`; inside it, the pump that is running goes on by itself. What `gather` holds
         leaves, and the timer is armed, when its reading is over."""
-        if self._pumping or self._closed:
+        if self._pumping:  # or closed
             return
         self._pumping = True
         stack, held = self.stack, self._held
@@ -353,22 +365,27 @@ class Driver:
         try:
             while True:
                 while events:
-                    self._dispatch(events.popleft())
+                    event = events.popleft()
+                    self.counters.events += 1
+                    try:
+                        self._on_event(event, self._clock.monotonic_s())
+                    except Exception as error:
+                        self._failed_on(event, error)
                 if not outbox:
                     break
-                outgoing = stack.datagrams_to_send()
                 if held is not None:
-                    held += outgoing
+                    held += outbox
+                    outbox.clear()
                     break
-                self._send_all(outgoing)
+                self._send_all(stack.datagrams_to_send())
         finally:
-            self._pumping = False
+            self._pumping = self._closed
         if held is None:
             self._arm_timer()
 
     def close(self) -> None:
         """Stop the timer and close every transport. May be called twice."""
-        self._closed = True
+        self._closed = self._pumping = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -384,33 +401,19 @@ class Driver:
         found["transports"] = len(self._transports)
         return found
 
-    def _dispatch(self, event: SipEvent) -> None:
-        self.counters.events += 1
+    def _failed_on(self, event: SipEvent, error: Exception) -> None:
+        self.counters.exceptions += 1
+        self._log_exception("a handler failed on %s", type(event).__name__)
         try:
-            self._on_event(event, self._clock.monotonic_s())
-        except Exception as error:
+            self._on_broken(event, error)
+        except Exception:
             self.counters.exceptions += 1
-            self._log_exception("a handler failed on %s", type(event).__name__)
-            try:
-                self._on_broken(event, error)
-            except Exception:
-                self.counters.exceptions += 1
-                self._log_exception("ending a broken call failed on %s", type(event).__name__)
+            self._log_exception("ending a broken call failed on %s", type(event).__name__)
 
     def _end_session(self, event: SipEvent, error: Exception) -> None:
         session = getattr(event, "session", None)
         if session is not None:
             self.stack.hang_up(session, now_s=self._clock.monotonic_s())
-
-    def _send(self, data: bytes, flow: Flow) -> None:
-        transport = self._transports.get((flow.transport, flow.local))
-        if transport is None:
-            self.counters.unroutable += 1
-            return
-        self.counters.sent += 1
-        if self.tap is not None:
-            self.tap("out", data, flow, self._clock.monotonic_s())
-        transport.send(data, flow)
 
     def _arm_timer(self) -> None:
         due_s = self.stack.get_timer()

@@ -13,6 +13,12 @@ Receive = Callable[[bytes, Flow], None]
 Unreachable = Callable[[Flow], None]
 """Called when the far end of a flow is known not to listen (ICMP, refused or lost connection)."""
 
+Passing = tuple[float, bool, Flow, bytes]
+"""A message that passes: when, whether it was received, over what, its octets."""
+
+Tap = Callable[[Passing], object]
+"""Called with every message that passes."""
+
 
 class Transport(Protocol):
     """One local address of one transport protocol."""

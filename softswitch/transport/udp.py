@@ -157,13 +157,19 @@ class UdpTransport:
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Send now, or queue behind what the full socket has not taken yet."""
-        if self._closed:
-            return
         destination = self._destinations.get(flow.remote)
         if destination is None:
-            destination = self._resolve(flow.remote)
+            destination = None if self._closed else self._resolve(flow.remote)
             if destination is None:
-                self.counters.bad_destinations += 1
+                self.counters.bad_destinations += not self._closed
+                return
+        elif not self._backlog:
+            try:
+                self._sock.sendto(data, destination)
+            except OSError as error:  # what it says is found out below
+                del error
+            else:
+                self.counters.sent += 1
                 return
         if self._backlog:
             self._queue(data, destination)

@@ -21,6 +21,7 @@ from softswitch.sip.stack import SipStack, StackConfig
 from softswitch.sip.uri import NameAddr
 from softswitch.transport.driver import Driver
 from softswitch.transport.intake import Intake
+from softswitch.transport.interface import Passing
 from softswitch.transport.standing import StandingPolicy
 
 A = ("10.0.0.1", 5060)
@@ -252,7 +253,7 @@ async def test_the_tap_sees_everything() -> None:
     network = SimNetwork(default=PERFECT)
     a, b = Node(network, A), Node(network, B)
     seen: list[tuple[str, bytes]] = []
-    b.driver.tap = lambda direction, data, flow, now_s: seen.append((direction, data[:11]))
+    b.driver.tap = lambda passing: seen.append((_way(passing), passing[3][:11]))
     b.react = lambda event, now_s: b.stack.respond(event.handle, 486, now_s=now_s)  # type: ignore[union-attr]
     a.options(B)
     await asyncio.sleep(1)
@@ -306,6 +307,10 @@ async def test_a_closed_driver_is_quiet() -> None:
     assert a.events == []
     assert network.snapshot()["endpoints"] == 1
     b.driver.close()
+
+
+def _way(passing: Passing) -> str:
+    return "in" if passing[1] else "out"
 
 
 def _request(method: str, number: int, to_tag: str = "") -> bytes:
@@ -399,7 +404,7 @@ async def test_what_is_served_in_one_turn_leaves_together_refusals_too() -> None
     b = Node(network, B)
     course: list[str] = []
     b.driver.use_ranks(_by_method)
-    b.driver.tap = lambda direction, data, flow, now_s: course.append(direction)
+    b.driver.tap = lambda passing: course.append(_way(passing))
     b.driver.intake = Intake(
         lambda data, flow: b"503",
         StandingPolicy(target_s=0.0, interval_s=0.0),
@@ -434,7 +439,7 @@ async def test_what_messages_read_together_bring_leaves_after_them_and_media_hea
         VirtualClock(virtual_loop()),
         virtual_loop(),
         lambda event, now_s: course.append("answered") or b.react(event, now_s),
-        tap=lambda direction, data, flow, now_s: course.append(direction),
+        tap=lambda passing: course.append(_way(passing)),
         before_sending=lambda: course.append("media"),
     )
     transport = network.transport("10.0.0.3", 5060)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from softswitch.api.events.hub import Event, Filter, Hub
+from softswitch.api.events.hub import Before, Event, Filter, Hub
 from softswitch.api.metrics import COUNTED
 from softswitch.api.rows import agent_row, live_row, queue_row
 from softswitch.apps.acd_agents import row_of
@@ -22,7 +22,6 @@ READERS_MAX_EACH = 16
 """Connections of one user or token."""
 
 _REFRESH_S = 0.25
-_POPS = frozenset({OFFERED, "leg-started"})
 _TRUNK = "trunk:"
 
 
@@ -31,13 +30,15 @@ class EventDesk:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.hub = Hub(service.run, self.agent_at)
+        before: dict[str, Before] = dict.fromkeys((OFFERED, "leg-started"), self._with_customer)
+        before |= dict.fromkeys(COUNTED, self._count)
+        self.hub = Hub(service.run, self.agent_at, before, self._beside)
         self.readers: dict[Reader, None] = {}
         self._dirty: set[tuple[str, str]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._service.store.journal.on_entry = self._noted
+        self._service.store.journal.on_entry = self.hub.note
 
     def stop(self) -> None:
         """Tell every reader that it is over."""
@@ -56,12 +57,11 @@ class EventDesk:
 
     # -- states --------------------------------------------------------------------------------------
 
-    def _noted(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
-        if kind in _POPS:
-            data = self._with_customer(kind, call_id, data)
-        self.hub.note(kind, call_id, data, at_s)
-        if kind in COUNTED:
-            self._service.counted.entry(kind, data)
+    def _count(self, kind: str, call_id: str | None, data: dict[str, Any]) -> dict[str, Any]:
+        self._service.counted.entry(kind, data)
+        return data
+
+    def _beside(self, kind: str, data: dict[str, Any]) -> None:
         if self.readers and kind.startswith("acd-"):
             for what in ("queue", "agent"):
                 name = data.get(what)

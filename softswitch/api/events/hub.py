@@ -6,7 +6,7 @@ While nobody listens an event costs a few comparisons and a place in the replay 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -95,6 +95,8 @@ class _Met:
 
 _NOBODY = _Met()
 
+Before: TypeAlias = Callable[[str, str | None, dict[str, Any]], dict[str, Any]]
+
 _Noted: TypeAlias = tuple[int, float, str, str, str, _Met, dict[str, Any]]
 """What is kept of an event until somebody asks: its fields, with whom the call had met by then."""
 
@@ -102,10 +104,13 @@ _Noted: TypeAlias = tuple[int, float, str, str, str, _Met, dict[str, Any]]
 @dataclass(slots=True)
 class Hub:
     """Parameters: `run`, a text that no other run of the exchange has; `agent_at` gives the agent of an
-    extension, None for none."""
+    extension, None for none; `before` has, by kind, who sees an entry first and says what its data is to be;
+    `beside(kind, data)` hears of entries that have to do with more than a call."""
 
     run: str
     agent_at: Callable[[str], str | None] = lambda _: None
+    before: Mapping[str, Before] = field(default_factory=dict)
+    beside: Callable[[str, dict[str, Any]], None] = lambda kind, data: None
     kept_max: int = KEPT_MAX
     last: int = 0
     _kept: deque[_Noted] = field(init=False)
@@ -120,11 +125,18 @@ class Hub:
 
     def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         """An entry of the journal."""
+        before = self.before.get(kind)
+        if before is not None:
+            data = before(kind, call_id, data)
         # As nearly all that happens to calls that have nothing to do with a queue or an agent.
-        plain = kind in PLAIN or (kind in _PLAIN_OUTSIDE and _names_nobody(data))
-        if plain and call_id is not None and call_id not in self._met:
+        if (
+            call_id is not None
+            and (kind in PLAIN or (kind in _PLAIN_OUTSIDE and _names_nobody(data)))
+            and call_id not in self._met
+        ):
             topic, met = "calls", _NOBODY
         else:
+            self.beside(kind, data)
             thing = str(data["object"]) if "object" in data else ""
             topic = topic_of(kind, call_id, thing)
             if not topic:
@@ -134,8 +146,8 @@ class Hub:
             if thing.startswith(_AGENT) and "agent" not in data:
                 data = {**data, "agent": thing.removeprefix(_AGENT)}
             met = self._meeting(kind, call_id, data)
-        self.last += 1
-        noted = (self.last, at_s, topic, kind, call_id or "", met, data)
+        self.last = number = self.last + 1
+        noted = (number, at_s, topic, kind, call_id or "", met, data)
         self._kept.append(noted)
         if self._listeners:
             event = _event_of(noted)
