@@ -233,7 +233,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         "topics": sorted(values["topics"]),
         "queue": values["queue"],
         "agent": values["agent"],
-        "told_to": values["told_to"],
+        "told_to": values.get("told_to"),
     }
     return {
         "name": values["name"],
