@@ -92,7 +92,9 @@ def carry_out(
     is printed when it is over."""
     file = folder / f"{program.name}.shown"
     file.touch()
-    command = [] if core is None else ["taskset", "-c", str(core)]
+    # A shell in the background has its children ignore Ctrl-C; then `end` would wait for nothing.
+    command = ["env", "--default-signal=INT"]
+    command += [] if core is None else ["taskset", "-c", str(core)]
     command += [sys.executable, str(figures.ROOT / "bench" / f"{program.name}.py")]
     command += program.quick if quick else program.options
     began_s = time.monotonic()

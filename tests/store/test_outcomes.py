@@ -171,34 +171,40 @@ async def test_by_region_and_by_skill_it_is_what_is_counted_by_hand(
         outcomes = tools.store.outcomes
 
         async def check() -> None:
-            for chosen, fits in (
-                (Chosen(media=TALKS), lambda c: True),
-                (Chosen(("support",), media=TALKS), lambda c: c.queue == "support"),
-                (Chosen(media=TALKS, regions=("north", "")), lambda c: c.region in ("north", "")),
+            for choice, (chosen, fits) in enumerate(
                 (
-                    Chosen((), ("li",), TALKS, ("east",)),
-                    lambda c: (c.agent, c.region) == ("li", "east"),
-                ),
+                    (Chosen(media=TALKS), lambda c: True),
+                    (Chosen(("support",), media=TALKS), lambda c: c.queue == "support"),
+                    (
+                        Chosen(media=TALKS, regions=("north", "")),
+                        lambda c: c.region in ("north", ""),
+                    ),
+                    (
+                        Chosen((), ("li",), TALKS, ("east",)),
+                        lambda c: (c.agent, c.region) == ("li", "east"),
+                    ),
+                )
             ):
                 some = [c for c in every if fits(c)]
-                for per, told in (
-                    ("region", lambda c: c.region),
-                    ("queue", lambda c: c.queue),
-                    ("agent", lambda c: c.agent),
-                    ("skill", lambda c: SKILLS[c.queue]),
+                for grouping, (per, told) in enumerate(
+                    (
+                        ("region", lambda c: c.region),
+                        ("queue", lambda c: c.queue),
+                        ("agent", lambda c: c.agent),
+                        ("skill", lambda c: SKILLS[c.queue]),
+                    )
                 ):
                     skills = SKILLS if per == "skill" else None
                     given: Any = "queue" if per == "skill" else per
                     names = {told(c) for c in some if c.agent}
-                    for again_s in (2 * DAY_S, 12.5 * DAY_S):
-                        report = await outcome_report(
-                            outcomes, MONTH, chosen, given, again_s, skills
-                        )
-                        rows = {row[per]: row for row in report.rows}
-                        assert rows.keys() == names
-                        for name, row in rows.items():
-                            wanted = by_hand([c for c in some if told(c) == name], every, again_s)
-                            assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
+                    # Each choice and each grouping is met with both.
+                    again_s = (2 * DAY_S, 12.5 * DAY_S)[(choice + grouping) % 2]
+                    report = await outcome_report(outcomes, MONTH, chosen, given, again_s, skills)
+                    rows = {row[per]: row for row in report.rows}
+                    assert rows.keys() == names
+                    for name, row in rows.items():
+                        wanted = by_hand([c for c in some if told(c) == name], every, again_s)
+                        assert {key: row[key] for key in wanted} == wanted, (chosen, per, name)
             # By the half-hour and the hour they are what the month is made of.
             for by, per in product(("half-hour", "hour"), ("region", "queue", "agent")):
                 # Whole days, and parts of days at both ends.

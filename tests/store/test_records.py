@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from softswitch.store import CallRecord, MemoryStore
 from softswitch.store.entry import make_entry
 from softswitch.store.record import KINDS, LEGS_MAX, RECORDINGS_MAX, STATUSES, apply
+from tests.databases import lay_database
 
 
 def record_of(*notes: tuple[str, float, dict[str, Any]]) -> CallRecord:
@@ -177,6 +178,7 @@ async def test_any_entries_give_the_same_records_at_once_later_and_rebuilt(
 
     memory = MemoryStore()
     directory = tmp_path_factory.mktemp("store")
+    lay_database(directory)
     store = await Store.open(directory)
     try:
         for kind, at_s, data, call_id in notes:

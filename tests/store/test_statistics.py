@@ -324,19 +324,25 @@ async def check_day(tmp_path: Path, tools: Any, builders: Any, calls: int) -> No
     await check_office(tmp_path, tools, office, within_s=45.0)
 
 
-async def everything(statistics: Statistics, spans: list[Span]) -> list[Any]:
-    """All figures of some spans, told apart in every way."""
+async def everything(
+    statistics: Statistics, spans: list[Span], at_once: int = len(PER)
+) -> list[Any]:
+    """All figures of some spans, told apart in every way; with `at_once` 1 in one way each, so that each span
+    is met with each choice, and each of both with each way."""
     found: list[Any] = []
-    for span in spans:
-        for chosen in (
-            Chosen(default_s=20.0),
-            Chosen(default_s=21.5),
-            Chosen(default_s=3.0, within_s={"support": 700.0, "billing": 27.5, "sales": 30.0}),
-            Chosen(queues=("support",), regions=("", "north")),
-            Chosen(agents=("agent1",)),
-            Chosen(media=TALKS),
+    for row, span in enumerate(spans):
+        for column, chosen in enumerate(
+            (
+                Chosen(default_s=20.0),
+                Chosen(default_s=21.5),
+                Chosen(default_s=3.0, within_s={"support": 700.0, "billing": 27.5, "sales": 30.0}),
+                Chosen(queues=("support",), regions=("", "north")),
+                Chosen(agents=("agent1",)),
+                Chosen(media=TALKS),
+            )
         ):
-            for per in PER:
+            for turn in range(at_once):
+                per = PER[(row + column + turn) % len(PER)]
                 found.append(await statistics.visits(span, chosen, per))
                 found.append(await statistics.handled(span, chosen, per))
                 found.append(await statistics.offers(span, chosen, per))
@@ -353,7 +359,12 @@ def rounded(found: Any) -> Any:
     return round(found, 4) if isinstance(found, float) else found
 
 
-async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any) -> None:
+@pytest.mark.parametrize(
+    "at_once", [1, pytest.param(len(PER), marks=pytest.mark.soak, id="every-way")]
+)
+async def test_half_hours_added_up_tell_the_same(
+    tmp_path: Path, any_store: Any, at_once: int
+) -> None:
     async with any_store.opened(tmp_path) as tools:
         office = Office(tools.journal.append, seed=3, calls=300, agents=4)
         await office.run(tools.journal.flush)
@@ -369,7 +380,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
             Span(day.start_s - 86_400, day.end_s + 86_400, ZONE, "all"),
             Span(day.start_s - 3 * 86_400, day.end_s + 6 * 86_400, ZONE, "week"),
         ]
-        before = [rounded(one) for one in await everything(statistics, spans)]
+        before = [rounded(one) for one in await everything(statistics, spans, at_once)]
         later_s = day.end_s + 12 * 86_400
         steps = 0
         while await tools.journal.roll_on(later_s, ZONE):
@@ -379,7 +390,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         kinds = "SELECT kind, count(*) FROM rolled_days GROUP BY kind ORDER BY kind"
         made = dict(any_store.sql(tmp_path, kinds))
         assert set(made) == {CONTACTS}
-        assert [rounded(one) for one in await everything(statistics, spans)] == before
+        assert [rounded(one) for one in await everything(statistics, spans, at_once)] == before
         ticket = {"contact": "ticket-1", "queue": "support", "media": "ticket"}
         # A contact of then is closed only now, and an agent's state of then is told late.
         for entry in (
@@ -391,7 +402,7 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         ):
             tools.journal.append(entry[0], entry[1], entry[2], entry[3])
         assert await tools.journal.flush()
-        late = [rounded(one) for one in await everything(statistics, spans)]
+        late = [rounded(one) for one in await everything(statistics, spans, at_once)]
         assert late != before
         spoken = [await statistics.handled(day, Chosen(media=m), "agent") for m in (TALKS, ())]
         talked_s, all_s = (sum(times.talk_s for times in one.values()) for one in spoken)
@@ -401,10 +412,10 @@ async def test_half_hours_added_up_tell_the_same(tmp_path: Path, any_store: Any)
         while await tools.journal.roll_on(later_s, ZONE):
             pass
         assert dict(any_store.sql(tmp_path, kinds)) == made
-        assert [rounded(one) for one in await everything(statistics, spans)] == late
+        assert [rounded(one) for one in await everything(statistics, spans, at_once)] == late
         await tools.store.rebuild()
         assert any_store.sql(tmp_path, "SELECT count(*) FROM visit_rolls")[0][0] == 0
-        assert [rounded(one) for one in await everything(statistics, spans)] == late
+        assert [rounded(one) for one in await everything(statistics, spans, at_once)] == late
 
 
 async def test_a_simulated_hour_equals_a_count_by_hand(tmp_path: Path, any_store: Any) -> None:
