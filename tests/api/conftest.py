@@ -35,6 +35,7 @@ from softswitch.switch import Switch
 from tests.conftest import programs
 from tests.databases import lay_database
 
+# Agents are told nothing before they have a caller: it takes four seconds of real time, and is heard in `apps`.
 OFFICE = """
 [office]
 name = "Example Trading"
@@ -73,11 +74,13 @@ prefixes = ["+8610"]
 name = "support"
 number = "5000"
 service_level = { within_s = 20, target = 0.8 }
+tell_agent = []
 
 [[queue]]
 name = "billing"
 number = "5001"
 service_level = { within_s = 60, target = 0.8 }
+tell_agent = []
 
 [[customer]]
 phone = ["+8613800000009"]
