@@ -123,9 +123,10 @@ class AdminCommands:
             yield row
         if not request.get("follow"):
             return
-        async for message in self._switch.trace.follow():
-            if wanted is None or message.call_id in wanted:
-                yield _message_row(message, legs or {})
+        calls = self._switch.traced_calls
+        ours = (lambda call_id: calls.call_of(call_id) == name) if name else None
+        async for message in self._switch.trace.follow(ours):
+            yield _message_row(message, calls.legs_of(name))
 
     async def _decisions(self, call_id: str) -> list[dict[str, Any]]:
         """What the journal says was decided about a call, on the clock of its messages."""

@@ -76,7 +76,8 @@ def _as_version(address: object, version: int) -> bytes:
 
 
 class HepExporter:
-    """Sends packets to a collector and never waits: what the socket does not take is counted as lost."""
+    """Sends packets to a collector and never waits: what the socket does not take is counted as lost, and
+    what strangers send beyond their share as left out, by who decides that (`Copies`)."""
 
     def __init__(self, collector: tuple[str, int], *, agent: int, key: str = "") -> None:
         family = socket.AF_INET6 if ":" in collector[0] else socket.AF_INET
@@ -85,7 +86,7 @@ class HepExporter:
         self._collector = collector
         self._agent = agent
         self._key = key
-        self.sent = self.lost = 0
+        self.sent = self.lost = self.left_out = 0
 
     def send(self, message: Passed, correlation: str = "") -> None:
         """Export one message."""
@@ -100,4 +101,4 @@ class HepExporter:
         self._socket.close()
 
     def snapshot(self) -> dict[str, int]:
-        return {"sent": self.sent, "lost": self.lost}
+        return {"sent": self.sent, "lost": self.lost, "left_out": self.left_out}

@@ -289,6 +289,7 @@ class Switch:
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
         self.traced_calls = TracedCalls(self.stack.call_id_of)
+        self.trace.of_a_call = self.traced_calls.has
         self.copy_to(exporter_of(office))
 
     def _wire_trunks(
@@ -579,13 +580,17 @@ class Switch:
         if self.hep is not None:
             self.hep.close()
         self.hep = hep
-        self.trace.tap_changed = self._choose_tap
-        self._choose_tap()
-
-    def _choose_tap(self) -> None:
-        trace, hep = self.trace, self.hep
-        copies = Copies(hep, trace, self.traced_calls, self.wall_of) if hep is not None else None
-        self.driver.tap = copies.note if copies is not None else trace.tap
+        self.driver.tap = self.trace.tap
+        if hep is not None:
+            copies = Copies(
+                hep,
+                self.trace,
+                self.traced_calls,
+                self.wall_of,
+                knows=self.gatekeeper.knows,
+                strangers_per_s=self.office.trace.strangers_per_s,
+            )
+            self.driver.tap = copies.tap
 
     def wall_of(self, monotonic_s: float) -> float:
         """The wall clock's time at a moment of the monotonic one."""

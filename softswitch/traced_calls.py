@@ -23,7 +23,9 @@ class TracedCalls:
     def __init__(self, sip_call_id: Callable[[int], str]) -> None:
         self._sip_call_id = sip_call_id
         self._legs: OrderedDict[str, dict[str, str]] = OrderedDict()
-        self._calls: dict[str, str] = {}
+        self._calls: dict[bytes, str] = {}
+        self.has: Callable[[bytes], bool] = self._calls.__contains__
+        """Whether a SIP Call-ID, as it is on the wire, belongs to a call; asked for every message."""
 
     def legs_of(self, call_id: str) -> dict[str, str]:
         """The endpoints of a call's legs by their SIP Call-ID; none where the call is not known."""
@@ -39,7 +41,7 @@ class TracedCalls:
 
     def call_of(self, sip_call_id: str) -> str:
         """The call that a SIP Call-ID belongs to, "" for none."""
-        return self._calls.get(sip_call_id, "")
+        return self._calls.get(sip_call_id.encode("utf-8", "surrogateescape"), "")
 
     def snapshot(self) -> dict[str, int]:
         return {"calls": len(self._legs)}
@@ -51,7 +53,7 @@ class TracedCalls:
         if len(self._legs) > CALLS_MAX:
             _, legs = self._legs.popitem(last=False)
             for name in legs:
-                self._calls.pop(name, None)
+                self._calls.pop(name.encode("utf-8", "surrogateescape"), None)
 
     def leg_started(self, call: Call, leg: Leg) -> None:
         legs = self._legs.get(call.call_id)
@@ -60,7 +62,7 @@ class TracedCalls:
         name = self._sip_call_id(leg.session)
         if name:
             legs[name] = leg.label
-            self._calls[name] = call.call_id
+            self._calls[name.encode("utf-8", "surrogateescape")] = call.call_id
 
     def call_routed(self, call: Call, kind: str, name: str) -> None:
         """Of no interest here, as the rest."""

@@ -14,13 +14,16 @@ import pytest
 from softswitch.apps.acd_story import tell
 from softswitch.commands import AdminCommands
 from softswitch.config import InvalidOffice, parse_office
+from softswitch.copies import Copies
 from softswitch.hep import HepExporter, Passed, hep3
 from softswitch.ladder import decisions, ladder
 from softswitch.pcap import pcap
 from softswitch.sim.loop import simulated
 from softswitch.sim.world import World, small_office
 from softswitch.sip.flow import Flow
-from softswitch.trace import Trace
+from softswitch.tokens import Tokens
+from softswitch.trace import OTHERS_OCTETS_MAX, Trace, call_id_in
+from softswitch.traced_calls import TracedCalls
 
 OPTIONS = (
     b"OPTIONS sip:1001@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
@@ -82,7 +85,7 @@ def test_an_exporter_waits_for_nobody():
         exporter.send(FOUR)
         assert chunks(collector.recv(65536))[15] == OPTIONS
         exporter.send(Passed(("nowhere", 1), ("h", 2), "udp", 0.0, b""))
-        assert exporter.snapshot() == {"sent": 1, "lost": 1}
+        assert exporter.snapshot() == {"sent": 1, "lost": 1, "left_out": 0}
         exporter.close()
 
 
@@ -215,17 +218,152 @@ async def test_why_a_call_was_refused_is_drawn_and_told():
             assert any(line.endswith(f"It was refused: {why}.") for line in tell(entries))
 
 
+FLOW = Flow("udp", ("10.0.0.1", 5060), ("10.0.0.2", 5060))
+
+
+def message_of(call_id: str, octets: int = 0) -> bytes:
+    return f"OPTIONS sip:h SIP/2.0\r\nCall-ID: {call_id}\r\n\r\n".encode() + b"x" * octets
+
+
+def of_a_call(call_id: bytes) -> bool:
+    return call_id.startswith(b"call")
+
+
+def kept_of(trace: Trace) -> list[str]:
+    return [message.call_id for message in trace.messages()]
+
+
 def test_what_is_forgotten_is_known():
-    flow = Flow("udp", ("10.0.0.1", 5060), ("10.0.0.2", 5060))
-    kept = Trace(3)
+    kept = Trace(3, of_a_call)
     for at_s in (1.0, 2.0):
-        kept.tap((at_s, True, flow, b"x"))
+        kept.tap((at_s, True, FLOW, message_of("call")))
     assert kept.kept_since_s == float("-inf")
     for at_s in (3.0, 4.0):
-        kept.tap((at_s, True, flow, b"x"))
+        kept.tap((at_s, True, FLOW, message_of("call")))
     assert kept.kept_since_s == 2.0
     kept.keep(2)
     assert [message.at_s for message in kept.messages()] == [3.0, 4.0]
     kept.keep(5)
-    kept.tap((5.0, False, flow, b"x"))
+    kept.tap((5.0, False, FLOW, message_of("call")))
     assert [message.at_s for message in kept.messages()] == [3.0, 4.0, 5.0]
+
+
+def test_a_flood_pushes_out_no_message_of_a_call():
+    kept = Trace(8, of_a_call)  # two of them the newest
+    for number in range(6):
+        kept.tap((float(number), True, FLOW, message_of(f"call{number}")))
+    for number in range(1000):
+        kept.tap((10.0, True, FLOW, message_of(f"flood{number}")))
+    assert kept_of(kept) == [*(f"call{n}" for n in range(6)), "flood998", "flood999"]
+    assert kept.kept_since_s == float("-inf")
+    kept.tap((11.0, True, FLOW, message_of("call6")))
+    kept.tap((11.0, True, FLOW, message_of("flood")))  # call6 is still among the newest
+    assert kept_of(kept) == [*(f"call{n}" for n in range(7)), "flood"]
+    kept.tap((11.0, True, FLOW, message_of("flood")))  # the seventh of six: now one of them goes
+    assert kept_of(kept) == [*(f"call{n}" for n in range(1, 7)), "flood", "flood"]
+    assert kept.kept_since_s == 1.0
+    assert kept.snapshot() == {"messages": 8, "of_calls": 6, "followers": 0}
+
+
+def test_where_there_are_no_calls_all_the_room_is_for_the_others():
+    kept = Trace(8, of_a_call)
+    for number in range(9):
+        kept.tap((float(number), True, FLOW, message_of(f"x{number}", 5000)))
+    assert kept_of(kept) == [f"x{number}" for number in range(1, 9)]
+    octets = [len(message.data) for message in kept.messages()]
+    assert octets == [OTHERS_OCTETS_MAX] * 6 + [len(message_of("x8", 5000))] * 2
+    just = OTHERS_OCTETS_MAX - len(message_of("x"))
+    for more in (0, 1):
+        kept = Trace(8, of_a_call)
+        for _ in range(3):
+            kept.tap((0.0, True, FLOW, message_of("x", just + more)))
+        oldest, _, newest = (len(message.data) for message in kept.messages())
+        assert (oldest, newest) == (OTHERS_OCTETS_MAX, OTHERS_OCTETS_MAX + more)
+
+
+@pytest.mark.parametrize(
+    ("head", "call_id"),
+    [
+        (b"Call-ID: a@b \r\n", "a@b"),
+        (b"call-id\t:  a\r\n", "a"),
+        (b"i:a\r\n", "a"),
+        (b"I : a\r\nX: y\r\n", "a"),
+        (b"Call-ID: a", "a"),
+        (b"X-Call-ID: a\r\n", ""),
+        (b"", ""),
+    ],
+)
+def test_the_call_id_is_found_however_it_is_written(head: bytes, call_id: str):
+    assert call_id_in(b"BYE sip:h SIP/2.0\r\n" + head + b"\r\n").decode() == call_id
+
+
+async def test_who_follows_one_call_misses_nothing_of_it_in_a_flood():
+    kept = Trace(100)
+    following = kept.follow(lambda call_id: call_id == "call1")
+    first = asyncio.ensure_future(anext(following))
+    await asyncio.sleep(0)
+    for number in range(2000):
+        kept.tap((float(number), True, FLOW, message_of("flood")))
+    kept.tap((3000.0, False, FLOW, message_of("call1")))
+    assert (await first).call_id == "call1"
+    await following.aclose()
+    assert kept.snapshot()["followers"] == 0
+
+
+@simulated()
+async def test_the_ladder_of_a_call_is_whole_in_the_minute_of_an_attack():
+    office = small_office() + "[trace]\nmessages = 100\n"
+    async with World(2, office=office) as world:
+        caller, _ = await world.phone("1001"), await world.phone("1002")
+        call = await caller.call("1002")
+        await call.answered()
+        (name,) = {entry.call_id for entry in world.journal.entries if entry.call_id}
+        commands = AdminCommands(world.switch)
+
+        async def drawn() -> list[str]:
+            return [
+                row["first_line"] async for row in commands.trace({"call": name}) if "raw" in row
+            ]
+
+        before = await drawn()
+        for number in range(300):
+            world.switch.driver.feed(OPTIONS.replace(b"x@y", b"x%d" % number), FLOW)
+        assert await drawn() == before
+        call.hang_up()
+        await asyncio.sleep(1)
+        after = await drawn()
+        assert after[: len(before)] == before
+        assert sum(line.startswith("BYE ") for line in after) == 2
+        assert 90 < len(world.switch.trace.messages()) <= 100
+        await world.settle()
+
+
+def test_of_strangers_only_so_many_are_copied():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        exporter = HepExporter(collector.getsockname(), agent=1)
+        calls = TracedCalls(lambda session: "")
+        known = Flow("udp", ("10.0.0.1", 5060), ("10.0.0.9", 5060))
+        copies = Copies(
+            exporter, Trace(), calls, lambda at_s: at_s,
+            knows=lambda flow, now_s: flow is known, strangers_per_s=5,
+        )  # fmt: skip
+        for _ in range(5):
+            copies.tap((1.0, True, FLOW, message_of("x")))
+        assert exporter.snapshot() == {"sent": 5, "lost": 0, "left_out": 0}
+        copies.tap((1.0, True, FLOW, message_of("x")))
+        copies.tap((1.0, True, known, message_of("x")))
+        assert exporter.snapshot() == {"sent": 6, "lost": 0, "left_out": 1}
+        copies.tap((1.25, True, FLOW, message_of("x")))
+        assert exporter.snapshot() == {"sent": 7, "lost": 0, "left_out": 1}
+        exporter.close()
+
+
+@pytest.mark.parametrize(("per_s", "at_once"), [(0.0, 0), (0.5, 1), (3.0, 3)])
+def test_tokens_come_back(per_s: float, at_once: int):
+    tokens = Tokens(per_s)
+    assert [tokens.take(10.0) for _ in range(at_once + 1)] == [True] * at_once + [False]
+    if per_s:
+        assert not tokens.take(10.0 + 0.9 / per_s)
+        assert tokens.take(10.0 + 1.0 / per_s)
+        assert not tokens.take(20.0, spare=at_once)

@@ -202,6 +202,9 @@ class _Exchange:
         yield _counter("sip_sent", "SIP messages sent.", value=counters["sent"])
         yield _counter("exceptions", "Defects that were caught.", value=counters["exceptions"])
         yield _gauge("banned_sources", "Addresses not listened to.", value=len(snapshot["bans"]))
+        if snapshot["hep"] is not None:
+            text = "SIP messages for Homer; left out: strangers' beyond their share."
+            yield _counter("hep_messages", text, "outcome", snapshot["hep"])
         gate = snapshot["gate"]
         yield _counter("sip_refused", "Requests without good credentials.", value=gate["refused"])
 

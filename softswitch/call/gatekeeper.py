@@ -16,6 +16,7 @@ from softswitch.sip.gate import Admitted, Drop, Refuse, Verdict
 from softswitch.sip.rank import HEAD_OCTETS_SEEN, Kind, Rank, kind_of
 from softswitch.sip.tel import number_of
 from softswitch.sip.terse import retry_after_s
+from softswitch.tokens import Tokens
 
 if TYPE_CHECKING:
     from softswitch.config import Office
@@ -71,8 +72,7 @@ class Gatekeeper:
         self._authenticator = Authenticator(
             realm, secret, self._ha1_of, algorithms=office.sip.digest
         )
-        self._well_meant = WELL_MEANT_PER_S
-        self._well_meant_at_s = 0.0
+        self._well_meant = Tokens(WELL_MEANT_PER_S)
         self.refused = 0
         self.wrong = 0
 
@@ -103,6 +103,13 @@ class Gatekeeper:
             return True
         return self.rank(data, flow, now_s) is not None
 
+    def knows(self, flow: Flow, now_s: float) -> bool:
+        """Whether who is there is a trunk, or has proven a password from there."""
+        where = _place_of(flow)
+        if self._trunks.of_flow(flow) is not None or self._trunks.reach(where):
+            return True
+        return self.guard.is_proven(where, now_s)
+
     def rank(self, data: bytes, flow: Flow, now_s: float) -> Rank | None:
         """Who goes first among those that wait; None for who is not heard (`hears`)."""
         where = _place_of(flow)
@@ -115,21 +122,12 @@ class Gatekeeper:
             return None
         crowded = self.overload.closed[SourceClass.STRANGER]
         if _WELL_MEANT.search(data, 0, HEAD_OCTETS_SEEN) is not None:
-            if not crowded or self._takes_well_meant(now_s):
+            if not crowded or self._well_meant.take(now_s):
                 return Rank.WELL_MEANT
         elif not crowded:
             return Rank.STRANGER
         self.overload.turned_away += 1
         return None
-
-    def _takes_well_meant(self, now_s: float) -> bool:
-        earned = max(0.0, now_s - self._well_meant_at_s) * WELL_MEANT_PER_S
-        self._well_meant = min(WELL_MEANT_PER_S, self._well_meant + earned)
-        self._well_meant_at_s = now_s
-        if self._well_meant < 1.0:
-            return False
-        self._well_meant -= 1.0
-        return True
 
     def admit(self, request: SipRequest, flow: Flow, now_s: float) -> Verdict:
         """Whether and as whom this request may enter."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from softswitch.tokens import Tokens
+
 Source = tuple[str, int]
 
 
@@ -87,8 +89,7 @@ class Guard:
         """Until when by host; some may be over."""
         self._refused: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
         self._proven: OrderedDict[Source, float] = OrderedDict()
-        self._events = self._policy.events_per_s
-        self._events_at_s = 0.0
+        self._events = Tokens(self._policy.events_per_s)
 
     def proved(self, source: Source, username: str, now_s: float) -> None:
         """A right password from there."""
@@ -181,11 +182,7 @@ class Guard:
         self, kind: str, data: dict[str, Any], now_s: float, *, spare: float = _SPARE
     ) -> None:
         """Report it, unless too much has been; `spare` of what may be told is left for bans."""
-        rate = self._policy.events_per_s
-        self._events = min(rate, self._events + (now_s - self._events_at_s) * rate)
-        self._events_at_s = now_s
-        if self._events >= 1.0 + spare:
-            self._events -= 1.0
+        if self._events.take(now_s, spare):
             self._report(kind, data)
 
 

@@ -127,6 +127,20 @@ _LIMITS = (
         "the oldest are forgotten",
     ),
     (
+        "messages kept for the trace",
+        "softswitch.trace",
+        "MESSAGES",
+        "or [trace] messages",
+        "the oldest of no call, then of calls",
+    ),
+    (
+        "of those of no call, each",
+        "softswitch.trace",
+        "OTHERS_OCTETS_MAX",
+        "octets",
+        "cut",
+    ),
+    (
         "connections to the API",
         "softswitch.api.connection",
         "CONNECTIONS_MAX",

@@ -276,6 +276,7 @@ class Trace(Section):
     agent: int = Field(default=2001, ge=0, le=2**32 - 1)
     password: str | None = Field(default=None, min_length=1, max_length=128, repr=False)
     messages: int = Field(default=2_048, ge=100, le=1_000_000)
+    strangers_per_s: float = Field(default=100.0, ge=0.0, le=100_000.0)
 
 
 class Telemetry(Section):
