@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -63,18 +63,6 @@ def lines_of(entries: Sequence[Entry]) -> bytes:
     if len(bodies) != len(entries):
         return b"".join([entry.line() for entry in entries])  # a text of more than one line
     return b"".join([b"%08x %b\n" % (zlib.crc32(body), body) for body in bodies])
-
-
-def read_all(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The particulars of each, without asking each whether it is damaged. (Put together and read as one list
-    they would take as long, and two that are damaged might become two that are not.)"""
-    try:
-        found = [*map(_decode, [entry.text for entry in entries])]
-        if {*map(type, found)} <= {dict}:
-            return cast("list[dict[str, Any]]", found)
-    except (ValueError, TypeError, RecursionError):
-        pass
-    return [entry.data() for entry in entries]
 
 
 def make_entry(

@@ -15,15 +15,15 @@ from msgspec.structs import astuple
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.entry import Entry, read_all
+from softswitch.store.entry import Entry
 from softswitch.store.lines import LINE_CHANGED, LineProjection
-from softswitch.store.projection_centre import CentreProjection
+from softswitch.store.projection_centre import STARTED, CentreProjection
 from softswitch.store.record import KINDS, CallRecord, apply_all
 from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 from softswitch.store.story import KINDS as STORY_KINDS
-from softswitch.store.story import Heard, HeardByCall, by_call
+from softswitch.store.told import HeardByCall, hear
 
 _HEARD = KINDS | STORY_KINDS
 _ENDED_KEPT = 128
@@ -82,8 +82,7 @@ class Projection:
 
     async def _tell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Write what follows from entries that are in the journal's table."""
-        telling = [e for e in entries if e.kind in _HEARD and e.call_id is not None]
-        heard = by_call(zip(telling, read_all(telling), strict=True))
+        heard = hear(e for e in entries if e.kind in _HEARD and e.call_id is not None)
         kinds = {entry.kind for entry in entries}
         await self._write_records(writes, heard)
         await self._centre.write(writes, entries, heard, kinds)
@@ -96,14 +95,14 @@ class Projection:
         rows: list[tuple[Any, ...]] = []
         read = 0
         for call_id, of_call in heard.items():
-            read += len(of_call)
+            read += len(of_call.heard)
             if read > _ENTRIES_A_TURN:
                 read = 0
                 await asyncio.sleep(0)  # calls go on meanwhile
-            if not _of_record(of_call):
+            if KINDS.isdisjoint(of_call.kinds):
                 continue
             known = self._open.get(call_id) or self._ended.get(call_id)
-            record = apply_all(known, of_call)
+            record = apply_all(known, of_call.heard)
             assert record is not None
             if record is not known or (record.ended_at_s is not None and call_id in self._open):
                 self._keep(record)
@@ -126,8 +125,7 @@ class Projection:
         wanted = [
             call_id
             for call_id in heard.keys() - self._open.keys() - self._ended.keys()
-            if _of_record(heard[call_id])
-            and not any(entry.kind == "call-started" for entry, _ in heard[call_id])
+            if not KINDS.isdisjoint(heard[call_id].kinds) and STARTED not in heard[call_id].kinds
         ]
         ids = sorted(wanted)
         for start in range(0, len(ids), _IDS_A_QUERY):
@@ -183,11 +181,6 @@ class Projection:
     @property
     def calls_open(self) -> int:
         return len(self._open)
-
-
-def _of_record(of_call: Sequence[Heard]) -> bool:
-    """Whether some of these entries of a call change its record."""
-    return of_call[0][0].kind in KINDS or any(entry.kind in KINDS for entry, _ in of_call)
 
 
 async def _entries_after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:

@@ -32,7 +32,8 @@ from softswitch.store.schema_centre import (
     surveys,
 )
 from softswitch.store.schema_rolls import SLOT_S
-from softswitch.store.story import KINDS, ROW_KINDS, TELLING, Heard, HeardByCall, tell_heard
+from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell_heard
+from softswitch.store.told import Heard, HeardByCall, tell_entry
 
 ENTRIES_MAX = 5_000
 """Of one story; what comes later than that is only journaled."""
@@ -95,7 +96,11 @@ class CentreProjection:
         """Bring the tables up to date with `entries`, of `kinds`, which are in the journal's table already;
         `heard`: those of calls and contacts, with their particulars."""
         self._remember(heard)
-        telling = (call_id for call_id, of_call in heard.items() if call_id and _tells(of_call))
+        telling = (
+            call_id
+            for call_id, of_call in heard.items()
+            if call_id and not TELLING.isdisjoint(of_call.kinds)
+        )
         await self._tell(writes, telling)
         if SURVEY in kinds:  # now that it is known of which region their callers are
             await self._write_surveys(writes, entries)
@@ -120,20 +125,24 @@ class CentreProjection:
         """Keep the entries of calls from their beginning on."""
         for call_id, of_call in heard.items():
             known = self._at_hand.get(call_id)
+            own = of_call.heard
             if known is None:
-                begun = next((n for n, (e, _) in enumerate(of_call) if e.kind == STARTED), None)
-                if begun is None:
+                if STARTED not in of_call.kinds:
                     continue
-                of_call = of_call[begun:]
+                if own[0][0].kind != STARTED:
+                    begun = next(n for n, (entry, _) in enumerate(own) if entry.kind == STARTED)
+                    own = own[begun:]
                 known = self._at_hand[call_id] = _AtHand([])
-            own = [each for each in of_call if each[0].kind in KINDS]
+            whole = ENDED in of_call.kinds and not known.entries and len(own) <= ENTRIES_MAX
+            if not whole:  # what no story is read from need not be kept
+                own = [each for each in own if each[0].kind in KINDS]
             known.entries += own
             self._kept += len(own)
 
     def _let_go(self, heard: HeardByCall) -> None:
         """Of the entries of calls that are over, and of the oldest where there are too many."""
         for call_id, of_call in heard.items():
-            if call_id in self._at_hand and any(entry.kind == ENDED for entry, _ in of_call):
+            if ENDED in of_call.kinds and call_id in self._at_hand:
                 self._kept -= len(self._at_hand.pop(call_id).entries)
         while self._kept > AT_HAND_MAX:
             self._kept -= len(self._at_hand.pop(next(iter(self._at_hand))).entries)
@@ -149,7 +158,7 @@ class CentreProjection:
                 await asyncio.sleep(0)  # calls go on meanwhile
             known = self._at_hand.get(call_id)
             if known is None:
-                heard = [(entry, entry.data()) for entry in stories.get(call_id, [])]
+                heard = [(entry, tell_entry(entry)) for entry in stories.get(call_id, [])]
             else:
                 heard = known.entries
                 if known.told:
@@ -280,8 +289,3 @@ class CentreProjection:
         for table in (*STORY_TABLES, agent_states):
             await connection.execute(sa.delete(table))
         await unroll(connection)
-
-
-def _tells(of_call: Sequence[Heard]) -> bool:
-    """Whether a call's story is told anew after some of these entries."""
-    return any(entry.kind in TELLING for entry, _ in of_call)

@@ -6,26 +6,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from softswitch.store.entry import Entry, clean, integer_of, number_of, text_of
+from softswitch.store.entry import Entry, clean, integer_of, text_of
+from softswitch.store.told import (
+    MEASURED,
+    CallEnded,
+    CallRouted,
+    CallStarted,
+    Heard,
+    LegAnswered,
+    LegEnded,
+    LegMeasured,
+    OfLeg,
+    tell_entry,
+)
 
 STATUSES = ("open", "answered", "busy", "no-answer", "cancelled", "rejected", "failed", "lost")
 LEGS_MAX = 64
 RECORDINGS_MAX = 64
-_QUALITY = frozenset(
-    {
-        "packets_in",
-        "packets_out",
-        "lost",
-        "late",
-        "jitter_ms",
-        "round_trip_ms",
-        "mos",
-        "remote_lost",
-        "remote_jitter_ms",
-        "remote_mos",
-    }
-)
-"""What call control says of a leg's quality."""
 
 
 @dataclass(slots=True)
@@ -80,31 +77,23 @@ class CallRecord:
         return {**asdict(self), "recording": self.recording}
 
 
-def apply(
-    record: CallRecord | None, entry: Entry, data: dict[str, Any] | None = None
-) -> CallRecord | None:
+def apply(record: CallRecord | None, entry: Entry) -> CallRecord | None:
     """The record after `entry`, changed in place; a new one where there was none. An entry that says
-    nothing of a call, or of no kind known here, changes nothing. `data`: its particulars, where they are read
-    already; they are not changed."""
+    nothing of a call, or of no kind known here, changes nothing."""
     if entry.kind not in KINDS or entry.call_id is None:
         return record
-    if record is None:
-        # Not only at "call-started": a record must come of what a damaged journal still holds.
-        record = CallRecord(clean(entry.call_id), entry.seq, entry.at_s)
-    _CHANGES[entry.kind](record, entry.data() if data is None else data, entry.at_s)
-    return record
+    return apply_all(record, [(entry, tell_entry(entry))])
 
 
-def apply_all(
-    record: CallRecord | None, heard: Iterable[tuple[Entry, dict[str, Any]]]
-) -> CallRecord | None:
-    """The same for entries of one call in order, each with its particulars."""
-    for entry, data in heard:
+def apply_all(record: CallRecord | None, heard: Iterable[Heard]) -> CallRecord | None:
+    """The same for entries of one call in order, each with what it tells, which is not changed."""
+    for entry, told in heard:
         change = _CHANGES.get(entry.kind)
         if change is not None:
             if record is None:
+                # Not only at "call-started": a record must come of what a damaged journal still holds.
                 record = CallRecord(clean(entry.call_id or ""), entry.seq, entry.at_s)
-            change(record, data, entry.at_s)
+            change(record, told, entry.at_s)
     return record
 
 
@@ -113,46 +102,45 @@ def _known(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
     record.customer_name = text_of(data.get("name"))
 
 
-def _routed(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+def _routed(record: CallRecord, told: CallRouted, at_s: float) -> None:
     if not record.destination:
-        kind, name = text_of(data.get("kind")), text_of(data.get("name"))
-        record.destination = f"{kind}:{name}" if name else kind
+        record.destination = f"{told.kind}:{told.name}" if told.name else told.kind
 
 
-def _answered(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+def _answered(record: CallRecord, told: object, at_s: float) -> None:
     if record.answered_at_s is None:
         record.answered_at_s = at_s
 
 
-def _start(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+def _start(record: CallRecord, told: CallStarted, at_s: float) -> None:
     record.started_at_s = at_s
-    record.number_from = text_of(data.get("number_from"))
-    record.number_to = text_of(data.get("number_to"))
-    record.caller_name = text_of(data.get("caller_name"))
-    record.direction = text_of(data.get("direction"))
-    for key in ("extension", "trunk", "queue"):
-        if data.get(key):
-            record.origin = f"{key}:{text_of(data[key])}"
+    record.number_from = told.number_from
+    record.number_to = told.number_to
+    record.caller_name = told.caller_name
+    record.direction = told.direction
+    if told.queue:
+        record.origin = f"queue:{told.queue}"
+    elif told.trunk:
+        record.origin = f"trunk:{told.trunk}"
+    elif told.extension:
+        record.origin = f"extension:{told.extension}"
 
 
-def _end(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
+def _end(record: CallRecord, told: CallEnded, at_s: float) -> None:
     if record.ended:
         return
-    ended_at_s = number_of(data.get("ended_at_s"))
-    record.ended_at_s = at_s if ended_at_s is None else ended_at_s
-    record.q850 = integer_of(data.get("q850"))
-    record.sip_status = integer_of(data.get("status"))
-    record.ended_by = text_of(data.get("by"))
-    record.status = _status(record, text_of(data.get("outcome")))
-    cause = data.get("cause")
-    record.cause = text_of(cause) if isinstance(cause, str) else text_of(data.get("outcome"))
+    record.ended_at_s = ended_at_s = at_s if told.ended_at_s is None else told.ended_at_s
+    record.q850 = told.q850
+    record.sip_status = told.status
+    record.ended_by = told.by
+    record.status = _status(record, told.outcome)
+    record.cause = told.outcome if told.cause is None else told.cause
     # The caller's measure is monotonic time; the difference of two wall times is what is left
     # after a crash, or when a clock was set meanwhile.
-    measured_s = number_of(data.get("duration_s"))
-    if measured_s is not None:
-        record.duration_s = max(0.0, measured_s)
+    if told.duration_s is not None:
+        record.duration_s = max(0.0, told.duration_s)
     elif record.answered_at_s is not None:
-        record.duration_s = max(0.0, record.ended_at_s - record.answered_at_s)
+        record.duration_s = max(0.0, ended_at_s - record.answered_at_s)
 
 
 def _status(record: CallRecord, outcome: str) -> str:
@@ -172,60 +160,53 @@ def _status(record: CallRecord, outcome: str) -> str:
     return "failed"
 
 
-def _leg(record: CallRecord, data: dict[str, Any], at_s: float) -> dict[str, Any] | None:
+def _leg(record: CallRecord, told: OfLeg, at_s: float) -> dict[str, Any] | None:
     """The leg that an entry is about, which may be the first to say so; None where there are too many."""
-    number = data.get("leg")
+    number = told.leg
     for leg in record.legs:
         if leg["leg"] == number:
             return leg
-    if len(record.legs) >= LEGS_MAX or not isinstance(number, int | str):
+    if len(record.legs) >= LEGS_MAX or number is None:
         return None
     leg = {
-        "leg": number if isinstance(number, int) else text_of(number),
-        "role": text_of(data.get("role")),
-        "endpoint": text_of(data.get("endpoint")),
+        "leg": number,
+        "role": told.role,
+        "endpoint": told.endpoint,
         "started_at_s": at_s,
     }
     record.legs.append(leg)
     return leg
 
 
-def _leg_rang(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    leg = _leg(record, data, at_s)
+def _leg_rang(record: CallRecord, told: OfLeg, at_s: float) -> None:
+    leg = _leg(record, told, at_s)
     if leg is not None:
         leg.setdefault("ringing_at_s", at_s)
         if record.ringing_at_s is None:
             record.ringing_at_s = at_s
 
 
-def _leg_answered(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    leg = _leg(record, data, at_s)
+def _leg_answered(record: CallRecord, told: LegAnswered, at_s: float) -> None:
+    leg = _leg(record, told, at_s)
     if leg is not None:
         leg.setdefault("answered_at_s", at_s)
-        if data.get("codec"):
-            leg["codec"] = text_of(data["codec"])
+        if told.codec:
+            leg["codec"] = told.codec
 
 
-def _leg_ended(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    leg = _leg(record, data, at_s)
+def _leg_ended(record: CallRecord, told: LegEnded, at_s: float) -> None:
+    leg = _leg(record, told, at_s)
     if leg is not None:
-        ended_at_s = number_of(data.get("ended_at_s"))
-        leg.setdefault("ended_at_s", at_s if ended_at_s is None else ended_at_s)
-        leg["status"] = integer_of(data.get("status"))
-        leg["q850"] = integer_of(data.get("cause", data.get("q850")))
-        leg["by"] = text_of(data.get("by"))
+        leg.setdefault("ended_at_s", at_s if told.ended_at_s is None else told.ended_at_s)
+        leg["status"] = told.status if isinstance(told.status, int) else None
+        leg["q850"] = told.q850 if told.cause is None else told.cause
+        leg["by"] = told.by
 
 
-def _leg_measured(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
-    leg = _leg(record, data, at_s)
+def _leg_measured(record: CallRecord, told: LegMeasured, at_s: float) -> None:
+    leg = _leg(record, told, at_s)
     if leg is not None:
-        quality = dict(data)
-        quality.pop("leg", None)
-        leg["quality"] = quality if quality.keys() <= _QUALITY else _plain_keys(quality)
-
-
-def _plain_keys(data: dict[str, Any]) -> dict[str, Any]:
-    return {text_of(key): value for key, value in data.items()}
+        leg["quality"] = told.quality
 
 
 def _recording_started(record: CallRecord, data: dict[str, Any], at_s: float) -> None:
@@ -257,12 +238,12 @@ def _recording_deleted(record: CallRecord, data: dict[str, Any], at_s: float) ->
             recording["deleted_at_s"] = at_s
 
 
-_CHANGES: dict[str, Callable[[CallRecord, dict[str, Any], float], object]] = {
+_CHANGES: dict[str, Callable[[CallRecord, Any, float], object]] = {
     "leg-started": _leg,
     "leg-ringing": _leg_rang,
     "leg-answered": _leg_answered,
     "leg-ended": _leg_ended,
-    "leg-quality": _leg_measured,
+    MEASURED: _leg_measured,
     "call-started": _start,
     "call-customer": _known,
     "call-routed": _routed,

@@ -9,6 +9,15 @@ from typing import Any
 
 from softswitch.store import acd
 from softswitch.store.entry import Entry, number_of, text_of
+from softswitch.store.told import (
+    CallEnded,
+    CallRouted,
+    CallStarted,
+    Heard,
+    LegEnded,
+    OfLeg,
+    tell_entry,
+)
 
 VISIT_OUTCOMES = (
     "waiting",
@@ -27,10 +36,6 @@ SEGMENT_KINDS = ("ring", "talk", "hold", "consult", "queue", "ivr", "voicemail",
 ROWS_MAX = 500
 """Of each sort in one story: somebody who holds and resumes for hours must not fill the database."""
 
-Heard = tuple[Entry, dict[str, Any]]
-"""An entry and its particulars, which are read once."""
-HeardByCall = dict[str, list[Heard]]
-"""Entries in their order under the call that each is of, the calls in the order of their first one."""
 TELLING = acd.CONTACT_KINDS | {"call-ended"}
 """The kinds after which it is told anew: no call needs its segments in a table before its end."""
 
@@ -42,6 +47,8 @@ _APPS = {
     "queue": "",
     "extension": "",
     "ring_group": "",
+    "trunk": "",
+    "number": "",
 }
 
 
@@ -143,36 +150,33 @@ ROW_KINDS: dict[str, type[Any]] = {
 """The rows of a story by the name of their list."""
 
 
-def by_call(heard: Iterable[Heard]) -> HeardByCall:
-    """The entries of each call: what is made of them is found once for all of them."""
-    found: HeardByCall = {}
-    for each in heard:
-        of_call = found.get(each[0].call_id or "")
-        if of_call is None:
-            found[each[0].call_id or ""] = [each]
-        else:
-            of_call.append(each)
-    return found
-
-
 def tell(entries: Iterable[Entry]) -> Story:
     """The story that entries of one `call_id`, in order, tell."""
-    return tell_heard((entry, entry.data()) for entry in entries if entry.kind in KINDS)
+    return tell_heard((entry, tell_entry(entry)) for entry in entries if entry.kind in KINDS)
 
 
 def tell_heard(heard: Iterable[Heard]) -> Story:
-    """The same of entries of `KINDS` whose particulars are read already."""
+    """The same of entries of `KINDS`, and others, each with what it tells."""
     teller = _Teller()
-    for entry, data in heard:
-        of_call = _OF_CALLS.get(entry.kind)
-        if of_call is not None:
-            of_call(teller, entry, data)
-        else:
-            teller.hear_contact(entry, data)
+    for entry, told in heard:
+        hear = _OF_CALLS.get(entry.kind)
+        if hear is not None:
+            hear(teller, entry, told)
     return teller.finish()
 
 
 class _Teller:
+    __slots__ = (
+        "_closed",
+        "_ended_at_s",
+        "_endpoints",
+        "_number_from",
+        "_open",
+        "_ringing",
+        "_story",
+        "_visits",
+    )
+
     def __init__(self) -> None:
         self._story = Story()
         self._visits: dict[str, Visit] = {}  # the latest of each contact
@@ -363,17 +367,17 @@ class _Teller:
 
     # -- the call -------------------------------------------------------------------------------
 
-    def _call_started(self, entry: Entry, data: dict[str, Any]) -> None:
-        self._number_from = text_of(data.get("number_from"))
+    def _call_started(self, entry: Entry, told: CallStarted) -> None:
+        self._number_from = told.number_from
 
-    def _leg_started(self, entry: Entry, data: dict[str, Any]) -> None:
-        leg, role = text_of(data.get("leg")), text_of(data.get("role"))
-        self._endpoints[leg] = (role, text_of(data.get("endpoint")))
-        if role == "callee":
+    def _leg_started(self, entry: Entry, told: OfLeg) -> None:
+        leg = _leg_of(told)
+        self._endpoints[leg] = (told.role, told.endpoint)
+        if told.role == "callee":
             self._open_segment(entry, "ring", leg)
 
-    def _leg_answered(self, entry: Entry, data: dict[str, Any]) -> None:
-        leg = text_of(data.get("leg"))
+    def _leg_answered(self, entry: Entry, told: OfLeg) -> None:
+        leg = _leg_of(told)
         self._close("ring", leg, entry.at_s, "answered")
         if self._endpoints.get(leg, _NOWHERE)[0] == "callee":
             self._open_segment(entry, "talk", leg)
@@ -396,28 +400,26 @@ class _Teller:
             self._open["consult", leg].started_at_s = min(started_s, entry.at_s)
         self._close("consult", leg, entry.at_s, outcome)
 
-    def _leg_ended(self, entry: Entry, data: dict[str, Any]) -> None:
-        leg, ended_s = text_of(data.get("leg")), number_of(data.get("ended_at_s"))
+    def _leg_ended(self, entry: Entry, told: LegEnded) -> None:
+        leg = _leg_of(told)
+        at_s = entry.at_s if told.ended_at_s is None else told.ended_at_s
         for kind in ("ring", "talk", "hold"):
             if (kind, leg) in self._open:
-                outcome = text_of(data.get("status")) if kind == "ring" else ""
-                self._close(kind, leg, entry.at_s if ended_s is None else ended_s, outcome)
+                self._close(kind, leg, at_s, text_of(told.status) if kind == "ring" else "")
 
-    def _routed(self, entry: Entry, data: dict[str, Any]) -> None:
+    def _routed(self, entry: Entry, told: CallRouted) -> None:
         self._close("app", "", entry.at_s)
-        kind = text_of(data.get("kind"))
-        kind = _APPS.get(kind, "app" if kind not in ("trunk", "number") else "")
+        kind = _APPS.get(told.kind, "app")
         if kind:
             segment = self._open_segment(entry, kind, "", key="app")
-            segment.name = text_of(data.get("name"))
+            segment.name = told.name
 
     def _menu_left(self, entry: Entry, data: dict[str, Any]) -> None:
         self._close("app", "", entry.at_s, text_of(data.get("why")))
 
-    def _call_ended(self, entry: Entry, data: dict[str, Any]) -> None:
+    def _call_ended(self, entry: Entry, told: CallEnded) -> None:
         if self._ended_at_s is None:
-            ended_s = number_of(data.get("ended_at_s"))
-            self._ended_at_s = entry.at_s if ended_s is None else ended_s
+            self._ended_at_s = entry.at_s if told.ended_at_s is None else told.ended_at_s
 
     def _begin(self, seq: int, kind: str, started_s: float) -> Segment:
         segment = Segment(seq, kind, started_s)
@@ -449,7 +451,11 @@ class _Teller:
         segment.queue_id, segment.agent_id = visit.queue_id, visit.agent_id
 
 
-_OF_CALLS: dict[str, Callable[[_Teller, Entry, dict[str, Any]], None]] = {
+def _leg_of(told: OfLeg) -> str:
+    return text_of(told.leg)
+
+
+_OF_CALLS: dict[str, Callable[[_Teller, Entry, Any], None]] = {
     "call-started": _Teller._call_started,
     "leg-started": _Teller._leg_started,
     "leg-answered": _Teller._leg_answered,
@@ -463,5 +469,6 @@ _OF_CALLS: dict[str, Callable[[_Teller, Entry, dict[str, Any]], None]] = {
     "menu-left": _Teller._menu_left,
 }
 CALL_KINDS = frozenset(_OF_CALLS)
-KINDS = CALL_KINDS | acd.CONTACT_KINDS
+_OF_CALLS |= dict.fromkeys(acd.CONTACT_KINDS, _Teller.hear_contact)
+KINDS = frozenset(_OF_CALLS)
 """The kinds a story is read from."""

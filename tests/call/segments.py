@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from softswitch.store.entry import Entry
 from softswitch.store.story import Segment, tell_heard
+from softswitch.store.told import told_of
 
 if TYPE_CHECKING:
     from softswitch.sim.world import World
@@ -15,6 +16,7 @@ def consultations(world: World, call_id: str) -> list[Segment]:
     """The stretches of a call in which a third was consulted."""
     entries = world.journal.of_call(call_id)
     story = tell_heard(
-        (Entry(seq, one.at_s, one.kind, call_id, "{}"), one.data) for seq, one in enumerate(entries)
+        (Entry(seq, one.at_s, one.kind, call_id, "{}"), told_of(one.kind, one.data))
+        for seq, one in enumerate(entries)
     )
     return [segment for segment in story.segments if segment.kind == "consult"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, make_entry, read_all, read_line
+from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, make_entry, read_line
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -105,32 +105,20 @@ def test_an_entry_is_bounded() -> None:
 
 
 @given(st.lists(st.dictionaries(_any_text, _json | _any_text, max_size=4), max_size=6))
-def test_many_are_read_together_as_each_alone(datas: list[dict[str, Any]]) -> None:
+def test_many_lines_are_those_of_each_alone(datas: list[dict[str, Any]]) -> None:
     entries = [make_entry(seq, 1.0, "digit", "c1", data) for seq, data in enumerate(datas, 1)]
-    assert read_all(entries) == [entry.data() for entry in entries]
     assert lines_of(entries) == b"".join(entry.line() for entry in entries)
 
 
 @pytest.mark.parametrize(
     "odd", ["[]", "7", '{"a":1},{"b":2}', "null", '{"a":', "\xff", "[" * 9_999]
 )
-def test_of_what_is_damaged_or_no_object_there_are_no_particulars_alone_or_among_many(
-    odd: str,
-) -> None:
+def test_of_what_is_damaged_or_no_object_there_are_no_particulars(odd: str) -> None:
     good = make_entry(1, 1.0, "digit", "c1", {"digit": "5"})
     strange = Entry(2, 1.0, "digit", "c1", odd)
     assert strange.data() == {}
     assert not strange.is_readable
     assert good.is_readable
-    assert read_all([good, strange, good]) == [good.data(), {}, good.data()]
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [('{"a":1},{"b":[2', "3]}"), ('{"a":1},{"b":"', '"}'), ('{"a":{}', '"b":{}}')]
-)
-def test_two_damaged_texts_never_become_two_good_ones(one: str, other: str) -> None:
-    damaged = [Entry(seq, 1.0, "digit", "c1", text) for seq, text in enumerate((one, other), 1)]
-    assert read_all(damaged) == [{}, {}]
 
 
 def test_lines_of_a_text_with_a_line_end_are_those_of_each_alone() -> None:

@@ -52,9 +52,10 @@ from softswitch.load.start import parse_limits
 from softswitch.load.threshold import Threshold
 from softswitch.saying import Kind, phrase
 from softswitch.store.customer_files import read_customers
-from softswitch.store.entry import make_entry, read_all, read_line
+from softswitch.store.entry import make_entry, read_line
 from softswitch.store.letters import read_letter
 from softswitch.store.tokens import split_token
+from softswitch.store.told import hear, tell_entry
 from tests.reliability.parsers.register import parser
 
 ROOT = Path(__file__).parents[3]
@@ -438,7 +439,8 @@ def take_line(data: bytes) -> None:
     for line in (data, b"%08x %b" % (zlib.crc32(data[9:]), data[9:])):
         entry = read_line(line)
         if entry is not None:
-            assert read_all([entry]) == [entry.data()]
+            (of_call,) = hear([entry]).values()
+            assert of_call.heard == [(entry, tell_entry(entry))]
 
 
 EVENTS = [
