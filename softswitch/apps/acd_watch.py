@@ -91,7 +91,7 @@ class CallWatch:
     # -- agents' own calls -------------------------------------------------------------------------
 
     def _agent_of(self, leg: Leg) -> Agent | None:
-        if not leg.label.startswith(_PHONE):
+        if not leg.is_phone:
             return None
         return self._centre.agents_by_extension.get(leg.label.removeprefix(_PHONE))
 

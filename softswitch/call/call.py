@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from softswitch.call.keys import CodeKeys
     from softswitch.call.known import KnownCustomer
     from softswitch.call.leg import Leg
+    from softswitch.call.ring_timers import RingTimer
     from softswitch.call.transfer import Transfer
     from softswitch.call.trunk_calls import TrunkLeg
 
@@ -131,7 +132,7 @@ class Call(Waiting):
         self.redirected_to: str | None = None  # what the phone that rang answered with 302
         self.transferred_by: str | None = None  # whose blind transfer sent the call on
         self.ringback_heard = self.ringback_wanted = False
-        self.listening = Listening(control)
+        self.listening: Listening | None = None  # once a handler has listened to a line
         self.answered_at_s: float | None = None
         self.answered_monotonic_s: float | None = None  # a clock that is set must not change a bill
         self.caller: Leg
@@ -154,7 +155,7 @@ class Call(Waiting):
         self.diversions: tuple[Diversion, ...] = ()
         self.ringing_extension: str | None = None
         self.ringing_group: str | None = None
-        self.timers: set[asyncio.TimerHandle] = set()
+        self.timers: set[RingTimer] = set()
         self.trio: Trio | None = None  # a third is being called by keys
         self.code_keys: dict[int, CodeKeys] = {}  # by leg
         self.attempts: dict[int, Attempt] = {}  # by leg: who is rung beside `dial_machine`
@@ -417,6 +418,8 @@ class Call(Waiting):
         other `line`.
         """
         self._check()
+        if self.listening is None:
+            self.listening = Listening(self._control)
         return await self.listening.hear(self, wanted, timeout_s, country, line)
 
     async def start_play_all(self, prompts: Iterable[str]) -> asyncio.Future[None]:

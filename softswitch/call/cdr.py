@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from softswitch.call.leg import Leg
 
 
-_PHONE = "extension:"
-
-
 class JournalWriter(Protocol):
     """The append-only journal: `append` never blocks and never fails."""
 
@@ -58,9 +55,8 @@ class CallRecorder:
         self._phone_watchers.append(watcher)
 
     def _tell(self, leg: Leg) -> None:
-        if leg.label.startswith(_PHONE):
-            for watcher in self._phone_watchers:
-                watcher(leg)
+        for watcher in self._phone_watchers:
+            watcher(leg)
 
     def started(self, call: Call, at_s: float) -> None:
         direction, origin = _origin(call.identity)
@@ -121,19 +117,22 @@ class CallRecorder:
             {"leg": leg.leg_id, "role": role, "endpoint": leg.label},
             at_s,
         )
-        self._tell(leg)
+        if leg.is_phone:
+            self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_started(call, leg)
 
     def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
         self._journal.append("leg-ringing", call.call_id, {"leg": leg.leg_id}, at_s)
-        self._tell(leg)
+        if leg.is_phone:
+            self._tell(leg)
 
     def leg_answered(self, call: Call, leg: Leg, at_s: float) -> None:
         self._journal.append(
             "leg-answered", call.call_id, {"leg": leg.leg_id, "codec": leg.codec or ""}, at_s
         )
-        self._tell(leg)
+        if leg.is_phone:
+            self._tell(leg)
 
     def leg_ended(
         self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
@@ -144,7 +143,8 @@ class CallRecorder:
             {"leg": leg.leg_id, "by": by, "status": status, "cause": q850},
             at_s,
         )
-        self._tell(leg)
+        if leg.is_phone:
+            self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_ended(call, leg, by)
 

@@ -192,7 +192,8 @@ class CallControl:
         if not call.ended:
             self.transfers.reached(call)
             self.join(call)
-            call.listening.partner_came()
+            if call.listening is not None:
+                call.listening.partner_came()
 
     def join(self, call: Call) -> None:
         """Let caller and partner hear each other, recorded where the office wants it."""

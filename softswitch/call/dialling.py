@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from media.errors import MediaError
 from softswitch.call.dial import Dial
@@ -26,6 +24,7 @@ from softswitch.call.events import (
 )
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.leg import Leg, LegPlan
+from softswitch.call.ring_timers import RingTimers
 from softswitch.call.shown import Shown
 from softswitch.call.trunk_calls import TrunkCalls
 from softswitch.config.derived import FromOffice, extensions_by_number
@@ -96,6 +95,15 @@ class Dialling:
         self._connected = connected
         self._finished = finished
         self._audio = audio
+        self._timers = RingTimers()
+        self._own: dict[type, Callable[[Call, Dial, Any], DialEvent | None]] = {
+            StartLeg: self._start_own_leg,
+            EndLeg: self._end_own_leg,
+            RingCaller: self._ring_caller,
+            ConnectCaller: self._connect_caller,
+            StartTimer: self._start_timer,
+            Finish: self._finish,
+        }
 
     def start(self, call: Call, steps: tuple[Step, ...], *, ringback: bool = True) -> None:
         """Begin an attempt on behalf of `call`'s caller; with `ringback` he hears it ring even if he
@@ -145,8 +153,9 @@ class Dialling:
 
     def feed(self, call: Call, event: DialEvent) -> None:
         """One event for the attempt it is about: the call's own, unless its leg is of one beside."""
-        self._trunk_calls.follow(call, event)
-        attempt = call.attempts.get(getattr(event, "leg", 0))
+        if call.trunk_legs:
+            self._trunk_calls.follow(call, event)
+        attempt = call.attempts.get(getattr(event, "leg", 0)) if call.attempts else None
         dial = attempt.dial if attempt is not None else call.dial_machine
         if dial is not None:
             self._perform_all(call, dial, dial.handle(event), attempt)
@@ -155,37 +164,29 @@ class Dialling:
         self, call: Call, dial: Dial, effects: list[DialEffect], attempt: Attempt | None = None
     ) -> None:
         # A leg that cannot even start is an event of its own: worked off in order, never nested.
-        waiting: deque[DialEffect] = deque(effects)
-        while waiting:
-            effect = waiting.popleft()
+        for effect in effects:
             if attempt is None:
-                event = self._perform(call, dial, effect)
+                event = self._own[type(effect)](call, dial, effect)
             else:
                 event = self._perform_beside(call, attempt, effect)
             if event is not None:
-                waiting.extend(dial.handle(event))
+                effects.extend(dial.handle(event))
 
-    def _perform(self, call: Call, dial: Dial, effect: DialEffect) -> DialEvent | None:
-        match effect:
-            case StartLeg():
-                return self._start_leg(call, effect, _caller_of(call))
-            case EndLeg():
-                self._end_leg(call, effect)
-            case RingCaller():
-                self._ring_caller(call, effect)
-            case ConnectCaller():
-                self._audio.stop_ringback(call)
-                self._connected(call, call.legs[effect.leg])
-            case StartTimer():
-                self._start_timer(call, dial, effect)
-            case Finish():
-                if call.dial_machine is dial:
-                    call.dial_machine = None
-                self._audio.stop_ringback(call)
-                self._finished(call, effect.outcome)
-            case _:
-                assert_never(effect)
-        return None
+    def _start_own_leg(self, call: Call, dial: Dial, effect: StartLeg) -> DialEvent | None:
+        return self._start_leg(call, effect, _caller_of(call))
+
+    def _end_own_leg(self, call: Call, dial: Dial, effect: EndLeg) -> None:
+        self._end_leg(call, effect)
+
+    def _connect_caller(self, call: Call, dial: Dial, effect: ConnectCaller) -> None:
+        self._audio.stop_ringback(call)
+        self._connected(call, call.legs[effect.leg])
+
+    def _finish(self, call: Call, dial: Dial, effect: Finish) -> None:
+        if call.dial_machine is dial:
+            call.dial_machine = None
+        self._audio.stop_ringback(call)
+        self._finished(call, effect.outcome)
 
     def _perform_beside(self, call: Call, attempt: Attempt, effect: DialEffect) -> DialEvent | None:
         match effect:
@@ -218,7 +219,7 @@ class Dialling:
                 self._perform_all(call, dial, dial.handle(event), None if own else attempt)
                 self._wiring.pump()
 
-        timer = asyncio.get_running_loop().call_later(effect.after_s, expire)
+        timer = self._timers.start(effect.after_s, expire)
         call.timers.add(timer)
 
     def _end_leg(self, call: Call, effect: EndLeg) -> None:
@@ -233,7 +234,7 @@ class Dialling:
         self._trunk_calls.give_back(call, effect.leg)
         self._drop(call, leg, "switch", 200 if leg.answered else 487, effect.q850)
 
-    def _ring_caller(self, call: Call, effect: RingCaller) -> None:
+    def _ring_caller(self, call: Call, dial: Dial, effect: RingCaller) -> None:
         leg = call.legs.get(effect.leg)
         if leg is None:
             return

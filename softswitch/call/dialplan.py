@@ -166,6 +166,8 @@ class Dialplan:
 
     def customer_of(self, number: str) -> Customer | None:
         """The customer that a number belongs to, however his carrier writes it."""
+        if not self._customers:
+            return None
         found = (self._customers.get(form) for form in self._forms(number))
         return next((customer for customer in found if customer is not None), None)
 

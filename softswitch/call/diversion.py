@@ -53,6 +53,9 @@ class Diversion:
 
 def diversions_of(request: SipRequest) -> tuple[Diversion, ...]:
     """Those that a trunk tells of, the latest first; what cannot be read is passed over."""
+    headers = request.headers
+    if "Diversion" not in headers and "History-Info" not in headers:
+        return ()
     return _from_diversion(request) or _from_history(request)
 
 

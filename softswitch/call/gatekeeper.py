@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from softswitch.call.guard import Guard, Source
-from softswitch.call.identity import PhoneIdentity, TrunkIdentity
+from softswitch.call.identity import PhoneIdentity
 from softswitch.call.overload import Overload, SourceClass
 from softswitch.call.trunks import Trunks, plain_host
 from softswitch.errors import RemoteProtocolError
@@ -138,8 +138,7 @@ class Gatekeeper:
             if trunk is not None:
                 if request.method == "INVITE" and self._too_late(SourceClass.TRUNK, flow):
                     return self._busy(request)
-                identity = TrunkIdentity(trunk.config.name)
-                return Admitted(identity, trunk.hosts, follow_contact=True)
+                return trunk.admission
         where = _place_of(flow)
         source = where[0]
         turned_away = self._turned_away(request, flow, where, now_s)

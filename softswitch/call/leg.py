@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.leg_media import LegMedia
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 _INVITE_TIMEOUT_S = 180.0
 
 
-@dataclass(frozen=True, slots=True)
-class LegPlan:
+class LegPlan(msgspec.Struct, frozen=True):
     """Everything needed to call one endpoint. `identity`: whom a telephone that comes from another address
     in the middle of the call must prove to be; `route` leads there through proxies; `who` is there, and `told`
     the number that it is told of who calls.
@@ -179,7 +179,7 @@ class Leg(LegMedia):
     def _news(self, who: Shown | None) -> tuple[tuple[str, str], ...]:
         """The header lines that say who is at the other end, where that is another than was said before."""
         office = self._wiring.office
-        if who is None or who.number == self.told or not self.label.startswith("extension:"):
+        if not self.is_phone or who is None or who.number == self.told:
             return ()
         self.told = who.number
         return connected_lines(who, office.office.domain) if office.sip.connected_identity else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from media.protocol import StreamParams
@@ -29,11 +30,38 @@ if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.wiring import Wiring
 
+_NOBODY: frozenset[str] = frozenset()
+_HOST_MAX = 64
+
+
+@lru_cache(maxsize=256)
+def _own_hosts(*hosts: str | None) -> frozenset[str]:
+    return frozenset(host for host in hosts if host)
+
+
+@lru_cache(maxsize=1024)
+def _known_to_reflect(host: str, own: frozenset[str], looped: bool) -> bool:
+    return reflects(host, own, allow_loopback=looped)
+
+
+def _reflects(host: str, own: frozenset[str], looped: bool) -> bool:
+    """As `reflects`; that of an address, which are many calls', is remembered."""
+    if len(host) <= _HOST_MAX:
+        return _known_to_reflect(host, own, looped)
+    return reflects(host, own, allow_loopback=looped)
+
+
+@lru_cache(maxsize=256)
+def _first(preferred: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
+    """Our codecs, those preferred before the others."""
+    return tuple(dict.fromkeys((*preferred, *ours)))
+
 
 class LegMedia:
     """The half of a leg that knows no SIP but its descriptions of sessions.
 
-    Attributes: `leg_id`; `label`, whose end it is; `stream`, the local media stream once there is one;
+    Attributes: `leg_id`; `label`, whose end it is, and `is_phone`, whether an extension's; `stream`, the local
+    media stream once there is one;
     `held`: the peer has put us on hold, that is, does not want to hear us.
     """
 
@@ -50,6 +78,7 @@ class LegMedia:
         "_policy",
         "_wiring",
         "held",
+        "is_phone",
         "label",
         "leg_id",
         "stream",
@@ -69,6 +98,7 @@ class LegMedia:
         self._judged: SessionDescription | None = None
         self.leg_id = leg_id
         self.label = label
+        self.is_phone = label.startswith("extension:")
         self.stream: LocalStream | None = None
         self.held = False
 
@@ -84,10 +114,13 @@ class LegMedia:
         if self._offered is not None and self._offered[0] is self._offer:
             return self._offered[1]
         found: list[str] = []
+        ours = self._wiring.codecs
         for media in self._offer.media:
             if media.kind == "audio" and media.port:
-                codecs = (codec_of(f) for f in media.audio_formats().values())
-                found += [c.name for c in codecs if c is not None and c.name in self._wiring.codecs]
+                for audio_format in media.audio_formats().values():
+                    codec = codec_of(audio_format)
+                    if codec is not None and codec.name in ours:
+                        found.append(codec.name)
         self._offered = (self._offer, tuple(found))
         return self._offered[1]
 
@@ -139,7 +172,7 @@ class LegMedia:
             return False
         ours = self._wiring.codecs
         if prefer in ours:
-            ours = (prefer, *(codec for codec in ours if codec != prefer))
+            ours = _first((prefer,), ours)
         try:
             self._local, self._audio = make_answer(
                 offer,
@@ -163,7 +196,7 @@ class LegMedia:
 
     def _make_offer(self, prefer: Sequence[str], signalled_host: str | None) -> None:
         stream = self._open_stream(signalled_host)
-        codecs = tuple(dict.fromkeys((*prefer, *self._wiring.codecs)))
+        codecs = _first(tuple(prefer), self._wiring.codecs)
         self._local = make_offer(
             stream.host,
             stream.port,
@@ -209,11 +242,8 @@ class LegMedia:
         """Whether sending there would hurt: a group, the machine itself, or our own media ports. Who
         calls from this machine may name it, and so may a network of loopback addresses."""
         media, peer = self._wiring.office.media, self._flow.remote[0]
-        own = {self._flow.local[0], media.address}
-        if media.other_address:
-            own.add(media.other_address)
-        if self.stream is not None:
-            own.add(self.stream.host)
+        stream_host = self.stream.host if self.stream is not None else media.address
+        own = _own_hosts(self._flow.local[0], media.address, media.other_address, stream_host)
         looped = address_kind(peer) is AddressKind.LOOPBACK
         near = looped or peer in own
         for line in remote.media:
@@ -222,7 +252,7 @@ class LegMedia:
                 named = (line.port, rtcp_port(line, False, host))
                 if any(media.ports[0] <= port <= media.ports[1] for port in named):
                     return True
-            if reflects(host, () if near else own, allow_loopback=looped):
+            if _reflects(host, _NOBODY if near else own, looped):
                 return True
         return False
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softswitch.call.in_call import InCalls
     from softswitch.call.info import InfoKeys
     from softswitch.call.leg_events import LegEvents
+    from softswitch.call.listening import Line
     from softswitch.call.table import CallTable
 
 _log = logging.getLogger("softswitch.call")
@@ -58,9 +59,9 @@ class MediaEvents:
                     known[0].play_finished(event.play_id)
             case protocol.ProgressHeard():
                 known = self._table.of_stream(event.stream_id)
-                if known is not None:
-                    call, leg = known
-                    call.listening.says("caller" if leg is call.caller else "partner", event.what)
+                if known is not None and known[0].listening is not None:
+                    line: Line = "caller" if known[1] is known[0].caller else "partner"
+                    known[0].listening.says(line, event.what)
             case protocol.RecordingStopped():
                 self._control.audio.recording_stopped(event)
             case protocol.WorkerDied():

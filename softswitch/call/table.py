@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from media.protocol import StreamStats
@@ -29,7 +28,7 @@ class CallTable:
         self.sessions: dict[int, tuple[Call, Leg]] = {}
         self._streams: dict[int, tuple[Call, Leg]] = {}
         self._closing: dict[int, tuple[str, int]] = {}
-        self._of_endpoint: Counter[str] = Counter()
+        self._of_endpoint: dict[str, int] = {}
         self.total = 0
 
     # -- what is in it ---------------------------------------------------------------------------
@@ -52,11 +51,11 @@ class CallTable:
 
     def legs_of(self, endpoint: str) -> int:
         """How many legs ``extension:NUMBER`` has."""
-        return self._of_endpoint[endpoint]
+        return self._of_endpoint.get(endpoint, 0)
 
     def has_leg(self, endpoint: str) -> bool:
         """Whether a phone of ``extension:NUMBER``, or a trunk by its label, is in any call."""
-        return self._of_endpoint[endpoint] > 0
+        return endpoint in self._of_endpoint
 
     def snapshot(self) -> dict[str, int]:
         return {
@@ -83,7 +82,7 @@ class CallTable:
     def adopt(self, call: Call, leg: Leg) -> None:
         """A leg of `call` begins."""
         call.legs[leg.leg_id] = leg
-        self._of_endpoint[leg.label] += 1
+        self._of_endpoint[leg.label] = self._of_endpoint.get(leg.label, 0) + 1
         self._index(call, leg)
         leg.on_stream = self._stream_opened
         leg.on_stream_closed = self._forget_stream
@@ -93,25 +92,29 @@ class CallTable:
         """Forget a leg whose session has been ended; its stream and its record are closed."""
         if call.legs.pop(leg.leg_id, None) is None:
             return
-        self._of_endpoint[leg.label] -= 1
-        if not self._of_endpoint[leg.label]:
-            del self._of_endpoint[leg.label]
+        label, wiring, partner = leg.label, self._wiring, call.partner
+        left = self._of_endpoint[label] - 1
+        if left:
+            self._of_endpoint[label] = left
+        else:
+            del self._of_endpoint[label]
         if leg.session is not None:
             self.sessions.pop(leg.session, None)
-        if leg is call.caller or leg is call.partner:
+        if call.recording is not None and (leg is partner or leg is call.caller):
             self._audio.stop_recording(call)  # before its streams go, so that it ends as wanted
-        if call.partner is leg:
+        if leg is partner:
             call.partner = None
-            call.listening.partner_went()
+            if call.listening is not None:
+                call.listening.partner_went()
             if not call.ended and call.caller.leg_id in call.legs:
                 call.caller.tune()
-        if leg.stream is not None:
-            self._streams.pop(leg.stream.stream_id, None)
-            self._closing[leg.stream.stream_id] = (call.call_id, leg.leg_id)
-            self._wiring.plane.release(leg.stream.stream_id)
-        self._wiring.records.leg_ended(
-            call, leg, self._wiring.wall_s(), by=by, status=status, q850=q850
-        )
+        stream = leg.stream
+        if stream is not None:
+            stream_id = stream.stream_id
+            self._streams.pop(stream_id, None)
+            self._closing[stream_id] = (call.call_id, leg.leg_id)
+            wiring.plane.release(stream_id)
+        wiring.records.leg_ended(call, leg, wiring.wall_s(), by=by, status=status, q850=q850)
         leg.parted()
 
     def move(self, leg: Leg, source: Call, target: Call) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from softswitch.call.diversion import Diversion, diversion_lines, history_lines
 from softswitch.errors import RemoteProtocolError
@@ -21,8 +22,7 @@ _HIDING = frozenset({"id", "user"})
 _IDENTITIES_MAX = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who calls: `hidden` when he does not want to be shown."""
 
     number: str
@@ -32,8 +32,10 @@ class Caller:
 
 def wants_privacy(request: SipRequest) -> bool:
     """Whether the caller asks for his number to be kept from the callee (RFC 3323, RFC 3325 7)."""
-    words = (request.headers.get("Privacy") or "").lower().replace(" ", "").split(";")
-    return not _HIDING.isdisjoint(words)
+    wanted = request.headers.get("Privacy")
+    if wanted is None:
+        return False
+    return not _HIDING.isdisjoint(wanted.lower().replace(" ", "").split(";"))
 
 
 def caller_of(request: SipRequest, trunk: Trunk) -> Caller:
@@ -83,8 +85,7 @@ def called_of(request: SipRequest, trunk: Trunk) -> str:
     return number_of(request.to.uri_text) or called
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(msgspec.Struct, frozen=True):
     """What a trunk is told: From, and further header lines."""
 
     from_: NameAddr

@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from softswitch.call.endpoint import Step, TrunkEndpoint, TrunkTarget
+from softswitch.call.identity import TrunkIdentity
 from softswitch.call.trunk_health import Condition, HealthEvent, TargetHealth
 from softswitch.sip.credentials import Credentials
 from softswitch.sip.flow import Flow
+from softswitch.sip.gate import Admitted
 from softswitch.sip.uri import write_host
 
 if TYPE_CHECKING:
@@ -115,11 +117,12 @@ class TrunkRecord:
 
     Parameters: `remote`, where that is known already. Attributes: `problem`, why there is no address,
     or only an old one; `withheld`, why it was not given the password that it asked for last; `registration`,
-    in a word; `hosts`, the addresses that may speak inside its dialogs.
+    in a word; `hosts`, the addresses that may speak inside its dialogs; `admission`, what lets its requests in.
     """
 
     __slots__ = (
         "_listed",
+        "admission",
         "config",
         "hosts",
         "load",
@@ -133,7 +136,7 @@ class TrunkRecord:
     def __init__(self, config: Trunk, remote: tuple[str, int] | None = None) -> None:
         self.config = config
         self._listed = {plain_host(host) for host, _ in config.from_addresses}
-        self.hosts = frozenset(self._listed)
+        self._know(frozenset(self._listed))
         self.load = TrunkLoad(config.max_calls, config.max_calls_per_s)
         self.targets: list[TargetState] = []
         # SRV weights want another order for each call; by default that of the list.
@@ -152,8 +155,13 @@ class TrunkRecord:
             for target in dict.fromkeys(targets)
         ]
         reached = {plain_host(state.target.address[0]) for state in self.targets}
-        self.hosts = frozenset(self._listed | reached)
+        self._know(frozenset(self._listed | reached))
         return [state for state in self.targets if state.target not in known]
+
+    def _know(self, hosts: frozenset[str]) -> None:
+        self.hosts = hosts
+        identity = TrunkIdentity(self.config.name)
+        self.admission = Admitted(identity, hosts, follow_contact=True)
 
     def in_order(self) -> list[TrunkTarget]:
         """The addresses in the order to try them for one call."""

@@ -28,6 +28,7 @@ OnEvent = Callable[[SipEvent, float], None]
 
 _TRACEBACKS_PER_MINUTE = 20
 _TRANSPORTS_MAX = 64
+_FLOWS_MAX = 1024
 _TURN_S = 0.008
 _TURN_MESSAGES_MAX = 256
 _LOOKED_AT_EVERY = 4
@@ -105,6 +106,7 @@ class Driver:
         self._before_sending = before_sending
         self._on_broken = on_broken if on_broken is not None else self._end_session
         self._transports: dict[tuple[str, tuple[str, int]], Transport] = {}
+        self._flows: dict[tuple[tuple[str, int], str, str], Flow] = {}  # what `flow_to` has found
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._due_s = float("inf")
@@ -130,6 +132,7 @@ class Driver:
         if len(self._transports) >= _TRANSPORTS_MAX:
             raise SoftswitchError(f"more than {_TRANSPORTS_MAX} transports")
         self._transports[key] = transport
+        self._flows.clear()
         if isinstance(transport, UdpTransport):
             transport.gather = self.gather
         transport.start(self.feed, self.fail_flow)
@@ -151,6 +154,9 @@ class Driver:
         A loopback address reaches only loopback peers, so that one is taken for them, and another
         for others, as far as there is a choice. Raises `SoftswitchError` where nothing fits.
         """
+        known = self._flows.get((remote, transport, server_name))
+        if known is not None:
+            return known
         six = ":" in remote[0]
         found = [
             local
@@ -161,7 +167,11 @@ class Driver:
             raise SoftswitchError(f"no {transport} transport reaches {remote[0]}")
         inside = _is_loopback(remote[0])
         fitting = [local for local in found if _is_loopback(local[0]) == inside]
-        return Flow(transport, (fitting or found)[0], remote, 0, server_name)
+        flow = Flow(transport, (fitting or found)[0], remote, 0, server_name)
+        if len(self._flows) >= _FLOWS_MAX:
+            self._flows.clear()
+        self._flows[remote, transport, server_name] = flow
+        return flow
 
     def stream_to(self, remote: tuple[str, int]) -> Flow | None:
         """A TCP flow to `remote`; None without a listener of ours, or when it refused the last one."""
@@ -392,6 +402,7 @@ class Driver:
         for transport in self._transports.values():
             transport.close()
         self._transports.clear()
+        self._flows.clear()
 
     def snapshot(self) -> dict[str, int]:
         """The counters, and `timers`: 1 while the one timer is armed."""
