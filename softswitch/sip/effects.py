@@ -7,8 +7,9 @@ longer concern it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest, SipResponse
@@ -16,42 +17,36 @@ if TYPE_CHECKING:
 # -- inputs of a transaction -----------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Started:
+class Started(Struct):
     """The client transaction's request is to be sent now."""
 
 
-@dataclass(slots=True)
-class RequestArrived:
+class RequestArrived(Struct):
     """A request that matches a server transaction: the first one, a retransmission or an ACK."""
 
     request: SipRequest
 
 
-@dataclass(slots=True)
-class ResponseArrived:
+class ResponseArrived(Struct):
     """A response that matches a client transaction."""
 
     response: SipResponse
 
 
-@dataclass(slots=True)
-class ResponseGiven:
+class ResponseGiven(Struct):
     """The transaction user answers with these octets."""
 
     status: int
     data: bytes
 
 
-@dataclass(slots=True)
-class TimerFired:
+class TimerFired(Struct):
     """A timer armed by `SetTimer` is due."""
 
     name: str
 
 
-@dataclass(slots=True)
-class TransportFailed:
+class TransportFailed(Struct):
     """The transport could not send."""
 
 
@@ -62,23 +57,20 @@ TransactionInput = (
 # -- effects of a transaction ----------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Send:
+class Send(Struct):
     """Put these octets on the transaction's flow."""
 
     data: bytes
 
 
-@dataclass(slots=True)
-class SetTimer:
+class SetTimer(Struct):
     """Arm the timer `name` to fire in `after_s`, replacing one of the same name."""
 
     name: str
     after_s: float
 
 
-@dataclass(slots=True)
-class Linger:
+class Linger(Struct):
     """Stay for `after_s`, to absorb or repeat what comes again, then be forgotten without a further word: the
     timers D, I, J, K, L and M (`name`), which nothing disarms."""
 
@@ -86,36 +78,31 @@ class Linger:
     after_s: float
 
 
-@dataclass(slots=True)
-class ClearTimer:
+class ClearTimer(Struct):
     """Disarm the timer `name` if it is armed."""
 
     name: str
 
 
-@dataclass(slots=True)
-class PassRequest:
+class PassRequest(Struct):
     """Hand the request to the transaction user (the first one, or the ACK of a 2xx)."""
 
     request: SipRequest
 
 
-@dataclass(slots=True)
-class PassResponse:
+class PassResponse(Struct):
     """Hand the response to the transaction user."""
 
     response: SipResponse
 
 
-@dataclass(slots=True)
-class Fail:
+class Fail(Struct):
     """Tell the user that the transaction failed: 408 timed out, 503 transport error."""
 
     status: int
 
 
-@dataclass(slots=True)
-class Terminate:
+class Terminate(Struct):
     """Forget the transaction and every timer of it."""
 
 

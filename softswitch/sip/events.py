@@ -7,8 +7,9 @@ twice in the life of a stack. A *handle* is one non-INVITE transaction. Exactly 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from softswitch.sip.flow import Flow
@@ -18,165 +19,149 @@ if TYPE_CHECKING:
 EndedBy = Literal["remote", "local", "timer"]
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class InviteReceived:
+class InviteReceived(Struct, frozen=True):
     """Somebody calls. `sdp` is the offer, None when the caller wants ours in the 200."""
 
-    session: Final[int]
-    request: Final[SipRequest]
-    flow: Final[Flow]
-    identity: Final[object]
-    sdp: Final[bytes | None]
+    session: int
+    request: SipRequest
+    flow: Flow
+    identity: object
+    sdp: bytes | None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Progressed:
+class Progressed(Struct, frozen=True):
     """Our call got a provisional response other than 100; `sdp` is early media's description."""
 
-    session: Final[int]
-    status: Final[int]
-    sdp: Final[bytes | None]
-    response: Final[SipResponse]
+    session: int
+    status: int
+    sdp: bytes | None
+    response: SipResponse
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """Our call got its 2xx. `sdp` answers our offer, or is the callee's offer if we sent none
     (then call `ack_with`)."""
 
-    session: Final[int]
-    sdp: Final[bytes | None]
-    response: Final[SipResponse]
+    session: int
+    sdp: bytes | None
+    response: SipResponse
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """Our call came to nothing. 408: nobody answered in time, 503: the transport refused.
 
     487 after our own `hang_up` is reported as `Ended(by="local")` instead.
     """
 
-    session: Final[int]
-    status: Final[int]
-    reason: Final[str]
-    response: Final[SipResponse | None]
+    session: int
+    status: int
+    reason: str
+    response: SipResponse | None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The session is over: the peer's BYE, our own hang-up, or a timer (no ACK, session expired)."""
 
-    session: Final[int]
-    by: Final[EndedBy]
-    cause: Final[ReasonHeader | None]
+    session: int
+    by: EndedBy
+    cause: ReasonHeader | None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """The caller gave up before our final response; the 487 has been sent."""
 
-    session: Final[int]
-    cause: Final[ReasonHeader | None] = None
+    session: int
+    cause: ReasonHeader | None = None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Confirmed:
+class Confirmed(Struct, frozen=True):
     """The ACK for our 2xx came; `sdp` is the answer when our 2xx carried the offer."""
 
-    session: Final[int]
-    sdp: Final[bytes | None] = None
+    session: int
+    sdp: bytes | None = None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class ReofferReceived:
+class ReofferReceived(Struct, frozen=True):
     """A re-INVITE or UPDATE in a confirmed dialog, or an UPDATE or PRACK with an offer in an early
     one whose first offer has been answered: answer with `answer_reoffer` or `reject_reoffer`. `sdp`
     is None when the peer asks for our offer."""
 
-    session: Final[int]
-    sdp: Final[bytes | None]
-    request: Final[SipRequest]
+    session: int
+    sdp: bytes | None
+    request: SipRequest
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class ReofferAnswered:
+class ReofferAnswered(Struct, frozen=True):
     """Our re-INVITE was accepted (`sdp`: the answer, or the offer if ours carried none), or the
     ACK brought the answer to the offer in our `answer_reoffer`, or a PRACK brought the one to
     our `progress`."""
 
-    session: Final[int]
-    sdp: Final[bytes | None]
+    session: int
+    sdp: bytes | None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class ReofferFailed:
+class ReofferFailed(Struct, frozen=True):
     """Our re-INVITE was refused; the session goes on as it was. 491s are retried before this."""
 
-    session: Final[int]
-    status: Final[int]
+    session: int
+    status: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class InfoReceived:
+class InfoReceived(Struct, frozen=True):
     """An INFO inside the dialog, already answered with 200."""
 
-    session: Final[int]
-    content_type: Final[str]
-    body: Final[bytes]
+    session: int
+    content_type: str
+    body: bytes
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class RequestReceived:
+class RequestReceived(Struct, frozen=True):
     """A request other than INVITE's family: call `respond(handle, ...)` once.
 
     `session` is set for requests inside a dialog (REFER, NOTIFY, MESSAGE), whose `identity` is that
     of the session.
     """
 
-    handle: Final[int]
-    request: Final[SipRequest]
-    flow: Final[Flow]
-    identity: Final[object]
-    session: Final[int | None] = None
+    handle: int
+    request: SipRequest
+    flow: Flow
+    identity: object
+    session: int | None = None
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class ResponseReceived:
+class ResponseReceived(Struct, frozen=True):
     """A final response to `request` (provisional ones are not reported)."""
 
-    handle: Final[int]
-    response: Final[SipResponse]
+    handle: int
+    response: SipResponse
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class RequestFailed:
+class RequestFailed(Struct, frozen=True):
     """No final response: 408 after timer F, 503 when the transport refused."""
 
-    handle: Final[int]
-    status: Final[int]
+    handle: int
+    status: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class SubscriptionEnded:
+class SubscriptionEnded(Struct, frozen=True):
     """Nobody is to be notified under this number any more. `reason`: "expired", "unsubscribed",
     "lost" (NOTIFYs are refused or not answered), or for a subscription of ours the status that refused
     it or the reason of the last NOTIFY."""
 
-    subscription: Final[int]
-    reason: Final[str]
+    subscription: int
+    reason: str
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class NotifyReceived:
+class NotifyReceived(Struct, frozen=True):
     """A NOTIFY of a subscription of ours, already answered. `state` is "active", "pending" or
     "terminated", `expires_s` what is left of it as the notifier says."""
 
-    subscription: Final[int]
-    state: Final[str]
-    reason: Final[str]
-    expires_s: Final[int | None]
-    content_type: Final[str | None]
-    body: Final[bytes]
+    subscription: int
+    state: str
+    reason: str
+    expires_s: int | None
+    content_type: str | None
+    body: bytes
 
 
 SipEvent = (

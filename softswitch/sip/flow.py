@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 RELIABLE_TRANSPORTS = frozenset({"tcp", "tls", "ws", "wss"})
 
 
@@ -28,8 +30,7 @@ class Flow:
         return self.transport in RELIABLE_TRANSPORTS
 
 
-@dataclass(slots=True)
-class Outgoing:
+class Outgoing(Struct):
     """One message the transport is to send now: the octets and the flow they leave by."""
 
     data: bytes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from msgspec import Struct
 
 from softswitch.sip import session_timer
 from softswitch.sip.authorise import authorised_copy
@@ -49,8 +50,7 @@ _RETRIES = 2
 _FOR_ACK = ("Authorization", "Proxy-Authorization")
 
 
-@dataclass(slots=True)
-class Fork:
+class Fork(Struct):
     """One early dialog: the last reliable response acknowledged in it, and the answer that one of
     them brought (RFC 3262)."""
 
@@ -59,8 +59,7 @@ class Fork:
     sdp: bytes | None = None
 
 
-@dataclass(slots=True)
-class OutgoingCall:
+class OutgoingCall(Struct):
     """What the INVITE is made of; `from_value` carries our tag. Header values, ready to write."""
 
     target: str

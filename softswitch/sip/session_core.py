@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip import multipart, session_timer
@@ -77,8 +78,7 @@ class Purpose(Enum):
     PRACK = auto()
 
 
-@dataclass(slots=True)
-class SessionTerms:
+class SessionTerms(Struct):
     """What a session is told at birth.
 
     `contact` is our Contact header value; `token` gives fresh random text, `uniform(a, b)` a random
@@ -97,8 +97,7 @@ class SessionTerms:
     identity: object = None
 
 
-@dataclass(slots=True)
-class Unacked:
+class Unacked(Struct):
     """A 2xx of ours that waits for its ACK (13.3.1.4)."""
 
     transaction: TransactionRef

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from softswitch.sip.effects import ClearTimer, SetTimer, TimerFired
 
@@ -23,16 +24,14 @@ TransactionRef = object
 # -- from the network ------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class InviteArrived:
+class InviteArrived(Struct):
     """The INVITE that opens an incoming session."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-@dataclass(slots=True)
-class DialogRequestArrived:
+class DialogRequestArrived(Struct):
     """A request inside the dialog, other than ACK, from a permitted source."""
 
     request: SipRequest
@@ -40,23 +39,20 @@ class DialogRequestArrived:
     flow: Flow
 
 
-@dataclass(slots=True)
-class AckArrived:
+class AckArrived(Struct):
     """An ACK for a 2xx of ours."""
 
     request: SipRequest
 
 
-@dataclass(slots=True)
-class CancelArrived:
+class CancelArrived(Struct):
     """A CANCEL, already answered, for the INVITE on `transaction`."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-@dataclass(slots=True)
-class AnswerArrived:
+class AnswerArrived(Struct):
     """A response to one of our requests; `purpose` is what the request was sent with."""
 
     purpose: object
@@ -64,8 +60,7 @@ class AnswerArrived:
     response: SipResponse
 
 
-@dataclass(slots=True)
-class RequestLost:
+class RequestLost(Struct):
     """No final response: 408, or 503 from the transport."""
 
     purpose: object
@@ -73,8 +68,7 @@ class RequestLost:
     status: int
 
 
-@dataclass(slots=True)
-class ServerLost:
+class ServerLost(Struct):
     """The transport of a server transaction failed before our final response."""
 
     transaction: TransactionRef
@@ -83,68 +77,57 @@ class ServerLost:
 # -- from call control -----------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class StartCall:
+class StartCall(Struct):
     timeout_s: float
     silence_s: float | None
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     status: int
     reason: str | None
     sdp: bytes | None
     headers: HeaderLines
 
 
-@dataclass(slots=True)
-class Accept:
+class Accept(Struct):
     sdp: bytes | None
     headers: HeaderLines
 
 
-@dataclass(slots=True)
-class Reject:
+class Reject(Struct):
     status: int
     reason: str | None
     headers: HeaderLines
 
 
-@dataclass(slots=True)
-class HangUp:
+class HangUp(Struct):
     cause: ReasonHeader | None
 
 
-@dataclass(slots=True)
-class AckWith:
+class AckWith(Struct):
     sdp: bytes
 
 
-@dataclass(slots=True)
-class Reoffer:
+class Reoffer(Struct):
     sdp: bytes | None
 
 
-@dataclass(slots=True)
-class AcceptReoffer:
+class AcceptReoffer(Struct):
     sdp: bytes | None
 
 
-@dataclass(slots=True)
-class RejectReoffer:
+class RejectReoffer(Struct):
     status: int
     headers: HeaderLines = ()
 
 
-@dataclass(slots=True)
-class Tell:
+class Tell(Struct):
     """Tell the peer these header lines by an UPDATE without an offer, where it takes one."""
 
     headers: HeaderLines
 
 
-@dataclass(slots=True)
-class SendInDialog:
+class SendInDialog(Struct):
     """Send a request inside the dialog; `handle` None: nobody waits for its response."""
 
     method: str
@@ -179,8 +162,7 @@ SessionInput = (
 # -- effects ---------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class SendRequest:
+class SendRequest(Struct):
     """Send on a new client transaction; the response comes back with `purpose`."""
 
     request: SipRequest
@@ -188,8 +170,7 @@ class SendRequest:
     purpose: object
 
 
-@dataclass(slots=True)
-class SendAck:
+class SendAck(Struct):
     """Send the ACK of a 2xx: no transaction, repeated for every repeated 2xx (13.2.2.4). Once it has been
     sent, `octets` are all there is of it."""
 
@@ -198,51 +179,43 @@ class SendAck:
     octets: bytes = b""
 
 
-@dataclass(slots=True)
-class AbandonInvite:
+class AbandonInvite(Struct):
     """Forget the client transaction of this INVITE (RFC 3261 9.1: CANCEL was not heeded)."""
 
     request: SipRequest
 
 
-@dataclass(slots=True)
-class Respond:
+class Respond(Struct):
     transaction: TransactionRef
     response: SipResponse
 
 
-@dataclass(slots=True)
-class ClearAllTimers:
+class ClearAllTimers(Struct):
     """Disarm every timer of the session."""
 
 
-@dataclass(slots=True)
-class OpenDialog:
+class OpenDialog(Struct):
     """From now on requests with this dialog id belong to the session."""
 
     dialog_id: DialogId
 
 
-@dataclass(slots=True)
-class CloseDialog:
+class CloseDialog(Struct):
     dialog_id: DialogId
 
 
-@dataclass(slots=True)
-class Notify:
+class Notify(Struct):
     event: SipEvent
 
 
-@dataclass(slots=True)
-class PassUp:
+class PassUp(Struct):
     """A request in the dialog that is not the session's business: REFER, NOTIFY, MESSAGE..."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-@dataclass(slots=True)
-class HandleDone:
+class HandleDone(Struct):
     """The request sent with `handle` got its final `response`, or failed with `status`."""
 
     handle: int
@@ -250,8 +223,7 @@ class HandleDone:
     status: int
 
 
-@dataclass(slots=True)
-class Finish:
+class Finish(Struct):
     """Forget the session; its transactions may live on and call back."""
 
 

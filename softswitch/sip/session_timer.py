@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import find_param, parse_number, parse_params
@@ -17,8 +18,7 @@ MIN_SE_FLOOR_S = 90
 _LARGEST_S = 7 * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class SessionTimer:
+class SessionTimer(Struct, frozen=True):
     """A session interval and whether refreshing it is our part. `mutual` is False for a peer that knows no
     session timers: we refresh to find out whether he is there, and any answer says that he is."""
 

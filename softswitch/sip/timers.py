@@ -6,6 +6,8 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
+from msgspec import Struct
+
 _COMPACT_AT = 256
 _LANE_PAUSE_S = 0.1
 
@@ -23,14 +25,11 @@ class Lingering(Protocol):
         """The time is over; it may have gone before."""
 
 
-class Timer:
+class Timer(Struct, eq=False):
     """One armed timer. `owner` becomes None when it is cancelled or has fired."""
 
-    __slots__ = ("name", "owner")
-
-    def __init__(self, owner: TimerOwner, name: str) -> None:
-        self.owner: TimerOwner | None = owner
-        self.name = name
+    owner: TimerOwner | None
+    name: str
 
 
 class TimerHeap:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace as change
 
 from softswitch.sim import phone_call
 from softswitch.sim.behaviour import answer
@@ -47,7 +48,7 @@ def naming(port):
         said = make_offer(*arguments, **options)
         (audio,) = said.media
         attributes = (*audio.attributes, ("rtcp", str(port)))
-        return replace(said, media=(replace(audio, attributes=attributes),))
+        return change(said, media=(replace(audio, attributes=attributes),))
 
     return offer
 

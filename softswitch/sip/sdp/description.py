@@ -13,6 +13,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace as change
+
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import parse_number
 from softswitch.sip.sdp.codecs import STATIC_FORMATS, AudioFormat
@@ -59,14 +62,13 @@ class SdpError(RemoteProtocolError):
     """A description we cannot read (400) or cannot agree to (488)."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The o= line; `version` rises by one with every change of the description (RFC 3264 8)."""
 
-    session_id: Final[str]
-    version: Final[int]
-    host: Final[str]
-    username: Final[str] = "-"
+    session_id: str
+    version: int
+    host: str
+    username: str = "-"
 
     def __str__(self) -> str:
         return f"{self.username} {self.session_id} {self.version} IN {_address(self.host)}"
@@ -190,20 +192,19 @@ class MediaDescription:
         return self.told.maxptime_ms
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class SessionDescription:
+class SessionDescription(Struct, frozen=True):
     """A whole description; `host` is the session-level c= address or None.
 
     `other` holds the session-level lines of other types in the order of RFC 8866 5; there is always
     a time among them.
     """
 
-    origin: Final[Origin]
-    media: Final[tuple[MediaDescription, ...]] = ()
-    host: Final[str | None] = None
-    attributes: Final[Attributes] = ()
-    name: Final[str] = "-"
-    other: Final[Lines] = _ALWAYS
+    origin: Origin
+    media: tuple[MediaDescription, ...] = ()
+    host: str | None = None
+    attributes: Attributes = ()
+    name: str = "-"
+    other: Lines = _ALWAYS
 
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
@@ -238,8 +239,8 @@ class SessionDescription:
 
     def same_session(self, other: SessionDescription) -> bool:
         """True when nothing but the version could differ: the other side changed nothing."""
-        return replace(self, origin=replace(self.origin, version=0)) == replace(
-            other, origin=replace(other.origin, version=0)
+        return change(self, origin=change(self.origin, version=0)) == change(
+            other, origin=change(other.origin, version=0)
         )
 
 

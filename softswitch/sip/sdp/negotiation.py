@@ -8,9 +8,12 @@ may hold (video, text, application) is answered with port 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace as change
 
 from softswitch.errors import LocalProtocolError
 from softswitch.sip.sdp.address import AddressKind, address_kind, canonical_address
@@ -47,8 +50,7 @@ ChooseCrypto = Callable[[Sequence[str]], tuple[str, str] | None]
 """From the ``a=crypto`` values of an offer to the one taken and our own, or None (RFC 4568 5.1.2)."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class AudioNegotiated:
+class AudioNegotiated(Struct, frozen=True):
     """What both sides have agreed, seen from ours.
 
     `payload_type` and `dtmf_payload_type` are what we put into packets; the `receive_` ones what
@@ -60,25 +62,25 @@ class AudioNegotiated:
     `maxptime_ms` the longest packet that it takes.
     """
 
-    remote_host: Final[str]
-    remote_port: Final[int]
-    codec: Final[str]
-    payload_type: Final[int]
-    dtmf_payload_type: Final[int | None]
-    ptime_ms: Final[int]
-    direction: Final[str]
-    on_hold: Final[bool] = False
-    rtcp_mux: Final[bool] = False
-    remote_rtcp_port: Final[int] = 0
-    receive_payload_type: Final[int] = 0
-    receive_dtmf_payload_type: Final[int | None] = None
-    rejected: Final[int] = 0
-    media_index: Final[int] = 0
-    srtp_in: Final[str | None] = None
-    srtp_out: Final[str | None] = None
-    remote_ssrc: Final[int | None] = None
-    fmtp: Final[str | None] = None
-    maxptime_ms: Final[int | None] = None
+    remote_host: str
+    remote_port: int
+    codec: str
+    payload_type: int
+    dtmf_payload_type: int | None
+    ptime_ms: int
+    direction: str
+    on_hold: bool = False
+    rtcp_mux: bool = False
+    remote_rtcp_port: int = 0
+    receive_payload_type: int = 0
+    receive_dtmf_payload_type: int | None = None
+    rejected: int = 0
+    media_index: int = 0
+    srtp_in: str | None = None
+    srtp_out: str | None = None
+    remote_ssrc: int | None = None
+    fmtp: str | None = None
+    maxptime_ms: int | None = None
 
     @property
     def named_rtcp_port(self) -> int | None:
@@ -270,8 +272,8 @@ def _describe(
     same = SessionDescription(previous.origin, media, host, (), previous.name)
     if same == previous:
         return previous
-    origin = replace(previous.origin, version=previous.origin.version + 1)
-    return replace(same, origin=origin)
+    origin = change(previous.origin, version=previous.origin.version + 1)
+    return change(same, origin=origin)
 
 
 # -- our answers ------------------------------------------------------------------------------
