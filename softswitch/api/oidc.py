@@ -97,12 +97,13 @@ class Issuer:
             raise Refused(400, "this log-in was not begun here, or too long ago: begin again")
         if not hmac.compare_digest(held["state"].encode(), state.encode()):
             raise Refused(400, "this is the answer to another log-in: begin again")
-        token = self._exchange(code, held["verifier"], redirect_uri)
-        return self._person(self._verified(token, held["nonce"], now_s))
+        answer = self._exchange(code, held["verifier"], redirect_uri)
+        claims = self._verified(answer["id_token"], held["nonce"], now_s)
+        return self._person(self._completed(claims, answer))
 
     # -- the token ---------------------------------------------------------------------------------
 
-    def _exchange(self, code: str, verifier: str, redirect_uri: str) -> str:
+    def _exchange(self, code: str, verifier: str, redirect_uri: str) -> dict[str, Any]:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -120,10 +121,9 @@ class Issuer:
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         data = urllib.parse.urlencode(form).encode()
         answer = self._ask(self._discovered()["token_endpoint"], data, headers)
-        token = answer.get("id_token")
-        if not isinstance(token, str):
+        if not isinstance(answer.get("id_token"), str):
             raise IssuerError("the issuer gave no ID token")
-        return token
+        return answer
 
     def _verified(self, token: str, nonce: str, now_s: float) -> dict[str, Any]:
         from joserfc import jwt
@@ -157,6 +157,21 @@ class Issuer:
         if len(audiences) > 1 and claims.get("azp") != self.config.client_id:
             raise Refused(400, "the ID token is for several, and not ours")
         return claims
+
+    def _completed(self, claims: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """With what the issuer says of him only when it is asked with the access token: that is where the
+        claims of a scope are by the standard (OpenID Connect Core 1.0 5.4), though many put them into the
+        ID token too. What that says counts first, for it is signed. Raises `IssuerError`."""
+        config, token = self.config, answer.get("access_token")
+        needed = [config.name_claim, *([config.groups_claim] if config.roles else ())]
+        where = self._discovered().get("userinfo_endpoint")
+        asked = isinstance(where, str) and isinstance(token, str) and token.isascii()
+        if not asked or all(name in claims for name in needed):
+            return claims
+        told = self._ask(str(where), None, {"Authorization": f"Bearer {token}"})
+        if told.get("sub") != claims["sub"]:  # 5.3.2: it may be of somebody else
+            raise IssuerError("the issuer tells of another person than its ID token")
+        return {**told, **claims}
 
     def _person(self, claims: dict[str, Any]) -> Person:
         name = claims.get(self.config.name_claim)

@@ -33,11 +33,13 @@ class FakeIssuer:
         self.asked: list[dict[str, str]] = []
         self.status = 200
         self.discovered = 0
+        self.told: dict[str, Any] = {"sub": "1"}
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(issuer.get(self.path))
+                bearer = self.headers.get("Authorization", "")
+                self._answer(issuer.get(self.path, bearer))
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -62,7 +64,9 @@ class FakeIssuer:
         self.server.server_close()
         self.thread.join()
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, bearer: str = "") -> Any:
+        if path == "/me":
+            return self.told if bearer == "Bearer acce55" else {}
         if path.endswith("/openid-configuration"):
             self.discovered += 1
             return {
@@ -70,6 +74,7 @@ class FakeIssuer:
                 "authorization_endpoint": f"{self.url}/authorize",
                 "token_endpoint": f"{self.url}/token",
                 "jwks_uri": f"{self.url}/keys",
+                "userinfo_endpoint": f"{self.url}/me",
                 **self.lies,
             }
         return KeySet([KEY]).as_dict(private=False)
@@ -105,8 +110,10 @@ class FakeIssuer:
             "name": "Wu Lei",
             **self.claims,
         }
+        claims = {name: value for name, value in claims.items() if value is not ...}
         header = {"alg": self.alg, "kid": "one"}
-        return {"id_token": jwt.encode(header, claims, self.key, algorithms=[self.alg])}
+        token = jwt.encode(header, claims, self.key, algorithms=[self.alg])
+        return {"id_token": token, "access_token": "acce55"}
 
 
 @pytest.fixture
@@ -156,6 +163,28 @@ async def test_an_agent_and_a_new_user(tmp_path: Any, running_api: Any, issuer: 
         await log_in(api.client(), issuer, 403)
 
 
+async def test_what_the_id_token_does_not_say_is_asked_for(
+    tmp_path: Any, running_api: Any, issuer: FakeIssuer
+) -> None:
+    """Many issuers say in the ID token who it is for and no more (OpenID Connect Core 1.0 5.4)."""
+    async with running_api(tmp_path, office(issuer)) as api:
+        issuer.claims = {"preferred_username": ..., "name": ...}
+        issuer.told = {"sub": "1", "preferred_username": "wu", "groups": ["leads"]}
+        leader = api.client()
+        await log_in(leader, issuer)
+        me = await leader.get("/session")
+        assert (me["name"], me["role"]) == ("wu", "supervisor")
+        issuer.claims = {"preferred_username": "lilei"}  # what is signed counts first
+        agent = api.client()
+        await log_in(agent, issuer)
+        assert (await agent.get("/session"))["name"] == "lilei"
+        issuer.claims = {"preferred_username": ...}
+        issuer.told = {"sub": "2", "preferred_username": "wu", "groups": ["leads"]}
+        await log_in(api.client(), issuer, 503)
+        issuer.told = {"sub": "1"}
+        await log_in(api.client(), issuer, 403)
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -194,6 +223,8 @@ async def test_forged_and_replayed_answers(
         )
         assert stranger.status_code == 400
         await log_in(client, issuer, 400, error="access_denied")
+        await log_in(client, issuer, 400, iss="https://evil.example")
+        await log_in(client, issuer, 302, iss=issuer.url)
         issuer.lies = {"issuer": "https://evil.example"}
         api.service.issuer = None
         assert (await api.client().http.get("/api/v1/session/oidc")).status_code == 503

@@ -131,9 +131,12 @@ async def finish_oidc(
     code: Annotated[str, Query(max_length=4_096)] = "",
     state: Annotated[str, Query(max_length=256)] = "",
     error: Annotated[str, Query(max_length=256)] = "",
+    iss: Annotated[str, Query(max_length=1_024)] = "",
 ) -> RedirectResponse:
     """The browser is back from the issuer: begins a session and sends it to the console."""
     issuer = _issuer(service)
+    if iss and iss != issuer.config.issuer:  # RFC 9207 2.4
+        raise Refused(400, "this is the answer of another issuer: begin again")
     if error or not code:
         raise Refused(400, f"the issuer did not let him in: {error or 'no code'}"[:200])
     source = _source(request, service)
