@@ -205,7 +205,8 @@ class Engine:
         )
         self._ticks = Ticks(start_s, self._timelines.now)
         self._paced = 1
-        self._next_second_s = start_s + 1.0
+        self.next_second_s = start_s + 1.0
+        """When it does what each second wants; who has such things to do as well does them then."""
         self._next_expire_s = start_s + _EXPIRE_S
         # Not in the turn that does what each second wants.
         self._next_adapt_s = start_s + _ADAPT_S / 2
@@ -259,7 +260,7 @@ class Engine:
         """Return when `poll` is due again even if nothing arrives."""
         house_s = self._next_expire_s
         if not self._expecting:
-            house_s = max(house_s, self._next_second_s)
+            house_s = max(house_s, self.next_second_s)
         return min(house_s, self._ticks.due_s(self._pace())) if self.ticking else house_s
 
     @property
@@ -322,8 +323,8 @@ class Engine:
         self._ingress.report(self._ingress.events.expire(now_s))
         self._library.poll()
         self.drain_events()
-        if now_s >= self._next_second_s:
-            self._next_second_s = now_s + 1.0
+        if now_s >= self.next_second_s:
+            self.next_second_s = now_s + 1.0
             self._each_second(now_s)
         if now_s >= self._next_adapt_s:
             self._next_adapt_s = now_s + _ADAPT_S

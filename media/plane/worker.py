@@ -42,7 +42,8 @@ from media.protocol import (
     unpack_commands,
 )
 
-_COMMANDS_PER_TURN = 256
+_COMMANDS_PER_TURN = 1024
+"""Before packets are fetched again: more than gather in `_REST_S` at a thousand calls a second."""
 _BESIDE_OCTETS = socket.CMSG_LEN(2 * array("i").itemsize)
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
@@ -73,8 +74,9 @@ _TICK_CYCLE_S = 0.01
 """Where nothing is relayed, nothing leaves before the next tick."""
 _SILENT_CYCLE_S = 0.02
 """The same where not a packet has come for a second, for all the calls: there is none that could wait."""
-_REST_S = 0.05
-"""The same where nothing is said to anybody either. The first packet that comes ends such a rest at once."""
+_REST_S = 0.1
+"""The same where nothing is said to anybody either: a waking costs the worker as much as ten calls. The first
+packet that comes ends such a rest at once, so that only what we say ourselves begins so much later."""
 _MANY_COMMANDS = 100.0
 _COMMANDED_CYCLE_S = 0.0035
 """From a fetch that brought commands to the next, where there are more than 100 commands a second: a call has
@@ -179,6 +181,8 @@ class Worker:
         self._rate = 0.0
         self._commands = 0
         self._many_commands = False
+        self._behind = False
+        """There may be more commands than were taken."""
         self._commanded = False
         self._stopping = False
         self._failures = 0
@@ -207,7 +211,8 @@ class Worker:
         collector = CollectorClock(clock)
         gc.callbacks.append(collector)
         self._report(0.0)  # says that we are ready
-        next_load_s = clock() + _LOAD_EVERY_S
+        reported_s = clock()
+        next_load_s = max(engine.next_second_s, reported_s + _LOAD_EARLY_S + _LOAD_EARLY_S)
         cpu_s, packets = time.process_time(), 0
         fetched_s = clock()
         while not self._stopping:
@@ -217,7 +222,7 @@ class Worker:
             resting = self._resting
             due_s = min(fetched_s + (_REST_S if resting else self._cycle_s()), engine.deadline_s())
             pause = due_s - now_s
-            if pause > _NO_PAUSE_S:
+            if pause > _NO_PAUSE_S and not self._behind:
                 if resting:
                     io.rest(pause)
                     gaps.idle()  # it would have ended with a packet
@@ -233,16 +238,15 @@ class Worker:
                 gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
             self._commanded = commanded
-            if commanded:
-                self._take_commands(fetched_s)
+            self._behind = commanded and self._take_commands(fetched_s)
             self._poll(fetched_s)
-            if self._many_commands:
+            if self._many_commands and not self._resting:
                 control.flush_some(fetched_s)
             else:
                 control.flush()
             now_s = clock()
             if now_s >= next_load_s - _LOAD_EARLY_S:
-                elapsed = now_s - next_load_s + _LOAD_EVERY_S
+                elapsed, reported_s = now_s - reported_s, now_s
                 self._failures = 0
                 self._rate = (engine.packets_in - packets) / elapsed
                 self._many_commands = self._commands > _MANY_COMMANDS * elapsed
@@ -305,8 +309,9 @@ class Worker:
             return cycle_s(self._rate, commanded=commanded)
         return _TICK_CYCLE_S if self.engine.ticking else cycle_s(0.0, commanded=commanded)
 
-    def _take_commands(self, now_s: float) -> None:
-        """Carry out what has come, all of it together: what surrounds the commands costs as much as some."""
+    def _take_commands(self, now_s: float) -> bool:
+        """Carry out what has come, all of it together: what surrounds the commands costs as much as some.
+        True if there may be more."""
         taken = 0
         gathered: list[Command] = []
         while taken < _COMMANDS_PER_TURN:
@@ -323,6 +328,7 @@ class Worker:
                 gathered += commands
         self.carry_out(gathered, now_s)
         self._commands += taken
+        return taken >= _COMMANDS_PER_TURN
 
     def carry_out(self, commands: list[Command], now_s: float) -> None:
         """Carry out what came together."""
