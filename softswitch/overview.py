@@ -62,6 +62,7 @@ def overview(
         "gate": switch.gatekeeper.snapshot(),
         "bans": switch.gatekeeper.guard.bans(now_s),
         "refused": switch.gatekeeper.guard.refused(now_s),
+        "floods": switch.floods.rows(now_s),
         "overload": {
             **switch.gatekeeper.overload.snapshot(),
             "retry_after_s": [RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S],

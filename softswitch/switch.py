@@ -30,6 +30,7 @@ from softswitch.call.call import Call
 from softswitch.call.cdr import CallRecorder, JournalWriter
 from softswitch.call.control import CallControl
 from softswitch.call.dialplan import Dialplan
+from softswitch.call.floods import Floods
 from softswitch.call.gatekeeper import Gatekeeper
 from softswitch.call.guard import Guard
 from softswitch.call.identity import PhoneIdentity
@@ -261,7 +262,9 @@ class Switch:
         advertised = anywhere[0] if anywhere else None
         reached_at = (*addresses, *anywhere)
         own_hosts = frozenset({office.office.domain.lower(), *(host for host, _ in reached_at)})
-        guard = Guard(report=partial(self._note_security, journal))
+        report = partial(self._note_security, journal)
+        self.floods = Floods(report)
+        guard = Guard(report=report)
         self.gatekeeper = Gatekeeper(office, self.trunks, self._secret(), own_hosts, guard)
         config = StackConfig(
             local_addresses=reached_at,
@@ -286,6 +289,7 @@ class Switch:
         self.driver.sieve = self.gatekeeper.hears
         self.driver.use_ranks(self.gatekeeper.rank)
         self.driver.on_waited = self.gatekeeper.overload.waited
+        self.driver.on_shed = self.floods.note
         self.driver.on_flow_lost = self.registrar.flow_lost
         self.stack.use_streams(self._stream_for)
         self.traced_calls = TracedCalls(self.stack.call_id_of)

@@ -17,7 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from softswitch.api.problem import problem
-from softswitch.transport.limits import source_of
+from softswitch.sources import source_of
 
 CONNECTIONS_MAX = 1_000
 PER_SOURCE_MAX = 256

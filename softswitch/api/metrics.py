@@ -237,6 +237,7 @@ class _Exchange:
         yield _gauge("messages_waiting", "Messages read and not looked at.", "class", waiting)
         shed = {name: row["dropped"] + row["refused"] for name, row in classes.items()}
         yield _counter("messages_shed", "Messages dropped or answered 503.", "class", shed)
+        yield from _turned_away(snapshot)
         yield _gauge("uptime_seconds", "Since the start.", value=snapshot["uptime_s"])
         alarms = dict.fromkeys(snapshot["alarms"], 1.0)
         yield _gauge("alarm", "Alarms that are raised.", "alarm", alarms)
@@ -247,6 +248,29 @@ class _Exchange:
         yield _gauge("event_readers", "Event connections.", value=len(self._service.events.readers))
         yield _requests(self._service.counted.requests)
         yield _spread("http_request_seconds", "Time to answer.", self._service.counted.request_s)
+
+
+FLOODS_MAX = 5
+"""Addresses that have series of their own while they send most of what is dropped or refused."""
+
+
+def _turned_away(snapshot: dict[str, Any]) -> Iterator[Metric]:
+    """What of `messages_shed` was answered and what was not, by class, and from whom most of it came."""
+    rows = {row["class"]: row for row in snapshot["overload"]["classes"]}
+    connections = rows.pop("new connections")
+    dropped = {name: row["dropped"] for name, row in rows.items()}
+    yield _counter("messages_dropped", "Messages dropped by limits.", "class", dropped)
+    later = {name: row["refused"] for name, row in rows.items()}
+    later["calls over streams, the loop late"] = snapshot["gate"]["told_later"]
+    later["no transaction or event free"] = snapshot["sip"]["overload"]
+    text = "Requests answered 503 with Retry-After."
+    yield _counter("requests_told_to_retry", text, "class", later)
+    closed = {"displaced": connections["dropped"], "refused": connections["refused"]}
+    text = "Connections of strangers closed to make room, and refused at once."
+    yield _counter("connections_turned_away", text, "outcome", closed)
+    most = {row["source"]: row["dropped"] + row["refused"] for row in snapshot["floods"]}
+    text = "Messages dropped or refused within two minutes, of the addresses with most."
+    yield _gauge("flood_messages", text, "source", dict(list(most.items())[:FLOODS_MAX]))
 
 
 def _groups(per: str, groups: list[Group]) -> Iterator[Metric]:

@@ -75,6 +75,8 @@ class Gatekeeper:
         self._well_meant = Tokens(WELL_MEANT_PER_S)
         self.refused = 0
         self.wrong = 0
+        self.told_later = 0
+        """Answered 503 here: INVITEs over streams while the loop was late."""
 
     def use_office(self, office: Office) -> list[str]:
         """Take these extensions and their passwords from now on. Returns those that are gone or have
@@ -190,8 +192,8 @@ class Gatekeeper:
         moment is no reason to."""
         return flow.reliable and not self.overload.admits(source)
 
-    @staticmethod
-    def _busy(request: SipRequest) -> Refuse:
+    def _busy(self, request: SipRequest) -> Refuse:
+        self.told_later += 1
         call_id = (request.headers.get("Call-ID") or "").encode("utf-8", "surrogateescape")
         return Refuse(503, [("Retry-After", str(retry_after_s(call_id)))])
 
@@ -213,7 +215,12 @@ class Gatekeeper:
         return Admitted(PhoneIdentity(username))
 
     def snapshot(self) -> dict[str, int]:
-        return {"refused": self.refused, "wrong_password": self.wrong, **self.guard.snapshot()}
+        return {
+            "refused": self.refused,
+            "wrong_password": self.wrong,
+            "told_later": self.told_later,
+            **self.guard.snapshot(),
+        }
 
 
 def _place_of(flow: Flow) -> Source:

@@ -92,6 +92,15 @@ _LIMITS = (
         "the oldest is shown no more",
     ),
     (
+        "sources of floods counted",
+        "softswitch.call.floods",
+        "SOURCES_MAX",
+        "in a minute",
+        "the rarest are forgotten",
+    ),
+    ("of them named", "softswitch.call.floods", "NAMED_MAX", "", "those with most"),
+    ("of them reported", "softswitch.call.floods", "REPORTS_MAX", "in a minute", "only shown"),
+    (
         "strangers who may mean well",
         "softswitch.call.gatekeeper",
         "WELL_MEANT_PER_S",

@@ -133,6 +133,7 @@ def status_tables(answer: dict[str, Any]) -> list[Any]:
         _connections(answer.get("transports", ())),
         _workers(answer),
         _shed(answer["overload"]),
+        _floods(answer.get("floods", ())),
         _refused(answer.get("refused", ())),
         _bans(answer.get("bans", ())),
     )
@@ -221,6 +222,15 @@ def _shed(overload: dict[str, Any]) -> Any:
             waiting, *others = counts
             first = f" ({entry['wait_ms']} ms)" if waiting else ""
             table.add_row(entry["class"], f"{waiting}{first}", *(str(count) for count in others))
+    return table
+
+
+def _floods(entries: Rows) -> Any:
+    table = _table("Who sent most of it", "from", "dropped", "refused")
+    table.caption = "within two minutes, at least; over UDP anybody can send in anybody's name"
+    table.caption_justify = "left"
+    for entry in entries:
+        table.add_row(entry["source"], str(entry["dropped"]), str(entry["refused"]))
     return table
 
 

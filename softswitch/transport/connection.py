@@ -11,8 +11,9 @@ from typing import Protocol
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.framing import KeepAlive
+from softswitch.sources import source_of
 from softswitch.transport.layers import Framing, Item
-from softswitch.transport.limits import StreamCounters, StreamLimits, source_of
+from softswitch.transport.limits import StreamCounters, StreamLimits
 from softswitch.transport.tls_session import TlsFailed, TlsSession
 
 _log = logging.getLogger("softswitch.transport")

@@ -15,7 +15,7 @@ from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack
 from softswitch.sip.terse import Terse
 from softswitch.transport.intake import Intake
-from softswitch.transport.interface import Tap, Transport
+from softswitch.transport.interface import OnShed, Tap, Transport, nobody_asks
 from softswitch.transport.stream import StreamTransport
 from softswitch.transport.stun import binding_answer, is_stun
 from softswitch.transport.udp import UdpTransport
@@ -73,6 +73,8 @@ class Driver:
     `tap((now_s, received, flow, data))`, when set, sees every message.
     `sieve(data, flow, now_s)`, when set, says whether a message is looked at at all.
     `on_waited(wait_s)`, when set, hears after each turn how long the first of those that wait has done so.
+    `on_shed(host, refused, now_s)`, when set, hears of each message that a limit has dropped or `refused`, and
+    of connections that were not let in, by the address of the sender.
     `token` marks refusals written from the octets, see `Terse`.
     `on_flow_lost(flow)`, when set, hears of connections that have closed: what was registered over
     them cannot be reached any more (RFC 5626).
@@ -96,8 +98,9 @@ class Driver:
         self.on_flow_lost: Callable[[Flow], None] | None = None
         self.sieve: Sieve | None = None
         self.on_waited: Callable[[float], None] | None = None
+        self.on_shed: OnShed = nobody_asks
         self._terse = Terse(token)
-        self.intake = Intake(self._terse.refusal)
+        self.intake = Intake(self._terse.refusal, on_shed=self._shed)
         self._sort: Sort | None = None
         self._serving = False
         self._clock = clock
@@ -135,6 +138,8 @@ class Driver:
         self._flows.clear()
         if isinstance(transport, UdpTransport):
             transport.gather = self.gather
+        if isinstance(transport, StreamTransport):
+            transport.on_refused = self._shed
         transport.start(self.feed, self.fail_flow)
 
     def use_ranks(self, sort: Sort) -> None:
@@ -211,6 +216,7 @@ class Driver:
         self.counters.received += 1
         if self.sieve is not None and not self.sieve(data, flow, now_s):
             self.counters.sieved += 1
+            self._shed(flow.remote[0], False, now_s)
             return
         if first == _ACK:
             if self._terse.is_acknowledged(data):
@@ -252,6 +258,7 @@ class Driver:
         rank = self._sort(data, flow, now_s) if self._sort is not None else Rank.GOING
         if rank is None:
             self.counters.sieved += 1
+            self._shed(flow.remote[0], False, now_s)
             return
         self.counters.deferred += 1
         answer = self.intake.offer(rank, data, flow, now_s)
@@ -260,6 +267,9 @@ class Driver:
         if self.intake and not self._serving:
             self._serving = True
             self._loop.call_soon(self._serve)
+
+    def _shed(self, host: str, refused: bool, now_s: float) -> None:
+        self.on_shed(host, refused, now_s)
 
     def _serve(self) -> None:
         """A turn's worth of what waits; then the loop's other readers and timers have theirs."""

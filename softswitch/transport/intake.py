@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from softswitch.sip.flow import Flow
 from softswitch.sip.rank import Rank
+from softswitch.transport.interface import OnShed, nobody_asks
 from softswitch.transport.standing import Standing, StandingPolicy
 
 WAITING_MAX = 16_384
@@ -125,6 +126,7 @@ class Intake:
 
     Higher ranks go first; of each rank's turns one in sixteen goes to the next below, so that nobody
     starves. `refusal` writes the answer to who is turned away. `waiting` is how many wait now.
+    `on_shed(host, refused, now_s)` hears of each message that is dropped, or answered 503 (`refused`).
     """
 
     def __init__(
@@ -132,13 +134,14 @@ class Intake:
         refusal: Refusal,
         policy: StandingPolicy | None = None,
         *,
+        on_shed: OnShed = nobody_asks,
         waiting_max: int = WAITING_MAX,
         strangers_max: int = STRANGERS_MAX,
         octets_max: int = OCTETS_MAX,
         remembered_max: int = REMEMBERED_MAX,
     ) -> None:
         chosen = policy or StandingPolicy()
-        self._refusal = refusal
+        self._refusal, self._on_shed = refusal, on_shed
         self._queues = [_Queue(rank, chosen) for rank in Rank]
         self._waiting_max, self._strangers_max = waiting_max, strangers_max
         self._octets_max = octets_max
@@ -179,8 +182,8 @@ class Intake:
         while self._is_full(queue, len(data)):
             if rank is not Rank.STRANGER or not queue.entries:
                 return self._no_room(queue, key, flow, now_s)
-            queue.pop()
-            queue.counters.dropped += 1
+            _, oldest, _ = queue.pop()
+            self._drop(queue, oldest, now_s)
             self.waiting -= 1
         queue.entries[key] = flow, now_s
         queue.octets += len(data)
@@ -244,12 +247,17 @@ class Intake:
             answer = self._refuse(queue, key, flow, now_s)
             if answer is not None:
                 return answer
-        queue.counters.dropped += 1
+        self._drop(queue, flow, now_s)
         return None
+
+    def _drop(self, queue: _Queue, flow: Flow, now_s: float) -> None:
+        queue.counters.dropped += 1
+        self._on_shed(flow.remote[0], False, now_s)
 
     def _refuse(self, queue: _Queue, key: _Key, flow: Flow, now_s: float) -> bytes | None:
         answer = self._refusal(key[1], flow)
         if answer is not None:
             queue.counters.refused += 1
             self._turned_away.add(hash(key), now_s)
+            self._on_shed(flow.remote[0], True, now_s)
         return answer

@@ -19,6 +19,13 @@ Passing = tuple[float, bool, Flow, bytes]
 Tap = Callable[[Passing], object]
 """Called with every message that passes."""
 
+OnShed = Callable[[str, bool, float], None]
+"""Called with the address of whose message or connection a limit has dropped or, if true, refused, and when."""
+
+
+def nobody_asks(host: str, refused: bool, now_s: float) -> None:
+    """An `OnShed` for nothing."""
+
 
 class Transport(Protocol):
     """One local address of one transport protocol."""

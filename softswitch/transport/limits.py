@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from softswitch.sip.parser import DEFAULT_LIMITS, Limits
@@ -209,15 +207,3 @@ def _remember(table: OrderedDict[str, _Value], source: str, value: _Value) -> No
     table[source] = value
     if len(table) > SOURCES_MAX:
         table.popitem(last=False)
-
-
-@lru_cache(maxsize=4096)
-def source_of(host: str) -> str:
-    """Whose an address is: IPv4 as it is, IPv6 its /64, for one subscriber has all of that."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 4:
-        return host
-    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))

@@ -14,16 +14,16 @@ from typing import Any, ClassVar, Self
 
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
+from softswitch.sources import source_of
 from softswitch.transport.address import unmapped
 from softswitch.transport.arrivals import Arrivals
 from softswitch.transport.connection import Connection
-from softswitch.transport.interface import Receive, Unreachable
+from softswitch.transport.interface import OnShed, Receive, Unreachable, nobody_asks
 from softswitch.transport.layers import Framing, SipFraming
 from softswitch.transport.limits import (
     ConnectionQuota,
     StreamCounters,
     StreamLimits,
-    source_of,
 )
 from softswitch.transport.tls_session import TlsSession
 
@@ -73,6 +73,7 @@ class StreamTransport:
         address = sock.getsockname()
         self._local: tuple[str, int] = (address[0], address[1])
         self._quota = quota
+        self.on_refused: OnShed = nobody_asks
         self._receive: Receive | None = None
         self._unreachable: Unreachable | None = None
         self._connections: dict[int, Connection] = {}
@@ -270,6 +271,7 @@ class StreamTransport:
                 self._welcome_soon()
             else:
                 self.counters.refused += 1
+                self.on_refused(remote[0], True, self.loop.time())
                 # By RST: nothing of it is left in our kernel either.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
                 sock.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from routing.events import ContactArrived
 from softswitch.api import metrics
 from softswitch.api.metrics import Spread
+from softswitch.call.floods import NAMED_FROM
+from softswitch.sip.flow import Flow
+from softswitch.sip.rank import Rank
+
+NEW = (
+    "messages_dropped_total{class}",
+    "requests_told_to_retry_total{class}",
+    "connections_turned_away_total{outcome}",
+    "flood_messages{source}",
+    "hep_messages_total{outcome}",
+)
 
 
 async def scraped(api: Any) -> dict[str, dict[tuple[str, ...], float]]:
@@ -47,6 +59,46 @@ async def test_everything_that_is_promised_is_there(api: Any) -> None:
     assert found["softswitch_http_requests_total"]["GET", "none", "404"] == 1
 
 
+async def test_what_is_turned_away_is_told_by_class_and_by_address(api: Any) -> None:
+    switch = api.switch
+    now_s = switch._environment.clock.monotonic_s()
+    for number in range(metrics.FLOODS_MAX + 1):
+        for _ in range(NAMED_FROM + number):
+            switch.floods.note(f"203.0.113.{number}", False, now_s)
+    flow = Flow("udp", ("192.0.2.1", 5060), ("198.51.100.7", 5060))
+    intake = switch.driver.intake
+    intake._no_room(intake._queues[Rank.PHONE_CALL], (flow.remote, INVITE), flow, now_s)
+    intake._drop(intake._queues[Rank.STRANGER], flow, now_s)
+    switch.gatekeeper.told_later = 3
+    found = await scraped(api)
+    later = found["softswitch_requests_told_to_retry_total"]
+    assert later.keys() == {
+        *((rank.title,) for rank in Rank),
+        ("strangers in a crowd, banned",),
+        ("calls over streams, the loop late",),
+        ("no transaction or event free",),
+    }
+    assert {name: count for name, count in later.items() if count} == {
+        (Rank.PHONE_CALL.title,): 1,
+        ("calls over streams, the loop late",): 3,
+    }
+    dropped = found["softswitch_messages_dropped_total"]
+    assert {name: count for name, count in dropped.items() if count} == {(Rank.STRANGER.title,): 1}
+    closed = found["softswitch_connections_turned_away_total"]
+    assert closed == {("displaced",): 0, ("refused",): 0}
+    most = {(f"203.0.113.{n}",): NAMED_FROM + n for n in range(1, metrics.FLOODS_MAX + 1)}
+    assert found["softswitch_flood_messages"] == most
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_what_is_counted_is_documented(name: str) -> None:
+    assert f"`{name}" in Path("docs/operations.md").read_text()
+
+
+INVITE = (
+    b"INVITE sip:1@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKq\r\nFrom: <sip:a@h>;tag=1\r\n"
+    b"To: <sip:b@h>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n"
+)
 ABBREVIATED = re.compile(
     r"_(s|ms|us|min|h|kb|mb|b|pct|percent|milliseconds|minutes|hours)(_total)?$"
 )

@@ -220,7 +220,15 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_nothing_is_lost_uncounted_or_done_twice(steps: list[tuple[str, int, int]]) -> None:
-    intake = made(waiting_max=4, strangers_max=3, octets_max=60, remembered_max=64)
+    shed: list[tuple[str, bool, float]] = []
+    intake = Intake(
+        lambda data, flow: NO,
+        on_shed=lambda *told: shed.append(told),
+        waiting_max=4,
+        strangers_max=3,
+        octets_max=60,
+        remembered_max=64,
+    )
     now_s, asked, passed = 0.0, 0, 0
     refused: set[bytes] = set()
     begun: set[bytes] = set()
@@ -250,6 +258,9 @@ def test_nothing_is_lost_uncounted_or_done_twice(steps: list[tuple[str, int, int
             case "wait":
                 now_s += number / 100
     rows = intake.rows(now_s)
+    assert {host for host, _, _ in shed} <= {FLOW.remote[0]}
+    assert [no for _, no, _ in shed].count(True) == sum(int(r["refused"]) for r in rows)  # type: ignore[call-overload]
+    assert [no for _, no, _ in shed].count(False) == sum(int(r["dropped"]) for r in rows)  # type: ignore[call-overload]
     told = Counter({name: sum(int(r[name]) for r in rows) for name in rows[0] if name != "class"})  # type: ignore[call-overload]
     waits, done = told["waiting"], told["waited"]
     assert len(intake) == waits

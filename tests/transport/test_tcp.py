@@ -290,12 +290,15 @@ async def test_connections_of_one_source_are_limited(
     open_tcp: Opener, clients: int, refused: int
 ) -> None:
     transport, _ = open_tcp(quota=ConnectionQuota(per_source=3))
+    told: list[str] = []
+    transport.on_refused = lambda host, refused, now_s: told.append(host)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(clients):
             with contextlib.suppress(ConnectionResetError):  # who is refused may see it at once
                 await stack.enter_async_context(Peer.to(transport))
         await until(lambda: transport.counters.accepted + transport.counters.refused == clients)
         assert transport.counters.refused == refused
+        assert told == ["127.0.0.1"] * refused
         assert transport.snapshot()["connections"] == 3
 
 

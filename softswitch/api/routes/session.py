@@ -18,7 +18,7 @@ from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.api.sessions import COOKIE
 from softswitch.config.office import Oidc
-from softswitch.transport.limits import source_of
+from softswitch.sources import source_of
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["session"])
 
