@@ -55,6 +55,7 @@ def overview(
         },
         "acd": switch.centre.snapshot(),
         "callers": switch.callers.snapshot(),
+        "reports": reports_of(switch),
         "clerk": switch.clerk.snapshot() if switch.clerk is not None else {},
         "queues": switch.centre.queue_desk.rows(),
         "agents": switch.centre.agents.rows() if people else [],
@@ -81,6 +82,12 @@ def overview(
             "exceptions": counters.exceptions + counters.stack_exceptions,
         },
     }
+
+
+def reports_of(switch: Switch) -> dict[str, Any] | None:
+    """How far the sums and columns are that reports are made of, as `store.adding_up.Progress.told`; None where
+    they are all there."""
+    return switch.store.journal.adding_up.told() if switch.store is not None else None
 
 
 def _shed(title: str, **counts: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ LETTERS_A_TURN = 20
 _DAY_S = 86_400.0
 _ROLL_S = 1.0
 _BREATH_S = 0.02
+_REST_MAX = 10
 
 
 class Clerk:
@@ -64,6 +65,7 @@ class Clerk:
         self._next_s: dict[str, float] = {}
         self._ticketed: set[str] = set()
         self._recount = False
+        self._is_more = False
         self._inbox: Inbox | None = None
         self._mail = None if send is None else TicketMail(office, store, send)
         store.intake.on_letter = self._opened
@@ -77,8 +79,8 @@ class Clerk:
             ("imap", 0.0, self._imap),
             ("mails", PAUSE_S, self._mails),
             ("samples", 3_600.0, self._samples),
-            ("rolls", PAUSE_S, self._rolls),
-            ("keys", PAUSE_S, self._keys),
+            ("rolls", 0.0, self._rolls),
+            ("keys", 0.0, self._keys),
             ("notices", _DAY_S, self._notices),
         )
 
@@ -118,8 +120,10 @@ class Clerk:
 
     async def _keep_working(self) -> None:
         while True:
+            self._is_more = False
             await self.work(self._clock.wall_s())
-            await asyncio.sleep(PAUSE_S)
+            if not self._is_more:
+                await asyncio.sleep(PAUSE_S)
 
     async def work(self, now_s: float) -> dict[str, int]:
         """Do everything that is due; how many things of each sort were done."""
@@ -274,19 +278,30 @@ class Clerk:
         return await self._go_on(self._store.customers.note_keys)
 
     async def _go_on(self, step: Callable[[], Awaitable[bool]]) -> int:
-        """Steps of a long work, for a second at most: after an upgrade there may be years of them."""
+        """Steps of a long work, for a second at most, after which the other chores have their turn: after an
+        upgrade there may be years of them."""
         steps = 0
         until_s = self._clock.monotonic_s() + _ROLL_S
-        while await step():
+        while True:
+            began_s = self._clock.monotonic_s()
+            if not await step():
+                return steps
             steps += 1
-            if self._clock.monotonic_s() > until_s:
-                break
-            await asyncio.sleep(_BREATH_S)
-        return steps
+            now_s = self._clock.monotonic_s()
+            await asyncio.sleep(rest_s(now_s - began_s, self._store.journal.calls_open))
+            if now_s > until_s:
+                self._is_more = True
+                return steps
 
     async def _notices(self, now_s: float) -> int:
         await self._store.notices.forget_old(now_s)
         return 0
+
+
+def rest_s(took_s: float, calls: int) -> float:
+    """How long a long work rests after a step that took so long: as long where no call is up, ten times as long
+    where many are."""
+    return max(_BREATH_S, took_s * min(1 + calls, _REST_MAX))
 
 
 def _make_folders(drop: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,6 +117,12 @@ async def _stored(place: Path, limit: int, which: CallFilter) -> list[dict[str, 
         return [record.as_dict() for record in found]
     finally:
         await store.close()
+
+
+STAGES = {
+    "sums": "half-hours are added up:",
+    "columns": "contacts are packed:",
+}
 
 
 def status_tables(answer: dict[str, Any]) -> list[Any]:
@@ -271,12 +278,27 @@ def _attention(answer: dict[str, Any]) -> list[Any]:
     rows += [
         (f"restart needed for {key}", "it is only read at a start") for key in answer["restart"]
     ]
+    if progress := answer.get("reports"):
+        rows.append(_of_reports(progress))
     if not rows:
         return []
     table = Table("attention", "why", title_justify="left")
     for row in rows:
         table.add_row(*row)
     return [table]
+
+
+def _of_reports(progress: dict[str, Any]) -> tuple[str, str]:
+    """How far the background is with what reports are made of: until then they take longer."""
+    left_s = progress["left_s"]
+    rest = "" if left_s is None else f", about {_duration(left_s)} left"
+    until = time.strftime("%Y-%m-%d", time.localtime(progress["at_s"]))
+    done = f"{STAGES[progress['stage']]} {progress['share']:.0%}, until {until}{rest}"
+    return "reports are slow", f"{done}; later contacts are counted one by one"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
 
 
 def _calls_table(title: str, rows: list[dict[str, str]]) -> Any:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import columns
-from softswitch.store.columns import Layout, Rows, digest, filled, slots_of
+from softswitch.store.columns import Layout, Rows, digest, filled, joined, slots_of
 from softswitch.store.counting import TICKET, region_of, was_passed_on
 from softswitch.store.schema_centre import agent_offers, facts, handlings, queue_visits, surveys
 from softswitch.store.schema_columns import (
@@ -79,20 +79,47 @@ async def forget_columns(connection: AsyncConnection) -> None:
     await connection.execute(sa.delete(facts).where(facts.c.name == COLUMNS_TO))
 
 
-async def fill(connection: AsyncConnection, start: int, stop: int) -> None:
-    """Pack the half-hours from `start` to before `stop`, anew if they were."""
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The half-hours from `start` to before `stop`, packed but not kept yet: the rows of each table, and the
+    names that had no number."""
+
+    start: int
+    stop: int
+    rows: Sequence[tuple[sa.Table, Sequence[dict[str, Any]]]]
+    names: Sequence[dict[str, Any]]
+    contacts: int
+
+
+async def pack(connection: AsyncConnection, start: int, stop: int) -> Packed:
+    """Pack the half-hours from `start` to before `stop`. Reads only."""
     names = await read_names(connection)
     span = {"start_s": start * float(SLOT_S), "end_s": stop * float(SLOT_S)}
-    for deletion in _deletions():
-        await connection.execute(deletion, {"start": start, "stop": stop})
+    packed: list[tuple[sa.Table, Sequence[dict[str, Any]]]] = []
+    contacts = 0
     for kind in _kinds():
         made = _Made(kind, names)
         rows = await connection.stream(kind.query, span)
         async for page in rows.partitions(PAGE):
             await done(made.take(page))
-        await made.insert(connection)
-    if names.new:
-        await connection.execute(sa.insert(column_names), names.new)
+        contacts = max(contacts, made.count)
+        packed += made.blobs()
+    return Packed(start, stop, packed, names.new, contacts)
+
+
+async def keep(connection: AsyncConnection, packed: Packed) -> None:
+    """Write what was packed, in the place of what was there; nothing it was made of may have changed since."""
+    for deletion in _deletions():
+        await connection.execute(deletion, {"start": packed.start, "stop": packed.stop})
+    for table, rows in packed.rows:
+        await connection.execute(sa.insert(table), rows)
+    if packed.names:
+        await connection.execute(sa.insert(column_names), packed.names)
+
+
+async def fill(connection: AsyncConnection, start: int, stop: int) -> None:
+    """Pack the half-hours from `start` to before `stop`, anew if they were."""
+    await keep(connection, await pack(connection, start, stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +145,29 @@ class _Made:
         self.parts.append(self.kind.encode(page, self.names))
         yield
 
-    async def insert(self, connection: AsyncConnection) -> None:
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return sum(len(part) for part in self.at_s)
+
+    def blobs(self) -> Iterator[tuple[sa.Table, Sequence[dict[str, Any]]]]:
+        """What is to be inserted into each of the targets."""
         if not self.parts:
             return
         slots = slots_of(np.concatenate(self.at_s))
         numbers, firsts = np.unique(slots, return_index=True)
+        ends = [*firsts[1:].tolist(), len(slots)]
         for place, (table, layout) in enumerate(self.kind.targets):
-            rows = np.concatenate([part[place] for part in self.parts])
-            cut = np.split(rows, firsts[1:])
-            blobs = [
-                {"slot": number, "rows": layout.pack(one)}
-                for number, one in zip(numbers.tolist(), cut, strict=True)
-            ]
-            await connection.execute(sa.insert(table), blobs)
+            rows = joined([part[place] for part in self.parts])
+            yield (
+                table,
+                [
+                    {"slot": number, "rows": layout.pack(rows[first:end])}
+                    for number, first, end in zip(
+                        numbers.tolist(), firsts.tolist(), ends, strict=True
+                    )
+                ],
+            )
 
 
 @cache

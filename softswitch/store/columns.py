@@ -125,6 +125,12 @@ def slots_of(at_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return found.astype(np.int64)
 
 
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Rows of one layout after each other. numpy joins arrays with names field by field, ten times as slowly as
+    the octets that they are."""
+    return np.concatenate([part.view(np.uint8) for part in parts]).view(parts[0].dtype)
+
+
 def filled(
     layout: Layout, at_s: npt.NDArray[np.float64], columns: Iterable[tuple[str, Any]]
 ) -> Rows:

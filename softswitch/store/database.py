@@ -188,6 +188,7 @@ class Database:
         # A lock is waited for as long as SQLite's would be, then it is an alarm.
         settings = {"lock_timeout": f"{int(self._lock_wait_s * 1000)}ms"}
         settings["application_name"] = "softswitch"
+        settings["jit"] = "off"  # to compile a report's query takes longer than most reports
         try:
             return await asyncpg.connect(
                 *arguments,

@@ -25,7 +25,7 @@ from softswitch.store.column_fill import (
     read_names,
     visit_rows,
 )
-from softswitch.store.columns import ANSWERED, CALLERS, VISITS, Rows
+from softswitch.store.columns import ANSWERED, CALLERS, VISITS, Rows, joined
 from softswitch.store.database import Database
 from softswitch.store.days import DAY_S
 from softswitch.store.periods import Span, Stretch
@@ -114,7 +114,7 @@ async def _of_rows(
         await done(encode(page))
     if not pages:
         return None
-    return _Part(np.concatenate([v for v, _ in pages]), np.concatenate([c for _, c in pages]))
+    return _Part(joined([v for v, _ in pages]), joined([c for _, c in pages]))
 
 
 @dataclass(frozen=True, slots=True)

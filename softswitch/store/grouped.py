@@ -34,12 +34,14 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What is counted of contacts: by the time of `at_s`, told apart by `column`."""
+    """What is counted of contacts: by the time of `at_s`, told apart by `column`; `source`, what is joined for
+    that."""
 
     at_s: sa.Column[float]
     column: sa.ColumnElement[str] | None
     counts: list[Any]
     clauses: list[Any]
+    source: sa.FromClause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ async def _tell(
         sa.literal_column(str(len(what.counts) + place)) for place in range(1, len(groups) + 1)
     ]
     query = sa.select(*what.counts, *groups).where(*clauses).group_by(*places)
+    if isinstance(what, Counted) and what.source is not None:
+        query = query.select_from(what.source)
     labels = None if period is None else Labels(span, piece.offset_s)
     label = label_of(span, piece, source)
     told = _Told(len(what.counts), labels, label, what.column is not None, take)

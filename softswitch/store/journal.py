@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
 
 from softswitch.errors import StoreError
+from softswitch.store.adding_up import AddingUp
 from softswitch.store.database import (
     Corrupt,
     Database,
@@ -38,6 +39,7 @@ from softswitch.store.database import (
 from softswitch.store.entry import Entry, make_entry
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
+from softswitch.store.projection_centre import CentreProjection
 from softswitch.store.rescue import KEPT, put_rows, reindex, rows_of
 from softswitch.store.schema import journal
 
@@ -123,6 +125,7 @@ class Journal:
         self._stopping = False
         self._write_lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
+        self.adding_up = AddingUp(database, self._write_lock, self._centre, self._loop.time)
         # Set once the database has been brought up to what was before this start.
         self.caught_up = asyncio.Event()
         # Set once what an older version journaled is in the tables that it did not have.
@@ -180,6 +183,11 @@ class Journal:
         """What fails now: source -> reason."""
         return dict(self._alarms)
 
+    @property
+    def calls_open(self) -> int:
+        """How many calls are up, as far as the database knows."""
+        return self._projection.calls_open if self._projection else 0
+
     def snapshot(self) -> dict[str, int]:
         return {
             "seq": self._seq,
@@ -187,7 +195,7 @@ class Journal:
             "waiting": len(self._waiting),
             "pending": len(self._pending),
             "behind": int(self._behind),
-            "calls_open": self._projection.calls_open if self._projection else 0,
+            "calls_open": self.calls_open,
             "commits": self.commits,
             "lost": self.lost,
             "refused": self.refused,
@@ -509,17 +517,15 @@ class Journal:
     async def roll_on(self, now_s: float, zone: ZoneInfo) -> bool:
         """Add some more of the half-hours and of the days of a `zone` up that reports are made of; whether
         there are more to do. Raises `StoreError`."""
-        async with self._write_lock:
-            if self._projection is None or not self._database.is_open:
-                return False
-            if self._behind or self._told_to is not None:
-                return False
-            try:
-                async with self._database.transaction() as writer:
-                    return await self._projection.roll_on(writer, now_s, zone)
-            except SQLAlchemyError as error:
-                self._projection.forget()
-                raise StoreError(f"reports are not added up: {reason_of(error)}") from error
+        return await self.adding_up.step(now_s, zone)
+
+    def _centre(self) -> CentreProjection | None:
+        """What sums are made of, while it is up to date."""
+        if self._projection is None or not self._database.is_open:
+            return None
+        if self._behind or self._told_to is not None:
+            return None
+        return self._projection.centre
 
     async def _tell_more(self) -> None:
         """One step of reading what an older version journaled, for tables that it did not have. New

@@ -161,12 +161,12 @@ class Outcomes(Statistics):
         agents) are for those that ask for none of their own."""
         table = tickets.c
         chosen = chosen or Chosen()
-        region = sa.func.coalesce(
-            sa.select(customers.c.region)
-            .where(customers.c.id == table.customer_id)
-            .scalar_subquery(),
-            "",
-        )
+        region: Any = sa.func.coalesce(customers.c.region, "")
+        source: sa.FromClause | None = None
+        if (
+            per == "region" or chosen.regions
+        ):  # joined: PostgreSQL looks up one by one what a query asks for each
+            source = tickets.outerjoin(customers, customers.c.id == table.customer_id)
         asked: Any = sa.case(dict(skills), value=table.queue, else_="") if skills else ""
         told: dict[str, Any] = {
             "region": region,
@@ -181,14 +181,14 @@ class Outcomes(Statistics):
         ]
         took_s = table.solved_at_s - table.created_at_s
         late = table.solve_spent_s > table.solve_target_s
-        opened = Counted(table.created_at_s, column, [sa.func.count()], here)
+        opened = Counted(table.created_at_s, column, [sa.func.count()], here, source)
         sums: list[Any] = [
             sa.func.count(),
             counted(late),
             sa.func.sum(took_s),
             sa.func.sum(table.solve_spent_s),
         ]
-        solved = Counted(table.solved_at_s, column, sums, here)
+        solved = Counted(table.solved_at_s, column, sums, here, source)
         found: dict[Key, TicketCounts] = {}
 
         def take_opened(key: Key, row: tuple[Any, ...]) -> None:

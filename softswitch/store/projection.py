@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 import sqlalchemy as sa
@@ -174,9 +173,10 @@ class Projection:
         await connection.execute(sa.update(facts).where(here).values(value=str(seq)))
         return seq
 
-    async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
-        """As `CentreProjection.roll_on`."""
-        return await self._centre.roll_on(connection, now_s, zone)
+    @property
+    def centre(self) -> CentreProjection:
+        """What keeps the tables about queues and agents."""
+        return self._centre
 
     @property
     def calls_open(self) -> int:

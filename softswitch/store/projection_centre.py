@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import acd
+from softswitch.store.column_fill import Packed
 from softswitch.store.entry import Entry, integer_of, text_of
-from softswitch.store.rolls import roll_again, roll_from, roll_on, rolled_to, unroll
+from softswitch.store.rolls import Step, roll_again, roll_from, roll_on, rolled_to, unroll
 from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import journal
 from softswitch.store.schema_centre import (
@@ -75,12 +76,15 @@ class CentreProjection:
         self._rolled_to: int | None = None  # the first half-hour that is not added up
         self._at_hand: dict[str, _AtHand] = {}
         self._kept = 0
+        self.late = object()
+        """Another one whenever something has changed in half-hours that were added up."""
         self._inserts = {
             name: Rows(sa.insert(table), ("call_id", *_FIELDS[name]))
             for name, table in _TABLES.items()
         }
 
     def forget(self) -> None:
+        self.late = object()
         self._states = None
         self._rolled_to = None
         self._at_hand.clear()
@@ -180,7 +184,7 @@ class CentreProjection:
             writes.put(self._inserts[name], rows[name])
         if self._rolled_to and (now or before):
             await writes.send()
-            await roll_again(writes.connection, before | now, self._rolled_to)
+            await self._roll_again(writes, before | now)
 
     async def _times_of(self, writes: Writes, ids: list[str]) -> set[float]:
         """When what is known of some calls was counted, where their half-hours were added up already."""
@@ -199,10 +203,24 @@ class CentreProjection:
         rows = await writes.execute(sa.union_all(*queries))
         return {float(row[0]) for row in rows.all()}
 
-    async def roll_on(self, connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
-        """Add some more half-hours or a day up, in the caller's transaction; whether there are more to do."""
+    async def roll_on(
+        self,
+        connection: AsyncConnection,
+        now_s: float,
+        zone: ZoneInfo,
+        width: int = 1,
+        packed: Packed | None = None,
+    ) -> Step:
+        """As `rolls.roll_on`, in the caller's transaction. `packed` holds what was true while `late` was what
+        it is now."""
         self._rolled_to = None
-        return await roll_on(connection, now_s, zone)
+        return await roll_on(connection, now_s, zone, width, packed)
+
+    async def _roll_again(self, writes: Writes, at_s: Collection[float]) -> None:
+        to = self._rolled_to or 0
+        if min(at_s) < to * float(SLOT_S):
+            self.late = object()
+            await roll_again(writes.connection, at_s, to)
 
     async def _read(self, writes: Writes, ids: list[str]) -> dict[str, list[Entry]]:
         """The entries of these calls from the journal's table."""
@@ -235,7 +253,7 @@ class CentreProjection:
             await self._times_of(writes, [])
             if self._rolled_to:
                 late = [entry.at_s for entry in entries if entry.kind == SURVEY]
-                await roll_again(writes.connection, late, self._rolled_to)
+                await self._roll_again(writes, late)
 
     # -- agents ---------------------------------------------------------------------------------
 
@@ -272,6 +290,7 @@ class CentreProjection:
         await self._times_of(writes, [])
         first = int(min(entry.at_s for entry in entries) // SLOT_S)
         if self._rolled_to and first < self._rolled_to:
+            self.late = object()
             self._rolled_to = await roll_from(writes.connection, first, self._rolled_to)
 
     async def _known_states(self, writes: Writes) -> dict[str, int]:

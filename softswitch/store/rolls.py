@@ -7,14 +7,22 @@ done after days, a ticket that was waiting) has its half-hour added up anew in t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.column_fill import columns_to, fill, forget_columns, set_columns_to
+from softswitch.store.column_fill import (
+    Packed,
+    columns_to,
+    fill,
+    forget_columns,
+    keep,
+    set_columns_to,
+)
 from softswitch.store.counting import numbered, slot_of, visit_query
 from softswitch.store.days import forget_all_days, forget_days, make_day
 from softswitch.store.schema_centre import (
@@ -42,8 +50,6 @@ LAG_S = 2 * 86_400.0
 """Younger half-hours are counted from the contacts: much of them still changes."""
 AGAIN_MAX = 96
 """Half-hours that a late entry has added up anew at once."""
-CHUNK_SLOTS = 4
-"""A step of the work: short, for the journal waits for it."""
 LONG_S = 86_400.0
 """States that last longer are found by an index of their own, whose condition this is."""
 _LONG = sa.text("ended_at_s - started_at_s > 86400.0")
@@ -58,21 +64,38 @@ async def rolled_to(connection: AsyncConnection) -> int:
     return 0 if found is None else int(found)
 
 
-async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> bool:
-    """Add some more half-hours up or, where all are, pack some (`columns`) or add a day of the office's `zone`
-    up; in the caller's transaction. Whether there are more to do."""
+Stage = Literal["sums", "columns", "days", ""]
+"""What is made first, then, and last of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far the adding up has come: the half-hours of `stage` from `first` to before `at` are made, those to
+    before `end` can be; "" where all is made."""
+
+    stage: Stage = ""
+    first: int = 0
+    at: int = 0
+    end: int = 0
+
+
+async def roll_on(
+    connection: AsyncConnection, now_s: float, zone: ZoneInfo, width: int, packed: Packed | None
+) -> Step:
+    """Add `width` more half-hours up or, where all are, keep what was `packed` of them or add a day of the
+    office's `zone` up; in the caller's transaction."""
     end = int((now_s - LAG_S) // SLOT_S)
-    start = await rolled_to(connection)
-    if start == 0:
-        first_s = await _first_s(connection)
-        if first_s is None:
-            return False
-        start = int(first_s // SLOT_S)
+    first_s = await _first_s(connection)
+    if first_s is None:
+        return Step()
+    first = int(first_s // SLOT_S)
+    start = await rolled_to(connection) or first
     if start >= end:
-        if await _pack_on(connection, start):
-            return True
-        return await make_day(connection, zone, start * float(SLOT_S))
-    stop = min(start + CHUNK_SLOTS, end)
+        step = await _pack_on(connection, first, start, packed)
+        if step.stage or not await make_day(connection, zone, start * float(SLOT_S)):
+            return step
+        return Step("days")
+    stop = min(start + width, end)
     await roll(connection, start, stop)
     here = facts.c.name == ROLLED_TO
     done = await connection.execute(
@@ -81,25 +104,24 @@ async def roll_on(connection: AsyncConnection, now_s: float, zone: ZoneInfo) -> 
     if done.first() is None:
         row = {"name": ROLLED_TO, "value": str(stop)}
         await connection.execute(sa.insert(facts).values(row))
-    return True
+    return Step("sums", first, stop, end)
 
 
-async def _pack_on(connection: AsyncConnection, end: int) -> bool:
-    """Pack some of the half-hours before `end` that are not; whether there were any. Those in which nothing was
-    take one step together (a clock that was set ten years back leaves 175,000)."""
+async def _pack_on(
+    connection: AsyncConnection, first: int, end: int, packed: Packed | None
+) -> Step:
+    """Keep what was packed, if that is what comes next, and say what does then. Half-hours in which nothing was
+    take no step (a clock that was set ten years back leaves 175,000)."""
     start = await columns_to(connection)
+    if packed is not None and start <= packed.start and packed.stop <= end:
+        await keep(connection, packed)
+        start = packed.stop
+        await set_columns_to(connection, start)
     if start >= end:
-        return False
-    first_s = await _first_s(connection, start * float(SLOT_S))
-    first = end if first_s is None else int(first_s // SLOT_S)
-    if start == 0:
-        start = first
-    if start >= end:
-        return False
-    stop = min(max(start, first) + CHUNK_SLOTS, end)
-    await fill(connection, start, stop)
-    await set_columns_to(connection, stop)
-    return True
+        return Step()
+    next_s = await _first_s(connection, start * float(SLOT_S))
+    begins = end if next_s is None else max(start, int(next_s // SLOT_S))
+    return Step("columns", first, begins, end) if begins < end else Step()
 
 
 async def roll_again(connection: AsyncConnection, at_s: Iterable[float], to: int) -> None:

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from softswitch.api.access import ACCESS, RANK, access_of
 from softswitch.api.app import BODY_BYTES_MAX, build_app, document, routes
+from softswitch.store.rolls import Step
 
 MISSING = "/api/v1/nothing"
 
@@ -167,6 +168,10 @@ async def test_headers_keep_browsers_from_guessing(api: Any) -> None:
 async def test_health(api: Any) -> None:
     stranger = api.client()
     assert (await stranger.get("/health"))["ok"] is True
+    assert (await stranger.get("/health"))["reports"] is None
+    api.store.journal.adding_up._progress.seen(Step("columns", 0, 500, 1_000), 0.0)
+    told = (await stranger.get("/health"))["reports"]
+    assert told == {"stage": "columns", "share": 0.5, "at_s": 900_000.0, "left_s": None}
     assert (await stranger.get("/ready"))["ok"] is True
     api.switch.alarms["store.log"] = "full"
     assert (await stranger.get("/health"))["ok"] is False

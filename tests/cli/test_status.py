@@ -64,3 +64,17 @@ async def test_a_storm_is_shown_with_who_waits_and_how_late_the_loop_is() -> Non
         assert "512 (48 ms)" in text
         assert "1234" in text
         assert "the loop is 31 ms late; refused: 503, come again in 2 to 10 s" in text
+
+
+@simulated()
+async def test_what_reports_wait_for_is_shown_with_when_it_will_be_done() -> None:
+    async with World(6) as world:
+        answer = world.switch.snapshot()
+        assert answer["reports"] is None
+        assert "reports are slow" not in of_all(answer)
+        progress = {"stage": "columns", "share": 0.43, "at_s": 1_735_700_000.0, "left_s": 300.0}
+        answer["reports"] = progress
+        text = " ".join(of_all(answer).split())
+        assert "contacts are packed: 43%, until 2025-01-01, about 5 min left" in text
+        answer["reports"] = {**progress, "stage": "sums", "left_s": None}
+        assert "added up: 43%, until 2025-01-01; later" in " ".join(of_all(answer).split())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter, Response
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute
 from softswitch.api.models import Output
 from softswitch.api.service import Served
+from softswitch.overview import reports_of
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["health"])
 
@@ -18,11 +21,29 @@ class Alive(Output):
     ok: bool = Field(examples=[True])
 
 
+class ReportProgress(Output):
+    """The background works on what reports are made of, as after an upgrade: until that is done, those of the
+    rest of the time take longer."""
+
+    stage: Literal["sums", "columns"]
+    share: float = Field(
+        examples=[0.43], description="Of the half-hours of this stage, how many are done."
+    )
+    at_s: float = Field(examples=[1_735_660_800.0], description="Until when, as Unix time.")
+    left_s: float | None = Field(
+        examples=[240.0],
+        description="In how many seconds it should be done; null where that is not known yet.",
+    )
+
+
 class Health(Output):
     """`ok` False: something needs attention; what, is told to those who are logged in (`/status`)."""
 
     ok: bool
     version: str = Field(examples=["0.1.0"])
+    reports: ReportProgress | None = Field(
+        default=None, description="What is being done that reports wait for; null where nothing is."
+    )
 
 
 outside = APIRouter(route_class=GuardedRoute, tags=["health"])
@@ -58,7 +79,9 @@ async def health(service: Served) -> Health:
     """Alive. For those who restart what does not answer."""
     from softswitch import __version__
 
-    return Health(ok=not service.switch.alarms, version=__version__)
+    progress = reports_of(service.switch)
+    reports = None if progress is None else ReportProgress(**progress)
+    return Health(ok=not service.switch.alarms, version=__version__, reports=reports)
 
 
 @router.get("/ready")

@@ -15,6 +15,7 @@ _OF_TICKETS = (
     "contact_id IN (SELECT contact_id FROM queue_visits WHERE media = 'ticket')"
     " AND call_id IN (SELECT call_id FROM queue_visits WHERE media = 'ticket')"
 )
+_ANY = f"SELECT 1 FROM agent_offers WHERE {_OF_TICKETS} LIMIT 1"
 _SUMS = (
     *("visit_rolls", "handling_rolls", "agent_rolls", "state_rolls", "rolled_days"),
     *(f"{name}_columns" for name in ("visit", "caller", "handling", "offer", "survey")),
@@ -23,8 +24,7 @@ _SUMS = (
 
 def upgrade() -> None:
     # Asked once: of ten million contacts it takes seconds, and a start waits for it.
-    found = sa.text(f"SELECT 1 FROM agent_offers WHERE {_OF_TICKETS} LIMIT 1")
-    if op.get_bind().execute(found).first() is None:
+    if op.get_bind().execute(sa.text(_ANY)).first() is None:
         return
     for table in _SUMS:
         op.execute(f"DELETE FROM {table}")
