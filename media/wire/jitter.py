@@ -1,8 +1,8 @@
-"""What a receiver learns from the arrival of packets: loss, order, jitter, play-out delay, drift.
+"""What a receiver learns from the arrival of packets: loss, order, jitter, play-out delay.
 
 Sources: RFC 3550 section 6.4.1 and appendices A.1 (sequence numbers), A.3 (loss), A.8 (jitter). The
 play-out delay is a quantile of a fading histogram of how late packets come, relative to the earliest
-of the last seconds; the slow movement of those earliest ones is the drift of the two clocks.
+of the last seconds, which so follow a clock that runs wrong.
 
 Everything is arrays, one row a stream; no packet is kept. Arrival times are seconds of any monotonic
 clock, the same for all calls.
@@ -248,7 +248,7 @@ _WEIGHT_MAX = 1e12
 
 
 class PlayoutDelay:
-    """How long each stream's sound should wait, and how its clock runs against ours.
+    """How long each stream's sound should wait.
 
     `target_s` is the delay, behind the earliest packets of the last seconds, that would have been
     enough for all but `late_share` of recent packets (about the last `memory` of them). It rises
@@ -263,14 +263,12 @@ class PlayoutDelay:
         "_histogram",
         "_late_share",
         "_limits_s",
-        "_prior_s",
         "_started",
         "_timestamp",
         "_weight",
         "_window_end_s",
         "_window_s",
         "clock_hz",
-        "drift_ppm",
     )
 
     def __init__(
@@ -290,14 +288,11 @@ class PlayoutDelay:
         self._growth = np.float32(memory / (memory - 1.0))
         self._window_s = window_s
         self.clock_hz = np.full(streams, 8000.0)
-        self.drift_ppm = np.zeros(streams)
-        """(streams,) above zero: the sender's clock is slower than ours."""
         self._started = np.zeros(streams, np.bool_)
         self._timestamp = np.zeros(streams, np.uint32)
         self._expected_s = np.zeros(streams)
         self._early_s = np.zeros(streams)
         self._base_s = np.zeros(streams)
-        self._prior_s = np.full(streams, np.nan)
         self._window_end_s = np.zeros(streams)
         self._histogram = np.zeros((streams, _BINS), np.float32)
         self._weight = np.ones(streams, np.float32)
@@ -316,7 +311,6 @@ class PlayoutDelay:
         their RTP clock."""
         self._started[rows] = False
         self.clock_hz[rows] = clock_hz
-        self.drift_ppm[rows] = 0.0
         self._histogram[rows] = 0.0
         self._weight[rows] = 1.0
 
@@ -344,7 +338,6 @@ class PlayoutDelay:
             self._started[new] = True
             self._timestamp[new], self._expected_s[new] = timestamp[begin], when[begin]
             self._early_s[new] = self._base_s[new] = 0.0
-            self._prior_s[new] = np.nan
             self._window_end_s[new] = when[begin] + self._window_s
         step = timestamp_delta(timestamp, self._timestamp[rows]) / self.clock_hz[rows]
         self._expected_s[rows] += step
@@ -367,12 +360,7 @@ class PlayoutDelay:
             self._weight[rows] = 1.0
 
     def _roll(self, rows: Rows, when: NDArray[np.float64], late_s: NDArray[np.float64]) -> None:
-        """End a window: its earliest packet becomes the base, the difference is the drift."""
-        early_s, prior_s = self._early_s[rows], self._prior_s[rows]
-        measured = np.clip((early_s - prior_s) / self._window_s * 1e6, -2000.0, 2000.0)
-        # The very first window has nothing before it.
-        measured[np.isnan(prior_s)] = 0.0
-        self.drift_ppm[rows] += 0.25 * (measured - self.drift_ppm[rows])
-        self._prior_s[rows] = self._base_s[rows] = early_s
+        """End a window: its earliest packet becomes the base, which so follows a clock that runs wrong."""
+        self._base_s[rows] = self._early_s[rows]
         self._early_s[rows] = late_s
         self._window_end_s[rows] = when + self._window_s

@@ -192,15 +192,13 @@ def test_hardly_any_packet_is_late_at_the_delay_chosen() -> None:
 
 
 @pytest.mark.parametrize("ppm", [-300.0, 0.0, 300.0])
-def test_a_clock_that_runs_wrong_is_measured(ppm) -> None:
-    delay = PlayoutDelay(2)
+def test_the_delay_does_not_grow_with_a_clock_that_runs_wrong(ppm) -> None:
+    delay = PlayoutDelay(2, min_s=0.0)
     rng = np.random.default_rng(2)
-    for number in range(6000):
+    for number in range(6000):  # two minutes: 36 ms apart at the end
         when = number * 0.02 * (1 + ppm * 1e-6) + float(rng.uniform(0, 0.01))
         delay.receive(np.array([1]), np.array([number * 160], np.uint32), when)
-    assert delay.drift_ppm[1] == pytest.approx(ppm, abs=120)
-    delay.reset(1)
-    assert delay.drift_ppm[1] == 0
+        assert number < 500 or number % 50 or 0.005 < delay.target_s[1] <= 0.015
 
 
 def test_timestamps_wrap() -> None:
