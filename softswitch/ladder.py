@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -75,14 +76,27 @@ def _what(row: Mapping[str, Any], room: int) -> str:
     return (reason if len(reason) <= left else reason[: left - 1].rstrip() + "…") + method
 
 
+def distinct(endpoints: Iterable[str]) -> Iterator[str]:
+    """Names for the legs of a call, in the order in which these began: its endpoint, and for the second
+    telephone of an extension, and the others, their number with it."""
+    seen: Counter[str] = Counter()
+    for endpoint in endpoints:
+        seen[endpoint] += 1
+        yield endpoint if seen[endpoint] == 1 else f"{endpoint} ({seen[endpoint]})"
+
+
 def decisions(
     entries: Iterable[tuple[float, str, Mapping[str, Any]]],
 ) -> Iterator[tuple[float, str]]:
     """What a call's entries of the journal (time, kind, particulars) say that was decided, in words."""
-    legs: dict[object, str] = {}
+    entries = list(entries)
+    begun: dict[object, str] = {
+        data.get("leg"): str(data.get("endpoint") or f"leg {data.get('leg')}")
+        for _, kind, data in entries
+        if kind == "leg-started"
+    }
+    legs = dict(zip(begun, distinct(begun.values()), strict=True))
     for at_s, kind, data in entries:
-        if kind == "leg-started":
-            legs[data.get("leg")] = str(data.get("endpoint") or f"leg {data.get('leg')}")
         leg = legs.get(data.get("leg"), f"leg {data.get('leg')}")
         words = _decision(kind, data, leg)
         if words is not None:

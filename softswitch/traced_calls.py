@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from softswitch.ladder import distinct
+
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.leg import Leg
@@ -28,8 +30,10 @@ class TracedCalls:
         """Whether a SIP Call-ID, as it is on the wire, belongs to a call; asked for every message."""
 
     def legs_of(self, call_id: str) -> dict[str, str]:
-        """The endpoints of a call's legs by their SIP Call-ID; none where the call is not known."""
-        return dict(self._legs.get(call_id, {}))
+        """The names of a call's legs by their SIP Call-ID, of which no two are the same; none where the call is
+        not known."""
+        legs = self._legs.get(call_id, {})
+        return dict(zip(legs, distinct(legs.values()), strict=True))
 
     def named(self, part: str) -> list[str]:
         """The calls whose id is `part`, or begins or ends with it, as people copy it; the newest first."""

@@ -153,6 +153,31 @@ async def test_the_ladder_of_a_call_and_what_was_decided():
         await world.settle()
 
 
+@simulated()
+async def test_two_telephones_of_an_extension_have_names_of_their_own():
+    async with World(5, office=small_office()) as world:
+        caller, *_ = [await world.phone(number) for number in ("1001", "1002", "1002")]
+        call = await caller.call("1002")
+        await call.answered()
+        call.hang_up()
+        await asyncio.sleep(1)
+        (name,) = {entry.call_id for entry in world.journal.entries if entry.call_id}
+        rows = [row async for row in AdminCommands(world.switch).trace({"call": name})]
+        second = "extension:1002 (2)"
+        names = {row["leg"] for row in rows if "leg" in row}
+        assert names == {"extension:1001", "extension:1002", second}
+        entries = [(e.at_s, e.kind, e.data) for e in world.journal.of_call(name)]
+        told = [words for _, words in decisions(entries)]
+        ends = sorted(words.partition(" is over")[0] for words in told if " is over" in words)
+        assert ends == ["extension:1001", "extension:1002", second]
+        # What is decided about a leg bears the name at the head of the lane in which it is drawn.
+        cancelled = {row["leg"] for row in rows if row.get("first_line", "").startswith("CANCEL ")}
+        assert len(cancelled) == 1
+        (left_out,) = cancelled
+        assert any(words.startswith(f"{left_out} is over: by switch, 487") for words in told), told
+        await world.settle()
+
+
 def test_a_long_reason_is_cut_and_its_arrow_stays_whole():
     row = {
         "at_s": 0,
