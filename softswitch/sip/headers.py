@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -216,6 +216,20 @@ class Headers:
                 self.add(name, value)  # which says what is wrong
             else:
                 first[known] = value
+        self.parsed.clear()
+
+    def take(self, lines: Mapping[str, str]) -> None:
+        """Append lines of ours, whose names are canonical; the same as `extend` for less."""
+        text = "".join(lines.values())
+        if (
+            self.some_repeat
+            or "\r" in text
+            or "\n" in text
+            or not self.first.keys().isdisjoint(lines)
+        ):
+            self.extend(lines.items())
+            return
+        self.first.update(lines)
         self.parsed.clear()
 
     def prepend(self, name: str, value: str) -> None:

@@ -157,8 +157,14 @@ class IncomingInviteSession(InviteSession):
             if len(self._waiting) < _WAITING_MAX:
                 self._waiting.append(event)
             return
-        response = invite.response(event.status, event.reason, to_tag=self._local_tag)
-        response.headers.extend((("Contact", self.terms.contact), *event.headers))
+        response = invite.response(
+            event.status,
+            event.reason,
+            to_tag=self._local_tag,
+            lines={"Contact": self.terms.contact},
+        )
+        if event.headers:
+            response.headers.extend(event.headers)
         attach_sdp(response, sdp)
         if sdp is not None:
             self.local_sdp = sdp
@@ -193,9 +199,10 @@ class IncomingInviteSession(InviteSession):
             return
         self._stop_repeating()
         invite = self._the_invite()
-        response = invite.response(200, to_tag=self._local_tag)
         timer, lines = session_timer.granted(invite, self.config)
-        response.headers.extend((*self._capabilities(), *lines, *event.headers))
+        response = invite.response(200, to_tag=self._local_tag, lines=self._capabilities() | lines)
+        if event.headers:
+            response.headers.extend(event.headers)
         if not self._agreed:
             attach_sdp(response, event.sdp)
             self.local_sdp = event.sdp or self.local_sdp

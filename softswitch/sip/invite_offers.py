@@ -173,7 +173,7 @@ class OfferingSession(SessionCore):
         (offered.dialog or self._the_dialog()).refresh_target(request)
         self._learn_peer(request)
         timer, lines = session_timer.granted(request, self.config, self._min_se_s)
-        response.headers.extend((*self._capabilities(), *lines))
+        response.headers.take(self._capabilities() | lines)
         self._start_session_timer(timer)
         attach_sdp(response, sdp)
         return response
@@ -219,7 +219,7 @@ class OfferingSession(SessionCore):
         dialog = self._the_dialog()
         self._offering = offering
         request = dialog.request("INVITE")
-        request.headers.extend((*self._capabilities(), *self._offered_timer()))
+        request.headers.take(self._capabilities() | self._offered_timer())
         attach_sdp(request, offering.sdp)
         hop = next_hop(dialog, self.terms.follow_contact)
         offering.sent = SendRequest(request, hop, Purpose.REINVITE)

@@ -127,17 +127,13 @@ class OutgoingInviteSession(InviteSession):
         for route in reversed(call.routes):
             headers.prepend("Route", route)
         # Without an offer in the INVITE a reliable response would bring one: none is asked for.
-        lines = [
-            *self._capabilities(reliable=call.sdp is not None),
-            *self._offered_timer(),
-            ("User-Agent", self.config.user_agent),
-        ]
-        for line in call.headers:
-            if line[0] == "Max-Forwards":
-                headers.set(*line)
+        headers.take(self._capabilities(reliable=call.sdp is not None) | self._offered_timer())
+        headers.add("User-Agent", self.config.user_agent)
+        for name, value in call.headers:
+            if name == "Max-Forwards":
+                headers.set(name, value)
             else:
-                lines.append(line)
-        headers.extend(lines)
+                headers.add(name, value)
         attach_sdp(request, call.sdp)
         return request
 

@@ -331,7 +331,8 @@ class InviteSession(OfferingSession):
         """UPDATE without an offer (RFC 3311 5.1): it refreshes, whatever else it says."""
         dialog = self._the_dialog()
         request = dialog.request("UPDATE")
-        request.headers.extend((*self._capabilities(), *self._offered_timer(), *headers))
+        request.headers.take(self._capabilities() | self._offered_timer())
+        request.headers.extend(headers)
         self._refreshing = True
         self._send(request, dialog, Purpose.REFRESH)
 

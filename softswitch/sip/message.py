@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
@@ -18,6 +19,7 @@ _COPIED = frozenset(_COMPULSORY)
 _DIALOG_FORMING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SDP_TYPE = "application/sdp"
 _SMALL_NUMBERS = {str(number): number for number in range(256)}
+_NO_LINES: Mapping[str, str] = MappingProxyType({})
 EXPIRES_MAX_S = 2**32 - 1
 ADDRESSES_MAX = 70
 """Elements of one list of addresses: as many as Vias, for each hop may add one."""
@@ -43,10 +45,10 @@ class SipMessage:
         """
         first, parsed = self.headers.first, self.headers.parsed
         try:
-            via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
+            values = via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
         except KeyError:
-            via = ""
-        if not (via and from_ and to and call_id and cseq):
+            values = ("",)
+        if "" in values:
             missing = next(name for name in _COMPULSORY if not first.get(name))
             raise RemoteProtocolError(f"missing {missing}")
         parsed["top_via"] = Via.parse(split_commas(via, 1)[0] if "," in via else via)
@@ -200,6 +202,9 @@ class SipMessage:
     @property
     def start_line(self) -> str:
         """The first line without its line break."""
+        return self._start_line()
+
+    def _start_line(self) -> str:
         raise NotImplementedError
 
     def serialise(self) -> bytes:
@@ -208,7 +213,7 @@ class SipMessage:
         Raises LocalProtocolError when our own code put a line break into the start line or text
         that no octets stand for into a header.
         """
-        start = self.start_line
+        start = self._start_line()
         if "\n" in start or "\r" in start:
             raise LocalProtocolError("line break in a start line")
         headers, body = self.headers, self.body
@@ -255,19 +260,31 @@ class SipRequest(SipMessage):
         self.body = body
 
     @classmethod
+    def of(cls, method: str, uri: str, headers: Headers) -> SipRequest:
+        """One without a body; to call a class costs four times as much as this."""
+        request = cls.__new__(cls)
+        request.method = method
+        request.uri = uri
+        request.headers = headers
+        request.body = b""
+        return request
+
+    @classmethod
     def fresh(
         cls, method: str, uri: str, from_value: str, to_value: str, call_id: str, cseq: int = 1
     ) -> SipRequest:
         """A request of ours outside any dialog with what each must have (RFC 3261 8.1.1) but the Via, which
         is put on when it leaves."""
-        lines = (
-            ("Max-Forwards", "70"),
-            ("From", from_value),
-            ("To", to_value),
-            ("Call-ID", call_id),
-            ("CSeq", f"{cseq} {method}"),
-        )
-        return cls(method, uri, Headers(lines))
+        lines = {
+            "Max-Forwards": "70",
+            "From": from_value,
+            "To": to_value,
+            "Call-ID": call_id,
+            "CSeq": f"{cseq} {method}",
+        }
+        headers = Headers.of_different({})
+        headers.take(lines)
+        return cls.of(method, uri, headers)
 
     def keep_ids(self, also: Sequence[str] = ()) -> None:
         """Let go of the body and of all lines but From, To, Call-ID, CSeq and `also`."""
@@ -278,9 +295,7 @@ class SipRequest(SipMessage):
         self.headers = Headers.of_different(kept)
         self.body = b""
 
-    @property
-    def start_line(self) -> str:
-        """METHOD SP URI SP SIP/2.0."""
+    def _start_line(self) -> str:
         return f"{self.method} {self.uri} SIP/2.0"
 
     @property
@@ -295,9 +310,14 @@ class SipRequest(SipMessage):
         return number_of(self.uri)
 
     def response(
-        self, status: int, reason: str | None = None, *, to_tag: str | None = None
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        to_tag: str | None = None,
+        lines: Mapping[str, str] = _NO_LINES,
     ) -> SipResponse:
-        """A response to this request (RFC 3261 8.2.6.2).
+        """A response to this request (RFC 3261 8.2.6.2), with `lines` below what it repeats.
 
         Copies Via, From, Call-ID, CSeq and To as they stand (`to_tag` is added where To has no
         tag), Timestamp into a 100, and Record-Route (12.1.1) into what may set up a dialog. Works
@@ -320,17 +340,22 @@ class SipRequest(SipMessage):
             answer = Headers.of_canonical([n for n, _ in copied], [v for _, v in copied])
             if to_tag is not None and "To" in first:
                 answer.replace_first("To", self.tagged_to(to_tag))
-            return SipResponse(status, reason, answer)
-        if to_tag is not None:
-            to = self.tagged_to(to_tag)
-        lines = {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": cseq}
-        return SipResponse(status, reason, Headers.of_different(lines))
+        else:
+            if to_tag is not None:
+                to = self.tagged_to(to_tag)
+            answer = Headers.of_different(
+                {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": cseq}
+            )
+        if lines:
+            answer.take(lines)
+        return SipResponse.of(status, reason_of(status) if reason is None else reason, answer)
 
     def tagged_to(self, tag: str) -> str:
         """The To of our answers: with `tag`, unless it has one already or nobody can read it."""
         text = self.headers.first["To"]
         try:
-            return text if self.to.tag is not None else f"{text};tag={tag}"
+            to: NameAddr = self.headers.parsed.get("To") or self.to
+            return text if to.tag is not None else f"{text};tag={tag}"
         except RemoteProtocolError:
             return text
 
@@ -352,7 +377,15 @@ class SipResponse(SipMessage):
         self.headers = Headers() if headers is None else headers
         self.body = body
 
-    @property
-    def start_line(self) -> str:
-        """SIP/2.0 SP status SP reason."""
+    @classmethod
+    def of(cls, status: int, reason: str, headers: Headers) -> SipResponse:
+        """One without a body; to call a class costs four times as much as this."""
+        response = cls.__new__(cls)
+        response.status = status
+        response.reason = reason
+        response.headers = headers
+        response.body = b""
+        return response
+
+    def _start_line(self) -> str:
         return f"SIP/2.0 {self.status} {self.reason}"

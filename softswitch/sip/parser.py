@@ -76,14 +76,23 @@ def parse_message(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> SipRequest
         message = _parse_head(head, limits)
     except RemoteProtocolError as error:
         raise refuse_head(head, limits, str(error), error.status_hint) from None
+    headers = message.headers
+    first = headers.first
     try:
-        _check_head(message, limits)
-        if message.headers.first.get("Content-Length") != "0":
-            message.body = _cut_body(message.headers, data, end + 4, limits)
+        if headers.some_repeat or "," in first.get("Via", ""):
+            _check_repetitions(headers, limits)
+        cseq = message.parse_compulsory()
+        if type(message) is SipRequest:
+            if cseq.method != message.method:
+                raise RemoteProtocolError("CSeq method differs from the request's")
+            if first.get("Max-Forwards") != "70":  # what nearly all begin with
+                message.max_forwards  # noqa: B018 - raises where malformed
+        if first.get("Content-Length") != "0":
+            message.body = _cut_body(headers, data, end + 4, limits)
     except RemoteProtocolError as error:
         if isinstance(message, SipResponse):
             raise ParseError(str(error), None) from None
-        answerable = message if _answerable(message.headers) else None
+        answerable = message if _answerable(headers) else None
         raise ParseError(str(error), error.status_hint, answerable) from None
     return message
 
@@ -103,12 +112,12 @@ def _parse_head(head: bytes, limits: Limits) -> SipRequest | SipResponse:
         read = _status_line if len(start) <= _REMEMBERED else _status_line.__wrapped__
         status_line = read(start)
         if status_line is not None:
-            return SipResponse(*status_line, headers)
+            return SipResponse.of(*status_line, headers)
     else:
         request_line = _REQUEST_LINE.fullmatch(start)
         if request_line is not None:
             method, uri = request_line.groups()
-            return SipRequest(method, uri, headers)
+            return SipRequest.of(method, uri, headers)
     version = _VERSION.fullmatch(start.rpartition(" ")[2])
     if version is not None and version.group(1) != "2.0":
         raise RemoteProtocolError("SIP version not supported", 505)
@@ -140,21 +149,22 @@ def _unfolded(text: str) -> list[str]:
 def _parse_headers(lines: list[str], text: str) -> Headers:
     """The header lines; `text` is the whole head, looked into only where a line is unusual."""
     first: dict[str, str] = {}
-    spelling = SPELLINGS.get
+    spelled = SPELLINGS
     for line in lines:
-        name, colon, value = line.partition(": ")
-        known = spelling(name)
-        if known is None or not colon:
+        try:
+            name, value = line.split(": ", 1)
+            first[spelled[name]] = value.strip(" \t")
+        except (KeyError, ValueError):
             name, colon, value = line.partition(":")
-            known = spelling(name)
-        if known is None or not colon:
-            # No name begins with white space, so a folded line always comes here.
-            if "\r\n " in text or "\r\n\t" in text:
-                return _parse_headers(_unfolded(text)[1:], "")
-            known = known or canonical_name(name.rstrip(" \t"))
-            if not colon:
-                raise RemoteProtocolError("header line without colon")
-        first[known] = value.strip(" \t")
+            known = spelled.get(name)
+            if known is None or not colon:
+                # No name begins with white space, so a folded line always comes here.
+                if "\r\n " in text or "\r\n\t" in text:
+                    return _parse_headers(_unfolded(text)[1:], "")
+                known = known or canonical_name(name.rstrip(" \t"))
+                if not colon:
+                    raise RemoteProtocolError("header line without colon") from None
+            first[known] = value.strip(" \t")
     if len(first) == len(lines):
         return Headers.of_different(first)
     return _repeating(lines)
@@ -171,22 +181,11 @@ def _repeating(lines: list[str]) -> Headers:
     return Headers.of_canonical(names, values)
 
 
-def _check_head(message: SipRequest | SipResponse, limits: Limits) -> None:
-    headers = message.headers
-    first = headers.first
-    if headers.some_repeat:
-        repeated = headers.repeated()
-        if repeated:
-            raise RemoteProtocolError(f"more than one {min(repeated)}")
-        _check_vias(headers, limits)
-    elif "," in first.get("Via", ""):
-        _check_vias(headers, limits)
-    cseq = message.parse_compulsory()
-    if type(message) is SipRequest:
-        if cseq.method != message.method:
-            raise RemoteProtocolError("CSeq method differs from the request's")
-        if first.get("Max-Forwards") != "70":  # what nearly all begin with
-            message.max_forwards  # noqa: B018 - raises where malformed
+def _check_repetitions(headers: Headers, limits: Limits) -> None:
+    repeated = headers.repeated()
+    if repeated:
+        raise RemoteProtocolError(f"more than one {min(repeated)}")
+    _check_vias(headers, limits)
 
 
 def _check_vias(headers: Headers, limits: Limits) -> None:

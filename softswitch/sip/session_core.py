@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from softswitch.sip.stack_config import StackConfig
 
 SDP_TYPE = "application/sdp"
+_OF_SDP: Final = {"Content-Type": SDP_TYPE}
 _ACKS_KEPT = 16
 
 
@@ -224,16 +225,16 @@ class SessionCore:
             SendRequest(request, next_hop(dialog, self.terms.follow_contact), purpose)
         )
 
-    def _capabilities(self, *, reliable: bool = False) -> HeaderLines:
+    def _capabilities(self, *, reliable: bool = False) -> dict[str, str]:
         """Where we are reached and what we can do."""
         supported = self.config.supported_value
-        return (
-            ("Contact", self.terms.contact),
-            ("Allow", self.config.allow_value),
-            ("Supported", f"{supported}, 100rel" if reliable else supported),
-        )
+        return {
+            "Contact": self.terms.contact,
+            "Allow": self.config.allow_value,
+            "Supported": f"{supported}, 100rel" if reliable else supported,
+        }
 
-    def _offered_timer(self) -> HeaderLines:
+    def _offered_timer(self) -> dict[str, str]:
         """Our offer of a session timer."""
         return session_timer.offered(self.config, self._session_timer, self._min_se_s)
 
@@ -343,7 +344,7 @@ def cancel_of(invite: SipRequest, cause: ReasonHeader | None) -> SipRequest:
 def attach_sdp(message: SipMessage, sdp: bytes | None) -> None:
     """Give `message` this SDP as its body; None leaves it without one."""
     if sdp is not None:
-        message.headers.add("Content-Type", SDP_TYPE)
+        message.headers.take(_OF_SDP)
         message.body = sdp
 
 

@@ -170,25 +170,25 @@ class SessionLayer(Layer[InviteSession]):
                 self._heap.clear(unit.timers, effect.name)  # type: ignore[union-attr]
             elif kind is Respond:
                 self._transactions.respond(effect.transaction, effect.response, now_s)  # type: ignore[union-attr, arg-type]
+            elif kind is SendRequest:
+                self._send(unit, effect, now_s)  # type: ignore[arg-type]
+            elif kind is Finish:
+                self._forget(unit)
+            elif kind is OpenDialog:
+                self.by_dialog.setdefault(effect.dialog_id, unit)  # type: ignore[union-attr]
+            elif kind is CloseDialog:
+                if self.by_dialog.get(effect.dialog_id) is unit:  # type: ignore[union-attr]
+                    del self.by_dialog[effect.dialog_id]  # type: ignore[union-attr]
+            elif kind is ClearAllTimers:
+                self._heap.clear_all(unit.timers)
+            elif kind is SendAck:
+                self._send_ack(effect)  # type: ignore[arg-type]
             else:
                 self._perform_rarer(unit, effect, now_s)
 
     def _perform_rarer(self, unit: SessionUnit, effect: SessionEffect, now_s: float) -> None:
-        """What a session asks for once or twice in its life."""
+        """What a session asks for less often."""
         match effect:
-            case SendRequest():
-                self._send(unit, effect, now_s)
-            case OpenDialog():
-                self.by_dialog.setdefault(effect.dialog_id, unit)
-            case Finish():
-                self._forget(unit)
-            case CloseDialog():
-                if self.by_dialog.get(effect.dialog_id) is unit:
-                    del self.by_dialog[effect.dialog_id]
-            case ClearAllTimers():
-                self._heap.clear_all(unit.timers)
-            case SendAck():
-                self._send_ack(effect)
             case PassUp():
                 transaction = effect.transaction
                 assert isinstance(transaction, ServerTransaction)

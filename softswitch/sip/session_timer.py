@@ -80,30 +80,28 @@ def too_small(request: SipRequest, config: StackConfig) -> int | None:
     return config.min_se_s if supports_timer(request) else None
 
 
-def offered(
-    config: StackConfig, current: SessionTimer | None, min_se_s: int
-) -> list[tuple[str, str]]:
+def offered(config: StackConfig, current: SessionTimer | None, min_se_s: int) -> dict[str, str]:
     """Session timer headers for an INVITE or UPDATE of ours (section 7)."""
     if not config.session_timers:
-        return []
+        return {}
     if current is None:
-        lines = [("Session-Expires", str(max(config.session_expires_s, min_se_s)))]
+        lines = {"Session-Expires": str(max(config.session_expires_s, min_se_s))}
     else:
         # Inside the dialog the roles stay what they are: the sender of this request is its uac.
         role = "uac" if current.we_refresh else "uas"
-        lines = [("Session-Expires", f"{max(current.interval_s, min_se_s)};refresher={role}")]
+        lines = {"Session-Expires": f"{max(current.interval_s, min_se_s)};refresher={role}"}
     if min_se_s > MIN_SE_FLOOR_S:
-        lines.append(("Min-SE", str(min_se_s)))
+        lines["Min-SE"] = str(min_se_s)
     return lines
 
 
 def granted(
     request: SipRequest, config: StackConfig, min_se_s: int = 0
-) -> tuple[SessionTimer | None, list[tuple[str, str]]]:
+) -> tuple[SessionTimer | None, dict[str, str]]:
     """What our 2xx to the peer's INVITE or UPDATE grants, and its headers (section 9); `min_se_s` is what it
     has wanted at least before, by a 422."""
     if not config.session_timers:
-        return None, []
+        return None, {}
     asked = interval_of(request)
     supported = supports_timer(request)
     floor_s = max(min_se_of(request), config.min_se_s, min_se_s)
@@ -117,9 +115,9 @@ def granted(
         role = "uas"  # a peer without the extension will not refresh
     elif not role:
         role = "uac"
-    lines = [("Session-Expires", f"{interval_s};refresher={role}")]
+    lines = {"Session-Expires": f"{interval_s};refresher={role}"}
     if role == "uac":
-        lines.append(("Require", "timer"))
+        lines["Require"] = "timer"
     return SessionTimer(interval_s, role == "uas", supported), lines
 
 

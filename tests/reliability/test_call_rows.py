@@ -279,7 +279,7 @@ def test_the_eight_cases_of_session_timers(row: Row):
             request.headers.add("Supported", "timer")
         timer, headers = session_timer.granted(request, StackConfig())
         assert timer is not None
-        right += headers[0] == ("Session-Expires", f"600;refresher={refresher}")
+        right += headers["Session-Expires"] == f"600;refresher={refresher}"
         assert timer.we_refresh is (refresher == "uas")
     short = SipRequest("INVITE", "sip:x@y")
     short.headers.add("Session-Expires", "30")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from softswitch.sip.message import SipRequest, SipResponse
+    from softswitch.sip.uri import CSeq, Via
 
 MAGIC_COOKIE = "z9hG4bK"
 
@@ -15,7 +16,10 @@ ServerKey = tuple[str, ...]
 
 def client_key(response: SipResponse) -> ClientKey:
     """Branch and method; the branch is ours and random, so it alone makes guessing hopeless."""
-    return response.top_via.branch or "", response.cseq.method
+    parsed = response.headers.parsed
+    via: Via = parsed.get("top_via") or response.top_via
+    cseq: CSeq = parsed.get("CSeq") or response.cseq
+    return via.branch or "", cseq.method
 
 
 def server_key(request: SipRequest, source_host: str, method: str | None = None) -> ServerKey:
@@ -27,7 +31,7 @@ def server_key(request: SipRequest, source_host: str, method: str | None = None)
     branch of the bare cookie identifies nothing (RFC 4475 3.2.1) and is matched the same way.
     `method` asks for the key of another request of the same branch: INVITE, for a CANCEL.
     """
-    via = request.top_via
+    via: Via = request.headers.parsed.get("top_via") or request.top_via
     method = method or request.method
     if method == "ACK":
         method = "INVITE"
