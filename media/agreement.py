@@ -44,23 +44,29 @@ def checked(params: StreamParams) -> StreamParams:
         raise NotSupported(f"codec {params.codec!r}; allowed: {', '.join(CODECS)}")
     if params.direction not in DIRECTIONS:
         raise NotSupported(f"direction {params.direction!r}")
-    for number in (params.payload_type, params.receive_payload_type):
-        if number is not None and not 0 <= number <= 127:
-            raise NotSupported(f"payload type {number}")
+    received = params.receive_payload_type
+    if not 0 <= params.payload_type <= 127:
+        raise NotSupported(f"payload type {params.payload_type}")
+    if received is not None and not 0 <= received <= 127:
+        raise NotSupported(f"payload type {received}")
     if params.fmtp is not None and len(params.fmtp) > FMTP_MAX:
         params = msgspec.structs.replace(params, fmtp=params.fmtp[:FMTP_MAX])
     if params.rtcp_port is not None and not 0 < params.rtcp_port < 65_536:
         raise NotSupported(f"RTCP port {params.rtcp_port}")
-    for key in (params.srtp_in, params.srtp_out):
-        if key is not None:
-            parse_crypto(key)
+    if params.srtp_in is not None:
+        parse_crypto(params.srtp_in)
+    if params.srtp_out is not None:
+        parse_crypto(params.srtp_out)
     remote, host = params.remote, params.signalled_host
     if remote is not None:
-        remote = (numeric(remote[0]), remote[1])
-        if remote[0] in _UNSPECIFIED or not 0 < remote[1] < 65_536:
+        name, port = remote
+        usual = numeric(name)
+        if usual in _UNSPECIFIED or not 0 < port < 65_536:
             remote = None
+        elif usual != name:
+            remote = (usual, port)
     if host is not None:
         host = numeric(host)
-    if remote == params.remote and host == params.signalled_host:
+    if remote is params.remote and host == params.signalled_host:
         return params
     return msgspec.structs.replace(params, remote=remote, signalled_host=host)

@@ -134,7 +134,7 @@ class MediaClient:
             on_death=self._on_worker_death,
             on_replaced=lambda worker: on_event(WorkerReplaced(worker)),
         )
-        self._send = self._supervisor.send
+        self._send, self._senders = self._supervisor.send, self._supervisor.senders
         self._streams: dict[int, StreamState] = {}
         self._recordings: dict[int, RecordingState] = {}
         self._rota = Rota(workers)
@@ -204,7 +204,9 @@ class MediaClient:
         if type(event) is StreamClosed:  # two a call, and of many calls nothing else comes
             self._rota.closing[worker].discard(event.stream_id)
             self._doors.parted(event.stream_id)
-            self._closed(worker, event)
+            self._on_event(event)
+            if self._rota.draining:
+                self._renew_drained(worker)
             return
         match event:
             case StreamLatched(stream_id=stream_id, remote=remote):
@@ -253,7 +255,7 @@ class MediaClient:
             raise NoCapacity(f"{self._streams_max} streams are open on worker {worker}")
         stream_id = self._next_stream_id
         number = self._doors.number_for(host)
-        door = self._doors[number]
+        door = self._doors.all[number]
         placement, lent = door.reserve(stream_id, worker, host)
         if lent is not None:
             self._send(worker, *lent)
@@ -306,9 +308,10 @@ class MediaClient:
             expected = host if params.nat else None
             if expected is None and params.remote is not None:
                 expected = params.remote[0]
-            self._doors[stream.door].allocator.expect(stream_id, expected, params.remote)
-        command = ConfigureStream(stream_id, params) if stream.opened else stream.open()
-        self._send(stream.worker, command)
+            self._doors.all[stream.door].allocator.expect(stream_id, expected, params.remote)
+        self._senders[stream.worker](
+            ConfigureStream(stream_id, params) if stream.opened else stream.open()
+        )
 
     def release(self, stream_id: int) -> None:
         """Give a stream back; its bridges, plays and recordings end, `StreamClosed` follows.
@@ -316,18 +319,19 @@ class MediaClient:
         stream = self._streams.pop(stream_id, None)
         if stream is None:
             return
-        if stream.partner is not None and stream.partner in self._streams:
-            self._streams[stream.partner].partner = None
+        if stream.partner is not None:
+            self._leave_partner(stream)
         worker = stream.worker
         self._rota.remove(stream.group, worker, stream_id)
-        self._forget_recordings(stream_id)
-        unused = self._doors[stream.door].release(stream_id)
+        if self._recordings:
+            self._forget_recordings(stream_id)
+        unused = self._doors.all[stream.door].release(stream_id)
         if unused is not None:
             self._send(worker, DropPort(unused), patient=True)
             # The port is free for others when the worker has let go of it: its account says so.
             self._open(stream)
         if stream.opened and self._supervisor.is_alive(worker):
-            self._send(worker, ReleaseStream(stream_id), patient=True)
+            self._senders[worker](ReleaseStream(stream_id), patient=True)
             self._rota.closing[worker].add(stream_id)
         else:
             self._doors.parted(stream_id)
@@ -362,7 +366,10 @@ class MediaClient:
             self._send(stream.worker, stream.open())
 
     def _same_worker(self, a: int, b: int) -> int:
-        first, second = self._opened(a), self._opened(b)
+        first, second = self._get(a), self._get(b)
+        for stream in (first, second):
+            if not stream.opened:
+                self._open(stream)
         if first.worker != second.worker:
             raise MediaError(f"streams {a} and {b} are on different workers: use one group")
         return first.worker
@@ -372,20 +379,24 @@ class MediaClient:
     def connect(self, a: int, b: int) -> None:
         """A two-party bridge between streams of one group; ends any bridge they were in before."""
         worker = self._same_worker(a, b)
-        for stream_id in (a, b):
-            self._part(stream_id)
+        for stream_id, other in ((a, b), (b, a)):
             stream = self._streams[stream_id]
+            if stream.partner is not None:
+                self._leave_partner(stream)
             stream.echo, stream.room, stream.monitor = False, None, None
-        self._streams[a].partner, self._streams[b].partner = b, a
-        self._send(worker, Connect(a, b))
+            stream.partner = other
+        self._senders[worker](Connect(a, b))
 
     def _part(self, stream_id: int) -> None:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.partner is not None:
-            other = self._streams.get(stream.partner)
-            if other is not None:
-                other.partner = None
-            stream.partner = None
+            self._leave_partner(stream)
+
+    def _leave_partner(self, stream: StreamState) -> None:
+        other = self._streams.get(stream.partner) if stream.partner is not None else None
+        if other is not None:
+            other.partner = None
+        stream.partner = None
 
     def disconnect(self, a: int, b: int) -> None:
         """End the bridge between `a` and `b`, if there is one."""

@@ -81,52 +81,53 @@ class Doors:
         one_each: bool,
     ) -> None:
         self._workers = workers
-        self._doors: list[Door] = []
+        self.all: list[Door] = []
         for address, ids in zip(addresses, _PORT_IDS, strict=False):
             allocator = PortAllocator(
                 *ports, ports_each=_kept(ports, workers), one_each=one_each, ids=ids
             )
-            shown = address if self._doors or announced is None else announced
+            shown = address if self.all or announced is None else announced
             sockets = PortSockets(address, allocator)
-            self._doors.append(Door(address, shown, allocator, sockets))
+            self.all.append(Door(address, shown, allocator, sockets))
 
     def __getitem__(self, number: int) -> Door:
-        return self._doors[number]
+        return self.all[number]
 
     def __iter__(self) -> Iterator[Door]:
-        return iter(self._doors)
+        return iter(self.all)
 
     def number_for(self, host: str | None) -> int:
         """The number of the first door of a peer's family; the first of all where there is none."""
-        if len(self._doors) == 1:
+        if len(self.all) == 1:
             return 0
-        for number, door in enumerate(self._doors):
+        for number, door in enumerate(self.all):
             if host is not None and is_ipv6(host) == is_ipv6(door.address):
                 return number
         return 0
 
     def open_first(self) -> None:
         """Bind the ports that workers begin with."""
-        for door in self._doors:
+        for door in self.all:
             for worker in range(self._workers):
                 door.sockets.open_first(worker)
 
     def parted(self, stream_id: int) -> None:
         """A worker is done with a stream that was the last on its port."""
-        for door in self._doors:
-            door.sockets.parted(stream_id)
+        for door in self.all:
+            if door.sockets.parting:
+                door.sockets.parted(stream_id)
 
     def close(self) -> None:
         """Close every socket."""
-        for door in self._doors:
+        for door in self.all:
             door.sockets.close()
 
     def snapshot(self) -> dict[str, int]:
         """Ports, those of them that are free, and sockets."""
         return {
-            "ports": sum(len(door.allocator) for door in self._doors),
-            "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self._doors),
-            "sockets": sum(len(door.sockets) for door in self._doors),
+            "ports": sum(len(door.allocator) for door in self.all),
+            "ports_free": sum(door.allocator.snapshot()["ports_free"] for door in self.all),
+            "sockets": sum(len(door.sockets) for door in self.all),
         }
 
 

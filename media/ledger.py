@@ -42,8 +42,7 @@ def digits_left(digits: str, since_s: float, now_s: float) -> tuple[str, float]:
     return "", at_s
 
 
-@dataclass(slots=True)
-class StreamState:
+class StreamState(msgspec.Struct):
     """All that a worker must know of a stream, to be said again to its replacement."""
 
     stream_id: int

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import media
@@ -56,8 +57,11 @@ class WorkerProcess:
         self._on_event = on_event
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._gathering = False
+        self._outbox: deque[bytes] = deque()
+        self._lent: deque[tuple[bytes, tuple[int, ...]]] = (
+            deque()
+        )  # of the outbox, what has descriptors
+        self.gathering = False
         self._soon: asyncio.TimerHandle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._writing = False
@@ -100,11 +104,14 @@ class WorkerProcess:
         the queue is empty, as sockets of the control plane do."""
         if self.ended:
             return
-        self._outbox.append((encode(command), descriptors))
-        if self._writing or self._gathering:
+        encoded = encode(command)
+        self._outbox.append(encoded)
+        if descriptors:
+            self._lent.append((encoded, descriptors))
+        if self._writing or self.gathering:
             return
         if not patient:
-            self._gathering = True
+            self.gathering = True
             # At the end of this turn; unlike `call_soon` it costs no turn of its own if `flush` comes first.
             self._soon = self._loop.call_later(0.0, self.flush)
         elif self._later is None:
@@ -112,22 +119,26 @@ class WorkerProcess:
 
     def flush(self) -> None:
         """Send what has gathered in this turn now, if any of it cannot wait."""
-        if self._gathering and not self._writing:
+        if self.gathering and not self._writing:
             self._write()
 
     def _write(self) -> None:
-        self._gathering = False
+        self.gathering = False
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        while self._outbox:
-            descriptors = self._outbox[0][1]
+        outbox, lent = self._outbox, self._lent
+        while outbox:
             try:
-                if descriptors:
-                    data, count = pack((self._outbox[0][0],))
-                    socket.send_fds(self._sock, [data], descriptors)
+                if not lent:
+                    data, count = pack(outbox)
+                    self._sock.send(data)
+                elif outbox[0] is lent[0][0]:  # what has descriptors with it travels alone
+                    data, count = pack((outbox[0],))
+                    socket.send_fds(self._sock, [data], lent[0][1])
+                    lent.popleft()
                 else:
-                    data, count = pack(_without_descriptors(self._outbox))
+                    data, count = pack(takewhile(_is_not(lent[0][0]), outbox))
                     self._sock.send(data)
             except BlockingIOError:
                 if not self._writing:
@@ -135,10 +146,14 @@ class WorkerProcess:
                     self._loop.add_writer(self._sock.fileno(), self._write)
                 return
             except OSError:
-                self._outbox.clear()
+                outbox.clear()
+                lent.clear()
                 break  # the reader will see the end
+            if count == len(outbox):
+                outbox.clear()
+                break
             for _ in range(count):
-                self._outbox.popleft()
+                outbox.popleft()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
@@ -193,6 +208,7 @@ class WorkerProcess:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._outbox.clear()
+        self._lent.clear()
         self._stop_waiting()
         self._reap(0.0)
         self._on_end()
@@ -224,9 +240,5 @@ class WorkerProcess:
             waited_s += _REAP_EVERY_S
 
 
-def _without_descriptors(outbox: Iterable[tuple[bytes, tuple[int, ...]]]) -> Iterator[bytes]:
-    """The commands before the first that has descriptors with it, which travels alone."""
-    for encoded, descriptors in outbox:
-        if descriptors:
-            return
-        yield encoded
+def _is_not(encoded: bytes) -> Callable[[bytes], bool]:
+    return lambda other: other is not encoded

@@ -442,17 +442,16 @@ encode: Callable[[Command | MediaEvent], bytes] = _encoder.encode
 def pack(encoded: Iterable[bytes]) -> tuple[bytes, int]:
     """As many of the first of `encoded` as fit into one packet of the control socket, and how many: what
     comes about in one turn of a loop wakes the other side once."""
-    packed = [b""]
-    octets = 0
-    for message in islice(encoded, PACKED_MAX):
-        octets += len(message)
-        if octets > _PACKET_OCTETS and len(packed) > 1:
-            break
-        packed.append(message)
-    count = len(packed) - 1
+    taken = list(islice(encoded, PACKED_MAX))
+    data = b"".join(taken)
+    while len(data) > _PACKET_OCTETS and len(taken) > 1:
+        taken.pop()
+        data = b"".join(taken)
+    count = len(taken)
     # The head of an array (msgpack: fixarray, array 16), then its elements as they are.
-    packed[0] = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-    return b"".join(packed), count
+    return (
+        bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    ) + data, count
 
 
 def unpack_commands(data: bytes | memoryview) -> list[Command]:

@@ -23,10 +23,10 @@ class PortSockets:
         self._allocator = allocator
         self._family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._pairs: dict[int, Pair] = {}
-        self._parting: dict[int, tuple[int, Pair]] = {}
+        self.parting: dict[int, tuple[int, Pair]] = {}
 
     def __len__(self) -> int:
-        return 2 * (len(self._pairs) + len(self._parting))
+        return 2 * (len(self._pairs) + len(self.parting))
 
     def open_first(self, worker: int) -> None:
         """Bind the ports a worker begins with, as far as they are to be had."""
@@ -36,9 +36,9 @@ class PortSockets:
 
     def bind(self, placement: Placement) -> None:
         """Bind both sockets of a port; raises `OSError` after taking the port out of use."""
-        for stream_id, (port, pair) in self._parting.items():
+        for stream_id, (port, pair) in self.parting.items():
             if port == placement.port:
-                del self._parting[stream_id]
+                del self.parting[stream_id]
                 self._pairs[placement.port_id] = pair
                 return
         made: list[socket.socket] = []
@@ -75,18 +75,18 @@ class PortSockets:
         see `parted`. As long as the worker holds them nobody else can bind the port."""
         pair = self._pairs.pop(placement.port_id, None)
         if pair is not None:
-            self._parting[stream_id] = (placement.port, pair)
+            self.parting[stream_id] = (placement.port, pair)
 
     def parted(self, stream_id: int) -> None:
         """The worker is done with what `part` was told of this stream."""
-        parting = self._parting.pop(stream_id, None)
+        parting = self.parting.pop(stream_id, None)
         if parting is not None:
             for sock in parting[1]:
                 sock.close()
 
     def close(self) -> None:
         """Close every socket."""
-        for stream_id in list(self._parting):
+        for stream_id in list(self.parting):
             self.parted(stream_id)
         for pair in self._pairs.values():
             for sock in pair:

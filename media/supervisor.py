@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from media.errors import MediaError
 from media.process import WorkerProcess
@@ -21,6 +21,20 @@ _HEALTHY_S = 10.0
 
 Introduction = Iterable[tuple[Command, tuple[int, ...]]]
 """Commands, each with the descriptors that go with it."""
+
+
+class Send(Protocol):
+    """As `WorkerProcess.send`."""
+
+    def __call__(
+        self, command: Command, descriptors: tuple[int, ...] = (), *, patient: bool = False
+    ) -> None: ...
+
+
+def _to_nobody(
+    command: Command, descriptors: tuple[int, ...] = (), *, patient: bool = False
+) -> None:
+    """To a worker that is being replaced: it will be introduced."""
 
 
 @dataclass(slots=True)
@@ -42,7 +56,7 @@ class _Post:
 
 
 class Supervisor:
-    """Keeps `workers` processes alive.
+    """Keeps `workers` processes alive; `senders` has for each what `send` does, for who has many commands.
 
     `introduce(worker)` gives all that a new process must be told; `on_event(worker, event)` takes
     what a worker says; `on_death(worker)` and `on_replaced(worker)` tell of its end and of a
@@ -60,6 +74,7 @@ class Supervisor:
         on_replaced: Callable[[int], None],
     ) -> None:
         self._posts = [_Post(number) for number in range(workers)]
+        self.senders: list[Send] = [_to_nobody] * workers
         self._spare_wanted = spare
         self._introduce = introduce
         self._on_event = on_event
@@ -109,6 +124,7 @@ class Supervisor:
             process.close()
         for post in self._posts:
             post.process = None
+            self.senders[post.worker] = _to_nobody
 
     def send(
         self,
@@ -120,15 +136,14 @@ class Supervisor:
     ) -> None:
         """Send a command, one that is `patient` with the next; to a worker that is being replaced
         nothing, it will be introduced."""
-        process = self._posts[worker].process
-        if process is not None:
-            process.send(command, descriptors, patient=patient)
+        self.senders[worker](command, descriptors, patient=patient)
 
     def flush(self) -> None:
         """Have all workers hear now what they were to hear at the end of this turn of the loop."""
         for post in self._posts:
-            if post.process is not None:
-                post.process.flush()
+            process = post.process
+            if process is not None and process.gathering:
+                process.flush()
 
     def renew(self, worker: int) -> None:
         """Let a fresh process take the place of a worker that has nothing to do."""
@@ -182,6 +197,7 @@ class Supervisor:
 
     def _fill(self, post: _Post, process: WorkerProcess | None) -> None:
         post.process = self._spawn() if process is None else process
+        self.senders[post.worker] = post.process.send
         post.since_s = post.heard_s = self._loop.time()
         post.ready.clear()
         for command, descriptors in self._introduce(post.worker):
@@ -218,6 +234,7 @@ class Supervisor:
         if post is None:
             return
         post.process = post.load = None
+        self.senders[post.worker] = _to_nobody
         if not self._running:
             return
         if post.renewing:

@@ -33,8 +33,7 @@ class _Port:
     remotes: dict[Address, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Placed:
+class _Placed(msgspec.Struct):
     port: _Port
     host: str | None
     remote: Address | None = None
@@ -177,15 +176,22 @@ class PortAllocator:
         them apart. Raises `UnknownStream`.
         """
         placed = self._get(stream_id)
-        self._forget_expectations(placed)
-        placed.host, placed.remote, placed.latched = host, remote, False
         hosts, remotes = placed.port.hosts, placed.port.remotes
-        if host is not None:
-            hosts[host] = hosts.get(host, 0) + 1
-        if remote is not None:
-            remotes[remote] = remotes.get(remote, 0) + 1
-            return remotes[remote] == 1
-        return True
+        expected = None if placed.latched else placed.host
+        placed.host, placed.latched = host, False
+        if host != expected:  # most send from the address that they signal from
+            if expected is not None:
+                _take_one(hosts, expected)
+            if host is not None:
+                hosts[host] = hosts.get(host, 0) + 1
+        before, placed.remote = placed.remote, remote
+        if before is not None:
+            _take_one(remotes, before)
+        if remote is None:
+            return True
+        others = remotes.get(remote, 0)
+        remotes[remote] = others + 1
+        return not others
 
     def latched(self, stream_id: int, source: Address) -> None:
         """The stream is locked to `source`: it expects its host no longer. Unknown ids: ignored."""
