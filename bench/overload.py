@@ -143,13 +143,20 @@ class Offering:
 
 
 def capacity(folder: Path, rates: list[float], runs: int, core: int) -> list[Figure]:
-    with sipp.between(folder / "capacity", TRUNKS, core) as (switch, there):
+    ports = free_port(sounding.HOST_A), free_port(sounding.HOST_B)
+    text = TRUNKS + sounding.office(*ports)
+    with sipp.between(folder / "capacity", text, core) as (switch, there):
         sipp.call(folder / "warm", *there, calls=200, rate=50)
         offering = Offering(switch, there, folder / "calls", core)
         steps = offering.peak(rates)
         best = max(goodput(step.found) for step in steps)
         twice = [offering.run(best, 2) for _ in range(runs)]
         fivefold = offering.run(best, 5)
+        server = (SERVER, switch.sip_port)
+        sounds = sounding.Sounding(server, *ports, SOUNDING_CALLS, other_core(core))
+        sounds.start()
+        beside = offering.step(2 * best, TURN_S, TURN_SETTLE_S, TURN_REST_S)
+        heard = sounds.stop()
         told = shed(switch.status())
         time.sleep(REST_S)
         after = offering.step(best / 2, 4.0, TURN_SETTLE_S).found
@@ -170,6 +177,8 @@ def capacity(folder: Path, rates: list[float], runs: int, core: int) -> list[Fig
                note=f"the mean of {runs} runs against the luckiest of {len(steps)} steps"),
         Figure("goodput at five times the capacity", 100 * fivefold.completed / fivefold.peak,
                "% of the peak", 80, at_least=True, note=fivefold.words),
+        Figure("late audio of calls that are up, at twice the capacity", heard.late_share, "%", 0,
+               note=f"{heard.words}; {goodput(beside.found):.0f}/s completed meanwhile"),
         Figure("calls at half the capacity just after it", 100 * after.successful / after.calls, "%",
                100, at_least=True),
     ]  # fmt: skip
@@ -231,8 +240,7 @@ def flood(folder: Path, rate: float, seconds: float, sources: int, core: int) ->
     """A flood from so many addresses for so long, calls and calls with sound meanwhile."""
     driver = other_core(core)
     ports = free_port(sounding.HOST_A), free_port(sounding.HOST_B)
-    talker, listener = f"{sounding.HOST_A}:{ports[0]}", f"{sounding.HOST_B}:{ports[1]}"
-    text = office(10) + sounding.OFFICE.format(talker=talker, listener=listener)
+    text = office(10) + sounding.office(*ports)
     with sipp.between(folder / f"flood{sources}", text, core) as (switch, where):
         server = (SERVER, switch.sip_port)
         sipp.call(folder / "warm", *where, calls=50, rate=20)

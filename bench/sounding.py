@@ -52,6 +52,11 @@ to = "trunk:listener"
 """
 
 
+def office(talker: int, listener: int) -> str:
+    """The trunks of both ends, at these ports, for an office file."""
+    return OFFICE.format(talker=f"{HOST_A}:{talker}", listener=f"{HOST_B}:{listener}")
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """`late`: of `sent` packets those that came later than `LATE_S` or never; delays in milliseconds."""

@@ -175,6 +175,18 @@ def answered_before_ringing(world: World) -> int:
     return len(late)
 
 
+def cancelled_when_answered(world: World) -> int:
+    """In how many calls, of the last ones that are remembered, CANCEL crossed the 200."""
+    cancelled: set[str] = set()
+    crossed: set[str] = set()
+    for entry in world.arrived:
+        if entry.method == "CANCEL":
+            cancelled.add(entry.call_id)
+        elif entry.status == 200 and entry.method == "INVITE" and entry.call_id in cancelled:
+            crossed.add(entry.call_id)
+    return len(crossed)
+
+
 async def doubled_and_shuffled(count: int, row: Row) -> None:
     rough = Link(duplicate=0.2, reorder=0.2, delay_s=0.005, jitter_s=0.01)
     async with World(32, link=rough) as world:
@@ -184,10 +196,11 @@ async def doubled_and_shuffled(count: int, row: Row) -> None:
         for number in range(count):
             call = await caller.call("1002")
             if number % 4 == 3:
-                call.hang_up()  # CANCEL, which may cross the 200
+                await asyncio.sleep(0.04 + 0.001 * (number % 61))  # until about when the 200 comes
+                call.hang_up()  # CANCEL, which may cross it
             else:
                 await call.answered()
-                theirs = await callee.incoming()
+                *_, theirs = callee.calls.values()
                 # Both hold at once: one of the two meets 491 or waits.
                 await asyncio.gather(call.hold(), theirs.hold(), return_exceptions=True)
                 (call if number % 2 else theirs).hang_up()
@@ -205,6 +218,7 @@ async def doubled_and_shuffled(count: int, row: Row) -> None:
             double_records=len(ended) - len(set(ended)),
             met_491=len({(e.call_id, e.cseq) for e in world.trace.responses(491)}),
             answered_before_ringing=answered_before_ringing(world),
+            cancelled_when_answered=cancelled_when_answered(world),
         )
         assert ghosts == 0
         assert len(started) <= count  # a CANCEL may come before the challenged INVITE did
