@@ -50,12 +50,14 @@ class KeptAnswers:
             row = (await connection.execute(query)).first()
         if row is None:
             return None
+        await self._seal.ready()
         body = self._seal.open(row.body, f"answer:{key_hash}")["body"]
         headers = msgspec.json.decode(row.headers, type=list[tuple[str, str]])
         return KeptAnswer(row.request_hash, row.status, headers, str(body))
 
     async def keep(self, key_hash: str, answer: KeptAnswer) -> None:
         """Remember an answer; forget old ones."""
+        await self._seal.ready()
         row = {
             "key_hash": key_hash,
             "request_hash": answer.request_hash,

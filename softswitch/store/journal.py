@@ -280,7 +280,7 @@ class Journal:
             self._ask_timer.cancel()
             self._ask_timer = None
         if self._writing is not None and not self._writing[0].done():
-            await asyncio.wait({asyncio.wrap_future(self._writing[0])})
+            await asyncio.gather(asyncio.wrap_future(self._writing[0]), return_exceptions=True)
         return self._see_written()
 
     def _see_written(self) -> bool:

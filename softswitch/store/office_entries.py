@@ -3,8 +3,11 @@ database. Secrets in them are sealed with a key that is in a file of its own."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,8 @@ ENTRIES_MAX = 100_000
 KEY_NAME = "entry-key"
 _KEY_OCTETS = 32
 _NONCE_OCTETS = 12
+_LOADING = threading.Lock()
+"""Held while the key is made: all who seal share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class OfficeEntry:
 
 class Seal:
     """Encrypts what is written into the database and may hold passwords (AES-256-GCM). The key is made
-    when it is first needed, readable by the owner only."""
+    when it is first needed, readable by the owner only; who awaits `ready` before has the loop wait for neither
+    disk nor module."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / KEY_NAME
@@ -52,8 +58,15 @@ class Seal:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         if not self._key:
-            self._key = self._load()
+            with _LOADING:
+                self._key = self._key or self._load()
         return AESGCM(self._key)
+
+    async def ready(self) -> None:
+        """Have the key and the cipher at hand. The module takes 30 ms to load, and the key of a new office is
+        synced, which takes as long as the disk likes. Raises `StoreError`."""
+        if not self._key:
+            await asyncio.to_thread(self._cipher)
 
     def _load(self) -> bytes:
         try:
@@ -117,6 +130,9 @@ class OfficeEntries:
         async with reading(self._database) as connection:
             rows = (await connection.execute(query)).all()
         found, problems = [], []
+        if rows:
+            with contextlib.suppress(StoreError):  # said of each entry
+                await self._seal.ready()
         for row in rows:
             try:
                 found.append(self._entry(row))
@@ -126,6 +142,7 @@ class OfficeEntries:
 
     async def add(self, actor: str, section: str, name: str, values: dict[str, Any]) -> OfficeEntry:
         """Raises `Conflict` for a name that is taken."""
+        await self._seal.ready()
         async with self._ledger.change(actor) as change:
             await self._require_free(change, section, name)
             row = {
@@ -149,6 +166,7 @@ class OfficeEntries:
         self, actor: str, entry: OfficeEntry, values: dict[str, Any], version: int | None
     ) -> OfficeEntry:
         """Other values for an entry. Raises `Missing`, `Stale` where `version` is not its last."""
+        await self._seal.ready()
         about = _about(entry.section, entry.name)
         sealed = self._seal.close(values, about)
         async with self._ledger.change(actor) as change:

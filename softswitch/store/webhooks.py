@@ -70,10 +70,14 @@ class Webhooks:
         """By id."""
         query = sa.select(webhooks).order_by(webhooks.c.id)
         async with reading(self._database) as connection:
-            return [self._webhook(row) for row in (await connection.execute(query)).all()]
+            rows = (await connection.execute(query)).all()
+        if rows:
+            await self._seal.ready()
+        return [self._webhook(row) for row in rows]
 
     async def add(self, actor: str, values: dict[str, Any], secret: str) -> Webhook:
         """A new one. Raises `Conflict` beyond `WEBHOOKS_MAX`."""
+        await self._seal.ready()
         async with self._ledger.change(actor) as change:
             count = sa.select(sa.func.count()).select_from(webhooks)
             if (await change.connection.execute(count)).scalar_one() >= WEBHOOKS_MAX:

@@ -57,7 +57,7 @@ async def test_row_48_a_full_disk(tmp_path: Path, store_tools: Any, row: Any) ->
             entries = tools.store.office_entries
             with pytest.raises(StoreError):  # what somebody writes by the API is refused, in words
                 await entries.add("user:a", "region", "north", REGION)
-            resize("64m")
+            await asyncio.to_thread(resize, "64m")
             await tools.flush_until_good()
             await entries.add("user:a", "region", "north", REGION)
             tools.calls.entries += 1
