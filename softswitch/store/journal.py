@@ -407,7 +407,9 @@ class Journal:
             self._pending.popleft()
         if self._behind:
             return []
-        batch = list(itertools.islice(self._pending, _BATCH))
+        # Of a backlog less at a time: the loop would be late by its records.
+        size = _CATCH_UP_BATCH if "database" in self._alarms else _BATCH
+        batch = list(itertools.islice(self._pending, size))
         if not batch and "log" in self._alarms:
             # The log fails: better in the database alone than in memory alone.
             newer = (e for e in self._waiting if e.seq > self._database_seq)
