@@ -72,14 +72,15 @@ class Dialog:
     def of_server(cls, request: SipRequest, local_tag: str, flow: Flow) -> Dialog:
         """The dialog a request of the peer sets up (12.1.1)."""
         contacts = request.contacts
+        call_id, from_tag, _, cseq = request.ids()
         return cls(
-            call_id=request.call_id,
+            call_id=call_id,
             local=request.tagged_to(local_tag),
             remote=request.headers.first["From"],
             local_tag=local_tag,
-            remote_tag=request.from_.tag or "",
+            remote_tag=from_tag,
             local_cseq=0,
-            remote_cseq=request.cseq.number,
+            remote_cseq=cseq.number,
             routes=request.record_routes,
             target=contacts[0].uri_text if contacts else request.from_.uri_text,
             flow=flow,

@@ -179,17 +179,17 @@ class OutgoingInviteSession(InviteSession):
         response = event.response
         if response.status == 100:
             return
-        fork = self._fork_of(event)
-        if response.to.tag and fork is None:
+        tag = response.to.tag or ""
+        fork = self._fork_of(event, tag)
+        if tag and fork is None:
             return  # more forks than we follow
         rseq = rseq_of(response)
         if rseq is not None and fork is not None and not self._acknowledge(fork, event, rseq):
             return
         self._notify(Progressed(self.session, response.status, sdp_of(response), response))
 
-    def _fork_of(self, event: AnswerArrived) -> Fork | None:
+    def _fork_of(self, event: AnswerArrived, tag: str) -> Fork | None:
         """The early dialog of this response, new or known; None beyond the limit or without a tag."""
-        tag = event.response.to.tag
         if not tag:
             return None
         fork = self._forks.get(tag)

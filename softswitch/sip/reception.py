@@ -188,9 +188,9 @@ class Reception:
         if request.method == "CANCEL":
             self._on_cancel(request, flow, now_s)
             return
-        to_tag = request.to.tag
+        call_id, from_tag, to_tag, _ = request.ids()
         if to_tag:
-            dialog_id = (request.call_id, to_tag, request.from_.tag or "")
+            dialog_id = (call_id, to_tag, from_tag)
             unit: SessionUnit | SubscriptionUnit | None = self._sessions.by_dialog.get(dialog_id)
             if unit is None:
                 unit = self._subscriptions.unit_of(dialog_id)
@@ -202,8 +202,8 @@ class Reception:
         self._on_stranger(request, flow, key, now_s)
 
     def _on_ack(self, request: SipRequest, flow: Flow, now_s: float) -> None:
-        dialog_id = (request.call_id, request.to.tag or "", request.from_.tag or "")
-        unit = self._sessions.by_dialog.get(dialog_id)
+        call_id, from_tag, to_tag, _ = request.ids()
+        unit = self._sessions.by_dialog.get((call_id, to_tag, from_tag))
         if unit is not None:
             if unit.permits(flow):
                 self._sessions.receive_ack(unit, request, now_s)

@@ -242,13 +242,14 @@ class SessionCore:
 
     def _ack(self, dialog: Dialog, invite: SipRequest, sdp: bytes | None) -> None:
         """ACK a 2xx. The same ACK will answer its retransmissions (13.2.2.4)."""
-        ack = dialog.request("ACK", invite.cseq.number)
+        number = invite.cseq.number
+        ack = dialog.request("ACK", number)
         for name in ("Authorization", "Proxy-Authorization"):
             if name in invite.headers.first:
                 ack.headers.extend((name, value) for value in invite.headers.get_all(name))
         attach_sdp(ack, sdp)
         effect = SendAck(ack, next_hop(dialog, self.terms.follow_contact))
-        self._acks[dialog.remote_tag, invite.cseq.number] = effect
+        self._acks[dialog.remote_tag, number] = effect
         if len(self._acks) > _ACKS_KEPT:
             del self._acks[next(iter(self._acks))]
         self._effects.append(effect)
@@ -352,6 +353,8 @@ def sdp_of(message: SipMessage) -> bytes | None:
     """The SDP a message carries, alone or among other parts; None without, or where it cannot be found."""
     if not message.body:
         return None
+    if message.headers.first.get("Content-Type") == SDP_TYPE:  # as nearly always
+        return message.body
     kind = message.content_type
     if kind == SDP_TYPE:
         return message.body

@@ -318,7 +318,7 @@ class TransactionLayer:
         else:
             branch = self.add_via(request, flow)
             machine = self._machine(request, flow)
-            if machine.size > LARGE_OCTETS and flow.transport == "udp" and self.stream_for:
+            if self.stream_for and flow.transport == "udp" and machine.size > LARGE_OCTETS:
                 stream = self.stream_for(flow)
         if stream is not None:
             request.headers.replace_first("Via", self._via(stream, branch))
@@ -440,4 +440,5 @@ def _via_before_branch(transport: str, host: str, port: int) -> str:
 
 def merge_key(request: SipRequest) -> MergeKey:
     """Call-ID, From tag and CSeq number: equal for the copies of a merged request."""
-    return request.call_id, request.from_.tag or "", request.cseq.number
+    call_id, from_tag, _, cseq = request.ids()
+    return call_id, from_tag, cseq.number

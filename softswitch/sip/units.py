@@ -64,7 +64,7 @@ class Unit(Generic[MachineT]):
     def on_response(
         self, transaction: ClientTransaction, response: SipResponse, now_s: float
     ) -> None:
-        self.feed(AnswerArrived(transaction.purpose, transaction.request, response), now_s)
+        self.feed(AnswerArrived(transaction.purpose, transaction.machine.request, response), now_s)
 
     def on_client_failed(self, transaction: ClientTransaction, status: int, now_s: float) -> None:
         self.feed(RequestLost(transaction.purpose, transaction.request, status), now_s)

@@ -12,6 +12,8 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
+from msgspec import Struct
+
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.grammar import (
     LWS,
@@ -311,31 +313,15 @@ class NameAddr:
         return f"{name}<{self.uri_text}>{write_params(self.params) if self.params else ''}"
 
 
-@dataclass(slots=True, unsafe_hash=True, init=False)
-class Via:
-    """One Via element (RFC 3261 20.42, RFC 3581); host without brackets, transport upper case."""
+class Via(Struct, frozen=True):
+    """One Via element (RFC 3261 20.42, RFC 3581); host without brackets, transport upper case. `branch` is the
+    parameter of that name, by which every message finds its transaction."""
 
-    transport: Final[str]
-    host: Final[str]
-    port: Final[int | None]
-    params: Final[Params]
-    branch: Final[str | None] = field(init=False, repr=False, compare=False)
-    """The branch parameter, by which every message finds its transaction."""
-
-    def __init__(
-        self,
-        transport: str,
-        host: str,
-        port: int | None = None,
-        params: Params = (),
-        branch: str | None = None,
-    ) -> None:
-        """`branch` saves looking for it in `params`."""
-        self.transport = transport
-        self.host = host
-        self.port = port
-        self.params = params
-        self.branch = branch or find_param(params, "branch")  # type: ignore[misc]
+    transport: str
+    host: str
+    port: int | None
+    params: Params
+    branch: str | None
 
     @classmethod
     def parse(cls, text: str) -> Via:
@@ -375,7 +361,8 @@ class Via:
 
     def with_param(self, name: str, value: str | None) -> Via:
         """A copy with a parameter set; None writes a flag."""
-        return Via(self.transport, self.host, self.port, replace_param(self.params, name, value))
+        params = replace_param(self.params, name, value)
+        return Via(self.transport, self.host, self.port, params, find_param(params, "branch"))
 
     def __str__(self) -> str:
         hostport = write_host(self.host, self.port)

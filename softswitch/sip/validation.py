@@ -79,11 +79,14 @@ def _target(request: SipRequest) -> Refusal | None:
 
 
 def _addresses(request: SipRequest) -> Refusal | None:
+    headers = request.headers
+    first = headers.first
     if request.top_via.branch == MAGIC_COOKIE:
         return Refusal(400, "branch without content")  # RFC 4475 3.2.1
-    request.vias  # noqa: B018 - parses, or raises what becomes the 400
+    if headers.some_repeat or "," in first["Via"]:
+        request.vias  # noqa: B018 - parses, or raises what becomes the 400
     for name in ("Contact", "Route", "Record-Route"):
-        if name in request.headers.first:
+        if name in first:
             request.addresses(name)
     if request.method == "REGISTER":
         try:

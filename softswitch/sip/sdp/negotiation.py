@@ -308,12 +308,13 @@ def make_answer(
     """
     index, number, codec = _choose(offer, tuple(codecs), prefer_ours, srtp, choose_crypto)
     media = offer.media[index]
-    their_formats = media.told.formats
+    told = media.told
+    their_formats = told.formats
     keys = _keys_for(media, choose_crypto)
-    theirs = _effective_direction(offer, media)
+    theirs = _effective_direction(offer, media, told)
     ours = answer_direction(theirs, direction)
     event_number = _event_number(their_formats, codec) if dtmf else None
-    mux = rtcp_mux and "rtcp-mux" in media.told.first
+    mux = rtcp_mux and "rtcp-mux" in told.first
     formats: Formats = ((number, codec.rtpmap, codec.format.fmtp),)
     if event_number is not None:
         rate_hz = codec.format.clock_hz
@@ -329,7 +330,7 @@ def make_answer(
         codec=codec.name,
         payload_type=number,
         dtmf_payload_type=event_number,
-        ptime_ms=_ptime(media, ptime_ms),
+        ptime_ms=_ptime(told, ptime_ms),
         direction=ours,
         on_hold=not receives(theirs),
         rtcp_mux=mux,
@@ -340,9 +341,9 @@ def make_answer(
         media_index=index,
         srtp_in=keys[0] if keys else None,
         srtp_out=keys[1] if keys else None,
-        remote_ssrc=media.told.ssrc,
+        remote_ssrc=told.ssrc,
         fmtp=their_formats[number].fmtp,
-        maxptime_ms=media.maxptime_ms,
+        maxptime_ms=told.maxptime_ms,
     )
 
 
@@ -408,9 +409,11 @@ def _refuse(media: MediaDescription) -> MediaDescription:
     return MediaDescription(media.kind, 0, media.protocol, media.formats[:1] or ("0",))
 
 
-def _effective_direction(description: SessionDescription, media: MediaDescription) -> str:
+def _effective_direction(
+    description: SessionDescription, media: MediaDescription, told: Told
+) -> str:
     """The peer's direction; c=0.0.0.0 means it does not want our media (RFC 3264 8.4)."""
-    direction = description.direction_of(media)
+    direction = told.direction or description.direction_of(media)
     host = description.host_of(media)
     if host is not None and address_kind(host) is AddressKind.UNSPECIFIED:
         return compose(send=sends(direction), receive=False)
@@ -426,9 +429,8 @@ def _event_number(formats: Mapping[int, AudioFormat], codec: AudioCodec) -> int 
     return None
 
 
-def _ptime(media: MediaDescription, ours_ms: int) -> int:
+def _ptime(told: Told, ours_ms: int) -> int:
     """The packet time to send: what the peer likes if we can, never above its maximum."""
-    told = media.told
     wish_ms = told.ptime_ms
     chosen = wish_ms if wish_ms in PTIMES_MS else ours_ms
     largest_ms = told.maxptime_ms
@@ -478,19 +480,18 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
     if host is None:
         raise SdpError("the answer names no address", 488)
     srtp_in, srtp_out = _answered_keys(ours, media)
-    number, receive_number, event_number, receive_event_number, codec = _first_common(
-        ours.told, media.told
-    )
-    theirs = _effective_direction(answer, media)
-    mux = "rtcp-mux" in ours.told.first and "rtcp-mux" in media.told.first
+    offered, told = ours.told, media.told
+    number, receive_number, event_number, receive_event_number, codec = _first_common(offered, told)
+    theirs = _effective_direction(answer, media, told)
+    mux = "rtcp-mux" in offered.first and "rtcp-mux" in told.first
     return AudioNegotiated(
         remote_host=host,
         remote_port=media.port,
         codec=codec.name,
         payload_type=number,
         dtmf_payload_type=event_number,
-        ptime_ms=_ptime(media, ours.ptime_ms or 20),
-        direction=answer_direction(theirs, offer.direction_of(ours)),
+        ptime_ms=_ptime(told, offered.ptime_ms or 20),
+        direction=answer_direction(theirs, offered.direction or offer.direction_of(ours)),
         on_hold=not receives(theirs),
         rtcp_mux=mux,
         remote_rtcp_port=rtcp_port(media, mux, host),
@@ -500,9 +501,9 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         media_index=index,
         srtp_in=srtp_in,
         srtp_out=srtp_out,
-        remote_ssrc=media.told.ssrc,
-        fmtp=media.told.formats[number].fmtp,
-        maxptime_ms=media.told.maxptime_ms,
+        remote_ssrc=told.ssrc,
+        fmtp=told.formats[number].fmtp,
+        maxptime_ms=told.maxptime_ms,
     )
 
 
