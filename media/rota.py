@@ -51,7 +51,11 @@ class Rota:
     def add(self, group: int, worker: int, stream_id: int) -> None:
         """A stream is placed."""
         self.streams[worker].add(stream_id)
-        self._groups.setdefault(group, [worker, 0])[1] += 1
+        entry = self._groups.get(group)
+        if entry is None:
+            self._groups[group] = [worker, 1]
+        else:
+            entry[1] += 1
 
     def remove(self, group: int, worker: int, stream_id: int) -> None:
         """A stream is given back."""

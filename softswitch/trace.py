@@ -30,6 +30,7 @@ OTHERS_OCTETS_MAX = 4_096
 _FOLLOWERS_MAX = 8
 _FOLLOW_QUEUE_MAX = 1_024
 _CALL_ID = b"\r\nCall-ID: "
+_AFTER_NAME = len(_CALL_ID)
 _ANY_CALL_ID = re.compile(rb"\r\n(?:Call-ID|i)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
@@ -37,7 +38,7 @@ def call_id_in(data: bytes) -> bytes:
     """The Call-ID of a message, empty where there is none."""
     begin = data.find(_CALL_ID)
     if begin >= 0:  # as nearly everybody writes it
-        begin += len(_CALL_ID)
+        begin += _AFTER_NAME
         return data[begin : data.find(b"\r\n", begin)].strip(b" \t")
     match = _ANY_CALL_ID.search(data)
     return match[1].strip(b" \t") if match is not None else b""
@@ -120,28 +121,30 @@ class Trace:
 
     def _sort(self) -> None:
         """An eighth of the newest at once are not among them any more."""
-        newest, of_a_call, calls, others = (
-            self._newest, self.of_a_call, self._calls, self._others
-        )  # fmt: skip
-        for _ in range(max(len(newest) - self._newest_max, self._newest_max // 8)):
+        newest, calls, of_a_call = self._newest, self._calls, self.of_a_call
+        count = max(len(newest) - self._newest_max, self._newest_max // 8)
+        for _ in range(count):
             passing = newest.popleft()
             data = passing[3]
-            if of_a_call(call_id_in(data)):
+            begin = data.find(_CALL_ID) + _AFTER_NAME
+            # Most are of calls, and write it so; who does not is looked at again.
+            if of_a_call(data[begin : data.find(b"\r\n", begin)]) or of_a_call(call_id_in(data)):
                 calls.append(passing)
             elif len(data) > OTHERS_OCTETS_MAX:
-                others.append((*passing[:3], data[:OTHERS_OCTETS_MAX]))
+                self._others.append((*passing[:3], data[:OTHERS_OCTETS_MAX]))
             else:
-                others.append(passing)
+                self._others.append(passing)
         self._make_room()
 
     def _make_room(self) -> None:
         calls, others = self._calls, self._others
-        for _ in range(len(calls) + len(others) - (self._max - self._newest_max)):
-            if others:
-                others.popleft()
-            else:
-                calls.popleft()
-                self._forgotten = True
+        excess = len(calls) + len(others) - (self._max - self._newest_max)
+        of_others = min(excess, len(others))
+        for _ in range(of_others):
+            others.popleft()
+        for _ in range(excess - of_others):
+            calls.popleft()
+            self._forgotten = True
 
     def _tell(self, message: TracedMessage) -> None:
         call_id: str | None = None

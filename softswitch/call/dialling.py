@@ -179,13 +179,15 @@ class Dialling:
         self._end_leg(call, effect)
 
     def _connect_caller(self, call: Call, dial: Dial, effect: ConnectCaller) -> None:
-        self._audio.stop_ringback(call)
+        if call.ringback_heard:
+            self._audio.stop_ringback(call)
         self._connected(call, call.legs[effect.leg])
 
     def _finish(self, call: Call, dial: Dial, effect: Finish) -> None:
         if call.dial_machine is dial:
             call.dial_machine = None
-        self._audio.stop_ringback(call)
+        if call.ringback_heard:
+            self._audio.stop_ringback(call)
         self._finished(call, effect.outcome)
 
     def _perform_beside(self, call: Call, attempt: Attempt, effect: DialEffect) -> DialEvent | None:

@@ -24,6 +24,7 @@ from softswitch.sip.sdp import (
     rtcp_port,
 )
 from softswitch.sip.sdp.codecs import codec_of
+from softswitch.sip.sdp.description import Told
 from softswitch.sip.sdp.refusal import refusal_of
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ def _reflects(host: str, own: frozenset[str], looped: bool) -> bool:
 def _first(preferred: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]:
     """Our codecs, those preferred before the others."""
     return tuple(dict.fromkeys((*preferred, *ours)))
+
+
+@lru_cache(maxsize=1024)
+def _codecs_of(told: Told, ours: tuple[str, ...]) -> tuple[str, ...]:
+    """What a section offers that we can carry, in its order."""
+    codecs = (codec_of(audio_format) for audio_format in told.formats.values())
+    return tuple(codec.name for codec in codecs if codec is not None and codec.name in ours)
 
 
 class LegMedia:
@@ -117,10 +125,7 @@ class LegMedia:
         ours = self._wiring.codecs
         for media in self._offer.media:
             if media.kind == "audio" and media.port:
-                for audio_format in media.audio_formats().values():
-                    codec = codec_of(audio_format)
-                    if codec is not None and codec.name in ours:
-                        found.append(codec.name)
+                found += _codecs_of(media.told, ours)
         self._offered = (self._offer, tuple(found))
         return self._offered[1]
 

@@ -169,9 +169,10 @@ class TargetHealth:
         `handle` has no effects then and changes nothing."""
         if isinstance(event, CallSent):
             return self.condition is not Condition.HALF_OPEN or self._trying
-        well = self.condition is Condition.UP and not (self._misses or self._failures)
-        well = well and not self._distrusted and self._wait_s == TRIAL_FIRST_S
-        return well and isinstance(event, CallTaken)
+        if not isinstance(event, CallTaken) or self.condition is not Condition.UP:
+            return False
+        ill = self._misses or self._failures or self._distrusted
+        return not ill and self._wait_s == TRIAL_FIRST_S
 
     def handle(self, event: HealthEvent, now_s: float) -> list[HealthEffect]:
         """One input, the effects it asks for."""

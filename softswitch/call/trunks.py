@@ -78,9 +78,11 @@ class TrunkLoad:
 
     def take(self, now_s: float) -> bool:
         """Count one more call, or say no."""
-        elapsed_s = max(0.0, now_s - self._updated_s)
+        rate_per_s, elapsed_s = self._rate_per_s, now_s - self._updated_s
         self._updated_s = now_s
-        self._tokens = min(max(1.0, self._rate_per_s), self._tokens + elapsed_s * self._rate_per_s)
+        tokens = self._tokens + elapsed_s * rate_per_s if elapsed_s > 0.0 else self._tokens
+        full = rate_per_s if rate_per_s > 1.0 else 1.0
+        self._tokens = tokens if tokens < full else full
         if self.calls >= self._calls_max or self._tokens < 1.0:
             self.refused += 1
             return False
