@@ -143,16 +143,32 @@ def fill(path: Path, contacts: int, customers: int, agents: int) -> None:
 
 
 class Lag:
-    """How late the loop was at the worst, in milliseconds, and how much of that was work in it."""
+    """How late the loop was at the worst, in milliseconds; how much work in it took at the worst, and how long
+    it waited for a core then: that is the machine's doing."""
 
-    worst_ms = work_ms = 0.0
+    worst_ms = work_ms = queued_ms = 0.0
 
     async def watch(self) -> None:
+        queued_ms = queued()
         while True:
             due_s, cpu_s = time.perf_counter() + 0.001, time.thread_time()
             await asyncio.sleep(0.001)
-            self.worst_ms = max(self.worst_ms, (time.perf_counter() - due_s) * 1_000)
+            late_ms = (time.perf_counter() - due_s) * 1_000
+            before_ms, queued_ms = queued_ms, queued()
+            if late_ms > self.worst_ms:
+                self.worst_ms, self.queued_ms = late_ms, queued_ms - before_ms
             self.work_ms = max(self.work_ms, (time.thread_time() - cpu_s) * 1_000)
+
+    @property
+    def note(self) -> str:
+        """What belongs to `worst_ms`."""
+        return f"{self.work_ms:.1f} ms its own work, {self.queued_ms:.1f} ms without a core"
+
+
+def queued() -> float:
+    """How long this thread has been ready to run without a core to run on, in milliseconds; see the kernel's
+    Documentation/scheduler/sched-stats.rst."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e6
 
 
 class Watch:
@@ -185,7 +201,7 @@ class Watch:
         for _ in range(times):
             if is_cold and self.directory is not None:
                 await asyncio.to_thread(forget, self.directory)
-                lag.worst_ms = lag.work_ms = 0.0
+                lag.worst_ms = lag.work_ms = lag.queued_ms = 0.0
             before_s, cpu_before_s = time.perf_counter(), time.process_time()
             found = await run()
             if isinstance(found, Report):
@@ -196,8 +212,7 @@ class Watch:
         watching.cancel()
         self.add(what, worst_s, "s", bar_s, f"{cpu_s:.3g} s CPU")
         if bar_s is not None:
-            note = f"{lag.work_ms:.1f} ms its own work"
-            self.add(f"{what}: the loop is held up", lag.worst_ms, "ms", 20, note)
+            self.add(f"{what}: the loop is held up", lag.worst_ms, "ms", 20, lag.note)
         return found
 
     def add(self, what: str, value: float, unit: str, bar: float | None, note: str) -> None:
@@ -310,8 +325,7 @@ async def _add_up(store: Store, watch: Watch) -> None:
     if steps > 1:
         took_s, cpu_s = time.perf_counter() - before_s, time.process_time() - cpu_s
         watch.add("adding all up", took_s, "s", None, f"{steps} steps, {cpu_s:.3g} s CPU")
-        note = f"{lag.work_ms:.1f} ms its own work"
-        watch.add("adding all up: the loop is held up", lag.worst_ms, "ms", 20, note)
+        watch.add("adding all up: the loop is held up", lag.worst_ms, "ms", 20, lag.note)
         watch.add("adding all up: the journal waits", waited_ms, "ms", 50, "")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softswitch.store.again import Again
-from softswitch.store.column_counts import grouped_rows
+from softswitch.store.column_counts import ahead, grouped_rows
 from softswitch.store.columns import (
     CALLERS,
     OUTCOMES,
@@ -115,6 +117,43 @@ def test_names_that_nobody_has_are_of_no_row() -> None:
     by_agent = packed_visits("agent", {}, 20.0, {}, served=True).chosen(rows, codes)
     assert by_agent is not None
     assert by_agent.tolist() == [True, True, False]
+
+
+async def test_the_next_part_is_read_while_one_is_worked_on() -> None:
+    """One part ahead and no more; what fails is told in its turn, and who stops early ends the reading."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def parts(of: int) -> AsyncGenerator[int, None]:
+        try:
+            for number in range(of):
+                begun.append(number)
+                await asyncio.sleep(0)
+                yield number
+            raise ValueError("the disk")
+        finally:
+            ended.append(of)
+
+    seen: list[tuple[int, int]] = []
+
+    async def look() -> None:
+        async with aclosing(ahead(parts(3))) as some:
+            async for part in some:
+                await asyncio.sleep(0.001)
+                seen.append((part, len(begun)))
+
+    with pytest.raises(ValueError, match="the disk"):
+        await look()
+    assert seen == [(0, 2), (1, 3), (2, 3)]
+    async with aclosing(ahead(parts(9))) as some:
+        assert await anext(some) == 0
+    assert ended == [3, 9]
+    assert [part async for part in ahead(empty())] == []
+
+
+async def empty() -> AsyncGenerator[int, None]:
+    for number in ():
+        yield number
 
 
 contacts = st.lists(
