@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from softswitch.sip.message import SipMessage, SipResponse
 
 DialogId = tuple[str, str, str]
+_ROUTED = "Record-Route"
 
 
 class Dialog:
@@ -81,7 +82,7 @@ class Dialog:
             remote_tag=from_tag,
             local_cseq=0,
             remote_cseq=cseq.number,
-            routes=request.record_routes,
+            routes=request.record_routes if _ROUTED in request.headers.first else [],
             target=contacts[0].uri_text if contacts else request.from_.uri_text,
             flow=flow,
         )
@@ -98,7 +99,7 @@ class Dialog:
             remote_tag=response.to.tag or "",
             local_cseq=request.cseq.number,
             remote_cseq=None,
-            routes=response.record_routes[::-1],
+            routes=_routes_of(response),
             target=contacts[0].uri_text if contacts else request.uri,
             flow=flow,
         )
@@ -106,7 +107,7 @@ class Dialog:
     def confirm(self, response: SipResponse) -> None:
         """A 2xx arrived for an early dialog: its route set and target count now (13.2.2.4)."""
         self.confirmed = True
-        self.routes = response.record_routes[::-1]
+        self.routes = _routes_of(response)
         self.refresh_target(response)
 
     def refresh_target(self, message: SipMessage) -> None:
@@ -163,6 +164,10 @@ def move_dialogs(dialogs: Iterable[Dialog | None], old: Flow, new: Flow) -> int:
             dialog.flow = new
             count += 1
     return count
+
+
+def _routes_of(response: SipResponse) -> list[NameAddr]:
+    return response.record_routes[::-1] if _ROUTED in response.headers.first else []
 
 
 def _is_loose(route: NameAddr) -> bool:

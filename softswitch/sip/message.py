@@ -344,10 +344,10 @@ class SipRequest(SipMessage):
         first = headers.first
         try:
             # The usual request: one line of each, and nothing to copy beside them.
-            via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
+            values = via, from_, to, call_id, cseq = _THE_COMPULSORY(first)
         except KeyError:
-            via = to = ""
-        if headers.some_repeat or also in first or not (via and from_ and to and call_id and cseq):
+            values = ("",)
+        if headers.some_repeat or also in first or "" in values:
             copied = [line for line in headers.items() if line[0] in _COPIED or line[0] == also]
             answer = Headers.of_canonical([n for n, _ in copied], [v for _, v in copied])
             if to_tag is not None and "To" in first:

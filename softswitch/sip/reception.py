@@ -165,7 +165,8 @@ class Reception:
         # Malformed ones must not reach a transaction; what is parsed here is kept for later.
         headers = response.headers
         if response.status < 400:
-            response.contacts  # noqa: B018
+            if "Contact" in headers.first:
+                response.contacts  # noqa: B018
             if "Record-Route" in headers.first:
                 response.record_routes  # noqa: B018
         # More than one Via: not meant for us (RFC 3261 8.1.3.3), we never forward.

@@ -136,12 +136,13 @@ class ClientTransaction(_Transaction):
 
     def feed(self, event: TransactionInput, now_s: float) -> None:
         layer = self.layer
-        if self.fallback is not None and type(event) is ResponseArrived:
-            self.fallback = None  # the stream works
-            layer.heap.clear(self.timers, _STREAM_TIMER)
-        if self.fallback is not None and _stream_is_dead(event):
-            layer.fall_back(self, now_s)
-            return
+        if self.fallback is not None:
+            if type(event) is ResponseArrived:
+                self.fallback = None  # the stream works
+                layer.heap.clear(self.timers, _STREAM_TIMER)
+            elif _stream_is_dead(event):
+                layer.fall_back(self, now_s)
+                return
         trouble: SipError | None = None
         answered = False
         for effect in self.machine.handle(event, now_s):

@@ -296,14 +296,14 @@ def _read(data: bytes) -> SessionDescription:
     """A description of session lines, then sections that begin with m=; every count is checked."""
     if len(data) > OCTETS_MAX:
         raise SdpError("session description too large")
-    if data.count(b"\n") > LINES_MAX:
+    if len(data) > LINES_MAX and data.count(b"\n") > LINES_MAX:
         raise SdpError("too many lines in a session description")
     if b"\0" in data:
         raise SdpError("NUL in a session description")
     text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
     if "\r" in text:
         raise SdpError("bare CR in a session description")
-    if not text.strip("\n"):
+    if text[:1] in ("", "\n") and not text.strip("\n"):
         raise SdpError("empty session description")
     session, *sections = f"\n{text}".split("\nm=")
     if len(sections) > MEDIA_MAX:
