@@ -371,7 +371,7 @@ Attack = Callable[[Beside, int], Coroutine[Any, Any, dict[str, object]]]
 @pytest.mark.parametrize(
     ("number", "attack", "count", "nothing"),
     [
-        (6, bent, 200_000, ()),
+        (6, bent, 120_000, ()),
         (12, told_apart, 1000, ("told_apart",)),
         (14, replayed, 10_000, ("accepted",)),
         (16, called, 10_000, ("calls_of_the_trunk", "answers_but_401")),
