@@ -42,8 +42,11 @@ from media.protocol import (
     unpack_commands,
 )
 
-_COMMANDS_PER_TURN = 1024
-"""Before packets are fetched again: more than gather in `_REST_S` at a thousand calls a second."""
+_COMMANDS_PER_TURN = 256
+"""Before packets are fetched again."""
+_COMMANDS_OF_A_REST = 1024
+"""The same after a rest, in which so many may have gathered (at two thousand calls a second): what its first
+packet is for is among them."""
 _BESIDE_OCTETS = socket.CMSG_LEN(2 * array("i").itemsize)
 _EVENTS_WAITING_MAX = 100_000
 _LOAD_EVERY_S = 1.0
@@ -238,7 +241,8 @@ class Worker:
                 gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
             self._commanded = commanded
-            self._behind = commanded and self._take_commands(fetched_s)
+            most = _COMMANDS_OF_A_REST if resting else _COMMANDS_PER_TURN
+            self._behind = commanded and self._take_commands(fetched_s, most)
             self._poll(fetched_s)
             if self._many_commands and not self._resting:
                 control.flush_some(fetched_s)
@@ -309,12 +313,12 @@ class Worker:
             return cycle_s(self._rate, commanded=commanded)
         return _TICK_CYCLE_S if self.engine.ticking else cycle_s(0.0, commanded=commanded)
 
-    def _take_commands(self, now_s: float) -> bool:
-        """Carry out what has come, all of it together: what surrounds the commands costs as much as some.
-        True if there may be more."""
+    def _take_commands(self, now_s: float, most: int = _COMMANDS_PER_TURN) -> bool:
+        """Carry out what has come, some `most` of it together: what surrounds the commands costs as much as
+        some. True if there may be more."""
         taken = 0
         gathered: list[Command] = []
-        while taken < _COMMANDS_PER_TURN:
+        while taken < most:
             received = self._control.receive()
             if received is None:
                 break
@@ -328,7 +332,7 @@ class Worker:
                 gathered += commands
         self.carry_out(gathered, now_s)
         self._commands += taken
-        return taken >= _COMMANDS_PER_TURN
+        return taken >= most
 
     def carry_out(self, commands: list[Command], now_s: float) -> None:
         """Carry out what came together."""

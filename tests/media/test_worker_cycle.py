@@ -202,6 +202,7 @@ def test_more_commands_than_are_taken_at_once_do_not_wait_for_another_rest(
 ):
     worker, clock, ours = make_worker
     monkeypatch.setattr(worker_module, "_COMMANDS_PER_TURN", 8)
+    monkeypatch.setattr(worker_module, "_COMMANDS_OF_A_REST", 8)
     held = (4.15, lambda: worker.engine.snapshot()["streams"])
     said, found = rush(worker, clock, ours, held)
     assert found == [0]
