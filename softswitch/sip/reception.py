@@ -225,7 +225,7 @@ class Reception:
             self.counters["no_dialog"] += 1
             self._refuse(request, flow, 481)
             return
-        if self._transactions.full:
+        if self._transactions.full():
             self._overload(request, flow)
             return
         transaction = self._transactions.open_server(request, flow, now_s)
@@ -253,7 +253,7 @@ class Reception:
             self.counters["refused"] += 1
             self._refuse(request, flow, refusal.status, None, refusal.headers)
             return
-        if self._transactions.full:
+        if self._transactions.full():
             self._overload(request, flow)
             return
         transaction = self._transactions.open_server(request, flow, now_s, key)

@@ -194,7 +194,7 @@ class SipStack:
         `permitted_hosts`, `follow_contact` and `identity` as in `gate.Admitted`. Raises `LocalProtocolError`
         when a limit is reached.
         """
-        if len(self._sessions.units) >= self._config.max_sessions or self._transactions.full:
+        if len(self._sessions.units) >= self._config.max_sessions or self._transactions.full():
             raise LocalProtocolError("too many sessions")
         session = self._sessions.take_number()
         terms = SessionTerms(

@@ -64,7 +64,7 @@ def stamp_via(request: SipRequest, flow: Flow) -> None:
     line = headers.first.get("Via")
     if not line:
         return
-    via = request.top_via
+    via: Via = headers.parsed.get("top_via") or request.top_via
     host, port = flow.remote
     lower = line.lower()
     if "received" not in lower and "," not in line:

@@ -27,7 +27,7 @@ from softswitch.sip.effects import (
     TimerFired,
     TransactionInput,
 )
-from softswitch.sip.flow import Flow, Outgoing
+from softswitch.sip.flow import RELIABLE_TRANSPORTS, Flow, Outgoing
 from softswitch.sip.message import SipRequest
 from softswitch.sip.timers import Lane, TimerHeap
 from softswitch.sip.transaction.invite_client import InviteClientTransaction
@@ -275,7 +275,6 @@ class TransactionLayer:
     def __len__(self) -> int:
         return len(self.clients) + len(self.servers)
 
-    @property
     def full(self) -> bool:
         """Whether no further transaction may be opened."""
         return len(self.clients) + len(self.servers) >= self.limit
@@ -307,7 +306,7 @@ class TransactionLayer:
     ) -> ClientTransaction:
         """Open a client transaction for `request`, which has no Via yet (a CANCEL has the one of
         its INVITE). Raises LocalProtocolError at the limit."""
-        if self.full:
+        if self.full():
             raise LocalProtocolError("too many transactions")
         stream: Flow | None = None
         if request.method == "CANCEL":
@@ -334,9 +333,10 @@ class TransactionLayer:
         return transaction
 
     def _machine(self, request: SipRequest, flow: Flow) -> ClientMachine:
+        reliable = flow.transport in RELIABLE_TRANSPORTS
         if request.method == "INVITE":
-            return InviteClientTransaction(request, flow.reliable, self.clocking)
-        return NonInviteClientTransaction(request, flow.reliable, self.clocking)
+            return InviteClientTransaction(request, reliable, self.clocking)
+        return NonInviteClientTransaction(request, reliable, self.clocking)
 
     def fall_back(self, transaction: ClientTransaction, now_s: float) -> None:
         """Send over UDP what was too large for it, for the peer takes no stream (18.1.1)."""
@@ -380,10 +380,11 @@ class TransactionLayer:
         `key` saves working out `server_key` again.
         """
         machine: ServerMachine
+        reliable = flow.transport in RELIABLE_TRANSPORTS
         if request.method == "INVITE":
-            machine = InviteServerTransaction(flow.reliable, self.clocking)
+            machine = InviteServerTransaction(reliable, self.clocking)
         else:
-            machine = NonInviteServerTransaction(flow.reliable, self.clocking)
+            machine = NonInviteServerTransaction(reliable, self.clocking)
         if key is None:
             key = server_key(request, flow.remote[0])
         transaction = ServerTransaction(self, flow, key, machine, request)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip import multipart
 from softswitch.sip.message import SipMessage, SipRequest
 from softswitch.sip.tel import TelUri, is_tel
+
+if TYPE_CHECKING:
+    from softswitch.sip.uri import Via
 
 METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "UPDATE")
 BODY_TYPES: Final = ("application/sdp", *multipart.TYPES)
@@ -81,7 +84,8 @@ def _target(request: SipRequest) -> Refusal | None:
 def _addresses(request: SipRequest) -> Refusal | None:
     headers = request.headers
     first = headers.first
-    if request.top_via.branch == MAGIC_COOKIE:
+    via: Via = headers.parsed.get("top_via") or request.top_via
+    if via.branch == MAGIC_COOKIE:
         return Refusal(400, "branch without content")  # RFC 4475 3.2.1
     if headers.some_repeat or "," in first["Via"]:
         request.vias  # noqa: B018 - parses, or raises what becomes the 400
