@@ -241,6 +241,8 @@ ACCESS: dict[str, Access] = {
         DELETE /customers/{customer_id} supervisor
         GET /customers/{customer_id}/duplicates agent
         POST /customers/{customer_id}/merge supervisor
+        GET /customers/{customer_id}/merges agent
+        POST /customers/{customer_id}/unmerge supervisor
         GET /customers/{customer_id}/notes agent
         POST /customers/{customer_id}/notes agent
         GET /customers/{customer_id}/notes/{note_id} agent

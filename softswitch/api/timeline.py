@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import phonenumbers
-
 from softswitch.store.calls import CallFilter
 from softswitch.store.record import CallRecord
+from softswitch.store.spellings import spelt
 from softswitch.store.tickets import TicketFilter
 
 if TYPE_CHECKING:
@@ -31,6 +30,23 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Mistaken:
+    """Somebody else was taken for a customer for a while: the calls of that time with these numbers are
+    not his, though they say so."""
+
+    since_s: float
+    until_s: float
+    numbers: frozenset[str]
+
+    def has(self, record: CallRecord) -> bool:
+        """Whether a call is one of them."""
+        numbers = (record.number_from, record.number_to)
+        return self.since_s <= record.started_at_s < self.until_s and not self.numbers.isdisjoint(
+            numbers
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """Whose time is told: `numbers` as calls may show them, and `ids` of the database. `by_calls`: tickets
     count that are linked to his calls, for he may have no id that they could name."""
@@ -38,6 +54,7 @@ class Subject:
     numbers: tuple[str, ...]
     ids: tuple[int, ...]
     by_calls: bool = False
+    mistaken: tuple[Mistaken, ...] = ()
 
 
 Source = Callable[["Service", Subject, int, float | None], Coroutine[Any, Any, list[Happening]]]
@@ -56,7 +73,13 @@ async def timeline(
     customer = await service.store.customers.get(customer_id)
     if customer.merged_into is not None:
         customer = await service.store.customers.get(customer.merged_into)
-    subject = Subject(_spelt(customer.profile.phones), (customer.id,))
+    numbers = spelt(customer.profile.phones)
+    mistaken = tuple(
+        Mistaken(one.at_s, one.undone_at_s, frozenset(spelt(one.brought.phones)) - {*numbers})
+        for one in await service.store.customers.merges(customer.id)
+        if one.undone_at_s is not None
+    )
+    subject = Subject(numbers, (customer.id,), mistaken=mistaken)
     return await _told(service, subject, limit, before, kinds)
 
 
@@ -72,7 +95,7 @@ async def timeline_of_numbers(
     ids: dict[int, None] = {}
     for phone in dict.fromkeys(phones):
         ids |= {one.id: None for one in await service.store.customers.find_by_phone(phone)}
-    return await _told(service, Subject(_spelt(phones), tuple(ids), True), limit, before, kinds)
+    return await _told(service, Subject(spelt(phones), tuple(ids), True), limit, before, kinds)
 
 
 async def _told(
@@ -105,7 +128,14 @@ async def _calls(
     wanted = [CallFilter(customer=customer_id, until_s=after) for customer_id in subject.ids]
     if subject.numbers:
         wanted.append(CallFilter(number=subject.numbers, until_s=after))
-    found = [r for which in wanted for r in await service.store.calls.list(limit, None, which)]
+    if subject.mistaken:
+        limit = _READ_MAX
+    found = [
+        record
+        for which in wanted
+        for record in await service.store.calls.list(limit, None, which)
+        if not any(one.has(record) for one in subject.mistaken)
+    ]
     calls = sorted({r.call_id: r for r in found}.values(), key=lambda r: -r.seq)
     return [_call(record) for record in calls[:limit]]
 
@@ -202,18 +232,3 @@ SOURCES: dict[str, Source] = {
     "survey": _surveys,
     "voicemail": _voicemails,
 }
-
-
-def _spelt(phones: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({form for phone in phones for form in spellings(phone)}))
-
-
-def spellings(phone: str) -> list[str]:
-    """How calls may show a number in E.164: whole, without the plus, and as its own country dials it."""
-    forms = [phone, phone.removeprefix("+")]
-    try:
-        parsed = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
-        return forms
-    national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
-    return list(dict.fromkeys([*forms, "".join(c for c in national if c.isdigit())]))

@@ -239,6 +239,29 @@ def _customers(app: typer.Typer) -> None:
         else:
             print_rows(rows, ("shared", "count", "who"), as_json)
 
+    @app.command("merge")
+    def merge_customers(
+        kept: Annotated[int, typer.Argument(help="Number of the customer who stays.")],
+        other: Annotated[int, typer.Argument(help="Number of the one who turned out to be him.")],
+        place: Place = HERE,
+        as_json: AsJson = False,
+    ) -> None:
+        """Two customers are one: what the other has comes over."""
+        found = remote_of(place).ask("POST", f"/customers/{kept}/merge", {"other": other})
+        undo = f"`softswitch customers unmerge {kept} {other}` undoes it"
+        tell(f"customer {other} is {kept} {found['name']} now; {undo}", found, as_json)
+
+    @app.command("unmerge")
+    def unmerge_customers(
+        kept: Annotated[int, typer.Argument(help="Number of the customer who was kept.")],
+        other: Annotated[int, typer.Argument(help="Number of the one who is not him after all.")],
+        place: Place = HERE,
+        as_json: AsJson = False,
+    ) -> None:
+        """Undo a merge: what came over with the other goes back to him."""
+        found = remote_of(place).ask("POST", f"/customers/{kept}/unmerge", {"other": other})
+        tell(f"customer {other} is himself again, and {kept} what he was", found, as_json)
+
     @app.command("export")
     def export_customers(
         file: Annotated[Path, typer.Argument(help="CSV to be written.")],

@@ -11,6 +11,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import words
+from softswitch.store.calls import CallFilter
+from softswitch.store.customer_merges import (
+    Merge,
+    brought_by,
+    forget_merges,
+    merge_of,
+    merges_of,
+    note_merge,
+    note_undone,
+    without,
+)
 from softswitch.store.database import Database
 from softswitch.store.duplicates import (
     Key,
@@ -24,8 +35,10 @@ from softswitch.store.duplicates import (
 )
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.reading import fetched, holds, reading
+from softswitch.store.schema import calls
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
-from softswitch.store.schema_tickets import OPEN_TICKET, tickets
+from softswitch.store.schema_tickets import OPEN_TICKET, ticket_links, tickets
+from softswitch.store.spellings import spelt
 
 LIST_MAX = 1_000
 PHONES_MAX = 32
@@ -351,6 +364,7 @@ class Customers:
             for table in (customer_phones, customer_notes):
                 his = table.c.customer_id.in_(ids)
                 await change.connection.execute(sa.delete(table).where(his))
+            await forget_merges(change.connection, ids)
             await words.forget(change.connection, words.CUSTOMERS, ids)
             about = tickets.c.customer_id.in_(ids)
             await change.connection.execute(
@@ -420,29 +434,131 @@ class Customers:
             theirs = customer_phones.c.customer_id == other_id
             await connection.execute(sa.delete(customer_phones).where(theirs))
             await forget_keys(connection, other_id, _keys(his))
+            earlier = [
+                one.brought for one in await merges_of(connection, customer_id, undone=False)
+            ]
+            brought = brought_by(mine, his, earlier)
             if left := _left_behind(mine, his):
                 note = {"customer_id": customer_id, "at_s": change.at_s, "author": actor}
                 note["text"] = f"Was customer {other_id} as well: {left}"
-                await connection.execute(sa.insert(customer_notes).values(note))
-            await connection.execute(
-                sa.update(customer_notes)
-                .where(customer_notes.c.customer_id == other_id)
-                .values(customer_id=customer_id)
+                query = sa.insert(customer_notes).values(note).returning(customer_notes.c.id)
+                brought.said = (await connection.execute(query)).scalar_one()
+            brought.notes = await _hand_over(connection, customer_notes, other_id, customer_id)
+            brought.tickets = await _hand_over(connection, tickets, other_id, customer_id)
+            brought.customers = await _lead(
+                connection, customers.c.merged_into == other_id, customer_id
             )
-            await connection.execute(
-                sa.update(tickets)
-                .where(tickets.c.customer_id == other_id)
-                .values(customer_id=customer_id)
-            )
-            await connection.execute(
-                sa.update(customers)
-                .where(sa.or_(customers.c.id == other_id, customers.c.merged_into == other_id))
-                .values(merged_into=customer_id, version=customers.c.version + 1)
-            )
+            await _lead(connection, customers.c.id == other_id, customer_id)
+            await note_merge(connection, customer_id, other_id, change.at_s, change.actor, brought)
             after = await self.put(change, kept, values)
             told = difference(asdict(mine), asdict(after.profile))
             change.note("customer-merged", f"customer:{customer_id}", other=other_id, **told)
         return after
+
+    async def merges(self, customer_id: int) -> list[Merge]:
+        """Who turned out to be a customer, oldest first, and what he brought; those that were undone too.
+        Raises `Missing`."""
+        async with reading(self._database) as connection:
+            await _one(connection, customer_id)
+            return await merges_of(connection, customer_id)
+
+    async def unmerge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
+        """`other_id` is not `customer_id` after all: he is again what he was, and what came over with him goes
+        back: numbers, addresses, tags, fields, notes and tickets, and whoever was merged into him. So do
+        tickets since, by calls with the numbers that go. What else was written since stays. Returns
+        `customer_id`. Raises `Missing`, and `Conflict` where there is nothing (known) to be undone."""
+        async with self._ledger.change(actor) as change:
+            connection = change.connection
+            kept = await _current(change, customer_id, None)
+            gone = await _current(change, other_id, None, merged=True)
+            merge = await _to_be_undone(connection, kept, gone)
+            others = [
+                one.brought
+                for one in await merges_of(connection, customer_id, undone=False)
+                if one.id != merge.id
+            ]
+            values = without(kept.profile, merge.brought, others)
+            after = await self.put(change, kept, values)
+            gone.merged_into = None
+            await _lead(connection, customers.c.id == other_id, None)
+            back = await self.put(change, gone, {})
+            await _put_phones(connection, [(other_id, back.profile)])
+            await put_keys(connection, [(other_id, _keys(back.profile))])
+            brought = merge.brought
+            for table, ids in ((customer_notes, brought.notes), (tickets, brought.tickets)):
+                his = table.c.id.in_(ids)
+                await _hand_over(connection, table, customer_id, other_id, his)
+            still = sa.and_(
+                customers.c.merged_into == customer_id, customers.c.id.in_(brought.customers)
+            )
+            await _lead(connection, still, other_id)
+            if brought.said is not None:
+                await connection.execute(
+                    sa.delete(customer_notes).where(customer_notes.c.id == brought.said)
+                )
+            numbers = spelt(set(back.profile.phones) - set(after.profile.phones))
+            since = await _hand_over(
+                connection, tickets, customer_id, other_id, _by_calls(numbers, merge.at_s)
+            )
+            await note_undone(connection, merge.id, change.at_s)
+            told = difference(asdict(kept.profile), asdict(after.profile))
+            told |= {"tickets": [*brought.tickets, *since], "notes": brought.notes}
+            change.note("customer-unmerged", f"customer:{customer_id}", other=other_id, **told)
+            change.note("customer-unmerged", f"customer:{other_id}", other=customer_id)
+        return after
+
+
+async def _hand_over(
+    connection: AsyncConnection,
+    table: sa.Table,
+    one: int,
+    other: int,
+    which: sa.ColumnElement[bool] | None = None,
+) -> list[int]:
+    """Rows of one customer, all or some, are another's from now on; their ids."""
+    query = sa.update(table).where(table.c.customer_id == one)
+    if which is not None:
+        query = query.where(which)
+    query = query.values(customer_id=other)
+    return sorted((await connection.execute(query.returning(table.c.id))).scalars())
+
+
+async def _lead(
+    connection: AsyncConnection, which: sa.ColumnElement[bool], to: int | None
+) -> list[int]:
+    """Some customers turned out to be one, or nobody else; their ids."""
+    query = sa.update(customers).where(which)
+    query = query.values(merged_into=to, version=customers.c.version + 1)
+    return sorted((await connection.execute(query.returning(customers.c.id))).scalars())
+
+
+async def _to_be_undone(
+    connection: AsyncConnection, kept: CustomerRecord, gone: CustomerRecord
+) -> Merge:
+    if gone.merged_into != kept.id:
+        raise Conflict(f"customer {gone.id} was not merged into {kept.id}")
+    merge = await merge_of(connection, gone.id)
+    if merge is None:
+        raise Conflict(
+            f"customer {gone.id} was merged by an older version, which did not keep what came over: "
+            "make a new customer, and take from this one what is not his"
+        )
+    if merge.customer_id != kept.id:
+        raise Conflict(
+            f"customer {gone.id} was merged into {merge.customer_id}, and he into {kept.id}: undo that first"
+        )
+    return merge
+
+
+def _by_calls(numbers: Sequence[str], since_s: float) -> sa.ColumnElement[bool]:
+    """Tickets since a time that are linked to calls from or to one of these numbers."""
+    if not numbers:
+        return sa.false()
+    of_calls = sa.select(sa.literal("call:") + calls.c.call_id).where(
+        *CallFilter(number=tuple(numbers)).clauses(), calls.c.started_at_s >= since_s
+    )
+    linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing.in_(of_calls))
+    return sa.and_(tickets.c.created_at_s >= since_s, tickets.c.id.in_(linked))
 
 
 async def _current(

@@ -65,3 +65,20 @@ customer_notes = sa.Table(
     sa.Index("customer_notes_customer", "customer_id", "id"),
     sqlite_autoincrement=True,
 )
+
+customer_merges = sa.Table(
+    "customer_merges",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("customer_id", Sequence, nullable=False),
+    sa.Column("other_id", Sequence, nullable=False),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("brought", sa.Text, nullable=False),
+    sa.Column("undone_at_s", sa.Double),
+    sa.Index("customer_merges_customer", "customer_id", "id"),
+    sa.Index("customer_merges_other", "other_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Who turned out to be whom: `other_id` to be `customer_id`. `brought` is JSON
+(`customer_merges.Brought`): what came over with him and goes back when that is undone."""

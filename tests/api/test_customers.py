@@ -111,6 +111,41 @@ async def test_who_is_only_in_the_file_has_a_record_to_read_and_a_time_that_is_t
         await agent.get(f"{path}/timeline", 422, params={"cursor": "WzFd"})
 
 
+async def test_a_merge_is_undone_with_the_calls_and_tickets_since(api: Any) -> None:
+    supervisor = await api.as_role("supervisor")
+    one = await supervisor.post("/customers", WANG)
+    his = {"name": "Li Na", "phones": ["13900000000"]}
+    other = await supervisor.post("/customers", his)
+    path = f"/customers/{one['id']}"
+    agent = await api.as_role("agent")
+    await agent.post(f"{path}/unmerge", {"other": other["id"]}, 403)
+    await supervisor.post(f"{path}/merge", {"other": other["id"]}, 200)
+    (merge,) = (await agent.get(f"{path}/merges"))["items"]
+    assert (merge["other"], merge["phones"]) == (other["id"], ["+8613900000000"])
+    assert merge["undone_at_s"] is None
+    append, now_s = api.store.journal.append, api.service.clock.wall_s()
+    for call, number in (("c1", "+8613900000000"), ("c2", "+8613800000001")):
+        append("call-started", call, {"number_from": number}, now_s)
+        append("call-customer", call, {"id": one["id"], "name": "Wang"}, now_s)
+        append("call-ended", call, {"outcome": "answered"}, now_s)
+    await api.store.journal.flush()
+    made = {
+        call: await supervisor.post(
+            "/tickets", {"subject": call, "customer_id": one["id"], "links": [f"call:{call}"]}
+        )
+        for call in ("c1", "c2")
+    }
+    kept = await supervisor.post(f"{path}/unmerge", {"other": other["id"]}, 200)
+    assert kept["phones"] == ["+8613800000001"]
+    await supervisor.post(f"{path}/unmerge", {"other": other["id"]}, 409)
+    for of, call in ((one, "c2"), (other, "c1")):
+        found = (await agent.get(f"/customers/{of['id']}/timeline"))["items"]
+        things = {moment["thing"] for moment in found if moment["kind"] != "note"}
+        assert things == {f"call:{call}", f"ticket:{made[call]['id']}"}
+    (merge,) = (await agent.get(f"{path}/merges"))["items"]
+    assert merge["undone_at_s"] is not None
+
+
 async def test_merging(api: Any) -> None:
     supervisor = await api.as_role("supervisor")
     one = await supervisor.post("/customers", WANG)

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from softswitch.call.numbering import Numbering
 from softswitch.store import words
 from softswitch.store.customer_files import ERRORS_MAX, read_customers, write_customers
+from softswitch.store.customer_merges import brought_by, without
 from softswitch.store.customers import CustomerFilter, CustomerRecord, Profile
 from softswitch.store.ledger import Conflict, Missing, Stale
 from softswitch.store.tickets import Matter
@@ -282,6 +283,91 @@ def test_questions_are_words_only(text: str) -> None:
         if asked is not None:
             rest = re.sub(r"\'[^\W_]+\'" if dialect == "postgresql" else r"[^\W_]+", "", asked)
             assert not set(rest) - set("()<->&:* " if dialect == "postgresql" else '"* ')
+
+
+async def test_a_merge_is_undone_and_what_came_over_goes_back(
+    tmp_path: Path, any_store: Any
+) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        customers, tickets = tools.store.customers, tools.store.tickets
+        his = Profile(
+            name="Li Na",
+            phones=["+861065551000", "+8613900000000"],
+            addresses=["li@example.com"],
+            region="south",
+            tags=["b"],
+            priority=9,
+            fields={"size": "L"},
+        )
+        one, other, third = [
+            await customers.add("test", profile)
+            for profile in (WANG, his, Profile(name="third", phones=["+8613900000000"]))
+        ]
+        note = await customers.add_note("test", other.id, "his")
+        ticket = await tickets.add("test", Matter(subject="x", customer_id=other.id))
+        own = await tickets.add("test", Matter(subject="y", customer_id=one.id))
+        await customers.merge("test", other.id, third.id)
+        await customers.merge("test", one.id, other.id)
+        await customers.change("test", one.id, {"tags": ["vip", "b", "since"]})
+        later = await customers.add_note("test", one.id, "since")
+        with pytest.raises(Conflict, match=f"into {other.id}, and he into {one.id}: undo that"):
+            await customers.unmerge("test", one.id, third.id)
+        with pytest.raises(Conflict, match=f"{other.id} was merged into {one.id}"):
+            await customers.unmerge("test", other.id, one.id)
+        kept = await customers.unmerge("test", one.id, other.id)
+        assert kept.profile == Profile(**{**asdict(WANG), "tags": ["vip", "since"]})
+        back = await customers.get(other.id)
+        assert (back.profile, back.merged_into) == (his, None)
+        assert [c.id for c in await customers.find_by_phone("+8613900000000")] == [other.id]
+        assert {c.id for c in await customers.duplicates(one.id)} == {
+            other.id
+        }  # one number is both's
+        assert [n.id for n in await customers.notes(one.id)] == [later.id]
+        assert note.id in [n.id for n in await customers.notes(other.id)]
+        for of, whose in ((ticket, other), (own, one)):
+            assert (await tickets.get(of.id)).matter.customer_id == whose.id
+        assert (await customers.get(third.id)).merged_into == other.id
+        await customers.unmerge("test", other.id, third.id)
+        (since, *_) = await tools.store.ledger.lines(action="customer-unmerged")
+        assert (since.object, since.details) == (f"customer:{third.id}", {"other": other.id})
+        with pytest.raises(Conflict, match="was not merged"):
+            await customers.unmerge("test", other.id, third.id)
+        assert [m.undone_at_s is None for m in await customers.merges(one.id)] == [False]
+        await customers.merge("test", one.id, other.id)  # and once more
+        await customers.remove("test", one.id)
+        with pytest.raises(Missing):
+            await customers.merges(one.id)
+
+
+_some = st.builds(
+    Profile,
+    name=st.sampled_from(["", "a", "b"]),
+    phones=st.lists(st.sampled_from(["1", "2", "3", "4"]), unique=True),
+    tags=st.lists(st.sampled_from(["x", "y"]), unique=True),
+    priority=st.integers(0, 3),
+    fields=st.dictionaries(st.sampled_from(["f", "g"]), st.sampled_from(["1", "2"])),
+)
+
+
+@given(_some, st.lists(_some, max_size=3), st.randoms())
+def test_merges_undone_in_any_order_leave_what_was(
+    mine: Profile, others: list[Profile], order: Any
+) -> None:
+    now, brought = replace(mine), []
+    for his in others:
+        brought.append(brought_by(now, his, brought))
+        now = replace(
+            now,
+            name=now.name or his.name,
+            phones=list(dict.fromkeys([*now.phones, *his.phones])),
+            tags=list(dict.fromkeys([*now.tags, *his.tags])),
+            priority=max(now.priority, his.priority),
+            fields={**his.fields, **now.fields},
+        )
+    while brought:
+        gone = brought.pop(order.randrange(len(brought)))
+        now = replace(now, **without(now, gone, brought))
+    assert now == mine
 
 
 def test_words_of_any_script() -> None:

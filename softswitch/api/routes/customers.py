@@ -43,6 +43,7 @@ from softswitch.api.service import Served, Service
 from softswitch.api.timeline import Happening, timeline, timeline_of_numbers
 from softswitch.config.centre import Customer
 from softswitch.store.customer_files import write_customers
+from softswitch.store.customer_merges import Merge as MergeRecord
 from softswitch.store.customers import (
     PHONES_MAX,
     TAGS_MAX,
@@ -132,6 +133,30 @@ class Merge(Input):
     """Who turned out to be this customer."""
 
     other: int = Field(ge=1, le=ID_MAX, examples=[8])
+
+
+class Unmerge(Input):
+    """Who is not this customer after all."""
+
+    other: int = Field(ge=1, le=ID_MAX, examples=[8])
+
+
+class MergeShown(Output):
+    """Who turned out to be this customer, and what he brought that this one did not have: that goes back
+    when it is undone. `notes` and `tickets` are ids."""
+
+    id: int = Field(examples=[1])
+    other: int = Field(examples=[8])
+    at_s: float
+    author: str
+    undone_at_s: float | None
+    name: str
+    phones: list[str]
+    addresses: list[str]
+    tags: list[str]
+    fields: dict[str, str]
+    notes: list[int]
+    tickets: list[int]
 
 
 MomentKind = Literal["call", "note", "ticket", "survey", "voicemail"]
@@ -412,6 +437,27 @@ async def merge_customers(
     return shown(record)
 
 
+@router.get("/customers/{customer_id}/merges")
+async def list_merges(
+    customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
+) -> Page[MergeShown]:
+    """Who turned out to be this customer, oldest first, and what he brought; those that were undone too."""
+    found = await service.store.customers.merges(customer_id)
+    page, more = page_of(found, lambda one: (one.id,), limit, cursor)
+    return Page(items=[_merge_shown(one) for one in page], next=more)
+
+
+@router.post("/customers/{customer_id}/unmerge")
+async def unmerge_customers(
+    customer_id: Id, body: Unmerge, response: Response, me: Me, service: Served
+) -> CustomerShown:
+    """Undo a merge: the other is again what he was, and what came over with him goes back, tickets and notes
+    too; so do tickets since, by calls with his numbers. What else was written since stays."""
+    record = await service.store.customers.unmerge(me.actor, customer_id, body.other)
+    tag(response, record.version)
+    return shown(record)
+
+
 @router.get("/customers/{customer_id}/notes")
 async def list_notes(
     customer_id: Id, service: Served, limit: Limit = 50, cursor: Cursor = None
@@ -492,6 +538,24 @@ def shown(record: CustomerRecord) -> CustomerShown:
         created_at_s=record.created_at_s,
         changed_at_s=record.changed_at_s,
         version=record.version,
+    )
+
+
+def _merge_shown(one: MergeRecord) -> MergeShown:
+    it = one.brought
+    return MergeShown(
+        id=one.id,
+        other=one.other_id,
+        at_s=one.at_s,
+        author=one.author,
+        undone_at_s=one.undone_at_s,
+        name=it.name,
+        phones=it.phones,
+        addresses=it.addresses,
+        tags=it.tags,
+        fields=it.fields,
+        notes=it.notes,
+        tickets=it.tickets,
     )
 
 
