@@ -3,6 +3,7 @@ runs, verified when it is made and again before it is restored."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -212,7 +213,7 @@ def read_manifest(text: bytes) -> Contents:
 
 def _entries(source: Path) -> Iterator[tuple[tarfile.TarInfo, Any]]:
     try:
-        with tarfile.open(source, "r:gz") as archive:
+        with gzip.open(source) as octets, tarfile.open(fileobj=octets, mode="r:") as archive:
             for number, info in enumerate(archive):
                 name = PurePosixPath(info.name)
                 if not info.isreg() or name.is_absolute() or ".." in name.parts:
@@ -220,6 +221,8 @@ def _entries(source: Path) -> Iterator[tuple[tarfile.TarInfo, Any]]:
                 if number > _FILES_MAX:
                     raise BadBackup(f"{source} holds too many files")
                 yield info, archive.extractfile(info)
+            while octets.read(_BLOCK):  # to its end, where the sum over all stands
+                pass
     except FileNotFoundError:
         raise
     except _BROKEN as error:

@@ -62,7 +62,9 @@ def storage_at(place: Path) -> tuple[Path, str]:
             return place, "sqlite"
         if not office_file(place).is_file():
             raise ConfigError(
-                str(place), "no server runs here", "office.toml, or a storage directory"
+                str(place),
+                "has no office.toml, and no server runs on it",
+                "office.toml or its folder, or the storage directory of a server that runs",
             )
     storage = load_office(office_file(place)).storage
     return storage.directory, storage.database

@@ -146,6 +146,9 @@ async def fill(api: Any, admin: Any) -> dict[str, str]:
         await admin.ask(
             "POST", "/tickets/1/files", 201, content=b"x", params=query, headers=headers
         )
+    for name in ("Li", "Zhao"):
+        other = await admin.post("/customers", {"name": name})
+        await api.store.customers.merge("test", 1, other["id"])
     token, _ = await api.service.accounts.add_token(
         "test", name="other", role="agent", scopes=("*",), expires_at_s=None
     )
