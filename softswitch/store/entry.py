@@ -18,6 +18,7 @@ _CRC_CHARACTERS = 9  # eight hexadecimal digits and a space
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _encode = _encoder.encode
 _decode = msgspec.json.Decoder().decode
+_decode_line = msgspec.json.Decoder(tuple[int, float, str, str | None, dict[str, Any]]).decode
 _log = logging.getLogger("softswitch.store")
 
 
@@ -141,7 +142,7 @@ def read_line(line: bytes) -> Entry | None:
     try:
         if line[:_CRC_CHARACTERS] != b"%08x " % zlib.crc32(body):
             return None
-        seq, at_s, kind, call_id, data = msgspec.json.decode(body)
+        seq, at_s, kind, call_id, data = _decode_line(body)
         return Entry(seq, at_s, kind, call_id, _encoder.encode(data).decode())
     except (ValueError, TypeError, RecursionError):
         return None

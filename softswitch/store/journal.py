@@ -10,14 +10,15 @@ to go on.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import heapq
 import itertools
 import logging
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -66,6 +67,7 @@ _BATCH = 2_000
 _CATCH_UP_BATCH = 250
 """Entries read back from the log at a time: of many the loop would be late by their records."""
 _RETRY_S = 1.0
+_SEQ = attrgetter("seq")
 _FAILURES = (SQLAlchemyError, StoreError, OSError, sqlite3.Error)
 _REFUSALS = (IntegrityError, DataError, InterfaceError, OverflowError, UnicodeError)
 
@@ -105,8 +107,8 @@ class Journal:
         self._projection: Projection | None = None
         self._seq = log.last_seq
         self._database_seq = 0
-        self._waiting: deque[Entry] = deque()  # not in the log yet
-        self._pending: deque[Entry] = deque()  # in the log, not in the database yet
+        self._waiting: list[Entry] = []  # not in the log yet
+        self._pending: list[Entry] = []  # in the log, not in the database yet
         self._behind = True  # the database may miss entries that are in the log only
         self._segments_grew = False
         self._writer_doubtful = False
@@ -144,17 +146,18 @@ class Journal:
         Parameters: `kind`, a word in the past tense ("call-started"); `call_id`, the call concerned
         or None; `data`, particulars as JSON can say them (at most 64 KiB); `at_s`, wall time.
         """
-        self._seq += 1
+        self._seq = seq = self._seq + 1
         if self.on_entry is not None:
             self.on_entry(kind, call_id, data, at_s)
-        if self._closed or len(self._waiting) >= self._waiting_max:
+        waiting = self._waiting
+        if self._closed or len(waiting) >= self._waiting_max:
             self.lost += 1
             self._alarm("memory", "entries are lost: neither log nor database takes them")
-            return self._seq
-        self._waiting.append(make_entry(self._seq, at_s, kind, call_id, data))
+            return seq
+        waiting.append(make_entry(seq, at_s, kind, call_id, data))
         if self._timer is None:
             self._timer = self._loop.call_later(gather_s(self._disk_s), self._log_wake.set)
-        return self._seq
+        return seq
 
     async def flush(self) -> bool:
         """Wait until everything appended so far is committed to the database. False if that failed
@@ -257,7 +260,7 @@ class Journal:
     async def _write_log(self) -> None:
         if not await self._written():
             return
-        batch = list(self._waiting)
+        batch = self._waiting[:]
         if not batch:
             return
         self._writing = self._executor.submit(self._keep, batch), batch
@@ -303,13 +306,9 @@ class Journal:
         self._clear_alarm("log")
         self._clear_alarm("memory")
         self._segments_grew |= grew
-        last = batch[-1].seq
-        while self._waiting and self._waiting[0].seq <= last:
-            self._waiting.popleft()
+        del self._waiting[: _up_to(self._waiting, batch[-1].seq)]
         if not self._behind:
-            if batch[0].seq <= self._database_seq:
-                batch = [entry for entry in batch if entry.seq > self._database_seq]
-            self._pending.extend(batch)
+            self._pending += batch[_up_to(batch, self._database_seq) :]
             if len(self._pending) > PENDING_MAX:
                 self._pending.clear()
                 self._behind = True
@@ -403,17 +402,16 @@ class Journal:
         self._behind = True
 
     def _next_batch(self) -> list[Entry]:
-        while self._pending and self._pending[0].seq <= self._database_seq:
-            self._pending.popleft()
+        del self._pending[: _up_to(self._pending, self._database_seq)]
         if self._behind:
             return []
         # Of a backlog less at a time: the loop would be late by its records.
         size = _CATCH_UP_BATCH if "database" in self._alarms else _BATCH
-        batch = list(itertools.islice(self._pending, size))
+        batch = self._pending[:size]
         if not batch and "log" in self._alarms:
             # The log fails: better in the database alone than in memory alone.
-            newer = (e for e in self._waiting if e.seq > self._database_seq)
-            batch = list(itertools.islice(newer, _BATCH))
+            first = _up_to(self._waiting, self._database_seq)
+            batch = self._waiting[first : first + _BATCH]
         return batch
 
     async def _catch_up_from_log(self) -> None:
@@ -428,7 +426,7 @@ class Journal:
             raise
 
     async def _commit(self, batch: list[Entry]) -> None:
-        batch = [entry for entry in batch if entry.seq > self._database_seq]
+        batch = batch[_up_to(batch, self._database_seq) :]
         if not batch:
             return
         try:
@@ -456,8 +454,9 @@ class Journal:
         self.commits += 1
         # What only the database has is kept for the log, as long as that is little: either may be gone next.
         kept_max = min(PENDING_MAX, self._waiting_max // 2)
-        while len(self._waiting) > kept_max and self._waiting[0].seq <= self._database_seq:
-            self._waiting.popleft()
+        if len(self._waiting) > kept_max:
+            known = _up_to(self._waiting, self._database_seq)
+            del self._waiting[: min(known, len(self._waiting) - kept_max)]
 
     async def _close_database(self) -> None:
         await self._database.close()
@@ -485,7 +484,7 @@ class Journal:
         try:
             await fresh.open()
             projection = Projection(fresh.dialect)
-            entries = _merged(path, self._entry_log, list(self._waiting))
+            entries = _merged(path, self._entry_log, self._waiting[:])
             while batch := await self._in_thread(_some, entries):
                 async with fresh.transaction() as writer:
                     await projection.write(writer, batch)
@@ -602,6 +601,13 @@ def gather_s(disk_s: float) -> float:
     """How long to wait for more entries where the disk takes `disk_s` to keep some."""
     least_s, most_s = GATHER_S
     return max(least_s, min(most_s, _ON_DISK_S - 3.0 * disk_s))
+
+
+def _up_to(entries: Sequence[Entry], seq: int) -> int:
+    """How many of these, which are in order, have that number at most."""
+    if not entries or entries[0].seq > seq:
+        return 0
+    return bisect.bisect_right(entries, seq, key=_SEQ)
 
 
 def _some(entries: Iterator[Entry]) -> list[Entry]:

@@ -35,6 +35,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 _FIELDS = tuple(field.name for field in fields(CallRecord))
 _JSON_FIELDS = ("legs", "recordings")
 _ENTRY_COLUMNS = ("seq", "at_s", "kind", "call_id", "data")
+_kind = attrgetter("kind")
 _plain_values = attrgetter(*(name for name in _FIELDS if name not in _JSON_FIELDS))
 _COLUMNS = (*(name for name in _FIELDS if name not in _JSON_FIELDS), *_JSON_FIELDS)
 
@@ -76,13 +77,13 @@ class Projection:
         """Add entries and bring their calls' records up to date. To be called in a transaction; after
         a failure, `forget`."""
         writes = Writes(connection)
-        writes.put(self._insert_entries, [astuple(entry) for entry in entries])
+        writes.put(self._insert_entries, [*map(astuple, entries)])
         await self._tell(writes, entries)
 
     async def _tell(self, writes: Writes, entries: Sequence[Entry]) -> None:
         """Write what follows from entries that are in the journal's table."""
-        heard = hear(e for e in entries if e.kind in _HEARD and e.call_id is not None)
-        kinds = {entry.kind for entry in entries}
+        heard = hear(entries, _HEARD)
+        kinds = {*map(_kind, entries)}
         await self._write_records(writes, heard)
         await self._centre.write(writes, entries, heard, kinds)
         if LINE_CHANGED in kinds:

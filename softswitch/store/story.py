@@ -15,7 +15,9 @@ from softswitch.store.told import (
     CallStarted,
     Heard,
     LegEnded,
+    Name,
     OfLeg,
+    name_of,
     tell_entry,
 )
 
@@ -182,14 +184,15 @@ class _Teller:
         self._visits: dict[str, Visit] = {}  # the latest of each contact
         self._closed: set[str] = set()
         self._ringing: dict[str, AgentOffer] = {}
-        self._open: dict[tuple[str, str], Segment] = {}  # by kind and leg
-        self._endpoints: dict[str, tuple[str, str]] = {}  # leg -> role, endpoint
+        self._open: dict[tuple[str, Name], Segment] = {}  # by kind and leg
+        self._endpoints: dict[Name, tuple[str, str]] = {}  # leg -> role, endpoint
         self._ended_at_s: float | None = None
         self._number_from = ""
 
     def finish(self) -> Story:
         if self._ended_at_s is not None:
-            self._close_all(self._ended_at_s)
+            if self._open:
+                self._close_all(self._ended_at_s)
             for visit in self._visits.values():
                 if visit.outcome == "waiting":
                     visit.outcome, visit.left_at_s = "lost", self._ended_at_s
@@ -371,29 +374,28 @@ class _Teller:
         self._number_from = told.number_from
 
     def _leg_started(self, entry: Entry, told: OfLeg) -> None:
-        leg = _leg_of(told)
-        self._endpoints[leg] = (told.role, told.endpoint)
+        self._endpoints[told.leg] = (told.role, told.endpoint)
         if told.role == "callee":
-            self._open_segment(entry, "ring", leg)
+            self._open_segment(entry, "ring", told.leg)
 
     def _leg_answered(self, entry: Entry, told: OfLeg) -> None:
-        leg = _leg_of(told)
-        self._close("ring", leg, entry.at_s, "answered")
+        leg = told.leg
         if self._endpoints.get(leg, _NOWHERE)[0] == "callee":
+            self._close("ring", leg, entry.at_s, "answered")
             self._open_segment(entry, "talk", leg)
 
     def _held(self, entry: Entry, data: dict[str, Any]) -> None:
-        self._open_segment(entry, "hold", text_of(data.get("leg")))
+        self._open_segment(entry, "hold", name_of(data.get("leg")))
 
     def _resumed(self, entry: Entry, data: dict[str, Any]) -> None:
-        self._close("hold", text_of(data.get("leg")), entry.at_s)
+        self._close("hold", name_of(data.get("leg")), entry.at_s)
 
     def _consulting(self, entry: Entry, data: dict[str, Any]) -> None:
-        segment = self._open_segment(entry, "consult", text_of(data.get("leg")))
+        segment = self._open_segment(entry, "consult", name_of(data.get("leg")))
         segment.name = text_of(data.get("number"))
 
     def _consulted(self, entry: Entry, data: dict[str, Any]) -> None:
-        leg, outcome = text_of(data.get("leg")), text_of(data.get("outcome"))
+        leg, outcome = name_of(data.get("leg")), text_of(data.get("outcome"))
         started_s = number_of(data.get("started_at_s"))
         if started_s is not None:  # in a call of its own, which became this one's
             self._consulting(entry, data)
@@ -401,21 +403,23 @@ class _Teller:
         self._close("consult", leg, entry.at_s, outcome)
 
     def _leg_ended(self, entry: Entry, told: LegEnded) -> None:
-        leg = _leg_of(told)
+        if not self._open:
+            return
+        leg = told.leg
         at_s = entry.at_s if told.ended_at_s is None else told.ended_at_s
-        for kind in ("ring", "talk", "hold"):
-            if (kind, leg) in self._open:
-                self._close(kind, leg, at_s, text_of(told.status) if kind == "ring" else "")
+        self._close("ring", leg, at_s, text_of(told.status))
+        self._close("talk", leg, at_s)
+        self._close("hold", leg, at_s)
 
     def _routed(self, entry: Entry, told: CallRouted) -> None:
-        self._close("app", "", entry.at_s)
+        self._close("app", None, entry.at_s)
         kind = _APPS.get(told.kind, "app")
         if kind:
-            segment = self._open_segment(entry, kind, "", key="app")
+            segment = self._open_segment(entry, kind, None, key="app")
             segment.name = told.name
 
     def _menu_left(self, entry: Entry, data: dict[str, Any]) -> None:
-        self._close("app", "", entry.at_s, text_of(data.get("why")))
+        self._close("app", None, entry.at_s, text_of(data.get("why")))
 
     def _call_ended(self, entry: Entry, told: CallEnded) -> None:
         if self._ended_at_s is None:
@@ -427,19 +431,22 @@ class _Teller:
             self._story.segments.append(segment)
         return segment
 
-    def _open_segment(self, entry: Entry, kind: str, leg: str, key: str = "") -> Segment:
-        if (key or kind, leg) in self._open:
+    def _open_segment(self, entry: Entry, kind: str, leg: Name, key: str = "") -> Segment:
+        place = key or kind, leg
+        if place in self._open:
             self._close(key or kind, leg, entry.at_s)
         segment = self._begin(entry.seq, kind, entry.at_s)
-        segment.leg, segment.endpoint = leg, self._endpoints.get(leg, _NOWHERE)[1]
-        self._open[key or kind, leg] = segment
+        if leg is not None:
+            segment.leg, segment.endpoint = str(leg), self._endpoints.get(leg, _NOWHERE)[1]
+        self._open[place] = segment
         return segment
 
-    def _close(self, kind: str, leg: str, at_s: float, outcome: str = "") -> None:
+    def _close(self, kind: str, leg: Name, at_s: float, outcome: str = "") -> None:
         segment = self._open.pop((kind, leg), None)
         if segment is not None:
-            segment.ended_at_s = max(at_s, segment.started_at_s)
-            segment.outcome = outcome or segment.outcome
+            segment.ended_at_s = at_s if at_s > segment.started_at_s else segment.started_at_s
+            if outcome:
+                segment.outcome = outcome
 
     def _close_all(self, at_s: float) -> None:
         for kind, leg in list(self._open):
@@ -449,10 +456,6 @@ class _Teller:
         segment = self._begin(visit.seq, "queue", visit.entered_at_s)
         segment.ended_at_s, segment.outcome = visit.left_at_s, visit.outcome
         segment.queue_id, segment.agent_id = visit.queue_id, visit.agent_id
-
-
-def _leg_of(told: OfLeg) -> str:
-    return text_of(told.leg)
 
 
 _OF_CALLS: dict[str, Callable[[_Teller, Entry, Any], None]] = {

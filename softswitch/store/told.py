@@ -3,8 +3,8 @@ whatever was journaled. Nearly all entries are plain; msgspec makes the object o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from collections.abc import Callable, Collection, Iterable
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 import msgspec
 
@@ -103,7 +103,8 @@ MEASURED = "leg-quality"
 _LEG = '{"leg":'
 
 
-def _name(value: object) -> int | str | None:
+def name_of(value: object) -> int | str | None:
+    """A particular as a leg; None where it is none."""
     return value if isinstance(value, int) else text_of(value) if isinstance(value, str) else None
 
 
@@ -120,7 +121,7 @@ _READERS: dict[Any, Callable[[object], Any]] = {
     str: text_of,
     Whole: integer_of,
     Number: number_of,
-    Name: _name,
+    Name: name_of,
     Status: _status,
     Word: _word,
 }
@@ -137,7 +138,7 @@ def told_of(kind: str, data: dict[str, Any]) -> Any:
     themselves where the kind has none."""
     if kind == MEASURED:
         quality = {text_of(key): value for key, value in data.items() if key != "leg"}
-        return LegMeasured(_name(data.get("leg")), quality=quality)
+        return LegMeasured(name_of(data.get("leg")), quality=quality)
     told = _KINDS.get(kind)
     if told is None:
         return data
@@ -163,14 +164,11 @@ def _measured(text: str) -> LegMeasured:
     return LegMeasured(leg, quality=msgspec.Raw("{" + rest if comma else "{}"))
 
 
-class OfCall:
+class OfCall(NamedTuple):
     """Entries of one call in their order, each with what it tells, and the kinds among them."""
 
-    __slots__ = ("heard", "kinds")
-
-    def __init__(self) -> None:
-        self.heard: list[Heard] = []
-        self.kinds: set[str] = set()
+    heard: list[Heard]
+    kinds: set[str]
 
 
 Heard: TypeAlias = tuple[Entry, Any]
@@ -179,29 +177,32 @@ HeardByCall: TypeAlias = dict[str, OfCall]
 """What was heard of each call, the calls in the order of their first entry."""
 
 
-def hear(entries: Iterable[Entry]) -> HeardByCall:
-    """Read entries of calls, each as `tell_entry` does, but where it is plain in one step."""
+def hear(entries: Iterable[Entry], kinds: Collection[str]) -> HeardByCall:
+    """Read those entries of calls that are of `kinds`, each as `tell_entry` does, but where it is plain in one
+    step."""
     found: HeardByCall = {}
     for entry in entries:
-        kind, text = entry.kind, entry.text
+        kind, call_id = entry.kind, entry.call_id
+        if kind not in kinds or call_id is None:
+            continue
         told: Any
         try:
-            if kind in _DECODERS:
+            decode = _DECODERS.get(kind)
+            if decode is None:
+                told = _measured(entry.text) if kind == MEASURED else entry.data()
+            else:
+                text = entry.text
                 # Then its texts are clean as they stand, and none is too long.
                 if len(text) <= TEXT_MAX and text.isascii() and "\\" not in text:
-                    told = _DECODERS[kind](text)
+                    told = decode(text)
                 else:
                     told = tell_entry(entry)
-            elif kind == MEASURED:
-                told = _measured(text)
-            else:
-                told = entry.data()
         except _DAMAGED:
             told = tell_entry(entry)
-        call_id = entry.call_id or ""
-        of_call = found.get(call_id)
-        if of_call is None:
-            of_call = found[call_id] = OfCall()
-        of_call.heard.append((entry, told))
-        of_call.kinds.add(kind)
+        if call_id in found:
+            heard, kinds_heard = found[call_id]
+        else:
+            heard, kinds_heard = found[call_id] = OfCall([], set())
+        heard.append((entry, told))
+        kinds_heard.add(kind)
     return found
