@@ -158,10 +158,9 @@ def tell_entry(entry: Entry) -> Any:
 
 def _measured(text: str) -> LegMeasured:
     leg = _decode_measured(text).leg
-    if not text.startswith(_LEG):
-        raise ValueError
-    _, comma, rest = text.partition(",")
-    return LegMeasured(leg, quality=msgspec.Raw("{" + rest if comma else "{}"))
+    if text.startswith(_LEG):
+        return LegMeasured(leg, "", "", msgspec.Raw("{" + text[text.index(",") + 1 :]))
+    raise ValueError
 
 
 class OfCall(NamedTuple):
