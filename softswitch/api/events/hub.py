@@ -125,14 +125,18 @@ class Hub:
 
     def note(self, kind: str, call_id: str | None, data: dict[str, Any], at_s: float) -> None:
         """An entry of the journal."""
+        before = self.before.get(kind)
+        if before is not None:
+            data = before(kind, call_id, data)
+        # As nearly all that happens to calls that have nothing to do with a queue or an agent.
         if (
             call_id is not None
-            and call_id not in self._met
             and (kind in PLAIN or (kind in _PLAIN_OUTSIDE and _names_nobody(data)))
-        ):  # as nearly all that happens to calls that have nothing to do with a queue or an agent
-            self.last = number = self.last + 1
-            noted: _Noted = (number, at_s, "calls", kind, call_id, _NOBODY, data)
+            and call_id not in self._met
+        ):
+            topic, met = "calls", _NOBODY
         else:
+            self.beside(kind, data)
             thing = str(data["object"]) if "object" in data else ""
             topic = topic_of(kind, call_id, thing)
             if not topic:
@@ -142,8 +146,8 @@ class Hub:
             if thing.startswith(_AGENT) and "agent" not in data:
                 data = {**data, "agent": thing.removeprefix(_AGENT)}
             met = self._meeting(kind, call_id, data)
-            self.last += 1
-            noted = (self.last, at_s, topic, kind, call_id or "", met, data)
+        self.last = number = self.last + 1
+        noted = (number, at_s, topic, kind, call_id or "", met, data)
         self._kept.append(noted)
         if self._listeners:
             event = _event_of(noted)
@@ -237,10 +241,8 @@ class Hub:
 
 
 def _names_nobody(data: dict[str, Any]) -> bool:
-    if "trunk" in data:
-        return True
     endpoint = data.get("endpoint")
-    return isinstance(endpoint, str) and endpoint.startswith(_TRUNK)
+    return "trunk" in data or (isinstance(endpoint, str) and endpoint.startswith(_TRUNK))
 
 
 def _plus(names: frozenset[str], name: object) -> frozenset[str]:
