@@ -273,6 +273,7 @@ def test_what_is_forgotten_is_known():
     assert [message.at_s for message in kept.messages()] == [3.0, 4.0, 5.0]
 
 
+@pytest.mark.limit("messages kept for the trace")
 def test_a_flood_pushes_out_no_message_of_a_call():
     kept = Trace(8, of_a_call)  # two of them the newest
     for number in range(6):
@@ -290,6 +291,7 @@ def test_a_flood_pushes_out_no_message_of_a_call():
     assert kept.snapshot() == {"messages": 8, "of_calls": 6, "followers": 0}
 
 
+@pytest.mark.limit("of those of no call, each")
 def test_where_there_are_no_calls_all_the_room_is_for_the_others():
     kept = Trace(8, of_a_call)
     for number in range(9):
