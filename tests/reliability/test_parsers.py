@@ -122,6 +122,7 @@ OURS = {
     "softswitch/store/column_counts.py:_Counting.count": _ROWS,
     "softswitch/store/column_fill.py:read_names": _ROWS,
     "softswitch/store/columns.py:Layout.unpack": _ROWS,
+    "softswitch/store/customer_merges.py:_merge": _ROWS,
     "softswitch/store/entries.py:JournalEntries.after": _ROWS,
     "softswitch/store/evaluations.py:_evaluation": _ROWS,
     "softswitch/store/first_contacts.py:_Part.rows": _ROWS,
