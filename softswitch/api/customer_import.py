@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from softswitch.store.customer_files import Mistake, Rows, read_customers
-from softswitch.store.customers import PHONES_MAX, TAGS_MAX, CustomerRecord, Profile
+from softswitch.store.customer_rows import CustomerRecord, Profile
+from softswitch.store.customers import PHONES_MAX, TAGS_MAX
 
 if TYPE_CHECKING:
     from softswitch.store import Store

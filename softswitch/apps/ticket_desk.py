@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from softswitch.apps import acd_contacts as news
 from softswitch.apps.acd_contacts import ContactNews, TextContact
 from softswitch.errors import CallError, QueueUnavailable, SoftswitchError
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.sla import TARGETS, OpenTime, Targets, always
 from softswitch.store.ticket_steps import DEFAULT_STEPS, Step
 from softswitch.store.tickets import Ticket, TicketFilter

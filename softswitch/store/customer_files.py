@@ -8,7 +8,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from softswitch.store.customers import PHONES_MAX, TAGS_MAX, CustomerRecord, Profile
+from softswitch.store.customer_rows import CustomerRecord, Profile
+from softswitch.store.customers import PHONES_MAX, TAGS_MAX
 from softswitch.store.sheet import Cell, Sheet, armed, to_csv
 
 ROWS_MAX = 1_000_000

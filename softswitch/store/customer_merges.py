@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.schema_customers import customer_merges
-
-if TYPE_CHECKING:
-    from softswitch.store.customers import Profile
+from softswitch.store.calls import CallFilter
+from softswitch.store.customer_rows import CustomerRecord, Profile
+from softswitch.store.ledger import Conflict
+from softswitch.store.schema import calls
+from softswitch.store.schema_customers import customer_merges, customers
+from softswitch.store.schema_tickets import ticket_links, tickets
 
 _LISTS = ("phones", "addresses", "tags")
 
@@ -133,6 +135,76 @@ async def forget_merges(connection: AsyncConnection, ids: Sequence[int]) -> None
     table = customer_merges.c
     gone = sa.or_(table.customer_id.in_(ids), table.other_id.in_(ids))
     await connection.execute(sa.delete(customer_merges).where(gone))
+
+
+async def hand_over(
+    connection: AsyncConnection,
+    table: sa.Table,
+    one: int,
+    other: int,
+    which: sa.ColumnElement[bool] | None = None,
+) -> list[int]:
+    """Rows of one customer, all or some, are another's from now on; their ids."""
+    query = sa.update(table).where(table.c.customer_id == one)
+    if which is not None:
+        query = query.where(which)
+    query = query.values(customer_id=other)
+    return sorted((await connection.execute(query.returning(table.c.id))).scalars())
+
+
+async def lead(
+    connection: AsyncConnection, which: sa.ColumnElement[bool], to: int | None
+) -> list[int]:
+    """Some customers turned out to be one, or nobody else; their ids."""
+    query = sa.update(customers).where(which)
+    query = query.values(merged_into=to, version=customers.c.version + 1)
+    return sorted((await connection.execute(query.returning(customers.c.id))).scalars())
+
+
+async def to_be_undone(
+    connection: AsyncConnection, kept: CustomerRecord, gone: CustomerRecord
+) -> Merge:
+    """How `gone` came to be `kept`. Raises `Conflict` where he did not, where it is not known, and where he
+    came by way of another."""
+    if gone.merged_into != kept.id:
+        raise Conflict(f"customer {gone.id} was not merged into {kept.id}")
+    merge = await merge_of(connection, gone.id)
+    if merge is None:
+        raise Conflict(
+            f"customer {gone.id} was merged by an older version, which did not keep what came over: "
+            "make a new customer, and take from this one what is not his"
+        )
+    if merge.customer_id != kept.id:
+        raise Conflict(
+            f"customer {gone.id} was merged into {merge.customer_id}, and he into {kept.id}: undo that first"
+        )
+    return merge
+
+
+def by_calls(numbers: Sequence[str], since_s: float) -> sa.ColumnElement[bool]:
+    """Tickets since a time that are linked to calls from or to one of these numbers."""
+    if not numbers:
+        return sa.false()
+    of_calls = sa.select(sa.literal("call:") + calls.c.call_id).where(
+        *CallFilter(number=tuple(numbers)).clauses(), calls.c.started_at_s >= since_s
+    )
+    linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing.in_(of_calls))
+    return sa.and_(tickets.c.created_at_s >= since_s, tickets.c.id.in_(linked))
+
+
+def left_behind(mine: Profile, his: Profile) -> str:
+    """What one said of himself and another says otherwise."""
+    said = {"name": (mine.name, his.name), "region": (mine.region, his.region)}
+    said |= {name: (mine.fields.get(name, value), value) for name, value in his.fields.items()}
+    return "; ".join(f"{what} {his}" for what, (kept, his) in said.items() if his not in ("", kept))
+
+
+def together(what: str, first: list[str], second: list[str], most: int) -> list[str]:
+    """Two lists as one. Raises `Conflict` where it has more than one may have."""
+    both = list(dict.fromkeys([*first, *second]))
+    if len(both) > most:
+        raise Conflict(f"together they have {len(both)} {what}, and one may have {most}")
+    return both
 
 
 def _merge(row: Any) -> Merge:

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import words
-from softswitch.store.calls import CallFilter
 from softswitch.store.customer_merges import (
     Merge,
     brought_by,
+    by_calls,
     forget_merges,
-    merge_of,
+    hand_over,
+    lead,
+    left_behind,
     merges_of,
     note_merge,
     note_undone,
+    to_be_undone,
+    together,
     without,
+)
+from softswitch.store.customer_rows import (
+    CustomerRecord,
+    Note,
+    Profile,
+    columns_of,
+    current_customer,
+    known_of,
+    note_of,
+    one_customer,
+    profile_keys,
+    profile_words,
+    put_phones,
+    record_of,
 )
 from softswitch.store.database import Database
 from softswitch.store.duplicates import (
-    Key,
     SharedBy,
     alike,
     forget_keys,
-    keys_of,
     note_keys,
     put_keys,
     shared,
 )
-from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
+from softswitch.store.ledger import Change, Conflict, Ledger, Missing, difference
 from softswitch.store.reading import fetched, holds, reading
-from softswitch.store.schema import calls
 from softswitch.store.schema_customers import customer_notes, customer_phones, customers
-from softswitch.store.schema_tickets import OPEN_TICKET, ticket_links, tickets
+from softswitch.store.schema_tickets import OPEN_TICKET, tickets
 from softswitch.store.spellings import spelt
 
 LIST_MAX = 1_000
@@ -74,32 +88,6 @@ _OPEN_TICKETS = (
 )
 
 
-@dataclass(slots=True)
-class Profile:
-    """What people say of a customer. `phones` in E.164, the first is the one to call; `addresses` are
-    e-mail and postal ones; `fields` are the office's own."""
-
-    name: str = ""
-    phones: list[str] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
-    region: str = ""
-    priority: int = 0
-    tags: list[str] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class CustomerRecord:
-    """A customer as he is kept. `merged_into`: he turned out to be another one."""
-
-    id: int
-    profile: Profile
-    merged_into: int | None
-    created_at_s: float
-    changed_at_s: float
-    version: int
-
-
 @dataclass(frozen=True, slots=True)
 class CallerRecord:
     """A customer who calls: `tickets_open` counts what is to be done for him, `tickets` are the newest."""
@@ -107,17 +95,6 @@ class CallerRecord:
     customer: CustomerRecord
     tickets_open: int
     tickets: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What somebody wrote about a customer."""
-
-    id: int
-    customer_id: int
-    at_s: float
-    author: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +132,11 @@ class Customers:
     async def get(self, customer_id: int) -> CustomerRecord:
         """One customer. Raises `Missing`."""
         async with reading(self._database) as connection:
-            return await _one(connection, customer_id)
+            return await one_customer(connection, customer_id)
 
     async def find_by_phone(self, phone: str) -> list[CustomerRecord]:
         """Whose number (E.164) this is, the most important first."""
-        return [_known(row) for row in await fetched(self._database, _BY_PHONE, {"phone": phone})]
+        return [known_of(row) for row in await fetched(self._database, _BY_PHONE, {"phone": phone})]
 
     async def caller(self, phone: str, tickets_told: int) -> CallerRecord | None:
         """The most important customer with a number (E.164), and the newest `tickets_told` of his open
@@ -172,7 +149,7 @@ class Customers:
         if not rows:
             return None
         count = int(rows[0].pop("tickets_open"))
-        customer = _known(rows[0])
+        customer = known_of(rows[0])
         newest: list[dict[str, Any]] = []
         if count:
             values = {"customer": customer.id, "most": tickets_told}
@@ -206,7 +183,7 @@ class Customers:
         query = query.where(customers.c.id > after).order_by(customers.c.id)
         async with reading(self._database) as connection:
             query = query.limit(max(0, min(limit, LIST_MAX)))
-            return [_record(row) for row in (await connection.execute(query)).all()]
+            return [record_of(row) for row in (await connection.execute(query)).all()]
 
     async def field_names(self) -> list[str]:
         """The names of the office's own fields that some customer has, in order."""
@@ -241,11 +218,11 @@ class Customers:
         """Others who may be the same, by id after one: they share a number, the name or an e-mail address.
         Raises `Missing`."""
         async with reading(self._database) as connection:
-            one = await _one(connection, customer_id)
+            one = await one_customer(connection, customer_id)
             sharing = sa.select(customer_phones.c.customer_id).where(
                 customer_phones.c.phone.in_(one.profile.phones)
             )
-            same = sa.or_(customers.c.id.in_(sharing), alike(_keys(one.profile)))
+            same = sa.or_(customers.c.id.in_(sharing), alike(profile_keys(one.profile)))
             query = (
                 sa.select(customers)
                 .where(same, customers.c.id != customer_id, customers.c.merged_into.is_(None))
@@ -253,7 +230,7 @@ class Customers:
                 .order_by(customers.c.id)
                 .limit(max(0, min(limit, LIST_MAX)))
             )
-            return [_record(row) for row in (await connection.execute(query)).all()]
+            return [record_of(row) for row in (await connection.execute(query)).all()]
 
     async def sharing(
         self, by: SharedBy = "number", limit: int = 50, after: str = ""
@@ -265,7 +242,7 @@ class Customers:
             found, more = await shared(connection, by, max(0, min(limit, LIST_MAX)), after)
             ids = sorted({customer_id for one in found for customer_id in one.customers})
             query = sa.select(customers).where(customers.c.id.in_(ids))
-            known = {row.id: _record(row) for row in (await connection.execute(query)).all()}
+            known = {row.id: record_of(row) for row in (await connection.execute(query)).all()}
         told = (
             Sharing(one.value, one.count, [known[i] for i in one.customers if i in known])
             for one in found
@@ -288,7 +265,7 @@ class Customers:
             query = query.where(customer_notes.c.id < before)
         query = query.order_by(customer_notes.c.id.desc()).limit(max(0, min(limit, LIST_MAX)))
         async with reading(self._database) as connection:
-            return [_note(row) for row in (await connection.execute(query)).all()]
+            return [note_of(row) for row in (await connection.execute(query)).all()]
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -298,7 +275,7 @@ class Customers:
             (customer_id,) = await self.add_all(change, [profile])
             told = {name: value for name, value in asdict(profile).items() if value}
             change.note("customer-added", f"customer:{customer_id}", **told)
-            return await _one(change.connection, customer_id)
+            return await one_customer(change.connection, customer_id)
 
     async def add_all(self, change: Change, profiles: Sequence[Profile]) -> list[int]:
         """Several new customers in somebody's change, who notes it; their ids."""
@@ -310,13 +287,13 @@ class Customers:
         }
         self._some = True  # before they are there: who looks too early looks once more
         query = sa.insert(customers).returning(customers.c.id, sort_by_parameter_order=True)
-        rows = [_columns(profile) | fresh for profile in profiles]
+        rows = [columns_of(profile) | fresh for profile in profiles]
         ids = [int(row[0]) for row in (await change.connection.execute(query, rows)).all()]
         pairs = list(zip(ids, profiles, strict=True))
-        await _put_phones(change.connection, pairs)
-        await put_keys(change.connection, [(i, _keys(p)) for i, p in pairs])
+        await put_phones(change.connection, pairs)
+        await put_keys(change.connection, [(i, profile_keys(p)) for i, p in pairs])
         await words.index(
-            change.connection, words.CUSTOMERS, [(i, _words(p)) for i, p in pairs], new=True
+            change.connection, words.CUSTOMERS, [(i, profile_words(p)) for i, p in pairs], new=True
         )
         return ids
 
@@ -326,7 +303,7 @@ class Customers:
         """Other values for some parts of the profile. Raises `Missing`, `Stale`, `Conflict` for one who
         was merged."""
         async with self._ledger.change(actor) as change:
-            before = await _current(change, customer_id, version)
+            before = await current_customer(change, customer_id, version)
             after = await self.put(change, before, values)
             told = difference(asdict(before.profile), asdict(after.profile))
             change.note("customer-changed", f"customer:{customer_id}", **told)
@@ -337,7 +314,7 @@ class Customers:
     ) -> CustomerRecord:
         """Other values for parts of a profile, in somebody's change, who notes it."""
         profile = Profile(**{**asdict(before.profile), **values})
-        columns = _columns(profile) | {
+        columns = columns_of(profile) | {
             "changed_at_s": change.at_s,
             "version": before.version + 1,
         }
@@ -346,19 +323,19 @@ class Customers:
         if profile.phones != before.profile.phones:
             mine = customer_phones.c.customer_id == before.id
             await change.connection.execute(sa.delete(customer_phones).where(mine))
-            await _put_phones(change.connection, [(before.id, profile)])
-        keys, former = _keys(profile), _keys(before.profile)
+            await put_phones(change.connection, [(before.id, profile)])
+        keys, former = profile_keys(profile), profile_keys(before.profile)
         await forget_keys(change.connection, before.id, former - keys)
         await put_keys(change.connection, [(before.id, keys - former)])
-        await words.index(change.connection, words.CUSTOMERS, [(before.id, _words(profile))])
-        return await _one(change.connection, before.id)
+        await words.index(change.connection, words.CUSTOMERS, [(before.id, profile_words(profile))])
+        return await one_customer(change.connection, before.id)
 
     async def remove(self, actor: str, customer_id: int, version: int | None = None) -> None:
         """Delete a customer, those who turned out to be him, and all that was written about them. Raises
         `Missing`, `Stale`."""
         async with self._ledger.change(actor) as change:
-            gone = await _current(change, customer_id, version, merged=True)
-            await forget_keys(change.connection, customer_id, _keys(gone.profile))
+            gone = await current_customer(change, customer_id, version, merged=True)
+            await forget_keys(change.connection, customer_id, profile_keys(gone.profile))
             query = sa.select(customers.c.id).where(customers.c.merged_into == customer_id)
             ids = [customer_id, *(await change.connection.execute(query)).scalars()]
             for table in (customer_phones, customer_notes):
@@ -376,7 +353,7 @@ class Customers:
     async def add_note(self, actor: str, customer_id: int, text: str) -> Note:
         """Write something about a customer. Raises `Missing`, `Conflict` for one who was merged."""
         async with self._ledger.change(actor) as change:
-            await _current(change, customer_id, None)
+            await current_customer(change, customer_id, None)
             values = {
                 "customer_id": customer_id,
                 "at_s": change.at_s,
@@ -384,7 +361,7 @@ class Customers:
                 "text": text,
             }
             query = sa.insert(customer_notes).values(values).returning(customer_notes)
-            note = _note((await change.connection.execute(query)).one())
+            note = note_of((await change.connection.execute(query)).one())
             change.note("customer-noted", f"customer:{customer_id}", note=note.id)
         return note
 
@@ -408,7 +385,7 @@ class Customers:
             row = (await connection.execute(query)).first()
         if row is None:
             raise Missing(f"customer {customer_id} has no note {note_id}")
-        return _note(row)
+        return note_of(row)
 
     async def merge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
         """`other_id` turned out to be `customer_id`: his numbers, addresses, tags, fields and notes come
@@ -418,37 +395,37 @@ class Customers:
         if customer_id == other_id:
             raise Conflict("a customer is himself already")
         async with self._ledger.change(actor) as change:
-            kept = await _current(change, customer_id, None)
-            gone = await _current(change, other_id, None)
+            kept = await current_customer(change, customer_id, None)
+            gone = await current_customer(change, other_id, None)
             mine, his = kept.profile, gone.profile
             values = {
                 "name": mine.name or his.name,
-                "phones": _together("numbers", mine.phones, his.phones, PHONES_MAX),
-                "addresses": _together("addresses", mine.addresses, his.addresses, PHONES_MAX),
+                "phones": together("numbers", mine.phones, his.phones, PHONES_MAX),
+                "addresses": together("addresses", mine.addresses, his.addresses, PHONES_MAX),
                 "region": mine.region or his.region,
                 "priority": max(mine.priority, his.priority),
-                "tags": _together("tags", mine.tags, his.tags, TAGS_MAX),
+                "tags": together("tags", mine.tags, his.tags, TAGS_MAX),
                 "fields": {**his.fields, **mine.fields},
             }
             connection = change.connection
             theirs = customer_phones.c.customer_id == other_id
             await connection.execute(sa.delete(customer_phones).where(theirs))
-            await forget_keys(connection, other_id, _keys(his))
+            await forget_keys(connection, other_id, profile_keys(his))
             earlier = [
                 one.brought for one in await merges_of(connection, customer_id, undone=False)
             ]
             brought = brought_by(mine, his, earlier)
-            if left := _left_behind(mine, his):
+            if left := left_behind(mine, his):
                 note = {"customer_id": customer_id, "at_s": change.at_s, "author": actor}
                 note["text"] = f"Was customer {other_id} as well: {left}"
                 query = sa.insert(customer_notes).values(note).returning(customer_notes.c.id)
                 brought.said = (await connection.execute(query)).scalar_one()
-            brought.notes = await _hand_over(connection, customer_notes, other_id, customer_id)
-            brought.tickets = await _hand_over(connection, tickets, other_id, customer_id)
-            brought.customers = await _lead(
+            brought.notes = await hand_over(connection, customer_notes, other_id, customer_id)
+            brought.tickets = await hand_over(connection, tickets, other_id, customer_id)
+            brought.customers = await lead(
                 connection, customers.c.merged_into == other_id, customer_id
             )
-            await _lead(connection, customers.c.id == other_id, customer_id)
+            await lead(connection, customers.c.id == other_id, customer_id)
             await note_merge(connection, customer_id, other_id, change.at_s, change.actor, brought)
             after = await self.put(change, kept, values)
             told = difference(asdict(mine), asdict(after.profile))
@@ -459,7 +436,7 @@ class Customers:
         """Who turned out to be a customer, oldest first, and what he brought; those that were undone too.
         Raises `Missing`."""
         async with reading(self._database) as connection:
-            await _one(connection, customer_id)
+            await one_customer(connection, customer_id)
             return await merges_of(connection, customer_id)
 
     async def unmerge(self, actor: str, customer_id: int, other_id: int) -> CustomerRecord:
@@ -469,9 +446,9 @@ class Customers:
         `customer_id`. Raises `Missing`, and `Conflict` where there is nothing (known) to be undone."""
         async with self._ledger.change(actor) as change:
             connection = change.connection
-            kept = await _current(change, customer_id, None)
-            gone = await _current(change, other_id, None, merged=True)
-            merge = await _to_be_undone(connection, kept, gone)
+            kept = await current_customer(change, customer_id, None)
+            gone = await current_customer(change, other_id, None, merged=True)
+            merge = await to_be_undone(connection, kept, gone)
             others = [
                 one.brought
                 for one in await merges_of(connection, customer_id, undone=False)
@@ -480,25 +457,25 @@ class Customers:
             values = without(kept.profile, merge.brought, others)
             after = await self.put(change, kept, values)
             gone.merged_into = None
-            await _lead(connection, customers.c.id == other_id, None)
+            await lead(connection, customers.c.id == other_id, None)
             back = await self.put(change, gone, {})
-            await _put_phones(connection, [(other_id, back.profile)])
-            await put_keys(connection, [(other_id, _keys(back.profile))])
+            await put_phones(connection, [(other_id, back.profile)])
+            await put_keys(connection, [(other_id, profile_keys(back.profile))])
             brought = merge.brought
             for table, ids in ((customer_notes, brought.notes), (tickets, brought.tickets)):
                 his = table.c.id.in_(ids)
-                await _hand_over(connection, table, customer_id, other_id, his)
+                await hand_over(connection, table, customer_id, other_id, his)
             still = sa.and_(
                 customers.c.merged_into == customer_id, customers.c.id.in_(brought.customers)
             )
-            await _lead(connection, still, other_id)
+            await lead(connection, still, other_id)
             if brought.said is not None:
                 await connection.execute(
                     sa.delete(customer_notes).where(customer_notes.c.id == brought.said)
                 )
             numbers = spelt(set(back.profile.phones) - set(after.profile.phones))
-            since = await _hand_over(
-                connection, tickets, customer_id, other_id, _by_calls(numbers, merge.at_s)
+            since = await hand_over(
+                connection, tickets, customer_id, other_id, by_calls(numbers, merge.at_s)
             )
             await note_undone(connection, merge.id, change.at_s)
             told = difference(asdict(kept.profile), asdict(after.profile))
@@ -506,154 +483,6 @@ class Customers:
             change.note("customer-unmerged", f"customer:{customer_id}", other=other_id, **told)
             change.note("customer-unmerged", f"customer:{other_id}", other=customer_id)
         return after
-
-
-async def _hand_over(
-    connection: AsyncConnection,
-    table: sa.Table,
-    one: int,
-    other: int,
-    which: sa.ColumnElement[bool] | None = None,
-) -> list[int]:
-    """Rows of one customer, all or some, are another's from now on; their ids."""
-    query = sa.update(table).where(table.c.customer_id == one)
-    if which is not None:
-        query = query.where(which)
-    query = query.values(customer_id=other)
-    return sorted((await connection.execute(query.returning(table.c.id))).scalars())
-
-
-async def _lead(
-    connection: AsyncConnection, which: sa.ColumnElement[bool], to: int | None
-) -> list[int]:
-    """Some customers turned out to be one, or nobody else; their ids."""
-    query = sa.update(customers).where(which)
-    query = query.values(merged_into=to, version=customers.c.version + 1)
-    return sorted((await connection.execute(query.returning(customers.c.id))).scalars())
-
-
-async def _to_be_undone(
-    connection: AsyncConnection, kept: CustomerRecord, gone: CustomerRecord
-) -> Merge:
-    if gone.merged_into != kept.id:
-        raise Conflict(f"customer {gone.id} was not merged into {kept.id}")
-    merge = await merge_of(connection, gone.id)
-    if merge is None:
-        raise Conflict(
-            f"customer {gone.id} was merged by an older version, which did not keep what came over: "
-            "make a new customer, and take from this one what is not his"
-        )
-    if merge.customer_id != kept.id:
-        raise Conflict(
-            f"customer {gone.id} was merged into {merge.customer_id}, and he into {kept.id}: undo that first"
-        )
-    return merge
-
-
-def _by_calls(numbers: Sequence[str], since_s: float) -> sa.ColumnElement[bool]:
-    """Tickets since a time that are linked to calls from or to one of these numbers."""
-    if not numbers:
-        return sa.false()
-    of_calls = sa.select(sa.literal("call:") + calls.c.call_id).where(
-        *CallFilter(number=tuple(numbers)).clauses(), calls.c.started_at_s >= since_s
-    )
-    linked = sa.select(ticket_links.c.ticket_id).where(ticket_links.c.thing.in_(of_calls))
-    return sa.and_(tickets.c.created_at_s >= since_s, tickets.c.id.in_(linked))
-
-
-async def _current(
-    change: Change, customer_id: int, version: int | None, *, merged: bool = False
-) -> CustomerRecord:
-    found = await _one(change.connection, customer_id)
-    if version is not None and found.version != version:
-        raise Stale(f"customer {customer_id} was changed meanwhile")
-    if found.merged_into is not None and not merged:
-        raise Conflict(f"customer {customer_id} was merged into {found.merged_into}")
-    return found
-
-
-async def _one(connection: AsyncConnection, customer_id: int) -> CustomerRecord:
-    query = sa.select(customers).where(customers.c.id == customer_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no customer {customer_id}")
-    return _record(row)
-
-
-def _record(row: Any) -> CustomerRecord:
-    return _known(row._mapping)
-
-
-def _known(row: Mapping[str, Any]) -> CustomerRecord:
-    profile = Profile(
-        name=row["name"],
-        phones=_decode(row["phones"]),
-        addresses=_decode(row["addresses"]),
-        region=row["region"],
-        priority=row["priority"],
-        tags=_decode(row["tags"]),
-        fields=_decode(row["fields"]),
-    )
-    return CustomerRecord(
-        id=row["id"],
-        profile=profile,
-        merged_into=row["merged_into"],
-        created_at_s=row["created_at_s"],
-        changed_at_s=row["changed_at_s"],
-        version=row["version"],
-    )
-
-
-def _note(row: Any) -> Note:
-    return Note(row.id, row.customer_id, row.at_s, row.author, row.text)
-
-
-def _columns(profile: Profile) -> dict[str, Any]:
-    return {
-        "name": profile.name,
-        "phones": _encode(list(dict.fromkeys(profile.phones))).decode(),
-        "region": profile.region,
-        "priority": profile.priority,
-        "tags": _encode(profile.tags).decode(),
-        "addresses": _encode(profile.addresses).decode(),
-        "fields": _encode(profile.fields).decode(),
-    }
-
-
-async def _put_phones(connection: AsyncConnection, pairs: Iterable[tuple[int, Profile]]) -> None:
-    rows = [
-        {"phone": phone, "customer_id": customer_id}
-        for customer_id, profile in pairs
-        for phone in dict.fromkeys(profile.phones)
-    ]
-    if rows:
-        await connection.execute(sa.insert(customer_phones), rows)
-
-
-def _keys(profile: Profile) -> frozenset[Key]:
-    return keys_of(profile.name, profile.addresses)
-
-
-def _words(profile: Profile) -> str:
-    # A number is found by its end as well: people read out the last digits.
-    ends = [phone[-4:] for phone in profile.phones]
-    return words.words_of(
-        [
-            profile.name,
-            *profile.phones,
-            *ends,
-            *profile.addresses,
-            *profile.tags,
-            *profile.fields.values(),
-        ]
-    )
-
-
-def _left_behind(mine: Profile, his: Profile) -> str:
-    """What one said of himself and another says otherwise."""
-    said = {"name": (mine.name, his.name), "region": (mine.region, his.region)}
-    said |= {name: (mine.fields.get(name, value), value) for name, value in his.fields.items()}
-    return "; ".join(f"{what} {his}" for what, (kept, his) in said.items() if his not in ("", kept))
 
 
 def _owners(phone: str) -> sa.Select[tuple[int]]:
@@ -665,30 +494,3 @@ def _led_to(ids: sa.Select[tuple[int]]) -> sa.Select[tuple[int]]:
     """Of customers those who they turned out to be, themselves where they did not."""
     other = customers.alias("other").c
     return sa.select(sa.func.coalesce(other.merged_into, other.id)).where(other.id.in_(ids))
-
-
-def _together(what: str, first: list[str], second: list[str], most: int) -> list[str]:
-    both = list(dict.fromkeys([*first, *second]))
-    if len(both) > most:
-        raise Conflict(f"together they have {len(both)} {what}, and one may have {most}")
-    return both
-
-
-async def reindex_customers(connection: AsyncConnection) -> None:
-    """Make the words and keys of all customers anew, in the caller's transaction."""
-    after = 0
-    while True:
-        query = (
-            sa.select(customers)
-            .where(customers.c.id > after)
-            .order_by(customers.c.id)
-            .limit(LIST_MAX)
-        )
-        found = [_record(row) for row in (await connection.execute(query)).all()]
-        if not found:
-            return
-        await words.index(
-            connection, words.CUSTOMERS, [(record.id, _words(record.profile)) for record in found]
-        )
-        await put_keys(connection, [(record.id, _keys(record.profile)) for record in found])
-        after = found[-1].id

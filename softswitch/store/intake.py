@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from softswitch.errors import StoreError
 from softswitch.store.attachments import SIZE_MAX, TYPES
-from softswitch.store.customers import CustomerFilter, CustomerRecord
+from softswitch.store.customer_rows import CustomerRecord
+from softswitch.store.customers import CustomerFilter
 from softswitch.store.database import Database
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import Enclosure, Letter

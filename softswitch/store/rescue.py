@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from softswitch.store.customers import reindex_customers
+from softswitch.store.customer_rows import reindex_customers
 from softswitch.store.projection_centre import STORY_TABLES
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import agent_states, facts

@@ -96,7 +96,7 @@ class Server:
 
 async def fill(api: Any) -> None:
     """Something of each kind with the numbers that examples ask for."""
-    from softswitch.store.customers import Profile
+    from softswitch.store.customer_rows import Profile
     from softswitch.store.tickets import Matter
 
     append = api.store.journal.append

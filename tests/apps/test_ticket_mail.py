@@ -27,7 +27,7 @@ from softswitch.clock import SystemClock
 from softswitch.config import Office, parse_office
 from softswitch.errors import MailError
 from softswitch.store import Store
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
 from softswitch.store.ticket_files import FILES_MAX

@@ -18,7 +18,8 @@ from softswitch.call.numbering import Numbering
 from softswitch.store import words
 from softswitch.store.customer_files import ERRORS_MAX, read_customers, write_customers
 from softswitch.store.customer_merges import brought_by, without
-from softswitch.store.customers import CustomerFilter, CustomerRecord, Profile
+from softswitch.store.customer_rows import CustomerRecord, Profile
+from softswitch.store.customers import CustomerFilter
 from softswitch.store.ledger import Conflict, Missing, Stale
 from softswitch.store.tickets import Matter
 

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from softswitch.store import duplicates
-from softswitch.store.customers import Customers, Profile
+from softswitch.store.customer_rows import Profile
+from softswitch.store.customers import Customers
 from softswitch.store.duplicates import address_key, keys_of, name_key
 
 

@@ -25,7 +25,7 @@ import pytest
 from softswitch.errors import StoreError
 from softswitch.store import Store
 from softswitch.store import log as log_module
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.projection_centre import STORY_TABLES
 from softswitch.store.schema import calls as calls_table
 from softswitch.store.tickets import Matter

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from softswitch.store.customer_files import read_customers, write_customers
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.sheet import Sheet, XlsxBook, to_csv
 from softswitch.store.tickets import Matter
 from tests.injection import STRINGS

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from softswitch.store.adherence import Done, Planned, adherence
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.outcomes import AGAIN_S, outcome_report, ticket_report
 from softswitch.store.periods import Span

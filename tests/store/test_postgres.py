@@ -18,7 +18,8 @@ from softswitch.backup import BadBackup, make_backup, restore, verify
 from softswitch.backup_postgres import PostgresFailed, count_rows
 from softswitch.errors import StoreError
 from softswitch.store import Store
-from softswitch.store.customers import CustomerFilter, Profile
+from softswitch.store.customer_rows import Profile
+from softswitch.store.customers import CustomerFilter
 from softswitch.store.migrate import HEAD, migrate, revision_of
 from softswitch.store.tables import metadata
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from softswitch.store.customers import CustomerFilter, Profile
+from softswitch.store.customer_rows import Profile
+from softswitch.store.customers import CustomerFilter
 
 
 def damage(path: Path, holding: bytes) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from softswitch.config.places import filled, unknown_places
 from softswitch.store.attachments import NAME_MAX, PER_TICKET_MAX, SIZE_MAX
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import read_letter
 from softswitch.store.sla import OpenTime

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softswitch.store import ticket_rules as rules
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.ledger import Conflict, Missing, Stale
 from softswitch.store.sla import OpenTime
 from softswitch.store.tickets import LINKS_MAX, Matter, TicketFilter

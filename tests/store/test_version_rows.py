@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from softswitch.store.customers import Profile
+from softswitch.store.customer_rows import Profile
 from softswitch.store.migrate import HEAD, migrate
 from softswitch.store.tickets import Matter
 from tests.store.faults import calls_for

@@ -44,13 +44,8 @@ from softswitch.api.timeline import Happening, timeline, timeline_of_numbers
 from softswitch.config.centre import Customer
 from softswitch.store.customer_files import write_customers
 from softswitch.store.customer_merges import Merge as MergeRecord
-from softswitch.store.customers import (
-    PHONES_MAX,
-    TAGS_MAX,
-    CustomerFilter,
-    CustomerRecord,
-    Profile,
-)
+from softswitch.store.customer_rows import CustomerRecord, Profile
+from softswitch.store.customers import PHONES_MAX, TAGS_MAX, CustomerFilter
 from softswitch.store.duplicates import SharedBy
 from softswitch.store.ledger import Missing
 
