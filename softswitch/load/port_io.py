@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from itertools import repeat
@@ -43,6 +44,8 @@ _WIDTH_MIN = 172
 _CLOSE_US = 20
 _READINGS_MAX = 8
 """Two clocks are read that close to each other, or as close as some tries allow."""
+_ASLEEP_S = 0.002
+_STAMPS_WITHIN_S = 1.0
 
 
 def clock_us() -> int:
@@ -62,6 +65,34 @@ def _wall_clock() -> tuple[int, int]:
         if best[0] <= _CLOSE_US:
             break
     return best[1], best[2]
+
+
+def _stamp_keeper() -> socket.socket | None:
+    """A socket while which is open the kernel notes when datagrams come; None: it never does.
+
+    Who asks first for its notes gets them a little later: a kernel thread switches them on, which on a busy
+    machine waits for its turn (`net_enable_timestamp`). What comes before that bears the moment at which it is
+    fetched, and looks delayed by as long as nobody looked. So we send to ourselves until a note tells of the
+    arrival, and keep this socket, lest they be switched off again.
+    """
+    keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        keeper.bind(("127.0.0.1", 0))
+        keeper.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        until_s = time.monotonic() + _STAMPS_WITHIN_S
+        while time.monotonic() < until_s:
+            keeper.sendto(b"", keeper.getsockname())
+            sent_ns = time.time_ns()
+            time.sleep(_ASLEEP_S)
+            for _, kind, note in keeper.recvmsg(1, _CONTROL_OCTETS, socket.MSG_DONTWAIT)[1]:
+                seconds, nanoseconds = struct.unpack("@qq", note)
+                noted_ns = 1_000_000_000 * seconds + nanoseconds
+                if kind == _SO_TIMESTAMPNS and noted_ns - sent_ns < 500_000_000 * _ASLEEP_S:
+                    return keeper
+    except OSError:
+        pass
+    keeper.close()
+    return None
 
 
 @dataclass(slots=True)
@@ -130,7 +161,8 @@ class PortIo:
         self._portable = PortableIo(streams) if self._bulk is None else None
         self._io: _BulkIo | PortableIo = self._bulk or self._portable  # type: ignore[assignment]
         self._width = width
-        self.precise = self._bulk is not None
+        self._keeper = None if self._bulk is None else _stamp_keeper()
+        self.precise = self._keeper is not None
 
     @property
     def tx(self) -> PacketBuffer:
@@ -205,6 +237,8 @@ class PortIo:
     def close(self) -> None:
         """See `StreamPorts.close`."""
         self._io.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
 
 class _BulkIo(MmsgIo):

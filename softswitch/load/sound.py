@@ -47,7 +47,7 @@ WIDTH = _HEADER + 640
 """Octets of a packet that are looked at."""
 _TURNS = 8
 _TURNS_FROM = 256
-"""From so many streams on a port is looked at every `_TURNS` ticks."""
+"""From so many streams on a port is looked at every `_TURNS` ticks, where arrival times are exact."""
 
 
 @dataclass(slots=True)
@@ -454,7 +454,7 @@ class SoundPlane:
     def _receive_all(self) -> None:
         self._turn = (self._turn + 1) % _TURNS
         mine = self._active
-        if self.live >= _TURNS_FROM:
+        if self.live >= _TURNS_FROM and self.precise:
             mine = mine & self._turns[self._turn]
         for batch in self._io.receive(self._port_of[np.flatnonzero(mine)]):
             self._arrive(batch)
