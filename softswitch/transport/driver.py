@@ -14,6 +14,7 @@ from softswitch.sip.flow import Flow, Outgoing
 from softswitch.sip.rank import Rank
 from softswitch.sip.stack import SipStack
 from softswitch.sip.terse import Terse
+from softswitch.transport.gathering import Gathering
 from softswitch.transport.intake import Intake
 from softswitch.transport.interface import OnShed, Tap, Transport, nobody_asks
 from softswitch.transport.stream import StreamTransport
@@ -144,11 +145,13 @@ class Driver:
 
     def use_ranks(self, sort: Sort) -> None:
         """From now on what one turn has no time for waits, by the rank that `sort(data, flow, now_s)` gives;
-        None: it is not looked at. Without this everything is handled in the order in which it comes."""
+        None: it is not looked at. Without this everything is handled in the order in which it comes, and
+        at once: with it what comes by UDP waits some milliseconds for others under load (`Gathering`)."""
         self._sort = sort
         for transport in self._transports.values():
             if isinstance(transport, UdpTransport):
                 transport.defer = self.defer
+                transport.gathering = Gathering()
 
     def flow_to(
         self, remote: tuple[str, int], transport: str = "udp", server_name: str = ""

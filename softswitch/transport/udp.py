@@ -21,6 +21,7 @@ from typing import Any
 from softswitch.errors import SoftswitchError
 from softswitch.sip.flow import Flow
 from softswitch.transport.address import unmapped
+from softswitch.transport.gathering import Gathering
 from softswitch.transport.interface import Receive, Unreachable
 
 _BUFFER_OCTETS = 65_536
@@ -69,8 +70,8 @@ class UdpTransport:
     Make it with `bind`. `drain_max` datagrams are read a wake-up, then the loop's other readers
     have their turn. Where `defer` is set, only a few are handed on at once and all others to it: who
     matters is found among all that wait, and the kernel's buffer does not overflow. `gather`, where set, is
-    given what reads, and calls it. When the socket is full, up to `backlog_max` datagrams wait in order; then
-    the oldest is dropped, as SIP retransmits it.
+    given what reads, and calls it; `gathering` says when the socket is looked at again. When the socket is
+    full, up to `backlog_max` datagrams wait in order; then the oldest is dropped, as SIP retransmits it.
     """
 
     name = "udp"
@@ -94,6 +95,8 @@ class UdpTransport:
         self._backlog_max = backlog_max
         self.defer: Receive | None = None
         self.gather: Gather | None = None
+        self.gathering: Gathering | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self._buffer = bytearray(_BUFFER_OCTETS)
         self._backlog: deque[tuple[bytes, SocketAddress]] = deque()
         self._flows: dict[SocketAddress, Flow] = {}
@@ -185,6 +188,8 @@ class UdpTransport:
         if self._closed:
             return
         self._closed = True
+        if self._rest is not None:
+            self._rest.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._backlog.clear()
@@ -205,10 +210,32 @@ class UdpTransport:
     # -- receiving ---------------------------------------------------------------------------
 
     def _read(self) -> None:
+        before = self.counters.received
         if self.gather is not None:
             self.gather(self._read_some)
         else:
             self._read_some()
+        if self.gathering is not None and not self._closed:
+            count = self.counters.received - before
+            self._look_after(self.gathering.rest_s(count, self._loop.time()))
+
+    def _look_after(self, rest_s: float) -> None:
+        """Leave the socket alone for so long; 0: until it says that somebody has come."""
+        resting = self._rest is not None
+        if rest_s:
+            if not resting:
+                self._loop.remove_reader(self._sock.fileno())
+            self._rest = self._loop.call_later(rest_s, self._look)
+        elif resting:
+            self._rest = None
+            self._loop.add_reader(self._sock.fileno(), self._read)
+
+    def _look(self) -> None:
+        """A rest is over."""
+        if self._waits is None or self._waits.poll(0):
+            self._read()
+        else:
+            self._look_after(0.0)
 
     def _read_some(self) -> None:
         if self.defer is None:
