@@ -22,6 +22,7 @@ from softswitch.api.access import HEAD_ONLY, PREFIX, READERS, access_of
 from softswitch.api.conditional import checks_itself, is_json, passing_of
 from softswitch.api.document import Document
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER
+from softswitch.api.models import TAG_PATTERN
 from softswitch.api.problem import Problem, Refused
 from softswitch.api.service import Service
 from softswitch.api.sessions import COOKIE, CSRF_HEADER
@@ -83,7 +84,7 @@ _IDEMPOTENCY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
     "example": "5f0c9d0e-import-17",
 }
-_TAG = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"}
+_TAG = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": TAG_PATTERN}
 _ELSE_REFUSED = "the change is refused (412) if it is no longer it."
 _IF_MATCH = {
     "name": "If-Match",

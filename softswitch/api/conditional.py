@@ -24,6 +24,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 CHANGING = frozenset({"PUT", "PATCH", "DELETE"})
 _OF_NO_LENGTH = ("content-length", "content-type")
 _LAST_PART = re.compile(r"/[^/]+$")
+_ONE = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_TAGS = re.compile(rf"\*|{_ONE}(?:[ \t]*,[ \t]*{_ONE})*")
+"""``If-Match`` (RFC 9110, section 13.1.1): ``*``, or ETags in quotes."""
 _NOT_A_CHANGE = ("/check", "/test")
 
 
@@ -103,7 +106,9 @@ class Readers:
     async def change(self, path: str, request: Request, if_match: str, handle: Handler) -> Response:
         """Let `handle` change a thing where what is there now is what was read. Those who say what they have
         read are served one after the other: of two who have read the same, the second is refused. Raises
-        `Refused` (412)."""
+        `Refused` (412; 400 for what names no ETag)."""
+        if not _TAGS.fullmatch(if_match.strip(" \t")):
+            raise Refused(400, 'If-Match is * or the ETag that was read, in its quotes, as in "3"')
         await whole_body(request)
         turn = self._turns.setdefault(path.format_map(request.path_params), asyncio.Lock())
         async with turn:

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from softswitch.api.problem import Refused
 
+TAG_PATTERN = r'^(\*|(W/)?"[!#-~]{0,60}")$'
+"""One ETag, or any, as ``If-Match`` has it (RFC 9110)."""
 ID_MAX = (1 << 53) - 1
 """What JavaScript can count to."""
 
@@ -60,6 +62,7 @@ IfMatch = Annotated[
     Header(
         alias="If-Match",
         max_length=64,
+        json_schema_extra={"pattern": TAG_PATTERN},
         description="The `ETag` that was read; the change is refused (412) if it is no longer it.",
     ),
 ]
@@ -71,8 +74,9 @@ def among(words: Iterable[str]) -> dict[str, Any]:
 
 
 def version_of(if_match: str | None) -> int | None:
-    """The version that a change expects; None for any. Raises `Refused` for what is none of ours."""
-    if if_match is None or if_match == "*":
+    """The version that a change expects; None for any, and for one of several, which `conditional` has looked
+    at. Raises `Refused` for what is none of ours."""
+    if if_match is None or if_match == "*" or "," in if_match:
         return None
     digits = if_match.removeprefix("W/").strip('"')
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 15):

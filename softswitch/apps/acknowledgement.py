@@ -21,20 +21,23 @@ _MACHINES = frozenset(
 )
 
 
+def is_told(letter: Letter, own: frozenset[str]) -> bool:
+    """Whether the sender of a letter is one to be told that it has come. `own` are the office's addresses."""
+    sender = letter.sender
+    if letter.automatic or letter.silent or sender in own:
+        return False
+    return sender.partition("@")[0].partition("+")[0] not in _MACHINES
+
+
 class Acknowledgements:
-    """Counts what was sent to whom. `own` are the office's addresses."""
+    """Counts what was sent to whom."""
 
     def __init__(self) -> None:
         self._sent: OrderedDict[str, deque[float]] = OrderedDict()
         self._all: deque[float] = deque()
 
-    def may(self, letter: Letter, own: frozenset[str], now_s: float) -> bool:
-        """Whether the sender of a new letter is told that it has come; if so it counts."""
-        sender = letter.sender
-        if letter.automatic or letter.silent or sender in own:
-            return False
-        if sender.partition("@")[0].partition("+")[0] in _MACHINES:
-            return False
+    def may(self, sender: str, now_s: float) -> bool:
+        """Whether one more is sent to somebody; if so it counts."""
         _forget(self._all, now_s - ALL_S)
         recent = self._sent.pop(sender, None) or deque()
         self._sent[sender] = recent

@@ -20,8 +20,8 @@ from softswitch.call.numbering import Numbering
 from softswitch.config.derived import FromOffice
 from softswitch.errors import SoftswitchError
 from softswitch.store.ledger import Conflict
-from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
-from softswitch.store.tickets import Matter, Ticket, TicketFilter
+from softswitch.store.letters import LETTER_BYTES_MAX, read_letter
+from softswitch.store.tickets import Matter, TicketFilter
 
 if TYPE_CHECKING:
     from softswitch.apps.acd_contacts import Contacts
@@ -68,7 +68,8 @@ class Clerk:
         self._is_more = False
         self._inbox: Inbox | None = None
         self._mail = None if send is None else TicketMail(office, store, send)
-        store.intake.on_letter = self._opened
+        if self._mail is not None:
+            store.intake.owes = self._mail.owes
         self._mail_out = False
         self.desk: TicketDesk | None = None
         self.done: dict[str, int] = {}
@@ -188,10 +189,6 @@ class Clerk:
         numbers = [each for each in (e164, number) if each]
         ticket = await self._store.intake.open(actor, matter, links=links, numbers=numbers)
         return ticket.id
-
-    def _opened(self, ticket: Ticket, letter: Letter) -> None:
-        if self._mail is not None:
-            self._mail.opened(ticket, letter)
 
     async def _letters(self, _: float) -> int:
         if not self.office.tickets.mail_drop:

@@ -17,6 +17,8 @@ from softswitch.errors import MailError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aiosmtplib import SMTPResponseException
+
     from softswitch.apps.catalogue import Desk
     from softswitch.apps.mailbox import Mailboxes, Message
     from softswitch.config import Mail, Office
@@ -145,6 +147,11 @@ def _one_line(name: str, number: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in shown)[:128] or "?"
 
 
+def _said(refusal: SMTPResponseException) -> str:
+    """What a server has answered, in one line."""
+    return " ".join(f"{refusal.code} {refusal.message}".split())
+
+
 def smtp(mail: Mail, trusted: Path | None = None) -> SendMail:
     """Sends by SMTP as ``[mail]`` says. `trusted`: authorities (PEM) beside those of the system."""
 
@@ -167,10 +174,11 @@ def smtp(mail: Mail, trusted: Path | None = None) -> SendMail:
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             refused = error.recipients[0]
-            raise MailError(f"{mail.server}: {refused}", final=refused.code >= 500) from None
+            why = f"{refused.recipient}: {_said(refused)}"
+            raise MailError(f"{mail.server}: {why}", final=refused.code >= 500) from None
         except aiosmtplib.SMTPResponseException as error:
             final = error.code >= 500 and not isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            raise MailError(f"{mail.server}: {error}", final=final) from None
+            raise MailError(f"{mail.server}: {_said(error)}", final=final) from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise MailError(f"{mail.server}: {error}") from None
 

@@ -5,7 +5,7 @@ sends the same mail again, which mail programs show once. No mail goes to an add
 `A_TICKET_PER_H` of one ticket in an hour: two programs that answer each other end there.
 
 Who has written a letter that opens a ticket may be told that it has come (`acknowledge`, see
-`acknowledgement`); that is tried again while this process runs, and is no answer that was promised.
+`acknowledgement`); whom that is still owed is kept with the ticket. It is no answer that was promised.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from softswitch.apps.acknowledgement import Acknowledgements
+from softswitch.apps.acknowledgement import Acknowledgements, is_told
 from softswitch.apps.mailer import RETRY_S, SendMail
 from softswitch.config.places import filled
 from softswitch.errors import MailError
+from softswitch.store.debts import OWED_MAX, Owed
 from softswitch.store.letters import one_line
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _log = logging.getLogger(__name__)
 A_TURN = 50
 A_TICKET_PER_H = 20
 REFERENCES_MAX = 20
-ACKNOWLEDGED_LATER_MAX = 500
 _SEND_S_MAX = 60.0
 
 
@@ -50,16 +49,6 @@ def own_addresses(office: Office) -> frozenset[str]:
 def sender_of(office: Office) -> str:
     """The sender of the office's mails."""
     return office.mail.sender or f"softswitch@{office.office.domain}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """An acknowledgement to be sent from `at_s` on."""
-
-    ticket: Ticket
-    letter: Letter
-    at_s: float = 0.0
-    attempts: int = 0
 
 
 def _answer_to(ticket: Ticket) -> str:
@@ -79,54 +68,63 @@ class TicketMail:
         self._failures: dict[int, tuple[int, float]] = {}  # comment -> attempts, next at
         self._sent_at: dict[int, deque[float]] = {}
         self._acknowledgements = Acknowledgements()
-        self._to_acknowledge: deque[_Due] = deque(maxlen=ACKNOWLEDGED_LATER_MAX)
+        self._unacknowledged: dict[int, tuple[int, float]] = {}  # ticket -> attempts, next at
         self.failed = 0
 
-    def opened(self, ticket: Ticket, letter: Letter) -> None:
-        """A letter has opened a ticket: its sender is told, if the office says so and he may be."""
-        if self.office.tickets.mail_out and self.office.tickets.acknowledge:
-            self._to_acknowledge.append(_Due(ticket, letter))
+    def owes(self, letter: Letter) -> Owed | None:
+        """Who is to be told that a letter has opened a ticket, if the office says so and he may be."""
+        tickets = self.office.tickets
+        if not (tickets.mail_out and tickets.acknowledge):
+            return None
+        if not is_told(letter, own_addresses(self.office)):
+            return None
+        return Owed(letter.sender, letter.sender_name, letter.message_id)
 
     async def _acknowledge(self, now_s: float) -> int:
         """Send the acknowledgements that are due."""
-        sent, waiting = 0, list(self._to_acknowledge)[:A_TURN]
-        own = own_addresses(self.office)
-        for due in waiting:
-            if now_s < due.at_s:
+        outgoing, sent = self._store.outgoing, 0
+        for ticket_id, owed in list((await outgoing.owed()).items())[:OWED_MAX]:
+            attempts, next_s = self._unacknowledged.get(ticket_id, (0, 0.0))
+            if now_s < next_s or sent >= A_TURN:
                 continue
-            self._to_acknowledge.remove(due)
-            if not due.attempts and not self._acknowledgements.may(due.letter, own, now_s):
+            ticket = await self._store.tickets.get(ticket_id)
+            if not self.office.tickets.acknowledge or not (
+                attempts or self._acknowledgements.may(owed.to, now_s)
+            ):
+                await outgoing.not_acknowledged(ticket_id)
                 continue
-            mail = self.acknowledgement(due.ticket, due.letter, now_s)
+            mail = self.acknowledgement(ticket, owed, now_s)
             try:
                 async with asyncio.timeout(_SEND_S_MAX):
                     await self.send(mail)
             except (MailError, OSError, TimeoutError, ValueError) as error:
+                _log.warning("ticket %d: not acknowledged: %s", ticket_id, error)
                 final = isinstance(error, ValueError) or getattr(error, "final", False)
-                if not final and due.attempts < len(RETRY_S):
-                    pause_s = RETRY_S[due.attempts]
-                    again = replace(due, at_s=now_s + pause_s, attempts=due.attempts + 1)
-                    self._to_acknowledge.append(again)
-                _log.warning("ticket %d: not acknowledged: %s", due.ticket.id, error)
+                if final or attempts >= len(RETRY_S):
+                    self._unacknowledged.pop(ticket_id, None)
+                    await outgoing.not_acknowledged(ticket_id)
+                else:
+                    self._unacknowledged[ticket_id] = (attempts + 1, now_s + RETRY_S[attempts])
                 continue
-            await self._store.outgoing.acknowledged(due.ticket.id, mail["Message-ID"][1:-1])
+            self._unacknowledged.pop(ticket_id, None)
+            await outgoing.acknowledged(ticket_id, mail["Message-ID"][1:-1])
             sent += 1
         return sent
 
-    def acknowledgement(self, ticket: Ticket, letter: Letter, now_s: float) -> EmailMessage:
+    def acknowledgement(self, ticket: Ticket, owed: Owed, now_s: float) -> EmailMessage:
         """The mail that tells a sender that his letter has come."""
         mail = EmailMessage()
         mail["From"] = sender_of(self.office)
-        mail["To"] = letter.sender
+        mail["To"] = owed.to
         mail["Subject"] = _answer_to(ticket)
         mail["Date"] = format_datetime(datetime.fromtimestamp(now_s, self.office.office.zone))
         mail["Message-ID"] = f"<ticket.{ticket.id}.received@{self.office.office.domain}>"
-        if letter.message_id:
-            mail["In-Reply-To"] = mail["References"] = f"<{letter.message_id}>"
+        if owed.letter:
+            mail["In-Reply-To"] = mail["References"] = f"<{owed.letter}>"
         mail["Auto-Submitted"] = "auto-replied"
         mail["X-Auto-Response-Suppress"] = "All"
         known = {"ticket.id": str(ticket.id), "ticket.subject": one_line(ticket.matter.subject)}
-        known["customer.name"] = letter.sender_name
+        known["customer.name"] = owed.name or owed.to
         mail.set_content(f"{filled(self.office.tickets.acknowledge, known).rstrip()}\n")
         return mail
 

@@ -288,6 +288,8 @@ class Evaluations:
                 evaluator=before.evaluator,
                 agent=_actor_of(before.agent_id),
             )
+            if not upheld and all(before.answers.get(one.key) == one for one in answers):
+                raise Conflict("an evaluation that is not upheld gets other answers: say which")
             await _judge(change, before, answers, None, life)
             after = await one_evaluation(change.connection, evaluation_id)
             change.note(

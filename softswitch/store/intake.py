@@ -3,6 +3,7 @@ its customer, what the triggers say of it, and who has served the customer befor
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from softswitch.store.attachments import SIZE_MAX, TYPES
 from softswitch.store.customer_rows import CustomerRecord
 from softswitch.store.customers import CustomerFilter
 from softswitch.store.database import Database
+from softswitch.store.debts import Owed
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import Enclosure, Letter
 from softswitch.store.reading import reading
@@ -41,18 +43,18 @@ class Taken:
     files_left_out: tuple[str, ...] = ()
 
 
-def _nothing(ticket: Ticket, letter: Letter) -> None:
-    pass
+def _nobody(letter: Letter) -> Owed | None:
+    return None
 
 
 class Intake:
-    """Opens tickets; `on_letter` is told of each that a letter has opened. Raises `StoreError` while the
+    """Opens tickets; `owes` says who is to be told of a letter that opens one. Raises `StoreError` while the
     database cannot be used."""
 
     def __init__(self, database: Database, store: Store) -> None:
         self._database = database
         self._store = store
-        self.on_letter: Callable[[Ticket, Letter], None] = _nothing
+        self.owes: Callable[[Letter], Owed | None] = _nobody
 
     async def open(
         self,
@@ -63,9 +65,10 @@ class Intake:
         links: Iterable[str] = (),
         numbers: Sequence[str] = (),
         address: str = "",
+        letter: Letter | None = None,
     ) -> Ticket:
         """A new ticket. `numbers` and `address` find the customer where none is given; the triggers fill in
-        what is left open. Raises `Missing` for a customer who does not exist."""
+        what is left open. `letter`: what it came as. Raises `Missing` for a customer who does not exist."""
         customer = await self._customer(matter.customer_id, numbers, address)
         triggers = [kept.value for kept in await self._store.ticket_settings.all(Trigger)]
         facts = Facts(
@@ -85,14 +88,26 @@ class Intake:
             tags=list(dict.fromkeys([*matter.tags, *found.tags]))[:64],
         )
         urgency = priority or found.priority or "normal"
-        return await self._store.tickets.add(actor, matter, priority=urgency, links=links)
+        return await self._store.tickets.add(
+            actor,
+            matter,
+            priority=urgency,
+            links=links,
+            letter="" if letter is None else letter.message_id,
+            owed=None if letter is None else self.owes(letter),
+        )
 
     async def take_letter(self, actor: str, letter: Letter) -> Taken:
         """Put a letter where it belongs: beside the ticket it answers, else into a new one, linked to that
         which it answers where that is closed. Raises `Conflict` for one that is there already or that a
-        machine has sent unasked."""
-        if letter.message_id and await self._ticket_of([letter.message_id]) is not None:
-            raise Conflict("this letter was taken already")
+        machine has sent unasked.
+
+        A letter is known from the moment on in which its ticket or comment is there. Its files follow; where
+        a crash came between, the same letter, which is fetched once more then, brings those that are missing.
+        """
+        known = letter.message_id and await self._ticket_of([letter.message_id])
+        if known:
+            await self._bring_the_rest(actor, known, letter)
         old = await self._answered(letter)
         closed: Ticket | None = None
         if old is not None and old.life.status == "closed" and not letter.automatic:
@@ -101,11 +116,10 @@ class Intake:
             raise Conflict("the letter was sent by a machine and answers nothing of ours")
         if old is not None:
             text = letter.text or letter.subject or "(empty)"
-            author = f"email:{letter.sender}"
-            await self._store.tickets.comment(author, old.id, text, public=False)
-            if old.life.status in ("pending", "solved") and not letter.automatic:
-                await self._store.tickets.change(author, old.id, {"status": "open"})
-            ticket = await self._store.tickets.get(old.id)
+            author, wakes = f"email:{letter.sender}", not letter.automatic
+            ticket = await self._store.tickets.answered(
+                author, old.id, text, letter=letter.message_id, wakes=wakes
+            )
         elif closed is not None:
             ticket = await self._follow_up(actor, letter, closed)
         else:
@@ -115,15 +129,20 @@ class Intake:
                 source="email",
                 reply_to=letter.sender,
             )
-            ticket = await self.open(actor, matter, address=letter.sender)
-        if letter.message_id:
-            await self._remember(actor, letter.message_id, ticket.id)
+            ticket = await self.open(actor, matter, address=letter.sender, letter=letter)
         left_out = [
             one.name for one in letter.enclosures if not await self._keep(actor, ticket.id, one)
         ]
-        if old is None:
-            self.on_letter(ticket, letter)
         return Taken(ticket, old is not None, tuple(left_out))
+
+    async def _bring_the_rest(self, actor: str, ticket_id: int, letter: Letter) -> None:
+        """Keep what a ticket has not of a letter's files. Raises `Conflict`: the letter was taken."""
+        ticket = await self._leading(ticket_id)
+        there = {file.sha256 for file in await self._store.attachments.of_ticket(ticket.id)}
+        for one in letter.enclosures:
+            if hashlib.sha256(one.data).hexdigest() not in there:
+                await self._keep(actor, ticket.id, one)
+        raise Conflict(f"this letter was taken already, as ticket {ticket.id}")
 
     async def _follow_up(self, actor: str, letter: Letter, closed: Ticket) -> Ticket:
         """A ticket of its own for what answers one that is closed for good: there nobody would read it."""
@@ -140,7 +159,7 @@ class Intake:
             reply_to=letter.sender,
         )
         links = [f"ticket:{closed.id}"]
-        return await self.open(actor, matter, links=links, address=letter.sender)
+        return await self.open(actor, matter, links=links, address=letter.sender, letter=letter)
 
     async def last_agent(
         self, ticket: Ticket, numbers: Sequence[str], now_s: float, history_s: float = HISTORY_S
@@ -230,11 +249,6 @@ class Intake:
         async with reading(self._database) as connection:
             found = (await connection.execute(query.limit(1))).scalar()
             return None if found is None else int(found)
-
-    async def _remember(self, actor: str, message_id: str, ticket_id: int) -> None:
-        async with self._store.ledger.change(actor) as change:
-            row = {"message_id": message_id, "ticket_id": ticket_id, "at_s": change.at_s}
-            await change.connection.execute(sa.insert(ticket_mails).values(row))
 
     async def _keep(self, actor: str, ticket_id: int, enclosure: Enclosure) -> bool:
         if enclosure.type not in TYPES or len(enclosure.data) > SIZE_MAX:

@@ -12,6 +12,7 @@ from softswitch.store.ledger import Change, Ledger
 from softswitch.store.reading import reading
 from softswitch.store.schema_tickets import notices
 
+KINDS = ("added", "changed", "commented", "escalated", "reminder", "mail-failed")
 LIST_MAX = 1_000
 TEXT_MAX = 500
 KEPT_S = 90 * 86_400.0
@@ -19,7 +20,7 @@ KEPT_S = 90 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """`reader` is a name or "role:supervisor"; `kind`: added, changed, commented, escalated, reminder."""
+    """`reader` is a name or "role:supervisor"; `kind` is one of `KINDS`."""
 
     id: int
     reader: str

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from softswitch.store.database import Database
+from softswitch.store.debts import Owed, owed_to, settle
 from softswitch.store.ledger import Change, Ledger
 from softswitch.store.notices import notify
 from softswitch.store.reading import reading
@@ -75,11 +76,22 @@ class Outgoing:
             change.note("ticket-mailed", f"ticket:{comment.ticket_id}", comment=comment.id)
             await self._advance(change, comment)
 
+    async def owed(self) -> dict[int, Owed]:
+        """Who is still to be told that his letter has come, by the ticket."""
+        async with reading(self._database) as connection:
+            return await owed_to(connection)
+
     async def acknowledged(self, ticket_id: int, message_id: str) -> None:
         """The sender of a letter was told that it has come; an answer to that finds the ticket."""
         async with self._ledger.change(ACTOR) as change:
+            await settle(change, ticket_id)
             await self._remember(change, ticket_id, message_id)
             change.note("ticket-acknowledged", f"ticket:{ticket_id}")
+
+    async def not_acknowledged(self, ticket_id: int) -> None:
+        """He is not to be told, or cannot be."""
+        async with self._ledger.change(ACTOR) as change:
+            await settle(change, ticket_id)
 
     async def skip(self, comment: Comment) -> None:
         """Nobody is to be written to."""

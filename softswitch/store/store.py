@@ -40,6 +40,7 @@ from softswitch.store.scorecards import Scorecards
 from softswitch.store.shifts import Shifts
 from softswitch.store.sla import OpenTime
 from softswitch.store.statistics import Statistics
+from softswitch.store.ticket_parts import TicketParts
 from softswitch.store.ticket_settings import TicketSettings
 from softswitch.store.ticket_steps import DEFAULT_STEPS, Step
 from softswitch.store.ticket_time import TicketTime
@@ -81,6 +82,7 @@ class Store:
         office_time = open_time or OpenTime(ZoneInfo("UTC"))
         self.tickets = Tickets(database, self.ledger, office_time, ticket_steps)
         self.ticket_time = TicketTime(self.tickets, self.ledger)
+        self.ticket_parts = TicketParts(self.tickets, self.ledger)
         self.ticket_settings = TicketSettings(database, self.ledger)
         self.attachments = Attachments(database, self.ledger, database.directory / "attachments")
         self.notices = Notices(database, self.ledger)

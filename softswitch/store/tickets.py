@@ -14,13 +14,13 @@ from softswitch.store import ticket_rules as rules
 from softswitch.store import words
 from softswitch.store.calls import CallFilter
 from softswitch.store.database import Database
+from softswitch.store.debts import Owed, owe
 from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
 from softswitch.store.notices import notify
 from softswitch.store.reading import holds, reading
 from softswitch.store.schema import calls
 from softswitch.store.schema_customers import customers
 from softswitch.store.schema_tickets import (
-    ticket_attachments,
     ticket_comments,
     ticket_links,
     ticket_mails,
@@ -240,22 +240,33 @@ class Tickets:
     # -- writing --------------------------------------------------------------------------------
 
     async def add(
-        self, actor: str, matter: Matter, *, priority: str = "normal", links: Iterable[str] = ()
+        self,
+        actor: str,
+        matter: Matter,
+        *,
+        priority: str = "normal",
+        links: Iterable[str] = (),
+        letter: str = "",
+        owed: Owed | None = None,
     ) -> Ticket:
-        """A new ticket; "open" if somebody works on it already. Raises `Missing` for a customer who
-        does not exist."""
+        """A new ticket; "open" if somebody works on it already. `letter`: the Message-ID of the one that it
+        came as, which is known from then on; `owed`: who is to be told that it has come. Raises `Missing`
+        for a customer who does not exist."""
         async with self._ledger.change(actor) as change:
             await _require_customer(change.connection, matter.customer_id)
             life = rules.begin(priority, change.at_s, self.targets)
             if matter.assignee:
                 life = rules.to_status(life, "open", change.at_s, self.office)
-            values = _columns(matter) | self._lived(life)
+            values = columns_of(matter) | self.lived(life)
             values |= {"created_by": actor, "created_at_s": change.at_s}
             values |= {"changed_at_s": change.at_s, "version": 1}
             query = sa.insert(tickets).values(values).returning(tickets.c.id)
             ticket_id = int((await change.connection.execute(query)).scalar_one())
-            await self._link(change, ticket_id, links)
-            await _index(change.connection, ticket_id)
+            await self.add_links(change, ticket_id, links)
+            await _remember(change, letter, ticket_id)
+            if owed is not None:
+                await owe(change, ticket_id, owed)
+            await index_ticket(change.connection, ticket_id)
             told = {"subject": matter.subject, "priority": priority, "assignee": matter.assignee}
             change.note("ticket-added", f"ticket:{ticket_id}", **told)
             ticket = await one_ticket(change.connection, ticket_id)
@@ -264,13 +275,25 @@ class Tickets:
         return ticket
 
     async def change(
-        self, actor: str, ticket_id: int, values: dict[str, Any], version: int | None = None
+        self,
+        actor: str,
+        ticket_id: int,
+        values: dict[str, Any],
+        version: int | None = None,
+        said: tuple[str, bool] | None = None,
     ) -> Ticket:
         """Other values for parts of the matter, ``status`` or ``priority``. Who is given to somebody is
-        open from then on. Raises `Missing`, `Stale`, `Conflict` for what cannot follow."""
+        open from then on. `said`: a comment, and whether it is public, written with it or not at all.
+        Raises `Missing`, `Stale`, `Conflict` for what cannot follow."""
         values = dict(values)
         async with self._ledger.change(actor) as change:
-            before = await _current(change, ticket_id, version)
+            if said is not None:
+                text, public = said
+                await self._write(
+                    change, await current_ticket(change, ticket_id, version), text, public
+                )
+                version = None
+            before = await current_ticket(change, ticket_id, version)
             status, priority = values.pop("status", None), values.pop("priority", None)
             await _require_customer(change.connection, values.get("customer_id"))
             life = before.life
@@ -297,32 +320,57 @@ class Tickets:
         go with it. Raises `Missing`, `Conflict` for a ticket that was merged or has too many comments,
         and for files that are not its own, go with another comment or are too large together."""
         async with self._ledger.change(actor) as change:
-            ticket = await _current(change, ticket_id, None)
-            count = sa.select(sa.func.count()).where(ticket_comments.c.ticket_id == ticket_id)
-            if (await change.connection.execute(count)).scalar_one() >= COMMENTS_MAX:
-                raise Conflict(f"ticket {ticket_id} has {COMMENTS_MAX} comments already")
-            values = {
-                "ticket_id": ticket_id,
-                "at_s": change.at_s,
-                "author": actor,
-                "text": text,
-                "public": public,
-            }
-            query = sa.insert(ticket_comments).values(values).returning(ticket_comments)
-            row = (await change.connection.execute(query)).one()
-            await send_along(change.connection, ticket_id, row.id, files)
-            found = _comment(row, tuple(dict.fromkeys(files)))
-            life = rules.answer(ticket.life, change.at_s) if public else ticket.life
-            await self.put(change, ticket, ticket.matter, life)
-            change.note("ticket-commented", f"ticket:{ticket_id}", comment=found.id, public=public)
-            await notify(change, ticket_id, "commented", text, readers_of(ticket))
+            ticket = await current_ticket(change, ticket_id, None)
+            return await self._write(change, ticket, text, public, files)
+
+    async def answered(
+        self, actor: str, ticket_id: int, text: str, *, letter: str = "", wakes: bool = False
+    ) -> Ticket:
+        """What came as a letter stands beside a ticket, and its Message-ID `letter` is known, both or
+        neither: a letter that is fetched once more after a crash is not written twice. `wakes`: who waits
+        for the customer has him now. Raises `Missing`, `Conflict`."""
+        async with self._ledger.change(actor) as change:
+            before = await current_ticket(change, ticket_id, None)
+            await self._write(change, before, text, public=False)
+            await _remember(change, letter, ticket_id)
+            if wakes and before.life.status in ("pending", "solved"):
+                before = await one_ticket(change.connection, ticket_id)
+                life = rules.to_status(before.life, "open", change.at_s, self.office)
+                await self.put(change, before, before.matter, life)
+                told = {"status": [before.life.status, "open"]}
+                change.note("ticket-changed", f"ticket:{ticket_id}", **told)
+            after = await one_ticket(change.connection, ticket_id)
+        self.told(after)
+        return after
+
+    async def _write(
+        self, change: Change, ticket: Ticket, text: str, public: bool, files: Sequence[int] = ()
+    ) -> Comment:
+        count = sa.select(sa.func.count()).where(ticket_comments.c.ticket_id == ticket.id)
+        if (await change.connection.execute(count)).scalar_one() >= COMMENTS_MAX:
+            raise Conflict(f"ticket {ticket.id} has {COMMENTS_MAX} comments already")
+        values = {
+            "ticket_id": ticket.id,
+            "at_s": change.at_s,
+            "author": change.actor,
+            "text": text,
+            "public": public,
+        }
+        query = sa.insert(ticket_comments).values(values).returning(ticket_comments)
+        row = (await change.connection.execute(query)).one()
+        await send_along(change.connection, ticket.id, row.id, files)
+        found = _comment(row, tuple(dict.fromkeys(files)))
+        life = rules.answer(ticket.life, change.at_s) if public else ticket.life
+        await self.put(change, ticket, ticket.matter, life)
+        change.note("ticket-commented", f"ticket:{ticket.id}", comment=found.id, public=public)
+        await notify(change, ticket.id, "commented", text, readers_of(ticket))
         return found
 
     async def link(self, actor: str, ticket_id: int, thing: str) -> None:
         """Say what a ticket is about. Raises `Missing`, `Conflict`."""
         async with self._ledger.change(actor) as change:
-            await _current(change, ticket_id, None)
-            await self._link(change, ticket_id, [thing])
+            await current_ticket(change, ticket_id, None)
+            await self.add_links(change, ticket_id, [thing])
             change.note("ticket-linked", f"ticket:{ticket_id}", thing=thing)
 
     async def unlink(self, actor: str, ticket_id: int, thing: str) -> None:
@@ -336,105 +384,13 @@ class Tickets:
                 raise Missing(f"ticket {ticket_id} has no link to {thing}")
             change.note("ticket-unlinked", f"ticket:{ticket_id}", thing=thing)
 
-    async def merge(self, actor: str, ticket_id: int, other_id: int) -> Ticket:
-        """`other_id` is about the same: its comments, links, tags and watchers come over, what it said becomes
-        a comment, it is closed and leads here. Its customer and the address to be answered count where there
-        was none. Raises `Missing`, `Conflict`."""
-        if ticket_id == other_id:
-            raise Conflict("a ticket is itself already")
-        async with self._ledger.change(actor) as change:
-            kept = await _current(change, ticket_id, None)
-            gone = await _current(change, other_id, None)
-            connection = change.connection
-            theirs = ticket_comments.c.ticket_id == other_id
-            await connection.execute(
-                sa.update(ticket_comments).where(theirs).values(ticket_id=ticket_id)
-            )
-            found = await connection.execute(
-                sa.delete(ticket_links)
-                .where(ticket_links.c.ticket_id == other_id)
-                .returning(ticket_links.c.thing)
-            )
-            things = [str(thing) for (thing,) in found.all()]
-            await self._link(change, ticket_id, things)
-            await connection.execute(
-                sa.update(tickets)
-                .where(sa.or_(tickets.c.id == other_id, tickets.c.merged_into == other_id))
-                .values(merged_into=ticket_id)
-            )
-            await self.put(
-                change, gone, gone.matter, rules.merged(gone.life, change.at_s, self.office)
-            )
-            await words.forget(connection, words.TICKETS, [other_id])
-            said = f"#{other_id}: {gone.matter.subject}\n\n{gone.matter.description}".strip()
-            values = {"ticket_id": ticket_id, "at_s": change.at_s, "author": actor, "text": said}
-            await connection.execute(sa.insert(ticket_comments).values(values | {"public": False}))
-            await self.put(change, kept, _together(kept.matter, gone.matter), kept.life)
-            for table in (ticket_attachments, ticket_mails):
-                await connection.execute(
-                    sa.update(table)
-                    .where(table.c.ticket_id == other_id)
-                    .values(ticket_id=ticket_id)
-                )
-            told = f"#{other_id} was merged into it"
-            readers = [*readers_of(kept), *readers_of(gone)]
-            await notify(change, ticket_id, "changed", told, readers)
-            change.note("ticket-merged", f"ticket:{ticket_id}", other=other_id)
-            change.note("ticket-changed", f"ticket:{other_id}", merged_into=[None, ticket_id])
-            kept, gone = (
-                await one_ticket(connection, ticket_id),
-                await one_ticket(connection, other_id),
-            )
-        self.told(kept, gone)
-        return kept
-
-    async def split(
-        self, actor: str, ticket_id: int, subject: str, comment_ids: Sequence[int] = ()
-    ) -> Ticket:
-        """Another matter turned up in a ticket: a new one of the same customer with these comments, linked
-        to the old one and back. Raises `Missing`, `Conflict`."""
-        async with self._ledger.change(actor) as change:
-            old = await _current(change, ticket_id, None)
-            connection = change.connection
-            life = rules.begin(old.life.priority, change.at_s, self.targets)
-            matter = replaced(old.matter, {"subject": subject, "assignee": "", "description": ""})
-            values = _columns(matter) | self._lived(life)
-            values |= {"created_by": actor, "created_at_s": change.at_s}
-            values |= {"changed_at_s": change.at_s, "version": 1}
-            query = sa.insert(tickets).values(values).returning(tickets.c.id)
-            new_id = int((await connection.execute(query)).scalar_one())
-            wanted = list(dict.fromkeys(comment_ids))
-            moved = await connection.execute(
-                sa.update(ticket_comments)
-                .where(ticket_comments.c.ticket_id == ticket_id, ticket_comments.c.id.in_(wanted))
-                .values(ticket_id=new_id)
-                .returning(ticket_comments.c.id)
-            )
-            if len(moved.all()) != len(wanted):
-                raise Missing(f"not all of these are comments of ticket {ticket_id}")
-            theirs = ticket_attachments.c.comment_id.in_(wanted)
-            await connection.execute(
-                sa.update(ticket_attachments).where(theirs).values(ticket_id=new_id)
-            )
-            await self._link(change, new_id, [f"ticket:{ticket_id}"])
-            await self._link(change, ticket_id, [f"ticket:{new_id}"])
-            await self.put(change, old, old.matter, old.life)
-            await _index(connection, new_id)
-            change.note("ticket-split", f"ticket:{ticket_id}", new=new_id, comments=wanted)
-            change.note("ticket-added", f"ticket:{new_id}", subject=subject)
-            new = await one_ticket(connection, new_id)
-            told = f"split off #{ticket_id}: {subject}"
-            await notify(change, new_id, "added", told, [*readers_of(old), *readers_of(new)])
-        self.told(new)
-        return new
-
     async def remind(
         self, actor: str, ticket_id: int, at_s: float | None, text: str = ""
     ) -> Ticket:
         """Have the assignee and the watchers told at an instant; None: no more. Raises `Missing`,
         `Conflict`."""
         async with self._ledger.change(actor) as change:
-            before = await _current(change, ticket_id, None)
+            before = await current_ticket(change, ticket_id, None)
             values = {"remind_at_s": at_s, "remind_text": text if at_s is not None else ""}
             values |= {"changed_at_s": change.at_s, "version": before.version + 1}
             here = tickets.c.id == ticket_id
@@ -454,15 +410,15 @@ class Tickets:
         same: bool = False,
     ) -> None:
         """Write a ticket in somebody's change, who notes it; `same`: nothing that people see is different."""
-        values = _columns(matter) | self._lived(life, before.steps_taken)
+        values = columns_of(matter) | self.lived(life, before.steps_taken)
         if not same:
             values |= {"changed_at_s": change.at_s, "version": before.version + 1}
         here = tickets.c.id == before.id
         await change.connection.execute(sa.update(tickets).where(here).values(values))
         if not same:
-            await _index(change.connection, before.id)
+            await index_ticket(change.connection, before.id)
 
-    def _lived(self, life: rules.Life, taken: tuple[str, ...] = ()) -> dict[str, Any]:
+    def lived(self, life: rules.Life, taken: tuple[str, ...] = ()) -> dict[str, Any]:
         due = next_step(life, self.steps, taken, self.office)
         return {
             "steps_taken": _encode(taken).decode(),
@@ -480,7 +436,7 @@ class Tickets:
             "solve_due_s": life.solve.due_s(self.office),
         }
 
-    async def _link(self, change: Change, ticket_id: int, things: Iterable[str]) -> None:
+    async def add_links(self, change: Change, ticket_id: int, things: Iterable[str]) -> None:
         query = sa.select(ticket_links.c.thing).where(ticket_links.c.ticket_id == ticket_id)
         known = {thing for (thing,) in (await change.connection.execute(query)).all()}
         new = [thing for thing in dict.fromkeys(things) if thing not in known]
@@ -500,10 +456,10 @@ async def reindex_tickets(connection: AsyncConnection) -> None:
     """Make the words of all tickets anew, in the caller's transaction."""
     query = sa.select(tickets.c.id).where(tickets.c.merged_into.is_(None)).order_by(tickets.c.id)
     for (ticket_id,) in (await connection.execute(query)).all():
-        await _index(connection, ticket_id)
+        await index_ticket(connection, ticket_id)
 
 
-async def _index(connection: AsyncConnection, ticket_id: int) -> None:
+async def index_ticket(connection: AsyncConnection, ticket_id: int) -> None:
     ticket = await one_ticket(connection, ticket_id)
     if ticket.merged_into is not None:
         return
@@ -519,6 +475,12 @@ async def _index(connection: AsyncConnection, ticket_id: int) -> None:
     await words.index(connection, words.TICKETS, [(ticket_id, words.words_of(texts))])
 
 
+async def _remember(change: Change, letter: str, ticket_id: int) -> None:
+    if letter:
+        row = {"message_id": letter, "ticket_id": ticket_id, "at_s": change.at_s}
+        await change.connection.execute(sa.insert(ticket_mails).values(row))
+
+
 async def _require_customer(connection: AsyncConnection, customer_id: int | None) -> None:
     if customer_id is None:
         return
@@ -527,7 +489,7 @@ async def _require_customer(connection: AsyncConnection, customer_id: int | None
         raise Missing(f"there is no customer {customer_id}")
 
 
-async def _current(change: Change, ticket_id: int, version: int | None) -> Ticket:
+async def current_ticket(change: Change, ticket_id: int, version: int | None) -> Ticket:
     found = await one_ticket(change.connection, ticket_id)
     if version is not None and found.version != version:
         raise Stale(f"ticket {ticket_id} was changed meanwhile")
@@ -545,25 +507,13 @@ async def one_ticket(connection: AsyncConnection, ticket_id: int) -> Ticket:
     return ticket_of(row)
 
 
-def _together(kept: Matter, gone: Matter) -> Matter:
-    """What is left of two matters that are the same."""
-    both = {
-        "watchers": list(dict.fromkeys([*kept.watchers, *gone.watchers]))[:WATCHERS_MAX],
-        "tags": list(dict.fromkeys([*kept.tags, *gone.tags]))[:TAGS_MAX],
-        "fields": {**gone.fields, **kept.fields},
-        "customer_id": kept.customer_id if kept.customer_id is not None else gone.customer_id,
-        "reply_to": kept.reply_to or gone.reply_to,
-    }
-    return replaced(kept, both)
-
-
 def replaced(matter: Matter, values: dict[str, Any]) -> Matter:
     """A matter with other values for some parts."""
     parts = {name: getattr(matter, name) for name in (*_PLAIN, *_LISTS)}
     return Matter(**{**parts, **values})
 
 
-def _columns(matter: Matter) -> dict[str, Any]:
+def columns_of(matter: Matter) -> dict[str, Any]:
     plain = {name: getattr(matter, name) for name in _PLAIN}
     return plain | {name: _encode(getattr(matter, name)).decode() for name in _LISTS}
 

@@ -298,3 +298,20 @@ async def test_journal_and_surveys(api: Any) -> None:
     boss = await api.as_role("supervisor")
     await boss.get("/journal", 403)
     assert isinstance((await boss.get("/surveys"))["items"], list)
+
+
+NOT_TAGS = ("abc", "1", '"1" "2"', 'W/"1" , *', "")
+TAGS = {'"abc"': 412, '"7", "8"': 412, '"7", "1"': 200, 'W/"2"': 200, "*": 200}
+
+
+async def test_what_is_no_etag_is_not_called_stale(api: Any) -> None:
+    """RFC 9110, section 13.1.1: who forgets the quotes is told so, and does not read in vain again."""
+    agent = await api.as_role("agent")
+    await agent.post("/tickets", {"subject": "x"})
+    for tag in NOT_TAGS:
+        told = await agent.patch("/tickets/1", {"kind": "y"}, 400, headers={"If-Match": tag})
+        assert told["detail"] == 'If-Match is * or the ETag that was read, in its quotes, as in "3"'
+    for number, (tag, status) in enumerate(TAGS.items()):
+        body = {"kind": f"kind {number}"}
+        await agent.patch("/tickets/1", body, status, headers={"If-Match": tag})
+        assert ((await agent.get("/tickets/1"))["kind"] == body["kind"]) is (status == 200), tag

@@ -8,6 +8,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from softswitch.apps.clerk import Clerk
 from softswitch.apps.mailbox import Message
 
@@ -70,7 +72,9 @@ async def test_from_opening_to_closing(api: Any) -> None:
         await agent.get(f"/tickets/999{what}", 404)
 
 
-async def test_out_of_calls_voicemails_letters_and_templates(api: Any) -> None:
+async def test_out_of_calls_voicemails_letters_and_templates(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     agent, boss = await api.as_role("agent"), await api.as_role("supervisor")
     customer = await agent.post("/customers", {"name": "Wang Wei", "phones": ["+8613800000001"]})
     append = api.store.journal.append
@@ -141,6 +145,12 @@ async def test_out_of_calls_voicemails_letters_and_templates(api: Any) -> None:
     )
     assert changed["version"] == 2
     await agent.post(f"{path}/macros/{asked['id']}", expect=409)
+    # All of it or nothing: what cannot be said leaves the rest undone.
+    both = await boss.post("/ticket-macros", {"name": "b", "comment": "x", "status": "solved"})
+    monkeypatch.setattr("softswitch.store.tickets.COMMENTS_MAX", 1)
+    await agent.post(f"{path}/macros/{both['id']}", expect=409)
+    assert (await agent.get(path))["status"] == "pending"
+    monkeypatch.undo()
     comment = await agent.post(f"{path}/comments", {"text": "and another thing"})
     split = await agent.post(
         f"{path}/split", {"subject": "Another thing", "comments": [comment["id"]]}

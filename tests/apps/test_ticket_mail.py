@@ -20,6 +20,7 @@ from softswitch.apps.acknowledgement import (
     AN_ADDRESS,
     IN_ALL,
     Acknowledgements,
+    is_told,
 )
 from softswitch.apps.clerk import Clerk
 from softswitch.apps.ticket_mail import A_TICKET_PER_H
@@ -28,8 +29,10 @@ from softswitch.config import Office, parse_office
 from softswitch.errors import MailError
 from softswitch.store import Store
 from softswitch.store.customer_rows import Profile
+from softswitch.store.debts import Owed
 from softswitch.store.ledger import Conflict, Missing
 from softswitch.store.letters import LETTER_BYTES_MAX, Letter, read_letter
+from softswitch.store.notices import KINDS
 from softswitch.store.ticket_files import FILES_MAX
 from softswitch.store.tickets import Matter, TicketFilter
 from softswitch.transport.credential import self_signed
@@ -276,6 +279,7 @@ async def test_a_mail_that_is_not_taken_is_tried_again_and_then_told_of(tmp_path
         assert len(office.sent) == 1
         notices = await office.store.notices.page(["li"])
         assert any(n.kind == "mail-failed" and "550" in n.text for n in notices)
+        assert {n.kind for n in notices} <= set(KINDS), "the API's document names them"
         assert office.clerk.snapshot()["mails_failed"] == 1
 
 
@@ -435,19 +439,49 @@ async def test_machines_and_lists_are_not_told_and_nobody_often(tmp_path: Path) 
         assert office.sent[-1]["To"] == "zhang@example.com"
 
 
-def test_limits_of_acknowledgement() -> None:
-    def one(sender: str) -> Letter:
-        return Letter(sender, "", "s", "t")
+async def test_a_restart_does_not_forget_who_is_to_be_told(tmp_path: Path) -> None:
+    """The mail server is away when the letter comes; the exchange is started anew before it is back."""
+    async with mailbox() as box, acknowledging(tmp_path, box) as office:
+        office.failing = MailError("mail.example: no answer")
+        box.letters.append(letter(sender="wang@example.com", Message_ID="<1@example.com>"))
+        await office.turn()
+        (ticket,) = await office.tickets()
+        assert list(await office.store.outgoing.owed()) == [ticket.id]
+    async with mailbox() as box, acknowledging(tmp_path, box) as office:
+        await office.turn()
+        (mail,) = office.sent
+        assert (mail["To"], mail["In-Reply-To"]) == ("wang@example.com", "<1@example.com>")
+        assert mail.get_content() == f"Dear wang@example.com, this is {ticket.id}.\n", "no name"
+        assert await office.store.outgoing.owed() == {}
+        # One that no server ever takes is given up, and not tried at every start.
+        office.failing = MailError("mail.example: 550 no such user", final=True)
+        box.letters.append(letter(sender="zhang@example.com"))
+        await office.turn()
+        assert len(await office.tickets()) == 2
+        assert await office.store.outgoing.owed() == {}
 
+
+@pytest.mark.limit
+async def test_so_many_wait_to_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("softswitch.store.debts.OWED_MAX", 2)
+    async with desk(tmp_path) as office:
+        for number in range(3):
+            await office.store.tickets.add("system", Matter(subject="s"), owed=Owed(f"{number}@x"))
+        assert [owed.to for owed in (await office.store.outgoing.owed()).values()] == ["0@x", "1@x"]
+
+
+def test_limits_of_acknowledgement() -> None:
+    ours = frozenset({"b@example.com"})
+    assert is_told(Letter("a@example.com", "", "s", "t"), ours)
+    assert not is_told(Letter("b@example.com", "", "s", "t"), ours)
     found = Acknowledgements()
-    told = [found.may(one("a@example.com"), frozenset(), 0.0) for _ in range(AN_ADDRESS + 1)]
+    told = [found.may("a@example.com", 0.0) for _ in range(AN_ADDRESS + 1)]
     assert told == [True] * AN_ADDRESS + [False]
-    assert found.may(one("a@example.com"), frozenset(), ADDRESS_S)
-    assert not found.may(one("b@example.com"), frozenset({"b@example.com"}), 0.0)
+    assert found.may("a@example.com", ADDRESS_S)
     found = Acknowledgements()
-    told = [found.may(one(f"{n}@example.com"), frozenset(), 0.0) for n in range(IN_ALL + 1)]
+    told = [found.may(f"{n}@example.com", 0.0) for n in range(IN_ALL + 1)]
     assert told == [True] * IN_ALL + [False]
-    assert found.may(one("z@example.com"), frozenset(), ALL_S)
+    assert found.may("z@example.com", ALL_S)
 
 
 # -- files ----------------------------------------------------------------------------------------------
@@ -482,7 +516,7 @@ async def test_files_go_along_with_an_answer(tmp_path: Path) -> None:
         assert [one.data for one in read.enclosures] == [b"\x89PNG", b"no letter"]
         assert kept.id not in told.files
         # A comment that moves takes its files along.
-        split = await tickets.split("user:li", ticket.id, "apart", [told.id])
+        split = await office.store.ticket_parts.split("user:li", ticket.id, "apart", [told.id])
         assert [f.id for f in await files.of_ticket(split.id)] == wanted
 
 

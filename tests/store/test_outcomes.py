@@ -287,7 +287,7 @@ async def test_tickets_are_counted_when_they_are_opened_and_solved(
         for ticket, took_s in ((made[0], 3_600.0), (made[1], 3 * DAY_S)):
             now_s = ticket.life.created_at_s + took_s
             await tickets.change("user:a", ticket.id, {"status": "solved"})
-        await tickets.merge("user:a", made[2].id, made[3].id)
+        await tools.store.ticket_parts.merge("user:a", made[2].id, made[3].id)
         report = await ticket_report(tools.store.outcomes, MONTH, "department")
         (row,) = report.rows
         assert (row["department"], row["opened"], row["solved"], row["late"]) == ("it", 3, 2, 1)

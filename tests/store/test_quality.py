@@ -73,6 +73,10 @@ async def test_what_was_judged_stays_as_it_was_judged(tmp_path: Path, any_store:
         await evaluations.appeal("agent:lilei", one.id, "lilei", "I did")
         with pytest.raises(Conflict, match="somebody else"):
             await evaluations.decide("user:a", one.id, "", upheld=True)
+        same = [Answer("greeting", 1)]
+        for nothing in ((), same):
+            with pytest.raises(Conflict, match="say which"):
+                await evaluations.decide("user:b", one.id, "", upheld=False, answers=nothing)
         decided = await evaluations.decide(
             "user:b", one.id, "he did", upheld=False, answers=[Answer("rules", 1)]
         )

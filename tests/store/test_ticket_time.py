@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from datetime import date, datetime
 from email.message import EmailMessage
@@ -15,12 +16,12 @@ from softswitch.config.places import filled, unknown_places
 from softswitch.store.attachments import NAME_MAX, PER_TICKET_MAX, SIZE_MAX
 from softswitch.store.customer_rows import Profile
 from softswitch.store.ledger import Conflict, Missing
-from softswitch.store.letters import read_letter
+from softswitch.store.letters import Enclosure, read_letter
 from softswitch.store.sla import OpenTime
 from softswitch.store.ticket_settings import Macro, Template
 from softswitch.store.ticket_steps import Step
 from softswitch.store.ticket_triage import Trigger
-from softswitch.store.tickets import Matter
+from softswitch.store.tickets import Matter, TicketFilter
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 DAY_S = 86_400.0
@@ -128,8 +129,8 @@ async def test_a_ticket_is_split(tmp_path: Path, any_store: Any) -> None:
         first = await tickets.comment("user:a", old.id, "no tone", public=False)
         second = await tickets.comment("user:a", old.id, "and the invoice", public=False)
         with pytest.raises(Missing):
-            await tickets.split("user:a", old.id, "Invoice", [second.id, 999])
-        new = await tickets.split("user:a", old.id, "Invoice", [second.id])
+            await tools.store.ticket_parts.split("user:a", old.id, "Invoice", [second.id, 999])
+        new = await tools.store.ticket_parts.split("user:a", old.id, "Invoice", [second.id])
         assert new.matter.customer_id == customer.id
         assert [c.id for c in await tickets.comments(old.id)] == [first.id]
         assert [c.id for c in await tickets.comments(new.id)] == [second.id]
@@ -230,6 +231,31 @@ async def test_letters_find_their_ticket_and_triggers_its_place(
         with pytest.raises(Conflict, match="machine"):
             await take("system", letter("Out of office", Auto_Submitted="auto-replied"))
         assert len(await store.tickets.comments(ticket.id)) == 2
+
+
+async def test_a_letter_that_a_crash_cut_is_taken_once_and_whole(
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between a ticket (or a comment) and its files: the mailbox gives the same letter once more."""
+    async with any_store.opened(tmp_path) as tools:
+        store = tools.store
+
+        async def killed(*_: Any) -> bool:
+            raise KeyboardInterrupt
+
+        first = letter("No tone", Message_ID="<1@example.com>")
+        reply = letter("Re: No tone", Message_ID="<2@example.com>", In_Reply_To="<1@example.com>")
+        reply = dataclasses.replace(reply, enclosures=(Enclosure("b.png", "image/png", b"b"),))
+        for one, comments, files in ((first, 0, ["a.png"]), (reply, 1, ["a.png", "b.png"])):
+            with monkeypatch.context() as patch:
+                patch.setattr(store.intake, "_keep", killed)
+                with pytest.raises(KeyboardInterrupt):
+                    await store.intake.take_letter("system", one)
+            with pytest.raises(Conflict, match="already, as ticket 1"):
+                await store.intake.take_letter("system", one)
+            (ticket,) = await store.tickets.page(TicketFilter())
+            assert len(await store.tickets.comments(ticket.id)) == comments
+            assert [f.name for f in await store.attachments.of_ticket(ticket.id)] == files
 
 
 async def test_who_served_a_customer_last(tmp_path: Path, any_store: Any) -> None:

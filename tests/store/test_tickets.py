@@ -159,7 +159,7 @@ async def test_merging(tmp_path: Path, any_store: Any, clock: Clock) -> None:
             links=["call:1", "call:2"],
         )
         await tickets.comment("test", two.id, "peculiar", public=True)
-        merged = await tickets.merge("test", one.id, two.id)
+        merged = await tools.store.ticket_parts.merge("test", one.id, two.id)
         assert merged.matter.watchers == ["a", "b"]
         assert await tickets.links(one.id) == ["call:1", "call:2"]
         said = [(c.text, c.public) for c in await tickets.comments(one.id)]
@@ -170,13 +170,47 @@ async def test_merging(tmp_path: Path, any_store: Any, clock: Clock) -> None:
         assert (gone.merged_into, gone.life.status, gone.solve_due_s) == (one.id, "closed", None)
         for text in ("peculiar", "singular", "two"):
             assert [t.id for t in await tickets.page(TicketFilter(text=text))] == [one.id], text
+        assert merged.life.answered_at_s == gone.life.answered_at_s, "who wrote twice was answered"
         for wrong in (
-            tickets.merge("test", one.id, one.id),
-            tickets.merge("test", one.id, two.id),
+            tools.store.ticket_parts.merge("test", one.id, one.id),
+            tools.store.ticket_parts.merge("test", one.id, two.id),
             tickets.comment("test", two.id, "x", public=True),
         ):
             with pytest.raises(Conflict):
                 await wrong
+
+
+async def test_nothing_that_is_open_is_lost_in_a_merge(
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with any_store.opened(tmp_path) as tools:
+        tickets, parts = tools.store.tickets, tools.store.ticket_parts
+        made = [await tickets.add("test", Matter(subject=f"{n}")) for n in range(5)]
+        old, new, third, fourth, fifth = (one.id for one in made)
+        for status in ("solved", "closed"):
+            await tickets.change("test", old, {"status": status})
+        with pytest.raises(Conflict, match="closed for good"):
+            await parts.merge("test", old, new)
+        assert (await tickets.get(new)).merged_into is None
+        # Whoever wanted to be reminded of the one is reminded of the other, at the earlier time.
+        await tickets.remind("test", third, 2_000.0, "call him")
+        assert (await parts.merge("test", new, third)).remind_at_s == 2_000.0
+        await tickets.remind("test", fourth, 3_000.0, "later")
+        assert (await parts.merge("test", new, fourth)).remind_text == "call him"
+        # What was split off and comes back is no link to itself.
+        split = await parts.split("test", new, "another matter")
+        await parts.merge("test", new, split.id)
+        assert f"ticket:{new}" not in await tickets.links(new)
+        monkeypatch.setattr("softswitch.store.ticket_parts.PER_TICKET_MAX", 2)
+        for ticket, count in ((new, 1), (fifth, 2)):
+            for number in range(count):
+                await tools.store.attachments.add("x", ticket, f"{number}", "text/plain", b"x")
+        with pytest.raises(Conflict, match="at most 2 files; the two together have 3"):
+            await parts.merge("test", new, fifth)
+        (kept, _) = await tools.store.attachments.of_ticket(fifth)
+        await tools.store.attachments.remove("x", fifth, kept.id)
+        await parts.merge("test", new, fifth)
+        assert len(await tools.store.attachments.of_ticket(new)) == 2
 
 
 @settings(max_examples=100, deadline=None)

@@ -54,7 +54,8 @@ Answers = Annotated[
 
 class EvaluationShown(Output):
     """One evaluation. `score` is in percent, null until something counts; `raw_score` is what it would be
-    without critical items, `failed` are those without points. `upheld`: what was decided of the appeal."""
+    without critical items, `failed` are those without points. `upheld`: whether it stood
+    when its agent appealed, null until that is decided."""
 
     id: int = Field(examples=[7])
     scorecard_id: int
@@ -110,7 +111,8 @@ class Appeal(Input):
 
 
 class Decision(Input):
-    """What becomes of an appeal: `upheld`, or other answers to some items."""
+    """What becomes of an appeal: the evaluation is `upheld` as it is, or some of its answers were wrong and
+    `answers` takes their place."""
 
     upheld: bool = Field(examples=[True])
     text: Body = ""

@@ -166,7 +166,9 @@ async def split_ticket(
     ticket_id: Id, body: Split, response: Response, me: Me, service: Served
 ) -> TicketShown:
     """Make another matter of a ticket one of its own; the two are linked."""
-    ticket = await service.store.tickets.split(me.actor, ticket_id, body.subject, body.comments)
+    ticket = await service.store.ticket_parts.split(
+        me.actor, ticket_id, body.subject, body.comments
+    )
     return _told(response, ticket)
 
 
@@ -194,18 +196,21 @@ async def apply_macro(
     if macro.add_tags or macro.remove_tags:
         kept = [name for name in before.matter.tags if name not in macro.remove_tags]
         values["tags"] = list(dict.fromkeys([*kept, *macro.add_tags]))[:64]
-    if values:
-        await service.store.tickets.change(me.actor, ticket_id, values, before.version)
+    said = None
     if macro.comment:
         known = {"ticket.id": str(ticket_id), "ticket.subject": before.matter.subject}
         known["agent.name"] = me.name
         if before.matter.customer_id is not None:
             known |= await _customer(service, before.matter.customer_id)
         text = filled(macro.comment, known)[:20_000]
-        await service.store.tickets.comment(me.actor, ticket_id, text, public=macro.public)
-    if not values and not macro.comment:
+        said = text, macro.public
+    if not values and said is None:
         raise Conflict(f"macro {macro_id} does nothing")
-    return _told(response, await service.store.tickets.get(ticket_id))
+    tickets = service.store.tickets
+    if not values and said is not None:
+        await tickets.comment(me.actor, ticket_id, said[0], public=said[1])
+        return _told(response, await tickets.get(ticket_id))
+    return _told(response, await tickets.change(me.actor, ticket_id, values, before.version, said))
 
 
 def _of_template(template: Template, known: dict[str, str]) -> Matter:

@@ -26,6 +26,7 @@ from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page
 from softswitch.api.routes.tickets import Fields, Priority, Source, Status, Tags
 from softswitch.api.service import Served, Service
 from softswitch.api.ticket_checks import require_known, require_places
+from softswitch.store.notices import KINDS
 from softswitch.store.ticket_settings import Kept, Macro, Template
 from softswitch.store.ticket_triage import Trigger
 
@@ -96,7 +97,7 @@ class NoticeShown(Output):
     ticket_id: int
     kind: str = Field(
         examples=["escalated"],
-        json_schema_extra=among(("added", "changed", "commented", "escalated", "reminder")),
+        json_schema_extra=among(KINDS),
     )
     text: str
     read_at_s: float | None

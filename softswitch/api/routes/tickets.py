@@ -294,7 +294,7 @@ async def merge_tickets(
     ticket_id: Id, body: TicketMerge, response: Response, me: Me, service: Served
 ) -> TicketShown:
     """Take over another ticket's comments, links and watchers; it is closed and leads here."""
-    ticket = await service.store.tickets.merge(me.actor, ticket_id, body.other)
+    ticket = await service.store.ticket_parts.merge(me.actor, ticket_id, body.other)
     tag(response, ticket.version)
     return shown(ticket)
 
