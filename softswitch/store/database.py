@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from softswitch.errors import StoreError
 from softswitch.store.entry import Entry
 from softswitch.store.migrate import HEAD, migrate, revision_of
 from softswitch.store.quick import QuickReader
+
+_log = logging.getLogger(__name__)
 
 FILE_NAME = "softswitch.db"
 # Longer than any transaction of ours; a lock held longer is an alarm and the log holds the entries.
@@ -41,7 +44,11 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA wal_autocheckpoint = 0",  # SQLite tells nobody when one of its own fails
 )
+_CHECKPOINT, _EMPTY_WAL = "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"
+_WAL_BYTES_MAX = 4 * 1024 * 1024
+"""Of committed pages beside the file; then they are brought into it, as SQLite by itself would."""
 # The journal's log is on disk before its transaction begins, so that a power cut may take the last
 # transactions: they are read back from there. NORMAL keeps the file itself consistent. What people
 # write (customers, tickets) has no log and is synced.
@@ -56,6 +63,10 @@ class Unreachable(StoreError):
     """The database's server does not answer now."""
 
 
+class Doubtful(StoreError):
+    """A sync has failed, and what was written before it cannot be written anew just now."""
+
+
 def is_corruption(error: BaseException) -> bool:
     """Whether an error of the driver says that the file is damaged (not locked, full, read-only)."""
     original = getattr(error, "orig", error)
@@ -68,6 +79,12 @@ def is_lock(error: BaseException) -> bool:
     if getattr(original, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
         return True
     return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
+
+
+def is_io_error(error: BaseException) -> bool:
+    """Whether an error of the driver says that the disk did not do what it was told."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, sqlite3.OperationalError) and "disk I/O error" in str(original)
 
 
 def reason_of(error: BaseException) -> str:
@@ -93,12 +110,14 @@ class Database:
         lock_wait_s: float = LOCK_WAIT_S,
     ) -> None:
         self._lock_wait_s = lock_wait_s
+        self._busy_timeout = f"PRAGMA busy_timeout = {int(lock_wait_s * 1000)}"
         self.directory = directory
         self.path = directory / file_name if url == "sqlite" else None
         self._url = _engine_url(self.path, url)
         self._engine: AsyncEngine | None = None
         self._writer: AsyncConnection | None = None
         self._inode = 0
+        self._doubtful = False
         self._quick: QuickReader | None = None
 
     @property
@@ -120,11 +139,24 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """The writer in a transaction of its own. What a statement that failed has left open is rolled back
         before: a new one would fail by it, and its error would say nothing of what is wrong."""
+        await self._settle()
         writer = self.writer
         if writer.in_transaction():
             await writer.rollback()
-        async with writer.begin():
-            yield writer
+        with self._doubting():
+            async with writer.begin():
+                yield writer
+        await self._checkpoint_large()
+
+    @contextlib.asynccontextmanager
+    async def change(self) -> AsyncIterator[AsyncConnection]:
+        """Another connection in a transaction that the disk holds when the block has been left; for one at a
+        time, and not beside `transaction`."""
+        await self._settle()
+        with self._doubting():
+            async with self.connect() as connection, connection.begin():
+                yield connection
+        await self._checkpoint_large()
 
     @property
     def dialect(self) -> str:
@@ -145,6 +177,8 @@ class Database:
             if self.path is not None:
                 await self._quick_check(self._writer)
                 self._inode = self.path.stat().st_ino
+                # Whoever left this behind may have gone after a sync had failed.
+                self._doubtful = self._doubtful or self._wal_bytes() > 0
             async with self.transaction() as writer:
                 await writer.run_sync(migrate)
         except BaseException as error:
@@ -215,7 +249,7 @@ class Database:
             thread.join(_JOIN_S)
             raise
         try:
-            await connection.execute(f"PRAGMA busy_timeout = {int(self._lock_wait_s * 1000)}")
+            await connection.execute(self._busy_timeout)
             for pragma in _PRAGMAS:
                 await connection.execute(pragma)
         except BaseException:
@@ -310,16 +344,78 @@ class Database:
             self._quick = QuickReader(self.path)
         return [dict(row) for row in await self._quick.fetch(query, values)]
 
+    # -- what the disk holds --------------------------------------------------------------------
+
     async def checkpoint(self) -> bool:
         """Have the disk hold everything committed so far; False if that cannot be said now."""
         if self.path is None:
             return True
+        if self._doubtful:
+            return False
         try:
-            row = (await self.writer.execute(sa.text("PRAGMA wal_checkpoint(PASSIVE)"))).first()
-            await self.writer.rollback()
+            with self._doubting():
+                row = await self._checkpoint(_CHECKPOINT)
         except SQLAlchemyError:
             return False
         return row is not None and row[0] == 0 and row[1] == row[2]
+
+    async def _checkpoint(self, statement: str) -> Sequence[int] | None:
+        found: Sequence[int] | None = (await self.writer.execute(sa.text(statement))).first()
+        await self.writer.rollback()
+        return found
+
+    async def _empty_wal(self) -> bool:
+        """Bring everything into the file itself and begin anew beside it; False where somebody reads still,
+        who is not waited for."""
+        await self.writer.execute(sa.text("PRAGMA busy_timeout = 0"))
+        try:
+            found = await self._checkpoint(_EMPTY_WAL)
+        finally:
+            await self.writer.execute(sa.text(self._busy_timeout))
+            await self.writer.rollback()
+        return found is not None and found[0] == 0
+
+    async def _checkpoint_large(self) -> None:
+        """After a commit, which is good whatever becomes of this."""
+        if self._wal_bytes() < _WAL_BYTES_MAX:
+            return
+        with contextlib.suppress(SQLAlchemyError, StoreError), self._doubting():
+            await self._empty_wal()
+
+    @contextlib.contextmanager
+    def _doubting(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            self._doubtful |= self.path is not None and is_io_error(error)
+            raise
+
+    async def _settle(self) -> None:
+        """After a failed sync: what was written before it may not be on the disk, though the next sync is
+        called good (the kernel has thrown the pages away, or marked them as written). What is committed
+        behind such a gap would not survive a power cut. So everything is written anew, into the file itself,
+        by new connections, before anything else is.
+
+        Raises `Doubtful` where that cannot be done now, or whatever the driver raises."""
+        if not self._doubtful or self._writer is None or self._engine is None or self.path is None:
+            return
+        await self._engine.dispose()
+        await self.renew_writer()
+        if not await self._empty_wal():
+            raise Doubtful("a sync failed; what was written before is read by somebody just now")
+        try:
+            await asyncio.to_thread(_sync, Path(f"{self.path}-wal"))
+        except OSError as error:
+            raise Doubtful(f"the database cannot be synced: {error.strerror}") from error
+        self._doubtful = False
+        _log.warning("the database was brought to the disk anew after a sync that may have failed")
+
+    def _wal_bytes(self) -> int:
+        """Of what is committed beside the file."""
+        try:
+            return 0 if self.path is None else os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
 
     # -- damage ---------------------------------------------------------------------------------
 
@@ -379,6 +475,15 @@ class Database:
             problem = f"the file was deleted and cannot be written anew: {reason_of(error)}"
             raise StoreError(problem) from error
         return True
+
+
+def _sync(path: Path) -> None:
+    """Have the disk know that a file is empty; SQLite locks nothing by it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def salvage(path: Path) -> Iterator[list[Entry]]:

@@ -31,6 +31,7 @@ from softswitch.store.adding_up import AddingUp
 from softswitch.store.database import (
     Corrupt,
     Database,
+    Doubtful,
     Unreachable,
     is_corruption,
     is_lock,
@@ -216,7 +217,7 @@ class Journal:
             await self._catch_up()
             self.caught_up.set()
         except _FAILURES as error:
-            if isinstance(error, StoreError) and not isinstance(error, Unreachable):
+            if isinstance(error, StoreError) and not isinstance(error, Unreachable | Doubtful):
                 raise
             if self._entry_log.last_seq == 0 and self._database.holds_something:
                 # Numbers would start at 1 again, below those the database holds.

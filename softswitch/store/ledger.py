@@ -96,7 +96,7 @@ class Ledger:
             raise StoreError("this store was opened for reading only")
         async with self._journal.exclusive:
             try:
-                async with self._database.connect() as connection, connection.begin():
+                async with self._database.change() as connection:
                     change = Change(connection, clean(actor)[:256], self._wall_s())
                     yield change
                     await self._write(change)
