@@ -25,8 +25,8 @@ from softswitch.store.quick import QuickReader
 _log = logging.getLogger(__name__)
 
 FILE_NAME = "softswitch.db"
-# Longer than any transaction of ours; a lock held longer is an alarm and the log holds the entries.
-LOCK_WAIT_S = 5.0
+# Longer than any transaction of ours; a lock held longer is an alarm, and the log holds the entries.
+LOCK_WAIT_S = 4.0
 _JOIN_S = 1.0
 _QUICK_CHECK_BYTES_MAX = 256 * 1024 * 1024
 _SALVAGE_ROWS = 256

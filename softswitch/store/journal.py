@@ -51,6 +51,8 @@ GATHER_S = (0.02, 0.035)
 """How long the first entry of a group waits for others, at least and at most: what is left of 45 ms by three
 times what the disk has needed. Each group costs the loop and the log's thread some tenths of a millisecond."""
 _ON_DISK_S = 0.045
+SLOW_S = 2.0
+"""A disk that needs longer for the entries of some milliseconds is an alarm."""
 _FORGETS = 0.98
 """A slow write is remembered for some fifty more."""
 REST_S = 0.4
@@ -284,7 +286,14 @@ class Journal:
             self._ask_timer.cancel()
             self._ask_timer = None
         if self._writing is not None and not self._writing[0].done():
-            await asyncio.gather(asyncio.wrap_future(self._writing[0]), return_exceptions=True)
+            written = asyncio.wrap_future(self._writing[0])
+            while not (await asyncio.wait((written,), timeout=SLOW_S))[0]:
+                # What comes meanwhile goes into the database, if that takes it.
+                self._alarm(
+                    "log", f"the journal's log waits for the disk for {SLOW_S:g} s and more"
+                )
+                self._wake_database()
+            written.exception()  # as `_see_written` tells
         return self._see_written()
 
     def _see_written(self) -> bool:
@@ -304,10 +313,11 @@ class Journal:
                 self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
             return False
         self._disk_s = max(disk_s, _FORGETS * self._disk_s)
-        self._clear_alarm("log")
+        del self._waiting[: _up_to(self._waiting, batch[-1].seq)]
+        if disk_s < SLOW_S or not self._waiting:
+            self._clear_alarm("log")
         self._clear_alarm("memory")
         self._segments_grew |= grew
-        del self._waiting[: _up_to(self._waiting, batch[-1].seq)]
         if not self._behind:
             self._pending += batch[_up_to(batch, self._database_seq) :]
             if len(self._pending) > PENDING_MAX:

@@ -14,6 +14,7 @@ import random
 import sqlite3
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -24,6 +25,7 @@ import pytest
 
 from softswitch.errors import StoreError
 from softswitch.store import Store
+from softswitch.store import journal as journal_module
 from softswitch.store import log as log_module
 from softswitch.store.customer_rows import Profile
 from softswitch.store.projection_centre import STORY_TABLES
@@ -388,3 +390,36 @@ async def test_row_50_a_failing_sync_is_never_taken_for_good(
         **found,
         **late.figures(),
     )
+
+
+async def test_row_50_a_disk_that_takes_long_is_said_and_the_database_goes_on(
+    tmp_path: Path, store_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alarm while the sync still lasts; what comes meanwhile need not wait for it in memory alone."""
+    monkeypatch.setattr(journal_module, "SLOW_S", 0.05)
+    held, let_go = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def slowly(file: int) -> None:
+        held.set()
+        let_go.wait(30)
+        real(file)
+
+    async with store_tools.opened(tmp_path, **SHORT) as tools:
+        tools.calls.queued("c0")
+        assert await tools.journal.flush()
+        monkeypatch.setattr(log_module.os, "fdatasync", slowly, raising=False)
+        tools.calls.queued("c1")
+        assert await asyncio.to_thread(held.wait, 30)
+        tools.calls.queued("c2")
+        await alarm(tools)
+        assert "waits for the disk" in tools.journal.alarms["log"]
+        known = "SELECT count(*) FROM calls"
+        async with asyncio.timeout(20):
+            while store_tools.sql(tmp_path, known) != [(3,)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        let_go.set()
+        async with asyncio.timeout(20):
+            while tools.journal.alarms:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await account(tools, store_tools, tmp_path, 3)
