@@ -36,9 +36,12 @@ class TracedCalls:
         return dict(zip(legs, distinct(legs.values()), strict=True))
 
     def named(self, part: str) -> list[str]:
-        """The calls whose id is `part`, or begins or ends with it, as people copy it; the newest first."""
+        """The calls whose id is `part`, or begins or ends with it, as people copy it; the newest first. The
+        whole Call-ID of a leg, as a carrier names it, will do too."""
         if part in self._legs:
             return [part]
+        if call := self.call_of(part):
+            return [call]
         return [
             name for name in reversed(self._legs) if name.startswith(part) or name.endswith(part)
         ]

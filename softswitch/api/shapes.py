@@ -33,6 +33,16 @@ class LegShown(BaseModel):
     leg: int | str = Field(examples=[1])
     role: str = Field(examples=["caller"], json_schema_extra={"enum": ["caller", "callee", ""]})
     endpoint: str = Field(examples=["extension:1001"])
+    sip_call_id: str | None = Field(
+        default=None,
+        description="The Call-ID of its SIP messages.",
+        examples=["f81d4fae-7dec@192.0.2.7"],
+    )
+    user_agent: str | None = Field(
+        default=None,
+        description="What its telephone or exchange says it is.",
+        examples=["Yealink SIP-T46S 66.84.0.15"],
+    )
     started_at_s: float | None = None
     ringing_at_s: float | None = None
     answered_at_s: float | None = None

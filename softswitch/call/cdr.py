@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from softswitch.call.identity import Identity, PhoneIdentity, TrunkIdentity
+from softswitch.sip.software import TEXT_MAX
 
 if TYPE_CHECKING:
     from softswitch.call.call import Call
@@ -111,38 +112,46 @@ class CallRecorder:
 
     def leg_started(self, call: Call, leg: Leg, at_s: float) -> None:
         role = "caller" if leg is call.caller else "callee"
-        self._journal.append(
-            "leg-started",
-            call.call_id,
-            {"leg": leg.leg_id, "role": role, "endpoint": leg.label},
-            at_s,
-        )
+        data: dict[str, Any] = {"leg": leg.leg_id, "role": role, "endpoint": leg.label}
+        # What a support engineer finds the call by, whoever chose it: the peer, or we for him.
+        sip_call_id = leg.sip_call_id
+        if sip_call_id:
+            data["sip_call_id"] = sip_call_id[:TEXT_MAX]
+        if leg.user_agent:
+            data["user_agent"] = leg.user_agent
+            leg.agent_told = True
+        self._journal.append("leg-started", call.call_id, data, at_s)
         if leg.is_phone:
             self._tell(leg)
         for watcher in self._watchers:
             watcher.leg_started(call, leg)
 
+    def _name_agent(self, leg: Leg, data: dict[str, Any]) -> None:
+        """Add what a telephone says it is (User-Agent, RFC 3261 20.41) to the first entry after it has."""
+        if leg.user_agent and not leg.agent_told:
+            data["user_agent"] = leg.user_agent
+            leg.agent_told = True
+
     def leg_ringing(self, call: Call, leg: Leg, at_s: float) -> None:
-        self._journal.append("leg-ringing", call.call_id, {"leg": leg.leg_id}, at_s)
+        data: dict[str, Any] = {"leg": leg.leg_id}
+        self._name_agent(leg, data)
+        self._journal.append("leg-ringing", call.call_id, data, at_s)
         if leg.is_phone:
             self._tell(leg)
 
     def leg_answered(self, call: Call, leg: Leg, at_s: float) -> None:
-        self._journal.append(
-            "leg-answered", call.call_id, {"leg": leg.leg_id, "codec": leg.codec or ""}, at_s
-        )
+        data: dict[str, Any] = {"leg": leg.leg_id, "codec": leg.codec or ""}
+        self._name_agent(leg, data)
+        self._journal.append("leg-answered", call.call_id, data, at_s)
         if leg.is_phone:
             self._tell(leg)
 
     def leg_ended(
         self, call: Call, leg: Leg, at_s: float, *, by: str, status: int, q850: int
     ) -> None:
-        self._journal.append(
-            "leg-ended",
-            call.call_id,
-            {"leg": leg.leg_id, "by": by, "status": status, "cause": q850},
-            at_s,
-        )
+        data: dict[str, Any] = {"leg": leg.leg_id, "by": by, "status": status, "cause": q850}
+        self._name_agent(leg, data)
+        self._journal.append("leg-ended", call.call_id, data, at_s)
         if leg.is_phone:
             self._tell(leg)
         for watcher in self._watchers:

@@ -14,6 +14,7 @@ from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Admitted, Drop, Refuse, Verdict
 from softswitch.sip.rank import HEAD_OCTETS_SEEN, Kind, Rank, kind_of
+from softswitch.sip.software import TEXT_MAX, software_of
 from softswitch.sip.tel import number_of
 from softswitch.sip.terse import retry_after_s
 from softswitch.tokens import Tokens
@@ -163,7 +164,8 @@ class Gatekeeper:
             self.refused += 1
             if result.verdict is AuthVerdict.WRONG and username is not None:
                 self.wrong += 1
-                self.guard.wrong(where, username, now_s, answered=result.answered)
+                said = _said(request, username)
+                self.guard.wrong(where, username, now_s, answered=result.answered, said=said)
             stale = result.verdict is AuthVerdict.STALE and allowed
             challenges = self._authenticator.challenges(now_s, source, stale=stale)
             return Refuse(401, [("WWW-Authenticate", challenge) for challenge in challenges])
@@ -205,7 +207,8 @@ class Gatekeeper:
             else:
                 claimed = number_of(request.from_.uri_text)
             if claimed != username:
-                self.guard.posed(where, username, claimed or "", now_s)
+                said = _said(request, username)
+                self.guard.posed(where, username, claimed or "", now_s, said)
                 return Refuse(403)
             # A preloaded route to elsewhere would make us a relay.
             if any(route.uri.host.lower() not in self._own_hosts for route in request.routes):
@@ -221,6 +224,16 @@ class Gatekeeper:
             "told_later": self.told_later,
             **self.guard.snapshot(),
         }
+
+
+def _said(request: SipRequest, username: str) -> dict[str, str]:
+    """What a request that does not get in says of itself, word for word."""
+    call_id = request.headers.get("Call-ID") or ""
+    return {
+        "username": username[:TEXT_MAX],
+        "sip_call_id": call_id[:TEXT_MAX],
+        "user_agent": software_of(request),
+    }
 
 
 def _place_of(flow: Flow) -> Source:

@@ -8,7 +8,7 @@ address and port, and trunks, which are never asked, are heard through every ban
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class GuardPolicy:
 
 
 _SPARE = 2.0
+_NOTHING_SAID: Mapping[str, str] = {}
 DEFAULT_POLICY = GuardPolicy()
 
 
@@ -72,7 +73,9 @@ class Guard:
 
     `report(kind, data)` gets what is worth writing down, a few a second at most: ``security-ban``; beside bans
     ``security-wrong-password``, the first of a source for an account, and ``security-identity``, a password's
-    owner who speaks for somebody else.
+    owner who speaks for somebody else. Each with what its request `said`, as it was written: who looks for a
+    telephone that does not get in knows its model, or has its trace. `account` and `claimed` are harmless
+    in any log.
     """
 
     def __init__(
@@ -104,7 +107,15 @@ class Guard:
         """Whether somebody has proven himself from this address and port, and not too long ago."""
         return self._proven.get(source, 0.0) > now_s
 
-    def wrong(self, source: Source, username: str, now_s: float, *, answered: bool) -> None:
+    def wrong(
+        self,
+        source: Source,
+        username: str,
+        now_s: float,
+        *,
+        answered: bool,
+        said: Mapping[str, str] = _NOTHING_SAID,
+    ) -> None:
         """A wrong password. `answered`: to a challenge that this source was given, so it is really it."""
         if not answered:
             self._unanswered.spend(username, now_s)
@@ -115,7 +126,8 @@ class Guard:
         count, _ = self._refused.pop(who, (0, 0.0))
         self._refused[who] = (count + 1, now_s)
         if not count:
-            self._tell("security-wrong-password", {"source": host, "account": who[1]}, now_s)
+            data = {"source": host, "account": who[1], **said}
+            self._tell("security-wrong-password", data, now_s)
         if len(self._refused) > self._policy.shown_max:
             self._refused.popitem(last=False)
         if self._sources.spend(host, now_s) and self._sources.level(host, now_s) >= 1.0:
@@ -124,12 +136,20 @@ class Guard:
         self.banned[host] = now_s + self._policy.ban_s
         if len(self.banned) > self._policy.entries_max:
             self.banned.popitem(last=False)
-        self._tell("security-ban", {"source": host, "account": who[1]}, now_s, spare=0.0)
+        data = {"source": host, "account": who[1], **said}
+        self._tell("security-ban", data, now_s, spare=0.0)
 
-    def posed(self, source: Source, username: str, claimed: str, now_s: float) -> None:
+    def posed(
+        self,
+        source: Source,
+        username: str,
+        claimed: str,
+        now_s: float,
+        said: Mapping[str, str] = _NOTHING_SAID,
+    ) -> None:
         """Who has proven to be `username` spoke for somebody else."""
         data = {"source": source[0], "account": _inert(username), "claimed": _inert(claimed)}
-        self._tell("security-identity", data, now_s)
+        self._tell("security-identity", {**data, **said}, now_s)
 
     def is_banned(self, source: Source, now_s: float) -> bool:
         """Whether nothing is to be heard from there."""

@@ -16,12 +16,14 @@ from softswitch.sip.flow import Flow
 from softswitch.sip.reason import ReasonHeader
 from softswitch.sip.reliable import Reliability, reliability_of
 from softswitch.sip.sdp import SessionDescription
+from softswitch.sip.software import software_of
 from softswitch.sip.uri import NameAddr
 
 if TYPE_CHECKING:
     from softswitch.call.call import Call
     from softswitch.call.wiring import Wiring
     from softswitch.sip.events import InviteReceived
+    from softswitch.sip.message import SipResponse
 
 # Our timers of a leg we start are in Dial; the stack's own is only the last resort (timer C, 16.6).
 _INVITE_TIMEOUT_S = 180.0
@@ -53,7 +55,7 @@ class Leg(LegMedia):
 
     Attributes: `session`, the stack's number; `answered`; `rang`: it rings, or hears it ring; `referred`: it
     has asked for a transfer before; `who` is at this end, and `told` the number that it has been told of the
-    other.
+    other. `user_agent`: what is there says it is; `agent_told`: the journal knows.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Leg(LegMedia):
         "_offers_early",
         "_unreadable",
         "_warning",
+        "agent_told",
         "answered",
         "on_stream",
         "on_stream_closed",
@@ -68,6 +71,7 @@ class Leg(LegMedia):
         "referred",
         "session",
         "told",
+        "user_agent",
         "who",
     )
 
@@ -82,6 +86,13 @@ class Leg(LegMedia):
         self.rang = False
         self.who: Shown | None = None
         self.told = ""
+        self.user_agent = ""
+        self.agent_told = False
+
+    @property
+    def sip_call_id(self) -> str:
+        """The Call-ID of its messages, "" where there are none (yet)."""
+        return "" if self.session is None else self._wiring.stack.call_id_of(self.session)
 
     @classmethod
     def nobody(cls, wiring: Wiring, call: Call) -> Leg:
@@ -96,6 +107,11 @@ class Leg(LegMedia):
             state = "ringing" if self.rang else "started"
         return {"leg": self.leg_id, "endpoint": self.label, "state": state, "codec": self.codec}
 
+    def hear_agent(self, response: SipResponse) -> None:
+        """What we call may say in any of its answers what it is; the first time counts."""
+        if not self.user_agent:
+            self.user_agent = software_of(response)
+
     # -- a leg that comes in -------------------------------------------------------------------------
 
     @classmethod
@@ -105,6 +121,7 @@ class Leg(LegMedia):
         """The caller's leg. An unreadable offer is kept for `offer_problem` to tell."""
         leg = cls(wiring, call, leg_id, label, event.flow)
         leg.session, leg._calls = event.session, True
+        leg.user_agent = software_of(event.request)
         if event.sdp is None:
             leg._offers_early = reliability_of(event.request) is Reliability.REQUIRED
         else:

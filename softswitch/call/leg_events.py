@@ -55,6 +55,8 @@ class LegEvents:
         }
 
     def _failed(self, call: Call, leg: Leg, event: sip_events.Failed) -> None:
+        if event.response is not None:
+            leg.hear_agent(event.response)
         call.redirected_to = redirection_of(event.response) or call.redirected_to
         told = ReasonHeader.of(event.response, "Q.850") if event.response else None
         q850 = told.q850 if told is not None else 0
@@ -108,6 +110,7 @@ class LegEvents:
         early = leg.take_early_media(event.sdp) if event.sdp else False
         if not leg.rang:
             leg.rang = True
+            leg.hear_agent(event.response)
             self._wiring.records.leg_ringing(call, leg, self._wiring.wall_s())
         self._dialling.feed(call, LegRang(leg.leg_id, early))
 
@@ -118,6 +121,7 @@ class LegEvents:
             self._dialling.feed(call, LegFailed(leg.leg_id, 488))
             return
         leg.answered = True
+        leg.hear_agent(event.response)
         self._wiring.records.leg_answered(call, leg, self._wiring.wall_s())
         self._dialling.feed(call, LegAnswered(leg.leg_id))
 

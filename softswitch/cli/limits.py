@@ -53,6 +53,13 @@ _LIMITS = (
         "",
         "403",
     ),
+    (
+        "Call-ID, name of a telephone or wrong user in records",
+        "softswitch.sip.software",
+        "TEXT_MAX",
+        "characters",
+        "cut",
+    ),
     ("proxies on the way to a phone", "softswitch.sip.registration", "PATH_MAX", "", "400"),
     ("address of a contact", "softswitch.sip.registration", "CONTACT_MAX", "characters", "400"),
     (

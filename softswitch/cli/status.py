@@ -53,6 +53,12 @@ def register(app: typer.Typer) -> None:
         recorded: Annotated[
             bool, typer.Option("--recorded", help="That have a recording.")
         ] = False,
+        sip_call_id: Annotated[
+            str | None, typer.Option(help="With this Call-ID, as a carrier names it.")
+        ] = None,
+        user_agent: Annotated[
+            str | None, typer.Option(help="With a telephone whose software's name begins so.")
+        ] = None,
     ) -> None:
         """Show the records of past calls, or the calls that go on."""
         from softswitch.cli.queues import watch_table
@@ -61,7 +67,14 @@ def register(app: typer.Typer) -> None:
         from softswitch.errors import ConfigError
 
         now = live or watch
-        wanted = {"number": number, "queue": queue, "agent": agent, "status": state}
+        wanted = {
+            "number": number,
+            "queue": queue,
+            "agent": agent,
+            "status": state,
+            "sip_call_id": sip_call_id,
+            "user_agent": user_agent,
+        }
         if now and (recorded or any(wanted.values())):
             raise ConfigError(
                 "--live", "shows all calls that go on", "it without a choice of records"
@@ -94,6 +107,8 @@ def _records(
             queue=wanted["queue"],
             agent=wanted["agent"],
             recorded=recorded,
+            sip_call_id=wanted["sip_call_id"] or "",
+            user_agent=wanted["user_agent"] or "",
         )
         return asyncio.run(_stored(place, limit, which))
     rows = remote.pages("/calls", limit, recorded=str(recorded).lower(), **wanted)

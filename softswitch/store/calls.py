@@ -6,9 +6,11 @@ import builtins
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from softswitch.store.database import Database
+from softswitch.store.entry import text_of
 from softswitch.store.projection import record_of
 from softswitch.store.reading import reading
 from softswitch.store.record import CallRecord
@@ -17,6 +19,7 @@ from softswitch.store.schema_centre import queue_visits
 from softswitch.store.schema_customers import customers
 
 LIST_MAX = 1_000
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,9 @@ class CallFilter:
     """Which calls are asked for; None and empty mean any. `number`: either end's, as it was dialled;
     `queue` and `agent`: calls that waited there or were answered by him; `customer`: of him, and of those
     who turned out to be him; `own`: of this extension, which it began or which were for it, or answered from a
-    queue by this agent."""
+    queue by this agent. `sip_call_id`: of either leg, octet by octet (RFC 3261 20.8); `user_agent`: what either
+    telephone says it is begins with this, in whatever case. No index is kept for these two, which would cost
+    every call: records are read from the newest on until enough are found, so a time makes it quick."""
 
     number: tuple[str, ...] = ()
     status: str | None = None
@@ -37,6 +42,8 @@ class CallFilter:
     customer: int | None = None
     own: tuple[str, str] | None = None
     call_id: str | None = None
+    sip_call_id: str = ""
+    user_agent: str = ""
 
     def clauses(self) -> builtins.list[Any]:
         """As conditions of a query of `calls`."""
@@ -73,6 +80,15 @@ class CallFilter:
             found.append(table.started_at_s < self.until_s)
         if self.recorded:
             found.append(table.recordings != "[]")
+        if self.sip_call_id:
+            name = _encode(text_of(self.sip_call_id)).decode()
+            here = f'"sip_call_id":{name}'
+            found.append(table.legs.contains(here, autoescape=True))
+            # For databases that tell no capital letters apart.
+            found.append(sa.func.replace(table.legs, here, "") != table.legs)
+        if self.user_agent:
+            begins = _encode(text_of(self.user_agent)).decode()[:-1]
+            found.append(table.legs.icontains(f'"user_agent":{begins}', autoescape=True))
         return found
 
 

@@ -16,6 +16,7 @@ from softswitch.store.told import (
     LegAnswered,
     LegEnded,
     LegMeasured,
+    LegStarted,
     OfLeg,
     tell_entry,
 )
@@ -32,11 +33,11 @@ class CallRecord:
     Times are wall-clock seconds since the epoch, None where it did not come to that; `duration_s`
     is talking time. `status` is one of `STATUSES` ("open" until the end), `cause` a word for why it
     ended, `q850` and `sip_status` the same in numbers. `legs` and `recordings` hold one JSON object
-    each: leg (id), role, endpoint, started_at_s, ringing_at_s, answered_at_s, ended_at_s, status, q850, by,
-    quality; name, started_at_s, stopped_at_s, frames (at 8,000 a
-    second), reason, deleted_at_s. `customer_id` and `customer_name`: who was calling, as it was known
-    then; None and "" for nobody known. `origin` is "extension:1001",
-    "trunk:carrier" or, of who is called back, "queue:support", `destination` where it was routed to first.
+    each: leg (id), role, endpoint, sip_call_id, user_agent (what that telephone says it is), started_at_s,
+    ringing_at_s, answered_at_s, ended_at_s, status, q850, by, quality; name, started_at_s, stopped_at_s,
+    frames (at 8,000 a second), reason, deleted_at_s. `customer_id` and `customer_name`: who was calling, as it
+    was known then; None and "" for nobody known. `origin` is "extension:1001", "trunk:carrier" or, of who is
+    called back, "queue:support", `destination` where it was routed to first.
     `seq` orders calls by their start.
     """
 
@@ -165,6 +166,8 @@ def _leg(record: CallRecord, told: OfLeg, at_s: float) -> dict[str, Any] | None:
     number = told.leg
     for leg in record.legs:
         if leg["leg"] == number:
+            if told.user_agent:
+                leg.setdefault("user_agent", told.user_agent)
             return leg
     if len(record.legs) >= LEGS_MAX or number is None:
         return None
@@ -174,8 +177,16 @@ def _leg(record: CallRecord, told: OfLeg, at_s: float) -> dict[str, Any] | None:
         "endpoint": told.endpoint,
         "started_at_s": at_s,
     }
+    if told.user_agent:
+        leg["user_agent"] = told.user_agent
     record.legs.append(leg)
     return leg
+
+
+def _leg_started(record: CallRecord, told: LegStarted, at_s: float) -> None:
+    leg = _leg(record, told, at_s)
+    if leg is not None and told.sip_call_id:
+        leg.setdefault("sip_call_id", told.sip_call_id)
 
 
 def _leg_rang(record: CallRecord, told: OfLeg, at_s: float) -> None:
@@ -239,7 +250,7 @@ def _recording_deleted(record: CallRecord, data: dict[str, Any], at_s: float) ->
 
 
 _CHANGES: dict[str, Callable[[CallRecord, Any, float], object]] = {
-    "leg-started": _leg,
+    "leg-started": _leg_started,
     "leg-ringing": _leg_rang,
     "leg-answered": _leg_answered,
     "leg-ended": _leg_ended,

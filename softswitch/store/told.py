@@ -53,6 +53,11 @@ class OfLeg(msgspec.Struct, gc=False):
     leg: Name = None
     role: str = ""
     endpoint: str = ""
+    user_agent: str = ""
+
+
+class LegStarted(OfLeg, gc=False):
+    sip_call_id: str = ""
 
 
 class LegAnswered(OfLeg, gc=False):
@@ -94,7 +99,7 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     "call-routed": CallRouted,
     "call-answered": CallAnswered,
     "call-ended": CallEnded,
-    "leg-started": OfLeg,
+    "leg-started": LegStarted,
     "leg-ringing": OfLeg,
     "leg-answered": LegAnswered,
     "leg-ended": LegEnded,
@@ -159,7 +164,7 @@ def tell_entry(entry: Entry) -> Any:
 def _measured(text: str) -> LegMeasured:
     leg = _decode_measured(text).leg
     if text.startswith(_LEG):
-        return LegMeasured(leg, "", "", msgspec.Raw("{" + text[text.index(",") + 1 :]))
+        return LegMeasured(leg, quality=msgspec.Raw("{" + text[text.index(",") + 1 :]))
     raise ValueError
 
 

@@ -117,6 +117,7 @@ def test_a_phone_speaks_for_itself_only(gate, method):
     verdict = gate.admit(parse_message(text), PHONE_FLOW, 11.0)
     assert verdict == Refuse(403)
     who = {"source": PHONE_FLOW.remote[0], "account": "1001", "claimed": "1002"}
+    who |= {"username": "1001", "sip_call_id": "abc", "user_agent": ""}
     assert told == [("security-identity", who)]
 
 

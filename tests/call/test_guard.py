@@ -84,6 +84,7 @@ def test_a_source_that_guesses_is_banned_at_its_tenth_and_forgiven_in_time(gate,
     assert isinstance(attempt(gate, ("203.0.113.9", 6000), "x", 101.0), Drop), "any port of it"
     assert guard.bans(101.0) == [{"source": "203.0.113.9", "left_s": 1199}]
     who = {"source": "203.0.113.9", "account": "1001"}
+    who |= {"username": "1001", "sip_call_id": "abc", "user_agent": ""}
     assert reports == [("security-wrong-password", who), ("security-ban", who)]
     assert not guard.is_banned(CRACKER, 1300.1)
 

@@ -8,14 +8,16 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from softswitch.api.access import PREFIX, GuardedRoute, Identity, Me
+from softswitch.api.files import Format, Table, file_answers, table_file
 from softswitch.api.models import ID_MAX, Epoch, Output, among
 from softswitch.api.paging import Cursor, Limit, Page, int_cursor, page_of, page_read
 from softswitch.api.problem import Refused
 from softswitch.api.service import Served, Service
 from softswitch.api.shapes import Legs
 from softswitch.store.calls import CallFilter
+from softswitch.store.entry import TEXT_MAX
 from softswitch.store.ledger import Missing
-from softswitch.store.record import STATUSES
+from softswitch.store.record import STATUSES, CallRecord
 from softswitch.store.story import AgentOffer, Handling, Segment, Visit, tell
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute, tags=["calls"])
@@ -80,7 +82,29 @@ class JournalEntry(Output):
     data: dict[str, Any]
 
 
-@router.get("/calls")
+def _legs_of(record: CallRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The caller's leg and that of who answered, or else of who was called first; {} for none."""
+    caller = next((leg for leg in record.legs if leg.get("role") == "caller"), {})
+    others = [leg for leg in record.legs if leg is not caller]
+    answered = (leg for leg in others if leg.get("answered_at_s") is not None)
+    return caller, next(answered, others[0] if others else {})
+
+
+_COLUMNS = (
+    *(name for name in CallShown.model_fields if name not in ("recordings", "legs")),
+    "recording",
+    *(f"{side}_{name}" for side in ("caller", "callee") for name in ("sip_call_id", "user_agent")),
+)
+
+
+def _cells(record: CallRecord) -> list[Any]:
+    cells = [getattr(record, name) for name in _COLUMNS[:-4]]
+    return cells + [
+        leg.get(name, "") for leg in _legs_of(record) for name in ("sip_call_id", "user_agent")
+    ]
+
+
+@router.get("/calls", response_model=Page[CallShown], responses=file_answers("The records."))
 async def list_calls(
     me: Me,
     service: Served,
@@ -97,9 +121,28 @@ async def list_calls(
     customer_id: Annotated[
         int | None, Query(ge=1, le=ID_MAX, description="Calls in which he was known.")
     ] = None,
-) -> Page[CallShown]:
-    """Records of calls, newest first. `number` is either end's, as it was dialled or in E.164. An agent gets
-    his own: those that his telephone began, that were for its number, or that he took from a queue."""
+    sip_call_id: Annotated[
+        str,
+        Query(
+            max_length=TEXT_MAX,
+            description="The Call-ID of either leg's SIP messages, as a carrier names a call.",
+            examples=["f81d4fae-7dec@192.0.2.7"],
+        ),
+    ] = "",
+    user_agent: Annotated[
+        str,
+        Query(
+            max_length=TEXT_MAX,
+            description="How the name of either telephone's software begins.",
+            examples=["Yealink SIP-T46S"],
+        ),
+    ] = "",
+    format: Format = "json",  # noqa: A002
+) -> Any:
+    """Records of calls, newest first: page by page, or all of them as a file. `number` is either end's, as it
+    was dialled or in E.164. An agent gets his own: those that his telephone began, that were for its number, or
+    that he took from a queue. By `sip_call_id` and `user_agent` records are looked through one by one: with
+    `since_s` that is quick in years of them, too."""
     which = CallFilter(
         number=service.spellings(number) if number is not None else (),
         status=status,
@@ -111,7 +154,16 @@ async def list_calls(
         recorded=recorded,
         customer=customer_id,
         own=None if me.at_least("supervisor") else own_of(service, me),
+        sip_call_id=sip_call_id,
+        user_agent=user_agent,
     )
+    if format != "json":
+
+        async def read(count: int, before: int | None) -> list[Any]:
+            return await service.store.calls.list(count, before, which)
+
+        table = Table("calls", _COLUMNS, read, _cells)
+        return await table_file(service, me, table, format, int_cursor(cursor))
     found = await service.store.calls.list(limit + 1, int_cursor(cursor), which)
     return page_read(found, limit, CallShown.model_validate, lambda row: row.seq)
 
