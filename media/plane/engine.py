@@ -82,6 +82,9 @@ _LISTENED_PACE = 4
 """Ticks that gather while streams are listened to for tones, and nobody hears them: 80 ms."""
 _EXPIRE_S = 0.1
 _ADAPT_S = 1.0
+_LATE_S = 0.004
+"""Packets that are fetched so much later than they were to be have waited for us: they tell nothing of the pace
+at which they came."""
 _POLICE_S = 0.01
 _BEEP_S = 15.0
 _REPORT_S = 0.01
@@ -224,14 +227,18 @@ class Engine:
 
     # --- driving ----------------------------------------------------------------------------
 
-    def poll(self, now_s: float) -> int:
-        """Do all that is due at `now_s`; returns how many datagrams were taken in."""
+    def poll(self, now_s: float, late_s: float = 0.0) -> int:
+        """Do all that is due at `now_s`, which is `late_s` later than it was to be; returns how many datagrams
+        were taken in."""
         self._now_s = now_s
         self._note_time(now_s)
         count = self._io.receive()
         if count:
             self.packets_in += count
-            self._ingress.take(count, now_s)
+            if self._timelines.active:
+                self._take_to_be_heard(count, now_s, late_s)
+            else:
+                self._ingress.take(count, now_s)
             if now_s >= self._next_police_s:
                 self._next_police_s = now_s + _POLICE_S
                 self._ingress.police()
@@ -245,6 +252,25 @@ class Engine:
         if now_s >= self._next_expire_s:
             self._keep_house(now_s)
         return count
+
+    def _take_to_be_heard(self, count: int, now_s: float, late_s: float) -> None:
+        """Take datagrams some of which are decoded.
+
+        Those that waited because we were woken late, or had something long to do, are in time: what was due
+        meanwhile is done after them. But when they came nobody knows, and a delay that is made
+        longer for it would help nobody.
+        """
+        self._timelines.gather(self._paced > 1 or self._pace() > 1)
+        if late_s <= _LATE_S:
+            self._ingress.take(count, now_s)
+            return
+        self._backlog.flush()
+        self._timelines.learn(False)
+        try:
+            self._ingress.take(count, now_s, timed=False)
+            self._backlog.flush()
+        finally:
+            self._timelines.learn(True)
 
     @property
     def ticking(self) -> bool:

@@ -130,8 +130,11 @@ class Ingress:
         self.events = telephone_event.EventReceiver(streams.capacity)
         self.unknown_sources = 0
 
-    def take(self, count: int, now_s: float) -> None:
-        """Handle the first `count` datagrams of the receive buffer."""
+    def take(self, count: int, now_s: float, *, timed: bool = True) -> None:
+        """Handle the first `count` datagrams of the receive buffer; not `timed`: when they came is unknown,
+        else they have just come."""
+        if not timed:
+            self._next_jitter_s = now_s + _JITTER_EVERY_S
         # A batch of few packets costs what its numpy calls cost: each call here is counted.
         io, streams = self._io, self._streams
         words: NDArray[np.uint32] = io.rx.headers[:count].astype(np.uint32)

@@ -89,6 +89,10 @@ class Timeline:
         self._filled: NDArray[np.bool_] = np.zeros((slots, RING // TICK_SAMPLES), np.bool_)
         self._learning: NDArray[np.bool_] = np.zeros(slots, np.bool_)
         self._any_played = False
+        self.gathers = False
+        """Ticks gather, and are done some at a time: what has come meanwhile is judged as if they had not."""
+        self.learns = True
+        """It is known when packets come, so that their pace can be learned from them."""
         self._lot = 1
         self._playout = self._measures(slots)
         self._free = list(range(slots - 1, -1, -1))
@@ -219,7 +223,7 @@ class Timeline:
             elapsed = elapsed.astype(np.int64) * held // units
         at = self._base[slots] + elapsed
         margin = at - self.now
-        early = margin - self._gathered(now_s) if self._any_played else margin
+        early = margin - self._gathered(now_s) if self._any_played and self.gathers else margin
         late: NDArray[np.bool_] = early < self._latest[slots]
         again = _NOBODY
         if late.any() or int(margin.max()) > self._ahead - samples.shape[1]:
@@ -236,7 +240,7 @@ class Timeline:
             self._astray[slots] = 0
         self._base_timestamp[slots] = timestamps
         self._base[slots] = at
-        if self._any_played:
+        if self._any_played and self.learns:
             self._measure(slots, at, early, now_s)
         self._scatter(slots, at, samples)
         return late, again

@@ -49,6 +49,7 @@ class Timelines:
         made = Timeline(8, rate_hz=rate_hz)
         made.now = self.narrow.now * made.scale
         made.note_time(*self._noted)
+        made.gathers, made.learns = self.narrow.gathers, self.narrow.learns
         self._by_rate[rate_hz] = made
         self._all = tuple(self._by_rate.values())
         return made
@@ -88,6 +89,16 @@ class Timelines:
         self._noted = position, now_s
         for timeline in self._all:
             timeline.note_time(position, now_s)
+
+    def gather(self, gathers: bool) -> None:
+        """See `Timeline.gathers`."""
+        for timeline in self._all:
+            timeline.gathers = gathers
+
+    def learn(self, learns: bool) -> None:
+        """See `Timeline.learns`."""
+        for timeline in self._all:
+            timeline.learns = learns
 
     def conceal(self) -> None:
         """Before a tick: see `Timeline.conceal`."""

@@ -224,7 +224,8 @@ class Worker:
             now_s = clock()
             resting = self._resting
             due_s = min(fetched_s + (_REST_S if resting else self._cycle_s()), engine.deadline_s())
-            pause = due_s - now_s
+            late_s = now_s - due_s  # by our own work
+            pause = -late_s
             if pause > _NO_PAUSE_S and not self._behind:
                 if resting:
                     io.rest(pause)
@@ -232,18 +233,20 @@ class Worker:
                 else:
                     time.sleep(pause)
                 commanded = io.wait(0.0)
+                until_s = due_s
             else:
                 due_s = now_s
                 until_s = min(engine.deadline_s(), next_load_s)
                 commanded = io.wait(max(0.0, until_s - now_s))
             fetched_s = clock()
+            late_s = max(late_s, fetched_s - until_s)
             if pause <= _NO_PAUSE_S < fetched_s - now_s:
                 gaps.idle()  # nothing was there to be fetched
             gaps.fetched(fetched_s, due_s, cpu_clock(), collector.total_s)
             self._commanded = commanded
             most = _COMMANDS_OF_A_REST if resting else _COMMANDS_PER_TURN
             self._behind = commanded and self._take_commands(fetched_s, most)
-            self._poll(fetched_s)
+            self._poll(fetched_s, late_s)
             if self._many_commands and not self._resting:
                 control.flush_some(fetched_s)
             else:
@@ -287,10 +290,10 @@ class Worker:
                 self._attended = True
         return not self._orphan.over(now_s, self.engine.packets_in)
 
-    def _poll(self, now_s: float) -> None:
+    def _poll(self, now_s: float, late_s: float) -> None:
         """Drive the engine; what should never happen is told and survived, unless it goes on."""
         try:
-            if self.engine.poll(now_s) and not self._rate:
+            if self.engine.poll(now_s, late_s) and not self._rate:
                 self._rate = (
                     1.0  # it is no longer silent; how much there is will be known within a second
                 )

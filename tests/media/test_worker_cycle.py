@@ -13,6 +13,7 @@ from media.protocol import (
     AddPort,
     Connect,
     DigitReceived,
+    JoinRoom,
     OpenStream,
     ReleaseStream,
     Setup,
@@ -221,6 +222,33 @@ def test_a_worker_that_gets_nothing_is_woken_once_a_second(make_worker):
             break
     assert 19 <= len([event for event in events if type(event) is WorkerLoad]) <= 22
     assert clock.turns <= 45
+
+
+def test_a_worker_that_is_woken_late_or_works_for_long_tells_its_engine_by_how_much(make_worker):
+    worker, clock, ours = make_worker
+    params = StreamParams(("127.0.0.9", 4000))
+    room = [each for n in (0, 1) for each in (OpenStream(n, 0, params=params), JoinRoom(1, n))]
+    lates, oversleeps, works = [], [0.041], [0.063]
+    slept, polled = clock.sleep, worker.engine.poll
+
+    def sleep(pause_s):
+        slept(pause_s + (oversleeps.pop() if oversleeps and len(lates) > 100 else 0.0))
+
+    def poll(now_s, late_s):
+        lates.append(late_s)
+        found = polled(now_s, late_s)
+        clock.go(clock.now_s + (works.pop() if works and len(lates) > 200 else 0.0))
+        return found
+
+    clock.sleep, worker.engine.poll = sleep, poll
+    clock.due.append((clock.now_s + 0.1, lambda: ours.send(packed(room))))
+    clock.due.append((clock.now_s + 6.0, lambda: ours.send(packed([Stop()]))))
+    worker.run()
+    overslept_s, worked_s = (late_s for late_s in lates if late_s > 0.001)
+    assert overslept_s == pytest.approx(0.041, abs=0.001)
+    assert worked_s == pytest.approx(
+        0.058, abs=0.006
+    )  # the next was to be fetched 0 to 10 ms later
 
 
 def test_ports_come_in_their_place_among_the_commands(make_worker):
