@@ -11,6 +11,7 @@ from tests.interop.peers.audio import (
     LATE_S,
     RATE_HZ,
     assert_heard,
+    assert_heard_in_steps,
     assert_not_heard,
     read_wav,
 )
@@ -18,6 +19,7 @@ from tests.interop.peers.baresip import (
     Baresip,
     assert_both_heard,
     settle,
+    talk,
     talk_and_hear,
     talk_until_heard,
 )
@@ -35,15 +37,24 @@ def the_office(shared: Stage) -> Server:
 
 
 def assert_recorded(
-    office: Server, voices: dict, *, least: float = 0.95, rate_hz: int = 8_000
+    office: Server,
+    voices: dict,
+    *,
+    rate_hz: int = 8_000,
+    least: Callable[[str], float] | None = None,
 ) -> None:
-    """The one recording holds each voice on its own side, at the rate of the better phone."""
+    """The one recording holds each voice on its own side, at the rate of the better phone; with `least`, of a
+    voice, it was mixed."""
     (path,) = office.recordings()
     assert soundfile.info(path).samplerate == rate_hz
     recording = read_wav(path)
     assert recording.shape[1] == 2
     for side, own, other in ((0, "caller", "callee"), (1, "callee", "caller")):
-        assert_heard(voices[own].samples, recording[:, side], f"the {own} on his side", least=least)
+        said, found, what = voices[own].samples, recording[:, side], f"the {own} on his side"
+        if least is None:
+            assert_heard(said, found, what)
+        else:
+            assert_heard_in_steps(said, found, what, least=least(own))
         assert_not_heard(voices[other].samples, recording[:, side], f"the {other} there")
 
 
@@ -68,16 +79,18 @@ def test_two_phones_talk_and_are_recorded(office: Server, baresip: Phone, voices
     assert_recorded(office, voices)
 
 
+# baresip makes 16 kHz of what it is given in a way that leaves 0.91: in its packets already, for a recording of
+# them has the same. Opus keeps what is heard, not the waveform: coded twice, 0.92 was measured.
+LEAST = {"G722/16000/1": 0.8, "opus/48000/2": 0.85, "PCMA/8000/1": 0.95, "PCMU/8000/1": 0.95}
+
+
 @pytest.mark.parametrize(
-    ("callee_codecs", "caller_codecs", "least"),
+    ("callee_codecs", "caller_codecs"),
     [
-        # baresip makes 16 kHz of what it is given in a way that leaves 0.91: in its packets already, for
-        # a recording of them has the same.
-        ("G722/16000/1", "PCMA/8000/1", 0.8),
-        ("G722/16000/1", "G722/16000/1", 0.8),
-        # Opus keeps what is heard, not the waveform: coded twice, 0.92 was measured.
-        ("opus/48000/2", "PCMU/8000/1", 0.85),
-        ("opus/48000/2", "opus/48000/2", 0.85),
+        ("G722/16000/1", "PCMA/8000/1"),
+        ("G722/16000/1", "G722/16000/1"),
+        ("opus/48000/2", "PCMU/8000/1"),
+        ("opus/48000/2", "opus/48000/2"),
     ],
 )
 def test_wideband_and_narrowband_phones_understand_each_other(
@@ -86,13 +99,27 @@ def test_wideband_and_narrowband_phones_understand_each_other(
     voices: dict,
     callee_codecs: str,
     caller_codecs: str,
-    least: float,
 ) -> None:
+    """That their codecs are understood, not that baresip is never late: where its processor is busy elsewhere
+    it sends some packets 25 ms and more too late now and then, and the exchange, which mixes these calls, waits
+    longer for it from then on. What comes after such a step is as good as what came before, and is judged as
+    strictly; that nothing but a telephone's lateness makes one is for tests/media/test_plane_stall.py to say.
+    """
+    codecs = {"caller": caller_codecs, "callee": callee_codecs}
     callee = baresip(office, "1002", plays="callee", codecs=callee_codecs)
     caller = baresip(office, "1001", plays="caller", codecs=caller_codecs)
-    talk_and_hear(caller, callee, voices, least=least)
+    talk(caller, callee, voices)
+
+    def said_by(voice: str) -> float:
+        return LEAST[codecs[voice]]
+
+    for voice, listener, where in (("caller", callee, "callee"), ("callee", caller, "caller")):
+        # Opus codes the sound anew for who hears it; our G.722 leaves all of it.
+        least = min(said_by(voice), LEAST["opus/48000/2"] if "opus" in codecs[where] else 1.0)
+        what = f"the {voice}'s voice at the other end"
+        assert_heard_in_steps(voices[voice].samples, listener.heard(), what, least=least)
     office.wait_idle()
-    assert_recorded(office, voices, least=least, rate_hz=16_000)
+    assert_recorded(office, voices, rate_hz=16_000, least=said_by)
 
 
 @pytest.mark.parametrize("both", [True, False], ids=["two SRTP phones", "SRTP and plain"])

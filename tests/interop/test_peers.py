@@ -12,10 +12,12 @@ import pytest
 
 from tests.interop.peers.audio import (
     RATE_HZ,
+    Samples,
     assert_heard,
     assert_heard_in_pieces,
     assert_not_heard,
     match,
+    match_in_steps,
     match_pieces,
 )
 from tests.interop.peers.baresip import Baresip
@@ -39,6 +41,38 @@ def test_match_sees_one_lost_packet(voices: dict) -> None:
     middle = len(caller) // 2
     shifted = np.concatenate([caller[:middle], caller[middle + 160 :], np.zeros(160)])
     assert match(caller, shifted).correlation < 0.95
+
+
+def test_a_step_of_the_delay_costs_nothing_and_a_fault_does(voices: dict) -> None:
+    """Two steps of a delay are followed; lost, repeated or broken sound, and more of them, are not excused."""
+    caller, callee = voices["caller"].samples, voices["callee"].samples
+    third, tick = len(caller) // 3, 160
+    first, second, last = caller[:third], caller[third : 2 * third], caller[2 * third :]
+
+    def gap(ticks: int) -> Samples:
+        return np.zeros(ticks * tick)
+
+    later = np.concatenate([gap(9), first, gap(2), second, gap(3), last, gap(9)])
+    found = match_in_steps(caller, later)
+    assert found.correlation > 0.99
+    assert (found.steps_s, found.complete) == ((0.04, 0.06), 1.0)
+    assert match(caller, later).correlation < 0.8
+    assert match_in_steps(caller, np.concatenate([gap(9), caller, gap(9)])).steps_s == ()
+    parts = np.array_split(caller, 8)
+    noise = np.random.default_rng(1).normal(0, 1.3 * caller.std(), len(caller))
+    for what, wrong in (
+        ("the other voice", callee),
+        ("a step every half second", np.concatenate([x for y in parts for x in (y, gap(2))])),
+        ("its halves turned round", np.concatenate([last, second, first])),
+        ("a third of it silent", np.concatenate([first, 0 * second, last])),
+        (
+            "a tenth of a second and more away",
+            np.concatenate([first, gap(7), second, gap(7), last]),
+        ),
+        ("noise over it", caller + noise),
+        ("nothing", np.zeros(len(caller))),
+    ):
+        assert match_in_steps(caller, wrong).correlation < 0.8, what
 
 
 def test_pieces_are_found_past_gaps_and_only_in_their_order(voices: dict) -> None:
