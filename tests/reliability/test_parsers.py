@@ -112,6 +112,7 @@ OURS = {
     "softswitch/config/values.py:parse_collector": "one key of [homer], by the same function as `listen`",
     "softswitch/load/plan.py:decode": _LOAD,
     "softswitch/load/plan.py:parse_target": "one pattern, then the DNS is asked",
+    "softswitch/load/port_io.py:_stamp_keeper": "the kernel's note beside a datagram of our own to ourselves",
     "softswitch/load/run.py:_Worker._read": _LOAD,
     "softswitch/load/sipp_call.py:SippCall._word": _LOAD,
     "softswitch/load/sipp_xml.py:read_script": "opens the file; `parse_script` reads",
