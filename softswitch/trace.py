@@ -142,9 +142,10 @@ class Trace:
         of_others = min(excess, len(others))
         for _ in range(of_others):
             others.popleft()
-        for _ in range(excess - of_others):
-            calls.popleft()
+        if excess > of_others:
             self._forgotten = True
+            for _ in range(excess - of_others):
+                calls.popleft()
 
     def _tell(self, message: TracedMessage) -> None:
         call_id: str | None = None

@@ -192,12 +192,13 @@ class Courses:
             return
         if group is not None and self._goes_beyond(call, group, outcome):
             return
-        if not outcome.answered and self._control.transfers.failed(call, outcome):
+        answered = outcome.answered
+        if not answered and self._control.transfers.failed(call, outcome):
             return
-        if not outcome.answered and self._apologises(call, outcome):
+        if not answered and self._apologises(call, outcome):
             self._control.running.start(call, Destination(APOLOGY, outcome.result))
             return
-        status, by = (200, outcome.by) if outcome.answered else (outcome.status, "callee")
+        status, by = (200, outcome.by) if answered else (outcome.status, "callee")
         self._control.end_call(
             call, by=outcome.by or by, q850=outcome.q850, status=status, outcome=outcome.result
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.headers import Headers
 from softswitch.sip.message import SipRequest
-from softswitch.sip.uri import NameAddr
+from softswitch.sip.uri import CSeq, NameAddr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,7 +72,7 @@ class Dialog:
     @classmethod
     def of_server(cls, request: SipRequest, local_tag: str, flow: Flow) -> Dialog:
         """The dialog a request of the peer sets up (12.1.1)."""
-        contacts = request.contacts
+        contacts = request.addresses("Contact")
         call_id, from_tag, _, cseq = request.ids()
         return cls(
             call_id=call_id,
@@ -90,14 +90,15 @@ class Dialog:
     @classmethod
     def of_client(cls, request: SipRequest, response: SipResponse, flow: Flow) -> Dialog:
         """The dialog a response to our request sets up (12.1.2); its routes in reverse order."""
-        contacts = response.contacts
+        contacts = response.addresses("Contact")
+        ours, to = request.headers.first, response.headers.parsed.get("To") or response.to
         return cls(
-            call_id=request.call_id,
-            local=request.headers.first["From"],
+            call_id=ours["Call-ID"],
+            local=ours["From"],
             remote=response.headers.first["To"],
-            local_tag=request.from_.tag or "",
-            remote_tag=response.to.tag or "",
-            local_cseq=request.cseq.number,
+            local_tag=NameAddr.parse(ours["From"]).tag or "",
+            remote_tag=to.tag or "",
+            local_cseq=CSeq.parse(ours["CSeq"]).number,
             remote_cseq=None,
             routes=_routes_of(response),
             target=contacts[0].uri_text if contacts else request.uri,
@@ -112,7 +113,7 @@ class Dialog:
 
     def refresh_target(self, message: SipMessage) -> None:
         """Take the Contact of a target refresh (INVITE, UPDATE and their 2xx; 12.2)."""
-        contacts = message.contacts
+        contacts = message.addresses("Contact")
         if contacts and contacts[0].uri_text != "*":
             self.target = contacts[0].uri_text
 
@@ -121,7 +122,7 @@ class Dialog:
 
         Remembers the number. An equal number under a new branch is a copy, not news.
         """
-        number = request.cseq.number
+        number = (request.headers.parsed.get("CSeq") or request.cseq).number
         if self.remote_cseq is not None and number <= self.remote_cseq:
             return False
         self.remote_cseq = number
@@ -151,8 +152,9 @@ class Dialog:
                 uri = self.routes[0].uri_text
                 routes = [*routes[1:], f"<{self.target}>"]
             names = ["Route"] * len(routes) + list(lines)
-            return SipRequest(method, uri, Headers.of_canonical(names, [*routes, *lines.values()]))
-        return SipRequest(method, uri, Headers.of_different(lines))
+            headers = Headers.of_canonical(names, [*routes, *lines.values()])
+            return SipRequest.of(method, uri, headers)
+        return SipRequest.of(method, uri, Headers.of_different(lines))
 
 
 def move_dialogs(dialogs: Iterable[Dialog | None], old: Flow, new: Flow) -> int:

@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 # -- inputs of a transaction -----------------------------------------------------------------------
 
 
-class Started(Struct):
+class Started(Struct, gc=False):
     """The client transaction's request is to be sent now."""
 
 
-class RequestArrived(Struct):
+class RequestArrived(Struct, gc=False):
     """A request that matches a server transaction: the first one, a retransmission or an ACK."""
 
     request: SipRequest
 
 
-class ResponseArrived(Struct):
+class ResponseArrived(Struct, gc=False):
     """A response that matches a client transaction."""
 
     response: SipResponse
 
 
-class ResponseGiven(Struct):
+class ResponseGiven(Struct, gc=False):
     """The transaction user answers with these octets."""
 
     status: int
     data: bytes
 
 
-class TimerFired(Struct):
+class TimerFired(Struct, gc=False):
     """A timer armed by `SetTimer` is due."""
 
     name: str
 
 
-class TransportFailed(Struct):
+class TransportFailed(Struct, gc=False):
     """The transport could not send."""
 
 
@@ -57,20 +57,20 @@ TransactionInput = (
 # -- effects of a transaction ----------------------------------------------------------------------
 
 
-class Send(Struct):
+class Send(Struct, gc=False):
     """Put these octets on the transaction's flow."""
 
     data: bytes
 
 
-class SetTimer(Struct):
+class SetTimer(Struct, gc=False):
     """Arm the timer `name` to fire in `after_s`, replacing one of the same name."""
 
     name: str
     after_s: float
 
 
-class Linger(Struct):
+class Linger(Struct, gc=False):
     """Stay for `after_s`, to absorb or repeat what comes again, then be forgotten without a further word: the
     timers D, I, J, K, L and M (`name`), which nothing disarms."""
 
@@ -78,31 +78,31 @@ class Linger(Struct):
     after_s: float
 
 
-class ClearTimer(Struct):
+class ClearTimer(Struct, gc=False):
     """Disarm the timer `name` if it is armed."""
 
     name: str
 
 
-class PassRequest(Struct):
+class PassRequest(Struct, gc=False):
     """Hand the request to the transaction user (the first one, or the ACK of a 2xx)."""
 
     request: SipRequest
 
 
-class PassResponse(Struct):
+class PassResponse(Struct, gc=False):
     """Hand the response to the transaction user."""
 
     response: SipResponse
 
 
-class Fail(Struct):
+class Fail(Struct, gc=False):
     """Tell the user that the transaction failed: 408 timed out, 503 transport error."""
 
     status: int
 
 
-class Terminate(Struct):
+class Terminate(Struct, gc=False):
     """Forget the transaction and every timer of it."""
 
 

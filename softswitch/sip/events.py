@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EndedBy = Literal["remote", "local", "timer"]
 
 
-class InviteReceived(Struct, frozen=True):
+class InviteReceived(Struct, frozen=True, gc=False):
     """Somebody calls. `sdp` is the offer, None when the caller wants ours in the 200."""
 
     session: int
@@ -29,7 +29,7 @@ class InviteReceived(Struct, frozen=True):
     sdp: bytes | None
 
 
-class Progressed(Struct, frozen=True):
+class Progressed(Struct, frozen=True, gc=False):
     """Our call got a provisional response other than 100; `sdp` is early media's description."""
 
     session: int
@@ -38,7 +38,7 @@ class Progressed(Struct, frozen=True):
     response: SipResponse
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """Our call got its 2xx. `sdp` answers our offer, or is the callee's offer if we sent none
     (then call `ack_with`)."""
 
@@ -47,7 +47,7 @@ class Answered(Struct, frozen=True):
     response: SipResponse
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, gc=False):
     """Our call came to nothing. 408: nobody answered in time, 503: the transport refused.
 
     487 after our own `hang_up` is reported as `Ended(by="local")` instead.
@@ -59,7 +59,7 @@ class Failed(Struct, frozen=True):
     response: SipResponse | None
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, gc=False):
     """The session is over: the peer's BYE, our own hang-up, or a timer (no ACK, session expired)."""
 
     session: int
@@ -67,21 +67,21 @@ class Ended(Struct, frozen=True):
     cause: ReasonHeader | None
 
 
-class Cancelled(Struct, frozen=True):
+class Cancelled(Struct, frozen=True, gc=False):
     """The caller gave up before our final response; the 487 has been sent."""
 
     session: int
     cause: ReasonHeader | None = None
 
 
-class Confirmed(Struct, frozen=True):
+class Confirmed(Struct, frozen=True, gc=False):
     """The ACK for our 2xx came; `sdp` is the answer when our 2xx carried the offer."""
 
     session: int
     sdp: bytes | None = None
 
 
-class ReofferReceived(Struct, frozen=True):
+class ReofferReceived(Struct, frozen=True, gc=False):
     """A re-INVITE or UPDATE in a confirmed dialog, or an UPDATE or PRACK with an offer in an early
     one whose first offer has been answered: answer with `answer_reoffer` or `reject_reoffer`. `sdp`
     is None when the peer asks for our offer."""
@@ -91,7 +91,7 @@ class ReofferReceived(Struct, frozen=True):
     request: SipRequest
 
 
-class ReofferAnswered(Struct, frozen=True):
+class ReofferAnswered(Struct, frozen=True, gc=False):
     """Our re-INVITE was accepted (`sdp`: the answer, or the offer if ours carried none), or the
     ACK brought the answer to the offer in our `answer_reoffer`, or a PRACK brought the one to
     our `progress`."""
@@ -100,14 +100,14 @@ class ReofferAnswered(Struct, frozen=True):
     sdp: bytes | None
 
 
-class ReofferFailed(Struct, frozen=True):
+class ReofferFailed(Struct, frozen=True, gc=False):
     """Our re-INVITE was refused; the session goes on as it was. 491s are retried before this."""
 
     session: int
     status: int
 
 
-class InfoReceived(Struct, frozen=True):
+class InfoReceived(Struct, frozen=True, gc=False):
     """An INFO inside the dialog, already answered with 200."""
 
     session: int
@@ -115,7 +115,7 @@ class InfoReceived(Struct, frozen=True):
     body: bytes
 
 
-class RequestReceived(Struct, frozen=True):
+class RequestReceived(Struct, frozen=True, gc=False):
     """A request other than INVITE's family: call `respond(handle, ...)` once.
 
     `session` is set for requests inside a dialog (REFER, NOTIFY, MESSAGE), whose `identity` is that
@@ -129,21 +129,21 @@ class RequestReceived(Struct, frozen=True):
     session: int | None = None
 
 
-class ResponseReceived(Struct, frozen=True):
+class ResponseReceived(Struct, frozen=True, gc=False):
     """A final response to `request` (provisional ones are not reported)."""
 
     handle: int
     response: SipResponse
 
 
-class RequestFailed(Struct, frozen=True):
+class RequestFailed(Struct, frozen=True, gc=False):
     """No final response: 408 after timer F, 503 when the transport refused."""
 
     handle: int
     status: int
 
 
-class SubscriptionEnded(Struct, frozen=True):
+class SubscriptionEnded(Struct, frozen=True, gc=False):
     """Nobody is to be notified under this number any more. `reason`: "expired", "unsubscribed",
     "lost" (NOTIFYs are refused or not answered), or for a subscription of ours the status that refused
     it or the reason of the last NOTIFY."""
@@ -152,7 +152,7 @@ class SubscriptionEnded(Struct, frozen=True):
     reason: str
 
 
-class NotifyReceived(Struct, frozen=True):
+class NotifyReceived(Struct, frozen=True, gc=False):
     """A NOTIFY of a subscription of ours, already answered. `state` is "active", "pending" or
     "terminated", `expires_s` what is left of it as the notifier says."""
 

@@ -30,7 +30,7 @@ class Flow:
         return self.transport in RELIABLE_TRANSPORTS
 
 
-class Outgoing(Struct):
+class Outgoing(Struct, gc=False):
     """One message the transport is to send now: the octets and the flow they leave by."""
 
     data: bytes

@@ -190,7 +190,8 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Append a line."""
         known = SPELLINGS.get(name) or _checked_name(name)
-        _check_value(value)
+        if "\r" in value or "\n" in value:
+            _check_value(value)
         if self.some_repeat:
             self._lines.append((known, value))
             self.first.setdefault(known, value)
@@ -237,7 +238,8 @@ class Headers:
         if self.some_repeat or name in self.first or SPELLINGS.get(name) != name:
             self._insert(0, name, value)
             return
-        _check_value(value)
+        if "\r" in value or "\n" in value:
+            _check_value(value)  # which says so
         self.first = {name: value, **self.first}
 
     def replace_first(self, name: str, value: str) -> None:

@@ -179,7 +179,7 @@ class OutgoingInviteSession(InviteSession):
         response = event.response
         if response.status == 100:
             return
-        tag = response.to.tag or ""
+        tag = (response.headers.parsed.get("To") or response.to).tag or ""
         fork = self._fork_of(event, tag)
         if tag and fork is None:
             return  # more forks than we follow
@@ -232,7 +232,7 @@ class OutgoingInviteSession(InviteSession):
 
     def _confirm(self, event: AnswerArrived) -> None:
         response = event.response
-        tag = response.to.tag or ""
+        tag = (response.headers.parsed.get("To") or response.to).tag or ""
         fork = self._forks.pop(tag, None)
         if fork is None:
             fork = Fork(Dialog.of_client(event.request, response, self.terms.flow))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
-from softswitch.sip.status import reason_of
+from softswitch.sip.status import REASONS, reason_of
 from softswitch.sip.tel import number_of
 from softswitch.sip.uri import SHORT, CSeq, NameAddr, SipUri, Via, short_cseq, short_name_addr
 
@@ -134,24 +134,21 @@ class SipMessage:
     @property
     def contacts(self) -> list[NameAddr]:
         """All contacts; ``*`` is a NameAddr whose uri_text is ``*``."""
-        cached: list[NameAddr] | None = self.headers.parsed.get("Contact")
-        return cached if cached is not None else self._addresses("Contact")
+        return self.addresses("Contact")
 
     @property
     def routes(self) -> list[NameAddr]:
         """The Route set, first hop first."""
-        return self._addresses("Route")
+        return self.addresses("Route")
 
     @property
     def record_routes(self) -> list[NameAddr]:
         """The Record-Route headers in order."""
-        return self._addresses("Record-Route")
+        return self.addresses("Record-Route")
 
     def addresses(self, name: str) -> list[NameAddr]:
-        """Any other header that is a list of addresses (P-Asserted-Identity, Diversion...)."""
-        return self._addresses(name)
-
-    def _addresses(self, name: str) -> list[NameAddr]:
+        """A header that is a list of addresses (Contact, P-Asserted-Identity, Diversion...), by its canonical
+        name."""
         headers = self.headers
         cached: list[NameAddr] | None = headers.parsed.get(name)
         if cached is None:
@@ -360,7 +357,9 @@ class SipRequest(SipMessage):
             )
         if lines:
             answer.take(lines)
-        return SipResponse.of(status, reason_of(status) if reason is None else reason, answer)
+        if reason is None:
+            reason = REASONS.get(status) or reason_of(status)
+        return SipResponse.of(status, reason, answer)
 
     def tagged_to(self, tag: str) -> str:
         """The To of our answers: with `tag`, unless it has one already or nobody can read it."""

@@ -166,9 +166,9 @@ class Reception:
         headers = response.headers
         if response.status < 400:
             if "Contact" in headers.first:
-                response.contacts  # noqa: B018
+                response.addresses("Contact")
             if "Record-Route" in headers.first:
-                response.record_routes  # noqa: B018
+                response.addresses("Record-Route")
         # More than one Via: not meant for us (RFC 3261 8.1.3.3), we never forward.
         alone = not headers.some_repeat or headers.count("Via") == 1
         if not alone or not self._transactions.receive_response(response, now_s):

@@ -25,6 +25,7 @@ from softswitch.sip.session_effects import (
     SessionEffect,
     TransactionRef,
 )
+from softswitch.sip.uri import CSeq
 
 if TYPE_CHECKING:
     from softswitch.sip.credentials import Credentials
@@ -242,7 +243,7 @@ class SessionCore:
 
     def _ack(self, dialog: Dialog, invite: SipRequest, sdp: bytes | None) -> None:
         """ACK a 2xx. The same ACK will answer its retransmissions (13.2.2.4)."""
-        number = invite.cseq.number
+        number = CSeq.parse(invite.headers.first["CSeq"]).number
         ack = dialog.request("ACK", number)
         for name in ("Authorization", "Proxy-Authorization"):
             if name in invite.headers.first:
@@ -256,7 +257,9 @@ class SessionCore:
 
     def _ack_again(self, event: AnswerArrived) -> bool:
         """Repeat the ACK if this 2xx was acknowledged before."""
-        key = event.response.to.tag or "", event.request.cseq.number
+        request, response = event.request.headers, event.response
+        to = response.headers.parsed.get("To") or response.to
+        key = to.tag or "", CSeq.parse(request.first["CSeq"]).number
         effect = self._acks.get(key)
         if effect is not None:
             self._effects.append(effect)
@@ -270,9 +273,8 @@ class SessionCore:
         `offer`: its SDP is an offer, so the ACK will bring the answer.
         """
         interval_s = self.config.t1_s
-        self._unacked = Unacked(
-            transaction, response, response.cseq.number, interval_s, carried_offer=offer
-        )
+        number = CSeq.parse(response.headers.first["CSeq"]).number
+        self._unacked = Unacked(transaction, response, number, interval_s, carried_offer=offer)
         self._effects.append(Respond(transaction, response))
         self._set_timer("2xx", interval_s)
 
@@ -291,7 +293,9 @@ class SessionCore:
     def _acknowledged(self, request: SipRequest) -> Unacked | None:
         """The 2xx this ACK is for, which is done with now; None for any other ACK."""
         unacked = self._unacked
-        if unacked is None or request.cseq.number != unacked.cseq:
+        if unacked is None:
+            return None
+        if (request.headers.parsed.get("CSeq") or request.cseq).number != unacked.cseq:
             return None
         self._unacked = None
         self._clear_timers("2xx")
@@ -305,7 +309,7 @@ class SessionCore:
         before, self._session_timer = self._session_timer, timer
         if timer is not None and timer.we_refresh:
             # Until then nothing can expire, and few calls last that long: `_refresh` arms "expire".
-            self._set_timer("refresh", timer.refresh_after_s)
+            self._set_timer("refresh", timer.interval_s / 2)  # as `refresh_after_s`
             if self._expiring:
                 self._clear_timers("expire")
                 self._expiring = False

@@ -24,14 +24,14 @@ TransactionRef = object
 # -- from the network ------------------------------------------------------------------------------
 
 
-class InviteArrived(Struct):
+class InviteArrived(Struct, gc=False):
     """The INVITE that opens an incoming session."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-class DialogRequestArrived(Struct):
+class DialogRequestArrived(Struct, gc=False):
     """A request inside the dialog, other than ACK, from a permitted source."""
 
     request: SipRequest
@@ -39,20 +39,20 @@ class DialogRequestArrived(Struct):
     flow: Flow
 
 
-class AckArrived(Struct):
+class AckArrived(Struct, gc=False):
     """An ACK for a 2xx of ours."""
 
     request: SipRequest
 
 
-class CancelArrived(Struct):
+class CancelArrived(Struct, gc=False):
     """A CANCEL, already answered, for the INVITE on `transaction`."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-class AnswerArrived(Struct):
+class AnswerArrived(Struct, gc=False):
     """A response to one of our requests; `purpose` is what the request was sent with."""
 
     purpose: object
@@ -60,7 +60,7 @@ class AnswerArrived(Struct):
     response: SipResponse
 
 
-class RequestLost(Struct):
+class RequestLost(Struct, gc=False):
     """No final response: 408, or 503 from the transport."""
 
     purpose: object
@@ -68,7 +68,7 @@ class RequestLost(Struct):
     status: int
 
 
-class ServerLost(Struct):
+class ServerLost(Struct, gc=False):
     """The transport of a server transaction failed before our final response."""
 
     transaction: TransactionRef
@@ -77,57 +77,57 @@ class ServerLost(Struct):
 # -- from call control -----------------------------------------------------------------------------
 
 
-class StartCall(Struct):
+class StartCall(Struct, gc=False):
     timeout_s: float
     silence_s: float | None
 
 
-class Progress(Struct):
+class Progress(Struct, gc=False):
     status: int
     reason: str | None
     sdp: bytes | None
     headers: HeaderLines
 
 
-class Accept(Struct):
+class Accept(Struct, gc=False):
     sdp: bytes | None
     headers: HeaderLines
 
 
-class Reject(Struct):
+class Reject(Struct, gc=False):
     status: int
     reason: str | None
     headers: HeaderLines
 
 
-class HangUp(Struct):
+class HangUp(Struct, gc=False):
     cause: ReasonHeader | None
 
 
-class AckWith(Struct):
+class AckWith(Struct, gc=False):
     sdp: bytes
 
 
-class Reoffer(Struct):
+class Reoffer(Struct, gc=False):
     sdp: bytes | None
 
 
-class AcceptReoffer(Struct):
+class AcceptReoffer(Struct, gc=False):
     sdp: bytes | None
 
 
-class RejectReoffer(Struct):
+class RejectReoffer(Struct, gc=False):
     status: int
     headers: HeaderLines = ()
 
 
-class Tell(Struct):
+class Tell(Struct, gc=False):
     """Tell the peer these header lines by an UPDATE without an offer, where it takes one."""
 
     headers: HeaderLines
 
 
-class SendInDialog(Struct):
+class SendInDialog(Struct, gc=False):
     """Send a request inside the dialog; `handle` None: nobody waits for its response."""
 
     method: str
@@ -162,7 +162,7 @@ SessionInput = (
 # -- effects ---------------------------------------------------------------------------------------
 
 
-class SendRequest(Struct):
+class SendRequest(Struct, gc=False):
     """Send on a new client transaction; the response comes back with `purpose`."""
 
     request: SipRequest
@@ -170,7 +170,7 @@ class SendRequest(Struct):
     purpose: object
 
 
-class SendAck(Struct):
+class SendAck(Struct, gc=False):
     """Send the ACK of a 2xx: no transaction, repeated for every repeated 2xx (13.2.2.4). Once it has been
     sent, `octets` are all there is of it."""
 
@@ -179,43 +179,43 @@ class SendAck(Struct):
     octets: bytes = b""
 
 
-class AbandonInvite(Struct):
+class AbandonInvite(Struct, gc=False):
     """Forget the client transaction of this INVITE (RFC 3261 9.1: CANCEL was not heeded)."""
 
     request: SipRequest
 
 
-class Respond(Struct):
+class Respond(Struct, gc=False):
     transaction: TransactionRef
     response: SipResponse
 
 
-class ClearAllTimers(Struct):
+class ClearAllTimers(Struct, gc=False):
     """Disarm every timer of the session."""
 
 
-class OpenDialog(Struct):
+class OpenDialog(Struct, gc=False):
     """From now on requests with this dialog id belong to the session."""
 
     dialog_id: DialogId
 
 
-class CloseDialog(Struct):
+class CloseDialog(Struct, gc=False):
     dialog_id: DialogId
 
 
-class Notify(Struct):
+class Notify(Struct, gc=False):
     event: SipEvent
 
 
-class PassUp(Struct):
+class PassUp(Struct, gc=False):
     """A request in the dialog that is not the session's business: REFER, NOTIFY, MESSAGE..."""
 
     request: SipRequest
     transaction: TransactionRef
 
 
-class HandleDone(Struct):
+class HandleDone(Struct, gc=False):
     """The request sent with `handle` got its final `response`, or failed with `status`."""
 
     handle: int
@@ -223,7 +223,7 @@ class HandleDone(Struct):
     status: int
 
 
-class Finish(Struct):
+class Finish(Struct, gc=False):
     """Forget the session; its transactions may live on and call back."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from softswitch.chance import between
@@ -88,7 +89,7 @@ class SipStack:
             Clocking(config.t1_s, config.t2_s, config.t4_s),
             token,
             limit=config.max_transactions,
-            written=config.written,
+            written=config.written if config.advertised else attrgetter("local"),
         )
         self.outbox = self._transactions.outbox
         self._sessions = SessionLayer(

@@ -60,10 +60,12 @@ def number_of(uri_text: str) -> str:
     What a telephone number has beside its digits (visual separators, ;phone-context, ;ext, ;isub, ;cpc,
     ;npdi) is left out. Raises RemoteProtocolError: status_hint 416 for another scheme, 400 for bad syntax.
     """
-    if is_tel(uri_text):
+    if uri_text[:3] != "sip" and is_tel(uri_text):
         return TelUri.parse(uri_text).number
     uri = SipUri.parse(uri_text)
-    user = uri.username
+    user = uri.user
+    if user is not None and "%" in user:
+        user = unescape(user)
     if user is None or _PLAIN.fullmatch(user) is not None:
         return user or ""
     if user[0] == "+" or (uri.param("user") or "").lower() == "phone":

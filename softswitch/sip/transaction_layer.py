@@ -290,7 +290,8 @@ class TransactionLayer:
     def add_via(self, request: SipRequest, flow: Flow) -> str:
         """Put our Via on top with a fresh branch and rport (RFC 3581); returns the branch."""
         branch = MAGIC_COOKIE + self._token()
-        request.headers.prepend("Via", self._via(flow, branch))
+        via = _via_before_branch(flow.transport, *self._written(flow)) + branch
+        request.headers.prepend("Via", via)
         return branch
 
     def _via(self, flow: Flow, branch: str) -> str:

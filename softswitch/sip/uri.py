@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -254,7 +254,10 @@ class NameAddr:
             display_name, uri_text, params = usual.groups()
             tag = params[5:] if params.startswith(";tag=") else ""
             if tag.isalnum() and tag.isascii():  # From and To of a call, nearly always
-                return cls(uri_text, display_name, (("tag", tag),), tag)
+                found: Any = cls.__new__(cls)  # to call the class costs more than all of this
+                found.uri_text, found.display_name = uri_text, display_name
+                found.params, found.tag = (("tag", tag),), tag
+                return found  # type: ignore[no-any-return]
             return cls(uri_text, display_name, parse_params(params))
         text = text.strip(LWS)
         display: str | None = None
@@ -313,7 +316,7 @@ class NameAddr:
         return f"{name}<{self.uri_text}>{write_params(self.params) if self.params else ''}"
 
 
-class Via(Struct, frozen=True):
+class Via(Struct, frozen=True, gc=False):
     """One Via element (RFC 3261 20.42, RFC 3581); host without brackets, transport upper case. `branch` is the
     parameter of that name, by which every message finds its transaction."""
 

@@ -15,6 +15,7 @@ from softswitch.errors import RemoteProtocolError
 from softswitch.sip import multipart
 from softswitch.sip.message import SipMessage, SipRequest
 from softswitch.sip.tel import TelUri, is_tel
+from softswitch.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from softswitch.sip.uri import Via
@@ -74,9 +75,12 @@ def _method(request: SipRequest, methods: Collection[str]) -> Refusal | None:
 
 
 def _target(request: SipRequest) -> Refusal | None:
-    if is_tel(request.uri) and request.method != "REGISTER":  # whose target is a domain (10.2)
-        TelUri.parse(request.uri)
-    elif request.request_uri.headers:
+    uri = request.uri
+    if (
+        uri[:3] != "sip" and is_tel(uri) and request.method != "REGISTER"
+    ):  # its target is a domain (10.2)
+        TelUri.parse(uri)
+    elif SipUri.parse(uri).headers:
         return Refusal(400, "headers in the Request-URI")  # RFC 3261 19.1.5, RFC 4475 3.1.2.11
     return None
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace as change
@@ -123,8 +123,12 @@ class MediaDescription:
     attributes: Final[Attributes] = ()
     port_count: Final[int] = 1
     other: Final[Lines] = ()
-    _told: Told | None = field(init=False, repr=False, compare=False, default=None)
+    told: Told = field(init=False, repr=False, compare=False)
+    """What its lines say."""
     _text: str | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.told = _told(self.formats, self.attributes)
 
     @classmethod
     def known(
@@ -132,32 +136,18 @@ class MediaDescription:
     ) -> MediaDescription:
         """One whose `section` is known already; `text` is how it is written after its port, where that is
         known too."""
-        media = cls(
-            kind,
-            port,
-            section.protocol,
-            section.formats,
-            section.host,
-            section.attributes,
-            1,
-            section.other,
-        )
-        media._told = section.told
-        media._text = text
-        return media
+        media: Any = cls.__new__(cls)
+        media.kind, media.port = kind, port
+        media.protocol, media.formats, media.host = section.protocol, section.formats, section.host
+        media.attributes, media.other = section.attributes, section.other
+        media.port_count = 1
+        media.told, media._text = section.told, text
+        return media  # type: ignore[no-any-return]
 
     def announce(self, ssrc: int) -> None:
         """Say which source it sends with (RFC 5576), before the last attribute; `text` says so already."""
         *first, last = self.attributes
         self.attributes = (*first, ("ssrc", f"{ssrc} cname:softswitch"), last)  # type: ignore[misc]
-
-    @property
-    def told(self) -> Told:
-        """What its lines say."""
-        told = self._told
-        if told is None:
-            told = self._told = _told(self.formats, self.attributes)
-        return told
 
     def attribute(self, name: str) -> str | None:
         """The first attribute called `name`; "" for a property, None where absent."""
@@ -235,7 +225,7 @@ class SessionDescription(Struct, frozen=True):
 
     def direction_of(self, media: MediaDescription) -> str:
         """The direction of `media`: its own, else the session's, else sendrecv (RFC 8866 6.7)."""
-        return media.direction or _direction(self.attributes) or "sendrecv"
+        return media.told.direction or _direction(self.attributes) or "sendrecv"
 
     def same_session(self, other: SessionDescription) -> bool:
         """True when nothing but the version could differ: the other side changed nothing."""
