@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.headers import Headers
 from softswitch.sip.message import SipRequest
@@ -19,7 +21,7 @@ DialogId = tuple[str, str, str]
 _ROUTED = "Record-Route"
 
 
-class Dialog:
+class Dialog(Struct, eq=False):
     """One dialog as seen from our side.
 
     `local` and `remote` are the header values of our and the peer's party (URI and tag) as they go
@@ -27,47 +29,20 @@ class Dialog:
     on; `target` the peer's Contact.
     """
 
-    __slots__ = (
-        "call_id",
-        "confirmed",
-        "flow",
-        "id",
-        "local",
-        "local_cseq",
-        "local_tag",
-        "remote",
-        "remote_cseq",
-        "remote_tag",
-        "routes",
-        "target",
-    )
+    id: DialogId
+    call_id: str
+    local: str
+    remote: str
+    local_tag: str
+    remote_tag: str
+    local_cseq: int
+    remote_cseq: int | None
+    routes: list[NameAddr]
+    target: str
+    flow: Flow
+    confirmed: bool = False
 
-    def __init__(
-        self,
-        *,
-        call_id: str,
-        local: str,
-        remote: str,
-        local_tag: str,
-        remote_tag: str,
-        local_cseq: int,
-        remote_cseq: int | None,
-        routes: list[NameAddr],
-        target: str,
-        flow: Flow,
-    ) -> None:
-        self.id: DialogId = (call_id, local_tag, remote_tag)
-        self.call_id = call_id
-        self.local = local
-        self.remote = remote
-        self.local_tag = local_tag
-        self.remote_tag = remote_tag
-        self.local_cseq = local_cseq
-        self.remote_cseq = remote_cseq
-        self.routes = routes
-        self.target = target
-        self.flow = flow
-        self.confirmed = False
+    __hash__ = object.__hash__
 
     @classmethod
     def of_server(cls, request: SipRequest, local_tag: str, flow: Flow) -> Dialog:
@@ -75,16 +50,17 @@ class Dialog:
         contacts = request.addresses("Contact")
         call_id, from_tag, _, cseq = request.ids()
         return cls(
-            call_id=call_id,
-            local=request.tagged_to(local_tag),
-            remote=request.headers.first["From"],
-            local_tag=local_tag,
-            remote_tag=from_tag,
-            local_cseq=0,
-            remote_cseq=cseq.number,
-            routes=request.record_routes if _ROUTED in request.headers.first else [],
-            target=contacts[0].uri_text if contacts else request.from_.uri_text,
-            flow=flow,
+            (call_id, local_tag, from_tag),
+            call_id,
+            request.tagged_to(local_tag),
+            request.headers.first["From"],
+            local_tag,
+            from_tag,
+            0,
+            cseq.number,
+            request.record_routes if _ROUTED in request.headers.first else [],
+            contacts[0].uri_text if contacts else request.from_.uri_text,
+            flow,
         )
 
     @classmethod
@@ -92,17 +68,20 @@ class Dialog:
         """The dialog a response to our request sets up (12.1.2); its routes in reverse order."""
         contacts = response.addresses("Contact")
         ours, to = request.headers.first, response.headers.parsed.get("To") or response.to
+        call_id, local_tag = ours["Call-ID"], NameAddr.parse(ours["From"]).tag or ""
+        remote_tag = to.tag or ""
         return cls(
-            call_id=ours["Call-ID"],
-            local=ours["From"],
-            remote=response.headers.first["To"],
-            local_tag=NameAddr.parse(ours["From"]).tag or "",
-            remote_tag=to.tag or "",
-            local_cseq=CSeq.parse(ours["CSeq"]).number,
-            remote_cseq=None,
-            routes=_routes_of(response),
-            target=contacts[0].uri_text if contacts else request.uri,
-            flow=flow,
+            (call_id, local_tag, remote_tag),
+            call_id,
+            ours["From"],
+            response.headers.first["To"],
+            local_tag,
+            remote_tag,
+            CSeq.parse(ours["CSeq"]).number,
+            None,
+            _routes_of(response),
+            contacts[0].uri_text if contacts else request.uri,
+            flow,
         )
 
     def confirm(self, response: SipResponse) -> None:
@@ -153,8 +132,8 @@ class Dialog:
                 routes = [*routes[1:], f"<{self.target}>"]
             names = ["Route"] * len(routes) + list(lines)
             headers = Headers.of_canonical(names, [*routes, *lines.values()])
-            return SipRequest.of(method, uri, headers)
-        return SipRequest.of(method, uri, Headers.of_different(lines))
+            return SipRequest(method, uri, headers)
+        return SipRequest(method, uri, Headers(lines))
 
 
 def move_dialogs(dialogs: Iterable[Dialog | None], old: Flow, new: Flow) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from msgspec import Struct, field
+
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import LWS, is_token, split_commas
 
@@ -83,7 +85,11 @@ def canonical_name(name: str) -> str:
     return SPELLINGS.get(name.lower(), name)
 
 
-class Headers:
+_NO_LINES: Final[Any] = ()
+"""Of headers without a repetition."""
+
+
+class Headers(Struct, eq=False, gc=False):
     """Ordered header lines, looked up by name in any case or compact form.
 
     Names are canonical where known and as received otherwise; values are text decoded as UTF-8
@@ -94,33 +100,28 @@ class Headers:
     `first` is the value of each name's first line, to be read only: what `get` looks into, for those who
     know the canonical name; `some_repeat` tells whether any name stands here twice. As long as none does
     `first` is all there is, in the order of the lines; from then on `_lines` has them.
+
+    Called with a dict, the class takes over checked lines with canonical names; `of` takes any.
     """
 
-    __slots__ = ("_lines", "first", "parsed", "some_repeat")
+    first: dict[str, str] = field(default_factory=dict)
+    parsed: dict[str, Any] = field(default_factory=dict)
+    some_repeat: bool = False
+    _lines: list[tuple[str, str]] = _NO_LINES  # a list of its own as soon as some repeat
 
-    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
-        self._lines = _NO_LINES
-        self.first: dict[str, str] = {}
-        self.parsed: dict[str, Any] = {}
-        self.some_repeat = False
-        self.extend(lines)
+    @classmethod
+    def of(cls, lines: Iterable[tuple[str, str]]) -> Headers:
+        """Lines of (name, value) in this order."""
+        headers = cls()
+        headers.extend(lines)
+        return headers
 
     @classmethod
     def of_canonical(cls, names: list[str], values: list[str]) -> Headers:
         """Lines of two parallel lists that the parser has already checked."""
-        headers = cls.of_different(dict(zip(names, values, strict=True)))
+        headers = cls(dict(zip(names, values, strict=True)))
         if len(headers.first) != len(names):
             headers._adopt(list(zip(names, values, strict=True)))
-        return headers
-
-    @classmethod
-    def of_different(cls, lines: dict[str, str]) -> Headers:
-        """Take over checked lines with canonical names of which none stands there twice."""
-        headers = cls.__new__(cls)
-        headers._lines = _NO_LINES
-        headers.first = lines
-        headers.parsed = {}
-        headers.some_repeat = False
         return headers
 
     def _adopt(self, lines: list[tuple[str, str]]) -> None:
@@ -325,7 +326,7 @@ class Headers:
 
     def copy(self) -> Headers:
         """An independent copy."""
-        headers = Headers.of_different(self.first.copy())
+        headers = Headers(self.first.copy())
         if self.some_repeat:
             headers._lines = self._lines.copy()
             headers.some_repeat = True
@@ -335,8 +336,6 @@ class Headers:
         return f"Headers({list(self.items())!r})"
 
 
-_NO_LINES: Final[list[tuple[str, str]]] = []
-"""Of headers without a repetition: never written to."""
 _LINE: Final = ["", ": ", "", "\r\n"]
 
 

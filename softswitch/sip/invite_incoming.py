@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec import field
+
 from softswitch.errors import LocalProtocolError
 from softswitch.sip import session_timer
 from softswitch.sip.causes import status_of_q850
@@ -64,25 +66,13 @@ _REPEAT_PROVISIONAL_S = 60.0
 _WAITING_MAX = 8
 
 
-class IncomingInviteSession(InviteSession):
+class IncomingInviteSession(InviteSession, eq=False):
     """Answers one INVITE; `local_tag` is the To-tag of every response but 100.
 
     Provisional responses that carry SDP are sent reliably to callers who can (RFC 3262), all of them
     to callers who insist; one at a time, and a 2xx waits for the PRACK of an answer in a 183. To a caller who
     insists and makes no offer the first of them has to bring ours (RFC 3262 5), and its PRACK the answer.
     """
-
-    __slots__ = (
-        "_agreed",
-        "_invite",
-        "_local_tag",
-        "_provisional",
-        "_reliability",
-        "_rseq",
-        "_transaction",
-        "_unpracked",
-        "_waiting",
-    )
 
     _reactions: ClassVar[Mapping[type, str]] = {
         **InviteSession._reactions,
@@ -92,17 +82,19 @@ class IncomingInviteSession(InviteSession):
         Reject: "_reject",
     }
 
-    def __init__(self, terms: SessionTerms, local_tag: str) -> None:
-        super().__init__(terms, called_out=False)
-        self._local_tag = local_tag
-        self._invite: SipRequest | None = None
-        self._transaction: TransactionRef = None
-        self._provisional: SipResponse | None = None
-        self._reliability = Reliability.NONE
-        self._rseq = 0
-        self._unpracked: Unpracked | None = None
-        self._waiting: list[Progress | Accept] = []
-        self._agreed = False  # a PRACK has confirmed our answer: no later response repeats it
+    _local_tag: str = ""
+    _invite: SipRequest | None = None
+    _transaction: TransactionRef = None
+    _provisional: SipResponse | None = None
+    _reliability: Reliability = Reliability.NONE
+    _rseq: int = 0
+    _unpracked: Unpracked | None = None
+    _waiting: list[Progress | Accept] = field(default_factory=list)
+    _agreed: bool = False  # a PRACK has confirmed our answer: no later response repeats it
+
+    @classmethod
+    def of(cls, terms: SessionTerms, local_tag: str) -> IncomingInviteSession:
+        return cls(terms, terms.session, terms.config, _local_tag=local_tag)
 
     def _arrive(self, event: InviteArrived) -> None:
         if self.state is not IDLE:

@@ -20,7 +20,6 @@ from softswitch.sip.session_core import (
     INCOMING,
     Purpose,
     SessionCore,
-    SessionTerms,
     attach_sdp,
     cancel_of,
     sdp_of,
@@ -69,19 +68,15 @@ class Offered:
     dialog: Dialog | None = None
 
 
-class OfferingSession(SessionCore):
+class OfferingSession(SessionCore, eq=False):
     """The part of an INVITE session that negotiates inside its dialog."""
 
-    __slots__ = ("_lingering", "_offered", "_offering", "_queued", "_retry", "called_out")
-
-    def __init__(self, terms: SessionTerms, *, called_out: bool) -> None:
-        super().__init__(terms)
-        self.called_out = called_out
-        self._offering: Offering | None = None
-        self._retry: Offering | None = None
-        self._queued: Offering | None = None
-        self._offered: Offered | None = None
-        self._lingering = False  # all over, but for the final response to our last re-INVITE
+    called_out: bool = False
+    _offering: Offering | None = None
+    _retry: Offering | None = None
+    _queued: Offering | None = None
+    _offered: Offered | None = None
+    _lingering: bool = False  # all over, but for the final response to our last re-INVITE
 
     def _lose_dialog(self, status: int) -> None:
         """The peer knows the dialog no more, or answers no more: the automaton ends the session."""

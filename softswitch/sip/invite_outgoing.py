@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from softswitch.sip import session_timer
 from softswitch.sip.authorise import authorised_copy
@@ -75,36 +75,30 @@ class OutgoingCall(Struct):
         self.headers, self.sdp, self.routes = (), None, []
 
 
-class OutgoingInviteSession(InviteSession):
-    """Calls one target; forked answers beyond the first are acknowledged and hung up."""
+_NO_CALL: Final[Any] = None
 
-    __slots__ = (
-        "_call",
-        "_cancel_cause",
-        "_cancel_sent",
-        "_cseq",
-        "_forks",
-        "_heard",
-        "_invite",
-        "_late",
-        "_retries",
-    )
+
+class OutgoingInviteSession(InviteSession, eq=False):
+    """Calls one target; forked answers beyond the first are acknowledged and hung up."""
 
     _reactions: ClassVar[Mapping[type, str]] = {**InviteSession._reactions, StartCall: "_start"}
 
-    def __init__(self, terms: SessionTerms, call: OutgoingCall) -> None:
-        super().__init__(terms, called_out=True)
-        self.local_sdp = call.sdp
-        self._call = call
-        self._invite: SipRequest | None = None
-        self._cseq = 1
-        self._retries = 0
-        self._heard = False
-        self._cancel_cause: ReasonHeader | None = None
-        self._cancel_sent = False
-        self._forks: dict[str, Fork] = {}
-        # Of forks that lost, each with numbers of its own (12.2.1.1): their 2xx may still come.
-        self._late: dict[str, Dialog] = {}
+    _call: OutgoingCall = _NO_CALL
+    _invite: SipRequest | None = None
+    _cseq: int = 1
+    _retries: int = 0
+    _heard: bool = False
+    _cancel_cause: ReasonHeader | None = None
+    _cancel_sent: bool = False
+    _forks: dict[str, Fork] = field(default_factory=dict)
+    # Of forks that lost, each with numbers of its own (12.2.1.1): their 2xx may still come.
+    _late: dict[str, Dialog] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, terms: SessionTerms, call: OutgoingCall) -> OutgoingInviteSession:
+        return cls(
+            terms, terms.session, terms.config, local_sdp=call.sdp, called_out=True, _call=call
+        )
 
     # -- sending -----------------------------------------------------------------------------------
 

@@ -58,10 +58,8 @@ if TYPE_CHECKING:
     from softswitch.sip.session_effects import HeaderLines
 
 
-class InviteSession(OfferingSession):
+class InviteSession(OfferingSession, eq=False):
     """The machine; `handle` takes inputs and commands of `session_effects` and returns effects."""
-
-    __slots__ = ()
 
     _reactions: ClassVar[Mapping[type, str]] = {
         AnswerArrived: "_on_answer",

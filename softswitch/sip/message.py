@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
+from msgspec import Struct, field
+
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip.grammar import parse_number, split_commas
 from softswitch.sip.headers import Headers
@@ -34,7 +36,7 @@ class SipMessage:
     compulsory ones (Via, From, To, Call-ID, CSeq), missing.
     """
 
-    __slots__ = ("body", "headers")
+    __slots__ = ()
 
     headers: Headers
     body: bytes
@@ -255,28 +257,13 @@ class SipMessage:
         return f"<{type(self).__name__} {self.start_line!r} {len(self.body)} B body>"
 
 
-class SipRequest(SipMessage):
+class SipRequest(SipMessage, Struct, eq=False, gc=False):
     """A request; `uri` is the Request-URI as received."""
 
-    __slots__ = ("method", "uri")
-
-    def __init__(
-        self, method: str, uri: str, headers: Headers | None = None, body: bytes = b""
-    ) -> None:
-        self.method = method
-        self.uri = uri
-        self.headers = Headers() if headers is None else headers
-        self.body = body
-
-    @classmethod
-    def of(cls, method: str, uri: str, headers: Headers) -> SipRequest:
-        """One without a body; to call a class costs four times as much as this."""
-        request = cls.__new__(cls)
-        request.method = method
-        request.uri = uri
-        request.headers = headers
-        request.body = b""
-        return request
+    method: str
+    uri: str
+    headers: Headers = field(default_factory=Headers)
+    body: bytes = b""
 
     @classmethod
     def fresh(
@@ -291,9 +278,9 @@ class SipRequest(SipMessage):
             "Call-ID": call_id,
             "CSeq": f"{cseq} {method}",
         }
-        headers = Headers.of_different({})
+        headers = Headers()
         headers.take(lines)
-        return cls.of(method, uri, headers)
+        return cls(method, uri, headers)
 
     def keep_ids(self, also: Sequence[str] = ()) -> None:
         """Let go of the body and of all lines but From, To, Call-ID, CSeq and `also`."""
@@ -301,7 +288,7 @@ class SipRequest(SipMessage):
         kept = {name: first[name] for name in also if name in first}
         kept["From"], kept["To"] = first["From"], first["To"]
         kept["Call-ID"], kept["CSeq"] = first["Call-ID"], first["CSeq"]
-        self.headers = Headers.of_different(kept)
+        self.headers = Headers(kept)
         self.body = b""
 
     def _start_line(self) -> str:
@@ -352,14 +339,14 @@ class SipRequest(SipMessage):
         else:
             if to_tag is not None:
                 to = self.tagged_to(to_tag)
-            answer = Headers.of_different(
+            answer = Headers(
                 {"Via": via, "From": from_, "To": to, "Call-ID": call_id, "CSeq": cseq}
             )
         if lines:
             answer.take(lines)
         if reason is None:
             reason = REASONS.get(status) or reason_of(status)
-        return SipResponse.of(status, reason, answer)
+        return SipResponse(status, reason, answer)
 
     def tagged_to(self, tag: str) -> str:
         """The To of our answers: with `tag`, unless it has one already or nobody can read it."""
@@ -371,32 +358,13 @@ class SipRequest(SipMessage):
             return text
 
 
-class SipResponse(SipMessage):
+class SipResponse(SipMessage, Struct, eq=False, gc=False):
     """A response."""
 
-    __slots__ = ("reason", "status")
-
-    def __init__(
-        self,
-        status: int,
-        reason: str | None = None,
-        headers: Headers | None = None,
-        body: bytes = b"",
-    ) -> None:
-        self.status = status
-        self.reason = reason_of(status) if reason is None else reason
-        self.headers = Headers() if headers is None else headers
-        self.body = body
-
-    @classmethod
-    def of(cls, status: int, reason: str, headers: Headers) -> SipResponse:
-        """One without a body; to call a class costs four times as much as this."""
-        response = cls.__new__(cls)
-        response.status = status
-        response.reason = reason
-        response.headers = headers
-        response.body = b""
-        return response
+    status: int
+    reason: str
+    headers: Headers = field(default_factory=Headers)
+    body: bytes = b""
 
     def _start_line(self) -> str:
         return f"SIP/2.0 {self.status} {self.reason}"

@@ -112,12 +112,12 @@ def _parse_head(head: bytes, limits: Limits) -> SipRequest | SipResponse:
         read = _status_line if len(start) <= _REMEMBERED else _status_line.__wrapped__
         status_line = read(start)
         if status_line is not None:
-            return SipResponse.of(*status_line, headers)
+            return SipResponse(*status_line, headers)
     else:
         request_line = _REQUEST_LINE.fullmatch(start)
         if request_line is not None:
             method, uri = request_line.groups()
-            return SipRequest.of(method, uri, headers)
+            return SipRequest(method, uri, headers)
     version = _VERSION.fullmatch(start.rpartition(" ")[2])
     if version is not None and version.group(1) != "2.0":
         raise RemoteProtocolError("SIP version not supported", 505)
@@ -166,7 +166,7 @@ def _parse_headers(lines: list[str], text: str) -> Headers:
                     raise RemoteProtocolError("header line without colon") from None
             first[known] = value.strip(" \t")
     if len(first) == len(lines):
-        return Headers.of_different(first)
+        return Headers(first)
     return _repeating(lines)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from softswitch.errors import LocalProtocolError, RemoteProtocolError
 from softswitch.sip import multipart, session_timer
@@ -110,53 +110,31 @@ class Unacked(Struct):
     repeated: bool = False
 
 
-class SessionCore:
+class SessionCore(Struct, eq=False):
     """State and building blocks; the automaton itself is in `InviteSession` and its two kinds."""
 
-    __slots__ = (
-        "_ack_wanted",
-        "_acks",
-        "_bye_cause",
-        "_bye_wanted",
-        "_closed",
-        "_credential_tries",
-        "_effects",
-        "_expiring",
-        "_min_se_s",
-        "_refreshing",
-        "_session_timer",
-        "_telling",
-        "_unacked",
-        "config",
-        "dialog",
-        "local_sdp",
-        "peer_takes_update",
-        "session",
-        "state",
-        "terms",
-    )
+    terms: SessionTerms
+    session: int  # its number in events
+    config: StackConfig
+    state: State = IDLE
+    dialog: Dialog | None = None
+    local_sdp: bytes | None = None
+    peer_takes_update: bool = False
+    _effects: list[SessionEffect] = field(default_factory=list)
+    _closed: bool = False
+    _unacked: Unacked | None = None
+    _ack_wanted: tuple[Dialog, SipRequest] | None = None
+    _acks: dict[tuple[str, int], SendAck] = field(default_factory=dict)
+    _bye_wanted: bool = False
+    _bye_cause: ReasonHeader | None = None
+    _credential_tries: int = 0
+    _session_timer: SessionTimer | None = None
+    _expiring: bool = False  # the timer "expire" runs
+    _min_se_s: int = 0
+    _refreshing: bool = False  # an UPDATE without an offer waits for its answer
+    _telling: HeaderLines | None = None  # what the peer is to be told by the next
 
-    def __init__(self, terms: SessionTerms) -> None:
-        self.terms = terms
-        self.session = terms.session  # its number in events
-        self.config = terms.config
-        self.state: State = IDLE
-        self.dialog: Dialog | None = None
-        self.local_sdp: bytes | None = None
-        self.peer_takes_update = False
-        self._effects: list[SessionEffect] = []
-        self._closed = False
-        self._unacked: Unacked | None = None
-        self._ack_wanted: tuple[Dialog, SipRequest] | None = None
-        self._acks: dict[tuple[str, int], SendAck] = {}
-        self._bye_wanted = False
-        self._bye_cause: ReasonHeader | None = None
-        self._credential_tries = 0
-        self._session_timer: SessionTimer | None = None
-        self._expiring = False  # the timer "expire" runs
-        self._min_se_s = 0
-        self._refreshing = False  # an UPDATE without an offer waits for its answer
-        self._telling: HeaderLines | None = None  # what the peer is to be told by the next
+    __hash__ = object.__hash__
 
     @property
     def session_timer(self) -> SessionTimer | None:
@@ -346,7 +324,7 @@ def cancel_of(invite: SipRequest, cause: ReasonHeader | None) -> SipRequest:
     return cancel
 
 
-def attach_sdp(message: SipMessage, sdp: bytes | None) -> None:
+def attach_sdp(message: SipRequest | SipResponse, sdp: bytes | None) -> None:
     """Give `message` this SDP as its body; None leaves it without one."""
     if sdp is not None:
         message.headers.take(_OF_SDP)

@@ -115,7 +115,7 @@ class SessionLayer(Layer[InviteSession]):
         now_s: float,
     ) -> None:
         """Open an outgoing session and send its INVITE."""
-        unit = SessionUnit(self, OutgoingInviteSession(terms, call))
+        unit = SessionUnit(self, OutgoingInviteSession.of(terms, call))
         self.units[terms.session] = unit
         unit.feed(StartCall(timeout_s, silence_s), now_s)
 
@@ -128,7 +128,7 @@ class SessionLayer(Layer[InviteSession]):
         now_s: float,
     ) -> None:
         """Open an incoming session for an admitted INVITE."""
-        unit = SessionUnit(self, IncomingInviteSession(terms, local_tag), transaction)
+        unit = SessionUnit(self, IncomingInviteSession.of(terms, local_tag), transaction)
         self.units[terms.session] = unit
         transaction.user = unit
         try:

@@ -7,6 +7,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct, field
+
 from softswitch.errors import LocalProtocolError, SipError
 from softswitch.sip.contact import written_address
 from softswitch.sip.effects import (
@@ -84,7 +86,7 @@ class TransactionUser(Protocol):
 class _Transaction:
     """A machine, its flow, its timers and its user."""
 
-    __slots__ = ("flow", "layer", "timers")
+    __slots__ = ()
 
     layer: TransactionLayer
     flow: Flow
@@ -98,29 +100,20 @@ class _Transaction:
         raise NotImplementedError
 
 
-class ClientTransaction(_Transaction):
+class ClientTransaction(_Transaction, Struct, eq=False):
     """One request of ours. `purpose` is the user's note of what it was for; `fallback` the flow to take
     when the stream chosen for its size leads nowhere."""
 
-    __slots__ = ("fallback", "key", "machine", "purpose", "user")
+    layer: TransactionLayer
+    flow: Flow
+    key: ClientKey
+    machine: ClientMachine
+    user: TransactionUser
+    purpose: object
+    timers: dict[str, Timer] = field(default_factory=dict)
+    fallback: Flow | None = None
 
-    def __init__(
-        self,
-        layer: TransactionLayer,
-        flow: Flow,
-        key: ClientKey,
-        machine: ClientMachine,
-        user: TransactionUser,
-        purpose: object,
-    ) -> None:
-        self.layer = layer
-        self.flow = flow
-        self.timers = {}
-        self.key = key
-        self.machine = machine
-        self.user = user
-        self.purpose = purpose
-        self.fallback: Flow | None = None
+    __hash__ = object.__hash__
 
     @property
     def request(self) -> SipRequest:
@@ -174,27 +167,19 @@ class ClientTransaction(_Transaction):
             raise trouble
 
 
-class ServerTransaction(_Transaction):
+class ServerTransaction(_Transaction, Struct, eq=False):
     """One request of a peer. `user` is None until somebody takes the request."""
 
-    __slots__ = ("key", "machine", "merge_key", "request", "user")
+    layer: TransactionLayer
+    flow: Flow
+    key: ServerKey
+    machine: ServerMachine
+    request: SipRequest
+    user: TransactionUser | None = None
+    timers: dict[str, Timer] = field(default_factory=dict)
+    merge_key: MergeKey | None = None
 
-    def __init__(
-        self,
-        layer: TransactionLayer,
-        flow: Flow,
-        key: ServerKey,
-        machine: ServerMachine,
-        request: SipRequest,
-    ) -> None:
-        self.layer = layer
-        self.flow = flow
-        self.timers = {}
-        self.key = key
-        self.machine = machine
-        self.request = request
-        self.merge_key: MergeKey | None = None
-        self.user: TransactionUser | None = None
+    __hash__ = object.__hash__
 
     def expire(self) -> None:
         self.layer.forget_server(self)

@@ -7,6 +7,7 @@ import pytest
 from softswitch.load.causes import hints, refusal
 from softswitch.load.plan import Plan, certificate_name, parse_target
 from softswitch.sip.message import Headers, SipResponse
+from softswitch.sip.status import reason_of
 
 WARNING = '305 192.0.2.7 "Incompatible media format: \\"telephone-event\\" only"'
 
@@ -19,7 +20,7 @@ def answer(status: int, reason: str | None = None, **headers: str) -> SipRespons
     made = Headers()
     for name, value in headers.items():
         made.add(name, value)
-    return SipResponse(status, reason, made)
+    return SipResponse(status, reason_of(status) if reason is None else reason, made)
 
 
 @pytest.mark.parametrize(

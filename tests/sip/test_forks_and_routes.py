@@ -131,6 +131,7 @@ def test_in_dialog_requests_follow_the_contact_only_for_trusted_peers(world, ali
 
 def make_dialog(target, routes=()):
     return Dialog(
+        id=("c", "a", "b"),
         call_id="c",
         local="<sip:a@x>;tag=a",
         remote="<sip:b@y>;tag=b",

@@ -24,7 +24,7 @@ def test_every_spelling_means_the_same() -> None:
 
 
 def test_unknown_names_keep_their_spelling_and_are_found_in_any_case() -> None:
-    headers = Headers([("X-Own", "1"), ("x-OWN", "2")])
+    headers = Headers.of([("X-Own", "1"), ("x-OWN", "2")])
     assert list(headers.items()) == [("X-Own", "1"), ("x-OWN", "2")]
     assert headers.get_all("X-OWN") == ["1", "2"]
     assert "x-own" in headers
@@ -42,7 +42,7 @@ def test_names_are_tokens(name: str) -> None:
 
 @pytest.mark.parametrize("value", ["a\r\nVia: b", "a\nb", "a\rb"])
 def test_our_own_code_cannot_inject_lines(value: str) -> None:
-    headers = Headers([("Subject", "x")])
+    headers = Headers.of([("Subject", "x")])
     for put in (headers.add, headers.set, headers.prepend, headers.replace_first):
         with pytest.raises(LocalProtocolError):
             put("Subject", value)
@@ -50,7 +50,7 @@ def test_our_own_code_cannot_inject_lines(value: str) -> None:
 
 
 def test_order_of_changes() -> None:
-    headers = Headers([("f", "a"), ("Via", "1"), ("v", "2"), ("To", "b")])
+    headers = Headers.of([("f", "a"), ("Via", "1"), ("v", "2"), ("To", "b")])
     headers.prepend("Via", "0")
     assert headers.get_all("via") == ["0", "1", "2"]
     headers.replace_first("Via", "00")
@@ -68,7 +68,7 @@ def test_order_of_changes() -> None:
 
 
 def test_values_split_at_the_right_commas() -> None:
-    headers = Headers(
+    headers = Headers.of(
         [("Contact", '"a, b" <sip:x,y@z>;q="1,2", <sip:c>'), ("m", "sip:d"), ("Supported", "")]
     )
     assert headers.values("Contact") == ['"a, b" <sip:x,y@z>;q="1,2"', "<sip:c>", "sip:d"]
@@ -79,22 +79,22 @@ def test_values_split_at_the_right_commas() -> None:
 @pytest.mark.parametrize("value", ['"a, b', "<a, b", 'a, "\\"'])
 def test_open_quotes_and_brackets_are_errors(value: str) -> None:
     with pytest.raises(RemoteProtocolError):
-        Headers([("Contact", value)]).values("Contact")
+        Headers.of([("Contact", value)]).values("Contact")
 
 
 def test_copies_are_independent() -> None:
-    headers = Headers([("To", "a")])
+    headers = Headers.of([("To", "a")])
     copy = headers.copy()
     copy.set("To", "b")
     assert headers.get("To") == "a"
     assert copy != headers
-    assert Headers([("t", "a")]) == headers
+    assert Headers.of([("t", "a")]) == headers
     assert headers.get("X-None", "d") == "d"
     assert headers.get("Route", "d") == "d"
 
 
 def test_repeated_single_values_are_named() -> None:
-    headers = Headers([("To", "a"), ("Via", "1"), ("Via", "2"), ("t", "b"), ("Route", "x")])
+    headers = Headers.of([("To", "a"), ("Via", "1"), ("Via", "2"), ("t", "b"), ("Route", "x")])
     assert headers.repeated() == {"To"}
 
 

@@ -275,7 +275,7 @@ class TestResponses:
         with pytest.raises(LocalProtocolError):
             SipRequest("BYE", "sip:a\nb").serialise()
         with pytest.raises(LocalProtocolError):
-            SipRequest("BYE", "sip:a", Headers([("Subject", "\ud800")])).serialise()
+            SipRequest("BYE", "sip:a", Headers.of([("Subject", "\ud800")])).serialise()
 
     def test_equality_is_of_content(self) -> None:
         message = request(BASE + b"\r\n")
@@ -286,7 +286,7 @@ class TestResponses:
 
 
 def test_lists_of_tokens_cannot_be_wrong_enough_to_raise() -> None:
-    headers = Headers(
+    headers = Headers.of(
         [("Supported", 'x"y, 100REL'), ("Supported", " timer ,"), ("Require", "timers, a timer")]
     )
     assert headers.lists("Supported", "100rel")

@@ -234,7 +234,7 @@ def test_what_we_grant(lines, interval_s, we_refresh, header):
     ],
 )
 def test_what_the_peer_agreed_to(value, expected):
-    response = SipResponse(200)
+    response = SipResponse(200, "OK")
     if value is not None:
         response.headers.add("Session-Expires", value)
     assert session_timer.agreed(response, StackConfig()) == expected

@@ -192,7 +192,7 @@ def messages(draw: st.DrawFn) -> SipMessage:
     source = NameAddr(f"sip:{user}@{host}", draw(st.none() | LINE_TEXT)).with_param(
         "tag", draw(TOKEN)
     )
-    headers = Headers(
+    headers = Headers.of(
         [
             ("Via", f"SIP/2.0/UDP {host};branch={draw(TOKEN)}"),
             ("From", str(source)),

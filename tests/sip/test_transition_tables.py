@@ -293,7 +293,7 @@ COMMON = {
 def outgoing_session():
     def make():
         call = OutgoingCall("sip:them@x", "<sip:us@x>;tag=us", "<sip:them@x>", "call", [], (), SDP)
-        return OutgoingInviteSession(terms(), call)
+        return OutgoingInviteSession.of(terms(), call)
 
     inputs = {
         "start": constant(StartCall(60.0, 2.0)),
@@ -351,7 +351,7 @@ def incoming_session():
         "ENDING": ["arrive", "accept", "ACK", "hang up"],
         "ENDED": ["arrive", "reject"],
     }
-    return walk(lambda: IncomingInviteSession(terms(), "us"), paths, inputs, session_effect)
+    return walk(lambda: IncomingInviteSession.of(terms(), "us"), paths, inputs, session_effect)
 
 
 TABLES = {

@@ -22,7 +22,7 @@ def request(
     uri: str = "sip:c@d",
     body: bytes = b"",
 ) -> SipRequest:
-    headers = Headers([*MINIMAL, ("CSeq", f"1 {method}"), *lines])
+    headers = Headers.of([*MINIMAL, ("CSeq", f"1 {method}"), *lines])
     return SipRequest(method, uri, headers, body)
 
 
