@@ -3,6 +3,8 @@
 Inputs (past tense) go into `handle`, effects (imperative) come out, in the order in which they are
 to be performed. Timers are effects that come back as `TimerFired`; a machine ignores those that no
 longer concern it.
+
+`gc=False`: what they hold never leads back to them, so the cycle collector need not know of them.
 """
 
 from __future__ import annotations

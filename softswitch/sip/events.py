@@ -3,6 +3,8 @@
 A *session* is one INVITE usage: from the INVITE to the end of its dialog; numbers are never used
 twice in the life of a stack. A *handle* is one non-INVITE transaction. Exactly one of `Failed`,
 `Ended` or `Cancelled` closes a session; nothing follows it.
+
+`gc=False`: what they hold never leads back to them, so the cycle collector need not know of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What an INVITE session hears (inputs, past tense; commands) and what it wants done (effects)."""
+"""What an INVITE session hears (inputs, past tense; commands) and what it wants done (effects).
+
+`gc=False`: what they hold never leads back to them, so the cycle collector need not know of them.
+"""
 
 from __future__ import annotations
 
