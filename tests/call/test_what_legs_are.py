@@ -12,7 +12,6 @@ from softswitch.sim.loop import simulated
 from softswitch.sim.world import World
 from softswitch.sip.flow import Flow
 from softswitch.sip.gate import Refuse
-from softswitch.sip.headers import Headers
 from softswitch.sip.message import SipRequest, SipResponse
 from softswitch.sip.parser import parse_message
 from softswitch.sip.software import TEXT_MAX, software_of
@@ -130,7 +129,13 @@ def register(long: str, nonce: str = "") -> SipRequest:
 
 def test_user_agent_comes_before_server_and_neither_is_nothing():
     def response(*lines: tuple[str, str]) -> SipResponse:
-        return SipResponse(200, "OK", Headers(lines))
+        said = "".join(f"{name}: {value}\r\n" for name, value in lines)
+        parsed = parse_message(
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n"
+            f"To: <sip:b@h>;tag=2\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n{said}\r\n".encode()
+        )
+        assert isinstance(parsed, SipResponse)
+        return parsed
 
     assert software_of(response(("Server", "b"), ("User-Agent", "a"))) == "a"
     assert software_of(response(("Server", "b"))) == "b"
