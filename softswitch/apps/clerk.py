@@ -130,7 +130,9 @@ class Clerk:
         """Do everything that is due; how many things of each sort were done."""
         done: dict[str, int] = {}
         for name, every_s, chore in self._chores:
-            if now_s < self._next_s.get(name, 0.0):
+            # What is due later than one round from now was planned by a clock that has been set back since.
+            due_s = self._next_s.get(name, 0.0)
+            if now_s < due_s <= now_s + self._round_s(name, every_s):
                 continue
             self._next_s[name] = now_s + every_s
             try:
@@ -142,6 +144,11 @@ class Clerk:
         for name, count in done.items():
             self.done[name] = self.done.get(name, 0) + count
         return done
+
+    def _round_s(self, name: str, every_s: float) -> float:
+        """How often a chore is done; IMAP's has its rhythm in the office file."""
+        imap = self.office.imap
+        return imap.every_s if name == "imap" and imap is not None else every_s
 
     def snapshot(self) -> dict[str, int]:
         assigned = self.desk.assigned if self.desk is not None else 0
