@@ -33,6 +33,7 @@ COMMANDS = (
     "drain",
     "reload",
     "rebuild",
+    "downgrade",
     "demo",
     "load",
     "doctor",

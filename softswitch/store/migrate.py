@@ -18,6 +18,17 @@ def revision_of(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def revisions() -> list[str]:
+    """All that are known, the newest first."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "softswitch.store:migrations")
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    return [script.revision for script in scripts]
+
+
 def migrate(connection: sa.Connection, revision: str = HEAD) -> None:
     """Upgrade, or downgrade to an older `revision` ("base" is before the first).
 

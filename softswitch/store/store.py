@@ -20,7 +20,7 @@ from softswitch.store.calibrations import Calibrations
 from softswitch.store.calls import CallRecords
 from softswitch.store.coaching import Coaching
 from softswitch.store.customers import Customers
-from softswitch.store.database import LOCK_WAIT_S, Database
+from softswitch.store.database import LOCK_WAIT_S, Database, reason_of
 from softswitch.store.entries import JournalEntries
 from softswitch.store.evaluations import Evaluations
 from softswitch.store.intake import Intake
@@ -28,6 +28,7 @@ from softswitch.store.journal import Journal, StoreAlarm
 from softswitch.store.ledger import Ledger
 from softswitch.store.lines import LineSettings
 from softswitch.store.log import EntryLog
+from softswitch.store.migrate import migrate, revisions
 from softswitch.store.notices import Notices
 from softswitch.store.office_entries import OfficeEntries
 from softswitch.store.outcomes import Outcomes
@@ -169,6 +170,21 @@ class Store:
     async def rebuild(self) -> int:
         """Make the call records anew from the journal; their number."""
         return await self.journal.rebuild()
+
+    async def downgrade(self, revision: str) -> None:
+        """Take the tables back to an older revision of the schema, as the last thing before `close`. Raises
+        `StoreError`."""
+        known = revisions()
+        if revision not in known:
+            raise StoreError(f"there is no schema {revision}; known: {', '.join(known)}")
+        if not await self.journal.flush():
+            raise StoreError("the database cannot be written now; nothing was changed")
+        async with self.journal.exclusive:
+            try:
+                async with self._database.transaction() as writer:
+                    await writer.run_sync(lambda connection: migrate(connection, revision))
+            except SQLAlchemyError as error:
+                raise StoreError(f"the schema stays as it is: {reason_of(error)}") from error
 
     async def close_open_calls(self, reason: str, at_s: float) -> list[CallRecord]:
         """End the records of calls that were open when the last process ended; those records, ended.
