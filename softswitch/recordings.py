@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softswitch.apps.recording_files import purge
+from softswitch.clock import Believed, Clock
 from softswitch.store.ledger import Conflict
 
 if TYPE_CHECKING:
     from softswitch.call.audio import Recorded
-    from softswitch.clock import Clock
     from softswitch.config import Office
     from softswitch.store import Store
 
@@ -58,6 +58,7 @@ class Recordings:
         self._office = office
         self._store = store
         self._clock = clock
+        self._believed = Believed(clock)
         self._alarm = alarm
         self._waiting: deque[tuple[str, str]] = deque()
         self._wake = asyncio.Event()
@@ -219,6 +220,8 @@ class Recordings:
 
     async def sweep(self) -> int:
         """Delete the recordings of calls that are older than `retain_days`; returns how many."""
+        if not self._believed():
+            return 0
         oldest_s = self._clock.wall_s() - self._office().recording.retain_days * _DAY_S
         names = await asyncio.to_thread(_listed, self._directory, oldest_s)
         gone = 0

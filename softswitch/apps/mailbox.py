@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from softswitch.call.loudness import repaired, voiced_s
+from softswitch.clock import Believed, Clock
 from softswitch.errors import CallError
 
 if TYPE_CHECKING:
     from softswitch.call.cdr import JournalWriter
-    from softswitch.clock import Clock
 
 _log = logging.getLogger("softswitch.apps")
 
@@ -83,6 +83,7 @@ class Mailboxes:
         self._directory = directory / "voicemail"
         self._recordings = directory / "recordings"
         self._clock = clock
+        self._believed = Believed(clock)
         self._journal = journal
         self._retain_s = retain_days * _DAY_S
         self._messages_max = messages_max
@@ -272,6 +273,8 @@ class Mailboxes:
 
     def expire(self) -> int:
         """Delete what has been kept for longer than messages are; how many."""
+        if not self._believed():
+            return 0
         before_s = self._clock.wall_s() - self._retain_s
         old = [
             m for box in self._boxes.values() for m in box.messages.values() if m.at_s < before_s

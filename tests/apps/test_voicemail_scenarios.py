@@ -9,6 +9,7 @@ import soundfile
 
 from softswitch import Call
 from softswitch.apps.mailbox import Mailboxes, Message
+from softswitch.clock import SystemClock
 from softswitch.errors import CallError
 from softswitch.sim.behaviour import ring
 from softswitch.sim.loop import simulated
@@ -329,7 +330,7 @@ async def test_messages_survive_a_restart_and_a_crash_and_go_after_their_time():
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a" * 65, "box\0"])
 def test_a_box_is_never_a_path(tmp_path, name):
-    mailboxes = Mailboxes(tmp_path, clock=None, journal=None)
+    mailboxes = Mailboxes(tmp_path, clock=SystemClock(), journal=None)
     with pytest.raises(CallError):
         mailboxes.counts(name)
 
