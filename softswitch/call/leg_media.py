@@ -58,9 +58,14 @@ def _first(preferred: tuple[str, ...], ours: tuple[str, ...]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*preferred, *ours)))
 
 
-@lru_cache(maxsize=1024)
 def _codecs_of(told: Told, ours: tuple[str, ...]) -> tuple[str, ...]:
     """What a section offers that we can carry, in its order."""
+    read = _known_codecs if told.remembered else _known_codecs.__wrapped__
+    return read(told, ours)
+
+
+@lru_cache(maxsize=1024)
+def _known_codecs(told: Told, ours: tuple[str, ...]) -> tuple[str, ...]:
     codecs = (codec_of(audio_format) for audio_format in told.formats.values())
     return tuple(codec.name for codec in codecs if codec is not None and codec.name in ours)
 

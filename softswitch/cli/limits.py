@@ -331,6 +331,13 @@ _LIMITS = (
         "the longest unused is read anew",
     ),
     ("SIP addresses remembered", "softswitch.sip.uri", "REMEMBERED_MAX", "", "likewise"),
+    (
+        "addresses of media remembered",
+        "softswitch.sip.sdp.address",
+        "REMEMBERED_MAX",
+        "",
+        "likewise",
+    ),
     ("configuration file", "softswitch.config.load", "FILE_BYTES_MAX", "octets", "refused"),
     ("journal entry", "softswitch.store.entry", "ENTRY_BYTES_MAX", "octets", "data left out"),
     ("journal in memory", "softswitch.store.journal", "WAITING_MAX", "entries", "lost, alarm"),

@@ -8,6 +8,10 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+REMEMBERED_MAX: Final = 1024
+"""Addresses of media that are remembered; names are not, for there is no end of them."""
+_LITERAL_MAX: Final = 45
+"""Of six groups of IPv6 with an IPv4 address behind them (RFC 4291 2.2)."""
 _LIMITED_BROADCAST: Final = IPv4Address("255.255.255.255")
 
 
@@ -24,31 +28,45 @@ class AddressKind(Enum):
     NAME = "name"
 
 
-@lru_cache(maxsize=4096)
+_A_NAME: Final = (None, AddressKind.NAME)
+
+
+def judge(host: str) -> tuple[str | None, AddressKind]:
+    """What `canonical_address` and `address_kind` say, in one go."""
+    if len(host) > _LITERAL_MAX:  # nor remembered: it may be as long as a description
+        return _A_NAME
+    try:
+        return _literal(host)
+    except ValueError:
+        return _A_NAME
+
+
 def canonical_address(host: str) -> str | None:
     """The one spelling of an IP literal, an IPv4-mapped IPv6 one as its IPv4; None for a name.
 
     A zone ("fe80::1%eth0") is not an address anybody may name to us: None.
     """
-    if "%" in host:
-        return None
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address)
+    return judge(host)[0]
 
 
-@lru_cache(maxsize=4096)
 def address_kind(host: str) -> AddressKind:
     """The class of `host` (IP literal or name, without brackets)."""
-    text = canonical_address(host)
-    if text is None:
-        return AddressKind.NAME
-    address = ip_address(text)
-    if address.is_unspecified or text.startswith("0."):
+    return judge(host)[1]
+
+
+@lru_cache(REMEMBERED_MAX)
+def _literal(host: str) -> tuple[str, AddressKind]:
+    """Raises ValueError for a name."""
+    if "%" in host:
+        raise ValueError("an address with a zone")
+    address = ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address), _kind(address)
+
+
+def _kind(address: IPv4Address | IPv6Address) -> AddressKind:
+    if address.is_unspecified or (isinstance(address, IPv4Address) and address.packed[0] == 0):
         return AddressKind.UNSPECIFIED
     if address.is_loopback:
         return AddressKind.LOOPBACK

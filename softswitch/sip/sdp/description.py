@@ -76,8 +76,9 @@ class Origin(Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """What the lines of a section say, the same object as long as it is remembered, so that what follows
-    from it can be remembered too. `first` has the first attribute of each name."""
+    """What the lines of a section say, the same object as long as it is `remembered`, so that what follows
+    from it can be remembered too; not of others, which would be kept, long as they may be, and never met
+    again. `first` has the first attribute of each name."""
 
     formats: Final[Mapping[int, AudioFormat]]
     first: Final[Mapping[str, str | None]]
@@ -85,6 +86,7 @@ class Told:
     ptime_ms: Final[int | None]
     maxptime_ms: Final[int | None]
     ssrc: Final[int | None]
+    remembered: Final[bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +106,8 @@ class Section:
     def of(cls, protocol: str, formats: tuple[str, ...], attributes: Attributes) -> Section:
         """One of ours, written."""
         text = "\r\n".join([" ".join((protocol, *formats)), *_attribute_lines(attributes)])
-        return cls(protocol, formats, None, attributes, (), _told(formats, attributes), text)
+        told = _told(formats, attributes, remembered=True)
+        return cls(protocol, formats, None, attributes, (), told, text)
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -128,7 +131,7 @@ class MediaDescription:
     _text: str | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
-        self.told = _told(self.formats, self.attributes)
+        self.told = _told(self.formats, self.attributes, remembered=False)
 
     @classmethod
     def known(
@@ -162,7 +165,7 @@ class MediaDescription:
     @property
     def payload_types(self) -> tuple[int, ...]:
         """The formats that are RTP payload types, in order of preference."""
-        return _payload_types(self.formats)
+        return _payload_types.__wrapped__(self.formats)
 
     def audio_formats(self) -> Mapping[int, AudioFormat]:
         """What each payload type means: its rtpmap, else the static table of RFC 3551.
@@ -393,19 +396,22 @@ def _section(text: str) -> Section:
     line, _, rest = text.partition("\n")
     protocol, formats = _formats_of(line)
     host, attributes, other = _lines_of(rest)
-    return Section(protocol, formats, host, attributes, other, _told(formats, attributes))
+    told = _told(formats, attributes, remembered=True)
+    return Section(protocol, formats, host, attributes, other, told)
 
 
-def _told(formats: tuple[str, ...], attributes: Attributes) -> Told:
+def _told(formats: tuple[str, ...], attributes: Attributes, *, remembered: bool) -> Told:
     first = dict(attributes[::-1])
     telling = tuple([pair for pair in attributes if pair[0] in _TELLING])
+    numbers = _payload_types if remembered else _payload_types.__wrapped__
     return Told(
-        _audio_formats(formats, telling),
+        _audio_formats(numbers(formats), telling),
         first,
         _direction(attributes),
         _milliseconds(first.get("ptime")),
         _milliseconds(first.get("maxptime")),
         _ssrc(attributes) if "ssrc" in first else None,
+        remembered,
     )
 
 
@@ -485,7 +491,7 @@ def _parse_origin(value: str) -> Origin:
     return Origin(session_id, number, host, " ".join(fields[:-5]) or "-")
 
 
-def _audio_formats(texts: tuple[str, ...], attributes: Attributes) -> Mapping[int, AudioFormat]:
+def _audio_formats(numbers: tuple[int, ...], attributes: Attributes) -> Mapping[int, AudioFormat]:
     """See `MediaDescription.audio_formats`."""
     maps: dict[int, re.Match[str]] = {}
     parameters: dict[int, str] = {}
@@ -495,7 +501,7 @@ def _audio_formats(texts: tuple[str, ...], attributes: Attributes) -> Mapping[in
         elif name == "fmtp" and (found := _FMTP.fullmatch(value or "")) is not None:
             parameters.setdefault(int(found.group(1)), found.group(2).strip(" \t"))
     formats: dict[int, AudioFormat] = {}
-    for number in _payload_types(texts):
+    for number in numbers:
         known = STATIC_FORMATS.get(number)
         if number in maps:
             _, encoding, clock, channels = maps[number].groups()

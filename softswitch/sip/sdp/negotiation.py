@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace as change
 
 from softswitch.errors import LocalProtocolError
-from softswitch.sip.sdp.address import AddressKind, address_kind, canonical_address
+from softswitch.sip.sdp.address import AddressKind, canonical_address, judge
 from softswitch.sip.sdp.codecs import (
     AUDIO_CODECS,
     EVENTS,
@@ -95,10 +95,8 @@ class AudioNegotiated(Struct, frozen=True):
         None while the peer names no usable address: c=0.0.0.0, port 0, or a host name, which nobody
         may make us look up.
         """
-        host = canonical_address(self.remote_host)
-        if host is None or self.remote_port == 0:
-            return None
-        if address_kind(host) is AddressKind.UNSPECIFIED:
+        host, kind = judge(self.remote_host)
+        if host is None or self.remote_port == 0 or kind is AddressKind.UNSPECIFIED:
             return None
         return (host, self.remote_port)
 
@@ -365,7 +363,9 @@ def _choose(
                 or (protocols is _SECURE_PROTOCOLS and _keys_for(media, choose_crypto) is None)
             ):
                 continue
-            found = _best(media.told, codecs, prefer_ours)
+            told = media.told
+            best = _best if told.remembered else _best.__wrapped__
+            found = best(told, codecs, prefer_ours)
             if found is not None:
                 return index, *found
     raise SdpError("no audio format in common", 488)
@@ -415,7 +415,7 @@ def _effective_direction(
     """The peer's direction; c=0.0.0.0 means it does not want our media (RFC 3264 8.4)."""
     direction = told.direction or description.direction_of(media)
     host = description.host_of(media)
-    if host is not None and address_kind(host) is AddressKind.UNSPECIFIED:
+    if host is not None and judge(host)[1] is AddressKind.UNSPECIFIED:
         return compose(send=sends(direction), receive=False)
     return direction
 
@@ -481,7 +481,8 @@ def read_answer(offer: SessionDescription, answer: SessionDescription) -> AudioN
         raise SdpError("the answer names no address", 488)
     srtp_in, srtp_out = _answered_keys(ours, media)
     offered, told = ours.told, media.told
-    number, receive_number, event_number, receive_event_number, codec = _first_common(offered, told)
+    common = _first_common if told.remembered else _first_common.__wrapped__
+    number, receive_number, event_number, receive_event_number, codec = common(offered, told)
     theirs = _effective_direction(answer, media, told)
     mux = "rtcp-mux" in offered.first and "rtcp-mux" in told.first
     return AudioNegotiated(
