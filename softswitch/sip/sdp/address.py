@@ -10,8 +10,6 @@ from typing import Final
 
 REMEMBERED_MAX: Final = 1024
 """Addresses of media that are remembered; names are not, for there is no end of them."""
-_LITERAL_MAX: Final = 45
-"""Of six groups of IPv6 with an IPv4 address behind them (RFC 4291 2.2)."""
 _LIMITED_BROADCAST: Final = IPv4Address("255.255.255.255")
 
 
@@ -28,35 +26,29 @@ class AddressKind(Enum):
     NAME = "name"
 
 
-_A_NAME: Final = (None, AddressKind.NAME)
-
-
-def judge(host: str) -> tuple[str | None, AddressKind]:
-    """What `canonical_address` and `address_kind` say, in one go."""
-    if len(host) > _LITERAL_MAX:  # nor remembered: it may be as long as a description
-        return _A_NAME
-    try:
-        return _literal(host)
-    except ValueError:
-        return _A_NAME
-
-
 def canonical_address(host: str) -> str | None:
     """The one spelling of an IP literal, an IPv4-mapped IPv6 one as its IPv4; None for a name.
 
     A zone ("fe80::1%eth0") is not an address anybody may name to us: None.
     """
-    return judge(host)[0]
+    try:
+        return literal(host)[0]
+    except ValueError:
+        return None
 
 
 def address_kind(host: str) -> AddressKind:
     """The class of `host` (IP literal or name, without brackets)."""
-    return judge(host)[1]
+    try:
+        return literal(host)[1]
+    except ValueError:
+        return AddressKind.NAME
 
 
 @lru_cache(REMEMBERED_MAX)
-def _literal(host: str) -> tuple[str, AddressKind]:
-    """Raises ValueError for a name."""
+def literal(host: str) -> tuple[str, AddressKind]:
+    """What the two above say of an IP literal; raises ValueError for anything else, of which nothing is
+    remembered, however long it is."""
     if "%" in host:
         raise ValueError("an address with a zone")
     address = ip_address(host)

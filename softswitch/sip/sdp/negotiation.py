@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace as change
 
 from softswitch.errors import LocalProtocolError
-from softswitch.sip.sdp.address import AddressKind, canonical_address, judge
+from softswitch.sip.sdp.address import AddressKind, address_kind, canonical_address, literal
 from softswitch.sip.sdp.codecs import (
     AUDIO_CODECS,
     EVENTS,
@@ -95,10 +95,12 @@ class AudioNegotiated(Struct, frozen=True):
         None while the peer names no usable address: c=0.0.0.0, port 0, or a host name, which nobody
         may make us look up.
         """
-        host, kind = judge(self.remote_host)
-        if host is None or self.remote_port == 0 or kind is AddressKind.UNSPECIFIED:
+        try:
+            host, kind = literal(self.remote_host)
+        except ValueError:
             return None
-        return (host, self.remote_port)
+        port = self.remote_port
+        return None if port == 0 or kind is AddressKind.UNSPECIFIED else (host, port)
 
 
 # -- our offers -------------------------------------------------------------------------------
@@ -415,7 +417,8 @@ def _effective_direction(
     """The peer's direction; c=0.0.0.0 means it does not want our media (RFC 3264 8.4)."""
     direction = told.direction or description.direction_of(media)
     host = description.host_of(media)
-    if host is not None and judge(host)[1] is AddressKind.UNSPECIFIED:
+    # All that are unspecified begin so, mapped into IPv6 or not; the others need not be looked at.
+    if host and host[0] in "0:" and address_kind(host) is AddressKind.UNSPECIFIED:
         return compose(send=sends(direction), receive=False)
     return direction
 
