@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 
@@ -13,4 +14,14 @@ def waited_s(thread: int | None = None) -> float:
         with open(f"/proc/{process}/task/{thread or threading.get_native_id()}/schedstat") as file:
             return int(file.read().split()[1]) / 1e9
     except OSError:
+        return 0.0
+
+
+def stolen_s() -> float:
+    """For how long the machine's cores were taken away by whatever it runs on, since it began; 0 where that is
+    not told."""
+    try:
+        with open("/proc/stat") as file:
+            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
         return 0.0

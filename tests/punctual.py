@@ -41,11 +41,21 @@ class Punctuality:
 
     def note_workers(self) -> None:
         """Before the switch is stopped: a gap that was not the worker's own work was somebody else's."""
-        rows = self.switch.snapshot()["workers"] if self.switch is not None else []
+        self.note(self.switch.snapshot()["workers"] if self.switch is not None else [])
+
+    def note(self, rows: list[dict[str, Any]]) -> None:
+        """The same of what `softswitch status` shows."""
         self.late_ms = max([self.late_ms, *(row["gap_ms"] - row["gap_own_ms"] for row in rows)])
 
 
 _watch: ContextVar[Punctuality | None] = ContextVar("punctuality", default=None)
+
+
+def kept_waiting(status: dict[str, Any]) -> None:
+    """To be called at the end of a try with the exchange in a process of its own."""
+    punctuality = _watch.get()
+    if punctuality is not None:
+        punctuality.note(status["workers"])
 
 
 async def watched(switch: Switch, failed: bool) -> None:

@@ -24,7 +24,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from softswitch.errors import StoreError
 from softswitch.store.adding_up import AddingUp
@@ -178,6 +184,12 @@ class Journal:
     def exclusive(self) -> asyncio.Lock:
         """Held by whoever writes to the database: SQLite takes one writer, and polls."""
         return self._write_lock
+
+    def change_failed(self, error: SQLAlchemyError) -> None:
+        """Somebody else's write has failed: where the database is what failed it, that is said at once, not
+        only when the next entries have waited as long."""
+        if isinstance(error, OperationalError) or is_lock(error):
+            self._database_failed(error)
 
     @property
     def last_seq(self) -> int:

@@ -101,6 +101,7 @@ class Ledger:
                     yield change
                     await self._write(change)
             except SQLAlchemyError as error:
+                self._journal.change_failed(error)
                 raise StoreError(f"the database cannot be written: {reason_of(error)}") from error
         for action, thing, details in change.notes:
             told = {"object": thing, "by": change.actor, "changed": sorted(details)}

@@ -12,11 +12,10 @@ import contextlib
 import itertools
 import os
 import random
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ import pytest
 from softswitch import Switch
 from softswitch.config import parse_office
 from softswitch.ports import free_port
-from softswitch.sim import audio
 from softswitch.sim.behaviour import answer
 from softswitch.sim.phone import VirtualPhone
 from softswitch.sim.real_network import RealNetwork
@@ -33,7 +31,7 @@ from softswitch.sip.credentials import Credentials
 from softswitch.sip.digest import answer_challenge
 from softswitch.sip.message import SipResponse
 from softswitch.sip.parser import parse_message
-from tests.reliability.conftest import PROBE
+from tests.canary import Canary
 from tests.rows import Row, memory_kb
 from tests.sip.test_sip_fuzz import SEEDS, mutate
 from tests.sip.test_strangers import METHODS, Wire, shape
@@ -71,7 +69,6 @@ trunks = ["carrier"]
 permission = "international"
 prefix = "00"
 """
-SPOKEN_S, EVERY_S = 1.2, 2.0
 LINGERS_S = 45.0
 AT_ONCE = 8
 """Messages between two turns of the others: some 500 a second."""
@@ -146,71 +143,13 @@ class Carrier(asyncio.DatagramProtocol):
 
 
 @dataclass
-class Seen:
-    """What the office's own saw meanwhile."""
-
-    calls: int = 0
-    heard_least: float = 1.0
-    probes: int = 0
-    probe_ms: float = 0.0
-    failed: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Beside:
     """One attack on a running exchange."""
 
     switch: Switch
-    phones: tuple[VirtualPhone, VirtualPhone]
+    canary: Canary
     sources: Sources
     carrier: Carrier
-    seen: Seen = field(default_factory=Seen)
-    over: bool = False
-
-    async def call(self) -> None:
-        """One call, heard both ways."""
-        caller, callee = self.phones
-        said = audio.speech(1, SPOKEN_S), audio.speech(2, SPOKEN_S)
-        call = await caller.call("1002")
-        await call.answered()
-        (taken,) = callee.calls.values()
-        await asyncio.sleep(0.2)
-        await asyncio.gather(call.play(said[0]), taken.play(said[1]))
-        await asyncio.sleep(0.2)
-        heard = (
-            audio.match_in_pieces(said[0], taken.heard()),
-            audio.match_in_pieces(said[1], call.heard()),
-        )
-        self.seen.heard_least = min(self.seen.heard_least, *heard)
-        call.hang_up()
-        await call.ended()
-        await taken.ended()
-        self.seen.calls += 1
-
-    async def calls(self) -> None:
-        while not self.over:
-            began_s = time.monotonic()
-            try:
-                async with asyncio.timeout(10.0):
-                    await self.call()
-            except Exception as error:
-                self.seen.failed.append(repr(error))
-            await asyncio.sleep(max(0.0, began_s + EVERY_S - time.monotonic()))
-
-    async def probes(self, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind(("127.0.0.1", 0))
-            sock.setblocking(False)
-            for number in itertools.count(1):
-                probe = PROBE.format(n=number, host="127.0.0.1", port=sock.getsockname()[1])
-                began_s = time.monotonic()
-                await loop.sock_sendto(sock, probe.encode(), ("127.0.0.1", port))
-                async with asyncio.timeout(5.0):
-                    await loop.sock_recv(sock, 65_536)
-                self.seen.probe_ms = max(self.seen.probe_ms, 1000 * (time.monotonic() - began_s))
-                self.seen.probes += 1
-                await asyncio.sleep(0.2)
 
 
 @contextlib.asynccontextmanager
@@ -235,19 +174,21 @@ async def beside(directory: Path) -> AsyncIterator[Beside]:
         ]  # fmt: skip
         for each in phones:
             assert (await each.register()).status == 200
-        run = Beside(switch, (phones[0], phones[1]), sources, carrier)
-        await run.call()  # what is made once is there
+        canary = Canary((phones[0], phones[1]), "1002")
+        run = Beside(switch, canary, sources, carrier)
+        await canary.call()  # what is made once is there
         before = (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")))
-        calling, probing = (asyncio.create_task(each) for each in (run.calls(), run.probes(sip)))
+        calling = asyncio.create_task(canary.calls())
+        probing = asyncio.create_task(canary.probes(sip))
         try:
             yield run
         finally:
-            run.over = True
+            canary.over = True
             await calling
             unanswered = probing.exception() if probing.done() else None
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
-        await run.call()  # the next one, when it is over
+        await canary.call()  # the next one, when it is over
         for _ in range(int(LINGERS_S)):
             left = switch.snapshot()["sip"]
             if not left["transactions"]:
@@ -260,9 +201,9 @@ async def beside(directory: Path) -> AsyncIterator[Beside]:
     await switch.stop()
     assert unanswered is None
     assert counters.exceptions == counters.stack_exceptions == 0
-    assert run.seen.failed == []
-    assert run.seen.heard_least > 0.9
-    assert run.seen.probe_ms < 200.0
+    assert canary.seen.failed == []
+    assert canary.seen.heard_least > 0.9
+    assert canary.seen.probe_ms < 200.0
     assert (left["transactions"], left["dialogs"]) == (0, 0), left
     assert after[0] <= before[0], "tasks"
     assert after[1] <= before[1], "descriptors"
@@ -386,7 +327,7 @@ async def test_while_telephones_call(
         before_kb = memory_kb()
         found = await attack(run, max(20, int(count * SCALE)))
         found["grown_KB"] = memory_kb() - before_kb
-    seen = run.seen
+    seen = run.canary.seen
     row(
         number,
         f"{attack.__name__.replace('_', ' ')}, while telephones call",

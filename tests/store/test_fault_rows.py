@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from softswitch.errors import StoreError
 from softswitch.store import Store
@@ -95,6 +96,28 @@ async def test_row_49_a_locked_database(tmp_path: Path, store_tools: Any, row: A
         **found,
         **late.figures(),
     )
+
+
+async def test_row_49_who_writes_something_first_does_not_put_off_the_alarm(
+    tmp_path: Path, store_tools: Any
+) -> None:
+    """Entries wait for him, and would wait as long again before anything was said."""
+    async with store_tools.opened(tmp_path, **SHORT) as tools:
+        with store_tools.locked(tmp_path):
+            with pytest.raises(StoreError):
+                await tools.store.customers.add("user:a", Profile(name="Wang"))
+            assert "locked" in tools.journal.alarms["database"]
+        await tools.flush_until_good()
+        async with asyncio.timeout(20):
+            while tools.journal.alarms:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await tools.store.customers.add("user:a", Profile(name="Wang"))
+        with pytest.raises(StoreError):  # refused, though nothing is wrong with the database
+            async with tools.store.ledger.change("user:a") as change:
+                await change.connection.execute(
+                    sa.text("INSERT INTO calls (call_id) VALUES (NULL)")
+                )
+        assert tools.journal.alarms == {}
 
 
 @pytest.mark.parametrize("what", ["page", "deleted"])

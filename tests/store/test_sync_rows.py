@@ -6,6 +6,7 @@ was to be kept by the one that failed is not on the disk.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -17,7 +18,9 @@ from typing import Any
 
 import pytest
 
+from softswitch.errors import StoreError
 from softswitch.store import database
+from softswitch.store.customers import Profile
 from tests.databases import lay_database
 from tests.faulty_disk import faulty_disk
 from tests.store.faults import account
@@ -53,6 +56,30 @@ async def test_row_50_what_sqlite_could_not_sync_is_never_said_to_be_saved(
         names = {name for (name,) in store_tools.sql(kept, "SELECT name FROM customers")}
     assert set(said["saved"]) - names == set()
     row(50, f"SQLite's sync fails: {scene}", said_saved=len(said["saved"]), **found)
+
+
+async def test_who_starts_after_a_kill_trusts_no_sync_of_before_and_waits_for_no_reader(
+    tmp_path: Path, store_tools: Any
+) -> None:
+    """Whoever was killed may have met a failed sync. What he left beside the file is written anew first; while
+    somebody reads it the start goes on, entries go into the log, and it is said."""
+    said, _ = saved_by(tmp_path, "a_change")
+    storage = tmp_path / "var"
+    assert (storage / "softswitch.db-wal").stat().st_size > 0
+    with closing(sqlite3.connect(storage / "softswitch.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM calls").fetchone() == (said["calls"],)
+        async with asyncio.timeout(20), store_tools.opened(storage) as tools:
+            assert "read by somebody" in tools.journal.alarms["database"]
+            tools.calls.entries = said["entries"]
+            tools.calls.queued(f"c{said['calls']}")
+            assert not await tools.journal.flush()
+            with pytest.raises(StoreError):
+                await tools.store.customers.add("user:a", Profile(name="Wang"))
+            reader.execute("COMMIT")
+            await account(tools, store_tools, storage, said["calls"] + 1)
+            assert tools.journal.alarms == {}
+            await tools.store.customers.add("user:a", Profile(name="Wang"))
 
 
 async def test_what_is_committed_beside_the_file_is_brought_into_it_in_time(
