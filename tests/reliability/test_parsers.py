@@ -98,6 +98,7 @@ _SIM = "the test kit"
 OURS = {
     "softswitch/api/admin.py:ask": "the command line's side: our own server answers",
     "softswitch/api/app.py:Envelope.__call__": "one pattern against a path; uvicorn and h11 have parsed it",
+    "softswitch/api/conditional.py:Readers.change": "one pattern against a header",
     "softswitch/api/conditional.py:_lasting": "an answer that we have just written",
     "softswitch/api/idempotency.py:once": "one pattern against a header",
     "softswitch/api/oidc.py:Issuer._ask": "JSON as `look-ups` read it; tests/api/test_oidc.py has bad issuers",
@@ -124,6 +125,7 @@ OURS = {
     "softswitch/store/column_fill.py:read_names": _ROWS,
     "softswitch/store/columns.py:Layout.unpack": _ROWS,
     "softswitch/store/customer_merges.py:_merge": _ROWS,
+    "softswitch/store/debts.py:owed_to": _ROWS,
     "softswitch/store/entries.py:JournalEntries.after": _ROWS,
     "softswitch/store/evaluations.py:_evaluation": _ROWS,
     "softswitch/store/first_contacts.py:_Part.rows": _ROWS,
