@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_a_caller_who_gives_up_stops_the_ringing(office: Server, baresip: Phone)
     office.wait_idle()
     (record,) = office.records(1)
     assert record.status != "answered", record
+    # What they are is known though nobody has answered, and they are found by it.
+    legs = record.row["legs"]
+    assert [leg["user_agent"].partition(" ")[0] for leg in legs] == ["baresip", "baresip"], legs
+    for named in (
+        ("--user-agent", "Baresip"),
+        *(("--sip-call-id", leg["sip_call_id"]) for leg in legs),
+    ):
+        found = json.loads(office.run("calls", str(office.file), "--json", *named))
+        assert record.call_id in [row["call_id"] for row in found], named
 
 
 def test_a_callee_who_declines(office: Server, baresip: Phone) -> None:
@@ -115,6 +125,10 @@ def test_a_phone_with_a_wrong_password_is_not_registered(serve: Serve, baresip: 
     assert server.status()["gate"]["wrong_password"] >= 10
     assert server.registrations() == 0
     assert " 200 OK " not in phone.process.log()
+    told = wait_until(lambda: dict(server.noted("security-ban")), "the entry")["security-ban"]
+    assert (told["account"], told["username"]) == ("1001", "1001")
+    assert told["user_agent"].startswith("baresip")
+    assert told["sip_call_id"]
     (ban,) = server.status()["bans"]
     assert ban["source"] == HOST
     assert 0 < ban["left_s"] <= 3600
