@@ -12,8 +12,9 @@ import pytest
 from fastapi.routing import APIRoute
 
 from softswitch.api.access import ACCESS, RANK, access_of
-from softswitch.api.app import BODY_BYTES_MAX, build_app, document, routes
+from softswitch.api.app import BODY_BYTES_MAX, routes
 from softswitch.store.rolls import Step
+from tests.api.documents import whole
 
 MISSING = "/api/v1/nothing"
 
@@ -21,7 +22,7 @@ MISSING = "/api/v1/nothing"
 def test_every_route_has_a_role_and_says_so() -> None:
     """That each is refused without it: `test_rows.py`."""
     crawled = 0
-    for path, operations in document(build_app(None))["paths"].items():
+    for path, operations in whole()["paths"].items():
         for method, operation in operations.items():
             crawled += 1
             access = access_of(method.upper(), path)
@@ -182,7 +183,7 @@ async def test_health(api: Any) -> None:
 
 def test_every_operation_has_examples() -> None:
     """What is sent, what is answered, and every part of a path."""
-    found = document(build_app(None))
+    found = whole()
     without = []
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
@@ -214,7 +215,7 @@ FREE = {
 
 def test_a_program_can_be_made_from_the_document() -> None:
     """Models have names that a person would give, objects say what is in them, references lead somewhere."""
-    found = document(build_app(None))
+    found = whole()
     known = found["components"]["schemas"]
     assert [name for name in known if "__" in name] == []
     free = {

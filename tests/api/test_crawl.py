@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from functools import cache
 from typing import Any
 
-from softswitch.api.app import build_app, document
+from tests.api.documents import whole
 from tests.api.test_quality import CARD
 
 PREFIX = "/api/v1"
@@ -61,12 +60,6 @@ VALUES = {
 def url_of(path: str, made: dict[str, str]) -> str:
     """A path with its places filled in."""
     return re.sub(r"\{(\w+)\}", lambda m: made.get(m[1], VALUES.get(m[1], "1")), path)
-
-
-@cache
-def whole() -> dict[str, Any]:
-    """The document: making it takes a second."""
-    return document(build_app(None))
 
 
 def routes() -> dict[str, dict[str, Any]]:

@@ -6,8 +6,8 @@ from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
-from softswitch.api.app import build_app
 from softswitch.api.reference import POLICY, page
+from tests.api.documents import whole
 
 
 class Seen(HTMLParser):
@@ -33,7 +33,7 @@ class Seen(HTMLParser):
 
 
 def test_every_operation_is_on_the_page_with_its_role() -> None:
-    document = build_app(None).openapi()
+    document = whole()
     seen = Seen(page(document))
     assert not seen.open
     paths = [path for path, operations in document["paths"].items() for _ in operations]

@@ -22,9 +22,9 @@ from routing.events import (
 )
 from routing.model import Media
 from softswitch.api import files, report_rows
-from softswitch.api.app import document
 from softswitch.api.routes import reports
 from softswitch.apps.acd_contacts import TextContact
+from tests.api.documents import whole
 
 TEAMS = ("agent", "all", "queue", "region", "skill")
 
@@ -73,7 +73,7 @@ async def test_every_report_in_every_format(api: Any) -> None:
 async def test_every_report_route_offers_every_format(api: Any) -> None:
     """Whatever report is added: the document says all three, and they come."""
     boss = await api.as_role("supervisor")
-    paths = document(api.app)["paths"]
+    paths = whole()["paths"]
     routes = [path for path in paths if path.startswith("/api/v1/reports/")]
     assert len(routes) >= 7
     for path in routes:
@@ -105,7 +105,7 @@ async def test_rows_are_what_the_document_says(api: Any) -> None:
     plan = {"agent_id": "lilei", "start_s": now_s - 60, "end_s": now_s + 60}
     await boss.post("/shifts", plan)
     await api.store.journal.flush()
-    found = document(api.app)
+    found = whole()
     shown = set()
     for path, operations in found["paths"].items():
         if not path.startswith("/api/v1/reports/") or path.endswith("/visits"):
