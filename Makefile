@@ -18,13 +18,15 @@ $(STAMP): pyproject.toml requirements/dev.txt scripts/setup
 demo: setup
 	$(BIN)/softswitch demo
 
-UNIT := $(BIN)/pytest -q -m "not interop and not soak and not realtime" -n 2
+UNIT := not interop and not soak and not realtime
+REALTIME := $(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadfile
+INTEROP := $(BIN)/pytest -q -m "interop and not soak" -n 6 --dist loadgroup --no-loadscope-reorder
 
-# One after the other: what hears sound needs the processors. Types are checked while unit tests wait.
+# One after the other: what hears sound needs the processors. What it leaves of them, and that is a third, is
+# for what only reckons: types, bent messages, simulated days. Who has either alone: `make unit`, `make types`.
 test: style
-	scripts/beside $(BIN)/mypy $(UNIT)
-	@$(MAKE) --no-print-directory realtime
-	@$(MAKE) --no-print-directory interop
+	$(BIN)/pytest -q -m "$(UNIT) and not unhurried" -n 2
+	scripts/beside '$(BIN)/mypy && $(BIN)/pytest -q -m "unhurried and not soak" -n 2' sh -c '$(REALTIME) && $(INTEROP)'
 	@$(MAKE) --no-print-directory ratio
 
 lint: style types
@@ -38,13 +40,13 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(UNIT)
+	$(BIN)/pytest -q -m "$(UNIT)" -n 2
 
 realtime: setup
-	$(BIN)/pytest -q -m "realtime and not interop and not soak" -n 3 --dist loadfile  # half a core for each
+	$(REALTIME)  # half a core for each
 
 interop: setup
-	$(BIN)/pytest -q -m "interop and not soak" -n 6 --dist loadgroup --no-loadscope-reorder  # they wait for sound more than they work
+	$(INTEROP)  # they wait for sound more than they work
 
 soak: setup
 	$(BIN)/pytest -q -m soak

@@ -115,7 +115,7 @@ class Postgres:
             self._server = None
 
     def close(self) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)  # nothing of it is read again: no checkpoint
         self._thread.shutdown()
 
     def run(self, coroutine: Any) -> Any:

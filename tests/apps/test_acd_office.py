@@ -23,7 +23,7 @@ async def test_a_random_office_loses_nobody(seed):
         await world.settle()
 
 
-@pytest.mark.slow
+@pytest.mark.unhurried
 @simulated()
 async def test_a_hundred_agents_and_five_hundred_callers():
     office = centre_office(KEYS, agents=agents_of(100), more=MORE, extensions=100)

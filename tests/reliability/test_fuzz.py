@@ -69,6 +69,7 @@ def mutated_sip(seed: int, count: int, row: Row) -> tuple[float, float, int]:
     return p99_us, max_ms, grown_kb
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("seed", range(2))
 def test_mutated_sip(seed: int, row: Row) -> None:
     mutated_sip(100 + seed, 100_000, row)

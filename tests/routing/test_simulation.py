@@ -52,7 +52,7 @@ def test_erlang_reproduced_at_length(agents: int, patience_s: float | None):
 # --- expected wait ---
 
 
-@pytest.mark.slow
+@pytest.mark.unhurried
 def test_expected_wait_beats_asterisk_and_is_honest():
     bench = wait_study(10, 240.0, 300.0, 1.0, 6, 1)
     assert bench.callers > 2000

@@ -60,7 +60,7 @@ def run_calls(make_world, sdp, *, seed, calls, loss, duplicate):
     return world, alice, bob
 
 
-@pytest.mark.slow
+@pytest.mark.unhurried
 def test_a_thousand_calls_complete_with_a_fifth_of_all_messages_lost(make_world, sdp):
     _, alice, bob = run_calls(make_world, sdp, seed=20, calls=1000, loss=0.2, duplicate=0.0)
     names = alice.names()
@@ -218,7 +218,7 @@ def test_random_walks_end_with_nothing_left(make_world, sdp, seed):
     check_walk(*random_walk(make_world, sdp, seed, 40))
 
 
-@pytest.mark.slow
+@pytest.mark.unhurried
 def test_many_random_walks(make_world, sdp):
     for seed in range(400):
         check_walk(*random_walk(make_world, sdp, seed, 60))
@@ -269,7 +269,7 @@ def change_something(dice, data):
     return data.replace(old, new, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.unhurried
 def test_wrong_messages_inside_calls_do_no_lasting_harm(make_world, sdp):
     for seed in range(400):
         check_walk(*random_walk(make_world, sdp, seed, 50, change_something))
