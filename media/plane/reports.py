@@ -23,6 +23,8 @@ from media.protocol import StreamStats
 from media.wire import rtcp
 
 INTERVAL_S = 5.0
+_GATHER_S = 0.1
+_TOGETHER = 16
 _PLAYOUT_MS = 1000.0 * DELAY / RATE_HZ
 
 
@@ -64,6 +66,12 @@ class Reports:
 
     def __len__(self) -> int:
         return len(self._reporting)
+
+    @property
+    def gather_s(self) -> float:
+        """How long reports that are due may gather: to send one costs nearly as much as to send sixteen, and
+        more would keep packets waiting."""
+        return min(_GATHER_S, _TOGETHER * INTERVAL_S / max(1, len(self._reporting)))
 
     def begin(self, stream: Stream, now_s: float) -> None:
         """The stream is locked to its source: report to it from now on."""
