@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softswitch.call.guard import Guard, Source
 from softswitch.call.identity import PhoneIdentity
 from softswitch.call.overload import Overload, SourceClass
+from softswitch.call.shares import Shares
 from softswitch.call.trunks import Trunks, plain_host
 from softswitch.errors import RemoteProtocolError
 from softswitch.sip.digest import Authenticator, AuthVerdict, ha1
@@ -74,6 +75,7 @@ class Gatekeeper:
             realm, secret, self._ha1_of, algorithms=office.sip.digest
         )
         self._well_meant = Tokens(WELL_MEANT_PER_S)
+        self._shares = Shares()
         self.refused = 0
         self.wrong = 0
         self.told_later = 0
@@ -104,6 +106,9 @@ class Gatekeeper:
         always heard here; what they may begin is `admit`'s business."""
         if not self.overload.closed[SourceClass.STRANGER] and not self.guard.banned:
             return True
+        # Nothing waits: what somebody sends beyond his share is served as well.
+        if self.guard.is_proven(_place_of(flow), now_s):
+            return True
         return self.rank(data, flow, now_s) is not None
 
     def knows(self, flow: Flow, now_s: float) -> bool:
@@ -120,7 +125,9 @@ class Gatekeeper:
             begins = kind_of(data) is Kind.BEGINNING
             return Rank.TRUNK_CALL if begins else Rank.GOING
         if self.guard.is_proven(where, now_s):
-            return _OF_PHONES[kind_of(data)]
+            kind = kind_of(data)
+            if self._shares.take(where, kind, now_s):
+                return _OF_PHONES[kind]
         if self.guard.is_banned(where, now_s):
             return None
         crowded = self.overload.closed[SourceClass.STRANGER]
@@ -222,6 +229,7 @@ class Gatekeeper:
             "refused": self.refused,
             "wrong_password": self.wrong,
             "told_later": self.told_later,
+            "beyond_share": self._shares.exceeded,
             **self.guard.snapshot(),
         }
 

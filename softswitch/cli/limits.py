@@ -108,6 +108,20 @@ _LIMITS = (
     ("of them named", "softswitch.call.floods", "NAMED_MAX", "", "those with most"),
     ("of them reported", "softswitch.call.floods", "REPORTS_MAX", "in a minute", "only shown"),
     (
+        "messages of one telephone",
+        "softswitch.call.shares",
+        "PER_S",
+        "a second that wait before strangers'",
+        "like strangers'",
+    ),
+    (
+        "messages within its calls",
+        "softswitch.call.shares",
+        "WITHIN_PER_S",
+        "a second that wait before strangers'",
+        "like strangers'",
+    ),
+    (
         "strangers who may mean well",
         "softswitch.call.gatekeeper",
         "WELL_MEANT_PER_S",

@@ -7,6 +7,7 @@ import pytest
 from softswitch.call.gatekeeper import WELL_MEANT_PER_S, Gatekeeper
 from softswitch.call.guard import Guard, GuardPolicy
 from softswitch.call.overload import Overload, SourceClass
+from softswitch.call.shares import PER_S, WITHIN_PER_S
 from softswitch.call.trunks import TrunkRecord, Trunks
 from softswitch.config import parse_office
 from softswitch.sip.credentials import Credentials
@@ -312,6 +313,56 @@ class TestRank:
             Rank.GOING, Rank.PHONE_CALL, Rank.PHONE,
             Rank.WELL_MEANT, Rank.STRANGER, Rank.WELL_MEANT,
         ]  # fmt: skip
+
+    SUBSCRIBE = b"SUBSCRIBE sip:x SIP/2.0\r\nTo: <sip:x>\r\nAuthorization: Digest x\r\n\r\n"
+
+    @pytest.mark.limit("messages of one telephone")
+    def test_a_telephone_gone_mad_waits_like_a_stranger_beyond_its_share(self, gate):
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        mad, other = Flow("udp", LOCAL, PHONE), Flow("udp", LOCAL, (PHONE[0], PHONE[1] + 1))
+        gate.guard.proved(other.remote, "1001", 10.0)
+        for data, rank, beyond in (
+            (self.SUBSCRIBE, Rank.PHONE, Rank.WELL_MEANT),
+            (self.INVITE, Rank.PHONE_CALL, Rank.STRANGER),
+        ):
+            ranks = [gate.rank(data, mad, 11.0) for _ in range(PER_S + 1)]
+            assert ranks == [rank] * PER_S + [beyond]
+            assert gate.rank(data, other, 11.0) is rank
+        assert gate.rank(TestSieve.BYE, mad, 11.0) is Rank.GOING, (
+            "its calls have a share of their own"
+        )
+        assert gate.rank(self.SUBSCRIBE, mad, 12.0) is Rank.PHONE
+        assert gate.snapshot()["beyond_share"] == 2
+
+    @pytest.mark.limit("messages within its calls")
+    def test_so_it_does_with_what_looks_as_if_it_were_of_a_call(self, gate):
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        mad = Flow("udp", LOCAL, PHONE)
+        ranks = [gate.rank(TestSieve.BYE, mad, 11.0) for _ in range(WITHIN_PER_S + 1)]
+        assert ranks == [Rank.GOING] * WITHIN_PER_S + [Rank.WELL_MEANT]
+
+    def test_trunks_have_no_share_and_nobody_is_counted_who_need_not_wait(self, gate):
+        for _ in range(2 * PER_S):
+            assert gate.rank(self.INVITE, self.CARRIER, 11.0) is Rank.TRUNK_CALL
+        attempt(gate, PHONE, "a-long-secret-1001", 10.0)
+        for number in range(TRIES + 1):
+            attempt(gate, CRACKER, f"guess-{number}", 10.0)  # banned: from now on all are looked at
+        assert all(
+            gate.hears(self.INVITE, Flow("udp", LOCAL, PHONE), 11.0) for _ in range(2 * PER_S)
+        )
+        gate.overload.waited(1.0)
+        assert all(
+            gate.hears(self.INVITE, Flow("udp", LOCAL, PHONE), 11.0) for _ in range(2 * PER_S)
+        )
+        assert gate.snapshot()["beyond_share"] == 0
+
+    def test_what_is_kept_is_of_one_second(self, gate):
+        for port in range(500):
+            gate.guard.proved(("203.0.113.9", port), "1001", 10.0)
+            gate.rank(self.INVITE, Flow("udp", LOCAL, ("203.0.113.9", port)), 11.0)
+        assert len(gate._shares) == 500
+        gate.rank(self.INVITE, Flow("udp", LOCAL, ("203.0.113.9", 1)), 12.0)
+        assert len(gate._shares) == 1
 
     def test_in_a_crowd_other_strangers_are_not_even_kept(self, gate):
         gate.overload.waited(1.0)
