@@ -13,7 +13,7 @@ from __future__ import annotations
 from softswitch.call.guard import Source
 from softswitch.sip.rank import Kind
 
-PER_S = 100
+PER_S = 300
 """New calls of one source within a second, and as many messages of no call."""
 WITHIN_PER_S = 1_000
 """Messages within its calls."""
