@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softswitch.call.shares import Shares
 from softswitch.sip.flow import Flow
-from softswitch.sip.rank import Rank
+from softswitch.sip.rank import Kind, Rank
 from softswitch.transport.intake import Intake
 
 READ_S, REFUSE_S, BEGIN_S, WITHIN_S, REGISTER_S = 4e-6, 2e-5, 3.4e-4, 1.06e-4, 2e-4
@@ -42,7 +43,7 @@ class Exchange:
     refused: set[bytes] = field(default_factory=set)
     wait_s: list[tuple[float, float]] = field(default_factory=list)
     """(when, how long) of each call that was let in."""
-    registered_s: list[float] = field(default_factory=list)
+    registered_s: dict[bytes, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._order = itertools.count(len(self.arrivals))
@@ -86,7 +87,7 @@ class Exchange:
         method, _, rest = data.partition(b" ")
         if method == b"REGISTER":
             self.now_s += REGISTER_S
-            self.registered_s.append(self.now_s)
+            self.registered_s[data] = self.now_s
             return
         if method == b"INVITE":
             self.wait_s.append((self.now_s, self.now_s - self._came_s[data]))
@@ -202,3 +203,25 @@ def test_a_storm_of_registrations_is_not_felt_by_calls() -> None:
     assert not exchange.refused
     assert max(wait_s for _, wait_s in exchange.wait_s) < 0.03
     assert len(exchange.registered_s) >= 10_000
+
+
+@pytest.mark.parametrize("kind", [Kind.WITHIN, Kind.OTHER])
+def test_a_telephone_gone_mad_is_not_felt_by_the_others(kind: Kind) -> None:
+    """It is registered, and sends 20,000 requests a second for three seconds. Others register, and call."""
+    ranks = {Kind.WITHIN: Rank.GOING, Kind.OTHER: Rank.PHONE}
+    arrivals = calls(0.2 * CAPACITY_PER_S, 5.0, 37)
+    first, shares, came_s = len(arrivals), Shares(), {}
+    for number in range(60_000):
+        at_s = 1.0 + number / 20_000
+        rank = ranks[kind] if shares.take(("192.0.2.9", 5060), kind, at_s) else Rank.WELL_MEANT
+        arrivals.append((at_s, first + number, rank, b"REGISTER mad %d" % number))
+    for number in range(100):
+        came_s[b"REGISTER %d" % number] = at_s = 0.5 + number / 25
+        arrivals.append((at_s, first + 60_000 + number, Rank.PHONE, b"REGISTER %d" % number))
+    exchange = Exchange(arrivals)
+    exchange.run(20.0)
+    assert not exchange.refused
+    assert max(wait_s for _, wait_s in exchange.wait_s) < 0.06
+    during = [exchange.completed[each] for each in range(BINS_PER_S, 4 * BINS_PER_S)]
+    assert sum(during) > 0.9 * 0.2 * CAPACITY_PER_S / BINS_PER_S * len(during)
+    assert max(exchange.registered_s[data] - at_s for data, at_s in came_s.items()) < 0.1
