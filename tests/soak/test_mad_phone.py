@@ -137,7 +137,7 @@ async def calls(caller: VirtualPhone, callee: VirtualPhone, seen: Seen) -> None:
     while not seen.over:
         try:
             async with asyncio.timeout(10.0):
-                call = await caller.call(callee.number)
+                call = await caller.call("1002")
                 await call.answered()
                 (taken,) = callee.calls.values()
                 await asyncio.sleep(0.2)
@@ -152,6 +152,7 @@ async def calls(caller: VirtualPhone, callee: VirtualPhone, seen: Seen) -> None:
             seen.calls += 1
         except Exception as error:
             seen.failed.append(repr(error))
+            await asyncio.sleep(0.5)
 
 
 async def registers(phone: VirtualPhone, seen: Seen) -> None:
