@@ -3,7 +3,8 @@
 With `[recording] archive` a closed recording is transcoded by a process of its own at the lowest
 priority, one at a time. The record is told the new name when the new file is whole on the disk, and
 only when that is journaled does the WAV file go; whatever happens in between, the next start finds
-the one or the other and goes on. After `retain_days` a recording is deleted.
+the one or the other and goes on. `retain_days` after it was made a recording is deleted, whatever has been
+done to its file since (a backup brought back, a copy to another machine, an archive made late).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import sys
 from collections import deque
@@ -38,6 +40,7 @@ _TRANSCODE_S_MAX = 3_600.0
 _SWEEP_EVERY_S = 3_600.0
 _DAY_S = 86_400.0
 _WAITING_MAX = 100_000
+_AT_ONCE = 200
 
 
 class Recordings:
@@ -139,10 +142,9 @@ class Recordings:
 
     async def _owner(self, name: str) -> str | None:
         """The ended call whose record names this file."""
-        match = _NAME.fullmatch(name)
-        if match is None or self._store is None:
+        if self._store is None:
             return None
-        for call_id in {match[1], match[1] + (match[2] or "")}:
+        for call_id in _calls_of(name):
             record = await self._store.calls.get(call_id)
             if record is None or not record.ended:
                 continue
@@ -172,6 +174,7 @@ class Recordings:
             _log.warning("recording %s stays as it is: %s", name, problem)
             self._alarm(_ARCHIVE_FAULT, f"{name}: {problem}")
             return
+        await asyncio.to_thread(_date_as, source, self._directory / stored)
         data = {"name": name, "stored": stored}
         self._store.journal.append(ARCHIVED, call_id, data, self._clock.wall_s())
         if await self._store.journal.flush():
@@ -211,12 +214,29 @@ class Recordings:
     # -- deletion --------------------------------------------------------------------------------
 
     async def _sweep_all(self) -> None:
+        dated = False
         while True:
             try:
+                if not dated:
+                    await self.date_files()
+                    dated = True
                 await self.sweep()
             except Exception:
                 _log.exception("old recordings are not deleted")
             await asyncio.sleep(_SWEEP_EVERY_S)
+
+    async def date_files(self) -> int:
+        """Give every file the time at which its recording was made, where it has quite another one; returns
+        how many had. The sweep goes by the files' times: it need not ask the database for each."""
+        changed = 0
+        names = await asyncio.to_thread(_listed, self._directory)
+        for start in range(0, len(names) if self._store is not None else 0, _AT_ONCE):
+            calls = {name: _calls_of(name) for name in names[start : start + _AT_ONCE]}
+            asked = {call_id for ids in calls.values() for call_id in ids}
+            made = await self._store.recordings.made_at(sorted(asked))  # type: ignore[union-attr]
+            found = {name: made[name] for name in calls if name in made}
+            changed += await asyncio.to_thread(_date, self._directory, found)
+        return changed
 
     async def sweep(self) -> int:
         """Delete the recordings of calls that are older than `retain_days`; returns how many."""
@@ -236,6 +256,28 @@ class Recordings:
             gone += 1
         self.deleted += gone
         return gone
+
+
+def _calls_of(name: str) -> set[str]:
+    """The calls whose recording a file of this name may be."""
+    match = _NAME.fullmatch(name)
+    return set() if match is None else {match[1], match[1] + (match[2] or "")}
+
+
+def _date_as(source: Path, target: Path) -> None:
+    """What is made of a file is as old as that."""
+    made_s = source.stat().st_mtime
+    os.utime(target, (made_s, made_s))
+
+
+def _date(directory: Path, made_s: dict[str, float]) -> int:
+    changed = 0
+    for name, at_s in made_s.items():
+        with contextlib.suppress(OSError):
+            if abs((directory / name).stat().st_mtime - at_s) > _DAY_S:
+                os.utime(directory / name, (at_s, at_s))
+                changed += 1
+    return changed
 
 
 def _listed(directory: Path, older_than_s: float | None = None) -> list[str]:

@@ -15,6 +15,7 @@ import soundfile
 from media.dsp import wav
 from softswitch.call.audio import Recorded
 from softswitch.clock import SystemClock
+from softswitch.errors import StoreError
 from softswitch.recordings import Recordings
 from softswitch.store import Store
 
@@ -38,8 +39,8 @@ class Folder:
             self.alarms.__setitem__,
         )
 
-    def call(self, name: str, *, call_id: str = CALL) -> Path:
-        append, now_s = self.store.journal.append, time.time()
+    def call(self, name: str, *, call_id: str = CALL, days_ago: float = 0.0) -> Path:
+        append, now_s = self.store.journal.append, time.time() - days_ago * 86_400
         append("call-started", call_id, {"number_from": "1001", "number_to": "1002"}, now_s)
         append("recording-started", call_id, {"name": name}, now_s)
         append(
@@ -190,3 +191,54 @@ async def test_old_recordings_of_calls_are_deleted_and_nothing_else(open_folder)
     record = await folder.store.calls.get(CALL)
     assert record is not None
     assert record.recordings[0]["deleted_at_s"] > 0
+
+
+async def test_a_recording_is_as_old_as_its_call_whatever_was_done_to_its_file(open_folder):
+    """Files that came back from a backup are as new as the restore, those of a careless copy are anything: what
+    is to be gone goes, what is to be kept stays."""
+    folder = await open_folder("none")
+    old = folder.call(f"{CALL}.wav", days_ago=11)
+    young = folder.call("c18c-abc123.wav", call_id="c18c-abc123", days_ago=9)
+    stranger = folder.recordings / "c0-000000.wav"
+    stranger.write_bytes(b"whose?")
+    os.utime(young, (1.0, 1.0))
+    await folder.store.journal.flush()
+    await folder.made.start()
+    for _ in range(500):
+        if folder.made.deleted:
+            break
+        await asyncio.sleep(0.02)
+    assert folder.files() == ["c0-000000.wav", "c18c-abc123.wav"]
+    assert abs(young.stat().st_mtime - (time.time() - 9 * 86_400)) < 60
+    assert not old.exists()
+    assert await folder.made.date_files() == 0
+
+
+async def test_what_is_made_of_a_recording_is_as_old_as_it(open_folder):
+    folder = await open_folder("flac")
+    path = folder.call(f"{CALL}.wav", days_ago=5)
+    then = time.time() - 5 * 86_400
+    os.utime(path, (then, then))
+    await folder.store.journal.flush()
+    await folder.made.start()
+    await folder.until_archived()
+    assert abs((folder.recordings / f"{CALL}.flac").stat().st_mtime - then) < 60
+
+
+async def test_nothing_is_deleted_without_a_word(open_folder, monkeypatch):
+    """The database is away: the file stays until it can be logged that it goes."""
+    folder = await open_folder("none")
+    path = folder.call(f"{CALL}.wav", days_ago=11)
+    await folder.store.journal.flush()
+    await folder.made.date_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.store.recordings, "note_deleted", away)
+        with pytest.raises(StoreError):
+            await folder.made.sweep()
+        assert path.exists()
+    assert await folder.made.sweep() == 1
+    assert not path.exists()
+
+
+async def away(*_):
+    raise StoreError("the database cannot be written")

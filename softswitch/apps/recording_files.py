@@ -25,6 +25,7 @@ async def purge(store: Store, folder: Path, actor: str, call_id: str, name: str,
     if await store.recordings.held(call_id) is not None:
         raise Conflict(f"the recordings of call {call_id} are held")
     path = await asyncio.to_thread(inside, folder, name)
+    # The log first: what cannot be logged now is deleted at another time, never without a word.
+    await store.recordings.note_deleted(actor, call_id, name, why)
     if path is not None:
         await asyncio.to_thread(path.unlink, missing_ok=True)
-    await store.recordings.note_deleted(actor, call_id, name, why)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import sqlalchemy as sa
 
 from softswitch.store.database import Database
@@ -52,6 +53,19 @@ class Recordings:
         )
         async with reading(self._database) as connection:
             return [Hold(*row) for row in (await connection.execute(query)).all()]
+
+    async def made_at(self, call_ids: Sequence[str]) -> dict[str, float]:
+        """When the recordings of these calls were made, by their names."""
+        query = sa.select(calls.c.recordings, calls.c.started_at_s).where(
+            calls.c.call_id.in_(call_ids), calls.c.recordings != "[]"
+        )
+        found: dict[str, float] = {}
+        async with reading(self._database) as connection:
+            for text, started_at_s in (await connection.execute(query)).all():
+                for one in msgspec.json.decode(text):
+                    made_s = one.get("stopped_at_s") or one.get("started_at_s") or started_at_s
+                    found[one["name"]] = made_s
+        return found
 
     async def held_among(self, call_ids: Sequence[str]) -> set[str]:
         """Of these calls, those whose recordings are held."""
