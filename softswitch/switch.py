@@ -398,7 +398,8 @@ class Switch:
     def _acd_memory(self) -> AcdMemory:
         if self.store is None:
             return AcdMemory(self.directory)
-        return AcdMemory(self.directory, self.store.entries, self.store.journal.flush)
+        store = self.store
+        return AcdMemory(self.directory, store.entries, store.journal.flush, store.last_life_s)
 
     @property
     def agents(self) -> Agents:

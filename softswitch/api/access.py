@@ -5,19 +5,20 @@ A route that is not in the table cannot be built, so none can be forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from softswitch.api.conditional import CHANGING, Readers, is_json, passing_of, with_tag
 from softswitch.api.idempotency import IDEMPOTENCY_HEADER, once
-from softswitch.api.problem import Refused
+from softswitch.api.problem import Fault, Refused
 from softswitch.api.sessions import COOKIE, CSRF_HEADER, Session
 
 Role = Literal["agent", "supervisor", "admin"]
@@ -396,6 +397,7 @@ class GuardedRoute(APIRoute):
         if "GET" in rows and (is_json(self) or path in TAGGED_FILES):
             READERS.add(self, handle)
         compares = bool(CHANGING & rows.keys()) or once_only
+        queried = frozenset(_queried(self.dependant))
 
         async def change(request: Request) -> Response:
             if_match = request.headers.get("If-Match") if compares else None
@@ -406,6 +408,8 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             admit(request, rows[request.method], request.method)
+            if rows[request.method].role != "public":
+                _require_known(request, queried)
             key = request.headers.get(IDEMPOTENCY_HEADER) if once_only else None
             if key is not None:
                 return await once(request, key, change)
@@ -417,6 +421,24 @@ class GuardedRoute(APIRoute):
             return with_tag(request, response, passing)
 
         return guarded
+
+
+def _queried(dependant: Dependant) -> Iterator[str]:
+    """The parameters after the path that a route and what it depends on take."""
+    for field in dependant.query_params:
+        yield field.alias
+    for other in dependant.dependencies:
+        yield from _queried(other)
+
+
+def _require_known(request: Request, queried: frozenset[str]) -> None:
+    """A filter that is misspelt must not show everything. Raises `Refused` (422)."""
+    unknown = [name for name in request.query_params if name not in queried][:20]
+    if unknown:
+        there = ", ".join(sorted(queried)) or "none"
+        faults = [Fault(pointer=name, detail="is no parameter here") for name in unknown]
+        told = f"there is no parameter {unknown[0]!r} here; there are: {there}"
+        raise Refused(422, told, faults=faults)
 
 
 def admit(connection: HTTPConnection, access: Access, method: str) -> None:

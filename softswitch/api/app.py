@@ -226,10 +226,26 @@ def _is_problem(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(k == b"content-type" and v.startswith(_PROBLEM) for k, v in headers)
 
 
-def _as_problem(status: int, headers: list[tuple[bytes, bytes]]) -> JSONResponse:
-    """A library's error as ours are; what it says of ranges stays."""
+def _as_problem(status: int, headers: list[tuple[bytes, bytes]], asked: str | None) -> JSONResponse:
+    """A library's error as ours are; what it says of ranges stays. `asked`: the range that was asked for."""
     kept = {k.decode(): v.decode("latin-1") for k, v in headers if k == b"content-range"}
-    return problem.problem(status, headers=kept)
+    detail = ""
+    if status == 416:
+        detail = (
+            f"it ends before that: {kept.get('content-range', '').removeprefix('bytes */')} octets"
+        )
+    elif status == 400 and asked is not None:
+        detail = "a Range is bytes=FIRST-LAST, as in bytes=0-499"
+    return problem.problem(status, detail, headers=kept)
+
+
+def _range_of(scope: Scope) -> tuple[Scope, str | None]:
+    """A request and the range that it asks for; one of another unit than ours is not heard (RFC 9110, 14.2)."""
+    asked = next((v for k, v in scope["headers"] if k == b"range"), None)
+    if asked is not None and not asked.strip().lower().startswith(b"bytes"):
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
+        asked = None
+    return scope, None if asked is None else asked.decode("latin-1")
 
 
 class Envelope:
@@ -265,6 +281,7 @@ class Envelope:
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope = {**scope, "method": "GET", HEAD_ONLY: True}
+        scope, asked = _range_of(scope)
         started = replaced = False
         began_s = asyncio.get_running_loop().time()
         limit = UPLOAD_BYTES_MAX if UPLOADS.fullmatch(scope["path"]) else BODY_BYTES_MAX
@@ -285,7 +302,7 @@ class Envelope:
                 headers = list(message.get("headers", ()))
                 if message["status"] >= 400 and not _is_problem(headers):
                     replaced = True
-                    own = _as_problem(message["status"], headers)
+                    own = _as_problem(message["status"], headers, asked)
                     headers = own.raw_headers
                     message = {**message, "headers": headers}
                 if message["status"] in _WITHOUT_BODY:

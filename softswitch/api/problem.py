@@ -147,10 +147,15 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["loc"] == ("body",) and first["type"] != "missing" and not _says_json(request):
         return problem(415, "send JSON, with the header Content-Type: application/json")
     errors = [
-        {"pointer": _pointer(fault["loc"]), "detail": str(fault["msg"])}
+        {"pointer": _pointer(fault["loc"]), "detail": _said(fault)}
         for fault in error.errors()[:_ERRORS_MAX]
     ]
     return problem(422, "the request is not understood", errors=errors)
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    """What is wrong, without the library's own words before ours."""
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _says_json(request: Request) -> bool:

@@ -224,7 +224,7 @@ class AcdHost:
         self.events += 1
         self._since_snapshot += 1
         data = write_event(event, now_s, self.epoch_s)
-        seq = self._journal.append(EVENT, None, data, self._clock.wall_s())
+        seq = self._journal.append(EVENT, None, data, self._written_s())
         if isinstance(seq, int):
             self._seq = seq
 
@@ -346,7 +346,14 @@ class AcdHost:
         elif isinstance(decision, decided.ContactQueued):
             data |= self._facts_of(contact_id, now_s)
         story = self._story_of(contact_id) if contact_id else None
-        self._journal.append(kind, story, data, self._clock.wall_s())
+        self._journal.append(kind, story, data, self._written_s())
+
+    def _written_s(self) -> float:
+        """The time of what is written down: of what a crash has cut that of the crash, not of the start after
+        it, or agents would have talked and wrapped up while nobody was there."""
+        if self._stands_at_s is None:
+            return self._clock.wall_s()
+        return self._stands_at_s + self.epoch_s
 
     def _facts_of(self, contact_id: str, now_s: float) -> dict[str, Any]:
         view = self.engine.view_contact(contact_id, now_s)
@@ -381,6 +388,9 @@ class AcdHost:
                         self.counts.note(due, at_s + self.epoch_s)
             except Exception:
                 _log.exception("an event of the journal could not be repeated: %r", event)
+        if at_s is not None:
+            until_s = await self._memory.alive_until(at_s + self.epoch_s)
+            at_s = min(until_s - self.epoch_s, self.now_s())
         self._stands_at_s = at_s
         self._know_staff(self._desk.office)
         return at_s is not None

@@ -122,17 +122,24 @@ def read_snapshot(data: bytes) -> Snapshot:
 
 class AcdMemory:
     """The snapshot file in `directory`, and the entries after it; without a journal that can be read
-    nothing is remembered. `flush` brings the journal's entries to the disk."""
+    nothing is remembered. `flush` brings the journal's entries to the disk; `alive` gives the Unix time up to
+    which the last run lived, else its argument."""
 
     def __init__(
         self,
         directory: Path,
         entries: JournalEntries | None = None,
         flush: Callable[[], Awaitable[object]] | None = None,
+        alive: Callable[[float], Awaitable[float]] | None = None,
     ) -> None:
         self._path = directory / SNAPSHOT_NAME
         self._entries = entries
         self._flush = flush
+        self._alive = alive
+
+    async def alive_until(self, unix_s: float) -> float:
+        """Until when the last run lived: later than its last event, `unix_s`, where it wrote anything else."""
+        return unix_s if self._alive is None else max(unix_s, await self._alive(unix_s))
 
     @property
     def remembers(self) -> bool:

@@ -28,6 +28,8 @@ async def recover(centre: CallCentre) -> None:
     for agent_id in engine.agent_ids:
         _end_calls_of(centre, agent_id)
     lost = sum(_settle_contact(centre, contact_id) for contact_id in engine.contact_ids)
+    for agent_id in engine.agent_ids:
+        _end_wrap_up_of(centre, agent_id)
     for number, count in engine.snapshot()["numbers_seen"].items():
         for _ in range(count):
             host.do(events.CallerGone(number))
@@ -49,6 +51,13 @@ def _end_calls_of(centre: CallCentre, agent_id: str) -> None:
     for contact_id in view.contact_ids:
         if engine.view_contact(contact_id, host.now_s()) is None:
             host.do(events.ExternalCallEnded(agent_id, contact_id))
+
+
+def _end_wrap_up_of(centre: CallCentre, agent_id: str) -> None:
+    """Nobody is in wrap-up after a start: it would have lasted as long as nobody was there."""
+    view = centre.host.engine.view_agent(agent_id)
+    if view is not None and view.state is AgentState.WRAP_UP:
+        centre.host.do(events.WrapUpEnded(agent_id))
 
 
 def _settle_contact(centre: CallCentre, contact_id: str) -> bool:

@@ -51,8 +51,9 @@ def register(app: typer.Typer) -> None:
         from softswitch.config import load_office
 
         path = office_file(file)
-        _print_table(("section", "says"), summary(load_office(path, checks=OFFICE_CHECKS)))
-        for warning in warnings(path):
+        office = load_office(path, checks=OFFICE_CHECKS)
+        _print_table(("section", "says"), summary(office))
+        for warning in [*warnings(path), *unserved(office)]:
             typer.echo(f"warning: {warning}", err=True)
         typer.echo(f"{path}: good")
 
@@ -100,6 +101,22 @@ def warnings(path: Path) -> list[str]:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return [f"{path} holds passwords and others may read it; run: chmod 600 {path}"]
     return []
+
+
+def unserved(office: Office) -> list[str]:
+    """Queues whose callers nobody of this file will ever be given. Agents may be made through the API as well:
+    that is no mistake."""
+    from routing.expressions import parse_skill
+
+    found = []
+    for queue in office.queues:
+        agents = [agent for agent in office.agents if queue.name in agent.queues]
+        demand = parse_skill(queue.skill)
+        if not agents:
+            found.append(f"queue {queue.name}: no agent of this file has it in his `queues`")
+        elif not queue.relax and not any(demand.admits(agent.skills) for agent in agents):
+            found.append(f"queue {queue.name}: none of its agents has the skill {queue.skill}")
+    return found
 
 
 def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -170,6 +170,8 @@ def write_office(directory: Path, text: str) -> Path:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        if not directory.is_dir():
+            raise SoftswitchError(f"{directory} is a file; name the folder to be made") from None
         raise SoftswitchError(f"{file} is there already and stays as it is") from None
     except OSError as error:
         raise SoftswitchError(f"{file} cannot be written: {error.strerror}") from None

@@ -211,7 +211,7 @@ def _customers(app: typer.Typer) -> None:
             words = ("rows", "bad", "added", "changed", "skipped")
             would = "would be: " if found["dry_run"] else ""
             typer.echo(would + ", ".join(f"{found[word]} {word}" for word in words))
-        if found["bad"]:
+        if found["bad"] or found["mistakes"]:  # of the head: not a row was looked at
             raise typer.Exit(1)
 
     @app.command("duplicates")

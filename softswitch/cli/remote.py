@@ -93,7 +93,8 @@ class Remote:
                 words = f"{self._url} does not know this token: it is mistyped, revoked or too old"
             raise SoftswitchError(words) from None
         except (OSError, ValueError) as error:
-            raise SoftswitchError(f"the API at {self._url} does not answer: {error}") from None
+            why = getattr(error, "reason", None) or error
+            raise SoftswitchError(f"the API at {self._url} does not answer: {why}") from None
         if not content:
             return None
         return json.loads(content) if kind.endswith("json") else content

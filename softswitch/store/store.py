@@ -212,7 +212,7 @@ class Store:
         cut = await self.calls.still_open(self._opened_seq)
         if not cut:
             return []
-        last_life_s = await self._last_life_s(at_s)
+        last_life_s = await self.last_life_s(at_s)
         for record in cut:
             self._close_call(record, reason, at_s, min(last_life_s, at_s))
         await self.journal.flush()
@@ -234,7 +234,8 @@ class Store:
         cause = {"cause": reason, "outcome": "lost", "q850": _Q850_TEMPORARY_FAILURE}
         append("call-ended", call_id, {**cause, **end}, at_s)
 
-    async def _last_life_s(self, default_s: float) -> float:
+    async def last_life_s(self, default_s: float) -> float:
+        """When the run before this one wrote its last entry: so long, at least, it was alive."""
         table = journal_table
         query = (
             sa.select(table.c.at_s)

@@ -37,7 +37,12 @@ async def test_who_hears_what_in_ranges_is_in_the_audit_log(api: Any) -> None:
     part = await boss.ask("GET", path, 206, headers={"range": "bytes=4-11"})
     assert part.content == whole[4:12]
     assert part.headers["content-range"] == f"bytes 4-11/{len(whole)}"
-    await boss.http.get(f"/api/v1{path}", headers={"range": f"bytes={len(whole)}-"})
+    beyond = await boss.get(path, 416, headers={"range": f"bytes={len(whole)}-"})
+    assert beyond["detail"] == f"it ends before that: {len(whole)} octets"
+    for wrong in ("bytes=abc", "bytes=5-1", "bytes"):
+        refused = await boss.get(path, 400, headers={"range": wrong})
+        assert refused["detail"] == "a Range is bytes=FIRST-LAST, as in bytes=0-499"
+    assert (await boss.get(path, headers={"range": "lines=1-2"})).content == whole, "RFC 9110, 14.2"
     peaks = await boss.get(f"{path}/peaks", params={"points": 4})
     assert peaks == {"duration_s": 1.0, "tracks": [[0, 0, 0, 0], [0, 0, 0.5, 0.5]]}
     lines = await api.store.ledger.lines(thing="call:c1")

@@ -315,3 +315,15 @@ async def test_what_is_no_etag_is_not_called_stale(api: Any) -> None:
         body = {"kind": f"kind {number}"}
         await agent.patch("/tickets/1", body, status, headers={"If-Match": tag})
         assert ((await agent.get("/tickets/1"))["kind"] == body["kind"]) is (status == 200), tag
+
+
+async def test_a_filter_that_is_misspelt_does_not_show_everything(api: Any) -> None:
+    admin = await api.as_role("admin")
+    told = await admin.get("/audit?thing=call:1&limit=5", 422)
+    assert told["detail"].startswith(
+        "there is no parameter 'thing' here; there are: action, actor, "
+    )
+    assert told["errors"] == [{"pointer": "thing", "detail": "is no parameter here"}]
+    assert (await admin.get("/session?x=1", 422))["detail"].endswith("there are: none")
+    # Who comes from an issuer brings what that likes to add.
+    await api.client().get("/ready?session_state=1")

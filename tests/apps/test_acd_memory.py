@@ -43,8 +43,11 @@ class Entries:
 def again(world, seed, down_s=30.0, snapshot=None):
     """The office after a crash of `world`, `down_s` later."""
 
+    async def alive(_):
+        return world.journal.entries[-1].at_s
+
     def prepare(switch):
-        memory = AcdMemory(switch.directory, Entries(world.journal))
+        memory = AcdMemory(switch.directory, Entries(world.journal), alive=alive)
         if snapshot is not None:
             memory._write(snapshot)
         switch._acd_memory = lambda: memory
@@ -114,6 +117,30 @@ async def test_agents_callbacks_and_places_survive():
             await second.settle()
             lost = second.journal.of_kind("acd-closed")[0].data
             assert (lost["outcome"], lost["reason"]) == ("withdrawn", "lost")
+
+
+@simulated()
+async def test_nobody_talks_or_wraps_up_while_the_exchange_is_down():
+    """An hour without the exchange is in no handle time and in nobody's state."""
+    async with World(7, office=centre_office("wrap_up_s = 20")) as first:
+        carrier = await first.trunk("carrier-1")
+        await first.phone("1002")
+        first.switch.agents.log_in("hanmeimei")
+        call = await carrier.call(QUEUE_NUMBER)
+        await call.answered()
+        await asyncio.sleep(20)
+        assert first.switch.agents.state("hanmeimei").state == "on-contact"
+        cut_s = first.clock.wall_s()
+        first.journal.append("alarm", None, {}, cut_s)  # whatever is written down: it was alive
+        async with again(first, 8, down_s=3_600.0) as second:
+            handled = second.journal.of_kind("acd-handled")[0]
+            assert 19.0 < handled.data["talk_s"] < 21.0
+            assert handled.data["wrap_up_s"] == pytest.approx(0.0, abs=0.01)
+            states = second.journal.of_kind("acd-agent-state")
+            told = [(one.data["agent"], one.data["new"]) for one in states]
+            assert told == [("hanmeimei", "wrap-up"), ("hanmeimei", "unavailable")]
+            for entry in (handled, *states):
+                assert entry.at_s == pytest.approx(cut_s, abs=0.01), entry.kind
 
 
 @simulated()

@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from typer.testing import CliRunner, Result
 
-from softswitch.cli.init import PHONES_MAX, new_password, own_timezone
+from softswitch.cli.check import unserved
+from softswitch.cli.init import PHONES_MAX, new_password, own_timezone, write_office
 from softswitch.cli.main import build
 from softswitch.config import load_office, parse_office
 from softswitch.errors import SoftswitchError
@@ -189,3 +190,45 @@ def test_the_folder_of_an_office_stands_for_its_file(run: Run, tmp_path: Path) -
     missing = run("check", tmp_path)
     assert isinstance(missing.exception, SoftswitchError)
     assert str(tmp_path / "office.toml") in str(missing.exception)
+
+
+AGENTS = """
+[[extension]]
+number = "1001"
+password = "0123456789ab"
+[[queue]]
+name = "support"
+number = "5000"
+skill = "support >= 2"
+{relax}
+[[queue]]
+name = "empty"
+number = "5001"
+[[agent]]
+id = "li"
+extension = "1001"
+password = "0123456789ab"
+queues = ["support"]
+skills = {{ support = {level} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("level", "relax", "told"),
+    [
+        (1, "", ["queue support: none of its agents has the skill support >= 2"]),
+        (1, 'relax = [{ after_s = 60, skill = "" }]', []),
+        (2, "", []),
+    ],
+)
+def test_a_queue_that_nobody_serves_is_told_of(level: int, relax: str, told: list[str]) -> None:
+    office = parse_office(AGENTS.format(level=level, relax=relax))
+    empty = "queue empty: no agent of this file has it in his `queues`"
+    assert unserved(office) == [*told, empty]
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "office.toml"
+    path.write_text("")
+    with pytest.raises(SoftswitchError, match="is a file; name the folder to be made"):
+        write_office(path, "")
