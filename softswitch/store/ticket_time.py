@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
 
 import sqlalchemy as sa
 
@@ -21,6 +22,9 @@ from softswitch.store.tickets import (
     ticket_of,
 )
 
+AT_ONCE = 10
+"""Tickets in one change."""
+Part = Callable[[Change, float, list[str]], Awaitable[tuple[int, list[Ticket]]]]
 _PROMISES = {"answer": "an answer", "solve": "the solution"}
 
 
@@ -39,13 +43,22 @@ class TicketTime:
         Time is an argument: a test may let a month pass at once. What was due long ago is done once.
         """
         done: list[str] = []
-        async with self._ledger.change("system") as change:
-            changed = await self._take_steps(change, now_s, done)
-            await self._remind_all(change, now_s, done)
-            if close_after_s > 0:
-                changed += await self._close_old(change, now_s - close_after_s, done)
-        self._tickets.told(*changed)
+        await self._by_parts(self._take_steps, now_s, done)
+        await self._by_parts(self._remind_all, now_s, done)
+        if close_after_s > 0:
+            await self._by_parts(self._close_old, now_s - close_after_s, done)
         return done
+
+    async def _by_parts(self, part: Part, until_s: float, done: list[str]) -> None:
+        """A few tickets in each change: after a weekend, or an outage, hundreds are due at once, and nothing
+        else is written to the database as long as a change lasts."""
+        for _ in range(LIST_MAX // AT_ONCE):
+            async with self._ledger.change("system") as change:
+                found, changed = await part(change, until_s, done)
+            self._tickets.told(*changed)
+            if found < AT_ONCE:
+                break
+            await asyncio.sleep(0)
 
     async def recount(self) -> None:
         """The office's hours are others now: count anew when promises are broken, ticket by ticket, each
@@ -55,34 +68,38 @@ class TicketTime:
             query = sa.update(tickets).where(counting, tickets.c.merged_into.is_(None))
             await change.connection.execute(query.values(next_step_s=0.0))
 
-    async def _take_steps(self, change: Change, now_s: float, done: list[str]) -> list[Ticket]:
+    async def _take_steps(
+        self, change: Change, now_s: float, done: list[str]
+    ) -> tuple[int, list[Ticket]]:
+        due = await _due(change, tickets.c.next_step_s, now_s)
         changed = []
-        for found in await _due(change, tickets.c.next_step_s, now_s):
-            ticket = found
-            while (due := self._next_step(ticket)) is not None and due[0] <= now_s:
-                step = due[1]
-                life = ticket.life
-                values: dict[str, Any] = {}
-                if step.priority and _rank(step.priority) > _rank(life.priority):
-                    life = rules.to_priority(life, step.priority, self._tickets.targets)
-                if step.queue and ticket.life.status in rules.RUNNING:
-                    values = {"queue": step.queue, "assignee": ""}
-                ticket.steps_taken = (*ticket.steps_taken, step.key)
-                matter = replaced(ticket.matter, values)
-                await self._tickets.put(change, ticket, matter, life)
-                text = f"{step.percent} % of the time for {_PROMISES[step.clock]} is used"
-                await notify(change, ticket.id, "escalated", text, _told_by(step, ticket))
-                change.note("ticket-escalated", f"ticket:{ticket.id}", step=step.key)
-                done.append(f"step:{ticket.id}:{step.key}")
-                ticket = await one_ticket(change.connection, ticket.id)
-            if ticket is found:  # its clock was stopped or moved since: only remember when
-                await self._tickets.put(change, ticket, ticket.matter, ticket.life, same=True)
-            else:
-                changed.append(ticket)
-        return changed
+        for ticket in due:
+            taken = ticket.steps_taken
+            while (following := self._next_step(ticket)) is not None and following[0] <= now_s:
+                await self._take_step(change, ticket, following[1])
+                done.append(f"step:{ticket.id}:{following[1].key}")
+            # Without a step its clock was stopped or moved since: only remember when.
+            same = ticket.steps_taken == taken
+            await self._tickets.put(change, ticket, ticket.matter, ticket.life, same=same)
+            if not same:
+                changed.append(await one_ticket(change.connection, ticket.id))
+        return len(due), changed
 
-    async def _remind_all(self, change: Change, now_s: float, done: list[str]) -> None:
-        for ticket in await _due(change, tickets.c.remind_at_s, now_s):
+    async def _take_step(self, change: Change, ticket: Ticket, step: Step) -> None:
+        text = f"{step.percent} % of the time for {_PROMISES[step.clock]} is used"
+        await notify(change, ticket.id, "escalated", text, _told_by(step, ticket))
+        change.note("ticket-escalated", f"ticket:{ticket.id}", step=step.key)
+        ticket.steps_taken = (*ticket.steps_taken, step.key)
+        if step.queue and ticket.life.status in rules.RUNNING:
+            ticket.matter = replaced(ticket.matter, {"queue": step.queue, "assignee": ""})
+        if step.priority and _rank(step.priority) > _rank(ticket.life.priority):
+            ticket.life = rules.to_priority(ticket.life, step.priority, self._tickets.targets)
+
+    async def _remind_all(
+        self, change: Change, now_s: float, done: list[str]
+    ) -> tuple[int, list[Ticket]]:
+        due = await _due(change, tickets.c.remind_at_s, now_s)
+        for ticket in due:
             text = ticket.remind_text or ticket.matter.subject
             readers = readers_of(ticket) or ("role:supervisor",)
             await notify(change, ticket.id, "reminder", text, readers)
@@ -90,15 +107,16 @@ class TicketTime:
             cleared = sa.update(tickets).where(here).values(remind_at_s=None, remind_text="")
             await change.connection.execute(cleared)
             done.append(f"reminder:{ticket.id}")
+        return len(due), []
 
     async def _close_old(
         self, change: Change, solved_before_s: float, done: list[str]
-    ) -> list[Ticket]:
+    ) -> tuple[int, list[Ticket]]:
         query = (
             sa.select(tickets)
             .where(tickets.c.status == "solved", tickets.c.solved_at_s <= solved_before_s)
             .order_by(tickets.c.id)
-            .limit(LIST_MAX)
+            .limit(AT_ONCE)
         )
         found = [ticket_of(row) for row in (await change.connection.execute(query)).all()]
         for ticket in found:
@@ -106,7 +124,7 @@ class TicketTime:
             await self._tickets.put(change, ticket, ticket.matter, life)
             change.note("ticket-changed", f"ticket:{ticket.id}", status=["solved", "closed"])
             done.append(f"closed:{ticket.id}")
-        return [await one_ticket(change.connection, ticket.id) for ticket in found]
+        return len(found), [await one_ticket(change.connection, ticket.id) for ticket in found]
 
     def _next_step(self, ticket: Ticket) -> tuple[float, Step] | None:
         return next_step(ticket.life, self._tickets.steps, ticket.steps_taken, self._tickets.office)
@@ -136,6 +154,6 @@ async def _due(change: Change, column: sa.Column[float], now_s: float) -> list[T
         sa.select(tickets)
         .where(column <= now_s, tickets.c.merged_into.is_(None))
         .order_by(column)
-        .limit(LIST_MAX)
+        .limit(AT_ONCE)
     )
     return [ticket_of(row) for row in (await change.connection.execute(query)).all()]

@@ -20,6 +20,7 @@ from softswitch.store.letters import Enclosure, read_letter
 from softswitch.store.sla import OpenTime
 from softswitch.store.ticket_settings import Macro, Template
 from softswitch.store.ticket_steps import Step
+from softswitch.store.ticket_time import AT_ONCE
 from softswitch.store.ticket_triage import Trigger
 from softswitch.store.tickets import Matter, TicketFilter
 
@@ -99,6 +100,32 @@ async def test_a_month_of_escalation(tmp_path: Path, any_store: Any) -> None:
         clock.now_s += 1
         assert await store.ticket_time.let_pass(clock.now_s, 7 * DAY_S) == [f"closed:{ticket.id}"]
         assert (await store.tickets.get(ticket.id)).life.status == "closed"
+
+
+async def test_what_is_due_at_once_is_done_in_parts(
+    tmp_path: Path, any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Monday morning: as long as one change lasts nothing else is written to the database."""
+    clock = Clock("2026-06-01T09:00")
+    async with any_store.opened(tmp_path, wall_s=clock) as tools:
+        store, count = tools.store, 2 * AT_ONCE + 1
+        for number in range(count):
+            one = await store.tickets.add("user:a", Matter(subject=f"{number}"))
+            await store.tickets.remind("user:a", one.id, 5_000.0)
+        noted: list[int] = []
+        write = store.ledger._write
+
+        async def seen(change: Any) -> None:
+            noted.append(len(change.notes))
+            await write(change)
+
+        monkeypatch.setattr(store.ledger, "_write", seen)
+        clock.now_s = at("2026-08-01T09:00")
+        done = await store.ticket_time.let_pass(clock(), close_after_s=1.0)
+        assert len([one for one in done if one.startswith("step:")]) == 4 * count
+        assert len([one for one in done if one.startswith("reminder:")]) == count
+        assert max(noted) == 4 * AT_ONCE
+        assert await store.ticket_time.let_pass(clock(), close_after_s=1.0) == []
 
 
 async def test_what_waits_for_the_customer_is_not_escalated(tmp_path: Path, any_store: Any) -> None:
