@@ -31,7 +31,10 @@ class ServerNotRunning(SoftswitchError):
     """Nobody answers on the admin socket."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(f"no server is running on {directory}; start one with `softswitch serve`")
+        told = f"no server is running on {directory}; start one with `softswitch serve`"
+        if os.environ.get("SOFTSWITCH_URL"):
+            told += " (this command asks one on this machine, not that of SOFTSWITCH_URL)"
+        super().__init__(told)
 
 
 @contextlib.contextmanager

@@ -325,7 +325,11 @@ def _octets(path: Path) -> bytes:
 
 
 def _move(path: Path, folder: Path) -> None:
+    """Keep a letter in a folder, beside one of the same name that was there before."""
     try:
-        os.replace(path, folder / path.name)
+        target = folder / path.name
+        if target.exists():
+            target = folder / f"{path.stem}-{path.stat().st_mtime_ns}{path.suffix}"
+        os.replace(path, target)
     except OSError as error:
         _log.warning("letter %s stays where it is: %s", path.name, error)

@@ -22,7 +22,7 @@ from softswitch.apps.acknowledgement import (
     Acknowledgements,
     is_told,
 )
-from softswitch.apps.clerk import Clerk
+from softswitch.apps.clerk import Clerk, _move
 from softswitch.apps.ticket_mail import A_TICKET_PER_H
 from softswitch.clock import SystemClock
 from softswitch.config import Office, parse_office
@@ -482,6 +482,20 @@ def test_limits_of_acknowledgement() -> None:
     told = [found.may(f"{n}@example.com", 0.0) for n in range(IN_ALL + 1)]
     assert told == [True] * IN_ALL + [False]
     assert found.may("z@example.com", ALL_S)
+
+
+def test_a_letter_that_was_read_is_kept_beside_one_of_its_name(tmp_path: Path) -> None:
+    """A program that always writes `letter.eml` loses nothing of what has been read."""
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    for text in ("first", "second", "third"):
+        (tmp_path / "letter.eml").write_text(text)
+        _move(tmp_path / "letter.eml", taken)
+    assert sorted(path.read_text() for path in taken.glob("letter*.eml")) == [
+        "first",
+        "second",
+        "third",
+    ]
 
 
 # -- files ----------------------------------------------------------------------------------------------

@@ -347,7 +347,9 @@ def test_every_command_from_another_machine(
     assert json.loads(run("token", "revoke", token["id"], "--json")) == {"id": token["id"]}
 
 
-def test_who_may_not_is_told_what_it_takes(from_elsewhere: Callable[..., None]) -> None:
+def test_who_may_not_is_told_what_it_takes(
+    from_elsewhere: Callable[..., None], tmp_path: Path
+) -> None:
     from_elsewhere("agent")
     for command in (("report",), ("calls",), ("queues",), ("why", "c1"), ("calls", "--live")):
         with pytest.raises(SoftswitchError, match="takes the role supervisor"):
@@ -369,6 +371,11 @@ def test_who_may_not_is_told_what_it_takes(from_elsewhere: Callable[..., None]) 
         from_elsewhere(**settings)
         with pytest.raises(SoftswitchError, match=words):
             run("calls")
+    idle = tmp_path / "idle"
+    idle.mkdir()
+    (idle / "office.toml").write_text(OFFICE)
+    with pytest.raises(SoftswitchError, match="not that of SOFTSWITCH_URL"):
+        run("drain", "1", str(idle / "office.toml"))
 
 
 def test_an_exchange_without_the_api_says_what_is_missing(tmp_path: Path) -> None:
