@@ -436,9 +436,9 @@ def _require_known(request: Request, queried: frozenset[str]) -> None:
     unknown = [name for name in request.query_params if name not in queried][:20]
     if unknown:
         there = ", ".join(sorted(queried)) or "none"
-        faults = [Fault(pointer=name, detail="is no parameter here") for name in unknown]
-        told = f"there is no parameter {unknown[0]!r} here; there are: {there}"
-        raise Refused(422, told, faults=faults)
+        told = f"is no parameter here; there are: {there}"
+        faults = [Fault(pointer=name, detail=told) for name in unknown]
+        raise Refused(422, "the request is not understood", faults=faults)
 
 
 def admit(connection: HTTPConnection, access: Access, method: str) -> None:
