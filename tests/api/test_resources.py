@@ -320,10 +320,9 @@ async def test_what_is_no_etag_is_not_called_stale(api: Any) -> None:
 async def test_a_filter_that_is_misspelt_does_not_show_everything(api: Any) -> None:
     admin = await api.as_role("admin")
     told = await admin.get("/audit?thing=call:1&limit=5", 422)
-    assert told["detail"].startswith(
-        "there is no parameter 'thing' here; there are: action, actor, "
-    )
-    assert told["errors"] == [{"pointer": "thing", "detail": "is no parameter here"}]
-    assert (await admin.get("/session?x=1", 422))["detail"].endswith("there are: none")
+    (fault,) = told["errors"]
+    assert fault["pointer"] == "thing"
+    assert fault["detail"].startswith("is no parameter here; there are: action, actor, ")
+    assert (await admin.get("/session?x=1", 422))["errors"][0]["detail"].endswith("are: none")
     # Who comes from an issuer brings what that likes to add.
     await api.client().get("/ready?session_state=1")
