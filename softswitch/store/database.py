@@ -187,6 +187,13 @@ class Database:
                 raise Corrupt(reason_of(error)) from error
             raise
 
+    async def lay(self) -> None:
+        """A new file with all tables, made by a thread: to load what migrations are made of, and to run them,
+        would hold the loop of an exchange that has calls. Raises what the driver raises, or `OSError`."""
+        self.remove()
+        if self.path is not None:
+            await asyncio.to_thread(_lay, self.path)
+
     async def open_for_reading(self) -> None:
         """Connect without writing anything. Raises `StoreError` where there is nothing to read."""
         if self.path is not None and not self.path.exists():
@@ -475,6 +482,16 @@ class Database:
             problem = f"the file was deleted and cannot be written anew: {reason_of(error)}"
             raise StoreError(problem) from error
         return True
+
+
+def _lay(path: Path) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    finally:
+        engine.dispose()
 
 
 def _sync(path: Path) -> None:

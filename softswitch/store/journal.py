@@ -503,8 +503,8 @@ class Journal:
         self._alarm("database", f"the database is damaged ({reason}); it is being made anew")
         await self._database.close()
         fresh = Database(path.parent, file_name=f"{path.name}.new")
-        fresh.remove()
         try:
+            await fresh.lay()
             await fresh.open()
             projection = Projection(fresh.dialect)
             entries = _merged(path, self._entry_log, self._waiting[:])

@@ -127,10 +127,11 @@ ROWS = {
 async def suffered(office: DiskOffice, faults: Faults, name: str, seconds: float) -> dict[str, Any]:
     """Figures of one fault that lasts so long."""
     calls, stolen_before_s = office.canary.seen.calls, stolen_s()
+    said = office.alarms_said()
     with ExitStack() as stack:
         await asyncio.to_thread(stack.enter_context, getattr(faults, name)())
         began_s = time.monotonic()
-        alarm_s = await office.alarmed(2 * ALARM_S)
+        alarm_s = await office.alarmed(said, 2 * ALARM_S)
         await asyncio.sleep(max(0.0, began_s + seconds - time.monotonic()))
         office.canary.seen.failed.extend([] if office.process.poll() is None else ["ended"])
         begun = office.canary.seen.calls - calls

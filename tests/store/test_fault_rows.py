@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 
 from softswitch.errors import StoreError
 from softswitch.store import Store
@@ -197,6 +198,30 @@ async def test_row_49_damaged_while_it_is_used(tmp_path: Path, store_tools: Any,
         **found,
         **late.figures(),
     )
+
+
+async def test_row_49_the_loop_makes_no_new_database(
+    tmp_path: Path, store_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was held for 50 ms by the modules of thirty migrations, which a start on a good file never loads."""
+    upgrade, threads = command.upgrade, []
+
+    def noted(*arguments: Any) -> None:
+        threads.append(threading.get_ident())
+        upgrade(*arguments)
+
+    async with store_tools.opened(tmp_path, **SHORT) as tools:
+        calls = await calls_for(tools, 0.1)
+        assert await tools.journal.flush()
+        store_tools.sql(tmp_path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        monkeypatch.setattr(command, "upgrade", noted)
+        await asyncio.to_thread(damage, tmp_path / "softswitch.db", 3, 8)
+        calls = await calls_for(tools, 0.1, calls)
+        await account(tools, store_tools, tmp_path, calls)
+    assert (tmp_path / "softswitch.db.damaged-1").exists()
+    assert threads
+    assert threading.get_ident() not in threads
+    assert (tmp_path / "softswitch.db").stat().st_mode & 0o777 == 0o600
 
 
 async def test_row_49_a_text_that_is_damaged_in_the_database(
