@@ -32,6 +32,7 @@ from softswitch.sim.real_network import RealNetwork
 from tests.canary import Canary
 from tests.databases import lay_database
 from tests.faulty_disk import FaultyDisk, disk_of, faulty_disk
+from tests.journaled import ENTRIES, entries_in
 from tests.punctual import kept_waiting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -247,17 +248,16 @@ def account(office: DiskOffice) -> dict[str, int]:
             return tuple(file.execute(query).fetchone())
 
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        count, distinct, last = one("SELECT count(*), count(DISTINCT seq), max(seq) FROM journal")
-        started, told = one(
-            "SELECT count(*), count(DISTINCT call_id) FROM journal WHERE kind = 'call-started'"
-        )
+        entries = entries_in(file.execute(ENTRIES).fetchall())
+        numbers = [entry[0] for entry in entries]
+        count, distinct, last = len(numbers), len(set(numbers)), max(numbers)
+        begun = [entry[3] for entry in entries if entry[2] == "call-started"]
+        started, told = len(begun), len(set(begun))
         kept, ended = one("SELECT count(*), count(ended_at_s) FROM calls")
         names = [name for (name,) in file.execute("SELECT name FROM customers")]
-        reasons = [
-            json.loads(data).get("reason", "")
-            for (data,) in file.execute("SELECT data FROM journal WHERE kind='recording-stopped'")
-        ]
-        (recorded,) = one("SELECT count(*) FROM journal WHERE kind = 'recording-started'")
+        stopped = [json.loads(data) for *_, kind, _, data in entries if kind == "recording-stopped"]
+        reasons = [data.get("reason", "") for data in stopped]
+        recorded = sum(entry[2] == "recording-started" for entry in entries)
     found = {
         "entries": count,
         "lost": last - count + calls - told,

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import heapq
-import itertools
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -42,13 +39,12 @@ from softswitch.store.database import (
     is_corruption,
     is_lock,
     reason_of,
-    salvage,
 )
-from softswitch.store.entry import Entry, make_entry
+from softswitch.store.entry import Entry, arrays_of, make_entry
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
 from softswitch.store.projection_centre import CentreProjection
-from softswitch.store.rescue import KEPT, put_rows, reindex, rows_of
+from softswitch.store.repair import CATCH_UP_BATCH, made_anew, some
 from softswitch.store.schema import journal
 
 _log = logging.getLogger(__name__)
@@ -73,10 +69,9 @@ WAITING_MAX = 200_000
 PENDING_MAX = 20_000
 """Entries in memory while the database cannot be written; more are read back from the log."""
 _BATCH = 2_000
-_CATCH_UP_BATCH = 250
-"""Entries read back from the log at a time: of many the loop would be late by their records."""
 _RETRY_S = 1.0
 _SEQ = attrgetter("seq")
+_Kept: TypeAlias = tuple[bool, float, dict[int, bytes]]
 _FAILURES = (SQLAlchemyError, StoreError, OSError, sqlite3.Error)
 _REFUSALS = (IntegrityError, DataError, InterfaceError, OverflowError, UnicodeError)
 
@@ -118,12 +113,13 @@ class Journal:
         self._database_seq = 0
         self._waiting: list[Entry] = []  # not in the log yet
         self._pending: list[Entry] = []  # in the log, not in the database yet
+        self._arrays: dict[int, bytes] = {}  # what the log has of those that are pending
         self._behind = True  # the database may miss entries that are in the log only
         self._segments_grew = False
         self._writer_doubtful = False
         self._told_to: int | None = None  # where the stories of an older version's entries end
         self._log_wake, self._database_wake = asyncio.Event(), asyncio.Event()
-        self._writing: tuple[Future[tuple[bool, float]], list[Entry]] | None = None
+        self._writing: tuple[Future[_Kept], list[Entry]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ask_timer: asyncio.TimerHandle | None = None
         self._database_timer: asyncio.TimerHandle | None = None
@@ -286,11 +282,16 @@ class Journal:
             # woken costs the loop as much as some entries.
             self._ask_timer = self._loop.call_later(_ON_DISK_S, self._log_wake.set)
 
-    def _keep(self, batch: list[Entry]) -> tuple[bool, float]:
-        """In the log's thread: whether a new file was begun, and how long the disk took."""
+    def _keep(self, batch: list[Entry]) -> _Kept:
+        """In the log's thread: whether a new file was begun, how long the disk took, and what was written."""
         began_s = self._loop.time()
-        grew = self._entry_log.write(batch)
-        return grew, self._loop.time() - began_s
+        bodies = arrays_of(batch)
+        grew = self._entry_log.write(batch, bodies)
+        return (
+            grew,
+            self._loop.time() - began_s,
+            dict(zip([entry.seq for entry in batch], bodies, strict=True)),
+        )
 
     async def _written(self) -> bool:
         """Wait until the log's thread is done with what it was given; as `_see_written`."""
@@ -314,7 +315,7 @@ class Journal:
             return True
         (done, batch), self._writing = self._writing, None
         try:
-            grew, disk_s = done.result()
+            grew, disk_s, arrays = done.result()
         except Exception as error:
             # Whatever it is, the task must go on: everything appended comes through it.
             if not isinstance(error, OSError):
@@ -331,9 +332,11 @@ class Journal:
         self._clear_alarm("memory")
         self._segments_grew |= grew
         if not self._behind:
+            self._arrays |= arrays
             self._pending += batch[_up_to(batch, self._database_seq) :]
             if len(self._pending) > PENDING_MAX:
                 self._pending.clear()
+                self._arrays = {}
                 self._behind = True
         return True
 
@@ -429,7 +432,7 @@ class Journal:
         if self._behind:
             return []
         # Of a backlog less at a time: the loop would be late by its records.
-        size = _CATCH_UP_BATCH if "database" in self._alarms else _BATCH
+        size = CATCH_UP_BATCH if "database" in self._alarms else _BATCH
         batch = self._pending[:size]
         if not batch and "log" in self._alarms:
             # The log fails: better in the database alone than in memory alone.
@@ -442,7 +445,7 @@ class Journal:
         self._behind = False  # what is appended from here on is pending, or makes it true again
         entries = self._entry_log.read_after(self._database_seq)
         try:
-            while batch := await self._in_thread(_some, entries):
+            while batch := await self._in_thread(some, entries):
                 await self._commit(batch)
         except BaseException:
             self._behind = True
@@ -466,9 +469,11 @@ class Journal:
 
     async def _write(self, entries: list[Entry]) -> None:
         assert self._projection is not None
+        # Once: what it does not bring is made anew.
+        arrays, self._arrays = self._arrays, {}
         try:
             async with self._database.transaction() as writer:
-                await self._projection.write(writer, entries)
+                await self._projection.write(writer, entries, arrays)
         except BaseException:
             # Whether it was committed is not known: the next attempt asks the database.
             self._projection.forget()
@@ -502,24 +507,7 @@ class Journal:
             raise StoreError(f"the database is damaged: {reason}")
         self._alarm("database", f"the database is damaged ({reason}); it is being made anew")
         await self._database.close()
-        fresh = Database(path.parent, file_name=f"{path.name}.new")
-        try:
-            await fresh.lay()
-            await fresh.open()
-            projection = Projection(fresh.dialect)
-            entries = _merged(path, self._entry_log, self._waiting[:])
-            while batch := await self._in_thread(_some, entries):
-                async with fresh.transaction() as writer:
-                    await projection.write(writer, batch)
-            for table in KEPT:
-                saved = rows_of(path, table)
-                while (rows := await self._in_thread(next, saved, None)) is not None:
-                    async with fresh.transaction() as writer:
-                        await put_rows(writer, table, rows)
-            async with fresh.transaction() as writer:
-                await reindex(writer)
-        finally:
-            await fresh.close()
+        fresh = await made_anew(path, self._entry_log, self._waiting[:], self._in_thread)
         aside = self._database.replace_by(fresh)
         _log.warning("the damaged database is kept as %s", aside)
         await self._database.open()
@@ -631,17 +619,3 @@ def _up_to(entries: Sequence[Entry], seq: int) -> int:
     if not entries or entries[0].seq > seq:
         return 0
     return bisect.bisect_right(entries, seq, key=_SEQ)
-
-
-def _some(entries: Iterator[Entry]) -> list[Entry]:
-    return list(itertools.islice(entries, _CATCH_UP_BATCH))
-
-
-def _merged(path: Path, log: EntryLog, waiting: list[Entry]) -> Iterator[Entry]:
-    """The entries of a damaged database, of the log and of those that wait for it, in order, each once."""
-    saved = itertools.chain.from_iterable(salvage(path))
-    last = 0
-    for entry in heapq.merge(saved, log.read_after(0), waiting, key=lambda entry: entry.seq):
-        if entry.seq > last:
-            last = entry.seq
-            yield entry

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from softswitch.errors import StoreError
-from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, read_line
+from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, arrays_of, lines_of, read_line
 
 SEGMENT_BYTES_MAX = 16 * 1024 * 1024
 SEGMENTS_KEPT_MIN = 8
@@ -73,9 +73,9 @@ class EntryLog:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def write(self, entries: list[Entry]) -> bool:
+    def write(self, entries: list[Entry], bodies: list[bytes] | None = None) -> bool:
         """Put entries at the end, in order of their numbers, and have the disk keep them. True if a new
-        file was begun for them.
+        file was begun for them. `bodies`, the `arrays_of` them, where they are at hand.
 
         Raises `OSError`; then none of them counts as written and all must be given again.
         """
@@ -84,7 +84,7 @@ class EntryLog:
         full = self._file < 0 or self._size >= self._segment_bytes
         if full:
             self._begin_segment(entries[0].seq)
-        data = memoryview(lines_of(entries))
+        data = memoryview(lines_of(arrays_of(entries) if bodies is None else bodies))
         before = self._size
         try:
             written = 0

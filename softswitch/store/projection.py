@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec.structs import astuple
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,19 +20,21 @@ from softswitch.store.rows import Rows, Writes
 from softswitch.store.schema import calls, journal
 from softswitch.store.schema_centre import STORIES_TOLD_TO, facts
 from softswitch.store.story import KINDS as STORY_KINDS
+from softswitch.store.stretch import all_entries, rows_of
 from softswitch.store.told import HeardByCall, hear
 
 _HEARD = KINDS | STORY_KINDS
 _ENDED_KEPT = 128
 _IDS_A_QUERY = 500
-_REBUILD_ROWS = 5_000
+_REBUILD_ROWS = 1_000
 _ENTRIES_A_TURN = 256
 """Read into records before the loop has another turn: some three milliseconds."""
-_TELL_ROWS = 500
+_TELL_ROWS = 100
 _encoder = msgspec.json.Encoder(enc_hook=str)
-_FIELDS = tuple(field.name for field in fields(CallRecord))
+_FIELDS = CallRecord.__struct_fields__
 _JSON_FIELDS = ("legs", "recordings")
 _ENTRY_COLUMNS = ("seq", "at_s", "kind", "call_id", "data")
+_NO_ARRAYS: Mapping[int, bytes] = {}
 _kind = attrgetter("kind")
 _plain_values = attrgetter(*(name for name in _FIELDS if name not in _JSON_FIELDS))
 _COLUMNS = (*(name for name in _FIELDS if name not in _JSON_FIELDS), *_JSON_FIELDS)
@@ -73,16 +73,21 @@ class Projection:
         self._open: dict[str, CallRecord] = {}
         self._ended: dict[str, CallRecord] = {}
 
-    async def write(self, connection: AsyncConnection, entries: Sequence[Entry]) -> None:
+    async def write(
+        self,
+        connection: AsyncConnection,
+        entries: Sequence[Entry],
+        arrays: Mapping[int, bytes] = _NO_ARRAYS,
+    ) -> None:
         """Add entries and bring their calls' records up to date. To be called in a transaction; after
-        a failure, `forget`."""
+        a failure, `forget`. `arrays`: of entries, by their numbers, as far as they are at hand."""
         writes = Writes(connection)
-        writes.put(self._insert_entries, [*map(astuple, entries)])
-        await self._tell(writes, entries)
-
-    async def _tell(self, writes: Writes, entries: Sequence[Entry]) -> None:
-        """Write what follows from entries that are in the journal's table."""
         heard = hear(entries, _HEARD)
+        writes.put(self._insert_entries, rows_of(entries, heard, arrays))
+        await self._tell(writes, entries, heard)
+
+    async def _tell(self, writes: Writes, entries: Sequence[Entry], heard: HeardByCall) -> None:
+        """Write what follows from entries that are in the journal's table."""
         kinds = {*map(_kind, entries)}
         await self._write_records(writes, heard)
         await self._centre.write(writes, entries, heard, kinds)
@@ -147,7 +152,7 @@ class Projection:
         await self._centre.clear(connection)
         seq = 0
         while entries := await _entries_after(connection, seq, _REBUILD_ROWS):
-            await self._tell(Writes(connection), entries)
+            await self._tell(Writes(connection), entries, hear(entries, _HEARD))
             seq = entries[-1].seq
         await connection.execute(sa.delete(facts).where(facts.c.name == STORIES_TOLD_TO))
         counted = await connection.execute(sa.select(sa.func.count()).select_from(calls))
@@ -185,6 +190,7 @@ class Projection:
 
 
 async def _entries_after(connection: AsyncConnection, seq: int, limit: int) -> list[Entry]:
+    """The entries of the next rows: the last of them has the number of the last row."""
     columns = (journal.c.seq, journal.c.at_s, journal.c.kind, journal.c.call_id, journal.c.data)
     query = sa.select(*columns).where(journal.c.seq > seq).order_by(journal.c.seq).limit(limit)
-    return [Entry(*row) for row in (await connection.execute(query)).all()]
+    return all_entries(Entry(*row) for row in (await connection.execute(query)).all())

@@ -34,6 +34,7 @@ from softswitch.store.schema_centre import (
 )
 from softswitch.store.schema_rolls import SLOT_S
 from softswitch.store.story import KINDS, ROW_KINDS, TELLING, tell_heard
+from softswitch.store.stretch import STRETCH, entries_in
 from softswitch.store.told import Heard, HeardByCall, tell_entry
 
 ENTRIES_MAX = 5_000
@@ -41,7 +42,7 @@ ENTRIES_MAX = 5_000
 _IDS_A_QUERY = 200
 _STORIES_A_TURN = 32
 """Told before the loop has another turn."""
-_KINDS = sorted(KINDS)
+_KINDS = sorted(KINDS | {STRETCH})
 _TABLES = {
     "segments": segments,
     "visits": queue_visits,
@@ -231,7 +232,9 @@ class CentreProjection:
             .where(journal.c.call_id.in_(ids), journal.c.kind.in_(_KINDS))
             .order_by(journal.c.call_id, journal.c.seq)
         )
-        found = [Entry(*row) for row in (await writes.execute(query)).all()]
+        rows = [Entry(*row) for row in (await writes.execute(query)).all()]
+        every = (entry for row in rows for entry in entries_in(row))
+        found = (entry for entry in every if entry.kind in KINDS)
         grouped = groupby(found, key=lambda entry: entry.call_id or "")
         return {call_id: list(entries) for call_id, entries in grouped}
 

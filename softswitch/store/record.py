@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
 
 from softswitch.store.entry import Entry, clean, integer_of, text_of
 from softswitch.store.told import (
@@ -26,8 +28,7 @@ LEGS_MAX = 64
 RECORDINGS_MAX = 64
 
 
-@dataclass(slots=True)
-class CallRecord:
+class CallRecord(msgspec.Struct):
     """One call as it is shown and billed.
 
     Times are wall-clock seconds since the epoch, None where it did not come to that; `duration_s`
@@ -59,8 +60,8 @@ class CallRecord:
     q850: int | None = None
     sip_status: int | None = None
     ended_by: str = ""
-    legs: list[dict[str, Any]] = field(default_factory=list)
-    recordings: list[dict[str, Any]] = field(default_factory=list)
+    legs: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    recordings: list[dict[str, Any]] = msgspec.field(default_factory=list)
     customer_id: int | None = None
     customer_name: str = ""
 

@@ -21,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _VALUES = re.compile(r"(?<=VALUES )\((?:\?, )*\?\)")
 _PARAMETERS = 700
 """Of one statement for SQLite, which takes 999 everywhere: many rows in one cost a quarter less."""
+_PARTS = 1, 4, 16
+"""What is left of those is written by statements for a part as many."""
 
 
 class Rows:
@@ -33,8 +35,8 @@ class Rows:
     def __init__(self, statement: sa.Insert, columns: Sequence[str]) -> None:
         self._statement = statement
         self._columns = tuple(columns)
-        self._sql = self._many_sql = ""
-        self._many = 0
+        self._sql = ""
+        self._several: list[tuple[int, str]] = []
         self._ordered: itemgetter[Any] | None = None
 
     def _prepare(self, dialect: sa.Dialect) -> None:
@@ -43,9 +45,11 @@ class Rows:
         order = tuple(self._columns.index(name) for name in compiled.positiontup)
         in_order = order == tuple(range(len(self._columns)))
         self._ordered = None if in_order else itemgetter(*order)
-        self._many = max(2, _PARAMETERS // len(order))
-        several = ", ".join(["(" + ", ".join("?" * len(order)) + ")"] * self._many)
-        self._many_sql = _VALUES.sub(several, self._sql, count=1)
+        one = "(" + ", ".join("?" * len(order)) + ")"
+        for part in _PARTS:
+            count = max(2, _PARAMETERS // len(order) // part)
+            sql = _VALUES.sub(", ".join([one] * count), self._sql, count=1)
+            self._several.append((count, sql))
 
     async def write(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> None:
         """Write some rows, one at least."""
@@ -62,12 +66,13 @@ class Rows:
     ) -> None:
         """The same in SQLite's own thread. Raises `sqlalchemy.exc.DBAPIError`."""
         rows = self._in_order(dialect, rows)
-        many, at = self._many, 0
+        at = 0
         try:
-            while at + many <= len(rows):
-                values = list(chain.from_iterable(rows[at : at + many]))
-                connection.execute(self._many_sql, values)
-                at += many
+            for count, sql in self._several:
+                while at + count <= len(rows):
+                    values = list(chain.from_iterable(rows[at : at + count]))
+                    connection.execute(sql, values)
+                    at += count
             if at < len(rows):
                 connection.executemany(self._sql, rows[at:])
         except sqlite3.Error as error:

@@ -4,8 +4,10 @@ who served, and the segments of the call. Pure: the same entries give the same r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from softswitch.store import acd
 from softswitch.store.entry import Entry, number_of, text_of
@@ -133,14 +135,13 @@ class Handling:
     region: str = ""
 
 
-@dataclass(slots=True)
-class Story:
+class Story(msgspec.Struct):
     """All rows of one call or contact."""
 
-    visits: list[Visit] = field(default_factory=list)
-    offers: list[AgentOffer] = field(default_factory=list)
-    handlings: list[Handling] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
+    visits: list[Visit] = msgspec.field(default_factory=list)
+    offers: list[AgentOffer] = msgspec.field(default_factory=list)
+    handlings: list[Handling] = msgspec.field(default_factory=list)
+    segments: list[Segment] = msgspec.field(default_factory=list)
 
 
 ROW_KINDS: dict[str, type[Any]] = {

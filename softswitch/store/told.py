@@ -12,25 +12,26 @@ from softswitch.store.entry import TEXT_MAX, Entry, integer_of, number_of, text_
 
 Whole: TypeAlias = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)] | None
 Number: TypeAlias = Annotated[float, msgspec.Meta(gt=-1e15, lt=1e15)] | None
-Name: TypeAlias = int | str | None
+Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+Name: TypeAlias = int | Text | None
 """A leg: its number, where somebody else writes entries a text."""
-Status: TypeAlias = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)] | str | None
-Word: TypeAlias = str | None
+Status: TypeAlias = Annotated[int, msgspec.Meta(gt=-(1 << 31), lt=1 << 31)] | Text | None
+Word: TypeAlias = Text | None
 
 
 class CallStarted(msgspec.Struct, gc=False):
-    number_from: str = ""
-    number_to: str = ""
-    caller_name: str = ""
-    direction: str = ""
-    extension: str = ""
-    trunk: str = ""
-    queue: str = ""
+    number_from: Text = ""
+    number_to: Text = ""
+    caller_name: Text = ""
+    direction: Text = ""
+    extension: Text = ""
+    trunk: Text = ""
+    queue: Text = ""
 
 
 class CallRouted(msgspec.Struct, gc=False):
-    kind: str = ""
-    name: str = ""
+    kind: Text = ""
+    name: Text = ""
 
 
 class CallAnswered(msgspec.Struct, gc=False):
@@ -38,10 +39,10 @@ class CallAnswered(msgspec.Struct, gc=False):
 
 
 class CallEnded(msgspec.Struct, gc=False):
-    by: str = ""
+    by: Text = ""
     status: Whole = None
     q850: Whole = None
-    outcome: str = ""
+    outcome: Text = ""
     duration_s: Number = None
     cause: Word = None
     ended_at_s: Number = None
@@ -51,21 +52,21 @@ class OfLeg(msgspec.Struct, gc=False):
     """Any entry of a leg may be the first that there is of it."""
 
     leg: Name = None
-    role: str = ""
-    endpoint: str = ""
-    user_agent: str = ""
+    role: Text = ""
+    endpoint: Text = ""
+    user_agent: Text = ""
 
 
 class LegStarted(OfLeg, gc=False):
-    sip_call_id: str = ""
+    sip_call_id: Text = ""
 
 
 class LegAnswered(OfLeg, gc=False):
-    codec: str = ""
+    codec: Text = ""
 
 
 class LegEnded(OfLeg, gc=False):
-    by: str = ""
+    by: Text = ""
     status: Status = None
     cause: Whole = None
     q850: Whole = None
@@ -78,20 +79,10 @@ class LegMeasured(OfLeg, gc=False):
     quality: dict[str, Any] | msgspec.Raw = msgspec.field(default_factory=dict)
 
 
-class _Measured(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """What call control says of a leg's quality."""
+class _Measured(msgspec.Struct, gc=False):
+    """What is asked of a leg's quality: which leg it is."""
 
     leg: int
-    packets_in: int | float | None = None
-    packets_out: int | float | None = None
-    lost: int | float | None = None
-    late: int | float | None = None
-    jitter_ms: int | float | None = None
-    round_trip_ms: int | float | None = None
-    mos: int | float | None = None
-    remote_lost: int | float | None = None
-    remote_jitter_ms: int | float | None = None
-    remote_mos: int | float | None = None
 
 
 _KINDS: dict[str, type[msgspec.Struct]] = {
@@ -123,7 +114,7 @@ def _word(value: object) -> str | None:
 
 
 _READERS: dict[Any, Callable[[object], Any]] = {
-    str: text_of,
+    Text: text_of,
     Whole: integer_of,
     Number: number_of,
     Name: name_of,
@@ -152,8 +143,10 @@ def told_of(kind: str, data: dict[str, Any]) -> Any:
 
 _decode = msgspec.json.Decoder().decode
 _decode_measured = msgspec.json.Decoder(_Measured).decode
-_DECODERS = {kind: msgspec.json.Decoder(told).decode for kind, told in _KINDS.items()}
-_DAMAGED = (ValueError, TypeError, RecursionError)
+_DECODERS: dict[str, Callable[[str], Any]] = {
+    kind: msgspec.json.Decoder(told).decode for kind, told in _KINDS.items()
+}
+_DAMAGED = (ValueError, TypeError, RecursionError, KeyError)
 
 
 def tell_entry(entry: Entry) -> Any:
@@ -162,10 +155,15 @@ def tell_entry(entry: Entry) -> Any:
 
 
 def _measured(text: str) -> LegMeasured:
+    """The figures of a leg's quality as the JSON that they are. Raises `ValueError` where it is not sure that
+    they are as clean as they would be one by one."""
     leg = _decode_measured(text).leg
-    if text.startswith(_LEG):
+    if len(text) <= TEXT_MAX and text.startswith(_LEG):
         return LegMeasured(leg, quality=msgspec.Raw("{" + text[text.index(",") + 1 :]))
     raise ValueError
+
+
+_DECODERS[MEASURED] = _measured
 
 
 class OfCall(NamedTuple):
@@ -186,21 +184,17 @@ def hear(entries: Iterable[Entry], kinds: Collection[str]) -> HeardByCall:
     step."""
     found: HeardByCall = {}
     for entry in entries:
-        kind, call_id = entry.kind, entry.call_id
-        if kind not in kinds or call_id is None:
+        kind = entry.kind
+        if kind not in kinds:
             continue
+        call_id = entry.call_id
+        if call_id is None:
+            continue
+        text = entry.text
         told: Any
         try:
-            decode = _DECODERS.get(kind)
-            if decode is None:
-                told = _measured(entry.text) if kind == MEASURED else entry.data()
-            else:
-                text = entry.text
-                # Then its texts are clean as they stand, and none is too long.
-                if len(text) <= TEXT_MAX and text.isascii() and "\\" not in text:
-                    told = decode(text)
-                else:
-                    told = tell_entry(entry)
+            # Without an escape all texts are clean as they stand; the decoder sees that none is too long.
+            told = _DECODERS[kind](text) if "\\" not in text else tell_entry(entry)
         except _DAMAGED:
             told = tell_entry(entry)
         if call_id in found:

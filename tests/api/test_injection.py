@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import sqlalchemy as sa
-
 from softswitch.load.html import report
 from softswitch.load.result import Result
 from softswitch.logs import set_up
@@ -217,9 +215,8 @@ max_calls_per_s = 1000
             async with asyncio.timeout(10):
                 while len(_started(heard)) < len(calls):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
-            async with api.store._database.connect() as connection:
-                query = sa.text("SELECT data FROM journal WHERE kind = 'call-started'")
-                kept = [json.loads(r[0]) for r in (await connection.execute(query)).all()]
+            started = await api.store.entries.page(10_000, kind="call-started")
+            kept = [json.loads(entry.text) for entry in started]
             for name in {c["caller_name"] for c in calls if c["caller_name"]}:
                 await admin.post("/customers", {"name": name})
             table = (await admin.get("/customers/export")).content

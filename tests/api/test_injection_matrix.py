@@ -29,6 +29,7 @@ import sqlalchemy as sa
 from softswitch.store.sheet import armed
 from tests.api.test_injection import SOURCES, answered, invite, listening, page, scripts_run
 from tests.injection import STRINGS
+from tests.journaled import ENTRIES, entries_in
 
 SINKS = ("database", "CSV", "HTML", "JSON", "log", "file name", "webhook", "syslog")
 AUTH = "authentication user"
@@ -195,10 +196,11 @@ async def test_row_19_cell_by_cell(tmp_path: Path, running_api: Any, row: Any) -
                 ) < len(refused):
                     await asyncio.sleep(0.02)
             async with api.store._database.connect() as connection:
-                rows = (await connection.execute(sa.text("SELECT kind, data FROM journal"))).all()
+                rows = (await connection.execute(sa.text(ENTRIES))).all()
                 legs = (await connection.execute(sa.text("SELECT legs FROM calls"))).all()
             trace = [m.data.decode("utf-8", "replace") for m in api.switch.trace.messages()]
-    journal = [(kind, json.loads(data)) for kind, data in rows]
+    entries = entries_in([tuple(row) for row in rows])
+    journal = [(kind, json.loads(data)) for _, _, kind, _, data in entries]
     assert len(legs) == len(shown)
     names = await asyncio.to_thread(_names, tmp_path)
     html = page({"all": [_ladder(message) for message in trace]}, list(STRINGS))

@@ -139,6 +139,7 @@ OURS = {
     "softswitch/store/projection.py:record_of": _ROWS,
     "softswitch/store/samples.py:_called_back": _ROWS,
     "softswitch/store/samples.py:_sampling_rule": _ROWS,
+    "softswitch/store/migrations/versions/v0031_stretches.py:_entries_in": _ROWS,
     "softswitch/store/scorecards.py:_scorecard": _ROWS,
     "softswitch/store/ticket_settings.py:_kept": _ROWS,
     "softswitch/store/tickets.py:ticket_of": _ROWS,

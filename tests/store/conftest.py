@@ -16,6 +16,7 @@ import pytest
 
 from softswitch.store import Store, StoreAlarm
 from tests.databases import lay_database
+from tests.journaled import ENTRIES, entries_in
 
 Append = Callable[[str, str | None, dict[str, Any], float], int]
 
@@ -192,6 +193,15 @@ class Tools:
     locked = staticmethod(locked)
     not_writable = staticmethod(not_writable)
     files_limited_to = staticmethod(files_limited_to)
+
+    def entries(self, directory: Path) -> list[tuple[Any, ...]]:
+        """What is in the journal's table."""
+        return entries_in(self.sql(directory, ENTRIES))
+
+    def numbers(self, directory: Path) -> tuple[int, int, int | None]:
+        """How many entries it has, how many numbers they have, and the highest."""
+        numbers = [entry[0] for entry in self.entries(directory)]
+        return len(numbers), len(set(numbers)), max(numbers, default=None)
 
 
 class PostgresTools(Tools):

@@ -97,9 +97,7 @@ def _found(tools: Any, builders: Any, directory: Path, calls: int) -> dict[str, 
     assert builders.sql(directory, states) == [(2 * calls, 2 * calls)]
     assert builders.sql(directory, f"{states} WHERE ended_at_s IS NULL") == [(1, 1)]
     ids = [row[0] for row in builders.sql(directory, "SELECT call_id FROM calls")]
-    count, distinct, last = builders.sql(
-        directory, "SELECT count(*), count(DISTINCT seq), max(seq) FROM journal"
-    )[0]
+    count, distinct, last = builders.numbers(directory)
     wanted = {f"c{number}" for number in range(calls)}
     ended = builders.sql(directory, "SELECT count(*) FROM calls WHERE ended_at_s IS NULL")[0][0]
     found = {"lost": len(wanted - set(ids)), "doubled": len(ids) - len(set(ids))}

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softswitch.store.entry import ENTRY_BYTES_MAX, Entry, lines_of, make_entry, read_line
+from softswitch.store.entry import (
+    ENTRY_BYTES_MAX,
+    Entry,
+    arrays_of,
+    lines_of,
+    make_entry,
+    read_line,
+)
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -107,7 +114,7 @@ def test_an_entry_is_bounded() -> None:
 @given(st.lists(st.dictionaries(_any_text, _json | _any_text, max_size=4), max_size=6))
 def test_many_lines_are_those_of_each_alone(datas: list[dict[str, Any]]) -> None:
     entries = [make_entry(seq, 1.0, "digit", "c1", data) for seq, data in enumerate(datas, 1)]
-    assert lines_of(entries) == b"".join(entry.line() for entry in entries)
+    assert lines_of(arrays_of(entries)) == b"".join(entry.line() for entry in entries)
 
 
 @pytest.mark.parametrize(
@@ -123,5 +130,5 @@ def test_of_what_is_damaged_or_no_object_there_are_no_particulars(odd: str) -> N
 
 def test_lines_of_a_text_with_a_line_end_are_those_of_each_alone() -> None:
     entries = [Entry(1, 1.5, "digit", "c1", "{}"), Entry(2, 1.5, "digit", None, '{"a":\n1}')]
-    assert lines_of(entries) == b"".join(entry.line() for entry in entries)
+    assert lines_of(arrays_of(entries)) == b"".join(entry.line() for entry in entries)
     assert lines_of([]) == b""

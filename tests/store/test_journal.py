@@ -46,8 +46,9 @@ def names_in(directory: Path, pattern: str) -> list[str]:
     return sorted(path.name for path in directory.glob(pattern))
 
 
-def last_number(tools: Any, directory: Path) -> tuple[int, int]:
-    return tools.sql(directory, "SELECT count(*), max(seq) FROM journal")[0]  # type: ignore[no-any-return]
+def last_number(tools: Any, directory: Path) -> tuple[int, int | None]:
+    count, _, last = tools.numbers(directory)
+    return count, last
 
 
 def test_entries_gather_for_what_a_quick_disk_does_not_need() -> None:

@@ -42,6 +42,7 @@ async def there_and_back(tmp_path: Path, any_store: Any, schemas: list[str]) -> 
         # The customer's entry and the ticket's are no calls'.
         before = any_store.sql(tmp_path, "SELECT count(*), max(seq) FROM journal")
         assert before == [(entries + 2, entries + 2)], schema
+        assert any_store.sql(tmp_path, "SELECT 1 FROM journal WHERE kind = 'stretch'") == []
         since_s = time.perf_counter()
         async with any_store.opened(tmp_path) as again:
             gap_s = max(gap_s, time.perf_counter() - since_s)
