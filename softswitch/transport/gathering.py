@@ -8,7 +8,8 @@ come within some milliseconds costs less together. Network cards hold their inte
 from __future__ import annotations
 
 REST_S = 0.004
-"""How long a message waits for others at most. INVITE and 200 of a call wait one after the other."""
+"""From one reading to the next: how long a message waits for others at most. INVITE and 200 of a call wait
+one after the other."""
 TOGETHER = 8
 """As many are awaited: of more than twice as many some would be put into line by rank (`Driver.defer`)."""
 BUSY_PER_S = 600
@@ -18,7 +19,7 @@ _WINDOW_S = 0.25
 
 
 class Gathering:
-    """Says after each reading for how long the socket is left alone; 0: until somebody comes.
+    """Says after each reading how long after its beginning the next one is; 0: when somebody comes.
 
     A rest that brings nobody is the last until somebody comes, so that who comes alone never waits.
     """
@@ -31,7 +32,7 @@ class Gathering:
         self._since_s = float("-inf")
 
     def rest_s(self, count: int, now_s: float) -> float:
-        """`count` messages have been read now."""
+        """`count` messages have been read by a reading that began at `now_s`."""
         self._count += count
         elapsed_s = now_s - self._since_s
         if elapsed_s >= _WINDOW_S:

@@ -210,22 +210,23 @@ class UdpTransport:
     # -- receiving ---------------------------------------------------------------------------
 
     def _read(self) -> None:
-        before = self.counters.received
+        began_s, before = self._loop.time(), self.counters.received
         if self.gather is not None:
             self.gather(self._read_some)
         else:
             self._read_some()
         if self.gathering is not None and not self._closed:
             count = self.counters.received - before
-            self._look_after(self.gathering.rest_s(count, self._loop.time()))
+            rest_s = self.gathering.rest_s(count, began_s)
+            self._look_at(began_s + rest_s if rest_s else None)
 
-    def _look_after(self, rest_s: float) -> None:
-        """Leave the socket alone for so long; 0: until it says that somebody has come."""
+    def _look_at(self, at_s: float | None) -> None:
+        """Leave the socket alone until then (loop's time); None: until it says that somebody has come."""
         resting = self._rest is not None
-        if rest_s:
+        if at_s is not None:
             if not resting:
                 self._loop.remove_reader(self._sock.fileno())
-            self._rest = self._loop.call_later(rest_s, self._look)
+            self._rest = self._loop.call_at(at_s, self._look)
         elif resting:
             self._rest = None
             self._loop.add_reader(self._sock.fileno(), self._read)
@@ -235,7 +236,7 @@ class UdpTransport:
         if self._waits is None or self._waits.poll(0):
             self._read()
         else:
-            self._look_after(0.0)
+            self._look_at(None)
 
     def _read_some(self) -> None:
         if self.defer is None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -16,9 +16,11 @@ from tests.transport.inbox import Inbox
 from tests.waiting import until
 
 
-def read(gathering: Gathering, arrivals_s: list[float]) -> list[tuple[float, int]]:
-    """Each reading of these messages: when, and how many. As the socket does it: a rest that brings nobody is
-    followed by no reading."""
+def read(
+    gathering: Gathering, arrivals_s: list[float], work_s: float = 0.0
+) -> list[tuple[float, int]]:
+    """Each reading of these messages, each of which takes `work_s`: when, and how many. As the socket does it:
+    a rest that brings nobody is followed by no reading."""
     readings: list[tuple[float, int]] = []
     first, now_s = 0, 0.0
     while first < len(arrivals_s):
@@ -26,7 +28,7 @@ def read(gathering: Gathering, arrivals_s: list[float]) -> list[tuple[float, int
         count = bisect_right(arrivals_s, now_s) - first
         first += count
         readings.append((now_s, count))
-        now_s += gathering.rest_s(count, now_s)
+        now_s += max(gathering.rest_s(count, now_s), count * work_s)
     return readings
 
 
@@ -60,6 +62,13 @@ def test_where_many_come_several_are_read_together_and_none_waits_longer_than_a_
     readings = read(Gathering(), arrivals_s)
     assert max(waits_s(arrivals_s, readings)) <= REST_S
     assert len(arrivals_s) / len(readings) >= at_least
+
+
+@pytest.mark.parametrize("load", [0.3, 0.5, 0.7])
+def test_work_is_part_of_the_rest_so_that_a_busy_loop_puts_nobody_into_line(load: float) -> None:
+    arrivals_s, work_s = poisson(6000.0), load / 6000.0
+    counts = [count for _, count in read(Gathering(), arrivals_s, work_s)]
+    assert sum(count >= 2 * TOGETHER for count in counts) < len(counts) / 50
 
 
 def test_the_rest_begins_and_ends_by_itself() -> None:
@@ -170,3 +179,45 @@ async def test_a_dead_port_is_heard_of_after_a_rest(udp: tuple[UdpTransport, Inb
     await until(lambda: bool(inbox.gone))
     assert inbox.gone[0].remote == address
     assert told.counts[:2] == [1, 0]
+
+
+class LoopOfTheTest:
+    """What a UDP transport asks of its loop; `now_s` is the test's."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.reader: Callable[[], None] | None = None
+        self.looks: list[float] = []
+
+    def time(self) -> float:
+        return self.now_s
+
+    def add_reader(self, number: int, read: Callable[[], None]) -> None:
+        self.reader = read
+
+    def remove_reader(self, number: int) -> None:
+        self.reader = None
+
+    def remove_writer(self, number: int) -> None: ...
+
+    def call_at(self, at_s: float, look: Callable[[], None]) -> asyncio.TimerHandle:
+        self.looks.append(at_s)
+        return asyncio.get_running_loop().call_later(3600.0, look)
+
+
+async def test_the_work_of_a_reading_is_part_of_its_rest() -> None:
+    loop = LoopOfTheTest()
+    transport = UdpTransport.bind("127.0.0.1", 0, loop=loop)  # type: ignore[arg-type]
+    transport.gathering = Told([0.004])
+
+    def work(data: bytes, flow: object) -> None:
+        loop.now_s += 0.003
+
+    transport.start(work, lambda flow: None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.sendto(b"0", transport.local)
+        assert loop.reader is not None
+        loop.reader()
+    assert loop.looks == [100.004]
+    assert loop.reader is None
+    transport.close()
