@@ -10,13 +10,11 @@ to go on.
 from __future__ import annotations
 
 import asyncio
-import bisect
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -41,6 +39,7 @@ from softswitch.store.database import (
     reason_of,
 )
 from softswitch.store.entry import Entry, arrays_of, make_entry
+from softswitch.store.groups import ON_DISK_S, gather_s, up_to
 from softswitch.store.log import EntryLog
 from softswitch.store.projection import Projection
 from softswitch.store.projection_centre import CentreProjection
@@ -49,10 +48,6 @@ from softswitch.store.schema import journal
 
 _log = logging.getLogger(__name__)
 
-GATHER_S = (0.02, 0.035)
-"""How long the first entry of a group waits for others, at least and at most: what is left of 45 ms by three
-times what the disk has needed. Each group costs the loop and the log's thread some tenths of a millisecond."""
-_ON_DISK_S = 0.045
 SLOW_S = 2.0
 """A disk that needs longer for the entries of some milliseconds is an alarm."""
 _FORGETS = 0.98
@@ -70,7 +65,6 @@ PENDING_MAX = 20_000
 """Entries in memory while the database cannot be written; more are read back from the log."""
 _BATCH = 2_000
 _RETRY_S = 1.0
-_SEQ = attrgetter("seq")
 _Kept: TypeAlias = tuple[bool, float, dict[int, bytes]]
 _FAILURES = (SQLAlchemyError, StoreError, OSError, sqlite3.Error)
 _REFUSALS = (IntegrityError, DataError, InterfaceError, OverflowError, UnicodeError)
@@ -280,7 +274,7 @@ class Journal:
         else:
             # Nobody needs it before the database has rested: it is seen with the next group, or then. To be
             # woken costs the loop as much as some entries.
-            self._ask_timer = self._loop.call_later(_ON_DISK_S, self._log_wake.set)
+            self._ask_timer = self._loop.call_later(ON_DISK_S, self._log_wake.set)
 
     def _keep(self, batch: list[Entry]) -> _Kept:
         """In the log's thread: whether a new file was begun, how long the disk took, and what was written."""
@@ -326,14 +320,14 @@ class Journal:
                 self._timer = self._loop.call_later(_RETRY_S, self._log_wake.set)
             return False
         self._disk_s = max(disk_s, _FORGETS * self._disk_s)
-        del self._waiting[: _up_to(self._waiting, batch[-1].seq)]
+        del self._waiting[: up_to(self._waiting, batch[-1].seq)]
         if disk_s < SLOW_S or not self._waiting:
             self._clear_alarm("log")
         self._clear_alarm("memory")
         self._segments_grew |= grew
         if not self._behind:
             self._arrays |= arrays
-            self._pending += batch[_up_to(batch, self._database_seq) :]
+            self._pending += batch[up_to(batch, self._database_seq) :]
             if len(self._pending) > PENDING_MAX:
                 self._pending.clear()
                 self._arrays = {}
@@ -428,7 +422,7 @@ class Journal:
         self._behind = True
 
     def _next_batch(self) -> list[Entry]:
-        del self._pending[: _up_to(self._pending, self._database_seq)]
+        del self._pending[: up_to(self._pending, self._database_seq)]
         if self._behind:
             return []
         # Of a backlog less at a time: the loop would be late by its records.
@@ -436,7 +430,7 @@ class Journal:
         batch = self._pending[:size]
         if not batch and "log" in self._alarms:
             # The log fails: better in the database alone than in memory alone.
-            first = _up_to(self._waiting, self._database_seq)
+            first = up_to(self._waiting, self._database_seq)
             batch = self._waiting[first : first + _BATCH]
         return batch
 
@@ -452,7 +446,7 @@ class Journal:
             raise
 
     async def _commit(self, batch: list[Entry]) -> None:
-        batch = batch[_up_to(batch, self._database_seq) :]
+        batch = batch[up_to(batch, self._database_seq) :]
         if not batch:
             return
         try:
@@ -483,7 +477,7 @@ class Journal:
         # What only the database has is kept for the log, as long as that is little: either may be gone next.
         kept_max = min(PENDING_MAX, self._waiting_max // 2)
         if len(self._waiting) > kept_max:
-            known = _up_to(self._waiting, self._database_seq)
+            known = up_to(self._waiting, self._database_seq)
             del self._waiting[: min(known, len(self._waiting) - kept_max)]
 
     async def _close_database(self) -> None:
@@ -606,16 +600,3 @@ class Journal:
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         # A thread of its own: the shared pool may be stuck in look-ups.
         return await self._loop.run_in_executor(self._executor, function, *arguments)
-
-
-def gather_s(disk_s: float) -> float:
-    """How long to wait for more entries where the disk takes `disk_s` to keep some."""
-    least_s, most_s = GATHER_S
-    return max(least_s, min(most_s, _ON_DISK_S - 3.0 * disk_s))
-
-
-def _up_to(entries: Sequence[Entry], seq: int) -> int:
-    """How many of these, which are in order, have that number at most."""
-    if not entries or entries[0].seq > seq:
-        return 0
-    return bisect.bisect_right(entries, seq, key=_SEQ)

@@ -19,7 +19,8 @@ from softswitch.errors import StoreError
 from softswitch.store import MemoryStore, Store, StoreAlarm, projection
 from softswitch.store import journal as journal_module
 from softswitch.store.database import Database
-from softswitch.store.journal import PENDING_MAX, REST_S, Journal, gather_s
+from softswitch.store.groups import gather_s
+from softswitch.store.journal import PENDING_MAX, REST_S, Journal
 from softswitch.store.log import EntryLog
 
 SHORT = {"lock_wait_s": 0.05}
