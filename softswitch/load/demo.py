@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import secrets
 import sys
 import tempfile
@@ -17,6 +19,8 @@ from softswitch.ports import free_port
 from softswitch.sim.real_network import SipOver
 
 _READY_S = 60.0
+_STARTS = 3
+_TAKEN = os.strerror(errno.EADDRINUSE)
 _SETTLE_S = 8.0
 _SETTLE_STEP_S = 0.5
 _DOMAIN = "load.example"
@@ -140,18 +144,22 @@ class DemoSwitch:
         self._folder = tempfile.TemporaryDirectory(prefix="softswitch-load-")
         self._password = secrets.token_hex(8)
         self._extensions = extensions
-        self.ports = {transport: free_port(_SERVER) for transport in get_args(SipOver)}
-        """Where it listens, by transport."""
-        self._sinks = [free_port(_CALLED) for _ in range(processes)]
+        self._processes = processes
         self._process: asyncio.subprocess.Process | None = None
         self._file = Path(self._folder.name) / "office.toml"
+        self.ports: dict[str, int] = {}
+        """Where it listens, by transport, once it has started."""
+
+    def _write_office(self) -> None:
+        """An office on ports that are free now."""
+        self.ports = {transport: free_port(_SERVER) for transport in get_args(SipOver)}
+        self._sinks = [free_port(_CALLED) for _ in range(self._processes)]
         low = 20_000 + 2 * secrets.randbelow(4_000)  # below the ports that systems give out
-        http = free_port(_SERVER)
         text = _OFFICE.format(
             server=_SERVER,
             caller=_CALLER,
             listen=", ".join(f'"{name}://{_SERVER}:{port}"' for name, port in self.ports.items()),
-            http=http,
+            http=free_port(_SERVER),
             low=low,
             high=low + 3999,
             party=FIRST_AGENT,
@@ -159,7 +167,7 @@ class DemoSwitch:
         )
         for index, port in enumerate(self._sinks):
             text += _SINK.format(index=index, called=_CALLED, port=port)
-        for number in range(extensions):
+        for number in range(self._extensions):
             text += _EXTENSION.format(number=FIRST_EXTENSION + number, password=self._password)
         for number in range(_PARTIES + AGENTS):
             text += _EXTENSION.format(number=FIRST_AGENT + number, password=self._password)
@@ -169,6 +177,21 @@ class DemoSwitch:
 
     async def __aenter__(self) -> Self:
         """Start it. Raises `SoftswitchError` with its last words when it does not come up."""
+        for attempt in range(1, _STARTS + 1):
+            self._write_office()
+            words = await self._start()
+            if words is None:
+                break
+            # A port that was free is a media stream's of somebody else by now: others are tried.
+            if _TAKEN not in words or attempt == _STARTS:
+                await self.__aexit__()
+                raise SoftswitchError(f"the switch does not start: {words}")
+            await self._stop()
+        await self._settled()
+        return self
+
+    async def _start(self) -> str | None:
+        """Start the process; its last words when it is not ready in time."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,  # the command itself may be elsewhere (pip install --user)
             "-c",
@@ -193,12 +216,10 @@ class DemoSwitch:
         except TimeoutError:
             pass
         if b"ready on" not in said:
-            await self.__aexit__()
             words = said.decode(errors="replace").strip().splitlines()
-            raise SoftswitchError(f"the switch does not start: {(words or ['no word'])[-1]}")
+            return (words or ["no word"])[-1]
         self._drain = asyncio.create_task(self._process.stdout.read())
-        await self._settled()
-        return self
+        return None
 
     async def _settled(self) -> None:
         """Wait until what it loads in the background is loaded, so that this is not measured."""
@@ -211,16 +232,20 @@ class DemoSwitch:
             before = now
 
     async def __aexit__(self, *_exc: object) -> None:
-        process = self._process
-        if process is not None and process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(20.0):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await self._stop()
         self._folder.cleanup()
+
+    async def _stop(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(20.0):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
     @property
     def address(self) -> tuple[str, int]:

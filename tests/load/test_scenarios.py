@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import msgspec
 import pytest
 
+from softswitch.load import demo
 from softswitch.load.demo import DemoSwitch
 from softswitch.load.plan import Plan
 from softswitch.load.result import Result
 from softswitch.load.run import run
 from softswitch.load.verdict import Limits
+from softswitch.ports import free_port
 
 pytestmark = pytest.mark.realtime
 
@@ -124,3 +127,21 @@ def test_who_was_moved_and_has_said_nothing_is_no_leak_of_the_target(
     assert {entry["code"] for entry in telephones.findings} <= {"unreachable"}
     for result in (carrier, telephones):
         assert result.figures["completed"] == 4, result.causes
+
+
+async def test_a_port_that_somebody_else_took_meanwhile_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was free when it was looked at may be a media stream's of another switch when it is bound."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
+        stream.bind(("127.0.0.1", 0))
+        taken = stream.getsockname()[1]
+        given = [taken]
+        monkeypatch.setattr(
+            demo, "free_port", lambda host: given.pop() if given else free_port(host)
+        )
+        async with DemoSwitch(1, extensions=2) as switch:
+            assert not given
+            assert taken not in switch.ports.values()
+            wanted = plan("uac", calls=1, media=False)
+            assert (await run(switch.adapt(wanted))).figures["answered"] == 1
