@@ -86,8 +86,14 @@ def test_svcrack_guesses_nothing_and_is_banned(serve: Serve, tmp_path: Path, row
     assert "password" not in said.lower() or "found" not in said.lower(), said
     assert banned(server) == [SCANNER], said
     who = {"source": SCANNER, "account": "1001"}
-    kinds = ("security-wrong-password", "security-ban")
-    wait_until(lambda: server.noted("security-") == [(kind, who) for kind in kinds], "both events")
+    told = wait_until(
+        lambda: len(server.noted("security-")) == 2 and server.noted("security-"), "both"
+    )
+    assert [kind for kind, _data in told] == ["security-wrong-password", "security-ban"]
+    for _kind, data in told:
+        assert data | who == data
+        assert data["user_agent"] == "friendly-scanner"
+        assert data["sip_call_id"]
     registers(server, tmp_path, port)
     assert server.registrations() == 1
     row(13, "svcrack", banned=len(banned(server)), telephones_registered=server.registrations())
