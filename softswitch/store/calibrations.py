@@ -21,7 +21,7 @@ from softswitch.store.evaluations import (
     queue_of,
     require_call,
 )
-from softswitch.store.ledger import Conflict, Ledger, Missing
+from softswitch.store.ledger import Conflict, Ledger, row_of
 from softswitch.store.reading import reading
 from softswitch.store.schema_quality import calibrations, evaluations
 from softswitch.store.scorecards import one_scorecard
@@ -207,11 +207,7 @@ def _comparison(
 
 
 async def _one(connection: AsyncConnection, calibration_id: int) -> Calibration:
-    query = sa.select(calibrations).where(calibrations.c.id == calibration_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no calibration {calibration_id}")
-    return _calibration(row)
+    return _calibration(await row_of(connection, calibrations, calibration_id, "calibration"))
 
 
 def _calibration(row: Any) -> Calibration:

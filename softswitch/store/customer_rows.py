@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import words
 from softswitch.store.duplicates import Key, keys_of, put_keys
-from softswitch.store.ledger import Change, Conflict, Missing, Stale
+from softswitch.store.ledger import Change, Conflict, Stale, row_of
 from softswitch.store.schema_customers import customer_phones, customers
 
 _AT_ONCE = 1_000
@@ -72,11 +72,7 @@ async def current_customer(
 
 async def one_customer(connection: AsyncConnection, customer_id: int) -> CustomerRecord:
     """A customer. Raises `Missing`."""
-    query = sa.select(customers).where(customers.c.id == customer_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no customer {customer_id}")
-    return record_of(row)
+    return record_of(await row_of(connection, customers, customer_id, "customer"))
 
 
 def record_of(row: Any) -> CustomerRecord:

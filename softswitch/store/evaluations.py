@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from softswitch.store import evaluation_rules as rules
 from softswitch.store.database import Database
-from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale
+from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, row_of
 from softswitch.store.reading import reading
 from softswitch.store.schema import calls
 from softswitch.store.schema_centre import queue_visits
@@ -394,11 +394,7 @@ def _actor_of(agent_id: str) -> str:
 
 async def one_evaluation(connection: AsyncConnection, evaluation_id: int) -> Evaluation:
     """Raises `Missing`."""
-    query = sa.select(evaluations).where(evaluations.c.id == evaluation_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no evaluation {evaluation_id}")
-    return _evaluation(row)
+    return _evaluation(await row_of(connection, evaluations, evaluation_id, "evaluation"))
 
 
 async def _current(change: Change, evaluation_id: int, version: int | None) -> Evaluation:

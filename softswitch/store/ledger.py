@@ -65,6 +65,16 @@ class AuditLine:
     details: dict[str, Any]
 
 
+async def row_of(
+    connection: AsyncConnection, table: sa.Table, row_id: int, what: str
+) -> sa.Row[Any]:
+    """The row of a table that has this id; `what` it tells of, for people. Raises `Missing`."""
+    row = (await connection.execute(sa.select(table).where(table.c.id == row_id))).first()
+    if row is None:
+        raise Missing(f"there is no {what} {row_id}")
+    return row
+
+
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """What of a thing was changed: name -> [before, after]."""
     return {

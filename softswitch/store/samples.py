@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from softswitch.store import words
 from softswitch.store.acd import CALLBACK_DIALLED
 from softswitch.store.database import Database
-from softswitch.store.ledger import Change, Ledger, Missing, Stale
+from softswitch.store.ledger import Change, Ledger, Missing, Stale, row_of
 from softswitch.store.reading import reading
 from softswitch.store.sampling import Candidate, Kind, Rule, pick
 from softswitch.store.schema import calls, journal
@@ -152,11 +152,8 @@ class Samples:
 
     async def get(self, sample_id: int) -> Sample:
         """One. Raises `Missing`."""
-        query = sa.select(samples).where(samples.c.id == sample_id)
         async with reading(self._database) as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
-            raise Missing(f"there is no sample {sample_id}")
+            row = await row_of(connection, samples, sample_id, "sample")
         return Sample(**row._mapping)
 
     async def dismiss(self, actor: str, sample_id: int) -> Sample:
@@ -325,11 +322,7 @@ async def _rules(connection: AsyncConnection) -> list[SamplingRule]:
 
 
 async def _rule(connection: AsyncConnection, rule_id: int) -> SamplingRule:
-    query = sa.select(sampling_rules).where(sampling_rules.c.id == rule_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no sampling rule {rule_id}")
-    return _sampling_rule(row)
+    return _sampling_rule(await row_of(connection, sampling_rules, rule_id, "sampling rule"))
 
 
 def _columns(sampler: Sampler) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from softswitch.store.adherence import Adherence, Planned
 from softswitch.store.database import Database
-from softswitch.store.ledger import Conflict, Ledger, Missing
+from softswitch.store.ledger import Conflict, Ledger, Missing, row_of
 from softswitch.store.periods import Span
 from softswitch.store.plans_kept import LENGTH_S_MAX, PlanKept
 from softswitch.store.reading import reading
@@ -54,10 +54,7 @@ class Shifts:
     async def get(self, shift_id: int) -> Shift:
         """One. Raises `Missing`."""
         async with reading(self._database) as connection:
-            query = sa.select(shifts).where(shifts.c.id == shift_id)
-            row = (await connection.execute(query)).first()
-        if row is None:
-            raise Missing(f"there is no shift {shift_id}")
+            row = await row_of(connection, shifts, shift_id, "shift")
         return Shift(**row._mapping)
 
     async def add(self, actor: str, agent_id: str, planned: Planned) -> Shift:

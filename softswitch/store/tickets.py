@@ -15,7 +15,7 @@ from softswitch.store import words
 from softswitch.store.calls import CallFilter
 from softswitch.store.database import Database
 from softswitch.store.debts import Owed, owe
-from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference
+from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale, difference, row_of
 from softswitch.store.notices import notify
 from softswitch.store.reading import holds, reading
 from softswitch.store.schema import calls
@@ -500,11 +500,7 @@ async def current_ticket(change: Change, ticket_id: int, version: int | None) ->
 
 async def one_ticket(connection: AsyncConnection, ticket_id: int) -> Ticket:
     """Raises `Missing`."""
-    query = sa.select(tickets).where(tickets.c.id == ticket_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        raise Missing(f"there is no ticket {ticket_id}")
-    return ticket_of(row)
+    return ticket_of(await row_of(connection, tickets, ticket_id, "ticket"))
 
 
 def replaced(matter: Matter, values: dict[str, Any]) -> Matter:

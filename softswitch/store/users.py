@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from softswitch.store.database import Database
-from softswitch.store.ledger import Change, Conflict, Ledger, Missing, Stale
+from softswitch.store.ledger import Change, Conflict, Ledger, Stale, row_of
 from softswitch.store.reading import reading
 from softswitch.store.schema_people import users
 
@@ -111,11 +111,8 @@ class Users:
             change.note("user-removed", f"user:{user.name}")
 
     async def _get(self, change: Change, user_id: int, version: int | None) -> User:
-        query = sa.select(users).where(users.c.id == user_id)
-        row = (await change.connection.execute(query)).first()
-        if row is None:
-            raise Missing(f"there is no user {user_id}")
-        user = User(*row)
+        row = await row_of(change.connection, users, user_id, "user")
+        user = User(**row._mapping)
         if version is not None and user.version != version:
             raise Stale(f"user {user.name} was changed meanwhile")
         return user

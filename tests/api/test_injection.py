@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, contextmanager
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -177,14 +177,7 @@ def test_the_detectors_detect(tmp_path: Path) -> None:
         assert scripts_run("<p>&lt;script&gt;</p><script>alert(1)</script>", tmp_path) == 1
 
 
-async def test_row_19_strings_of_strangers(tmp_path: Path, running_api: Any, row: Any) -> None:
-    refused: list[tuple[str, str]] = []
-    taken: list[tuple[str, str]] = []
-    carrier = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    carrier.bind(("127.0.0.1", 0))
-    carrier.setblocking(False)
-    port = carrier.getsockname()[1]
-    more = f"""
+STRANGER = """
 [look_up]
 hosts = ["127.0.0.1"]
 [[trunk]]
@@ -193,15 +186,37 @@ uri = "sip:127.0.0.1:{port}"
 from_addresses = ["127.0.0.1:{port}"]
 max_calls_per_s = 1000
 """
-    office = tmp_path / "office"
-    with closing(carrier):
-        async with listening() as heard, running_api(office, more) as api:
+"""More of an office: a carrier of which nobody knows what it sends."""
+
+
+@contextmanager
+def stranger() -> Iterator[tuple[socket.socket, int]]:
+    """The socket of that carrier, which never blocks, and its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as carrier:
+        carrier.bind(("127.0.0.1", 0))
+        carrier.setblocking(False)
+        yield carrier, carrier.getsockname()[1]
+
+
+def exchange_of(api: Any) -> tuple[str, int]:
+    """Where an exchange takes SIP by UDP."""
+    found = re.search(r"udp://127.0.0.1:(\d+)", " ".join(api.switch.ready_lines()))
+    assert found is not None
+    return "127.0.0.1", int(found[1])
+
+
+async def test_row_19_strings_of_strangers(tmp_path: Path, running_api: Any, row: Any) -> None:
+    refused: list[tuple[str, str]] = []
+    taken: list[tuple[str, str]] = []
+    with stranger() as (carrier, port):
+        async with (
+            listening() as heard,
+            running_api(tmp_path / "office", STRANGER.format(port=port)) as api,
+        ):
             admin = await api.as_role("admin")
             hook = {"name": "CRM", "url": heard.hook, "topics": ["calls"]}
             await admin.post("/webhooks", hook)
-            found = re.search(r"udp://127.0.0.1:(\d+)", " ".join(api.switch.ready_lines()))
-            assert found is not None
-            exchange = ("127.0.0.1", int(found[1]))
+            exchange = exchange_of(api)
             loop = asyncio.get_running_loop()
             for number, (source, text) in enumerate(_all()):
                 await loop.sock_sendto(carrier, invite(source, text, number, port), exchange)
@@ -211,7 +226,7 @@ max_calls_per_s = 1000
                 # A kind of its own, so that none is thinned out.
                 logging.getLogger("softswitch.test").warning(f"{number} {source}: %s", text)
             assert await api.store.journal.flush()
-            calls = [c async for c in _pages(admin, "/calls")]
+            calls = [c async for c in pages(admin, "/calls")]
             async with asyncio.timeout(10):
                 while len(_started(heard)) < len(calls):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -236,7 +251,7 @@ max_calls_per_s = 1000
     mine = [line for line in lines if "softswitch.test" in line]
     assert len(mine) == len(SOURCES) * len(STRINGS)
     assert len([line for line in sent if "softswitch.test" in line]) == len(mine)
-    names = await asyncio.to_thread(_names, tmp_path)
+    names = await asyncio.to_thread(names_under, tmp_path)
     wire = [invite(source, text, n, port) for n, (source, text) in enumerate(_all())]
     counted = {
         "csv formulas": formulas(table)
@@ -271,7 +286,7 @@ def _all() -> Iterator[tuple[str, str]]:
     return ((source, text) for source in SOURCES for text in STRINGS)
 
 
-def _names(folder: Path) -> list[str]:
+def names_under(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
 
 
@@ -285,10 +300,10 @@ def _started(heard: Heard) -> list[dict[str, Any]]:
     return [one["data"] for one in told if one.get("kind", one.get("event")) == "call-started"]
 
 
-async def _pages(client: Any, path: str) -> AsyncIterator[dict[str, Any]]:
+async def pages(client: Any, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
     cursor: dict[str, str] = {}
     while True:
-        page = await client.get(path, params={"limit": 100, **cursor})
+        page = await client.get(path, params={"limit": 100, **query, **cursor})
         for item in page["items"]:
             yield item
         if not page.get("next"):

@@ -16,7 +16,6 @@ import re
 import shutil
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -27,7 +26,19 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 
 from softswitch.store.sheet import armed
-from tests.api.test_injection import SOURCES, answered, invite, listening, page, scripts_run
+from tests.api.test_injection import (
+    SOURCES,
+    STRANGER,
+    answered,
+    exchange_of,
+    invite,
+    listening,
+    names_under,
+    page,
+    pages,
+    scripts_run,
+    stranger,
+)
 from tests.injection import STRINGS
 from tests.journaled import ENTRIES, entries_in
 
@@ -141,36 +152,19 @@ def header(message: str, source: str) -> str:
     return unquote(found[1]) if source == "user" else found[1].strip(" \t")
 
 
-OFFICE = """
-[look_up]
-hosts = ["127.0.0.1"]
-[[trunk]]
-name = "stranger"
-uri = "sip:127.0.0.1:{port}"
-from_addresses = ["127.0.0.1:{port}"]
-max_calls_per_s = 1000
-"""
-
-
 async def test_row_19_cell_by_cell(tmp_path: Path, running_api: Any, row: Any) -> None:
     # Marked by its place, so that no place's string is taken for another's.
     marked = {source: [f"{text}#{n}" for text in STRINGS] for n, source in enumerate(SOURCES)}
     cells = {(source, text): Seen() for source in SOURCES for text in marked[source]}
-    carrier = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    carrier.bind(("127.0.0.1", 0))
-    carrier.setblocking(False)
-    port = carrier.getsockname()[1]
-    with closing(carrier):
+    with stranger() as (carrier, port):
         async with (
             listening() as heard,
-            running_api(tmp_path / "office", OFFICE.format(port=port)) as api,
+            running_api(tmp_path / "office", STRANGER.format(port=port)) as api,
         ):
             admin = await api.as_role("admin")
             hook = {"name": "CRM", "url": heard.hook, "topics": ["calls", "security"]}
             await admin.post("/webhooks", hook)
-            found = re.search(r"udp://127.0.0.1:(\d+)", " ".join(api.switch.ready_lines()))
-            assert found is not None
-            exchange = ("127.0.0.1", int(found[1]))
+            exchange = exchange_of(api)
             api.switch.gatekeeper.guard._events = Unlimited()
             loop = asyncio.get_running_loop()
             for number, ((source, text), seen) in enumerate(cells.items()):
@@ -184,9 +178,9 @@ async def test_row_19_cell_by_cell(tmp_path: Path, running_api: Any, row: Any) -
                 logging.getLogger("softswitch.test").warning(f"{number}: %s", text)
             taken = {cell for cell, seen in cells.items() if seen.status != 400}
             assert await api.store.journal.flush()
-            shown = [one async for one in _pages(admin, "/calls")]
+            shown = [one async for one in pages(admin, "/calls")]
             refused = [
-                one async for one in _pages(admin, "/journal", kind="security-wrong-password")
+                one async for one in pages(admin, "/journal", kind="security-wrong-password")
             ]
             export = (await admin.get("/calls", params={"format": "csv"})).content
             await _searched(admin, taken)
@@ -202,7 +196,7 @@ async def test_row_19_cell_by_cell(tmp_path: Path, running_api: Any, row: Any) -
     entries = entries_in([tuple(row) for row in rows])
     journal = [(kind, json.loads(data)) for _, _, kind, _, data in entries]
     assert len(legs) == len(shown)
-    names = await asyncio.to_thread(_names, tmp_path)
+    names = await asyncio.to_thread(names_under, tmp_path)
     html = page({"all": [_ladder(message) for message in trace]}, list(STRINGS))
     texts = Texts()
     texts.feed(html)
@@ -342,18 +336,3 @@ async def _searched(admin: Any, taken: set[tuple[str, str]]) -> None:
         _, name = _KIND[source]
         found = (await admin.get("/calls", params={name: value}))["items"]
         assert [one["legs"][0][name] for one in found] == [value], (source, text)
-
-
-async def _pages(client: Any, path: str, **query: str) -> AsyncIterator[dict[str, Any]]:
-    cursor: dict[str, str] = {}
-    while True:
-        found = await client.get(path, params={"limit": 100, **query, **cursor})
-        for item in found["items"]:
-            yield item
-        if not found.get("next"):
-            return
-        cursor = {"cursor": found["next"]}
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
